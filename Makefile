@@ -1,0 +1,68 @@
+# meshwg: `make` lists what can be done; `make test` needs nothing installed but
+# Python, git, make and, as root, apt.
+
+VENV     := .venv
+PYTHON   ?= python3
+BIN      := $(VENV)/bin
+STAMP    := $(VENV)/.installed
+SCENARIO ?=
+MATRIX   ?= full
+RUNS     ?= 1
+NAME     ?=
+PYTEST   ?=
+
+# What the namespace tests, the lab and the benchmarks use, from Debian.
+DEBIAN_PACKAGES := coturn iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
+    postgresql procps stun-client tcpdump wireguard-go wireguard-tools
+
+.DEFAULT_GOAL := help
+.PHONY: help system install format lint test coverage check lab lab-shell lab-clean bench clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+system: ## As root on Debian: install the packages the tests and the lab use
+	@sh netns-lab/system-packages.sh $(DEBIAN_PACKAGES)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh netns-lab/system-packages.sh python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[coordinator,dev]'
+	@touch $@
+
+install: $(STAMP) ## Make the virtual environment .venv with everything in it
+
+format: install ## Rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## Check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: system install ## Run every test (namespace tests only as root)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+
+coverage: system install ## Run every test and report branch coverage
+	$(BIN)/coverage run -m pytest $(PYTEST)
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+check: lint test ## lint + test
+
+lab: system install ## Run the scenarios and the NAT matrix (SCENARIO=, MATRIX=quick|full, RUNS=)
+	$(BIN)/python netns-lab run $(SCENARIO) --matrix $(MATRIX) --runs $(RUNS)
+
+lab-shell: install ## Open a shell in a host of a running scenario (NAME=)
+	$(BIN)/python netns-lab shell $(NAME)
+
+lab-clean: install ## Remove what a killed lab left behind
+	$(BIN)/python netns-lab clean
+
+bench: system install ## Measure, side by side with the programs users compare with
+	$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and everything generated
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist netns-lab/report
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Benchmarks: meshwg side by side with the programs users compare it with."""

@@ -1,0 +1,1 @@
+"""The self-hosted coordinator: membership, netmaps, rendezvous, STUN and TURN."""

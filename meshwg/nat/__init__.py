@@ -1,0 +1,1 @@
+"""What NAT this node is behind, and how to get ports mapped through it."""

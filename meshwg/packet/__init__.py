@@ -1,0 +1,1 @@
+"""IP packets: headers, segmentation and coalescing of superpackets."""

@@ -1,0 +1,1 @@
+"""Finding the best path to one peer."""

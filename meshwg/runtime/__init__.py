@@ -1,0 +1,1 @@
+"""The thin shell: sockets, timers, files and netlink. Every decision is elsewhere."""

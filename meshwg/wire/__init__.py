@@ -1,0 +1,1 @@
+"""The protocols that cross a process boundary: control, STUN, TURN, join tokens."""

@@ -1,0 +1,1 @@
+"""The WireGuard engine: pure, batch-wise, complete."""

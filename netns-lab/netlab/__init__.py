@@ -1,0 +1,1 @@
+"""An internet of NATs in network namespaces."""
