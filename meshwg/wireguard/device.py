@@ -1,0 +1,387 @@
+"""A whole WireGuard interface: all peers, their addresses and their timers.
+
+Packets from the interface go in through :meth:`Device.receive_packets`, datagrams from
+the network through :meth:`Device.receive_datagrams`. After every call in, drain
+:meth:`Device.datagrams_to_send` and :meth:`Device.packets_to_write`, and call
+:meth:`Device.handle_timer` when :meth:`Device.get_timer` says so.
+
+Nothing that arrives from the network raises: it is counted in :attr:`Device.drops`.
+"""
+
+import heapq
+import struct
+from collections.abc import Callable, Iterable, Sequence
+
+from meshwg.errors import ConfigError, RemoteProtocolError
+from meshwg.keys import PrivateKey
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wireguard.allowedips import AllowedIPs
+from meshwg.wireguard.constants import (
+    COOKIE_LENGTH,
+    DATA_OVERHEAD,
+    INITIATION_LENGTH,
+    MAX_PEERS,
+    MESSAGE_COOKIE,
+    MESSAGE_DATA,
+    MESSAGE_INITIATION,
+    MESSAGE_RESPONSE,
+    RESPONSE_LENGTH,
+)
+from meshwg.wireguard.cookie import CookieChecker
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.handshake import ReceivedInitiation
+from meshwg.wireguard.indices import IndexTable
+from meshwg.wireguard.peer import Peer, Surroundings
+from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
+from meshwg.wireguard.session import Buffer
+
+_KIND_AND_RECEIVER = struct.Struct("<II")
+_RECEIVER_AT_8 = struct.Struct("<8xI")
+_HANDSHAKE_LENGTHS = {
+    MESSAGE_INITIATION: INITIATION_LENGTH,
+    MESSAGE_RESPONSE: RESPONSE_LENGTH,
+    MESSAGE_COOKIE: COOKIE_LENGTH,
+}
+_IPV4_HEADER_LENGTH = 20
+_IPV6_HEADER_LENGTH = 40
+
+
+class Device:
+    """A WireGuard interface without its sockets.
+
+    :param unix_time: maps ``now`` to wall time in seconds, for TAI64N timestamps.
+    :param on_roam: called instead of moving a peer's endpoint when the peer is
+        authentically heard from a new one; a mesh node decides by its path agent.
+    """
+
+    def __init__(
+        self,
+        *,
+        random: Random,
+        unix_time: Callable[[float], float],
+        on_roam: Callable[[Peer, Endpoint, float], None] | None = None,
+    ) -> None:
+        self.peers: dict[bytes, Peer] = {}
+        self.allowed_ips: AllowedIPs[Peer] = AllowedIPs()
+        self.is_up = False
+        self._around = Surroundings(
+            random=random,
+            unix_time=unix_time,
+            indices=IndexTable(random),
+            roam=on_roam or _move_endpoint,
+        )
+        self._checker: CookieChecker | None = None
+        self._load = LoadMeter()
+        self._limiter = RateLimiter()
+        self._packets: list[bytes] = []
+        # Deadlines, each with a number that keeps peers from being compared.
+        self._agenda: list[tuple[float, int, Peer]] = []
+        self._entries = 0
+
+    # Packets from the interface.
+
+    def receive_packets(self, packets: Sequence[Buffer], now: float) -> None:
+        """Take IP packets from the interface, bound for whoever owns their address."""
+        groups: dict[Peer, list[Buffer]] = {}
+        last: Buffer = b""
+        group: list[Buffer] | None = None
+        for packet in packets:
+            version = packet[0] >> 4 if packet else 0
+            destination = packet[16:20] if version == 4 else packet[24:40]
+            if destination != last or group is None:
+                last = destination
+                group = self._group(groups, version, bytes(destination))
+            if group is None:
+                self.drops[Drop.NO_PEER] += 1
+            else:
+                group.append(packet)
+        for peer, outgoing in groups.items():
+            peer.send(outgoing, now)
+            self._schedule(peer)
+
+    def _group(
+        self, groups: dict[Peer, list[Buffer]], version: int, destination: bytes
+    ) -> list[Buffer] | None:
+        if version not in (4, 6) or not self.is_up:
+            return None
+        peer = self.allowed_ips.lookup(destination)
+        return None if peer is None else groups.setdefault(peer, [])
+
+    # Datagrams from the network.
+
+    def receive_datagrams(
+        self, datagrams: Iterable[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        """Take datagrams that arrived together from one endpoint, in their order."""
+        run: list[Buffer] = []
+        run_index = -1
+        for datagram in datagrams:
+            if len(datagram) < DATA_OVERHEAD:
+                self.drops[Drop.INVALID_MESSAGE] += 1
+                continue
+            kind, index = _KIND_AND_RECEIVER.unpack_from(datagram)
+            if kind == MESSAGE_DATA and index == run_index:
+                run.append(datagram)
+                continue
+            if run:
+                self._receive_data(run_index, run, endpoint, now)
+                run = []
+            run_index = -1
+            if kind == MESSAGE_DATA:
+                run, run_index = [datagram], index
+            elif len(datagram) == _HANDSHAKE_LENGTHS.get(kind, 0):
+                self._receive_handshake(kind, bytes(datagram), endpoint, now)
+            else:
+                self.drops[Drop.INVALID_MESSAGE] += 1
+        if run:
+            self._receive_data(run_index, run, endpoint, now)
+
+    def _receive_data(
+        self, index: int, messages: list[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        peer = self._around.indices.owner(index)
+        session = peer.session(index) if peer is not None else None
+        if peer is None or session is None or not self.is_up:
+            self.drops[Drop.UNKNOWN_SESSION] += len(messages)
+            return
+        plaintexts = peer.receive_data(session, messages, endpoint, now)
+        if plaintexts:
+            self._deliver(peer, plaintexts)
+            self._schedule(peer)
+
+    def _deliver(self, peer: Peer, plaintexts: list[bytes]) -> None:
+        """Pass on the packets that are whole and really the peer's, without padding."""
+        lookup, packets, drops = self.allowed_ips.lookup, self._packets, self.drops
+        last_source, is_its_own = b"", False
+        for packet in plaintexts:
+            size = len(packet)
+            if not size:
+                continue
+            version = packet[0] >> 4
+            if version == 4 and size >= _IPV4_HEADER_LENGTH:
+                length = packet[2] << 8 | packet[3]
+                source = packet[12:16]
+            elif version == 6 and size >= _IPV6_HEADER_LENGTH:
+                length = _IPV6_HEADER_LENGTH + (packet[4] << 8 | packet[5])
+                source = packet[8:24]
+            else:
+                drops[Drop.INVALID_PACKET] += 1
+                continue
+            if length > size or length < _IPV4_HEADER_LENGTH:
+                drops[Drop.INVALID_PACKET] += 1
+                continue
+            if source != last_source:
+                last_source, is_its_own = source, lookup(source) is peer
+            if is_its_own:
+                packets.append(packet if length == size else packet[:length])
+            else:
+                drops[Drop.FORBIDDEN_SOURCE] += 1
+
+    def _receive_handshake(
+        self, kind: int, message: bytes, endpoint: Endpoint, now: float
+    ) -> None:
+        private_key = self._around.private_key
+        if private_key is None or self._checker is None or not self.is_up:
+            self.drops[Drop.NO_PRIVATE_KEY] += 1
+        elif kind == MESSAGE_COOKIE:
+            self._receive_cookie(message, now)
+        elif self._may_cost_work(self._checker, message, endpoint, now):
+            if kind == MESSAGE_INITIATION:
+                self._receive_initiation(private_key, message, endpoint, now)
+            else:
+                self._receive_response(message, endpoint, now)
+
+    def _may_cost_work(
+        self, checker: CookieChecker, message: bytes, endpoint: Endpoint, now: float
+    ) -> bool:
+        """Return whether the MACs allow curve operations for this message."""
+        if not checker.check_mac1(message):
+            self.drops[Drop.INVALID_MAC1] += 1
+            return False
+        if not self._load.handshake_arrived(now):
+            return True
+        if not checker.check_mac2(message, endpoint, now):
+            self.drops[Drop.UNDER_LOAD] += 1
+            reply = checker.reply(message, endpoint, now, self._around.random)
+            self._around.transmits.append(Transmit(endpoint, [reply]))
+            return False
+        if not self._limiter.allow(endpoint, now):
+            self.drops[Drop.RATE_LIMITED] += 1
+            return False
+        return True
+
+    def _receive_initiation(
+        self, private_key: PrivateKey, message: bytes, endpoint: Endpoint, now: float
+    ) -> None:
+        try:
+            initiation = ReceivedInitiation.read(private_key, message)
+        except RemoteProtocolError:
+            self.drops[Drop.HANDSHAKE_REFUSED] += 1
+            return
+        peer = self.peers.get(initiation.remote_key)
+        if peer is None:
+            self.drops[Drop.HANDSHAKE_REFUSED] += 1
+            return
+        peer.receive_initiation(initiation, endpoint, now)
+        self._schedule(peer)
+
+    def _receive_response(self, message: bytes, endpoint: Endpoint, now: float) -> None:
+        peer = self._around.indices.owner(_RECEIVER_AT_8.unpack_from(message)[0])
+        if peer is None or not peer.receive_response(message, endpoint, now):
+            self.drops[Drop.RESPONSE_REFUSED] += 1
+            return
+        self._schedule(peer)
+
+    def _receive_cookie(self, message: bytes, now: float) -> None:
+        peer = self._around.indices.owner(_KIND_AND_RECEIVER.unpack_from(message)[1])
+        if peer is None or not peer.receive_cookie(message, now):
+            self.drops[Drop.COOKIE_REFUSED] += 1
+
+    # Output and time.
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return what has to go to the network, and forget it."""
+        transmits = self._around.transmits
+        if transmits:
+            self._around.transmits = []
+        return transmits
+
+    def packets_to_write(self) -> list[bytes]:
+        """Return what has to go to the interface, and forget it."""
+        packets = self._packets
+        if packets:
+            self._packets = []
+        return packets
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is next wanted.
+
+        It may be asked for earlier than something is due, never later.
+        """
+        agenda = self._agenda
+        while agenda and agenda[0][0] != agenda[0][2].scheduled_at:
+            heapq.heappop(agenda)
+        return agenda[0][0] if agenda else None
+
+    def handle_timer(self, now: float) -> None:
+        """Let every peer do what is due."""
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= now:
+            deadline, _, peer = heapq.heappop(agenda)
+            if deadline != peer.scheduled_at:
+                continue
+            peer.scheduled_at = float("inf")
+            if peer.timers.next() <= now:
+                peer.handle_timer(now)
+            self._schedule(peer)
+
+    def _schedule(self, peer: Peer) -> None:
+        # A deadline that moved away leaves its old entry in place: it is looked at
+        # when its time has come, which is far rarer than deadlines move.
+        deadline = peer.timers.next()
+        if deadline < peer.scheduled_at:
+            peer.scheduled_at = deadline
+            self._entries += 1
+            heapq.heappush(self._agenda, (deadline, self._entries, peer))
+
+    # Configuration.
+
+    @property
+    def drops(self) -> dict[Drop, int]:
+        """How many packets and datagrams went no further, by reason."""
+        return self._around.drops
+
+    @property
+    def private_key(self) -> PrivateKey | None:
+        """The key of the interface; without one it says nothing and hears nothing."""
+        return self._around.private_key
+
+    @property
+    def mtu(self) -> int:
+        """The MTU of the interface in bytes, which padding does not exceed."""
+        return self._around.mtu
+
+    @mtu.setter
+    def mtu(self, mtu: int) -> None:
+        self._around.mtu = mtu
+
+    def set_private_key(self, key: PrivateKey | None, now: float) -> None:
+        """Change the key: every peer begins anew, and one with this key goes."""
+        current = self._around.private_key
+        if (key and key.private_bytes) == (current and current.private_bytes):
+            return
+        if key is not None:
+            self.remove_peer(key.public_bytes, now)
+        self._around.private_key = key
+        self._checker = CookieChecker(key.public_bytes) if key else None
+        for peer in self.peers.values():
+            peer.private_key_changed()
+
+    def add_peer(self, public_key: bytes, now: float) -> Peer:
+        """Return the peer of that key, which is new if there was none.
+
+        :raises ConfigError: if the device has as many peers as it can.
+        """
+        peer = self.peers.get(public_key)
+        if peer is None:
+            if len(self.peers) >= MAX_PEERS:
+                raise ConfigError(f"An interface has at most {MAX_PEERS} peers")
+            peer = self.peers[public_key] = Peer(public_key, self._around)
+        return peer
+
+    def remove_peer(self, public_key: bytes, now: float) -> None:
+        """Take a peer's addresses, then its sessions and keys, if there is such one."""
+        peer = self.peers.pop(public_key, None)
+        if peer is not None:
+            self.allowed_ips.clear(peer)
+            peer.stop()
+
+    def set_preshared_key(self, peer: Peer, key: bytes, now: float) -> None:
+        """Change the preshared key from the next handshake on; zeros are none."""
+        peer.preshared_key = key
+
+    def set_endpoint(self, peer: Peer, endpoint: Endpoint | None) -> None:
+        """Say where a peer is, until it is heard from elsewhere."""
+        peer.endpoint = endpoint
+
+    def set_persistent_keepalive(self, peer: Peer, seconds: int, now: float) -> None:
+        """Keep a peer's NAT mapping open; turned on, it begins at once."""
+        turned_on = seconds and not peer.timers.persistent_interval
+        peer.timers.persistent_interval = seconds
+        if not seconds:
+            peer.timers.persistent = float("inf")
+        elif turned_on and self.is_up:
+            peer.send_keepalive(now)
+        self._schedule(peer)
+
+    def start_peer(self, peer: Peer, now: float) -> None:
+        """Send what waited for the peer's configuration."""
+        if self.is_up:
+            peer.flush(now)
+            self._schedule(peer)
+
+    def up(self, now: float) -> None:
+        """Begin to work, with a keepalive to the peers that want to be kept open."""
+        if self.is_up:
+            return
+        self.is_up = True
+        for peer in self.peers.values():
+            if peer.timers.persistent_interval:
+                peer.send_keepalive(now)
+                self._schedule(peer)
+
+    def down(self, now: float) -> None:
+        """Stop all timers and forget all sessions; the configuration stays."""
+        self.is_up = False
+        for peer in self.peers.values():
+            peer.stop()
+
+    def unpin_endpoints(self) -> None:
+        """Forget all sticky source addresses, as after a change of the port."""
+        for peer in self.peers.values():
+            if peer.endpoint is not None:
+                peer.endpoint = peer.endpoint.unpinned()
+
+
+def _move_endpoint(peer: Peer, endpoint: Endpoint, now: float) -> None:
+    peer.endpoint = endpoint

@@ -1,0 +1,416 @@
+"""One peer: its handshakes, its three keypairs, and what waits for them.
+
+The functions stand in the order in which things happen to a peer: packets go out, an
+initiation is sent or received, a session is derived, messages come in, timers expire.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from meshwg.errors import RemoteProtocolError
+from meshwg.keys import KEY_LENGTH, PrivateKey
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wireguard import tai64n
+from meshwg.wireguard.constants import (
+    DEFAULT_MTU,
+    INITIATION_INTERVAL,
+    INITIATION_LENGTH,
+    KEEPALIVE_TIMEOUT,
+    MAX_HANDSHAKE_ATTEMPTS,
+    MAX_STAGED_PACKETS,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_MESSAGES,
+    REKEY_AFTER_TIME,
+    REKEY_TIMEOUT,
+    RESPONSE_LENGTH,
+)
+from meshwg.wireguard.cookie import CookieJar
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.handshake import ReceivedInitiation, SentInitiation
+from meshwg.wireguard.indices import IndexTable
+from meshwg.wireguard.session import Buffer, Session
+from meshwg.wireguard.timers import Timers
+
+NO_KEY = bytes(KEY_LENGTH)
+_LONG_AGO = float("-inf")
+# The last moment at which a busy receiver renews a session before it is refused.
+_LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all peers of a device share, and where their output goes.
+
+    :ivar unix_time: maps ``now`` to wall time in seconds.
+    :ivar roam: called for a peer that was authentically heard from a new endpoint.
+    """
+
+    random: Random
+    unix_time: Callable[[float], float]
+    indices: "IndexTable[Peer]"
+    roam: "Callable[[Peer, Endpoint, float], None]"
+    private_key: PrivateKey | None = None
+    mtu: int = DEFAULT_MTU
+    drops: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
+    transmits: list[Transmit] = field(default_factory=list)
+
+
+class Peer:
+    """The other end of a tunnel.
+
+    :ivar endpoint: where its datagrams go, ``None`` while that is not known.
+    :ivar last_handshake: wall time of the last completed handshake in seconds.
+    :ivar rx_bytes: bytes of authentic messages received, with their overhead.
+    :ivar tx_bytes: bytes of messages sent, with their overhead.
+    """
+
+    def __init__(self, public_key: bytes, surroundings: Surroundings) -> None:
+        self.public_key = public_key
+        self.preshared_key = NO_KEY
+        self.endpoint: Endpoint | None = None
+        self.last_handshake: float | None = None
+        self.rx_bytes = 0
+        self.tx_bytes = 0
+        self.timers = Timers()
+        self.scheduled_at = float("inf")
+        self.current: Session | None = None
+        self.previous: Session | None = None
+        self.next: Session | None = None
+        self._around = surroundings
+        self._staged: deque[Buffer] = deque()
+        self._initiation: SentInitiation | None = None
+        self._cookies = CookieJar(public_key)
+        self._static_shared: bytes | None = None
+        self._handshake_sent_at = _LONG_AGO
+        self._timestamp_sent = bytes(tai64n.LENGTH)
+        self._timestamp_received = bytes(tai64n.LENGTH)
+        self._initiation_received_at = _LONG_AGO
+        self.private_key_changed()
+
+    @property
+    def persistent_keepalive(self) -> int:
+        """Seconds between keepalives that keep a NAT mapping open, 0 for none."""
+        return self.timers.persistent_interval
+
+    # Packets out.
+
+    def send(self, packets: Sequence[Buffer], now: float) -> None:
+        """Send packets, empty ones as keepalives, or keep them for the next session."""
+        session = self.current
+        if session is None or not session.can_send(now):
+            self._stage(packets)
+            self.initiate(now)
+            return
+        messages = session.seal(packets, self._around.mtu)
+        if len(messages) < len(packets):
+            self._stage(packets[len(messages) :])
+            self.initiate(now)
+        if messages and self._transmit(messages, now) and any(packets):
+            self.timers.data_sent(now)
+        self._renew_before_sending_too_long(session, now)
+
+    def send_keepalive(self, now: float) -> None:
+        """Send an empty message, unless something that waits does the same service."""
+        if self._staged:
+            self.flush(now)
+        else:
+            self.send([b""], now)
+
+    def flush(self, now: float) -> None:
+        """Send what waits, or begin the handshake it waits for."""
+        if self._staged:
+            packets = list(self._staged)
+            self._staged.clear()
+            self.send(packets, now)
+
+    def _stage(self, packets: Sequence[Buffer]) -> None:
+        self._staged.extend(bytes(packet) for packet in packets)
+        while len(self._staged) > MAX_STAGED_PACKETS:
+            self._staged.popleft()
+            self._around.drops[Drop.STAGE_FULL] += 1
+
+    def _transmit(self, messages: list[bytes], now: float) -> bool:
+        """Hand authenticated messages to the network, if it is known where to."""
+        self.timers.authenticated_sent(now)
+        if self.endpoint is None:
+            self._around.drops[Drop.NO_ENDPOINT] += len(messages)
+            return False
+        self._around.transmits.append(Transmit(self.endpoint, messages))
+        self.tx_bytes += sum(map(len, messages))
+        return True
+
+    def _renew_before_sending_too_long(self, session: Session, now: float) -> None:
+        age = now - session.established_at
+        if session.sent > REKEY_AFTER_MESSAGES or (
+            session.is_initiator and age > REKEY_AFTER_TIME
+        ):
+            self.initiate(now)
+
+    # Handshakes that we begin.
+
+    def initiate(self, now: float, *, is_retry: bool = False) -> None:
+        """Send an initiation, unless one or a response was sent within 5 seconds."""
+        if not is_retry:
+            self.timers.attempts = 0
+        private_key = self._around.private_key
+        if (
+            private_key is None
+            or self._static_shared is None
+            or self.endpoint is None
+            or now - self._handshake_sent_at < REKEY_TIMEOUT
+        ):
+            return
+        self._forget_initiation()
+        self._initiation = SentInitiation.create(
+            private_key,
+            self.public_key,
+            static_shared=self._static_shared,
+            preshared_key=self.preshared_key,
+            local_index=self._around.indices.new(self),
+        )
+        try:
+            message = self._initiation.write(self._timestamp(now), self._ephemeral())
+        except RemoteProtocolError:
+            self._forget_initiation()
+            return
+        self._handshake_sent_at = now
+        self._transmit([self._cookies.sign(message, now)], now)
+        self.timers.initiation_sent(now, self._around.random(2))
+
+    def receive_response(self, message: bytes, endpoint: Endpoint, now: float) -> bool:
+        """Complete our handshake; return whether the response was the right one."""
+        initiation = self._initiation
+        if initiation is None:
+            return False
+        try:
+            remote_index, keys = initiation.read_response(message)
+        except RemoteProtocolError:
+            return False
+        self._initiation = None
+        session = Session(
+            keys,
+            local_index=initiation.local_index,
+            remote_index=remote_index,
+            is_initiator=True,
+            now=now,
+        )
+        self._heard(endpoint, RESPONSE_LENGTH, now)
+        self._install_initiated(session)
+        self.timers.session_derived(now)
+        self._handshake_completed(now)
+        # An empty message tells the responder that its session may be used.
+        self.send_keepalive(now)
+        return True
+
+    def receive_cookie(self, reply: bytes, now: float) -> bool:
+        """Keep a cookie for the next initiation; it is not sent any sooner."""
+        return self._cookies.receive(reply, now)
+
+    def _timestamp(self, now: float) -> bytes:
+        # Wall clocks step back; the timestamps of one peer never do.
+        stamp = tai64n.stamp(self._around.unix_time(now))
+        self._timestamp_sent = max(stamp, tai64n.successor(self._timestamp_sent))
+        return self._timestamp_sent
+
+    def _ephemeral(self) -> PrivateKey:
+        return PrivateKey.generate(self._around.random)
+
+    # Handshakes that the peer begins.
+
+    def receive_initiation(
+        self, initiation: ReceivedInitiation, endpoint: Endpoint, now: float
+    ) -> None:
+        """Answer an initiation that names this peer, if the peer really sent it."""
+        drops, shared = self._around.drops, self._static_shared
+        try:
+            if shared is None:
+                raise RemoteProtocolError("The peer's key has a low order")
+            timestamp = initiation.read_timestamp(shared)
+            if timestamp <= self._timestamp_received:
+                drops[Drop.HANDSHAKE_REPLAYED] += 1
+                return
+            if now - self._initiation_received_at < INITIATION_INTERVAL:
+                drops[Drop.HANDSHAKE_FLOOD] += 1
+                return
+            index = self._around.indices.new(self)
+            message = initiation.write_response(
+                index, self._ephemeral(), self.preshared_key
+            )
+        except RemoteProtocolError:
+            drops[Drop.HANDSHAKE_REFUSED] += 1
+            return
+        self._timestamp_received = timestamp
+        self._initiation_received_at = now
+        # An initiation of ours may be on its way to the peer at the same moment. It
+        # stays valid, so that two peers that begin together both succeed at once.
+        self._heard(endpoint, INITIATION_LENGTH, now)
+        self._install_answered(
+            Session(
+                initiation.noise.split(),
+                local_index=index,
+                remote_index=initiation.remote_index,
+                is_initiator=False,
+                now=now,
+            )
+        )
+        self.timers.session_derived(now)
+        self._handshake_sent_at = now
+        self._transmit([self._cookies.sign(message, now)], now)
+
+    # Keypairs: the rotation differs by role, so that neither side sends on a session
+    # that the other may not have yet.
+
+    def _install_initiated(self, session: Session) -> None:
+        if self.next is not None:
+            self._discard(self.previous)
+            self._discard(self.current)
+            self.previous, self.next = self.next, None
+        else:
+            self._discard(self.previous)
+            self.previous = self.current
+        self.current = session
+
+    def _install_answered(self, session: Session) -> None:
+        self._discard(self.next)
+        self._discard(self.previous)
+        self.previous, self.next = None, session
+
+    def _confirm(self, session: Session, now: float) -> None:
+        """The first message on a session that we answered makes it the current one."""
+        self._discard(self.previous)
+        self.previous, self.current, self.next = self.current, session, None
+        self._handshake_completed(now)
+        self.flush(now)
+
+    def _handshake_completed(self, now: float) -> None:
+        self.timers.handshake_completed()
+        self.last_handshake = self._around.unix_time(now)
+
+    def _discard(self, session: Session | None) -> None:
+        if session is not None:
+            self._around.indices.release(session.local_index)
+
+    # Messages in.
+
+    def session(self, local_index: int) -> Session | None:
+        """Return the keypair that goes by this index."""
+        for session in (self.current, self.next, self.previous):
+            if session is not None and session.local_index == local_index:
+                return session
+        return None
+
+    def receive_data(
+        self,
+        session: Session,
+        messages: Sequence[Buffer],
+        endpoint: Endpoint,
+        now: float,
+    ) -> list[bytes]:
+        """Return the plaintexts of data messages, empty ones being keepalives."""
+        if not session.can_receive(now):
+            self._around.drops[Drop.EXPIRED_SESSION] += len(messages)
+            return []
+        plaintexts, received = session.open(messages, self._around.drops)
+        if not plaintexts:
+            return []
+        self._heard(endpoint, received, now)
+        if session is self.next:
+            self._confirm(session, now)
+        self._renew_before_receiving_too_long(now)
+        if any(plaintexts):
+            self.timers.data_received(now)
+        return plaintexts
+
+    def _heard(self, endpoint: Endpoint, length: int, now: float) -> None:
+        """Note an authentic message: the peer lives, and there."""
+        self.rx_bytes += length
+        if endpoint != self.endpoint:
+            self._around.roam(self, endpoint, now)
+        self.timers.authenticated_received(now)
+
+    def _renew_before_receiving_too_long(self, now: float) -> None:
+        session = self.current
+        if (
+            session is not None
+            and session.is_initiator
+            and not self.timers.sent_last_minute
+            and now - session.established_at > _LAST_MINUTE
+        ):
+            self.timers.sent_last_minute = True
+            self.initiate(now)
+
+    # Time.
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        timers = self.timers
+        if timers.zero_key <= now:
+            self.forget_keys()
+            self._drop_staged()
+            timers.zero_key = float("inf")
+        if timers.retransmit <= now:
+            self._repeat_initiation(now)
+        if timers.new_handshake <= now:
+            timers.new_handshake = float("inf")
+            self._unpin()
+            self.initiate(now)
+        if timers.keepalive <= now:
+            timers.keepalive_due(now)
+            rearmed = timers.keepalive
+            self.send_keepalive(now)
+            timers.keepalive = rearmed
+        if timers.persistent <= now:
+            # Sending re-arms it; so does this where nothing could be sent.
+            timers.persistent = now + timers.persistent_interval
+            self.send_keepalive(now)
+
+    def _repeat_initiation(self, now: float) -> None:
+        self.timers.retransmit = float("inf")
+        if self.timers.attempts > MAX_HANDSHAKE_ATTEMPTS:
+            self._drop_staged()
+            self.timers.gave_up(now)
+            return
+        self.timers.attempts += 1
+        self._unpin()
+        self.initiate(now, is_retry=True)
+
+    def _unpin(self) -> None:
+        # Silence may mean that the source address is what went wrong.
+        if self.endpoint is not None:
+            self.endpoint = self.endpoint.unpinned()
+
+    def _drop_staged(self) -> None:
+        self._around.drops[Drop.HANDSHAKE_FAILED] += len(self._staged)
+        self._staged.clear()
+
+    # Keys and the end.
+
+    def private_key_changed(self) -> None:
+        """Begin anew under the device's key: only what is on its way still counts."""
+        key = self._around.private_key
+        self._static_shared = key.exchange(self.public_key) if key else None
+        self._forget_initiation()
+        self._handshake_sent_at = _LONG_AGO
+        for session in (self.current, self.next):
+            if session is not None:
+                session.retire()
+
+    def forget_keys(self) -> None:
+        """Let go of every key of every session and handshake."""
+        for session in (self.current, self.previous, self.next):
+            self._discard(session)
+        self.current = self.previous = self.next = None
+        self._forget_initiation()
+
+    def stop(self) -> None:
+        """Forget everything that does not outlive an interface going down."""
+        self.timers.stop()
+        self.forget_keys()
+        self._staged.clear()
+        self._handshake_sent_at = _LONG_AGO
+
+    def _forget_initiation(self) -> None:
+        if self._initiation is not None:
+            self._around.indices.release(self._initiation.local_index)
+            self._initiation = None
