@@ -1,0 +1,156 @@
+"""The join token: everything a node needs to find, trust and enter a mesh.
+
+A token is one word, ``mwg1-`` and the unpadded URL-safe base64 of::
+
+    offset  bytes
+         0     32   the coordinator's X25519 public key, which the node pins
+        32      6   number of the auth key, by which the coordinator finds it
+        38     16   secret of the auth key; the coordinator stores only its hash
+        54      n   the coordinator's URL, UTF-8, ``http://`` or ``https://``
+    54 + n      4   checksum: BLAKE2s of "mwg1-" and all bytes before, cut to 4 bytes
+
+The digit in the prefix is the version: it changes with the layout. The checksum finds
+words that were cut or mistyped; it proves nothing, because it needs no key.
+"""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from meshwg.errors import ConfigError
+from meshwg.keys import KEY_LENGTH
+from meshwg.transmit import Random
+
+PREFIX = "mwg1-"
+ID_LENGTH = 6
+SECRET_LENGTH = 16
+CHECKSUM_LENGTH = 4
+MAX_URL_LENGTH = 255
+
+_AUTH_KEY_END = KEY_LENGTH + ID_LENGTH + SECRET_LENGTH
+_MIN_LENGTH = _AUTH_KEY_END + CHECKSUM_LENGTH
+MAX_TOKEN_LENGTH = len(PREFIX) + 4 * (_MIN_LENGTH + MAX_URL_LENGTH) // 3 + 4
+
+
+@dataclass(frozen=True, slots=True)
+class AuthKeyText:
+    """An auth key in clear: the number is public, the secret is shown only once."""
+
+    number: str
+    """12 hexadecimal digits."""
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, random: Random) -> "AuthKeyText":
+        """Return a new auth key."""
+        return cls(random(ID_LENGTH).hex(), random(SECRET_LENGTH))
+
+    def __str__(self) -> str:
+        return f"{self.number}.{self.secret.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> "AuthKeyText":
+        """Return the auth key of a ``register`` message.
+
+        :raises ValueError: if it does not have the form ``number.secret``.
+        """
+        number, _, secret = text.partition(".")
+        key = cls(bytes.fromhex(number).hex(), bytes.fromhex(secret))
+        if len(key.number) != 2 * ID_LENGTH or len(key.secret) != SECRET_LENGTH:
+            raise ValueError("An auth key is 12 and 32 hexadecimal digits")
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """What a join token says."""
+
+    url: str
+    coordinator_key: bytes
+    auth_key: AuthKeyText
+
+    def __str__(self) -> str:
+        body = (
+            self.coordinator_key
+            + bytes.fromhex(self.auth_key.number)
+            + self.auth_key.secret
+            + self.url.encode()
+        )
+        text = base64.urlsafe_b64encode(body + _checksum(body)).decode("ascii")
+        return PREFIX + text.rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> "JoinToken":
+        """Read a token as a user pasted it.
+
+        :raises ConfigError: with a sentence that says what is wrong with it.
+        """
+        body = _checked_body(text.strip())
+        url = _checked_url(body[_AUTH_KEY_END:])
+        number = body[KEY_LENGTH : KEY_LENGTH + ID_LENGTH].hex()
+        secret = body[KEY_LENGTH + ID_LENGTH : _AUTH_KEY_END]
+        return cls(url, body[:KEY_LENGTH], AuthKeyText(number, secret))
+
+
+def check_url(url: str) -> str:
+    """Return a coordinator's URL without a trailing slash.
+
+    :raises ConfigError: if a node could not use it.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(
+            "A coordinator's URL looks like http://HOST:PORT or https://HOST:PORT"
+        )
+    if len(url.encode()) > MAX_URL_LENGTH:
+        raise ConfigError(f"A coordinator's URL has at most {MAX_URL_LENGTH} bytes")
+    return url.rstrip("/")
+
+
+def _checked_body(text: str) -> bytes:
+    if not text.startswith(PREFIX):
+        raise ConfigError(_explain_prefix(text))
+    encoded = text[len(PREFIX) :]
+    try:
+        data = base64.b64decode(
+            encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True
+        )
+    except (binascii.Error, ValueError):
+        data = b""
+    body, checksum = data[:-CHECKSUM_LENGTH], data[-CHECKSUM_LENGTH:]
+    intact = len(data) > _MIN_LENGTH and len(text) <= MAX_TOKEN_LENGTH
+    if not intact or checksum != _checksum(body):
+        raise ConfigError(
+            "The join token is damaged or incomplete; copy all of it again, or make a "
+            "new one with 'meshwg-coordinator token create'"
+        )
+    return body
+
+
+def _explain_prefix(text: str) -> str:
+    if text.startswith("mwg") and text[3:4].isdigit():
+        return (
+            "The join token was made by a coordinator of another version; "
+            "update meshwg on this machine"
+        )
+    return (
+        f"This is not a meshwg join token: those begin with {PREFIX} and are printed "
+        "by 'meshwg-coordinator token create'"
+    )
+
+
+def _checked_url(data: bytes) -> str:
+    try:
+        return check_url(data.decode())
+    except UnicodeDecodeError:
+        raise ConfigError("The join token holds no usable coordinator URL") from None
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2s(PREFIX.encode() + body).digest()[:CHECKSUM_LENGTH]
