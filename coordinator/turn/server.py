@@ -1,0 +1,410 @@
+"""A TURN server (RFC 8656) without sockets: every decision of a relay, and its data.
+
+Theory of operation
+-------------------
+
+A client is known by the :class:`~meshwg.transmit.Endpoint` its messages come from:
+address, port and link, where the link tells sockets and streams apart. Requests pass
+the :class:`~coordinator.turn.gate.Gate`; a stranger costs an answer that is hardly
+longer than the question, and only so many of them, but no memory.
+
+Data moves in batches, as the kernel's receive offload delivers them. A run of
+ChannelData for one channel becomes one :class:`~meshwg.transmit.Transmit`:
+
+* to the client of another allocation, if the peer's address is one that this server
+  relays for. The packets are handed over here; no relay port has to be open;
+* else to the peer, from a socket bound to the relayed address. The socket is asked for
+  with :class:`OpenSocket` when the client first permits a peer outside this server;
+  the request that did waits until the shell says :meth:`TurnServer.socket_opened` or
+  :meth:`TurnServer.socket_failed`.
+
+Drain :meth:`TurnServer.datagrams_to_send`, :meth:`TurnServer.relayed_to_send` and
+:meth:`TurnServer.next_event` after every call in.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.turn.allocation import Allocation, Refusal, Socket
+from coordinator.turn.counters import Counters, Drop, Traffic
+from coordinator.turn.gate import Gate
+from coordinator.turn.limits import Limits, TokenBuckets, site_of
+from coordinator.turn.requests import RequestHandler
+from coordinator.turn.rules import PeerRules
+from coordinator.turn.table import AllocationTable
+from meshwg.errors import InvalidMessage
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wire.channeldata import FIRST_CHANNEL, runs, wrap, wrap_stream
+from meshwg.wire.stun import (
+    TRANSACTION_ID_LENGTH,
+    Attribute,
+    Buffer,
+    Class,
+    ErrorCode,
+    Message,
+    Method,
+    encode,
+    parse,
+)
+
+RELAY_PORTS = range(49152, 65536)
+"""RFC 8656 section 7.2."""
+
+MAX_WAITING = 16
+"""Requests of one client that wait for its socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """Bind a UDP socket to this address, then say ``socket_opened`` or ``_failed``."""
+
+    relayed: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSocket:
+    """Close the socket of this address."""
+
+    relayed: Endpoint
+
+
+Event = OpenSocket | CloseSocket
+
+
+class TurnServer:
+    """Relays for clients who know a time-limited password."""
+
+    def __init__(
+        self,
+        *,
+        realm: str,
+        secrets: Sequence[bytes],
+        hosts: Mapping[int, str],
+        random: Random,
+        unix_offset: float,
+        ports: range = RELAY_PORTS,
+        rules: PeerRules | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Make a server without allocations.
+
+        :param secrets: what credentials are minted with, see
+            :mod:`coordinator.turn.credentials`.
+        :param hosts: the public address relayed addresses have, by IP version.
+        :param unix_offset: what to add to ``now`` to get the Unix time.
+        """
+        self.counters = Counters()
+        self._limits = limits or Limits()
+        self._gate = Gate(realm, secrets, random, unix_offset)
+        self._table = AllocationTable(hosts, ports, self._limits, random)
+        self._handler = RequestHandler(
+            self._table, rules or PeerRules(), self._limits, self.counters
+        )
+        self._random = random
+        self._strangers = TokenBuckets(
+            self._limits.strangers_per_second, self._limits.strangers_burst
+        )
+        rate = self._limits.bytes_per_second
+        self._bandwidth = TokenBuckets(rate, rate) if rate is not None else None
+        self._to_clients: list[Transmit] = []
+        self._to_peers: list[tuple[Endpoint, Transmit]] = []
+        self._events: deque[Event] = deque()
+
+    def receive(
+        self,
+        messages: Sequence[Buffer],
+        client: Endpoint,
+        now: float,
+        *,
+        stream: bool = False,
+    ) -> None:
+        """Take a batch from one client: datagrams, or the frames of a stream.
+
+        :param stream: whether the client is connected over TCP or TLS.
+        """
+        allocation = self._table.of(client.unpinned())
+        for number, run in runs(messages):
+            if number >= FIRST_CHANNEL:
+                self._relay_channel_data(allocation, number, run, now)
+                continue
+            for message in run:
+                self._receive_stun(message, client, stream, now)
+            # An Allocate or a Refresh may have come before the rest of the batch.
+            allocation = self._table.of(client.unpinned())
+
+    def receive_from_peer(
+        self, relayed: Endpoint, payloads: Sequence[Buffer], peer: Endpoint, now: float
+    ) -> None:
+        """Take a batch that arrived at a relayed address from one peer."""
+        allocation = self._table.at(relayed)
+        if allocation is None:
+            self._drop(Drop.NO_ALLOCATION, len(payloads))
+        else:
+            source = Endpoint(peer.host, peer.port)
+            self._deliver(allocation, source, payloads, self.counters.from_peers, now)
+
+    def socket_opened(self, relayed: Endpoint, now: float) -> None:
+        """Learn that the socket that :class:`OpenSocket` asked for is there."""
+        self._resume(relayed, Socket.OPEN, now)
+
+    def socket_failed(self, relayed: Endpoint, now: float) -> None:
+        """Learn that there is no such socket: its client gets 508 for such peers."""
+        self._resume(relayed, Socket.FAILED, now)
+
+    def forget(self, client: Endpoint) -> None:
+        """Drop the allocation of a client whose stream was closed."""
+        allocation = self._table.of(client.unpinned())
+        if allocation is not None:
+            self._table.remove(allocation)
+            self._close(allocation)
+
+    def handle_timer(self, now: float) -> None:
+        """Drop the allocations that were not refreshed."""
+        for allocation in self._table.expire(now):
+            self.counters.expired += 1
+            self._close(allocation)
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is due."""
+        return self._table.next_expiry()
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return what is to be sent to clients, on the link of each destination.
+
+        To a client on a stream each item is bytes for the stream, cut between frames.
+        """
+        transmits, self._to_clients = self._to_clients, []
+        return transmits
+
+    def relayed_to_send(self) -> list[tuple[Endpoint, Transmit]]:
+        """Return what is to be sent to peers, each from which relayed address."""
+        transmits, self._to_peers = self._to_peers, []
+        return transmits
+
+    def next_event(self) -> Event | None:
+        """Return what the shell has to do about sockets."""
+        return self._events.popleft() if self._events else None
+
+    @property
+    def allocations(self) -> int:
+        """How many allocations there are."""
+        return len(self._table)
+
+    # The path of packets: client to peer, then peer to client.
+
+    def _relay_channel_data(
+        self,
+        allocation: Allocation | None,
+        number: int,
+        payloads: Sequence[Buffer],
+        now: float,
+    ) -> None:
+        if allocation is None:
+            self._drop(Drop.NO_ALLOCATION, len(payloads))
+            return
+        peer = allocation.peer_of(number, now)
+        if peer is None:
+            self._drop(Drop.NO_CHANNEL, len(payloads))
+            return
+        self._relay(allocation, peer, payloads, now)
+
+    def _relay(
+        self,
+        allocation: Allocation,
+        peer: Endpoint,
+        payloads: Sequence[Buffer],
+        now: float,
+    ) -> None:
+        """Carry packets from a client to a peer that it may talk to."""
+        if self._bandwidth is not None:
+            size = sum(map(len, payloads))
+            if not self._bandwidth.take(allocation.node, size, now):
+                self._drop(Drop.OVER_QUOTA, len(payloads))
+                return
+        target = self._table.at(peer)
+        if target is not None:
+            traffic = self.counters.internal
+            self._deliver(target, allocation.relayed, payloads, traffic, now)
+        elif self._table.is_own_host(peer.host):
+            self._drop(Drop.NO_ALLOCATION, len(payloads))
+        elif allocation.socket is not Socket.OPEN:
+            self._drop(Drop.NO_SOCKET, len(payloads))
+        else:
+            self.counters.to_peers.add(len(payloads), sum(map(len, payloads)))
+            # A view dies with the receive buffer, and the socket may have to wait.
+            transmit = Transmit(peer, list(map(bytes, payloads)))
+            self._to_peers.append((allocation.relayed, transmit))
+
+    def _deliver(
+        self,
+        allocation: Allocation,
+        peer: Endpoint,
+        payloads: Sequence[Buffer],
+        traffic: Traffic,
+        now: float,
+    ) -> None:
+        """Carry packets from a peer to a client, if it talks to that peer."""
+        if not allocation.permits(peer.host, now):
+            self._drop(Drop.NO_PERMISSION, len(payloads))
+            return
+        traffic.add(len(payloads), sum(map(len, payloads)))
+        channel = allocation.channel_of(peer, now)
+        if channel is None:
+            messages = [self._data_indication(peer, each) for each in payloads]
+        elif allocation.stream:
+            messages = [wrap_stream(channel, payloads)]
+        else:
+            messages = wrap(channel, payloads)
+        self._to_clients.append(Transmit(allocation.client, messages))
+
+    def _data_indication(self, peer: Endpoint, payload: Buffer) -> bytes:
+        attributes: dict[Attribute, Any] = {
+            Attribute.XOR_PEER_ADDRESS: peer,
+            Attribute.DATA: bytes(payload),
+        }
+        transaction_id = self._random(TRANSACTION_ID_LENGTH)
+        return encode(
+            Message(Method.DATA, Class.INDICATION, transaction_id, attributes)
+        )
+
+    # Messages.
+
+    def _receive_stun(
+        self, data: Buffer, client: Endpoint, stream: bool, now: float
+    ) -> None:
+        try:
+            message = parse(data)
+        except InvalidMessage:
+            self._drop(Drop.MALFORMED)
+            return
+        if message.cls == Class.REQUEST:
+            self._receive_request(message, client, stream, now)
+        elif message.cls == Class.INDICATION and message.method == Method.SEND:
+            self._receive_send(message, client, now)
+        elif message.method != Method.BINDING:
+            self._drop(Drop.UNEXPECTED)
+
+    def _receive_send(self, message: Message, client: Endpoint, now: float) -> None:
+        """Relay the packet of a Send indication (RFC 8656 section 11.2)."""
+        allocation = self._table.of(client.unpinned())
+        payload = message.attributes.get(Attribute.DATA)
+        if message.unknown_required or Attribute.DONT_FRAGMENT in message.attributes:
+            self._drop(Drop.NOT_SUPPORTED)
+        elif payload is None or len(message.peers) != 1:
+            self._drop(Drop.MALFORMED)
+        elif allocation is None:
+            self._drop(Drop.NO_ALLOCATION)
+        elif not allocation.permits(message.peers[0].host, now):
+            self._drop(Drop.NO_PERMISSION)
+        else:
+            self._relay(allocation, message.peers[0], [payload], now)
+
+    def _receive_request(
+        self, request: Message, client: Endpoint, stream: bool, now: float
+    ) -> None:
+        self.counters.requests[request.method.name.lower()] += 1
+        known = self._table.of(client.unpinned()) is not None
+        if not known and not self._strangers.take(site_of(client.host), 0, now):
+            self._drop(Drop.RATE_LIMITED)
+            return
+        if request.method == Method.BINDING:
+            answer: dict[Attribute, Any] = {Attribute.XOR_MAPPED_ADDRESS: client}
+            self._answer_stranger(request, client, Class.SUCCESS, answer, now)
+            return
+        try:
+            proof = self._gate.admit(request, client, now)
+        except Refusal as refusal:
+            error = self._error(refusal.code, refusal.reason)
+            if refusal.code != 400:
+                error |= self._gate.challenge(client, now)
+            self._answer_stranger(request, client, Class.ERROR, error, now)
+            return
+        self._handle(request, proof.node, proof.key, client, stream, now)
+
+    def _answer_stranger(
+        self,
+        request: Message,
+        client: Endpoint,
+        cls: Class,
+        attributes: dict[Attribute, Any],
+        now: float,
+    ) -> None:
+        """Answer a request without proof, but nobody too often."""
+        if self._strangers.take(site_of(client.host), 1, now):
+            self._answer(request, client, cls, attributes)
+        else:
+            self._drop(Drop.RATE_LIMITED)
+
+    def _handle(
+        self,
+        request: Message,
+        node: str,
+        key: bytes,
+        client: Endpoint,
+        stream: bool,
+        now: float,
+    ) -> None:
+        """Carry out a request with proof, and answer it unless it has to wait."""
+        try:
+            answer = self._handler.handle(request, node, key, client, stream, now)
+        except Refusal as refusal:
+            error = self._error(refusal.code, refusal.reason)
+            if refusal.code == 420:
+                error[Attribute.UNKNOWN_ATTRIBUTES] = request.unknown_required
+            self._answer(request, client, Class.ERROR, error, key)
+            return
+        for closed in self._handler.closed():
+            self._close(closed)
+        if answer is not None:
+            self._answer(request, client, Class.SUCCESS, answer, key)
+            return
+        allocation = self._table.of(client.unpinned())
+        assert allocation is not None
+        self._hold(allocation, request, key)
+
+    def _hold(self, allocation: Allocation, request: Message, key: bytes) -> None:
+        """Keep a request until there is a socket, which is asked for once."""
+        if allocation.socket is Socket.NONE:
+            allocation.socket = Socket.OPENING
+            self._events.append(OpenSocket(allocation.relayed))
+        if len(allocation.waiting) < MAX_WAITING:
+            allocation.waiting.append((request, key))
+
+    def _resume(self, relayed: Endpoint, state: Socket, now: float) -> None:
+        """Carry out the requests that waited for a socket."""
+        allocation = self._table.at(relayed)
+        if allocation is None or allocation.socket is not Socket.OPENING:
+            return
+        allocation.socket = state
+        waiting, allocation.waiting = allocation.waiting, []
+        for request, key in waiting:
+            self._handle(
+                *(request, allocation.node, key),
+                *(allocation.client, allocation.stream, now),
+            )
+
+    def _answer(
+        self,
+        request: Message,
+        client: Endpoint,
+        cls: Class,
+        attributes: dict[Attribute, Any],
+        key: bytes | None = None,
+    ) -> None:
+        answer = Message(request.method, cls, request.transaction_id, attributes)
+        fingerprint = Attribute.FINGERPRINT in request.attributes
+        data = encode(answer, key, fingerprint)
+        self._to_clients.append(Transmit(client, [data]))
+
+    def _error(self, code: int, reason: str) -> dict[Attribute, Any]:
+        self.counters.errors[code] += 1
+        return {Attribute.ERROR_CODE: ErrorCode(code, reason)}
+
+    def _close(self, allocation: Allocation) -> None:
+        if allocation.socket in (Socket.OPEN, Socket.OPENING):
+            self._events.append(CloseSocket(allocation.relayed))
+
+    def _drop(self, reason: Drop, packets: int = 1) -> None:
+        self.counters.drops[reason] += packets

@@ -1,0 +1,120 @@
+"""TURN's ChannelData (RFC 8656 section 12.4) and its framing over TCP and TLS.
+
+Relayed packets cross this module in batches. What a kernel's receive offload hands
+over has one length and mostly one channel, so a run of datagrams is wrapped or opened
+with one header and C-speed loops; there is no Python step for a single packet.
+
+Over a stream every message says its own length: STUN in its header, ChannelData in
+its own, padded to four bytes (RFC 8656 section 12.5). :class:`StreamFramer` cuts what
+a stream delivers into the same messages that a UDP socket delivers as datagrams.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from meshwg.errors import InvalidMessage
+from meshwg.wire.stun import HEADER_LENGTH, Buffer
+
+FIRST_CHANNEL = 0x4000
+LAST_CHANNEL = 0x4FFF
+"""RFC 8656 section 12 leaves 0x5000 to 0xFFFF reserved."""
+
+CHANNEL_HEADER = struct.Struct("!HH")
+"""Channel number and length of the payload in bytes, without padding."""
+
+
+def wrap(channel: int, payloads: Iterable[Buffer]) -> list[bytes]:
+    """Return one ChannelData message for each payload, for UDP."""
+    messages: list[bytes] = []
+    for length, run in groupby(payloads, len):
+        messages += map(CHANNEL_HEADER.pack(channel, length).__add__, run)
+    return messages
+
+
+def wrap_stream(channel: int, payloads: Iterable[Buffer]) -> bytes:
+    """Return the ChannelData messages of all payloads, padded and joined for a stream.
+
+    WireGuard's messages are multiples of four bytes long, so the padding is empty for
+    them.
+    """
+    parts: list[Buffer] = []
+    for payload in payloads:
+        length = len(payload)
+        parts += (CHANNEL_HEADER.pack(channel, length), payload, bytes(-length % 4))
+    return b"".join(parts)
+
+
+def runs(messages: Sequence[Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
+    """Cut a batch into runs with the same first four bytes, in order.
+
+    Yields the first 16 bits, which is the channel number of ChannelData and the type
+    of a STUN message, and the run: the payloads of ChannelData, the whole messages of
+    anything else. ChannelData that is shorter than it says is yielded as type 0,
+    which STUN does not have, and so are messages below four bytes.
+    """
+    for header, group in groupby(messages, _first_four):
+        run = list(group)
+        if len(header) < CHANNEL_HEADER.size:
+            yield 0, run
+            continue
+        number, length = CHANNEL_HEADER.unpack(header)
+        if not FIRST_CHANNEL <= number <= LAST_CHANNEL:
+            yield min(number, FIRST_CHANNEL - 1), run
+            continue
+        end = CHANNEL_HEADER.size + length
+        if min(map(len, run)) < end:
+            yield 0, run
+        else:
+            yield number, list(map(itemgetter(slice(CHANNEL_HEADER.size, end)), run))
+
+
+_first_four = itemgetter(slice(0, CHANNEL_HEADER.size))
+
+
+class StreamFramer:
+    """Cuts the bytes of one stream into STUN messages and ChannelData."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needed = 0
+
+    def receive(self, data: Buffer) -> list[Buffer]:
+        """Return the messages that are complete now, without their padding.
+
+        They are views of one buffer, which they keep alive. What is incomplete is
+        kept; it is never longer than one message, so below 64 KiB and a little.
+
+        :raises InvalidMessage: if the stream carries anything but TURN. There is no
+            way to find the next message then: the stream has to be closed.
+        """
+        if len(self._rest) + len(data) < self._needed:
+            self._rest += data
+            return []
+        buffer = b"".join((self._rest, data))
+        view = memoryview(buffer)
+        messages: list[Buffer] = []
+        position, available = 0, len(buffer)
+        self._needed = CHANNEL_HEADER.size
+        while available - position >= CHANNEL_HEADER.size:
+            length, padded = _lengths(buffer, position)
+            if available - position < padded:
+                self._needed = padded
+                break
+            messages.append(view[position : position + length])
+            position += padded
+        self._rest = bytearray(view[position:])
+        return messages
+
+
+def _lengths(buffer: bytes, position: int) -> tuple[int, int]:
+    """Return the length of the message at a position, without and with its padding."""
+    number, length = CHANNEL_HEADER.unpack_from(buffer, position)
+    if FIRST_CHANNEL <= number <= LAST_CHANNEL:
+        length += CHANNEL_HEADER.size
+    elif number < FIRST_CHANNEL:
+        length += HEADER_LENGTH
+    else:
+        raise InvalidMessage("A stream to a relay carries something else than TURN")
+    return length, length + -length % 4
