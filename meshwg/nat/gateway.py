@@ -1,0 +1,210 @@
+"""The words that port mapping uses, whatever protocol carries them.
+
+PCP (:mod:`meshwg.nat.pcp`), NAT-PMP (:mod:`meshwg.nat.natpmp`) and UPnP speak of the
+same few things. Their clients translate bytes into answers, so that the one policy
+(:mod:`meshwg.nat.portmap`) knows no wire format. What that policy tells its driver is
+here too.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from meshwg.transmit import Endpoint
+
+SERVER_PORT = 5351
+"""Where gateways listen for PCP and NAT-PMP (RFC 6887 section 19.1)."""
+
+ANNOUNCEMENT_PORT = 5350
+"""Where hosts hear a restarted gateway's announcement, sent to every host's group."""
+
+
+class Method(Enum):
+    """How a port is mapped, in the order in which the methods are tried."""
+
+    PCP = "pcp"
+    NAT_PMP = "nat-pmp"
+    UPNP = "upnp"
+
+    @property
+    def title(self) -> str:
+        """The protocol's name as people write it."""
+        return {"pcp": "PCP", "nat-pmp": "NAT-PMP", "upnp": "UPnP"}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The port is mapped."""
+
+    external: Endpoint
+    lifetime: int
+    """Seconds from the answer until the mapping ends unless renewed; 0: it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """The gateway told its external address; nothing is mapped by that."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The gateway speaks the protocol and will not map the port."""
+
+    reason: str
+    """Completes the sentence "PCP is refused: ..."."""
+    retry_after: int = 0
+    """Seconds for which the gateway expects to give the same answer."""
+    double_nat: bool = False
+    """Whether another NAT stands between this host and the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSpoken:
+    """The gateway does not speak this protocol, or not this version of it."""
+
+
+Answer = Granted | Addressed | Refused | NotSpoken
+
+
+class Unexpected(Enum):
+    """Why a well-formed datagram of the gateway answers no question of this host."""
+
+    NOT_OURS = "not-ours"
+    UNASKED = "unasked"
+
+
+class GatewayClient(Protocol):
+    """One protocol's side of a mapping: what to send, and what an answer means."""
+
+    method: Method
+    epoch: "EpochClock"
+    asked: bool
+    """Whether a mapping was asked for, so that there may be one to give back."""
+
+    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+        """Return the datagrams that ask for the mapping, or renew it.
+
+        :param lifetime: in seconds.
+        :param wish: the external endpoint to ask for, such as the one held before.
+        """
+        ...
+
+    def release(self) -> list[bytes]:
+        """Return the datagrams that give the mapping back."""
+        ...
+
+    def receive(self, data: bytes) -> tuple[Answer | Unexpected, int | None]:
+        """Return what the gateway's datagram means, and its epoch time, if any.
+
+        :raises InvalidMessage: if it is not an answer of this protocol.
+        """
+        ...
+
+
+class EpochClock:
+    """Tells from the gateway's uptime whether it has forgotten its mappings.
+
+    Every answer carries the seconds since the gateway's table was empty. The two
+    protocols compare it with the local clock by rules of their own.
+    """
+
+    def __init__(self, is_lost: Callable[[int, int, float], bool]) -> None:
+        """Make a clock.
+
+        :param is_lost: the rule; it gets the previous epoch time, the one received
+            now, and the seconds that passed here in between.
+        """
+        self._is_lost = is_lost
+        self._previous: tuple[int, float] | None = None
+
+    def lost(self, epoch: int, now: float) -> bool:
+        """Return whether this epoch time says that the mappings are gone."""
+        if self._previous is None:
+            return False
+        before, at = self._previous
+        return self._is_lost(before, epoch, max(0.0, now - at))
+
+    def observe(self, epoch: int, now: float) -> bool:
+        """Return the same, and remember the epoch time for the next comparison."""
+        lost = self.lost(epoch, now)
+        self._previous = (epoch, now)
+        return lost
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The port is mapped, as far as the gateway says."""
+
+    external: Endpoint
+    method: Method
+    expires_at: float = field(compare=False)
+    """On the clock of ``now``; a renewal alone makes no other mapping."""
+    public: bool
+    """Whether the external address is one that the internet routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappingChanged:
+    """The external endpoint is another one now, or is missing for another reason."""
+
+    mapped: Mapped | None
+    reason: str
+    """One sentence for the status."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpnpRequested:
+    """The runtime is to map the port by UPnP, and to report how that went.
+
+    A request that is still under way ends: this one takes its place.
+    """
+
+    internal_port: int
+    external_port: int
+    """The wished one."""
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpnpReleased:
+    """The runtime is to delete the mapping that it made by UPnP."""
+
+    external_port: int
+
+
+PortMappingEvent = MappingChanged | UpnpRequested | UpnpReleased
+
+
+class Drop(Enum):
+    """Why something that a gateway, or someone else, sent was not believed."""
+
+    WRONG_SOURCE = "port-mapping-wrong-source"
+    MALFORMED = "port-mapping-malformed"
+    NOT_OURS = "port-mapping-not-ours"
+    UNASKED = "port-mapping-unasked"
+    LIFETIME = "port-mapping-lifetime"
+    ADDRESS = "port-mapping-address"
+
+
+def is_usable(external: Endpoint) -> bool:
+    """Return whether packets can be sent to an external endpoint at all."""
+    try:
+        address = ipaddress.ip_address(external.host)
+    except ValueError:
+        return False
+    unusable = address.is_unspecified or address.is_multicast or address.is_loopback
+    return 0 < external.port < 65536 and not unusable
+
+
+def is_public(host: str) -> bool:
+    """Return whether an address is routed in the internet.
+
+    Private, carrier-grade (RFC 6598), link-local and documentation addresses are not:
+    a gateway that holds one stands behind another NAT.
+    """
+    address = ipaddress.ip_address(host)
+    return address.is_global and not address.is_multicast
