@@ -1,0 +1,139 @@
+"""Captures: ``tcpdump`` on an interface of a machine, and what it wrote, read back."""
+
+import re
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from netlab.errors import LabError, NotReady
+from netlab.netns import Namespace
+from netlab.process import POLL, Process
+
+SETTLE_WITHIN = 10.0
+"""Seconds until a tcpdump that does not catch up is an error."""
+BUFFER_KIB = 16384
+"""What the kernel keeps for a tcpdump that is busy or waiting, in KiB."""
+
+# https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html
+PCAP_HEADER = 24
+PCAP_RECORD = struct.Struct("<IIII")
+PCAP_MAGIC = 0xA1B2C3D4
+
+ETHERNET_HEADER = 14
+ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_IPV6 = 0x86DD
+UDP = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One UDP datagram as it crossed the wire; addresses are ``(host, port)``."""
+
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    payload: bytes
+
+
+class Capture:
+    """A running ``tcpdump``; it captures from the moment that this object exists."""
+
+    def __init__(
+        self, namespace: Namespace, interface: str, path: Path, filter: str = ""
+    ) -> None:
+        self.path = path
+        options = ["-w", str(path), "-U", "-n", "-s", "0", "-B", str(BUFFER_KIB)]
+        # Without -Z it would give up its privileges, and with them the directory.
+        options += ["-Z", "root"]
+        self._process = Process(
+            namespace,
+            ["tcpdump", "-i", interface, *options, *filter.split()],
+            path.with_suffix(".log"),
+        )
+        self._process.wait_for_line("listening on")
+
+    def packets(self) -> list[bytes]:
+        """Return all frames that have crossed the interface so far."""
+        self._settle()
+        return list(read_pcap(self.path.read_bytes()))
+
+    def datagrams(self) -> list[Datagram]:
+        """Return the UDP datagrams among them; fragments are left out."""
+        found = (parse_datagram(frame) for frame in self.packets())
+        return [datagram for datagram in found if datagram is not None]
+
+    def stop(self) -> None:
+        """End the capture; what it has seen can still be read."""
+        if self._process.returncode is None:
+            self._settle()
+            self._process.stop()
+
+    def _settle(self) -> None:
+        """Wait until tcpdump has written every packet that the kernel has for it.
+
+        The kernel hands packets over in blocks, after a second at the latest.
+        """
+        deadline = time.monotonic() + SETTLE_WITHIN
+        while self._process.returncode is None and not self._caught_up():
+            if time.monotonic() > deadline:
+                raise NotReady(f"tcpdump does not catch up, see {self.path}.")
+
+    def _caught_up(self) -> bool:
+        seen = len(self._process.output())
+        self._process.send_signal(signal.SIGUSR1)
+        line = self._process.wait_for_line("dropped by kernel", after=seen)
+        report = self._process.output()[seen:]
+        captured = _number_before("packets? captured", report)
+        received = _number_before("packets? received by filter", report)
+        dropped = _number_before("packets? dropped by kernel", line)
+        if dropped:
+            raise LabError(f"The capture {self.path} lost {dropped} packets.")
+        if captured >= received:
+            return True
+        time.sleep(POLL)
+        return False
+
+
+def read_pcap(data: bytes) -> Iterator[bytes]:
+    """Yield the frames of a capture file; a last, half-written one is left out."""
+    magic = struct.unpack_from("<I", data)[0]
+    if magic != PCAP_MAGIC:
+        raise ValueError(f"not a little-endian pcap file: {magic:#x}")
+    offset = PCAP_HEADER
+    while offset + PCAP_RECORD.size <= len(data):
+        _, _, length, _ = PCAP_RECORD.unpack_from(data, offset)
+        offset += PCAP_RECORD.size
+        if offset + length <= len(data):
+            yield data[offset : offset + length]
+        offset += length
+
+
+def parse_datagram(frame: bytes) -> Datagram | None:
+    """Return the UDP datagram in an Ethernet frame, if there is a whole one."""
+    ethertype = int.from_bytes(frame[12:14])
+    packet = frame[ETHERNET_HEADER:]
+    if ethertype == ETHERTYPE_IPV4 and len(packet) >= 20:
+        fragmented = int.from_bytes(packet[6:8]) & ~0x4000
+        header = (packet[0] & 0x0F) * 4
+        protocol, source, destination = packet[9], packet[12:16], packet[16:20]
+    elif ethertype == ETHERTYPE_IPV6 and len(packet) >= 40:
+        fragmented, header = 0, 40
+        protocol, source, destination = packet[6], packet[8:24], packet[24:40]
+    else:
+        return None
+    if protocol != UDP or fragmented or len(packet) < header + 8:
+        return None
+    source_port, destination_port, length = struct.unpack_from("!HHH", packet, header)
+    return Datagram(
+        (str(ip_address(source)), source_port),
+        (str(ip_address(destination)), destination_port),
+        packet[header + 8 : header + length],
+    )
+
+
+def _number_before(what: str, text: str) -> int:
+    match = re.search(rf"(\d+) {what}", text)
+    return int(match.group(1)) if match else 0

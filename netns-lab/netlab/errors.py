@@ -1,0 +1,13 @@
+"""What can go wrong in a lab, each as one sentence for the person who runs it."""
+
+
+class LabError(Exception):
+    """The lab cannot be built or used; the text names the cause and the mend."""
+
+
+class CommandFailed(LabError):
+    """A command in a namespace ended badly or did not end in time."""
+
+
+class NotReady(LabError):
+    """Something that was started did not become usable in time."""

@@ -1,0 +1,178 @@
+"""The lab itself: it makes machines, remembers them, and leaves nothing behind."""
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from netlab import netns, registry, signals
+from netlab.errors import CommandFailed, LabError
+from netlab.internet import Internet
+from netlab.lan import Switch
+from netlab.machine import Host, Machine, Request, Uplink
+from netlab.netns import Namespace
+from netlab.process import STOP_GRACE
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+PREFIX = re.compile(r"[a-z][a-z0-9]{0,19}")
+
+M = TypeVar("M", bound=Machine)
+
+_numbers = itertools.count(1)
+
+
+class Lab:
+    """An internet in namespaces that exists while its ``with`` block runs.
+
+    Labs of one machine do not see each other. What a lab made is removed at the end
+    of the block, however it ends; what a killed one could not remove, :meth:`clean`
+    removes later.
+
+    :param prefix: with which all its namespaces' names begin; by default unique.
+    :param title: what :command:`netns-lab list` shows.
+    """
+
+    def __init__(self, prefix: str | None = None, title: str = "") -> None:
+        self.prefix = prefix or f"nl{os.getpid()}x{next(_numbers)}"
+        if not PREFIX.fullmatch(self.prefix):
+            raise LabError(
+                f"{self.prefix!r} cannot be a prefix: up to 20 of a-z and 0-9."
+            )
+        self.title = title
+        self.machines: dict[str, Machine] = {}
+        self.keep_files = False
+        """Whether logs and captures stay when the lab goes; so they do on failure."""
+        self._cleanup = contextlib.ExitStack()
+        self._internet: Internet | None = None
+
+    def __enter__(self) -> Self:
+        self._cleanup.enter_context(signals.exit_in_good_order())
+        try:
+            if os.geteuid() != 0:
+                raise LabError(
+                    "Network namespaces can be made by root only: run this as root."
+                )
+            self.directory = Path(tempfile.mkdtemp(prefix="netlab-"))
+            """Logs, captures and files, one directory for each machine."""
+            self._cleanup.callback(self._remove_files)
+            registry.register(self.prefix, self.directory, self.title)
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with signals.postponed():
+            if kind is not None and issubclass(kind, Exception):
+                self.keep_files = True
+            self._remove_machines()
+            self._cleanup.close()
+
+    @classmethod
+    def clean(cls) -> list[str]:
+        """Remove what killed runs left behind; return their prefixes."""
+        return registry.clean()
+
+    @property
+    def internet(self) -> Internet:
+        """The routed core with public addresses, made when it is first used."""
+        if self._internet is None:
+            self._internet = self._add("internet", Internet)
+            self._internet.open_for_business()
+        return self._internet
+
+    def add_host(
+        self,
+        name: str,
+        uplink: Uplink,
+        *,
+        address: str | Iterable[str] = (),
+        count4: int = 1,
+        ipv6: bool = True,
+    ) -> Host:
+        """Make a host with one interface, ``eth0``, and a default route.
+
+        :param address: one or several that it must have; by default the next free.
+        :param count4: how many IPv4 addresses it gets on the internet.
+        :param ipv6: whether it gets IPv6 where its uplink has that.
+        """
+        host = self._add(name, Host)
+        wanted = (address,) if isinstance(address, str) else tuple(address)
+        host.attach(uplink, request=Request(wanted, count4, ipv6))
+        return host
+
+    def add_switch(
+        self, name: str, subnet4: str | None = None, subnet6: str | None = None
+    ) -> Switch:
+        """Make a layer-2 segment without a router, such as a container bridge."""
+        switch = self._add(name, Switch)
+        switch.plug_together([each for each in (subnet4, subnet6) if each])
+        return switch
+
+    def machine(self, name: str) -> Machine:
+        """Return a machine by its name.
+
+        :raises LabError: naming those that exist.
+        """
+        try:
+            return self.machines[name]
+        except KeyError:
+            known = ", ".join(sorted(self.machines)) or "none"
+            raise LabError(f"No machine is named {name}; there are: {known}.") from None
+
+    def _add(self, name: str, kind: type[M]) -> M:
+        if not NAME.fullmatch(name):
+            raise LabError(f"{name!r} cannot be a name: up to 40 of a-z, 0-9 and '-'.")
+        if name in self.machines:
+            raise LabError(f"There is a machine named {name} already.")
+        directory = self.directory / name
+        full_name = f"{self.prefix}-{name}"
+        netns.check_free(full_name)
+        registry.add_namespace(self.prefix, full_name)
+        namespace = Namespace.create(full_name, directory / "run")
+        machine = kind(name, namespace, directory)
+        self.machines[name] = machine
+        return machine
+
+    def _remove_machines(self) -> None:
+        record = registry.read(self.prefix)
+        if record is None:
+            return
+        _stop(self.machines.values())
+        registry.remove(record)
+        self.machines.clear()
+
+    def _remove_files(self) -> None:
+        if self.keep_files:
+            print(f"Logs and captures are in {self.directory}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _stop(machines: Iterable[Machine]) -> None:
+    """End all processes together, then the captures that may have seen them end."""
+    processes = [each for machine in machines for each in machine.processes()]
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_GRACE
+    for process in processes:
+        with contextlib.suppress(CommandFailed):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        process.kill()
+    for machine in machines:
+        with contextlib.suppress(LabError):
+            machine.stop_captures()

@@ -1,0 +1,228 @@
+"""Machines: whatever has a network of its own in a lab, and what can be done there."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Protocol, TypeVar
+
+from netlab import links
+from netlab.capture import Capture
+from netlab.errors import LabError
+from netlab.links import Port
+from netlab.netns import Namespace
+from netlab.process import RUN_TIMEOUT, Arguments, Process, run
+
+T = TypeVar("T")
+
+QUIET = {
+    # Addresses are usable at once, and only those exist that the lab gave.
+    "net.ipv6.conf.all.accept_dad": 0,
+    "net.ipv6.conf.default.accept_dad": 0,
+    "net.ipv6.conf.all.accept_ra": 0,
+    "net.ipv6.conf.default.accept_ra": 0,
+    # A pulled cable costs no address, as in IPv4.
+    "net.ipv6.conf.all.keep_addr_on_down": 1,
+    "net.ipv6.conf.default.keep_addr_on_down": 1,
+    # Bridged packets are none of the router's rules' business.
+    "net.bridge.bridge-nf-call-iptables": 0,
+    "net.bridge.bridge-nf-call-ip6tables": 0,
+}
+FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+
+
+class Machine:
+    """A namespace with its links, processes and files."""
+
+    def __init__(self, name: str, namespace: Namespace, directory: Path) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.directory = directory
+        """For files, logs and captures of this machine."""
+        self.attachments: dict[str, Attachment] = {}
+        """Its ways to other machines, by the name of its interface."""
+        self._processes: list[Process] = []
+        self._captures: list[Capture] = []
+        self._numbers = itertools.count(1)
+        namespace.set_sysctl(QUIET)
+        links.ip(namespace, "link set lo up")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def netns(self) -> str:
+        """The name of its namespace, for ``ip netns exec``."""
+        return self.namespace.name
+
+    def run(
+        self,
+        arguments: Arguments,
+        *,
+        check: bool = True,
+        timeout: float = RUN_TIMEOUT,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> CompletedProcess[str]:
+        """Run a command here to its end and return what it printed.
+
+        :raises CommandFailed: if it fails (while ``check``) or takes too long.
+        """
+        return run(
+            self.namespace,
+            arguments,
+            check=check,
+            timeout=timeout,
+            stdin=stdin,
+            env=env,
+            cwd=cwd,
+        )
+
+    def popen(
+        self,
+        arguments: Arguments,
+        *,
+        log: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Process:
+        """Start a program here that goes on running; the lab's end ends it.
+
+        :param log: name of the log file in :attr:`directory`.
+        """
+        if log is None:
+            log = f"{Path(arguments[0]).name}-{next(self._numbers)}.log"
+        process = Process(self.namespace, arguments, self.directory / log, env, cwd)
+        self._processes.append(process)
+        return process
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` in a thread that lives here, and return its result."""
+        return self.namespace.call(function)
+
+    def capture(self, interface: str | None = None, filter: str = "") -> Capture:
+        """Capture an interface, by default the first; return once that has begun.
+
+        :param filter: in the language of ``pcap-filter(7)``.
+        """
+        interface = interface or next(iter(self.attachments), "lo")
+        path = self.directory / f"{interface}-{next(self._numbers)}.pcap"
+        capture = Capture(self.namespace, interface, path, filter)
+        self._captures.append(capture)
+        return capture
+
+    def write_file(self, name: str, text: str, mode: int = 0o600) -> Path:
+        """Write a file into :attr:`directory` and return its path."""
+        path = self.directory / name
+        path.touch(mode)
+        path.write_text(text)
+        return path
+
+    def addresses(self, version: int) -> list[str]:
+        """Return its addresses of IP version 4 or 6, in the order they were given."""
+        return [
+            address
+            for attachment in self.attachments.values()
+            for address in attachment.addresses
+            if ip_address(address).version == version
+        ]
+
+    def address(self, version: int = 4) -> str:
+        """Return its first address of IP version 4 or 6."""
+        found = self.addresses(version)
+        if not found:
+            raise LabError(f"{self.name} has no IPv{version} address.")
+        return found[0]
+
+    def set_link(self, up: bool, interface: str | None = None) -> None:
+        """Pull a cable at this end (the first by default), or plug it in again.
+
+        Addresses stay; the kernel drops the routes of a pulled cable, so they are
+        given again.
+        """
+        attachment = self._attachment(interface)
+        links.set_up(attachment.port, up)
+        if up:
+            links.ip(self.namespace, *attachment.routes)
+
+    def detach(self, interface: str | None = None) -> None:
+        """Remove a link with its addresses."""
+        attachment = self._attachment(interface)
+        attachment.uplink.release(attachment)
+        links.unplug(attachment.port)
+        del self.attachments[attachment.port.interface]
+
+    def processes(self) -> Iterator[Process]:
+        """Yield the processes that were started here and still run."""
+        return (each for each in self._processes if each.returncode is None)
+
+    def stop_captures(self) -> None:
+        """End its captures so that no packet they have seen is lost."""
+        for capture in self._captures:
+            capture.stop()
+
+    def _attachment(self, interface: str | None) -> "Attachment":
+        if interface is None:
+            interface = next(iter(self.attachments), "none")
+        try:
+            return self.attachments[interface]
+        except KeyError:
+            raise LabError(f"{self.name} has no interface {interface}.") from None
+
+
+@dataclass(slots=True)
+class Attachment:
+    """A machine's link to its uplink: one veth pair."""
+
+    uplink: "Uplink"
+    port: Port
+    """The machine's end."""
+    far: Port
+    """The uplink's end."""
+    addresses: list[str]
+    """The machine's addresses here, without prefix lengths."""
+    routes: list[str]
+    """The ``ip`` commands that give the machine its routes through this link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a machine would like to get from its uplink."""
+
+    addresses: tuple[str, ...] = ()
+    """These addresses; if empty, the next free ones."""
+    count4: int = 1
+    """How many IPv4 addresses, where none are named."""
+    ipv6: bool = True
+    """Whether it wants IPv6, where the uplink has it."""
+
+
+class Uplink(Protocol):
+    """Something that machines can be attached to: internet, router or switch."""
+
+    def attach(
+        self, machine: Machine, interface: str, request: Request
+    ) -> Attachment: ...
+
+    def release(self, attachment: Attachment) -> None: ...
+
+
+class Host(Machine):
+    """An end system: it has an uplink, a default route and runs programs."""
+
+    def attach(
+        self, uplink: Uplink, interface: str = "eth0", request: Request | None = None
+    ) -> Attachment:
+        """Plug the host in: a second interface, or the first again."""
+        attachment = uplink.attach(self, interface, request or Request())
+        self.attachments[interface] = attachment
+        return attachment
+
+    def move_to(self, uplink: Uplink, request: Request | None = None) -> Attachment:
+        """Roam: leave the first uplink for another one; processes go on running."""
+        interface = next(iter(self.attachments))
+        self.detach(interface)
+        return self.attach(uplink, interface, request)

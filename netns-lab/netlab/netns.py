@@ -1,0 +1,152 @@
+"""Network namespaces: the only module that makes, enters or removes one.
+
+A Linux thread may live in other namespaces than its process. Entering one is done
+in a thread of its own that ends with the call, so the caller never has to find its
+way back, and a process started from there inherits what the thread had entered.
+Sockets made there stay in the namespace and can be used from any thread.
+
+Next to the network, each machine of a lab has a ``/run`` of its own, because
+``/run/wireguard/wg0.sock`` and its like would collide between hosts otherwise.
+"""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from netlab.errors import LabError
+
+T = TypeVar("T")
+
+NAMESPACES = Path("/run/netns")
+
+# <sched.h> and <sys/mount.h>
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """One named network namespace, known to ``ip netns`` under the same name."""
+
+    name: str
+    run_directory: Path
+    """What its processes see as ``/run``."""
+
+    @classmethod
+    def create(cls, name: str, run_directory: Path) -> "Namespace":
+        """Make the namespace; its loopback is still down."""
+        run_directory.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run(
+            ["ip", "netns", "add", name], capture_output=True, text=True
+        )
+        if made.returncode != 0:
+            raise LabError(f"Cannot make a namespace: {made.stderr.strip()}.")
+        return cls(name, run_directory)
+
+    @property
+    def path(self) -> Path:
+        return NAMESPACES / self.name
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, or raise what it raises, in here.
+
+        It runs in a thread of this process, so it shares memory with the caller.
+        """
+        outcome: Future[T] = Future()
+
+        def enter_and_run() -> None:
+            try:
+                self._enter()
+                outcome.set_result(function())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=enter_and_run, name=self.name, daemon=True).start()
+        return outcome.result()
+
+    def set_sysctl(self, settings: dict[str, int]) -> None:
+        """Write kernel settings such as ``net.ipv4.ip_forward``.
+
+        Those that this kernel does not have are passed over.
+        """
+
+        def write() -> None:
+            for key, value in settings.items():
+                path = Path("/proc/sys", *key.split("."))
+                with contextlib.suppress(FileNotFoundError):
+                    path.write_text(str(value))
+
+        self.call(write)
+
+    def _enter(self) -> None:
+        """Move the calling thread, and only it, into the namespace."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _checked(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+        finally:
+            os.close(descriptor)
+        _checked(_libc.unshare(CLONE_NEWNS), "unshare")
+        _mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        _mount(str(self.run_directory), "/run", flags=MS_BIND)
+        # /sys/class/net shows the network of whoever mounted it.
+        _mount("sysfs", "/sys", kind="sysfs")
+
+
+def check_free(name: str) -> None:
+    """Raise a ``LabError`` if somebody has a namespace of that name."""
+    if (NAMESPACES / name).exists():
+        raise LabError(
+            f"Somebody else's network namespace is named {name}: "
+            "choose another prefix, or remove it with 'ip netns delete'."
+        )
+
+
+def pids_inside(names: list[str]) -> list[int]:
+    """Return the processes that live in any of these namespaces, save this one."""
+    wanted = set()
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            wanted.add(_identity(NAMESPACES / name))
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if _identity(entry / "ns" / "net") in wanted:
+                found.append(int(entry.name))
+    return found
+
+
+def delete(name: str) -> None:
+    """Remove a namespace; links between it and others vanish with it."""
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _mount(source: str, target: str, *, kind: str = "none", flags: int = 0) -> None:
+    result = _libc.mount(
+        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None
+    )
+    _checked(result, f"mount {target}")
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")

@@ -1,0 +1,40 @@
+"""Fixtures for every test, above all ``lab``: an internet in network namespaces.
+
+A test that is marked ``netns`` or ``lab`` needs root; without, it is skipped and the
+summary says so.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from netlab.lab import Lab
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """An empty lab of this test's own; its logs and captures stay if the test fails."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    with Lab(title=request.node.name) as lab:
+        yield lab
+        lab.keep_files = request.node.stash.get(FAILED, False)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marked = any(item.get_closest_marker(name) for name in ("netns", "lab"))
+    if marked and os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
