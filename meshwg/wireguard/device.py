@@ -373,8 +373,10 @@ class Device:
     def down(self, now: float) -> None:
         """Stop all timers and forget all sessions; the configuration stays."""
         self.is_up = False
+        self._agenda.clear()
         for peer in self.peers.values():
             peer.stop()
+            peer.scheduled_at = float("inf")
 
     def unpin_endpoints(self) -> None:
         """Forget all sticky source addresses, as after a change of the port."""

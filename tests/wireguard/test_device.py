@@ -1,0 +1,603 @@
+"""A whole interface: what it accepts, refuses, answers and forgets."""
+
+import os
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshwg.errors import ConfigError
+from meshwg.keys import PrivateKey
+from meshwg.transmit import Endpoint, Source
+from meshwg.wireguard import device as device_module
+from meshwg.wireguard.device import Device
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.peer import Peer
+from tests.wireguard.pair import (
+    COOKIE,
+    DATA,
+    INITIATION,
+    RESPONSE,
+    START,
+    Pair,
+    flip,
+    ipv4,
+)
+
+ELSEWHERE = Endpoint("198.51.100.9", 4242)
+STRANGER = Endpoint("203.0.113.5", 1)
+SECRET = b"a very recognisable plaintext pattern"
+
+
+# What travels between two devices.
+
+
+def test_an_eavesdropper_sees_four_types_and_no_plaintext() -> None:
+    pair = Pair()
+    for _ in range(3):
+        pair.send(pair.alice, pair.packet(pair.alice, SECRET))
+        pair.send(pair.bob, pair.packet(pair.bob, SECRET))
+        pair.run(pair.now + 130)
+    assert len(pair.bob.received) == 3
+    for _, _, datagram in pair.wire:
+        assert datagram[:4] in (b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\4\0\0\0")
+        assert SECRET not in datagram
+        assert len(datagram) % 16 == 0 or datagram[0] != DATA
+
+
+def test_padding_is_taken_off_again() -> None:
+    pair = Pair()
+    packets = [pair.packet(pair.alice, bytes(length)) for length in range(40)]
+    pair.send(pair.alice, *packets)
+    assert pair.bob.received == packets
+
+
+def test_ipv6_is_carried_like_ipv4() -> None:
+    pair = Pair()
+    for side, other in ((pair.alice, pair.bob), (pair.bob, pair.alice)):
+        network = ip_network("fd00::1" if other is pair.alice else "fd00::2")
+        side.device.allowed_ips.insert(network, side.peer)
+    source, destination = bytes([0xFD] + [0] * 14), bytes([0xFD] + [0] * 14)
+    packet = (
+        b"\x60\0\0\0\0\x05\x11\x40" + source + b"\1" + destination + b"\2" + b"hello"
+    )
+    pair.send(pair.alice, packet)
+    assert pair.bob.received == [packet]
+
+
+# Which packets are sent.
+
+
+@pytest.mark.parametrize(
+    "packet", [b"", b"\x45", bytes(40), b"\x60" * 20, ipv4("10.0.0.1", "10.9.9.9")]
+)
+def test_packets_for_nobody_are_counted(packet: bytes) -> None:
+    pair = Pair()
+    pair.send(pair.alice, packet)
+    assert pair.alice.drops == {Drop.NO_PEER: 1}
+    assert pair.wire == []
+
+
+def test_one_batch_is_grouped_by_peer_in_order() -> None:
+    pair = Pair()
+    pair.connect()
+    third = pair.alice.device.add_peer(os.urandom(32), pair.now)
+    pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third)
+    mine = [pair.packet(pair.alice, bytes([number])) for number in range(4)]
+    theirs = ipv4("10.0.0.1", "10.0.0.3")
+    pair.alice.device.receive_packets(
+        [mine[0], theirs, mine[1], theirs, mine[2], mine[3]], pair.now
+    )
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    assert len(transmit.datagrams) == 4
+    pair.bob.device.receive_datagrams(transmit.datagrams, pair.alice.endpoint, pair.now)
+    assert pair.bob.device.packets_to_write() == mine
+
+
+def test_a_peer_without_an_endpoint_keeps_its_packets_until_it_has_one() -> None:
+    pair = Pair()
+    packet = pair.packet(pair.bob, b"early")
+    pair.send(pair.bob, packet)
+    assert pair.wire == []
+    pair.bob.device.set_endpoint(pair.bob.peer, pair.alice.endpoint)
+    pair.bob.device.start_peer(pair.bob.peer, pair.now)
+    pair.deliver()
+    assert pair.alice.received == [packet]
+
+
+# Which packets are accepted.
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (ipv4("10.0.0.9", "10.0.0.2"), Drop.FORBIDDEN_SOURCE),
+        (b"\x45" + bytes(10), Drop.INVALID_PACKET),
+        (b"\x15" + bytes(30), Drop.INVALID_PACKET),
+        (b"\x60" + bytes(30), Drop.INVALID_PACKET),
+        (b"\x45\0\0\x13" + bytes(30), Drop.INVALID_PACKET),
+        (b"\x45\0\x05\0" + bytes(30), Drop.INVALID_PACKET),
+        (b"\x60\0\0\0\xff\xff" + bytes(60), Drop.INVALID_PACKET),
+    ],
+)
+def test_inner_packets_that_lie_are_dropped_but_prove_the_peer(
+    packet: bytes, reason: Drop
+) -> None:
+    pair = Pair()
+    pair.connect()
+    pair.alice.endpoint = ELSEWHERE
+    pair.alice.peer.send([packet], pair.now)
+    pair.deliver()
+    assert pair.bob.received == []
+    assert pair.bob.drops == {reason: 1}
+    assert pair.bob.peer.endpoint == ELSEWHERE
+
+
+def test_a_source_is_looked_up_in_the_whole_table() -> None:
+    pair = Pair()
+    pair.connect()
+    # Alice may use all of 10/8 except what a third peer has.
+    pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer)
+    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    pair.send(pair.alice, ipv4("10.7.0.1", "10.0.0.2"), ipv4("10.3.0.1", "10.0.0.2"))
+    assert pair.bob.received == [ipv4("10.7.0.1", "10.0.0.2")]
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
+
+
+# Roaming.
+
+
+@pytest.mark.parametrize("kind", [INITIATION, DATA])
+def test_a_peer_is_followed_to_wherever_it_authentically_speaks(kind: int) -> None:
+    pair = Pair()
+    pair.connect()
+    pair.run(START + 10)
+    pair.alice.endpoint = ELSEWHERE._replace(source=Source("192.0.2.2", 3))
+    if kind == INITIATION:
+        pair.alice.peer.initiate(pair.now)
+    else:
+        pair.alice.peer.send_keepalive(pair.now)
+    pair.deliver()
+    assert pair.bob.peer.endpoint == pair.alice.endpoint
+
+
+def test_a_response_moves_the_responders_endpoint() -> None:
+    pair = Pair()
+    pair.alice.peer.initiate(pair.now)
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    pair.bob.device.receive_datagrams(transmit.datagrams, pair.alice.endpoint, pair.now)
+    (answer,) = pair.bob.device.datagrams_to_send()
+    pair.alice.device.receive_datagrams(answer.datagrams, ELSEWHERE, pair.now)
+    assert pair.alice.peer.endpoint == ELSEWHERE
+
+
+def test_nobody_else_can_move_a_peer() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.send(pair.alice, pair.packet(pair.alice, b"data"))
+    for _, side, datagram in list(pair.wire):
+        receiver = pair.other(side)
+        receiver.device.receive_datagrams([datagram], STRANGER, pair.now)
+        receiver.device.receive_datagrams([flip(datagram, 20)], STRANGER, pair.now)
+    assert pair.alice.peer.endpoint == pair.bob.endpoint
+    assert pair.bob.peer.endpoint == pair.alice.endpoint
+
+
+def test_a_mesh_decides_itself_where_its_peers_are() -> None:
+    heard: list[tuple[Peer, Endpoint, float]] = []
+    pair = Pair()
+    pair.bob.device._around.roam = lambda peer, endpoint, now: heard.append(
+        (peer, endpoint, now)
+    )
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert heard[0] == (pair.bob.peer, pair.alice.endpoint, START)
+    assert pair.bob.peer.endpoint is None
+
+
+def test_silence_lets_go_of_the_sticky_source() -> None:
+    pair = Pair()
+    pinned = pair.bob.endpoint._replace(source=Source("192.0.2.1", 2))
+    pair.alice.device.set_endpoint(pair.alice.peer, pinned)
+    pair.lose = lambda _side, _datagram: True
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert pair.alice.peer.endpoint == pinned
+    pair.run(START + 6)
+    assert pair.alice.peer.endpoint == pair.bob.endpoint
+
+
+def test_a_new_port_lets_go_of_all_sticky_sources() -> None:
+    pair = Pair()
+    pinned = pair.bob.endpoint._replace(source=Source("192.0.2.1", 2))
+    pair.alice.device.set_endpoint(pair.alice.peer, pinned)
+    pair.alice.device.unpin_endpoints()
+    assert pair.alice.peer.endpoint == pair.bob.endpoint
+
+
+# Handshakes that are refused.
+
+
+def test_a_replayed_initiation_is_refused() -> None:
+    pair = Pair()
+    pair.connect()
+    (initiation,) = [d for _, _, d in pair.wire if d[0] == INITIATION]
+    pair.now += 1
+    pair.bob.device.receive_datagrams([initiation], STRANGER, pair.now)
+    assert pair.bob.drops == {Drop.HANDSHAKE_REPLAYED: 1}
+    assert pair.bob.device.datagrams_to_send() == []
+
+
+def test_a_flood_of_authentic_initiations_is_slowed_down() -> None:
+    pair = Pair()
+    for step in range(10):
+        pair.now = START + step * 0.018
+        pair.alice.peer._handshake_sent_at = float("-inf")
+        pair.alice.peer.initiate(pair.now)
+        pair.deliver()
+    assert pair.bob.drops == {Drop.HANDSHAKE_FLOOD: 5}
+
+
+def test_a_stranger_is_not_answered() -> None:
+    pair = Pair()
+    stranger = Pair(seed=77)
+    peer = stranger.alice.device.add_peer(pair.bob.public_key, START)
+    stranger.alice.device.set_endpoint(peer, pair.bob.endpoint)
+    peer.initiate(START)
+    (transmit,) = stranger.alice.device.datagrams_to_send()
+    pair.bob.device.receive_datagrams(transmit.datagrams, STRANGER, START)
+    assert pair.bob.drops == {Drop.HANDSHAKE_REFUSED: 1}
+    assert pair.bob.device.datagrams_to_send() == []
+
+
+def test_a_message_made_for_another_key_costs_no_curve_operation() -> None:
+    pair = Pair()
+    pair.alice.peer.initiate(pair.now)
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    pair.bob.device.receive_datagrams(
+        [flip(transmit.datagrams[0], 120)], STRANGER, pair.now
+    )
+    assert pair.bob.drops == {Drop.INVALID_MAC1: 1}
+
+
+def test_a_second_response_is_refused() -> None:
+    pair = Pair()
+    pair.connect()
+    (response,) = [d for _, _, d in pair.wire if d[0] == RESPONSE]
+    pair.alice.device.receive_datagrams([response], STRANGER, pair.now)
+    assert pair.alice.drops == {Drop.RESPONSE_REFUSED: 1}
+    assert pair.alice.peer.endpoint == pair.bob.endpoint
+
+
+def test_peers_with_low_order_keys_can_be_configured_and_are_never_spoken_to() -> None:
+    pair = Pair()
+    peer = pair.alice.device.add_peer(bytes(32), pair.now)
+    pair.alice.device.set_endpoint(peer, ELSEWHERE)
+    peer.send([pair.packet(pair.alice)], pair.now)
+    assert pair.alice.device.datagrams_to_send() == []
+
+
+# Load.
+
+
+def test_under_load_a_handshake_costs_a_round_trip_first() -> None:
+    pair = Pair()
+    load(pair)
+    packet = pair.packet(pair.alice)
+    pair.send(pair.alice, packet)
+    assert pair.bob.drops == {Drop.UNDER_LOAD: 1}
+    assert [d[0] for _, side, d in pair.wire if side is pair.bob] == [COOKIE]
+    pair.run(START + 5)
+    load(pair)
+    pair.run(START + 6)
+    assert pair.bob.received == [packet]
+
+
+def test_without_load_the_second_mac_is_not_looked_at() -> None:
+    pair = Pair()
+    pair.alice.peer.initiate(pair.now)
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    changed = flip(transmit.datagrams[0], 147)
+    pair.bob.device.receive_datagrams([changed], pair.alice.endpoint, pair.now)
+    assert pair.bob.drops == {}
+
+
+def test_under_load_valid_cookies_are_rate_limited() -> None:
+    pair = Pair()
+    load(pair)
+    pair.alice.peer.initiate(pair.now)
+    pair.deliver()
+    for _ in range(8):
+        pair.alice.peer._handshake_sent_at = float("-inf")
+        pair.alice.peer.initiate(pair.now)
+        pair.deliver()
+    drops = pair.bob.drops
+    assert drops[Drop.UNDER_LOAD] == 1
+    assert drops[Drop.RATE_LIMITED] == 3
+
+
+def test_a_flood_of_strangers_is_never_answered_with_more_than_it_sent() -> None:
+    pair = Pair()
+    pair.alice.peer.initiate(pair.now)
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    received = 0
+    for number in range(2000):
+        forged = transmit.datagrams[0]
+        received += len(forged)
+        pair.bob.device.receive_datagrams(
+            [forged], Endpoint(f"10.0.{number >> 8}.{number & 255}", 1), pair.now
+        )
+    sent = sum(
+        len(datagram)
+        for answer in pair.bob.device.datagrams_to_send()
+        for datagram in answer.datagrams
+    )
+    assert sent < received
+    assert len(pair.bob.device._around.indices) <= 1
+
+
+def test_a_cookie_that_nobody_asked_for_is_refused() -> None:
+    pair = Pair()
+    pair.connect()
+    datagram = b"\x03\0\0\0" + bytes(60)
+    pair.alice.device.receive_datagrams([datagram], STRANGER, pair.now)
+    assert pair.alice.drops == {Drop.COOKIE_REFUSED: 1}
+
+
+# Any bytes at all.
+
+
+@settings(max_examples=300)
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_garbage_neither_raises_nor_changes_anything(garbage: list[bytes]) -> None:
+    assert_harmless(garbage)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, length, body: (
+                bytes([kind, 0, 0, 0]) + body.ljust(length, b"\0")[:length]
+            ),
+            st.integers(0, 5),
+            st.sampled_from([0, 28, 60, 88, 144, 200]),
+            st.binary(max_size=200),
+        ),
+        max_size=5,
+    )
+)
+def test_garbage_in_the_right_form_does_neither(garbage: list[bytes]) -> None:
+    assert_harmless(garbage)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(1, 255))
+def test_any_changed_byte_of_a_real_message_does_neither(
+    which: int, position: int, mask: int
+) -> None:
+    pair = Pair()
+    pair.connect()
+    _, side, datagram = pair.wire[which % len(pair.wire)]
+    changed = bytearray(datagram)
+    changed[position % len(changed)] ^= mask
+    before = state(pair.other(side).device)
+    pair.other(side).device.receive_datagrams([bytes(changed)], STRANGER, pair.now)
+    assert state(pair.other(side).device) == before
+
+
+@settings(max_examples=200)
+@given(st.lists(st.binary(max_size=100), max_size=5))
+def test_garbage_from_the_interface_does_not_raise(garbage: list[bytes]) -> None:
+    pair = Pair()
+    pair.connect()
+    pair.send(pair.alice, *garbage)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_loss_order_and_repetition_delivers_exactly_once(
+    data: st.DataObject,
+) -> None:
+    pair = Pair()
+    pair.connect()
+    packets = [pair.packet(pair.alice, number.to_bytes(2)) for number in range(40)]
+    pair.alice.device.receive_packets(packets, pair.now)
+    (transmit,) = pair.alice.device.datagrams_to_send()
+    arrivals = data.draw(st.lists(st.integers(0, 39), max_size=120))
+    pair.bob.device.receive_datagrams(
+        [transmit.datagrams[number] for number in arrivals],
+        pair.alice.endpoint,
+        pair.now,
+    )
+    delivered = pair.bob.device.packets_to_write()
+    assert sorted(delivered) == sorted(packets[number] for number in set(arrivals))
+
+
+def test_a_batch_may_mix_kinds_sessions_and_garbage() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.run(START + 10)
+    packets = [pair.packet(pair.alice, bytes([number])) for number in range(4)]
+    pair.alice.device.receive_packets(packets[:2], pair.now)
+    old = pair.alice.device.datagrams_to_send()[0].datagrams
+    pair.alice.peer.initiate(pair.now)
+    pair.deliver()
+    pair.alice.device.receive_packets(packets[2:], pair.now)
+    new = pair.alice.device.datagrams_to_send()[0].datagrams
+    mixed = [old[0], b"", new[0], bytes(32), old[1], b"\4\0\0\0" + bytes(40), new[1]]
+    pair.bob.device.receive_datagrams(mixed, pair.alice.endpoint, pair.now)
+    assert pair.bob.device.packets_to_write() == [
+        packets[0],
+        packets[2],
+        packets[1],
+        packets[3],
+    ]
+    assert pair.bob.drops == {Drop.INVALID_MESSAGE: 2, Drop.UNKNOWN_SESSION: 1}
+
+
+# Configuration.
+
+
+def test_without_a_private_key_nothing_is_said_and_nothing_heard() -> None:
+    pair = Pair()
+    pair.alice.peer.initiate(pair.now)
+    initiation = pair.alice.device.datagrams_to_send()[0].datagrams
+    for side in (pair.alice, pair.bob):
+        side.device.set_private_key(None, pair.now)
+    pair.bob.device.receive_datagrams(initiation, pair.alice.endpoint, pair.now)
+    assert pair.bob.drops == {Drop.NO_PRIVATE_KEY: 1}
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert len(pair.wire) == 0
+
+
+def test_a_new_private_key_needs_a_new_handshake_but_late_data_still_arrives() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.run(START + 10)
+    late = pair.packet(pair.bob, b"late")
+    pair.bob.device.receive_packets([late], pair.now)
+    (transmit,) = pair.bob.device.datagrams_to_send()
+    pair.alice.device.set_private_key(PrivateKey.generate(os.urandom), pair.now)
+    pair.alice.device.receive_datagrams(transmit.datagrams, pair.bob.endpoint, pair.now)
+    assert pair.alice.device.packets_to_write() == [late]
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert pair.bob.received == []
+    assert pair.bob.drops == {Drop.HANDSHAKE_REFUSED: 1}
+
+
+def test_the_same_private_key_again_changes_nothing() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.alice.device.set_private_key(pair.alice.device.private_key, pair.now)
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert len(pair.bob.received) == 1
+    assert len(pair.sent(pair.alice, INITIATION)) == 1
+
+
+def test_a_peer_that_has_our_new_key_goes() -> None:
+    pair = Pair()
+    key = PrivateKey.generate(os.urandom)
+    pair.alice.device.add_peer(key.public_bytes, pair.now)
+    pair.alice.device.set_private_key(key, pair.now)
+    assert list(pair.alice.device.peers) == [pair.bob.public_key]
+
+
+def test_a_removed_peer_leaves_nothing_behind() -> None:
+    pair = Pair()
+    pair.connect()
+    peer = pair.alice.peer
+    pair.alice.device.remove_peer(pair.bob.public_key, pair.now)
+    assert peer.current is None
+    assert len(pair.alice.device._around.indices) == 0
+    pair.send(pair.alice, pair.packet(pair.alice))
+    pair.send(pair.bob, pair.packet(pair.bob))
+    assert pair.alice.drops == {Drop.NO_PEER: 1, Drop.UNKNOWN_SESSION: 1}
+    pair.run(START + 1000)
+    assert pair.alice.device.get_timer() is None
+
+
+def test_an_interface_that_goes_down_forgets_sessions_and_keeps_peers() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.alice.device.down(pair.now)
+    assert pair.alice.peer.current is None
+    assert pair.alice.device.get_timer() is None
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert pair.bob.received == []
+    pair.alice.device.up(pair.now)
+    pair.run(START + 1)
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert len(pair.bob.received) == 1
+
+
+def test_going_up_wakes_the_peers_that_want_to_be_kept_open() -> None:
+    pair = Pair()
+    pair.alice.device.down(pair.now)
+    pair.alice.device.set_persistent_keepalive(pair.alice.peer, 25, pair.now)
+    pair.deliver()
+    assert pair.wire == []
+    pair.alice.device.up(pair.now)
+    pair.deliver()
+    assert pair.bob.peer.current is not None
+
+
+def test_a_down_interface_answers_nothing() -> None:
+    pair = Pair()
+    pair.bob.device.down(pair.now)
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert [side for _, side, _ in pair.wire] == [pair.alice]
+
+
+def test_the_number_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "MAX_PEERS", 2)
+    device = Device(random=os.urandom, unix_time=lambda now: now)
+    first = device.add_peer(b"a" * 32, 0.0)
+    device.add_peer(b"b" * 32, 0.0)
+    with pytest.raises(ConfigError, match="at most 2 peers"):
+        device.add_peer(b"c" * 32, 0.0)
+    assert device.add_peer(b"a" * 32, 0.0) is first
+
+
+def test_the_mtu_bounds_the_padding() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.alice.device.mtu = 1000
+    pair.send(pair.alice, pair.packet(pair.alice, bytes(975)))
+    assert len(pair.wire[-1][2]) == 1000 + 32
+
+
+def test_idle_peers_need_no_timer() -> None:
+    device = Device(random=os.urandom, unix_time=lambda now: now)
+    device.set_private_key(PrivateKey.generate(os.urandom), 0.0)
+    device.up(0.0)
+    for number in range(50):
+        peer = device.add_peer(os.urandom(32), 0.0)
+        device.set_endpoint(peer, Endpoint("192.0.2.1", number + 1))
+    assert device.get_timer() is None
+
+
+def test_no_secret_shows_in_a_representation() -> None:
+    pair = Pair(preshared_key=b"\x5a" * 32)
+    pair.connect()
+    key = pair.alice.device.private_key
+    assert key is not None
+    shown = repr(pair.alice.device._around) + repr(pair.alice.peer) + repr(key)
+    for secret in (key.private_bytes, b"\x5a" * 32):
+        assert repr(secret)[2:-1] not in shown
+        assert secret.hex() not in shown
+
+
+def load(pair: Pair) -> None:
+    """Put Bob under load."""
+    for _ in range(200):
+        pair.bob.device._load.handshake_arrived(pair.now)
+
+
+def assert_harmless(garbage: list[bytes]) -> None:
+    pair = Pair()
+    pair.connect()
+    before = state(pair.alice.device)
+    pair.alice.device.receive_datagrams(garbage, STRANGER, pair.now)
+    assert state(pair.alice.device) == before
+    assert pair.alice.device.datagrams_to_send() == []
+    assert pair.alice.device.packets_to_write() == []
+    pair.send(pair.bob, packet := pair.packet(pair.bob, b"still here"))
+    assert pair.alice.received == [packet]
+
+
+def state(device: Device) -> list[object]:
+    """Return what an unauthentic datagram must not change."""
+    return [
+        (
+            peer.endpoint,
+            peer.rx_bytes,
+            peer.tx_bytes,
+            peer.last_handshake,
+            peer.current,
+            peer.next,
+            peer.previous,
+            peer.timers.next(),
+        )
+        for peer in device.peers.values()
+    ] + [len(device._around.indices), device.get_timer()]
