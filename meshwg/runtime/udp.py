@@ -1,0 +1,430 @@
+"""UDP sockets that carry batches: segmentation offloads and sticky source addresses.
+
+One ``sendmsg`` with UDP_SEGMENT hands the kernel up to 64 datagrams, one ``recvmsg``
+with UDP_GRO returns as many: system calls cost more than everything else here. Each
+received :class:`~meshwg.transmit.Endpoint` remembers the local address it was sent to
+(IP_PKTINFO), and whatever is sent to that endpoint leaves from there.
+
+Nothing that the network does raises: a datagram that cannot be sent is counted, as if
+it had been lost on its way.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import struct
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+
+from meshwg.transmit import UDP, Endpoint, Source, Transmit
+
+MAX_SEGMENTS = 64
+"""UDP_MAX_SEGMENTS of the oldest kernels with UDP_SEGMENT."""
+MAX_BATCH = 65507
+"""The longest UDP payload of an IPv4 packet."""
+BUFFER_SIZE = 7 << 20
+"""What wireguard-go asks for: a burst at 10 Gbit/s for 6 ms."""
+MAX_WAITING = 1024
+"""Batches kept while a socket blocks."""
+BIND_ATTEMPTS = 100
+CACHE_SIZE = 1024
+
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+IP_PKTINFO = 8
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+FIRST_KERNEL_WITH_SOUND_GRO = (5, 12)
+
+SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL)
+"""A pinned source that was removed: IPv4 gives the first, IPv6 the second."""
+CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
+"""EIO: never on this socket. The others: not these datagrams, on the way they take."""
+
+Ancillary = tuple[int, int, bytes]
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+
+class UdpSocket:
+    """One UDP socket of one address family.
+
+    :param on_unpinned: called with an endpoint, without its source, whose sticky
+        source address has gone: what is sent there must not be pinned again.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        link: int = UDP,
+        on_unpinned: Callable[[Endpoint], None] | None = None,
+    ) -> None:
+        self.link = link
+        self.on_unpinned = on_unpinned
+        self.errors: Counter[str] = Counter()
+        """What could not be sent or received, by the name of the error."""
+        self._socket = sock
+        self._is_ipv4 = sock.family == socket.AF_INET
+        self._gso = _enlarge_and_offload(sock)
+        self._waiting: deque[Transmit] = deque()
+        self._buffer = memoryview(bytearray(1 << 16))
+        self._endpoints: dict[tuple[Address, bytes], Endpoint] = {}
+        self._routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        family: socket.AddressFamily,
+        port: int = 0,
+        link: int = UDP,
+        fwmark: int = 0,
+        on_unpinned: Callable[[Endpoint], None] | None = None,
+    ) -> "UdpSocket":
+        """Return a socket bound to ``port`` on all addresses of ``family``.
+
+        :raises OSError: EADDRINUSE if the port is taken, EAFNOSUPPORT if the system
+            does not have the family, EPERM if it does not permit the mark.
+        """
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if fwmark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
+            sock.bind(("", port))
+            return cls(sock, link, on_unpinned)
+        except BaseException:
+            sock.close()
+            raise
+
+    @property
+    def port(self) -> int:
+        """The local port."""
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether batches wait for the socket to become writable."""
+        return bool(self._waiting)
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for the event loop."""
+        return self._socket.fileno()
+
+    def set_fwmark(self, mark: int) -> None:
+        """Mark what is sent from now on (SO_MARK), 0 for no mark.
+
+        :raises OSError: EPERM without the privilege.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+
+    def close(self) -> None:
+        """Close the socket and forget what waits."""
+        self._waiting.clear()
+        self._socket.close()
+
+    def receive(self) -> tuple[list[bytes], Endpoint] | None:
+        """Return the datagrams of one system call and where they came from.
+
+        There may be more; ``None`` means that there are none now.
+        """
+        try:
+            size, ancillary, _, address = self._socket.recvmsg_into(
+                [self._buffer], 128
+            )
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._count(error)
+            return None
+        stride = size
+        pktinfo = b""
+        for level, _, data in ancillary:
+            if level == SOL_UDP:
+                stride = int.from_bytes(data, sys.byteorder)
+            else:
+                pktinfo = data
+        endpoint = self._endpoints.get((address, pktinfo))
+        if endpoint is None:
+            endpoint = self._remember_endpoint(address, pktinfo)
+        batch = bytes(self._buffer[:size])
+        if size <= stride:
+            return [batch], endpoint
+        return [batch[i : i + stride] for i in range(0, size, stride)], endpoint
+
+    def send(self, transmit: Transmit) -> bool:
+        """Send a batch; return whether the socket takes more.
+
+        ``False`` means that the socket blocks. What was not sent is kept, and goes
+        first, when :meth:`flush` is called after the socket has become writable.
+        """
+        if self._waiting:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append(transmit)
+            else:
+                self.errors["ENOBUFS"] += len(transmit.datagrams)
+            return False
+        return self._send_all(transmit)
+
+    def flush(self) -> bool:
+        """Send what waits; return whether the socket takes more."""
+        while self._waiting:
+            if not self._send_all(self._waiting.popleft()):
+                return False
+        return True
+
+    def _send_all(self, transmit: Transmit) -> bool:
+        """Send the runs of a batch, keeping the rest if the socket blocks."""
+        datagrams, endpoint = transmit.datagrams, transmit.destination
+        limit = MAX_SEGMENTS if self._gso else 1
+        start = 0
+        while start < len(datagrams):
+            end = _end_of_run(datagrams, start, limit)
+            try:
+                self._send_run(endpoint, datagrams[start:end], transmit.ttl)
+            except BlockingIOError:
+                rest = Transmit(endpoint, datagrams[start:], transmit.ttl)
+                self._waiting.appendleft(rest)
+                return False
+            except OSError as error:
+                if endpoint.source is not None and error.errno in SOURCE_IS_GONE:
+                    endpoint = self._unpin(endpoint)
+                    continue
+                if end - start > 1 and error.errno in CANNOT_SEGMENT:
+                    self._gso = self._gso and error.errno != errno.EIO
+                    limit = 1
+                    continue
+                self._count(error, end - start)
+            start = end
+        return True
+
+    def _send_run(
+        self, endpoint: Endpoint, run: Sequence[bytes], ttl: int | None
+    ) -> None:
+        """Send datagrams of equal length, the last perhaps shorter, by one call."""
+        address, ancillary = self._routes.get(endpoint) or self._remember_route(
+            endpoint
+        )
+        if len(run) > 1:
+            segment_size = len(run[0]).to_bytes(2, sys.byteorder)
+            ancillary = [*ancillary, (SOL_UDP, UDP_SEGMENT, segment_size)]
+        if ttl is not None:
+            ancillary = [*ancillary, self._hop_limit(ttl)]
+        self._socket.sendmsg(run, ancillary, 0, address)
+
+    def _unpin(self, endpoint: Endpoint) -> Endpoint:
+        """Return the endpoint without its source, after telling the owner."""
+        unpinned = endpoint.unpinned()
+        if self.on_unpinned is not None:
+            self.on_unpinned(unpinned)
+        return unpinned
+
+    def _count(self, error: OSError, datagrams: int = 1) -> None:
+        """Count what was lost by an error."""
+        self.errors[errno.errorcode.get(error.errno or 0, "unknown")] += datagrams
+
+    def _hop_limit(self, ttl: int) -> Ancillary:
+        """Return the control message that limits the hops of one call."""
+        value = ttl.to_bytes(4, sys.byteorder)
+        if self._is_ipv4:
+            return socket.IPPROTO_IP, socket.IP_TTL, value
+        return socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, value
+
+    def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint:
+        """Return the endpoint for a source address and the PKTINFO that came along."""
+        source = _parse_pktinfo(pktinfo)
+        host = address[0]
+        if len(address) == 4 and address[3]:
+            host = f"{host}%{_interface_name(address[3])}"
+        endpoint = Endpoint(host, address[1], self.link, source)
+        if len(self._endpoints) >= CACHE_SIZE:
+            self._endpoints.clear()
+        self._endpoints[address, pktinfo] = endpoint
+        return endpoint
+
+    def _remember_route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
+        """Return the socket address and the control messages for an endpoint."""
+        host, _, zone = endpoint.host.partition("%")
+        address: Address = (host, endpoint.port)
+        if not self._is_ipv4:
+            address = (host, endpoint.port, 0, _interface_index(zone))
+        route = (address, _pktinfo(endpoint.source))
+        if len(self._routes) >= CACHE_SIZE:
+            self._routes.clear()
+        self._routes[endpoint] = route
+        return route
+
+
+class UdpSockets:
+    """An IPv4 and an IPv6 socket on one port; a system may lack one of the families."""
+
+    def __init__(self, ipv4: UdpSocket | None, ipv6: UdpSocket | None) -> None:
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+        self.errors: Counter[str] = Counter()
+        """What had no socket to go through."""
+
+    @classmethod
+    def open(
+        cls,
+        port: int = 0,
+        fwmark: int = 0,
+        on_unpinned: Callable[[Endpoint], None] | None = None,
+    ) -> "UdpSockets":
+        """Return sockets bound to one port, a free one if ``port`` is 0.
+
+        :raises OSError: EADDRINUSE if the port is taken in either family,
+            EAFNOSUPPORT if the system has neither, EPERM if it forbids the mark.
+        """
+        for attempts_left in reversed(range(BIND_ATTEMPTS)):
+            ipv4 = _open_if_supported(socket.AF_INET, port, fwmark, on_unpinned)
+            try:
+                same = ipv4.port if ipv4 else port
+                ipv6 = _open_if_supported(socket.AF_INET6, same, fwmark, on_unpinned)
+            except OSError as error:
+                if ipv4:
+                    ipv4.close()
+                is_taken = error.errno == errno.EADDRINUSE
+                if not (is_taken and port == 0 and attempts_left):
+                    raise
+                continue
+            if ipv4 is None and ipv6 is None:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            return cls(ipv4, ipv6)
+        raise AssertionError("The last attempt returns or raises")
+
+    def __iter__(self) -> Iterator[UdpSocket]:
+        """Iterate over the sockets that exist."""
+        return (sock for sock in (self.ipv4, self.ipv6) if sock is not None)
+
+    @property
+    def port(self) -> int:
+        """The local port of both."""
+        return next(iter(self)).port
+
+    def send(self, transmit: Transmit) -> bool:
+        """Send through the socket of the destination's family (:meth:`UdpSocket.send`).
+
+        What has no socket is counted and lost: the answer is ``True``.
+        """
+        sock = self.ipv6 if ":" in transmit.destination.host else self.ipv4
+        if sock is None:
+            self.errors["EAFNOSUPPORT"] += len(transmit.datagrams)
+            return True
+        return sock.send(transmit)
+
+    def set_fwmark(self, mark: int) -> None:
+        """Mark what is sent from now on; see :meth:`UdpSocket.set_fwmark`."""
+        for sock in self:
+            sock.set_fwmark(mark)
+
+    def close(self) -> None:
+        """Close both sockets."""
+        for sock in self:
+            sock.close()
+
+
+def _open_if_supported(
+    family: socket.AddressFamily,
+    port: int,
+    fwmark: int,
+    on_unpinned: Callable[[Endpoint], None] | None,
+) -> UdpSocket | None:
+    """Return a socket, or ``None`` if the system does not have the family."""
+    try:
+        return UdpSocket.open(family, port, UDP, fwmark, on_unpinned)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return None
+        raise
+
+
+def _enlarge_and_offload(sock: socket.socket) -> bool:
+    """Set the options that carry batches; return whether UDP_SEGMENT is known."""
+    for option, force in (
+        (socket.SO_RCVBUF, SO_RCVBUFFORCE),
+        (socket.SO_SNDBUF, SO_SNDBUFFORCE),
+    ):
+        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
+        with contextlib.suppress(OSError):  # The force needs a privilege.
+            sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    if _kernel_version() >= FIRST_KERNEL_WITH_SOUND_GRO:
+        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+    try:
+        sock.getsockopt(SOL_UDP, UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def _kernel_version() -> tuple[int, int]:
+    """Return the major and minor version of the running kernel."""
+    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _end_of_run(datagrams: Sequence[bytes], start: int, limit: int) -> int:
+    """Return where the datagrams end that may go with the first by one call."""
+    size = len(datagrams[start])
+    end = start + 1
+    if size == 0:
+        return end
+    stop = min(len(datagrams), start + min(limit, MAX_BATCH // size))
+    while end < stop and len(datagrams[end]) == size:
+        end += 1
+    if end < stop and 0 < len(datagrams[end]) < size:
+        end += 1
+    return end
+
+
+_PKTINFO4 = struct.Struct("=I4s4s")
+_PKTINFO6 = struct.Struct("=16sI")
+
+
+def _parse_pktinfo(data: bytes) -> Source | None:
+    """Return the local address in an in_pktinfo or in6_pktinfo."""
+    if len(data) == _PKTINFO4.size:
+        interface, host, _ = _PKTINFO4.unpack(data)
+        return Source(socket.inet_ntop(socket.AF_INET, host), interface)
+    if len(data) == _PKTINFO6.size:
+        host, interface = _PKTINFO6.unpack(data)
+        return Source(socket.inet_ntop(socket.AF_INET6, host), interface)
+    return None
+
+
+def _pktinfo(source: Source | None) -> list[Ancillary]:
+    """Return the control message that pins a source, none for ``None``."""
+    if source is None:
+        return []
+    if ":" in source.host:
+        host = socket.inet_pton(socket.AF_INET6, source.host)
+        data = _PKTINFO6.pack(host, source.interface)
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, data)]
+    host = socket.inet_pton(socket.AF_INET, source.host)
+    data = _PKTINFO4.pack(source.interface, host, bytes(4))
+    return [(socket.IPPROTO_IP, IP_PKTINFO, data)]
+
+
+def _interface_name(index: int) -> str:
+    """Return an interface's name, or its number if it has just gone."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)
+
+
+def _interface_index(zone: str) -> int:
+    """Return the number of an interface given by name or number, 0 if there is none."""
+    if not zone or zone.isdecimal():
+        return int(zone or 0)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError:
+        return 0
