@@ -13,7 +13,7 @@ import hashlib
 import ipaddress
 import zlib
 from collections.abc import Callable
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
@@ -249,6 +249,8 @@ class Registered(Model):
     """Seconds after which the node sends a heartbeat if it sent nothing else."""
     silence: Annotated[float, Field(gt=0, le=300)] = 25.0
     """Seconds of hearing nothing after which the node may take the link for dead."""
+    spread: Annotated[float, Field(ge=0, le=30)] = 1.0
+    """Seconds over which nodes spread their first attempt to reconnect."""
     observed: Address | None = None
     """The address the connection came from."""
     time: float = 0.0
@@ -294,6 +296,21 @@ class Revoked(Model):
     reason: Sentence
 
 
+class CloseCode(IntEnum):
+    """WebSocket close codes of the coordinator, for what no message can say."""
+
+    WRONG_KEY = 4001
+    """The initiation was made for another coordinator."""
+    MALFORMED = 4002
+    """A frame was no binary message, too large, or not authentic."""
+    SILENT = 4003
+    """The node was not heard for too long, or did not register in time."""
+    REFUSED = 4004
+    """After a fatal ``error`` or ``revoked``, which says why."""
+    SLOW = 4005
+    """The node does not read what it is sent."""
+
+
 class ErrorCode(StrEnum):
     """Why a message was refused."""
 
@@ -325,6 +342,33 @@ class Error(Model):
     fatal: bool = False
     to: PublicKey | None = None
     """The peer of a refused offer."""
+
+
+# On a node's disk.
+
+
+class Cache(Model):
+    """What a node keeps to start without its coordinator."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    registered: Registered
+    version: Count
+    peers: tuple[Peer, ...]
+
+    model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True)
+
+
+def load_cache(text: bytes) -> Cache:
+    """Return the cache that a node wrote.
+
+    :raises InvalidMessage: if the text is damaged, or of another version of meshwg.
+    """
+    try:
+        return Cache.model_validate_json(text)
+    except ValidationError:
+        raise InvalidMessage(
+            "The cached netmap is damaged; it is ignored and fetched again"
+        ) from None
 
 
 FromNode = Register | Report | Offer | Ping | Pong | Resync | Leave

@@ -1,0 +1,78 @@
+"""What the control client tells its node."""
+
+from dataclasses import dataclass
+
+from meshwg.wire.control import Error, Offer, Peer, Registered, Relay
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEvent:
+    """Base class of the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(ControlEvent):
+    """The coordinator has accepted this node, for the first time or again."""
+
+    registered: Registered
+    """Name, addresses, networks, STUN servers and relays as they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeersChanged(ControlEvent):
+    """Peers came, changed or went. The node itself is never among them."""
+
+    changed: tuple[Peer, ...]
+    """New peers, and known ones that differ from before."""
+    removed: tuple[str, ...]
+    """Public keys of peers that are no members any more: drop their sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfChanged(ControlEvent):
+    """The node's own name or addresses changed, for example by ``node rename``."""
+
+    itself: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived(ControlEvent):
+    """A peer wants to look for a path; :attr:`Offer.sender` says which."""
+
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class RelaysChanged(ControlEvent):
+    """Relays or their credentials changed while connected."""
+
+    relays: tuple[Relay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRefused(ControlEvent):
+    """The coordinator did not pass an offer on."""
+
+    peer: str
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(ControlEvent):
+    """The coordinator refused this node for good; trying again would not help."""
+
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked(ControlEvent):
+    """This node is no member any more: drop all peers and forget the netmap."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected(ControlEvent):
+    """The coordinator cannot be reached; sessions and paths go on without it."""
+
+    reason: str

@@ -1,0 +1,115 @@
+"""The netmap as a node holds it: who is in the mesh, as of which version."""
+
+from dataclasses import dataclass
+
+from meshwg.control.events import PeersChanged
+from meshwg.wire.control import (
+    Cache,
+    Delta,
+    NetMap,
+    Peer,
+    Registered,
+    format_digest,
+    peer_digest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The difference that a netmap or a delta made."""
+
+    peers: PeersChanged
+    itself: Peer | None
+    """This node as others see it now, if that changed."""
+    consistent: bool
+    """The digest fits. If not, only a whole netmap helps."""
+
+
+class PeerTable:
+    """All nodes of the mesh, kept up to date by netmaps and deltas.
+
+    :param own_key: this node's public key, which the coordinator's netmaps contain too.
+    """
+
+    def __init__(self, own_key: str) -> None:
+        self._own_key = own_key
+        self._nodes: dict[str, Peer] = {}
+        self._digest = 0
+        self.version = 0
+
+    @property
+    def peers(self) -> list[Peer]:
+        """All nodes but this one."""
+        return [peer for key, peer in self._nodes.items() if key != self._own_key]
+
+    @property
+    def digest(self) -> str:
+        return format_digest(self._digest)
+
+    def get(self, public_key: str) -> Peer | None:
+        """Return a node, this one included."""
+        return self._nodes.get(public_key)
+
+    def load(self, cache: Cache) -> None:
+        """Start from what was on disk."""
+        for peer in cache.peers:
+            self._put(peer)
+        self.version = cache.version
+
+    def cache(self, registered: Registered) -> bytes:
+        """Return the table as JSON, to be loaded after a restart."""
+        peers = tuple(self._nodes.values())
+        cache = Cache(registered=registered, version=self.version, peers=peers)
+        return cache.model_dump_json(exclude_none=True).encode()
+
+    def replace(self, netmap: NetMap) -> Change:
+        """Take a whole netmap; return the difference."""
+        present = {peer.public_key for peer in netmap.peers}
+        removed = tuple(key for key in self._nodes if key not in present)
+        return self._apply(netmap.peers, removed, netmap.version, netmap.digest)
+
+    def update(self, delta: Delta) -> Change | None:
+        """Apply a delta; return the difference, ``None`` if it begins too late."""
+        if not delta.base <= self.version <= delta.version:
+            return None
+        return self._apply(delta.changed, delta.removed, delta.version, delta.digest)
+
+    def clear(self) -> PeersChanged:
+        """Forget everything; return what that removes."""
+        removed = tuple(peer.public_key for peer in self.peers)
+        self._nodes.clear()
+        self._digest = self.version = 0
+        return PeersChanged((), removed)
+
+    def _apply(
+        self,
+        peers: tuple[Peer, ...],
+        removed: tuple[str, ...],
+        version: int,
+        digest: str,
+    ) -> Change:
+        own = self._own_key
+        changed = [peer for peer in peers if self._put(peer)]
+        gone = [key for key in removed if self._drop(key)]
+        self.version = version
+        difference = PeersChanged(
+            tuple(peer for peer in changed if peer.public_key != own),
+            tuple(key for key in gone if key != own),
+        )
+        itself = next((peer for peer in changed if peer.public_key == own), None)
+        return Change(difference, itself, self.digest == digest)
+
+    def _put(self, peer: Peer) -> bool:
+        if self._nodes.get(peer.public_key) == peer:
+            return False
+        self._drop(peer.public_key)
+        self._nodes[peer.public_key] = peer
+        self._digest ^= peer_digest(peer.public_key, peer.version)
+        return True
+
+    def _drop(self, public_key: str) -> bool:
+        peer = self._nodes.pop(public_key, None)
+        if peer is None:
+            return False
+        self._digest ^= peer_digest(public_key, peer.version)
+        return True

@@ -1,0 +1,161 @@
+"""The node's WebSocket to the coordinator: it carries the control client's frames."""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable
+
+import aiohttp
+
+from meshwg.control.client import ControlClient
+from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
+
+PATH = "/v1/control"
+DIAL_TIMEOUT = 10.0
+"""Seconds for name resolution, TCP, TLS and the HTTP upgrade together."""
+FLUSH_TIMEOUT = 2.0
+"""Seconds that stopping waits for the last message to leave."""
+
+_FRAME_LIMIT = MAX_COORDINATOR_PAYLOAD + 64 * 1024
+_REASONS = {
+    CloseCode.WRONG_KEY: "does not own the key that the join token names",
+    CloseCode.MALFORMED: "did not understand this node",
+    CloseCode.SILENT: "did not hear this node for too long",
+    CloseCode.SLOW: "found this connection too slow",
+}
+
+
+class ControlLink:
+    """Keeps one WebSocket open while a control client wants it.
+
+    It has no timers: whoever owns the client calls its ``handle_timer``.
+
+    :param url: the coordinator's URL from the join token.
+    :param on_activity: called after every input to the client, so that its owner can
+        take its events and set its timer; the owner then calls :meth:`update`.
+    """
+
+    def __init__(
+        self, client: ControlClient, url: str, on_activity: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._on_activity = on_activity
+        self._task: asyncio.Task[None] | None = None
+        self._outgoing: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+
+    def update(self) -> None:
+        """Do what the client wants now: open, send, or close.
+
+        To be called after everything that may have changed the client.
+        """
+        self._outgoing.extend(self._client.control_to_send())
+        if self._outgoing:
+            self._wake.set()
+        if self._client.wants_connection and self._task is None:
+            self._outgoing.clear()
+            self._task = asyncio.create_task(self._connect(), name="control")
+        elif not self._client.wants_connection and self._task is not None:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """Send what is left, for example that the node leaves, and close."""
+        self._outgoing.extend(self._client.control_to_send())
+        self._wake.set()
+        if self._task is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT):
+                while self._outgoing and not self._task.done():
+                    await asyncio.sleep(0.01)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _connect(self) -> None:
+        """Hold one connection from the first byte to the last."""
+        code: int | None = None
+        try:
+            async with aiohttp.ClientSession() as session:
+                socket = await self._dial(session)
+                async with socket:
+                    await self._carry(socket)
+                code = socket.close_code
+            reason = self._explain_close(code)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = self._explain_failure(error)
+        except asyncio.CancelledError:
+            # The client already knows: it, or the daemon, ended the connection.
+            self._task = None
+            if self._client.wants_connection:
+                self.update()
+            raise
+        self._task = None
+        self._client.control_closed(reason, self._now(), code)
+        self._on_activity()
+
+    async def _dial(
+        self, session: aiohttp.ClientSession
+    ) -> "aiohttp.ClientWebSocketResponse[bool]":
+        async with asyncio.timeout(DIAL_TIMEOUT):
+            return await session.ws_connect(
+                self._url + PATH,
+                max_msg_size=_FRAME_LIMIT,
+                compress=0,
+                ssl=_tls() if self._url.startswith("https:") else True,
+            )
+
+    async def _carry(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+        """Carry frames both ways until either side closes."""
+        self._client.control_opened(self._now())
+        sender = asyncio.create_task(self._send(socket))
+        try:
+            self._on_activity()
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    self._client.receive_control(message.data, self._now())
+                    self._on_activity()
+        finally:
+            sender.cancel()
+            await asyncio.wait([sender])
+
+    async def _send(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+        # A connection that fails here also ends the loop that reads it.
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._outgoing:
+                    await socket.send_bytes(self._outgoing[0])
+                    self._outgoing.popleft()
+
+    def _explain_close(self, code: int | None) -> str:
+        what = _REASONS.get(CloseCode(code)) if code in _REASONS else None
+        return f"The coordinator at {self._url} {what or 'closed the connection'}"
+
+    def _explain_failure(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"The coordinator at {self._url} does not answer"
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            if error.status in (429, 503):
+                return f"The coordinator at {self._url} is busy (HTTP {error.status})"
+            return f"There is no coordinator at {self._url} (HTTP {error.status})"
+        return f"The coordinator at {self._url} cannot be reached: {error}"
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _tls() -> ssl.SSLContext:
+    """Return a context that checks no certificate.
+
+    Noise inside authenticates the coordinator by the key in the join token, so that a
+    self-signed certificate is as good as any; TLS here only gets through networks that
+    let nothing else pass.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
