@@ -378,11 +378,16 @@ class Device:
             peer.stop()
             peer.scheduled_at = float("inf")
 
-    def unpin_endpoints(self) -> None:
-        """Forget all sticky source addresses, as after a change of the port."""
+    def unpin_endpoints(self, only: Endpoint | None = None) -> None:
+        """Forget sticky source addresses, as after a change of the port.
+
+        :param only: the endpoint, without its source, whose source address is gone.
+        """
         for peer in self.peers.values():
             if peer.endpoint is not None:
-                peer.endpoint = peer.endpoint.unpinned()
+                unpinned = peer.endpoint.unpinned()
+                if only is None or unpinned == only:
+                    peer.endpoint = unpinned
 
 
 def _move_endpoint(peer: Peer, endpoint: Endpoint, now: float) -> None:

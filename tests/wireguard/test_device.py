@@ -211,6 +211,11 @@ def test_a_new_port_lets_go_of_all_sticky_sources() -> None:
     pair = Pair()
     pinned = pair.bob.endpoint._replace(source=Source("192.0.2.1", 2))
     pair.alice.device.set_endpoint(pair.alice.peer, pinned)
+    pair.alice.device.unpin_endpoints(only=STRANGER)
+    assert pair.alice.peer.endpoint == pinned
+    pair.alice.device.unpin_endpoints(only=pair.bob.endpoint)
+    assert pair.alice.peer.endpoint == pair.bob.endpoint
+    pair.alice.device.set_endpoint(pair.alice.peer, pinned)
     pair.alice.device.unpin_endpoints()
     assert pair.alice.peer.endpoint == pair.bob.endpoint
 

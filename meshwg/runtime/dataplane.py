@@ -1,0 +1,213 @@
+"""The pump between the TUN device, the sockets and an engine.
+
+Everything happens in callbacks of one event loop: a readable descriptor is read, the
+engine is called, and what it answers is written at once. There is no queue and no task
+in between. While a socket blocks, the TUN device is not read: that is all the
+back-pressure there is, and the kernel's own queues do the rest.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from meshwg.runtime import clock
+from meshwg.runtime.tun import TunDevice, TunGone
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.transmit import UDP, Endpoint, Transmit
+
+READS_PER_TURN = 4
+"""Superpackets taken from one descriptor before the others get their turn."""
+
+
+class Engine(Protocol):
+    """What moves packets: a WireGuard device, or a whole mesh node."""
+
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None: ...
+    def receive_datagrams(
+        self, datagrams: Iterable[bytes], endpoint: Endpoint, now: float
+    ) -> None: ...
+    def datagrams_to_send(self) -> list[Transmit]: ...
+    def packets_to_write(self) -> list[bytes]: ...
+    def get_timer(self) -> float | None: ...
+    def handle_timer(self, now: float) -> None: ...
+
+
+class Link(Protocol):
+    """A way out other than the node's own UDP sockets."""
+
+    def send(self, transmit: Transmit) -> bool: ...
+
+
+class Dataplane:
+    """Carries packets and datagrams, and wakes the engine when it wants to be.
+
+    :param on_tun_gone: called once when the interface was removed.
+    :param on_turn: called after the engine did something, to collect its events.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tun: TunDevice,
+        *,
+        on_tun_gone: Callable[[], None],
+        on_turn: Callable[[float], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._tun = tun
+        self._on_tun_gone = on_tun_gone
+        self._on_turn = on_turn
+        self._loop = asyncio.get_running_loop()
+        self._sockets: UdpSockets | None = None
+        self._links: dict[int, Link] = {}
+        self._blocked: set[UdpSocket] = set()
+        self._reading_tun = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+
+    def start(self, sockets: UdpSockets) -> None:
+        """Begin to carry: from now on the TUN device and the sockets are read."""
+        self.stop()
+        self._sockets = sockets
+        for sock in sockets:
+            self._loop.add_reader(sock.fileno(), self._on_readable, sock)
+        self._resume_tun()
+        self.turn()
+
+    def stop(self) -> None:
+        """Stop carrying; the sockets can then be closed."""
+        self._pause_tun()
+        for sock in self._sockets or ():
+            self._loop.remove_reader(sock.fileno())
+            self._unblock(sock)
+        self._sockets = None
+        self._disarm()
+
+    def add_link(self, number: int, link: Link) -> None:
+        """Send what goes over this link number through ``link``."""
+        self._links[number] = link
+        if isinstance(link, UdpSocket):
+            self._loop.add_reader(link.fileno(), self._on_readable, link)
+
+    def remove_link(self, number: int) -> None:
+        """Forget a link, which can then be closed."""
+        link = self._links.pop(number, None)
+        if isinstance(link, UdpSocket):
+            self._loop.remove_reader(link.fileno())
+            self._unblock(link)
+
+    def receive(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
+        """Take datagrams that arrived by a link that is no socket."""
+        now = clock.now()
+        self._engine.receive_datagrams(datagrams, endpoint, now)
+        self._finish_turn(now)
+
+    def turn(self) -> None:
+        """Carry out what the engine was told from elsewhere to do."""
+        self._finish_turn(clock.now())
+
+    def _on_tun_readable(self) -> None:
+        now = clock.now()
+        try:
+            for _ in range(READS_PER_TURN):
+                packets = self._tun.read()
+                if packets is None:
+                    break
+                self._engine.receive_packets(packets, now)
+                self._send()
+                if self._blocked:
+                    break
+        except TunGone:
+            self._lose_tun()
+            return
+        self._finish_turn(now)
+
+    def _on_readable(self, sock: UdpSocket) -> None:
+        now = clock.now()
+        for _ in range(READS_PER_TURN):
+            received = sock.receive()
+            if received is None:
+                break
+            self._engine.receive_datagrams(*received, now)
+            self._write()
+        self._finish_turn(now)
+
+    def _on_writable(self, sock: UdpSocket) -> None:
+        if sock.flush():
+            self._unblock(sock)
+            self._resume_tun()
+
+    def _on_timer(self) -> None:
+        self._disarm()
+        now = clock.now()
+        self._engine.handle_timer(now)
+        self._finish_turn(now)
+
+    def _finish_turn(self, now: float) -> None:
+        if self._on_turn is not None:
+            self._on_turn(now)
+        self._write()
+        self._send()
+        self._arm(now)
+
+    def _write(self) -> None:
+        packets = self._engine.packets_to_write()
+        if packets:
+            try:
+                self._tun.write(packets)
+            except TunGone:
+                self._lose_tun()
+
+    def _send(self) -> None:
+        """Send all that the engine has; a socket that blocks keeps what is left."""
+        for transmit in self._engine.datagrams_to_send():
+            number = transmit.destination.link
+            if number == UDP:
+                if self._sockets is not None and not self._sockets.send(transmit):
+                    self._block()
+            else:
+                link = self._links.get(number)
+                if link is not None and not link.send(transmit):
+                    self._block()
+
+    def _block(self) -> None:
+        links = (link for link in self._links.values() if isinstance(link, UdpSocket))
+        for sock in (*(self._sockets or ()), *links):
+            if sock.is_blocked and sock not in self._blocked:
+                self._blocked.add(sock)
+                self._loop.add_writer(sock.fileno(), self._on_writable, sock)
+        if self._blocked:
+            self._pause_tun()
+
+    def _unblock(self, sock: UdpSocket) -> None:
+        if sock in self._blocked:
+            self._blocked.remove(sock)
+            self._loop.remove_writer(sock.fileno())
+
+    def _resume_tun(self) -> None:
+        if not self._reading_tun and not self._blocked and self._sockets is not None:
+            self._reading_tun = True
+            self._loop.add_reader(self._tun.fileno(), self._on_tun_readable)
+
+    def _pause_tun(self) -> None:
+        if self._reading_tun:
+            self._reading_tun = False
+            self._loop.remove_reader(self._tun.fileno())
+
+    def _lose_tun(self) -> None:
+        self.stop()
+        self._on_tun_gone()
+
+    def _arm(self, now: float) -> None:
+        due = self._engine.get_timer()
+        # A timer that comes too early only asks again; one that is late would hurt.
+        if due is not None and due < self._timer_at:
+            self._disarm()
+            self._timer_at = due
+            self._timer = self._loop.call_later(max(due - now, 0.0), self._on_timer)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._timer_at = float("inf")
