@@ -1,0 +1,285 @@
+"""What a router does to datagrams: translation (RFC 4787) and stateful filtering.
+
+Both are tables in virtual time. They know nothing of topology: :mod:`tests.sim.network`
+asks them what becomes of a datagram, and ``None`` means that it is dropped.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from meshwg.nat.behaviour import Filtering, Mapping, PortAllocation
+
+Address = tuple[str, int]
+"""A numeric host and a port."""
+
+POISON_LIFETIME = 30.0
+"""Linux's ``nf_conntrack_udp_timeout``: how long an unanswered entry stands."""
+
+
+class WanInput(Enum):
+    """What a router does with datagrams from outside that no mapping lets in."""
+
+    DROP = "drop"
+    SLOPPY = "sloppy"
+    """It takes them for its own and remembers them, as Linux does where the firewall
+    accepts input: a later outbound flow to that very sender gets another port."""
+
+
+class Pooling(Enum):
+    """Which of several public addresses a new mapping gets (RFC 4787 section 4.1)."""
+
+    PAIRED = "paired"
+    """One inside host keeps one public address."""
+    ARBITRARY = "arbitrary"
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """The behaviour of a NAT. Public addresses belong to the router that has it."""
+
+    mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
+    filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
+    allocation: PortAllocation = PortAllocation.PRESERVING
+    delta: int = 1
+    """The step of a sequential allocation; it may be negative."""
+    lifetime: float = 120.0
+    """Seconds without traffic after which a mapping, or a permission, is gone."""
+    inbound_refresh: bool = True
+    """Whether datagrams from outside keep a mapping alive, too."""
+    hairpin: bool = False
+    wan_input: WanInput = WanInput.DROP
+    pooling: Pooling = Pooling.PAIRED
+    capacity: int | None = None
+    """The most mappings a small router holds; more are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """A stateful filter without translation: what is asked for may be answered."""
+
+    filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
+    lifetime: float = 120.0
+
+
+class Permissions:
+    """Who may send to one inside endpoint, and until when."""
+
+    def __init__(self, filtering: Filtering, lifetime: float) -> None:
+        self._filtering = filtering
+        self._lifetime = lifetime
+        self._until: dict[Address | str, float] = {}
+
+    def grant(self, remote: Address, now: float) -> None:
+        """Let a remote endpoint, or its whole address, send for one lifetime."""
+        self._until[self._key(remote)] = now + self._lifetime
+
+    def allows(self, remote: Address, now: float) -> bool:
+        """Tell whether a datagram from ``remote`` passes."""
+        if self._filtering is Filtering.ENDPOINT_INDEPENDENT:
+            return True
+        return self._until.get(self._key(remote), 0.0) > now
+
+    def _key(self, remote: Address) -> Address | str:
+        by_address = self._filtering is Filtering.ADDRESS_DEPENDENT
+        return remote[0] if by_address else remote
+
+
+class StatefulFilter:
+    """The state of a :class:`Firewall`."""
+
+    def __init__(self, policy: Firewall) -> None:
+        self.policy = policy
+        self._permissions: dict[Address, Permissions] = {}
+
+    def outbound(self, inside: Address, remote: Address, now: float) -> None:
+        """Note what an inside endpoint sends to."""
+        permissions = self._permissions.get(inside)
+        if permissions is None:
+            permissions = Permissions(self.policy.filtering, self.policy.lifetime)
+            self._permissions[inside] = permissions
+        permissions.grant(remote, now)
+
+    def inbound(self, inside: Address, remote: Address, now: float) -> bool:
+        """Tell whether a datagram from outside passes, which keeps it so."""
+        if self.policy.filtering is Filtering.ENDPOINT_INDEPENDENT:
+            return True
+        permissions = self._permissions.get(inside)
+        if permissions is None or not permissions.allows(remote, now):
+            return False
+        permissions.grant(remote, now)
+        return True
+
+    def reboot(self) -> None:
+        """Forget everything."""
+        self._permissions.clear()
+
+
+@dataclass(slots=True)
+class _Binding:
+    """One mapping: an inside endpoint, seen outside as another."""
+
+    inside: Address
+    outside: Address
+    permissions: Permissions
+    expires: float
+    contacted: set[Address] = field(default_factory=set)
+
+
+class Translation:
+    """The state of a :class:`Nat` with its public addresses."""
+
+    def __init__(
+        self, policy: Nat, addresses: Iterable[str], source: random.Random
+    ) -> None:
+        self.policy = policy
+        self.addresses = list(addresses)
+        self._random = source
+        self._bindings: dict[object, _Binding] = {}
+        self._by_outside: dict[Address, _Binding] = {}
+        self._static: dict[Address, Address] = {}
+        self._poisoned: dict[tuple[Address, Address], float] = {}
+        self._paired: dict[str, str] = {}
+        self._next_port = source.randrange(2048, 60000)
+
+    def outbound(self, inside: Address, remote: Address, now: float) -> Address | None:
+        """Return the public endpoint of a datagram from inside, making a mapping."""
+        binding = self._binding_for(inside, remote, now)
+        if binding is None:
+            return None
+        binding.expires = now + self.policy.lifetime
+        binding.permissions.grant(remote, now)
+        binding.contacted.add(remote)
+        return binding.outside
+
+    def inbound(self, outside: Address, remote: Address, now: float) -> Address | None:
+        """Return the inside endpoint that a datagram from outside reaches."""
+        if outside in self._static:
+            return self._static[outside]
+        binding = self._by_outside.get(outside)
+        if (
+            binding is None
+            or binding.expires <= now
+            or not binding.permissions.allows(remote, now)
+        ):
+            if self.policy.wan_input is WanInput.SLOPPY:
+                self._poisoned[outside, remote] = now + POISON_LIFETIME
+            return None
+        if self.policy.inbound_refresh:
+            binding.expires = now + self.policy.lifetime
+            binding.permissions.grant(remote, now)
+        return binding.inside
+
+    def map_port(self, outside: Address, inside: Address) -> None:
+        """Forward a public port for good, as PCP, NAT-PMP or UPnP would."""
+        self._static[outside] = inside
+
+    def unmap_port(self, outside: Address) -> None:
+        """Take a forwarded port back."""
+        self._static.pop(outside, None)
+
+    def use_up_ports(self, count: int) -> None:
+        """Let other hosts take the next ``count`` ports of a sequential allocation."""
+        self._next_port += count * self.policy.delta
+
+    def reboot(self) -> None:
+        """Forget every mapping; forwarded ports and the next port go, too."""
+        for table in (self._bindings, self._by_outside, self._static, self._poisoned):
+            table.clear()
+        self._paired.clear()
+        self._next_port = self._random.randrange(2048, 60000)
+
+    def mappings(self, now: float) -> int:
+        """Return how many mappings stand."""
+        return sum(binding.expires > now for binding in self._by_outside.values())
+
+    def _binding_for(
+        self, inside: Address, remote: Address, now: float
+    ) -> _Binding | None:
+        """Return the mapping that a datagram uses, or ``None`` if there is no room."""
+        own_key = (inside, "poisoned", remote)
+        key: object = (
+            own_key if own_key in self._bindings else self._key(inside, remote)
+        )
+        binding = self._alive(key, now)
+        if binding is not None and self._is_poisoned(binding, remote, now):
+            key, binding = own_key, None
+        return binding or self._bind(key, inside, remote, now)
+
+    def _key(self, inside: Address, remote: Address) -> object:
+        if self.policy.mapping is Mapping.ENDPOINT_INDEPENDENT:
+            return inside
+        if self.policy.mapping is Mapping.ADDRESS_DEPENDENT:
+            return inside, remote[0]
+        return inside, remote
+
+    def _is_poisoned(self, binding: _Binding, remote: Address, now: float) -> bool:
+        """Tell whether Linux would have to give this flow another port."""
+        until = self._poisoned.get((binding.outside, remote), 0.0)
+        return until > now and remote not in binding.contacted
+
+    def _alive(self, key: object, now: float) -> _Binding | None:
+        binding = self._bindings.get(key)
+        if binding is not None and binding.expires <= now:
+            self._remove(key, binding)
+            return None
+        return binding
+
+    def _bind(
+        self, key: object, inside: Address, remote: Address, now: float
+    ) -> _Binding | None:
+        if self.policy.capacity is not None:
+            self._purge(now)
+            if len(self._bindings) >= self.policy.capacity:
+                return None
+        outside = self._allocate(inside, remote, now)
+        permissions = Permissions(self.policy.filtering, self.policy.lifetime)
+        binding = _Binding(inside, outside, permissions, now + self.policy.lifetime)
+        self._bindings[key] = self._by_outside[outside] = binding
+        return binding
+
+    def _purge(self, now: float) -> None:
+        for key, binding in list(self._bindings.items()):
+            if binding.expires <= now:
+                self._remove(key, binding)
+
+    def _remove(self, key: object, binding: _Binding) -> None:
+        del self._bindings[key]
+        if self._by_outside.get(binding.outside) is binding:
+            del self._by_outside[binding.outside]
+
+    def _allocate(self, inside: Address, remote: Address, now: float) -> Address:
+        """Return a public endpoint that is free."""
+        host = self._pooled(inside)
+        if self.policy.allocation is PortAllocation.PRESERVING:
+            kept = host, inside[1]
+            if self._is_free(kept, remote, now):
+                return kept
+        if self.policy.allocation is PortAllocation.SEQUENTIAL:
+            while True:
+                outside = host, self._take_next_port()
+                if self._is_free(outside, remote, now):
+                    return outside
+        while True:
+            outside = host, self._random.randrange(1024, 65536)
+            if self._is_free(outside, remote, now):
+                return outside
+
+    def _take_next_port(self) -> int:
+        port = (self._next_port - 1024) % (65536 - 1024) + 1024
+        self._next_port = port + self.policy.delta
+        return port
+
+    def _is_free(self, outside: Address, remote: Address, now: float) -> bool:
+        binding = self._by_outside.get(outside)
+        taken = binding is not None and binding.expires > now
+        poisoned = self._poisoned.get((outside, remote), 0.0) > now
+        return not taken and not poisoned and outside not in self._static
+
+    def _pooled(self, inside: Address) -> str:
+        if self.policy.pooling is Pooling.ARBITRARY:
+            return self._random.choice(self.addresses)
+        return self._paired.setdefault(
+            inside[0], self.addresses[len(self._paired) % len(self.addresses)]
+        )
