@@ -67,14 +67,17 @@ class NotSpoken:
     """The gateway does not speak this protocol, or not this version of it."""
 
 
-Answer = Granted | Addressed | Refused | NotSpoken
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The gateway speaks the protocol and told its epoch time, nothing more."""
 
 
-class Unexpected(Enum):
-    """Why a well-formed datagram of the gateway answers no question of this host."""
+@dataclass(frozen=True, slots=True)
+class NotOurs:
+    """Well-formed, but about another mapping than the one that was asked for."""
 
-    NOT_OURS = "not-ours"
-    UNASKED = "unasked"
+
+Answer = Granted | Addressed | Refused | NotSpoken | Announced | NotOurs
 
 
 class GatewayClient(Protocol):
@@ -97,7 +100,7 @@ class GatewayClient(Protocol):
         """Return the datagrams that give the mapping back."""
         ...
 
-    def receive(self, data: bytes) -> tuple[Answer | Unexpected, int | None]:
+    def receive(self, data: bytes) -> tuple[Answer, int | None]:
         """Return what the gateway's datagram means, and its epoch time, if any.
 
         :raises InvalidMessage: if it is not an answer of this protocol.

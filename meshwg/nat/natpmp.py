@@ -26,9 +26,9 @@ from meshwg.nat.gateway import (
     EpochClock,
     Granted,
     Method,
+    NotOurs,
     NotSpoken,
     Refused,
-    Unexpected,
 )
 from meshwg.transmit import Endpoint
 
@@ -146,12 +146,12 @@ class NatPmpClient:
         """Return the datagram that deletes the mapping (section 3.4)."""
         return [encode_map_request(self._internal_port, 0, 0)]
 
-    def receive(self, data: bytes) -> tuple[Answer | Unexpected, int | None]:
+    def receive(self, data: bytes) -> tuple[Answer, int | None]:
         """Return what an answer means, and its epoch time."""
         response = parse_response(data)
         return self._meaning(response), response.epoch
 
-    def _meaning(self, response: Response) -> Answer | Unexpected:
+    def _meaning(self, response: Response) -> Answer:
         if response.result == Result.UNSUPPORTED_VERSION:
             return NotSpoken()
         if response.result != Result.SUCCESS:
@@ -161,6 +161,6 @@ class NatPmpClient:
             self._host = response.address
             return Addressed(response.address)
         if self._host is None or response.internal_port != self._internal_port:
-            return Unexpected.NOT_OURS
+            return NotOurs()
         external = Endpoint(self._host, response.external_port)
         return Granted(external, response.lifetime)

@@ -23,13 +23,14 @@ from enum import IntEnum
 
 from meshwg.errors import InvalidMessage
 from meshwg.nat.gateway import (
+    Announced,
     Answer,
     EpochClock,
     Granted,
     Method,
+    NotOurs,
     NotSpoken,
     Refused,
-    Unexpected,
 )
 from meshwg.transmit import Endpoint, Random
 
@@ -206,7 +207,7 @@ class PcpClient:
         """
         return [self._map(0, None)]
 
-    def receive(self, data: bytes) -> tuple[Answer | Unexpected, int | None]:
+    def receive(self, data: bytes) -> tuple[Answer, int | None]:
         """Return what an answer means, and its epoch time."""
         if is_other_version(data):
             return NotSpoken(), None
@@ -218,13 +219,13 @@ class PcpClient:
             self._client, self._nonce, self._internal_port, lifetime, wish
         ).encode()
 
-    def _meaning(self, response: Response) -> Answer | Unexpected:
+    def _meaning(self, response: Response) -> Answer:
         mapping = response.mapping
         if mapping is None:
-            return Unexpected.UNASKED
+            return Announced()
         asked = (self._nonce, UDP_PROTOCOL, self._internal_port)
         if (mapping.nonce, mapping.protocol, mapping.internal_port) != asked:
-            return Unexpected.NOT_OURS
+            return NotOurs()
         if response.result == Result.SUCCESS:
             return Granted(mapping.external, response.lifetime)
         return Refused(

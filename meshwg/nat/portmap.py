@@ -46,9 +46,10 @@ from meshwg.nat.gateway import (
     Mapped,
     MappingChanged,
     Method,
+    NotOurs,
     NotSpoken,
     PortMappingEvent,
-    Unexpected,
+    Refused,
     UpnpReleased,
     UpnpRequested,
     is_public,
@@ -375,9 +376,9 @@ class PortMapping:
                 answer, epoch = client.receive(data)
             except InvalidMessage:
                 continue
-            if not isinstance(answer, Unexpected):
+            if not isinstance(answer, NotOurs):
                 return client, answer, epoch
-            self.drops[Drop[answer.name]] += 1
+            self.drops[Drop.NOT_OURS] += 1
             return None
         self.drops[Drop.MALFORMED] += 1
         return None
@@ -399,12 +400,17 @@ class PortMapping:
             self._handle_address(client, now)
         elif isinstance(answer, NotSpoken):
             self._pass_over(client.method, "is not spoken", now)
-        elif answer.double_nat:
-            if self._phase is not _Phase.FAILED:
-                self._fail(DOUBLE_NAT, now)
-        else:
-            self._retry_after = min(answer.retry_after, REFUSAL_MAX)
+        elif isinstance(answer, Refused):
+            self._handle_refusal(client, answer, now)
+
+    def _handle_refusal(
+        self, client: GatewayClient, answer: Refused, now: float
+    ) -> None:
+        self._retry_after = min(answer.retry_after, REFUSAL_MAX)
+        if not answer.double_nat:
             self._pass_over(client.method, f"is refused ({answer.reason})", now)
+        elif self._phase is not _Phase.FAILED:
+            self._fail(DOUBLE_NAT, now)
 
     def _handle_address(self, client: GatewayClient, now: float) -> None:
         """Ask a gateway for the mapping once it has told its address."""

@@ -1,0 +1,818 @@
+"""Port mapping against gateways that speak, stay silent, restart and lie."""
+
+import itertools
+import random
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.nat import natpmp, pcp
+from meshwg.nat.gateway import (
+    SERVER_PORT,
+    Drop,
+    Mapped,
+    MappingChanged,
+    Method,
+    PortMappingEvent,
+    UpnpReleased,
+    UpnpRequested,
+)
+from meshwg.nat.portmap import MAX_LIFETIME, PortMapping
+from meshwg.transmit import Endpoint
+
+GATEWAY = "192.168.1.1"
+LOCAL = "192.168.1.10"
+PORT = 51_820
+PUBLIC = "80.94.1.2"
+BOTH = frozenset({Method.PCP, Method.NAT_PMP})
+ONLY = {method: frozenset({method}) for method in Method}
+
+
+# Finding a method.
+
+
+def test_a_port_is_mapped_by_pcp_at_once() -> None:
+    home = Home()
+    home.run()
+    mapped = home.machine.mapped
+    assert mapped == Mapped(Endpoint(PUBLIC, PORT), Method.PCP, 7200.0, public=True)
+    assert home.events == [
+        MappingChanged(None, "The gateway is being asked to map a port."),
+        MappingChanged(mapped, "The gateway maps the port by PCP."),
+    ]
+    assert home.sent == [(0.0, "pcp map 7200")]
+
+
+def test_a_gateway_of_another_version_is_asked_by_nat_pmp_at_once() -> None:
+    home = Home(Gateway(speaks={Method.NAT_PMP}))
+    home.run()
+    assert home.machine.mapped == Mapped(
+        Endpoint(PUBLIC, PORT), Method.NAT_PMP, 7200.0, public=True
+    )
+    assert home.sent == [
+        (0.0, "pcp map 7200"),
+        (0.0, "natpmp address"),
+        (0.0, "natpmp address"),
+        (0.0, "natpmp map 7200"),
+    ]
+
+
+def test_a_gateway_that_is_silent_to_pcp_is_asked_by_nat_pmp_a_little_later() -> None:
+    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False))
+    home.run()
+    assert home.mapped_by() is Method.NAT_PMP
+    assert [at for at, what in home.sent if what == "natpmp map 7200"] == [0.25]
+
+
+def test_a_silent_gateway_is_asked_three_times_and_then_by_upnp() -> None:
+    home = Home(Gateway(speaks=set()))
+    home.run()
+    assert home.sent == [
+        (0.0, "pcp map 7200"),
+        (0.25, "pcp map 7200"),
+        (0.25, "natpmp address"),
+        (0.5, "pcp map 7200"),
+        (0.5, "natpmp address"),
+    ]
+    assert home.upnp_requests == [(1.0, UpnpRequested(PORT, PORT, 7200))]
+
+
+def test_a_lost_question_is_asked_again() -> None:
+    home = Home(Gateway(loses=1))
+    home.run()
+    assert home.mapped_by() is Method.PCP
+    assert home.now == 0.25
+
+
+def test_port_unreachable_leads_to_upnp_at_once() -> None:
+    home = Home(Gateway(speaks=set()))
+    home.run(until=0.01)
+    home.machine.receive_unreachable(0.01)
+    home.run()
+    assert home.upnp_requests == [(0.01, UpnpRequested(PORT, PORT, 7200))]
+    home.machine.receive_upnp_failure("finds no gateway", 1.2)
+    assert home.machine.reason == (
+        "The gateway maps no port: PCP is not spoken, NAT-PMP is not spoken, "
+        "UPnP finds no gateway."
+    )
+
+
+def test_a_refusal_of_every_method_is_told_with_its_reasons() -> None:
+    home = Home(Gateway(result=2))
+    home.run()
+    home.machine.receive_upnp_failure("is not permitted", 0.5)
+    home.run()
+    assert home.mapped_by() is None
+    assert home.machine.reason == (
+        "The gateway maps no port: "
+        "PCP is refused (it does not permit this host to map ports), "
+        "NAT-PMP is refused (it does not permit this host to map ports), "
+        "UPnP is not permitted."
+    )
+
+
+def test_a_late_answer_counts_while_nothing_is_mapped() -> None:
+    home = Home(Gateway(delay=2.5))
+    home.run(until=2.0)
+    assert home.mapped_by() is None
+    home.run(until=3.0)
+    assert home.mapped_by() is Method.PCP
+
+    home.machine.receive_upnp(Endpoint(PUBLIC, 4711), 3600, 3.1)
+    home.drain()
+    assert home.events[-1] == UpnpReleased(4711), "one mapping is enough"
+    assert home.mapped_by() is Method.PCP
+
+
+def test_a_late_nat_pmp_gateway_is_used_too() -> None:
+    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False, delay=1.5))
+    home.run(until=10.0)
+    assert home.mapped_by() is Method.NAT_PMP
+
+
+def test_only_allowed_methods_are_tried() -> None:
+    for method, words in [(Method.PCP, "pcp"), (Method.NAT_PMP, "natpmp")]:
+        home = Home(methods=ONLY[method])
+        home.run()
+        assert home.mapped_by() is method
+        assert all(what.startswith(words) for _, what in home.sent)
+    upnp = Home(methods=ONLY[Method.UPNP])
+    upnp.run()
+    assert not upnp.sent
+    assert len(upnp.upnp_requests) == 1
+
+
+def test_over_ipv6_only_pcp_is_spoken() -> None:
+    gateway = Gateway(address="fe80::1%eth0", external="2600::10", speaks=set())
+    home = Home(gateway, local="2600::10")
+    home.run(until=2.0)
+    assert {what for _, what in home.sent} == {"pcp map 7200"}
+    assert not home.upnp_requests
+    gateway.speaks.add(Method.PCP)
+    home.run(until=60.0)
+    assert home.external() == Endpoint("2600::10", PORT)
+
+
+def test_without_a_gateway_nothing_is_sent_and_the_reason_says_so() -> None:
+    machine = PortMapping(PORT, random.randbytes)
+    assert machine.get_timer() is None
+    machine.set_gateway(None, "", 0.0)
+    assert machine.get_timer() is None
+    assert not machine.datagrams_to_send()
+    assert machine.reason == "There is no default gateway that could map a port."
+    machine.set_gateway(GATEWAY, LOCAL, 5.0)
+    assert machine.datagrams_to_send()
+
+
+def test_rounds_are_repeated_with_growing_pauses() -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.PCP])
+    home.run(until=6000.0)
+    starts = [at for at, _ in home.sent][::3]
+    pauses = [later - at for at, later in itertools.pairwise(starts)]
+    assert 27 <= pauses[0] - 1 <= 33
+    assert all(later > 1.5 * at for at, later in itertools.pairwise(pauses[:5]))
+    assert max(pauses) <= 1024 * 1.1 + 1
+    assert len(home.changes) == 2, "the same failure is told once"
+
+
+def test_a_refusal_for_a_time_is_respected_up_to_half_an_hour() -> None:
+    for named, waited in [(600, 600), (2**32 - 1, 1800)]:
+        gateway = Gateway(speaks={Method.PCP}, result=8, lifetime=named)
+        home = Home(gateway, methods=ONLY[Method.PCP])
+        home.run(until=2000.0)
+        assert [at for at, _ in home.sent][:2] == [0.0, waited]
+
+
+# Keeping the mapping.
+
+
+def test_a_mapping_is_renewed_after_half_its_lifetime_with_the_same_nonce() -> None:
+    home = Home(Gateway(lifetime=600))
+    home.run(until=3000.0)
+    times = [at for at, _ in home.sent]
+    assert all(300 <= b - a <= 375 for a, b in itertools.pairwise(times))
+    assert len(home.gateway.nonces) == 1
+    assert len(home.changes) == 2, "a renewal is no news"
+    assert home.machine.mapped is not None
+    assert home.machine.mapped.expires_at > 3000.0
+
+
+def test_a_renewal_asks_for_the_port_that_was_given() -> None:
+    home = Home(Gateway(port=40_001, lifetime=600))
+    home.run(until=400.0)
+    assert home.gateway.wishes == [PORT, 40_001]
+
+
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_unanswered_renewals_are_repeated_ever_sooner_but_not_in_a_flood(
+    method: Method,
+) -> None:
+    home = Home(Gateway(lifetime=600), methods=ONLY[method])
+    home.run()
+    home.gateway.speaks.clear()
+    home.run(until=599.9)
+    asked = sorted({at for at, _ in home.sent if at > 0})
+    assert 4 <= len(asked) <= 8
+    assert all(b - a >= 4 for a, b in itertools.pairwise(asked))
+    assert home.mapped_by() is method, "it stands until its time is over"
+
+    home.run(until=600.0)
+    assert home.mapped_by() is None
+    assert home.changes[-1] == MappingChanged(None, "The port mapping has run out.")
+    home.gateway.speaks.add(method)
+    home.run(until=600.5)
+    assert home.mapped_by() is method
+
+
+def test_a_refused_renewal_ends_nothing_before_its_time() -> None:
+    home = Home(Gateway(lifetime=600))
+    home.run()
+    home.gateway.result = 8
+    home.run(until=599.0)
+    assert home.mapped_by() is Method.PCP
+    home.gateway.result = 0
+    home.run(until=1000.0)
+    assert home.mapped_by() is Method.PCP
+
+
+def test_another_external_endpoint_is_told() -> None:
+    home = Home(Gateway(lifetime=600))
+    home.run()
+    home.gateway.external, home.gateway.port = "80.94.9.9", 1234
+    home.run(until=400.0)
+    assert home.external() == Endpoint("80.94.9.9", 1234)
+    assert isinstance(home.events[-1], MappingChanged)
+
+
+def test_a_new_nat_pmp_address_is_told() -> None:
+    home = Home(Gateway(lifetime=600), methods=ONLY[Method.NAT_PMP])
+    home.run()
+    home.gateway.external = "80.94.9.9"
+    home.run(until=400.0)
+    assert home.external() == Endpoint("80.94.9.9", PORT)
+
+
+def test_a_move_to_another_network_forgets_the_old_mapping_and_makes_a_new() -> None:
+    home = Home()
+    home.run()
+    home.run(until=100.0)
+    cafe = home.gateway = Gateway(address="10.0.0.1", external="80.94.7.7")
+    home.local = "10.0.0.5"
+    home.machine.set_gateway("10.0.0.1", home.local, 100.0)
+    assert home.mapped_by() is None
+    home.run(until=100.0)
+    assert home.external() == Endpoint("80.94.7.7", PORT)
+    assert cafe.clients == {"10.0.0.5"}
+
+
+def test_a_hint_of_a_change_renews_a_mapping_but_not_in_a_flood() -> None:
+    home = Home()
+    home.run()
+    for at in range(100, 120):
+        home.run(until=at)
+        home.machine.set_gateway(GATEWAY, LOCAL, at)
+    home.run(until=130)
+    times = [at for at, _ in home.sent]
+    assert times == [0.0, 100.0, 104.0, 108.0, 112.0, 116.0, 120.0]
+    assert home.mapped_by() is Method.PCP
+
+
+def test_a_hint_of_a_change_ends_the_pause_after_a_failure() -> None:
+    home = Home(Gateway(speaks=set()), methods=BOTH)
+    home.run(until=10.0)
+    home.gateway.speaks.add(Method.PCP)
+    home.machine.set_gateway(GATEWAY, LOCAL, 10.0)
+    home.run(until=10.0)
+    assert home.mapped_by() is Method.PCP
+
+
+def test_a_hint_of_a_change_does_not_disturb_a_round() -> None:
+    home = Home(Gateway(speaks=set()), methods=BOTH)
+    home.start()
+    home.machine.set_gateway(GATEWAY, LOCAL, 0.1)
+    home.run(until=0.9)
+    assert len(home.sent) == 5
+
+
+# Gateways that restart.
+
+
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_an_announced_restart_makes_the_mapping_again(method: Method) -> None:
+    home = Home(methods=ONLY[method])
+    home.run(until=1000.0)
+    home.gateway.restart(1000.0)
+    home.announce(method)
+    home.run(until=1005.0)
+    assert home.gateway.mappings == 1
+    assert home.mapped_by() is method
+
+
+def test_an_announcement_without_a_restart_changes_nothing() -> None:
+    home = Home()
+    home.run(until=1000.0)
+    for method in BOTH:
+        home.announce(method)
+    home.run(until=1010.0)
+    assert len(home.sent) == 1
+
+
+def test_announcements_cannot_make_a_flood() -> None:
+    home = Home(methods=ONLY[Method.NAT_PMP])
+    home.run(until=1000.0)
+    for step in range(1000):
+        home.run(until=1000.0 + step / 100)
+        home.machine.receive_announcement(
+            bytes.fromhex("0080000000000000") + bytes((6, 6, 6, step % 256)),
+            Endpoint(GATEWAY, SERVER_PORT),
+            home.now,
+        )
+    asked = {at for at, _ in home.sent if at >= 1000.0}
+    assert 1 <= len(asked) <= 3
+    assert home.machine.mapped is not None
+    assert home.machine.mapped.external.host == PUBLIC, "an announcement only hints"
+
+
+def test_an_announcement_from_elsewhere_is_not_believed() -> None:
+    home = Home()
+    home.run(until=1000.0)
+    home.gateway.restart(1000.0)
+    home.announce(Method.PCP, source=Endpoint("192.168.1.66", SERVER_PORT))
+    home.run(until=1010.0)
+    assert len(home.sent) == 1
+    assert home.machine.drops == {Drop.WRONG_SOURCE: 1}
+
+
+def test_an_announcement_before_there_is_a_mapping_is_ignored() -> None:
+    home = Home(Gateway(speaks=set()))
+    home.start()
+    home.announce(Method.PCP)
+    home.announce(Method.NAT_PMP)
+    assert home.mapped_by() is None
+
+
+def test_an_epoch_that_went_back_in_an_answer_makes_the_mapping_again() -> None:
+    home = Home(Gateway(lifetime=600))
+    home.run(until=100.0)
+    home.gateway.restart(100.0)
+    home.gateway.result = 8
+    while len(home.sent) == 1:
+        home.run(until=home.now + 1)
+    home.gateway.result = 0
+    home.run(until=home.now + 5)
+    assert home.gateway.mappings == 1
+
+
+# Two NATs.
+
+
+def test_an_address_mismatch_is_reported_as_a_double_nat() -> None:
+    home = Home(Gateway(sees="10.9.9.9"))
+    home.run(until=20.0)
+    assert home.mapped_by() is None
+    assert "double NAT" in home.machine.reason
+    assert not home.upnp_requests, "no other method could do better"
+
+
+@pytest.mark.parametrize("external", ["100.64.3.4", "192.168.0.2", "10.1.1.1"])
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_an_external_address_that_is_not_public_is_a_double_nat(
+    external: str, method: Method
+) -> None:
+    home = Home(Gateway(external=external), methods=ONLY[method])
+    home.run()
+    assert home.machine.mapped is not None
+    assert not home.machine.mapped.public
+    assert home.machine.mapped.external == Endpoint(external, PORT)
+    assert home.machine.reason == (
+        f"The gateway's own address {external} is not public (double NAT)."
+    )
+
+
+def test_a_late_mismatch_does_not_put_off_the_next_round() -> None:
+    home = Home(Gateway(sees="10.9.9.9"))
+    home.run(until=5.0)
+    due = home.machine.get_timer()
+    for answer in home.gateway.answers[:1] * 50:
+        home.machine.receive_datagram(answer, Endpoint(GATEWAY, SERVER_PORT), 6.0)
+    assert home.machine.get_timer() == due
+
+
+# UPnP.
+
+
+def test_a_upnp_mapping_is_kept_renewed_and_released() -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home.run()
+    home.machine.receive_upnp(Endpoint(PUBLIC, 40_001), 3600, 0.4)
+    home.run(until=3000.0)
+    assert home.mapped_by() is Method.UPNP
+    assert home.machine.reason == "The gateway maps the port by UPnP."
+    renewals = home.upnp_requests[1:]
+    assert renewals
+    assert 1800 <= renewals[0][0] - 0.4 <= 2250
+    assert renewals[0][1] == UpnpRequested(PORT, 40_001, 7200)
+
+    home.machine.receive_upnp(Endpoint(PUBLIC, 40_001), 3600, 3000.0)
+    home.machine.stop(3001.0)
+    home.drain()
+    assert UpnpReleased(40_001) in home.events
+    assert home.machine.finished
+
+
+def test_a_failed_upnp_renewal_ends_nothing_before_its_time() -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home.run()
+    home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 3600, 0.0)
+    home.run(until=2300.0)
+    home.machine.receive_upnp_failure("is not answered", 2300.0)
+    assert home.mapped_by() is Method.UPNP
+    home.run(until=3600.0)
+    assert home.mapped_by() is None
+
+
+def test_a_permanent_upnp_mapping_is_looked_after_all_the_same() -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home.run()
+    home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 0, 0.0)
+    home.run(until=4600.0)
+    assert len(home.upnp_requests) == 2
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "router.example", "::1"])
+def test_a_useless_upnp_mapping_is_given_back(host: str) -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home.run()
+    home.machine.receive_upnp(Endpoint(host, PORT), 3600, 0.5)
+    home.drain()
+    assert UpnpReleased(PORT) in home.events
+    assert home.mapped_by() is None
+    assert home.machine.drops == {Drop.ADDRESS: 1}
+    assert "UPnP grants a mapping of no use" in home.machine.reason
+
+
+def test_a_runtime_that_forgets_to_report_does_not_stop_the_machine() -> None:
+    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home.run(until=100.0)
+    assert "UPnP takes too long" in home.machine.reason
+    assert len(home.upnp_requests) > 1
+
+
+# Stopping.
+
+
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_a_mapping_is_given_back_when_the_node_stops(method: Method) -> None:
+    home = Home(methods=ONLY[method])
+    home.run(until=100.0)
+    home.machine.stop(100.0)
+    assert home.machine.get_timer() is not None
+    home.run(until=100.0)
+    assert home.machine.finished
+    assert home.machine.get_timer() is None
+    assert home.gateway.mappings == 0
+    assert len(home.gateway.nonces) <= 1
+    assert home.changes[-1].mapped is None
+
+
+def test_a_lost_release_is_sent_again_and_not_waited_for_long() -> None:
+    home = Home()
+    home.run(until=1.0)
+    home.gateway.loses = 10
+    home.machine.stop(1.0)
+    home.run(until=2.0)
+    assert [at for at, what in home.sent if what == "pcp map 0"] == [1.0, 1.25]
+    assert home.machine.finished
+    assert home.now == 1.5
+
+
+def test_a_mapping_that_may_be_on_its_way_is_given_back_too() -> None:
+    home = Home(Gateway(delay=0.2))
+    home.run(until=0.1)
+    home.machine.stop(0.1)
+    home.run(until=1.0)
+    assert home.gateway.mappings == 0
+    assert home.machine.finished
+
+
+def test_a_machine_that_mapped_nothing_stops_at_once_and_for_good() -> None:
+    machine = PortMapping(PORT, random.randbytes)
+    machine.stop(0.0)
+    assert machine.get_timer() is None
+    machine.set_gateway(GATEWAY, LOCAL, 1.0)
+    machine.stop(2.0)
+    machine.handle_timer(3.0)
+    machine.receive_unreachable(3.0)
+    machine.receive_upnp_failure("is late", 3.0)
+    assert machine.finished
+    assert not machine.datagrams_to_send()
+
+
+# Lies.
+
+
+@pytest.mark.parametrize("lifetime", [0, 1, 7])
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_a_lifetime_too_short_to_keep_is_refused(lifetime: int, method: Method) -> None:
+    home = Home(Gateway(lifetime=lifetime), methods=ONLY[method])
+    home.run(until=20.0)
+    assert home.mapped_by() is None
+    assert home.machine.drops[Drop.LIFETIME] >= 1
+    assert "grants a mapping of no use" in home.machine.reason
+    assert len(home.sent) <= 5
+
+
+def test_an_endless_lifetime_is_taken_for_a_day() -> None:
+    home = Home(Gateway(lifetime=2**32 - 1))
+    home.run()
+    assert home.machine.mapped is not None
+    assert home.machine.mapped.expires_at == MAX_LIFETIME
+    assert home.machine.drops == {Drop.LIFETIME: 1}
+
+
+def test_answers_from_elsewhere_are_counted_and_not_believed() -> None:
+    home = Home(Gateway(speaks={Method.PCP}))
+    home.start()
+    (answer,) = home.gateway.answer(home.questions[0], LOCAL, 0.0)
+    for source in (Endpoint("192.168.1.66", SERVER_PORT), Endpoint(GATEWAY, 5352)):
+        home.machine.receive_datagram(answer, source, 0.0)
+    assert home.mapped_by() is None
+    assert home.machine.drops == {Drop.WRONG_SOURCE: 2}
+
+
+def test_a_nonce_that_is_not_ours_is_counted() -> None:
+    home = Home(Gateway(speaks={Method.PCP}))
+    home.start()
+    question = bytearray(home.questions[0])
+    question[24] ^= 1
+    (answer,) = home.gateway.answer(bytes(question), LOCAL, 0.0)
+    home.machine.receive_datagram(answer, Endpoint(GATEWAY, SERVER_PORT), 0.0)
+    assert home.mapped_by() is None
+    assert home.machine.drops == {Drop.NOT_OURS: 1}
+
+
+def test_an_answer_of_the_other_protocol_does_not_change_a_mapping() -> None:
+    home = Home(Gateway(speaks={Method.PCP}))
+    home.run()
+    lie = bytes.fromhex("0080000000000000") + bytes((6, 6, 6, 6))
+    home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
+    assert home.machine.mapped is not None
+    assert home.machine.mapped.external.host == PUBLIC
+    assert home.machine.drops == {Drop.UNASKED: 1}
+
+
+def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
+    home = Home(methods=ONLY[Method.NAT_PMP])
+    home.run()
+    lie = bytes.fromhex("0080000000000000") + bytes(4)
+    home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
+    assert home.machine.mapped is not None
+    assert home.machine.mapped.external.host == PUBLIC
+    assert home.machine.drops == {Drop.ADDRESS: 1}
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.binary(max_size=80)), max_size=20))
+def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) -> None:
+    home = Home(Gateway(speaks={Method.PCP}))
+    home.run()
+    for at, data in sorted(arrivals):
+        home.run(until=at)
+        source = Endpoint(GATEWAY, SERVER_PORT)
+        home.machine.receive_datagram(data, source, at)
+        home.machine.receive_announcement(data, source, at)
+    home.run(until=60.0)
+    assert home.mapped_by() is Method.PCP
+
+
+@given(st.data())
+def test_no_gateway_can_make_the_machine_flood_or_fall_over(
+    data: st.DataObject,
+) -> None:
+    """Whatever a gateway answers, at any moment, sends stay bounded in number."""
+    home = Home(
+        Gateway(speaks=set()),
+        methods=data.draw(st.sampled_from([BOTH, *ONLY.values()])),
+    )
+    home.start()
+    actions = data.draw(st.lists(st.sampled_from(Gateway.moods()), max_size=40))
+    for mood in actions:
+        mood(home.gateway)
+        for question in home.questions[-2:]:
+            for answer in home.gateway.answer(question, LOCAL, home.now):
+                source = Endpoint(GATEWAY, SERVER_PORT)
+                home.machine.receive_datagram(answer, source, home.now)
+        home.drain()
+        home.run(until=home.now + data.draw(st.floats(0, 20)))
+    assert len({at for at, _ in home.sent}) <= 20 + 2 * home.now
+    due = home.machine.get_timer()
+    assert due is None or due >= home.now
+
+
+# A gateway and a host in virtual time.
+
+
+@dataclass
+class Gateway:
+    """A gateway with its habits."""
+
+    address: str = GATEWAY
+    speaks: set[Method] = field(default_factory=lambda: set(BOTH))
+    admits_version: bool = True
+    """Whether it answers questions of another version, saying so."""
+    external: str = PUBLIC
+    port: int | None = None
+    lifetime: int | None = None
+    result: int = 0
+    sees: str | None = None
+    """The source address that it sees, if another than the host sends from."""
+    loses: int = 0
+    """How many of the next datagrams to it get lost."""
+    delay: float = 0.0
+
+    epoch_start: float = -10_000.0
+    held: set[int] = field(default_factory=set)
+    nonces: set[bytes] = field(default_factory=set)
+    wishes: list[int] = field(default_factory=list)
+    clients: set[str] = field(default_factory=set)
+    answers: list[bytes] = field(default_factory=list)
+
+    @property
+    def mappings(self) -> int:
+        return len(self.held)
+
+    def restart(self, now: float) -> None:
+        self.epoch_start = now
+        self.held.clear()
+
+    def answer(self, question: bytes, source: str, now: float) -> list[bytes]:
+        epoch = int(now - self.epoch_start)
+        method = Method.PCP if question[0] == 2 else Method.NAT_PMP
+        if method in self.speaks:
+            speak = self._pcp if method is Method.PCP else self._natpmp
+            answers = [speak(question, source, epoch)]
+        elif self.admits_version and self.speaks == {Method.NAT_PMP}:
+            answers = [struct.pack("!BBHI", 0, question[1] | 128, 1, epoch)]
+        else:
+            answers = []
+        self.answers += answers
+        return answers
+
+    def announcement(self, method: Method, now: float) -> bytes:
+        epoch = int(now - self.epoch_start)
+        if method is Method.PCP:
+            return struct.pack("!BBBBII12x", 2, 0x80, 0, 0, 0, epoch)
+        return self._natpmp(natpmp.encode_address_request(), "", epoch)
+
+    @staticmethod
+    def moods() -> list[Callable[["Gateway"], None]]:
+        def set_to(name: str, value: object) -> Callable[[Gateway], None]:
+            return lambda gateway: setattr(gateway, name, value)
+
+        return [
+            *(set_to("speaks", set(some)) for some in ([], *ONLY.values(), BOTH)),
+            *(set_to("result", code) for code in (0, 1, 2, 8, 12)),
+            *(set_to("lifetime", value) for value in (None, 0, 8, 60, 2**32 - 1)),
+            *(set_to("external", host) for host in (PUBLIC, "0.0.0.0", "10.0.0.1")),
+            *(set_to("epoch_start", at) for at in (-10_000.0, 0.0)),
+            *(set_to("port", port) for port in (None, 0, 1)),
+        ]
+
+    def _pcp(self, question: bytes, source: str, epoch: int) -> bytes:
+        lifetime = int.from_bytes(question[4:8])
+        client = pcp._unpack_address(question[8:24])
+        nonce, _, internal, wish, _ = struct.unpack_from("!12sB3xHH16s", question, 24)
+        self.nonces.add(nonce)
+        self.wishes.append(wish)
+        self.clients.add(client)
+        result = self.result
+        if client != (self.sees or source).partition("%")[0]:
+            result = 12
+        if result == 0:
+            lifetime, port = self._map(internal, lifetime)
+        else:
+            lifetime, port = self.lifetime or 0, wish
+        header = struct.pack("!BBBBII12x", 2, 0x81, 0, result, lifetime, epoch)
+        return (
+            header
+            + question[24:42]
+            + struct.pack("!H", port)
+            + pcp._pack_address(self.external)
+        )
+
+    def _natpmp(self, question: bytes, source: str, epoch: int) -> bytes:
+        header = struct.pack("!BBHI", 0, question[1] | 128, self.result, epoch)
+        if question[1] == natpmp.Opcode.ADDRESS:
+            return header + pcp._pack_address(self.external)[12:]
+        internal, _, lifetime = struct.unpack_from("!HHI", question, 4)
+        lifetime, port = self._map(internal, lifetime)
+        return header + struct.pack("!HHI", internal, port, lifetime)
+
+    def _map(self, internal: int, lifetime: int) -> tuple[int, int]:
+        if lifetime == 0:
+            self.held.discard(internal)
+            return 0, 0
+        self.held.add(internal)
+        granted = lifetime if self.lifetime is None else self.lifetime
+        return granted, internal if self.port is None else self.port
+
+
+class Home:
+    """A host behind a gateway; time jumps from one thing that happens to the next."""
+
+    def __init__(
+        self,
+        gateway: Gateway | None = None,
+        *,
+        local: str = LOCAL,
+        methods: frozenset[Method] = frozenset(Method),
+    ) -> None:
+        self.gateway = gateway or Gateway()
+        self.local = local
+        self.machine = PortMapping(PORT, random.Random(4).randbytes, methods=methods)
+        self.now = 0.0
+        self.started = False
+        self.sent: list[tuple[float, str]] = []
+        self.questions: list[bytes] = []
+        self.events: list[PortMappingEvent] = []
+        self.upnp_requests: list[tuple[float, UpnpRequested]] = []
+        self._arrivals: list[tuple[float, int, bytes]] = []
+        self._numbers = itertools.count()
+
+    @property
+    def changes(self) -> list[MappingChanged]:
+        return [event for event in self.events if isinstance(event, MappingChanged)]
+
+    def mapped_by(self) -> Method | None:
+        return self.machine.mapped.method if self.machine.mapped is not None else None
+
+    def external(self) -> Endpoint | None:
+        return self.machine.mapped.external if self.machine.mapped is not None else None
+
+    def start(self) -> None:
+        if not self.started:
+            self.started = True
+            self.machine.set_gateway(self.gateway.address, self.local, self.now)
+            self.drain()
+
+    def run(self, until: float | None = None) -> None:
+        """Go on until a time, or until there is a mapping or a wish for UPnP."""
+        self.start()
+        self.drain()
+        limit = 30.0 if until is None else until
+        while until is not None or not (self.machine.mapped or self.upnp_requests):
+            due = self.machine.get_timer()
+            times = [at for at, _, _ in self._arrivals] + ([due] if due else [])
+            if not times or min(times) > limit:
+                break
+            self.now = max(self.now, min(times))
+            self._step()
+        if until is not None and not self.machine.finished:
+            self.now = max(self.now, until)
+
+    def announce(self, method: Method, source: Endpoint | None = None) -> None:
+        data = self.gateway.announcement(method, self.now)
+        source = source or Endpoint(self.gateway.address, SERVER_PORT)
+        self.machine.receive_announcement(data, source, self.now)
+        self.drain()
+
+    def drain(self) -> None:
+        while (event := self.machine.next_event()) is not None:
+            self.events.append(event)
+            if isinstance(event, UpnpRequested):
+                self.upnp_requests.append((self.now, event))
+        for transmit in self.machine.datagrams_to_send():
+            assert transmit.destination == Endpoint(self.gateway.address, SERVER_PORT)
+            for question in transmit.datagrams:
+                self._deliver(question)
+
+    def _deliver(self, question: bytes) -> None:
+        self.sent.append((self.now, describe(question)))
+        self.questions.append(question)
+        if self.gateway.loses:
+            self.gateway.loses -= 1
+            return
+        for answer in self.gateway.answer(question, self.local, self.now):
+            at = self.now + self.gateway.delay
+            self._arrivals.append((at, next(self._numbers), answer))
+
+    def _step(self) -> None:
+        self._arrivals.sort()
+        if self._arrivals and self._arrivals[0][0] <= self.now:
+            _, _, answer = self._arrivals.pop(0)
+            source = Endpoint(self.gateway.address, SERVER_PORT)
+            self.machine.receive_datagram(answer, source, self.now)
+        else:
+            self.machine.handle_timer(self.now)
+        self.drain()
+
+
+def describe(question: bytes) -> str:
+    if question[0] == pcp.VERSION:
+        return f"pcp map {int.from_bytes(question[4:8])}"
+    if question[1] == natpmp.Opcode.ADDRESS:
+        return "natpmp address"
+    return f"natpmp map {int.from_bytes(question[8:12])}"
