@@ -1,0 +1,203 @@
+"""Candidates: the addresses at which a peer may be reached (RFC 8445 section 5.1).
+
+What a peer offers is a claim, not a fact. :func:`parse_candidates` lets through only
+addresses that could belong to another machine, and only a few of them; whether one is
+the peer's own shows when a check to it is answered.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from meshwg.transmit import Endpoint
+
+CANDIDATE_LIMIT = 16
+"""Candidates of one offer that are used; the rest are counted and ignored."""
+
+OFFER_LIMIT = 64
+"""Candidates of one offer that are looked at."""
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Kind(Enum):
+    """How an address became known; the values are those of ``meshwg status``."""
+
+    HOST = "host"
+    """An address of one of the node's own interfaces."""
+    PORT_MAPPED = "port-mapped"
+    """Opened in the router by PCP, NAT-PMP or UPnP."""
+    REFLEXIVE = "reflexive"
+    """As a STUN server saw it."""
+    PEER_REFLEXIVE = "peer-reflexive"
+    """As the peer saw it: the source of an authentic packet."""
+    PREDICTED = "predicted"
+    """A port guessed from those that a sequential NAT gave out before."""
+    BIRTHDAY = "birthday"
+    """A port found by many sockets on one side and many probes from the other."""
+    RELAYED = "relay"
+    """An address on a relay, which passes on what arrives there."""
+
+    @property
+    def preference(self) -> int:
+        """How much the kind is liked, more is better (RFC 8445 section 5.1.2.2)."""
+        return _PREFERENCE[self]
+
+
+_PREFERENCE = {
+    Kind.HOST: 5,
+    Kind.PORT_MAPPED: 4,
+    Kind.REFLEXIVE: 3,
+    Kind.PEER_REFLEXIVE: 3,
+    Kind.PREDICTED: 2,
+    Kind.BIRTHDAY: 2,
+    Kind.RELAYED: 0,
+}
+
+OFFERED_KINDS = (Kind.HOST, Kind.PORT_MAPPED, Kind.REFLEXIVE, Kind.RELAYED)
+"""What a node can know about itself; the other kinds arise between two nodes."""
+
+
+class Rejection(Enum):
+    """Why an offered candidate is not used."""
+
+    MALFORMED = "malformed candidate"
+    PORT_ZERO = "candidate with port 0"
+    LOOPBACK = "loopback candidate"
+    UNSPECIFIED = "unspecified candidate"
+    MULTICAST = "multicast or broadcast candidate"
+    LINK_LOCAL = "link-local candidate without a zone"
+    MESH = "candidate inside the mesh"
+    RESERVED = "candidate from a reserved range"
+    EXCESS = "too many candidates"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One address of a node, with how it became known."""
+
+    kind: Kind
+    host: str
+    port: int
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where a check for this candidate goes."""
+        return Endpoint(self.host, self.port)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the form in which offers carry a candidate."""
+        return {"kind": self.kind.value, "host": self.host, "port": self.port}
+
+
+def parse_candidates(
+    raw: object, mesh: Sequence[IPNetwork] = ()
+) -> tuple[list[Candidate], Counter[Rejection]]:
+    """Return the usable candidates of an offer, each once, and why others are not.
+
+    :param raw: a list of objects as :meth:`Candidate.to_json` makes them; anything
+        else yields nothing.
+    :param mesh: the mesh's own networks; a tunnel must not run through itself.
+    """
+    rejections: Counter[Rejection] = Counter()
+    admitted: dict[Candidate, None] = {}
+    items = raw if isinstance(raw, list | tuple) else ()
+    for item in items[:OFFER_LIMIT]:
+        outcome = _parse_candidate(item, mesh)
+        if isinstance(outcome, Rejection):
+            rejections[outcome] += 1
+        elif len(admitted) < CANDIDATE_LIMIT or outcome in admitted:
+            admitted[outcome] = None
+        else:
+            rejections[Rejection.EXCESS] += 1
+    if len(items) > OFFER_LIMIT:
+        rejections[Rejection.EXCESS] += len(items) - OFFER_LIMIT
+    return list(admitted), rejections
+
+
+def offerable(
+    candidates: Iterable[Candidate], mesh: Sequence[IPNetwork] = ()
+) -> tuple[Candidate, ...]:
+    """Return those of the node's own candidates that a peer would accept, in order."""
+    likely = sorted(candidates, key=lambda c: -c.kind.preference)
+    return tuple(parse_candidates([c.to_json() for c in likely], mesh)[0])
+
+
+def is_private(host: str) -> bool:
+    """Tell whether packets to an address stay on networks of the user's own."""
+    address = ipaddress.ip_address(host)
+    return any(
+        address.version == network.version and address in network
+        for network in _PRIVATE
+    )
+
+
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
+def _parse_candidate(
+    item: object, mesh: Sequence[IPNetwork]
+) -> "Candidate | Rejection":
+    if not isinstance(item, Mapping):
+        return Rejection.MALFORMED
+    kind, host, port = item.get("kind"), item.get("host"), item.get("port")
+    if kind not in _OFFERED_VALUES or not isinstance(host, str) or len(host) > 64:
+        return Rejection.MALFORMED
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
+        return Rejection.MALFORMED
+    try:
+        address = _plain(ipaddress.ip_address(host))
+    except ValueError:
+        return Rejection.MALFORMED
+    reason = Rejection.PORT_ZERO if port == 0 else _unusable(address, mesh)
+    return reason or Candidate(Kind(kind), str(address), port)
+
+
+_OFFERED_VALUES = tuple(kind.value for kind in OFFERED_KINDS)
+
+
+def _plain(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address inside an IPv4-mapped one: filters must see it."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def _unusable(address: IPAddress, mesh: Sequence[IPNetwork]) -> Rejection | None:
+    """Return why no other machine can be reached at an address.
+
+    A zone is a name of the sender's own interfaces, so a link-local address means
+    nothing to the receiver, with or without one.
+    """
+    if address.is_unspecified:
+        return Rejection.UNSPECIFIED
+    if address.is_loopback:
+        return Rejection.LOOPBACK
+    if address.is_multicast or address == _BROADCAST:
+        return Rejection.MULTICAST
+    if address.is_link_local:
+        return Rejection.LINK_LOCAL
+    if any(address.version == net.version and address in net for net in mesh):
+        return Rejection.MESH
+    if any(address.version == net.version and address in net for net in _RESERVED):
+        return Rejection.RESERVED
+    return None
+
+
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
+_RESERVED = tuple(
+    ipaddress.ip_network(text) for text in ("0.0.0.0/8", "240.0.0.0/4", "::/96")
+)

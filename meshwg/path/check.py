@@ -1,0 +1,226 @@
+"""Connectivity checks: STUN Binding requests that only the two nodes can make.
+
+A check asks "do packets get there and back?" (RFC 8445 section 7). Its USERNAME is a
+tag and its MESSAGE-INTEGRITY key is a secret, both derived from the static X25519
+secret that the two nodes share::
+
+    ss = X25519(own private key, peer's public key)
+    tag, key = HKDF("meshwg path check 1", ss || asker's key || answerer's key)
+
+so nobody else can make or verify a check, or learn from it who is asking whom. The
+asker's and the answerer's place in the derivation give each direction values of its
+own: a check sent back to where it came from is not a check of the other direction.
+An answer is signed with the key of the check that it answers.
+
+Every transmission has a transaction id of its own, so that an answer tells exactly
+which check arrived, and how long it took. Ids are remembered on both sides: the asker
+takes one answer per check, the answerer gives one. A recorded check that is played
+again, from wherever, is dropped; one so old that its id was forgotten draws an answer
+that is smaller than itself. The first four bytes of an id are the asker's ``route``,
+by which a node with many peers finds whose check was answered.
+"""
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from meshwg.keys import PrivateKey
+from meshwg.noise import hkdf
+from meshwg.path.candidate import Kind
+from meshwg.transmit import Endpoint, Random
+from meshwg.wire import stun
+from meshwg.wire.stun import Attribute, Class, Message, Method
+
+CHECK_TIMEOUT = 4.0
+"""Seconds after which a check is lost, and its answer too late."""
+
+PENDING_LIMIT = 4096
+"""Checks awaiting an answer: two birthday attempts and room for the rest."""
+
+SEEN_LIMIT = 2048
+"""Ids of the peer's checks that are remembered against replay."""
+
+ROUTE_LENGTH = 4
+_TAG_LENGTH = 12
+_LABEL = b"meshwg path check 1"
+
+
+class Drop(Enum):
+    """Why a STUN message was ignored."""
+
+    FORGED = "check with a wrong signature"
+    REFLECTED = "own check sent back"
+    REPLAYED = "check seen before"
+    UNKNOWN_ANSWER = "answer to no check"
+    WRONG_SOURCE = "answer from another address"
+    UNEXPECTED = "unexpected STUN message"
+    LOSER = "check on a socket that was not the first"
+    OVER_BUDGET = "too many checks for an unverified address"
+
+
+class _Direction(NamedTuple):
+    """What signs the checks that one of two nodes sends to the other."""
+
+    tag: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKeys:
+    """The tags and keys of the checks between two nodes."""
+
+    outgoing: _Direction = field(repr=False)
+    incoming: _Direction = field(repr=False)
+    controlling: bool
+    """True on exactly one side: it decides where both would decide alike."""
+
+    @classmethod
+    def derive(cls, private_key: PrivateKey, peer: bytes) -> "CheckKeys | None":
+        """Return the keys shared with a peer, ``None`` if its key has a low order."""
+        own = private_key.public_bytes
+        secret = private_key.exchange(peer)
+        if secret is None or own == peer:
+            return None
+        return cls(
+            _direction(secret, own, peer), _direction(secret, peer, own), own < peer
+        )
+
+
+def _direction(secret: bytes, asker: bytes, answerer: bytes) -> _Direction:
+    tag, key = hkdf(_LABEL, secret + asker + answerer, 2)
+    return _Direction(tag[:_TAG_LENGTH].hex(), key)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check on its way."""
+
+    endpoint: Endpoint
+    """Where it went; the link tells from which socket."""
+    kind: Kind
+    """What the endpoint is, if the answer shows that it is anything."""
+    sent_at: float
+    counts: bool
+    """Whether its loss says something: not before the path was ever open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The peer checks a path."""
+
+    endpoint: Endpoint
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The peer answered a check: the path works both ways."""
+
+    check: Check
+    endpoint: Endpoint
+    """Where the answer came from; it carries the local address to stick to."""
+    rtt: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredElsewhere:
+    """The answer came from an address that was not asked, as some NATs make it.
+
+    This proves nothing about either address, but the second deserves a check.
+    """
+
+    endpoint: Endpoint
+
+
+Outcome = Asked | Answered | AnsweredElsewhere | Drop
+
+
+class Checks:
+    """Makes the checks for one peer, and judges what comes in."""
+
+    def __init__(self, keys: CheckKeys, random: Random) -> None:
+        self.keys = keys
+        self.route = random(ROUTE_LENGTH)
+        self.drops: Counter[Drop] = Counter()
+        self._random = random
+        self._pending: OrderedDict[bytes, Check] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def transaction_id(self) -> bytes:
+        """Return a new id that leads back to this object."""
+        return self.route + self._random(stun.TRANSACTION_ID_LENGTH - ROUTE_LENGTH)
+
+    def ask(
+        self, endpoint: Endpoint, kind: Kind, now: float, *, counts: bool = False
+    ) -> bytes:
+        """Return a check for an endpoint, and expect its answer."""
+        transaction_id = self.transaction_id()
+        self._pending[transaction_id] = Check(endpoint, kind, now, counts)
+        if len(self._pending) > PENDING_LIMIT:
+            self._pending.popitem(last=False)
+        message = Message(Method.BINDING, Class.REQUEST, transaction_id)
+        message.attributes[Attribute.USERNAME] = self.keys.outgoing.tag
+        return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
+
+    def receive(self, message: Message, source: Endpoint, now: float) -> Outcome:
+        """Judge a message; a :class:`Drop` is counted already."""
+        outcome = self._judge(message, source, now)
+        if isinstance(outcome, Drop):
+            self.drops[outcome] += 1
+        return outcome
+
+    def expire(self, now: float) -> list[Check]:
+        """Return the checks that went unanswered, and forget them."""
+        lost = []
+        while self._pending:
+            transaction_id, check = next(iter(self._pending.items()))
+            if check.sent_at + CHECK_TIMEOUT > now:
+                break
+            del self._pending[transaction_id]
+            lost.append(check)
+        return lost
+
+    def get_timer(self) -> float | None:
+        """Return when the next check counts as lost."""
+        for check in self._pending.values():
+            return check.sent_at + CHECK_TIMEOUT
+        return None
+
+    def _judge(self, message: Message, source: Endpoint, now: float) -> Outcome:
+        if message.method is not Method.BINDING or message.unknown_required:
+            return Drop.UNEXPECTED
+        if message.cls is Class.REQUEST:
+            return self._judge_request(message, source)
+        if message.cls is Class.SUCCESS:
+            return self._judge_answer(message, source, now)
+        return Drop.UNEXPECTED
+
+    def _judge_request(self, message: Message, source: Endpoint) -> Outcome:
+        tag = message.attributes.get(Attribute.USERNAME)
+        if tag == self.keys.outgoing.tag:
+            return Drop.REFLECTED
+        key = self.keys.incoming.key
+        if tag != self.keys.incoming.tag or not stun.check_integrity(message, key):
+            return Drop.FORGED
+        if message.transaction_id in self._seen:
+            return Drop.REPLAYED
+        self._seen[message.transaction_id] = None
+        if len(self._seen) > SEEN_LIMIT:
+            self._seen.popitem(last=False)
+        answer = Message(Method.BINDING, Class.SUCCESS, message.transaction_id)
+        host = source.host.partition("%")[0]
+        answer.attributes[Attribute.XOR_MAPPED_ADDRESS] = Endpoint(host, source.port)
+        return Asked(source, stun.encode(answer, key, fingerprint=True))
+
+    def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
+        check = self._pending.get(message.transaction_id)
+        if check is None:
+            return Drop.UNKNOWN_ANSWER
+        if not stun.check_integrity(message, self.keys.outgoing.key):
+            return Drop.FORGED
+        del self._pending[message.transaction_id]
+        if source[:3] != check.endpoint[:3]:
+            self.drops[Drop.WRONG_SOURCE] += 1
+            return AnsweredElsewhere(source)
+        return Answered(check, source, now - check.sent_at)

@@ -1,0 +1,56 @@
+"""How much may be sent to addresses that are not known to be the peer's.
+
+A peer can offer anybody's address. Until one is confirmed it gets a few small packets
+a minute, all such addresses together get a bounded number, and nothing that needs
+hundreds of packets (:mod:`meshwg.path.puncher`) is aimed at it. An address is confirmed
+by an answered check, or by someone trusted who saw the peer there: the coordinator
+knows where a node's control connection comes from.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+WINDOW = 60.0
+"""Seconds over which packets are counted."""
+
+HOST_LIMIT = 32
+"""Packets to one unconfirmed host in a window: a burst to each of four ports."""
+
+TOTAL_LIMIT = 256
+"""Packets to all unconfirmed hosts in a window."""
+
+CONFIRMED_LIMIT = 32
+"""Confirmed hosts that are remembered; the oldest is forgotten first."""
+
+
+class Ledger:
+    """Counts what one peer makes this node send."""
+
+    def __init__(self) -> None:
+        self._confirmed: dict[str, None] = {}
+        self._sent: Counter[str] = Counter()
+        self._window_ends = 0.0
+
+    def confirm(self, hosts: Iterable[str]) -> None:
+        """Note that the peer was seen at these hosts."""
+        for host in hosts:
+            self._confirmed.pop(host, None)
+            self._confirmed[host] = None
+        while len(self._confirmed) > CONFIRMED_LIMIT:
+            del self._confirmed[next(iter(self._confirmed))]
+
+    def is_confirmed(self, host: str) -> bool:
+        """Tell whether the peer was seen at a host."""
+        return host in self._confirmed
+
+    def charge(self, host: str, now: float) -> bool:
+        """Tell whether one more packet may go to a host, and count it."""
+        if host in self._confirmed:
+            return True
+        if now >= self._window_ends:
+            self._sent.clear()
+            self._window_ends = now + WINDOW
+        if self._sent[host] >= HOST_LIMIT or self._sent.total() >= TOTAL_LIMIT:
+            return False
+        self._sent[host] += 1
+        return True

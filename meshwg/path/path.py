@@ -1,0 +1,142 @@
+"""One path to a peer: an endpoint, what its checks showed, and when the next is due.
+
+A path begins unproven, with a burst of checks that is to open NATs on both ways. The
+first answer proves it; from then on it is checked at intervals. A check that stays
+unanswered is repeated, and when nothing came for :data:`DOUBT_AFTER` the path is
+doubted: two intervals of an active path, 3 s + 3.5 s, make the 6.5 s of the design.
+After :data:`CONSENT_LIFETIME` without an answer the peer's consent is gone (RFC 7675),
+and nothing more is sent there.
+"""
+
+from meshwg.path.candidate import Kind
+from meshwg.path.score import Score, Statistics
+from meshwg.transmit import Endpoint
+
+BURST = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds after its start at which a burst checks each candidate."""
+
+TRIGGERED_BURST = (0.0, 0.1, 0.3, 0.8)
+"""The same for an address that was learnt from an authentic packet."""
+
+REPEATS = (0.5, 0.5, 1.0, 1.0)
+"""Seconds between a check that was expected to be answered and its repetitions."""
+
+REPEAT_INTERVAL = 2.0
+"""Seconds between checks of a doubted path."""
+
+DOUBT_AFTER = 3.5
+"""Seconds without an answer to any of the repetitions that make a path doubted."""
+
+TRUST = 6.5
+"""Seconds for which an answer proves that a path works now."""
+
+CONSENT_LIFETIME = 30.0
+"""Seconds for which an answer permits to send at all (RFC 7675 section 5.1)."""
+
+
+class Path:
+    """A way to the peer, through one socket or stream of the node."""
+
+    __slots__ = (
+        "_due",
+        "_repeats",
+        "endpoint",
+        "kind",
+        "proven_at",
+        "statistics",
+        "waiting_since",
+    )
+
+    def __init__(self, endpoint: Endpoint, kind: Kind) -> None:
+        self.endpoint = endpoint
+        """Where to send; it gets the sticky source of the last answer."""
+        self.kind = kind
+        self.statistics = Statistics()
+        self.proven_at: float | None = None
+        """When the last answer came."""
+        self.waiting_since: float | None = None
+        """When the first check after that was sent."""
+        self._due: list[float] = []
+        self._repeats = 0
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay passes the datagrams on."""
+        return self.kind is Kind.RELAYED
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the path ever worked, and was not given up since."""
+        return self.proven_at is not None
+
+    @property
+    def score(self) -> Score:
+        """What the path is judged by."""
+        return Score.of(self.kind, self.statistics)
+
+    def is_doubted(self, now: float) -> bool:
+        """Tell whether repeated checks are unanswered."""
+        waiting = self.waiting_since
+        return waiting is not None and now >= waiting + DOUBT_AFTER
+
+    def is_trusted(self, now: float) -> bool:
+        """Tell whether the path is known to work now."""
+        return self.proven_at is not None and now < self.proven_at + TRUST
+
+    def has_consent(self, now: float) -> bool:
+        """Tell whether the peer answered not too long ago."""
+        return self.proven_at is not None and now < self.proven_at + CONSENT_LIFETIME
+
+    def burst(self, now: float, offsets: tuple[float, ...] = BURST) -> None:
+        """Check at these seconds from ``now``, instead of what was planned."""
+        self._due = [now + offset for offset in offsets]
+
+    def check_by(self, when: float) -> None:
+        """Bring the next check forward to ``when``, if it is later or not planned."""
+        if not self._due or self._due[0] > when:
+            self._due = [when, *self._due]
+
+    def rest(self) -> None:
+        """Plan no more checks."""
+        self._due.clear()
+
+    @property
+    def due(self) -> float | None:
+        """When the next check is to be sent."""
+        return self._due[0] if self._due else None
+
+    def take_due(self, now: float) -> bool:
+        """Tell whether a check is to be sent now, and plan the one after it."""
+        if not self._due or self._due[0] > now:
+            return False
+        while self._due and self._due[0] <= now:
+            self._due.pop(0)
+        if self.proven_at is not None:
+            self._expect_answer(now)
+        return True
+
+    def answered(self, endpoint: Endpoint, rtt: float, now: float) -> None:
+        """Note that a check came back; the next one is for the caller to plan."""
+        self.endpoint = endpoint
+        self.statistics.add_answer(rtt)
+        self.proven_at = now
+        self.waiting_since = None
+        self._repeats = 0
+        self._due.clear()
+
+    def distrust(self, now: float) -> None:
+        """Forget that the path works; it stays usable until its consent is gone."""
+        if self.proven_at is not None:
+            self.proven_at = min(self.proven_at, now - TRUST)
+        self.endpoint = self.endpoint.unpinned()
+        self._repeats = 0
+        self.burst(now, TRIGGERED_BURST)
+
+    def _expect_answer(self, now: float) -> None:
+        if self.waiting_since is None:
+            self.waiting_since = now
+        if not self._due:
+            known = self._repeats < len(REPEATS)
+            gap = REPEATS[self._repeats] if known else REPEAT_INTERVAL
+            self._repeats += 1
+            self._due = [now + gap]

@@ -1,0 +1,183 @@
+"""All paths to one peer: which of them carries the data, and which are kept warm.
+
+Only an answered check makes a path a choice. The relay is the exception: it is used
+before it is proven, so that data never waits. A path that is selected stays selected
+until it is outranked, or doubted while there is traffic and another one works, or its
+consent is gone: failing checks of other paths change nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from meshwg.path.candidate import Kind
+from meshwg.path.path import Path
+from meshwg.path.score import outranks
+from meshwg.transmit import Endpoint
+
+HEARTBEAT = 3.0
+"""Seconds between checks of the selected path while there is traffic."""
+
+ALTERNATE_HEARTBEAT = 15.0
+"""The same for the paths that would be next, and for the relay."""
+
+KEEPALIVE = 25.0
+"""The same for the selected path without traffic: less than any sane NAT's timeout."""
+
+RELAY_RETRY = 5.0
+"""Seconds between checks of a relay through which the peer never answered."""
+
+RELAY_BURST = (0.0, 0.5, 1.5, 3.5)
+ALTERNATES = 2
+"""Direct paths kept warm besides the selected one."""
+
+UNPROVEN_LIMIT = 32
+"""Paths that are known but never worked: candidates, and addresses learnt."""
+
+
+class PathTable:
+    """The paths to one peer, by endpoint; each endpoint without its sticky source."""
+
+    def __init__(self) -> None:
+        self._paths: dict[Endpoint, Path] = {}
+        self.selected: Path | None = None
+        """What data is sent on."""
+        self.relay: Path | None = None
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._paths.values())
+
+    def find(self, endpoint: Endpoint) -> Path | None:
+        """Return the path to an endpoint, if it is known."""
+        return self._paths.get(endpoint.unpinned())
+
+    def add(self, endpoint: Endpoint, kind: Kind) -> Path:
+        """Return the path to an endpoint, a new one if needed.
+
+        An address that was learnt and is offered later takes the offered kind.
+        """
+        key = endpoint.unpinned()
+        path = self._paths.get(key)
+        if path is None:
+            path = self._paths[key] = Path(endpoint, kind)
+            self._evict(spare=path)
+        elif path.kind is Kind.PEER_REFLEXIVE:
+            path.kind = kind
+        return path
+
+    def remove(self, path: Path) -> None:
+        """Forget a path."""
+        self._paths.pop(path.endpoint.unpinned(), None)
+        if self.selected is path:
+            self.selected = None
+        if self.relay is path:
+            self.relay = None
+
+    def set_relay(self, endpoint: Endpoint | None, now: float) -> None:
+        """Use this way through a relay from now on, or none."""
+        if self.relay is not None:
+            if endpoint is not None and self.find(endpoint) is self.relay:
+                return
+            self.remove(self.relay)
+        if endpoint is not None:
+            self.relay = self.add(endpoint, Kind.RELAYED)
+            self.relay.kind = Kind.RELAYED
+            self.relay.burst(now, RELAY_BURST)
+
+    def retain(self, endpoints: Iterable[Endpoint]) -> None:
+        """Forget direct paths that never worked, unless they lead to these."""
+        wanted = {endpoint.unpinned() for endpoint in endpoints}
+        for path in list(self.unproven()):
+            if path.endpoint.unpinned() not in wanted:
+                self.remove(path)
+
+    def direct(self) -> Iterator[Path]:
+        """Yield the paths that need no relay."""
+        return (path for path in self if not path.is_relayed)
+
+    def unproven(self) -> Iterator[Path]:
+        """Yield the direct paths that do not work, or not any more."""
+        return (path for path in self.direct() if not path.is_proven)
+
+    def usable(self, now: float) -> list[Path]:
+        """Return the paths that work as far as is known."""
+        return [
+            path for path in self if path.has_consent(now) and not path.is_doubted(now)
+        ]
+
+    def has_direct(self, now: float) -> bool:
+        """Tell whether a direct path works as far as is known."""
+        return any(not path.is_relayed for path in self.usable(now))
+
+    def reselect(self, now: float, active: bool) -> None:
+        """Choose the path for data.
+
+        :param active: whether there is traffic; without it, doubt changes nothing.
+        """
+        self._withdraw_consent(now)
+        usable, current = self.usable(now), self.selected
+        best = current if current in usable else None
+        if best is None and current is not None and not current.is_relayed:
+            best = None if active else current
+        for path in usable:
+            if best is None or (path is not best and outranks(path.score, best.score)):
+                best = path
+        doubted = current is not None and current not in usable
+        if best is None or (doubted and best.is_relayed):
+            # A doubted direct path is not given up: both it and the relay are used.
+            best = current or self.relay
+        self.selected = best
+
+    def endpoints(self, now: float) -> tuple[Endpoint, ...]:
+        """Return where data goes: to two places while the first one is in doubt."""
+        selected, relay = self.selected, self.relay
+        if selected is None:
+            return ()
+        if selected.is_relayed or relay is None or selected.is_trusted(now):
+            return (selected.endpoint,)
+        return selected.endpoint, relay.endpoint
+
+    def plan(self, now: float, active: bool) -> None:
+        """Plan the checks that keep paths open and their numbers fresh."""
+        kept = self._kept(now, active)
+        for path in self:
+            interval = kept.get(path.endpoint)
+            if interval is None:
+                if path.is_proven and path.waiting_since is None:
+                    path.rest()
+            elif path.proven_at is not None and path.waiting_since is None:
+                path.check_by(max(now, path.proven_at + interval))
+            elif path.due is None:
+                path.check_by(now + interval)
+
+    def get_timer(self) -> float | None:
+        """Return when the next check is due."""
+        return min((path.due for path in self if path.due is not None), default=None)
+
+    def _kept(self, now: float, active: bool) -> dict[Endpoint, float]:
+        """Return the endpoints to keep warm, each with the seconds between checks."""
+        selected = self.selected
+        if not active:
+            idle = selected is not None and not selected.is_relayed
+            return {selected.endpoint: KEEPALIVE} if selected and idle else {}
+        usable = (path for path in self.usable(now) if not path.is_relayed)
+        ranked = sorted(usable, key=lambda path: path.score.cost)
+        kept = {path.endpoint: ALTERNATE_HEARTBEAT for path in ranked[:ALTERNATES]}
+        if self.relay is not None:
+            proven = self.relay.is_proven
+            kept[self.relay.endpoint] = ALTERNATE_HEARTBEAT if proven else RELAY_RETRY
+        if selected is not None and selected.is_proven:
+            kept[selected.endpoint] = HEARTBEAT
+        return kept
+
+    def _withdraw_consent(self, now: float) -> None:
+        for path in list(self):
+            if path.is_proven and not path.has_consent(now):
+                path.proven_at = path.waiting_since = None
+                path.rest()
+                if not path.is_relayed:
+                    self.remove(path)
+
+    def _evict(self, spare: Path) -> None:
+        """Keep the table bounded, whatever the peer makes this node learn."""
+        unproven = [path for path in self.unproven() if path is not spare]
+        for path in unproven[: len(unproven) + 1 - UNPROVEN_LIMIT]:
+            self.remove(path)
