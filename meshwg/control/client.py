@@ -150,8 +150,8 @@ class ControlClient:
         self._report = control.Report()
         self._reported = self._report
         self._reported_at = now - REPORT_INTERVAL
+        # Of offers. It goes on from the coordinator's time, and so over restarts.
         self._sequence = 0
-        """Of offers; it begins at the coordinator's time, so restarts do not reset it."""
         self._frames: list[bytes] = []
         self._events: deque[ControlEvent] = deque()
 

@@ -14,6 +14,8 @@ from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
 PATH = "/v1/control"
 DIAL_TIMEOUT = 10.0
 """Seconds for name resolution, TCP, TLS and the HTTP upgrade together."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds to wait for the coordinator's half of the WebSocket close."""
 FLUSH_TIMEOUT = 2.0
 """Seconds that stopping waits for the last message to leave."""
 
@@ -45,33 +47,41 @@ class ControlLink:
         self._task: asyncio.Task[None] | None = None
         self._outgoing: deque[bytes] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def update(self) -> None:
         """Do what the client wants now: open, send, or close.
 
         To be called after everything that may have changed the client.
         """
-        self._outgoing.extend(self._client.control_to_send())
-        if self._outgoing:
-            self._wake.set()
+        self._enqueue()
         if self._client.wants_connection and self._task is None:
             self._outgoing.clear()
+            self._idle.set()
             self._task = asyncio.create_task(self._connect(), name="control")
         elif not self._client.wants_connection and self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
         """Send what is left, for example that the node leaves, and close."""
-        self._outgoing.extend(self._client.control_to_send())
-        self._wake.set()
-        if self._task is None:
+        self._enqueue()
+        task = self._task
+        if task is None:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_TIMEOUT):
-                while self._outgoing and not self._task.done():
-                    await asyncio.sleep(0.01)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        flushed = asyncio.create_task(self._idle.wait())
+        await asyncio.wait(
+            [task, flushed], timeout=FLUSH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+        )
+        for ending in (task, flushed):
+            ending.cancel()
+        await asyncio.wait([task, flushed])
+
+    def _enqueue(self) -> None:
+        self._outgoing.extend(self._client.control_to_send())
+        if self._outgoing:
+            self._idle.clear()
+            self._wake.set()
 
     async def _connect(self) -> None:
         """Hold one connection from the first byte to the last."""
@@ -103,6 +113,7 @@ class ControlLink:
                 self._url + PATH,
                 max_msg_size=_FRAME_LIMIT,
                 compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
                 ssl=_tls() if self._url.startswith("https:") else True,
             )
 
@@ -129,6 +140,7 @@ class ControlLink:
                 while self._outgoing:
                     await socket.send_bytes(self._outgoing[0])
                     self._outgoing.popleft()
+                self._idle.set()
 
     def _explain_close(self, code: int | None) -> str:
         what = _REASONS.get(CloseCode(code)) if code in _REASONS else None

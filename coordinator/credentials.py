@@ -1,0 +1,41 @@
+"""Time-limited TURN credentials, as coturn's ``use-auth-secret`` checks them.
+
+The username is ``EXPIRY:NODE``, the password the base64 of HMAC-SHA1 over the username,
+keyed by a secret that coordinator and relay share. (SHA-1 is what the relays check;
+HMAC does not rest on its collision resistance.)
+"""
+
+import base64
+import hmac
+
+from meshwg.wire.control import Relay
+
+LIFETIME = 24 * 3600.0
+"""Seconds for which credentials are valid; they are renewed at half of it."""
+
+
+def mint(url: str, secret: bytes, node: str, unix_time: float) -> Relay:
+    """Return a relay with credentials for one node.
+
+    :param node: the node's public key, which relays show in their logs.
+    """
+    expires = int(unix_time + LIFETIME)
+    username = f"{expires}:{node}"
+    return Relay(
+        url=url,
+        username=username,
+        password=password(username, secret),
+        expires=float(expires),
+    )
+
+
+def password(username: str, secret: bytes) -> str:
+    """Return the password that belongs to a username."""
+    digest = hmac.digest(secret, username.encode(), "sha1")
+    return base64.b64encode(digest).decode("ascii")
+
+
+def expired(username: str, unix_time: float) -> bool:
+    """Return whether a relay must refuse this username, also if it is malformed."""
+    expires, _, _ = username.partition(":")
+    return not expires.isdigit() or len(expires) > 12 or int(expires) <= unix_time

@@ -1,0 +1,115 @@
+"""What changes the mesh, and what comes of it.
+
+An operation is decided by :class:`coordinator.registry.Draft` inside one database
+transaction, and answered only after that has been committed.
+"""
+
+from dataclasses import dataclass, field
+
+from coordinator.nodes import Node
+from meshwg.wire.control import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Base class of the operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Operation):
+    """A node has connected and wants in, for the first time or again."""
+
+    key: str
+    session: str
+    home: str
+    name: str
+    auth_key: str | None = field(default=None, repr=False)
+    role: str = "node"
+    routes: tuple[str, ...] = ()
+    candidates: str = "[]"
+    nat: str = "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Operation):
+    """A member is reachable elsewhere."""
+
+    key: str
+    candidates: str
+    nat: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Operation):
+    """A member's connection is gone; nothing happens if it has a newer one."""
+
+    key: str
+    session: str
+    left: bool
+    """It said so, and did not just fall silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bury(Operation):
+    """Members whose coordinator process is gone, and which came back to none."""
+
+    homes: frozenset[str]
+    """The processes that are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Operation):
+    """Remove the ephemeral nodes that have been away for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Operation):
+    """Give a node another name."""
+
+    node: str
+    """Its name or its public key."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(Operation):
+    """Make a node join anew; its address stays its own."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Operation):
+    """Make a node no member any more, and free its address."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The operation was carried out, or had nothing to change."""
+
+    node: Node | None = None
+    """The node it was about, as it is now; for :class:`Remove`, as it was."""
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The operation was not carried out."""
+
+    code: ErrorCode
+    message: str
+
+
+Result = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one committed transaction changed, or several in a row."""
+
+    version: int
+    nodes: tuple[Node, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Public keys."""
