@@ -1,0 +1,44 @@
+"""``python -m bench [NAME…]``: run the benchmarks, print tables, write their figures.
+
+Every benchmark compares side by side in one run, because machines differ and drift:
+only ratios mean something. Each writes ``bench/report/NAME.json``.
+"""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+REPORT = Path(__file__).parent / "report"
+
+BENCHMARKS = {
+    "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
+    "idle": "memory and CPU of a device with 1,000 idle peers",
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        known = ", ".join(BENCHMARKS)
+        print(
+            f"There is no benchmark {unknown[0]!r}; there are: {known}", file=sys.stderr
+        )
+        return 2
+    if os.geteuid() != 0:
+        print("The benchmarks make network namespaces: run as root", file=sys.stderr)
+        return 5
+    REPORT.mkdir(exist_ok=True)
+    for name in names or BENCHMARKS:
+        print(f"\n{name}: {BENCHMARKS[name]}", flush=True)
+        figures: dict[str, Any] = importlib.import_module(f"bench.{name}").run()
+        (REPORT / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"\nFigures written to {REPORT.relative_to(Path.cwd())}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent / "netns-lab"))
+    sys.exit(main(sys.argv[1:]))

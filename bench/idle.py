@@ -1,0 +1,65 @@
+"""What 1,000 idle peers cost: resident memory, and CPU while nothing happens."""
+
+import os
+import secrets
+import sys
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from netlab.lab import Lab
+from netlab.machine import Host
+
+PEERS = 1000
+SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
+MEGABYTE = 1 << 20
+
+
+def run() -> dict[str, Any]:
+    """Measure, print, and return the figures."""
+    with Lab(title="bench idle") as lab:
+        host = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
+        command = [sys.executable, "-m", "meshwg.cli.wg", "-f", "wg0"]
+        process = host.popen(command)
+        _configure(host)
+        time.sleep(2)
+        resident, before = _resident(process.pid), _cpu(process.pid)
+        time.sleep(SECONDS)
+        share = (_cpu(process.pid) - before) / SECONDS
+    print(f"{PEERS} idle peers: {resident / MEGABYTE:.1f} MB resident,", end=" ")
+    print(f"{share:.2%} of one core over {SECONDS} s")
+    return {
+        "peers": PEERS,
+        "resident_bytes": resident,
+        "cpu_share": share,
+        "seconds": SECONDS,
+    }
+
+
+def _configure(host: Host) -> None:
+    lines = ["[Interface]", "ListenPort = 51820"]
+    lines.append(f"PrivateKey = {host.run(['wg', 'genkey']).stdout.strip()}")
+    for number in range(PEERS):
+        key = b64encode(secrets.token_bytes(32)).decode()
+        address = f"10.{number >> 8}.{number & 255}.2"
+        lines += ["[Peer]", f"PublicKey = {key}", f"AllowedIPs = {address}/32"]
+        lines.append(f"Endpoint = 192.0.2.200:{1024 + number}")
+    path = host.write_file("wg0.conf", "\n".join(lines) + "\n")
+    script = (
+        "for i in $(seq 200); do wg show wg0 >/dev/null 2>&1 && exit; sleep .05; done"
+    )
+    host.run(["sh", "-c", f"{script}; exit 1"])
+    host.run(["wg", "setconf", "wg0", str(path)])
+    host.run(["ip", "link", "set", "wg0", "up"])
+
+
+def _resident(pid: int) -> int:
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu(pid: int) -> float:
+    """Return the CPU seconds a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

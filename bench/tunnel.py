@@ -1,0 +1,125 @@
+"""Two hosts, one cable, one tunnel: meshwg-wg next to Debian's wireguard-go.
+
+Each pair of runs measures both programs one after the other. A run is a TCP stream of
+iperf3 through the tunnel at MTU 1420, and pings through the idle tunnel.
+"""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from netlab.lab import Lab
+from netlab.machine import Machine
+
+PAIRS = int(os.environ.get("BENCH_PAIRS", "3"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
+PINGS = 300
+MTU = 1420
+PORT = 51820
+
+PROGRAMS = {
+    "meshwg-wg": [sys.executable, "-m", "meshwg.cli.wg"],
+    "wireguard-go": ["wireguard-go"],
+}
+
+
+@dataclass
+class Run:
+    """What one run measured: megabits and CPU seconds a second, milliseconds."""
+
+    throughput: float
+    cpu: float
+    round_trip: float
+
+
+def run() -> dict[str, Any]:
+    """Measure all pairs, print a table, and return the figures."""
+    runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
+    print(f"{'':>6}  {'meshwg-wg':>24}  {'wireguard-go':>24}  ratio", flush=True)
+    for number in range(1, PAIRS + 1):
+        for name, command in PROGRAMS.items():
+            runs[name].append(_measure(command))
+        ours, theirs = (runs[name][-1] for name in PROGRAMS)
+        print(f"{number:>6}  {_row(ours)}  {_row(theirs)}  {_ratio(ours, theirs)}")
+    figures = {name: _median(measured) for name, measured in runs.items()}
+    ours, theirs = figures["meshwg-wg"], figures["wireguard-go"]
+    print(f"{'median':>6}  {_row(ours)}  {_row(theirs)}  {_ratio(ours, theirs)}")
+    return {
+        "mtu": MTU,
+        "pairs": PAIRS,
+        "median": {name: vars(figure) for name, figure in figures.items()},
+        "throughput_ratio": ours.throughput / theirs.throughput,
+        "round_trip_ratio": ours.round_trip / theirs.round_trip,
+        "runs": {name: [vars(r) for r in measured] for name, measured in runs.items()},
+    }
+
+
+def _measure(command: list[str]) -> Run:
+    with Lab(title="bench tunnel") as lab:
+        switch = lab.add_switch("cable", "192.0.2.0/24")
+        left, right = (lab.add_host(name, switch) for name in ("left", "right"))
+        _tunnel(left, right, command)
+        left.run(["ping", "-q", "-c", "20", "-i", "0.01", "10.99.0.2"])
+        pings = left.run(["ping", "-q", "-c", str(PINGS), "-i", "0.01", "10.99.0.2"])
+        server = right.popen(["iperf3", "-s", "-1", "--forceflush"])
+        server.wait_for_line("Server listening")
+        result = left.run(
+            ["iperf3", "-J", "-c", "10.99.0.2", "-t", str(SECONDS), "-O", "1"],
+            timeout=SECONDS + 30,
+        )
+        end = json.loads(result.stdout)["end"]
+    (average,) = re.findall(r"= [\d.]+/([\d.]+)/", pings.stdout)
+    return Run(
+        throughput=end["sum_received"]["bits_per_second"] / 1e6,
+        cpu=end["cpu_utilization_percent"]["host_total"] / 100,
+        round_trip=float(average),
+    )
+
+
+def _tunnel(left: Machine, right: Machine, command: list[str]) -> None:
+    """Bring up a tunnel between two hosts: 10.99.0.1 and 10.99.0.2."""
+    keys = {host: left.run(["wg", "genkey"]).stdout for host in (left, right)}
+    public = {
+        host: left.run(["wg", "pubkey"], stdin=key).stdout.strip()
+        for host, key in keys.items()
+    }
+    ends = ((left, right, 1, 2), (right, left, 2, 1))
+    for host, _, _, _ in ends:
+        environment = {"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"}
+        host.popen([*command, "-f", "wg0"], env={**os.environ, **environment})
+    for host, other, own, others in ends:
+        _wait_for_interface(host)
+        key = host.write_file("key", keys[host])
+        settings = f"listen-port {PORT} private-key {key} peer {public[other]}"
+        allowed = f"allowed-ips 10.99.0.{others}/32 endpoint {other.address(4)}:{PORT}"
+        host.run(["wg", "set", "wg0", *settings.split(), *allowed.split()])
+        host.run(["ip", "address", "add", f"10.99.0.{own}/24", "dev", "wg0"])
+        host.run(["ip", "link", "set", "wg0", "mtu", str(MTU), "up"])
+
+
+def _wait_for_interface(host: Machine) -> None:
+    script = (
+        "for i in $(seq 200); do wg show wg0 >/dev/null 2>&1 && exit; sleep .05; done"
+    )
+    host.run(["sh", "-c", f"{script}; exit 1"])
+
+
+def _median(runs: list[Run]) -> Run:
+    return Run(
+        throughput=median(r.throughput for r in runs),
+        cpu=median(r.cpu for r in runs),
+        round_trip=median(r.round_trip for r in runs),
+    )
+
+
+def _row(run: Run) -> str:
+    return f"{run.throughput:>7.0f} Mbit/s {run.round_trip:>6.3f} ms"
+
+
+def _ratio(ours: Run, theirs: Run) -> str:
+    throughput = ours.throughput / theirs.throughput
+    return f"{throughput:.2f}x, ping {ours.round_trip / theirs.round_trip:.2f}x"
