@@ -1,0 +1,264 @@
+"""The allocation of one client at one TURN server: made, refreshed, lost, made again.
+
+It is *connecting* until the server has granted it, *allocated* while it is refreshed,
+*offline* after the server refused or fell silent, until the next attempt.
+
+When a server has restarted, or a NAT on the way has, the allocation is gone: the next
+refresh is answered with 437, and a new one is made, with a new address. When the server
+was silent and comes back, the old allocation may have survived, so a refresh is tried
+first. When an allocation is in the way that this node made before it restarted, it is
+deleted first.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from meshwg.relay.transactions import PROBE_AFTER, Answer, Request, Transactions
+from meshwg.transmit import Endpoint
+from meshwg.wire.stun import Attribute, ErrorCode, Message, Method
+
+UDP_PROTOCOL = 17
+ADDRESS_FAMILIES = {4: 1, 6: 2}
+DEFAULT_LIFETIME = 600.0
+REFRESH_PART = 0.75
+"""The part of an allocation's lifetime after which it is refreshed."""
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+"""Seconds until the next attempt: doubled after each failure."""
+REFUSED_RETRY = 15.0
+"""Seconds until the next attempt, at least, after the server refused."""
+
+
+class State(StrEnum):
+    """What there is at the server."""
+
+    CONNECTING = "connecting"
+    ALLOCATED = "allocated"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """There is an allocation."""
+
+    relayed: Endpoint
+    mapped: Endpoint
+    """Where the server sees this node."""
+    is_new: bool
+    """Whether the server has no channels and permissions for it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The allocation is gone, or could not be made; the reason is for a person."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """The server wants another one to be used (300 Try Alternate)."""
+
+    alternate: Endpoint
+
+
+Event = Allocated | Lost | Redirected
+
+
+class Allocation:
+    """One allocation over all its lives."""
+
+    def __init__(
+        self, transactions: Transactions, ip_version: int, transport: str
+    ) -> None:
+        """Begin offline.
+
+        :param ip_version: of the relayed address.
+        :param transport: how the server is reached, for people.
+        """
+        self.state = State.OFFLINE
+        self.relayed: Endpoint | None = None
+        self.mapped: Endpoint | None = None
+        self.error: str | None = None
+        """Why the state is not allocated, in a sentence for a person."""
+        self._transactions = transactions
+        self._ip_version = ip_version
+        self._transport = transport
+        self._events: deque[Event] = deque()
+        self._expires = 0.0
+        self._refresh_at: float | None = None
+        self._retry_at: float | None = None
+        self._failures = 0
+        self._has_cleared = False
+        """Whether this attempt has deleted what was in its way."""
+
+    def start(self, now: float) -> None:
+        """Ask for an allocation, or whether the last one is still there."""
+        self._retry_at = None
+        self.state = State.CONNECTING
+        if self.relayed is not None and now < self._expires:
+            self._ask(Method.REFRESH, now)
+        else:
+            self._allocate(now)
+
+    def stop(self, now: float) -> None:
+        """Give the allocation back; the answer is not waited for."""
+        self._transactions.forget_all()
+        if self.state is State.ALLOCATED:
+            self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
+        self.state = State.OFFLINE
+        self.relayed = self.error = None
+        self._refresh_at = self._retry_at = None
+
+    def hasten(self, now: float) -> None:
+        """Do not wait for the next attempt: there are other credentials."""
+        if self._retry_at is not None:
+            self._retry_at = now
+
+    def refresh(self, now: float, gaps: Sequence[float] = PROBE_AFTER) -> None:
+        """Prolong the allocation; shows whether it and the server are alive."""
+        self._refresh_at = None
+        if not self._transactions.is_open(Method.REFRESH):
+            self._ask(Method.REFRESH, now, gaps=gaps)
+
+    def receive(self, answer: Answer, now: float) -> None:
+        """Take the answer to an Allocate or a Refresh."""
+        if self.state is State.OFFLINE:
+            return
+        if answer.request.method == Method.ALLOCATE:
+            self._on_allocate(answer, now)
+        elif Attribute.LIFETIME in answer.request.attributes:
+            # What was in the way is gone, or will not go.
+            self._allocate(now)
+        else:
+            self._on_refresh(answer, now)
+
+    def is_gone(self, error: ErrorCode, now: float) -> None:
+        """Learn that the server has no such allocation, and ask for a new one."""
+        if self.state is State.ALLOCATED:
+            self._events.append(Lost(explain(error)))
+        self.relayed = None
+        self.error = explain(error)
+        self._refresh_at = None
+        self._transactions.forget_all()
+        self.state = State.CONNECTING
+        self._allocate(now)
+
+    def give_up(self, now: float) -> None:
+        """Learn that the server does not answer."""
+        self.fail(f"The relay does not answer over {self._transport.upper()}", now)
+
+    def fail(self, reason: str, now: float, patience: float = FIRST_RETRY) -> None:
+        """Go offline, and come back later.
+
+        :param patience: seconds to wait at least.
+        """
+        if self.state is State.OFFLINE:
+            return
+        self.state = State.OFFLINE
+        self.error = reason
+        self._has_cleared = False
+        self._refresh_at = None
+        self._transactions.forget_all()
+        delay = min(max(patience, FIRST_RETRY * 2**self._failures), LAST_RETRY)
+        self._failures = min(self._failures + 1, 10)
+        self._retry_at = now + delay
+        self._events.append(Lost(reason))
+
+    def next_event(self) -> Event | None:
+        """Return what happened."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is due."""
+        return self._refresh_at if self._retry_at is None else self._retry_at
+
+    def handle_timer(self, now: float) -> None:
+        """Refresh, or try again."""
+        if self._retry_at is not None and self._retry_at <= now:
+            self.start(now)
+        if self._refresh_at is not None and self._refresh_at <= now:
+            self.refresh(now)
+
+    def _allocate(self, now: float) -> None:
+        self._transactions.adopt_credentials()
+        attributes: dict[Attribute, Any] = {Attribute.REQUESTED_TRANSPORT: UDP_PROTOCOL}
+        if self._ip_version != 4:
+            family = ADDRESS_FAMILIES[self._ip_version]
+            attributes[Attribute.REQUESTED_ADDRESS_FAMILY] = family
+        self._ask(Method.ALLOCATE, now, attributes)
+
+    def _ask(
+        self,
+        method: Method,
+        now: float,
+        attributes: dict[Attribute, Any] | None = None,
+        gaps: Sequence[float] | None = None,
+    ) -> None:
+        request = Request(method, attributes or {})
+        if gaps is not None:
+            request.gaps = gaps
+        self._transactions.start(request, now)
+
+    def _on_allocate(self, answer: Answer, now: float) -> None:
+        message, error = answer.message, answer.error
+        if error is not None:
+            self._on_refused(error, message, now)
+            return
+        relayed = message.address(Attribute.XOR_RELAYED_ADDRESS)
+        if relayed is None or message.mapped is None:
+            self.fail("The relay's answer makes no sense", now, REFUSED_RETRY)
+            return
+        self.relayed, self.mapped = relayed, message.mapped
+        self._on_granted(message, now, is_new=True)
+
+    def _on_refused(self, error: ErrorCode, message: Message, now: float) -> None:
+        alternate = message.address(Attribute.ALTERNATE_SERVER)
+        if error.code == 300 and alternate is not None:
+            self._events.append(Redirected(alternate))
+        if error.code == 437 and not self._has_cleared:
+            self._has_cleared = True
+            self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
+            return
+        self.fail(explain(error), now, REFUSED_RETRY)
+
+    def _on_refresh(self, answer: Answer, now: float) -> None:
+        error = answer.error
+        if error is None:
+            self._on_granted(answer.message, now, is_new=False)
+        elif error.code in (437, 441):
+            self.is_gone(error, now)
+        else:
+            self.fail(explain(error), now)
+
+    def _on_granted(self, message: Message, now: float, is_new: bool) -> None:
+        """Note that there is an allocation, and until when."""
+        lifetime = float(message.attributes.get(Attribute.LIFETIME, DEFAULT_LIFETIME))
+        if self.state is not State.ALLOCATED:
+            assert self.relayed is not None
+            assert self.mapped is not None
+            self._events.append(Allocated(self.relayed, self.mapped, is_new))
+        self.state = State.ALLOCATED
+        self.error = None
+        self._failures = 0
+        self._has_cleared = False
+        self._expires = now + lifetime
+        self._refresh_at = now + lifetime * REFRESH_PART
+
+
+def explain(error: ErrorCode) -> str:
+    """Return why a relay refuses, in a sentence for a person."""
+    sentence = {
+        300: "The relay asks to use another one",
+        401: "The relay does not accept the credentials: wrong or expired",
+        403: "The relay does not relay to this address",
+        437: "The relay has no such allocation, or another one, for this address",
+        440: "The relay has no address of this family",
+        441: "The relay has an allocation here for other credentials",
+        443: "The relay does not relay between IPv4 and IPv6",
+        486: "The relay has no more allocations for this node (quota)",
+        508: "The relay has no capacity left",
+    }.get(error.code, "The relay refuses")
+    return f"{sentence} ({error.code} {error.reason})"

@@ -1,0 +1,439 @@
+"""The client of one TURN server (RFC 8656): an allocation, its peers, their packets.
+
+Theory of operation
+-------------------
+
+Packets may be sent at any time; what is sent before there is an
+:mod:`allocation <meshwg.relay.allocation>` waits in a short queue.
+
+A packet never waits for a channel. The first one to a peer follows right behind the
+request that binds the channel, as a Send indication, which the permission that came
+with the same request lets through. When the answer is there, runs of packets get their
+ChannelData headers at C speed. Channels and permissions are renewed for peers in use,
+see :mod:`meshwg.relay.peers`.
+
+Which server to use, and when to ask whether it lives, is the affair of
+:mod:`meshwg.relay.pool`.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from meshwg.errors import InvalidMessage
+from meshwg.relay.allocation import Allocated, Allocation, Event, State, explain
+from meshwg.relay.peers import Peer, Peers
+from meshwg.relay.server import RelayServer, Transport
+from meshwg.relay.transactions import Answer, Credentials, Request, Transactions
+from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.wire.channeldata import (
+    FIRST_CHANNEL,
+    StreamFramer,
+    runs,
+    wrap,
+    wrap_stream,
+)
+from meshwg.wire.stun import (
+    TRANSACTION_ID_LENGTH,
+    Attribute,
+    Buffer,
+    Class,
+    Message,
+    Method,
+    encode,
+    parse,
+)
+
+RENEW_AFTER = 120.0
+"""Seconds between two binds of a channel in use: well below a permission's 300, and
+cheap enough to survive some server's shorter ones."""
+MAX_WAITING = 128
+"""Packets kept for the time when there is an allocation."""
+
+
+class Drop(Enum):
+    """Why something was dropped."""
+
+    MALFORMED = "relay-malformed"
+    UNEXPECTED = "relay-unexpected"
+    """A STUN message that is neither a Data indication nor answers a request."""
+    UNKNOWN_CHANNEL = "relay-unknown-channel"
+    QUEUE_FULL = "relay-queue-full"
+    """Packets for which there was no allocation in time."""
+    REFUSED = "relay-refused"
+    """Packets to a peer that the server does not relay to."""
+
+
+Received = list[tuple[Endpoint, list[Buffer]]]
+"""Runs of packets, each with the peer they came from, on the relay's link."""
+
+
+class RelayClient:
+    """One allocation at one TURN server, over UDP or a stream."""
+
+    def __init__(
+        self,
+        server: RelayServer,
+        link: int,
+        *,
+        random: Random,
+        ip_version: int = 4,
+        renew_after: float = RENEW_AFTER,
+    ) -> None:
+        """Make a client that does nothing yet.
+
+        :param link: the number that stands for this client in endpoints: peers that
+            are reached through it, and the server if it is reached over a stream.
+        :param ip_version: of the relayed address.
+        """
+        self.server = server
+        self.link = link
+        self.is_stream = server.transport is not Transport.UDP
+        self.destination = Endpoint(
+            server.address, server.url.port, link if self.is_stream else UDP
+        )
+        self.round_trip: float | None = None
+        """Seconds, smoothed."""
+        self.heard_at = 0.0
+        """When the server said anything last."""
+        self.drops: Counter[Drop] = Counter()
+        self._random = random
+        self._renew_after = renew_after
+        self._transactions = Transactions(
+            Credentials(server.username, server.password),
+            random=random,
+            reliable=self.is_stream,
+        )
+        self._allocation = Allocation(self._transactions, ip_version, server.transport)
+        self._peers = Peers(link, renew_after)
+        self._framer = StreamFramer()
+        self._waiting: deque[tuple[Endpoint, bytes]] = deque()
+        self._to_send: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._timer: float | None = None
+
+    @property
+    def state(self) -> State:
+        """Whether there is an allocation."""
+        return self._allocation.state
+
+    @property
+    def relayed(self) -> Endpoint | None:
+        """The relayed address, the last one if there is none now."""
+        return self._allocation.relayed
+
+    @property
+    def mapped(self) -> Endpoint | None:
+        """Where the server sees this node."""
+        return self._allocation.mapped
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no allocation, in a sentence for a person."""
+        return self._allocation.error
+
+    def start(self, now: float) -> None:
+        """Ask for an allocation; over a stream, when the stream is open."""
+        self._framer = StreamFramer()
+        self._allocation.start(now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        """Give the allocation back, and do nothing until the next start."""
+        self._allocation.stop(now)
+        self._waiting.clear()
+        self._settle(now)
+        self._transactions.forget_all()
+        self._timer = None
+
+    def set_credentials(self, credentials: Credentials, now: float) -> None:
+        """Use other credentials as soon as the present ones are not good any more."""
+        self._transactions.set_credentials(credentials)
+        self._allocation.hasten(now)
+        self._settle(now)
+
+    def probe(self, now: float) -> None:
+        """Ask the server whether it and the allocation are alive."""
+        if self.state is State.ALLOCATED:
+            self._allocation.refresh(now)
+            self._settle(now)
+
+    def give_up(self, now: float) -> None:
+        """Take the server for dead until it answers again."""
+        self._allocation.give_up(now)
+        self._settle(now)
+
+    def silent_since(self) -> float | None:
+        """Return since when the server owes an answer and says nothing at all."""
+        oldest = self._transactions.oldest
+        return None if oldest is None or self.heard_at > oldest else oldest
+
+    # Peers.
+
+    def open(self, peer: Endpoint, now: float) -> None:
+        """Keep a channel to a peer until :meth:`close`, used or not."""
+        self._open(_address_of(peer), now, with_channel=True)
+
+    def permit(self, host: str, now: float) -> None:
+        """Let packets from every port of a host in until :meth:`forbid`."""
+        self._open(Endpoint(host, 0), now, with_channel=False)
+
+    def close(self, peer: Endpoint) -> None:
+        """Let the channel run out once it is not used any more."""
+        record = self._peers.find(_address_of(peer))
+        if record is not None:
+            record.is_open = False
+
+    def forbid(self, host: str) -> None:
+        """Let the permission for a host run out."""
+        self.close(Endpoint(host, 0))
+
+    def refusal_of(self, peer: Endpoint) -> str | None:
+        """Return why the server does not relay to a peer, if it said so."""
+        record = self._peers.find(_address_of(peer))
+        return record.refusal if record is not None else None
+
+    # Packets.
+
+    def send(self, peer: Endpoint, datagrams: Sequence[bytes], now: float) -> None:
+        """Send packets to a peer through the relay."""
+        address = _address_of(peer)
+        record = self._peers.find(address)
+        if record is None or record.channel is None or record.bound_until <= now:
+            self._send_without_channel(address, datagrams, now)
+            return
+        record.used_at = now
+        if self.is_stream:
+            self._to_send.append(wrap_stream(record.channel, datagrams))
+        else:
+            self._to_send += wrap(record.channel, datagrams)
+
+    def receive(self, messages: Sequence[Buffer], now: float) -> Received:
+        """Take what the server sent over UDP; return the packets in it."""
+        received: Received = []
+        for number, run in runs(messages):
+            if number >= FIRST_CHANNEL:
+                peer = self._peers.on_channel(number)
+                if peer is None:
+                    self.drops[Drop.UNKNOWN_CHANNEL] += len(run)
+                    continue
+                peer.used_at = self.heard_at = now
+                received.append((peer.tagged, run))
+                continue
+            for message in run:
+                self._receive_stun(message, received, now)
+        return received
+
+    def receive_stream(self, data: Buffer, now: float) -> Received:
+        """Take bytes of the stream; return the packets in them."""
+        try:
+            messages = self._framer.receive(data)
+        except InvalidMessage:
+            self.drops[Drop.MALFORMED] += 1
+            self.stream_closed("it carries something else than TURN", now)
+            return []
+        return self.receive(messages, now)
+
+    def stream_closed(self, reason: str, now: float) -> None:
+        """Learn that the stream is gone, and the allocation with it."""
+        self._allocation.fail(f"The connection to the relay was lost: {reason}", now)
+        self._allocation.relayed = None
+        self._settle(now)
+
+    def claims(self, transaction_id: bytes) -> bool:
+        """Tell whether a STUN response is one that this client waits for."""
+        return self._transactions.has(transaction_id)
+
+    # Output and time.
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return what to send to the server, as one batch in order.
+
+        For a stream each item is bytes for the stream, cut between messages.
+        """
+        if not self._to_send:
+            return []
+        datagrams, self._to_send = self._to_send, []
+        return [Transmit(self.destination, datagrams)]
+
+    def next_event(self) -> Event | None:
+        """Return what happened to the allocation."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is due."""
+        return self._timer
+
+    def handle_timer(self, now: float) -> None:
+        """Retransmit, refresh, renew and retry what is due."""
+        for request in self._transactions.handle_timer(now):
+            self._on_timeout(request, now)
+        self._allocation.handle_timer(now)
+        if self.state is State.ALLOCATED:
+            for peer in self._peers.due(now):
+                self._renew(peer, now)
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Take what the parts have to say, after anything but plain packets."""
+        self._flush_requests()
+        while event := self._allocation.next_event():
+            self._events.append(event)
+            if isinstance(event, Allocated):
+                self._on_allocated(event.is_new, now)
+        deadlines = [self._transactions.get_timer(), self._allocation.get_timer()]
+        if self.state is State.ALLOCATED:
+            deadlines.append(self._peers.next_due())
+        self._timer = min(
+            (each for each in deadlines if each is not None), default=None
+        )
+
+    def _flush_requests(self) -> None:
+        """Put requests among the packets, in the order in which they were made."""
+        self._to_send += self._transactions.datagrams_to_send()
+
+    def _on_allocated(self, is_new: bool, now: float) -> None:
+        """Set up the peers in use, and send what waited."""
+        if is_new:
+            self._peers = self._peers.survivors(now)
+        else:
+            self._peers.forget_requests(now)
+        for peer in self._peers.due(now):
+            self._renew(peer, now)
+        self._flush_requests()
+        waiting, self._waiting = self._waiting, deque()
+        for address, datagram in waiting:
+            self._send_without_channel(address, [datagram], now)
+
+    # Sending without a channel.
+
+    def _send_without_channel(
+        self, address: Endpoint, datagrams: Sequence[bytes], now: float
+    ) -> None:
+        if self.state is not State.ALLOCATED:
+            self._keep(address, datagrams)
+            return
+        peer = self._peers.get(address, now)
+        peer.used_at = now
+        if peer.refusal is not None and now < peer.attend_at:
+            self.drops[Drop.REFUSED] += len(datagrams)
+            return
+        self._attend(peer, now)
+        self._to_send += [self._send_indication(address, each) for each in datagrams]
+
+    def _keep(self, address: Endpoint, datagrams: Sequence[bytes]) -> None:
+        """Keep packets for later; the oldest make way."""
+        self._waiting.extend((address, each) for each in datagrams)
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self.drops[Drop.QUEUE_FULL] += 1
+
+    def _send_indication(self, address: Endpoint, datagram: bytes) -> bytes:
+        attributes: dict[Attribute, Any] = {
+            Attribute.XOR_PEER_ADDRESS: address,
+            Attribute.DATA: datagram,
+        }
+        transaction_id = self._random(TRANSACTION_ID_LENGTH)
+        return encode(
+            Message(Method.SEND, Class.INDICATION, transaction_id, attributes)
+        )
+
+    # Channels and permissions.
+
+    def _open(self, address: Endpoint, now: float, with_channel: bool) -> None:
+        peer = self._peers.get(address, now, with_channel)
+        peer.is_open = True
+        self._attend(peer, now)
+
+    def _attend(self, peer: Peer, now: float) -> None:
+        """See to what a peer needs at once, unless that is under way already."""
+        if self.state is not State.ALLOCATED or peer.is_asking:
+            return
+        if peer.is_ready(now) or (peer.refusal is not None and now < peer.attend_at):
+            return
+        self._renew(peer, now)
+        self._settle(now)
+
+    def _renew(self, peer: Peer, now: float) -> None:
+        """Ask for the channel of a peer, or just for the permission."""
+        peer.is_asking = True
+        attributes: dict[Attribute, Any] = {}
+        method = Method.CREATE_PERMISSION
+        if peer.channel is not None:
+            attributes[Attribute.CHANNEL_NUMBER] = peer.channel
+            method = Method.CHANNEL_BIND
+        attributes[Attribute.XOR_PEER_ADDRESS] = peer.address
+        self._transactions.start(Request(method, attributes, peer.address), now)
+
+    def _on_renewed(self, answer: Answer, now: float) -> None:
+        request, error = answer.request, answer.error
+        if error is not None and error.code == 437:
+            self._allocation.is_gone(error, now)
+            return
+        peer = self._peers.find(request.peer) if request.peer is not None else None
+        if peer is None or not peer.is_asking:
+            return
+        if error is None:
+            self._peers.renewed(peer, request.started)
+        elif error.code != 400 or not self._peers.renumber(peer, now):
+            self._peers.refused(peer, explain(error), now)
+
+    def _on_timeout(self, request: Request, now: float) -> None:
+        if request.peer is None:
+            self._allocation.give_up(now)
+            return
+        peer = self._peers.find(request.peer)
+        if peer is not None:
+            self._peers.unanswered(peer, now)
+
+    # Messages of the server.
+
+    def _receive_stun(self, data: Buffer, received: Received, now: float) -> None:
+        try:
+            message = parse(data)
+        except InvalidMessage:
+            self.drops[Drop.MALFORMED] += 1
+            return
+        if message.method == Method.DATA and message.cls == Class.INDICATION:
+            self._receive_data(message, received, now)
+        elif self._transactions.has(message.transaction_id):
+            self._receive_response(message, now)
+        else:
+            self.drops[Drop.UNEXPECTED] += 1
+
+    def _receive_data(self, message: Message, received: Received, now: float) -> None:
+        """Take a packet from a permitted host without a channel."""
+        payload = message.attributes.get(Attribute.DATA)
+        if payload is None or len(message.peers) != 1 or message.unknown_required:
+            self.drops[Drop.MALFORMED] += 1
+            return
+        self.heard_at = now
+        address = message.peers[0]
+        peer = self._peers.find(address)
+        if peer is not None:
+            peer.used_at = now
+        received.append((address._replace(link=self.link), [payload]))
+
+    def _receive_response(self, message: Message, now: float) -> None:
+        answer = self._transactions.receive(message, now)
+        self.heard_at = now
+        if answer is not None:
+            self._smooth(answer.round_trip)
+            if answer.request.peer is None:
+                self._allocation.receive(answer, now)
+            else:
+                self._on_renewed(answer, now)
+        self._settle(now)
+
+    def _smooth(self, sample: float | None) -> None:
+        """Take a measurement of the round trip into account (RFC 6298's 1/8)."""
+        if sample is None:
+            return
+        last = self.round_trip
+        self.round_trip = sample if last is None else last + (sample - last) / 8
+
+
+def _address_of(peer: Endpoint) -> Endpoint:
+    """Return a peer's endpoint as the relay knows it."""
+    return Endpoint(peer.host, peer.port)
