@@ -1,7 +1,6 @@
-"""The relay: a TURN server as a pure machine, and the credentials it checks."""
+"""The relay: a TURN server (RFC 8656) as a pure machine."""
 
 from coordinator.turn.counters import Counters, Drop
-from coordinator.turn.credentials import mint
 from coordinator.turn.limits import Limits
 from coordinator.turn.rules import PeerRules
 from coordinator.turn.server import CloseSocket, OpenSocket, TurnServer
@@ -14,5 +13,4 @@ __all__ = [
     "OpenSocket",
     "PeerRules",
     "TurnServer",
-    "mint",
 ]

@@ -1,36 +1,17 @@
-"""Time-limited credentials, and the proofs that clients make with them.
+"""How the relay checks the time-limited credentials that the coordinator mints.
 
-The coordinator mints what coturn calls ``use-auth-secret`` (draft-uberti-behave-turn-
-rest): the user name is ``EXPIRY:NODE`` with the expiry in Unix seconds, the password
-the base64 form of HMAC-SHA1(secret, user name). Whoever knows the secret can check a
-password, so no relay needs a table of users, and any coturn with the same secret takes
-the same credentials. SHA-1 and MD5 are what those documents prescribe; both serve as
-keyed functions here, where their collisions do not matter.
+Whoever knows the secret can derive a user's password, so a relay needs no table of
+users. MD5 is what RFC 8489 prescribes for the key; it serves as a keyed function here,
+where its collisions do not matter.
 """
 
-import base64
 import hashlib
-import hmac
 from collections.abc import Sequence
+
+from coordinator.credentials import expired, password
 
 MAX_USERNAME = 508
 """Bytes; RFC 8489 section 14.3 allows less than 509."""
-
-
-def mint(secret: bytes, node: str, expires: float) -> tuple[str, str]:
-    """Return the user name and password of a node.
-
-    :param node: whose quota the relay charges: any text without meaning to it.
-    :param expires: Unix time in seconds.
-    """
-    username = f"{int(expires)}:{node}"
-    return username, password(secret, username)
-
-
-def password(secret: bytes, username: str) -> str:
-    """Return the password that belongs to a user name."""
-    digest = hmac.digest(secret, username.encode(), "sha1")
-    return base64.b64encode(digest).decode("ascii")
 
 
 def long_term_key(username: str, realm: str, password: str) -> bytes:
@@ -45,7 +26,7 @@ def node_of(username: str) -> str:
 
 
 class Authenticator:
-    """Knows which keys a user name may have proved itself with."""
+    """Knows with which keys the bearer of a user name may sign."""
 
     def __init__(self, secrets: Sequence[bytes], realm: str) -> None:
         """Accept credentials minted with any of the secrets.
@@ -57,12 +38,11 @@ class Authenticator:
 
     def keys(self, username: str, unix_time: float) -> list[bytes]:
         """Return the possible keys, none if the user name is malformed or expired."""
-        expiry = username.partition(":")[0]
-        if not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
+        if not username.isascii() or len(username) > MAX_USERNAME:
             return []
-        if len(username.encode()) > MAX_USERNAME or int(expiry) <= unix_time:
+        if expired(username, unix_time):
             return []
         return [
-            long_term_key(username, self._realm, password(secret, username))
+            long_term_key(username, self._realm, password(username, secret))
             for secret in self._secrets
         ]

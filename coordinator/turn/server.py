@@ -91,7 +91,7 @@ class TurnServer:
         """Make a server without allocations.
 
         :param secrets: what credentials are minted with, see
-            :mod:`coordinator.turn.credentials`.
+            :mod:`coordinator.credentials`.
         :param hosts: the public address relayed addresses have, by IP version.
         :param unix_offset: what to add to ``now`` to get the Unix time.
         """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import count
 
+from coordinator.credentials import password
 from coordinator.turn import (
     CloseSocket,
     Limits,
@@ -29,6 +30,12 @@ RELAY_LINKS = 100_000
 STREAM_LINKS = 200_000
 UNIX_OFFSET = 1_700_000_000.0
 LINK = 7
+
+
+def mint(network: Network, node: str, lifetime: float = 86_400) -> tuple[str, str]:
+    """Return a user name and its password, good for some seconds from now."""
+    username = f"{int(network.now + UNIX_OFFSET + lifetime)}:{node}"
+    return username, password(username, SECRET)
 
 
 class RelayHost:
@@ -167,11 +174,9 @@ class ClientHost:
         self.host: Host = network.add_host(
             f"client-{address}", address, behind=behind, loss=loss
         )
-        username, password = mint(
-            SECRET, node or address, network.now + UNIX_OFFSET + lifetime
-        )
         url = RelayUrl("relay.test", PORT, transport)
-        server = RelayServer(url, relay.address, username, password)
+        user = mint(network, node or address, lifetime)
+        server = RelayServer(url, relay.address, *user)
         self.client = RelayClient(server, LINK, random=network.random.randbytes)
         self.received: list[tuple[Endpoint, bytes]] = []
         self.events: list[object] = []
