@@ -1,0 +1,113 @@
+"""Talking to the daemon: HTTP over its control socket, with the standard library."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from meshwg.errors import DaemonNotRunning, MeshError, NotJoined, NotPermitted
+
+DEFAULT_SOCKET = "/run/meshwg/meshwg.sock"
+
+control_socket_option = click.option(
+    "--control-socket",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    metavar="PATH",
+    help="The daemon's socket.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs."
+)
+
+_ERRORS = {error.__name__: error for error in (MeshError, NotJoined, NotPermitted)}
+
+
+class DaemonClient:
+    """Requests to one daemon.
+
+    :param timeout: seconds to wait for each part of an answer, ``None`` for ever.
+    """
+
+    def __init__(self, path: str, timeout: float | None = 10.0) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object behind ``path``.
+
+        :raises MeshError: what the daemon says is wrong, or that there is none.
+        """
+        return self._object(self._request("GET", path, None))
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the daemon to do something and return its answer."""
+        return self._object(self._request("POST", path, body or {}))
+
+    def stream(
+        self, path: str, body: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Ask the daemon for a stream and yield its objects, one a line."""
+        method = "GET" if body is None else "POST"
+        response = self._request(method, path, body)
+        try:
+            for line in response:
+                yield json.loads(line)
+        except TimeoutError:
+            raise MeshError(f"The daemon at {self._path} stopped answering") from None
+
+    def _object(self, response: http.client.HTTPResponse) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(response.read())
+        except (ValueError, TimeoutError):
+            raise MeshError(
+                f"What answers at {self._path} is not a meshwg daemon: "
+                "name another one with --control-socket"
+            ) from None
+        return answer
+
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None
+    ) -> http.client.HTTPResponse:
+        connection = _UnixConnection(self._path, self._timeout)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data)
+            response = connection.getresponse()
+        except PermissionError:
+            raise NotPermitted(
+                f"The daemon's socket {self._path} may not be opened: run as root"
+            ) from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise DaemonNotRunning(
+                f"No meshwg daemon listens at {self._path}: start one with "
+                "'meshwg node', or name its socket with --control-socket"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise MeshError(
+                f"The daemon at {self._path} does not answer ({error}): look at its log"
+            ) from None
+        if response.status != http.HTTPStatus.OK:
+            answer = self._object(response)
+            kind = _ERRORS.get(answer.get("kind", ""), MeshError)
+            raise kind(answer.get("error", f"The daemon says {response.status}"))
+        return response
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(self._path)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock

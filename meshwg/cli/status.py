@@ -1,0 +1,142 @@
+"""``meshwg status``: who is in the mesh, over which path, and why that one."""
+
+import json
+import textwrap
+import time
+from typing import Any
+
+import click
+
+from meshwg.cli.client import DaemonClient, control_socket_option, json_option
+from meshwg.cli.table import (
+    bytes_text,
+    columns,
+    duration_text,
+    echo,
+    milliseconds_text,
+)
+
+REFRESH = 1.0
+"""Seconds between two looks of ``--watch``."""
+ATTEMPTS_SHOWN = 3
+_CLEAR_SCREEN = "\x1b[H\x1b[2J"
+_COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
+
+
+@click.command()
+@json_option
+@click.option("--watch", is_flag=True, help="Show it again every second.")
+@control_socket_option
+def status(as_json: bool, watch: bool, control_socket: str) -> None:
+    """Show this node, its peers, and why each path is what it is."""
+    client = DaemonClient(control_socket)
+    while True:
+        report = client.get("/v1/status")
+        if as_json:
+            click.echo(json.dumps(report))
+        else:
+            screen = "\n".join(render(report, time.time()))
+            echo(_CLEAR_SCREEN + screen if watch else screen)
+        if not watch:
+            return
+        time.sleep(REFRESH)
+
+
+def render(report: dict[str, Any], unix_time: float) -> list[str]:
+    """Return the lines that a person sees."""
+    lines = [*_own_lines(report["self"], unix_time), ""]
+    peers = report["peers"]
+    if not peers:
+        return [*lines, "No peers yet: let another machine join this mesh."]
+    direct = sum(peer["path"]["kind"] == "direct" for peer in peers)
+    relayed = sum(peer["path"]["kind"] == "relay" for peer in peers)
+    lines.append(f"{len(peers)} peers, {direct} direct, {relayed} relayed")
+    header = ["PEER", "ADDRESS", "PATH", "RTT", "LOSS", "RECEIVED", "SENT", "HANDSHAKE"]
+    table = columns([header, *(_peer_row(peer) for peer in peers)])
+    lines.append(click.style(table[0], bold=True))
+    for peer, line in zip(peers, table[1:], strict=True):
+        lines.append(line)
+        lines += _reason_lines(peer, unix_time)
+    return lines
+
+
+def _own_lines(own: dict[str, Any], unix_time: float) -> list[str]:
+    coordinator, relay, nat = own["coordinator"], own["relay"], own["nat"]
+    addresses = ", ".join(own["addresses"]) or "no address yet"
+    interface = f"{own['interface']}, UDP port {own['listen_port']}, MTU {own['mtu']}"
+    return columns(
+        [
+            [click.style(own["name"], bold=True), addresses],
+            ["interface", interface],
+            ["network", _nat_text(nat)],
+            ["coordinator", _coordinator_text(coordinator, unix_time)],
+            ["relay", _relay_text(relay)],
+        ]
+    )
+
+
+def _nat_text(nat: dict[str, Any] | None) -> str:
+    if nat is None:
+        return "not looked at yet"
+    kind = str(nat["type"]).replace("-", " ")
+    where = f", seen as {nat['public']}" if nat["public"] else ""
+    return kind + where
+
+
+def _coordinator_text(coordinator: dict[str, Any], unix_time: float) -> str:
+    since = coordinator["since"]
+    age = f" for {duration_text(unix_time - since)}" if since is not None else ""
+    error = f": {coordinator['error']}" if coordinator["error"] else ""
+    state = click.style(
+        coordinator["state"],
+        fg="green" if coordinator["state"] == "connected" else "yellow",
+    )
+    return f"{coordinator['url']} {state}{age}{error}"
+
+
+def _relay_text(relay: dict[str, Any] | None) -> str:
+    if relay is None:
+        return "none offered by the coordinator"
+    error = f": {relay['error']}" if relay["error"] else ""
+    if relay["state"] != "allocated":
+        return f"{relay['url']} {relay['state']}{error}"
+    rtt = milliseconds_text(relay["rtt_ms"])
+    return f"{relay['url']} over {relay['transport']}, {rtt}{error}"
+
+
+def _peer_row(peer: dict[str, Any]) -> list[str]:
+    path, age = peer["path"], peer["last_handshake_age"]
+    loss = path["loss"]
+    name = peer["name"] if peer["online"] else f"{peer['name']} (offline)"
+    return [
+        name,
+        next(iter(peer["addresses"]), "-"),
+        _path_text(path),
+        milliseconds_text(path["rtt_ms"]),
+        "-" if loss is None else f"{loss:.0%}",
+        bytes_text(peer["rx_bytes"]),
+        bytes_text(peer["tx_bytes"]),
+        "never" if age is None else f"{duration_text(age)} ago",
+    ]
+
+
+def _path_text(path: dict[str, Any]) -> str:
+    kind = click.style(path["kind"], fg=_COLOURS.get(path["kind"]))
+    if path["kind"] == "none":
+        return kind
+    method = "" if path["method"] == path["kind"] else f" {path['method']}"
+    return f"{kind}{method} {path['remote'] or ''}".rstrip()
+
+
+def _reason_lines(peer: dict[str, Any], unix_time: float) -> list[str]:
+    """Return why the path is what it is and, unless it is direct, what was tried."""
+    text = peer["reason"]
+    if peer["next_attempt_in"] is not None and peer["path"]["kind"] != "direct":
+        text += f" Next attempt in {duration_text(peer['next_attempt_in'])}."
+    lines = textwrap.wrap(text, 92)
+    if peer["path"]["kind"] != "direct":
+        for attempt in peer["attempts"][-ATTEMPTS_SHOWN:]:
+            age = duration_text(max(unix_time - attempt["at"], 0))
+            detail = f" ({attempt['detail']})" if attempt["detail"] else ""
+            lines.append(f"{age} ago: {attempt['method']} {attempt['result']}{detail}")
+    return [click.style(f"    {line}", dim=True) for line in lines]

@@ -1,0 +1,80 @@
+"""The node's configuration: one model for the command line, environment and file.
+
+A value comes from the command line, else from ``MESHWG_…`` in the environment, else
+from the TOML file, else from here. Keys of the file are the options' names with
+underscores: ``state_dir = "/var/lib/meshwg"``.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meshwg.errors import ConfigError
+
+MIN_MTU, MAX_MTU = 1280, 65535
+
+
+class NodeConfig(BaseModel):
+    """Everything that ``meshwg node`` can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    join: str | None = Field(default=None, repr=False)
+    """The join token, needed the first time only."""
+    state_dir: Path = Path("/var/lib/meshwg")
+    """The key and the cached netmap; readable by root only."""
+    interface: Annotated[str, Field(min_length=1, max_length=15)] = "meshwg0"
+    listen_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes a random one, so that nodes behind one NAT do not get in each other's
+    way."""
+    control_socket: Path = Path("/run/meshwg/meshwg.sock")
+    name: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    birthday: bool = True
+    """Whether direct paths may be looked for with many sockets at once."""
+    mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] | None = None
+    role: Literal["node", "hub"] = "node"
+    """A hub forwards between others."""
+    routes: tuple[str, ...] = ()
+    """Networks behind this node that others reach through it."""
+    port_mapping: bool = True
+    """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
+
+
+def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
+    """Return the configuration of a file, overridden by what was given as options.
+
+    :param options: values by key; those that are ``None`` were not given.
+    :raises ConfigError: naming the file, the key and what is wrong with its value.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(
+                f"The configuration file {path} cannot be read ({error.strerror}): "
+                "name another one with --config"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"The configuration file {path} is not TOML ({error}): correct it there"
+            ) from None
+    values |= {key: value for key, value in options.items() if value is not None}
+    try:
+        return NodeConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """Return one sentence on the first thing that is wrong, without its value."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f" in {path}" if path is not None else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(NodeConfig.model_fields)
+        return f"There is no setting '{key}'{where}: use one of {known}"
+    return f"The setting '{key}'{where} is wrong: {first['msg'].lower()}"
