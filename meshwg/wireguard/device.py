@@ -31,7 +31,7 @@ from meshwg.wireguard.cookie import CookieChecker
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
 from meshwg.wireguard.indices import IndexTable
-from meshwg.wireguard.peer import Peer, Surroundings
+from meshwg.wireguard.peer import Peer, Steering, Surroundings
 from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
 from meshwg.wireguard.session import Buffer
 
@@ -50,8 +50,7 @@ class Device:
     """A WireGuard interface without its sockets.
 
     :param unix_time: maps ``now`` to wall time in seconds, for TAI64N timestamps.
-    :param on_roam: called instead of moving a peer's endpoint when the peer is
-        authentically heard from a new one; a mesh node decides by its path agent.
+    :param steering: who decides where the datagrams of peers go.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Device:
         *,
         random: Random,
         unix_time: Callable[[float], float],
-        on_roam: Callable[[Peer, Endpoint, float], None] | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.peers: dict[bytes, Peer] = {}
         self.allowed_ips: AllowedIPs[Peer] = AllowedIPs()
@@ -68,7 +67,7 @@ class Device:
             random=random,
             unix_time=unix_time,
             indices=IndexTable(random),
-            roam=on_roam or _move_endpoint,
+            steering=steering or Steering(),
         )
         self._checker: CookieChecker | None = None
         self._load = LoadMeter()
@@ -388,7 +387,3 @@ class Device:
                 unpinned = peer.endpoint.unpinned()
                 if only is None or unpinned == only:
                     peer.endpoint = unpinned
-
-
-def _move_endpoint(peer: Peer, endpoint: Endpoint, now: float) -> None:
-    peer.endpoint = endpoint

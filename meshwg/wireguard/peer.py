@@ -38,18 +38,35 @@ _LONG_AGO = float("-inf")
 _LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 
 
+class Steering:
+    """Where the datagrams of peers go: here, to wherever each was last heard from.
+
+    A mesh node, which finds paths by other means, overrides all of it.
+    """
+
+    def heard(self, peer: "Peer", endpoint: Endpoint, now: float) -> None:
+        """Note that authentic messages of a peer came from an endpoint."""
+        if endpoint != peer.endpoint:
+            peer.endpoint = endpoint
+
+    def sent(self, peer: "Peer", now: float) -> None:
+        """Note that messages are on their way to a peer's endpoint."""
+
+    def wanted(self, peer: "Peer", now: float) -> None:
+        """Note that something waits for a peer whose endpoint is not known."""
+
+
 @dataclass(slots=True)
 class Surroundings:
     """What all peers of a device share, and where their output goes.
 
     :ivar unix_time: maps ``now`` to wall time in seconds.
-    :ivar roam: called for a peer that was authentically heard from a new endpoint.
     """
 
     random: Random
     unix_time: Callable[[float], float]
     indices: "IndexTable[Peer]"
-    roam: "Callable[[Peer, Endpoint, float], None]"
+    steering: Steering
     private_key: PrivateKey | None = None
     mtu: int = DEFAULT_MTU
     drops: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
@@ -137,6 +154,7 @@ class Peer:
             self._around.drops[Drop.NO_ENDPOINT] += len(messages)
             return False
         self._around.transmits.append(Transmit(self.endpoint, messages))
+        self._around.steering.sent(self, now)
         self.tx_bytes += sum(map(len, messages))
         return True
 
@@ -154,12 +172,12 @@ class Peer:
         if not is_retry:
             self.timers.attempts = 0
         private_key = self._around.private_key
-        if (
-            private_key is None
-            or self._static_shared is None
-            or self.endpoint is None
-            or now - self._handshake_sent_at < REKEY_TIMEOUT
-        ):
+        if private_key is None or self._static_shared is None:
+            return
+        if self.endpoint is None:
+            self._around.steering.wanted(self, now)
+            return
+        if now - self._handshake_sent_at < REKEY_TIMEOUT:
             return
         self._forget_initiation()
         self._initiation = SentInitiation.create(
@@ -325,8 +343,7 @@ class Peer:
     def _heard(self, endpoint: Endpoint, length: int, now: float) -> None:
         """Note an authentic message: the peer lives, and there."""
         self.rx_bytes += length
-        if endpoint != self.endpoint:
-            self._around.roam(self, endpoint, now)
+        self._around.steering.heard(self, endpoint, now)
         self.timers.authenticated_received(now)
 
     def _renew_before_receiving_too_long(self, now: float) -> None:

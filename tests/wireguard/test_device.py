@@ -13,7 +13,7 @@ from meshwg.transmit import Endpoint, Source
 from meshwg.wireguard import device as device_module
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.peer import Peer
+from meshwg.wireguard.peer import Peer, Steering
 from tests.wireguard.pair import (
     COOKIE,
     DATA,
@@ -186,14 +186,30 @@ def test_nobody_else_can_move_a_peer() -> None:
 
 
 def test_a_mesh_decides_itself_where_its_peers_are() -> None:
-    heard: list[tuple[Peer, Endpoint, float]] = []
-    pair = Pair()
-    pair.bob.device._around.roam = lambda peer, endpoint, now: heard.append(
-        (peer, endpoint, now)
-    )
+    class Recorder(Steering):
+        def __init__(self) -> None:
+            self.notes: list[tuple[str, Peer, object]] = []
+
+        def heard(self, peer: Peer, endpoint: Endpoint, now: float) -> None:
+            self.notes.append(("heard", peer, endpoint))
+
+        def sent(self, peer: Peer, now: float) -> None:
+            self.notes.append(("sent", peer, now))
+
+        def wanted(self, peer: Peer, now: float) -> None:
+            self.notes.append(("wanted", peer, now))
+
+    pair, recorder = Pair(), Recorder()
+    bob = pair.bob
+    bob.device._around.steering = recorder
+    pair.send(bob, pair.packet(bob))
+    assert recorder.notes == [("wanted", bob.peer, START)]
     pair.send(pair.alice, pair.packet(pair.alice))
-    assert heard[0] == (pair.bob.peer, pair.alice.endpoint, START)
-    assert pair.bob.peer.endpoint is None
+    assert recorder.notes[1] == ("heard", bob.peer, pair.alice.endpoint)
+    assert bob.peer.endpoint is None
+    bob.device.set_endpoint(bob.peer, pair.alice.endpoint)
+    pair.run(START + 6)
+    assert recorder.notes[-1][:2] == ("sent", bob.peer)
 
 
 def test_silence_lets_go_of_the_sticky_source() -> None:
