@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime import clock
 from meshwg.wireguard.uapi import Interface, UapiSession
 
 SOCKET_DIRECTORY = Path("/var/run/wireguard")
@@ -228,8 +229,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
-        now = asyncio.get_running_loop().time()
-        answer = self._session.receive(data, now)
+        answer = self._session.receive(data, clock.now())
         if answer:
             self._transport.write(answer)
             self._after()

@@ -1,6 +1,5 @@
 """Going into the background, tried in programs of their own."""
 
-import os
 import subprocess
 import sys
 
@@ -108,6 +107,5 @@ def run(program: str) -> tuple[int, str, str]:
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     return result.returncode, result.stdout, result.stderr
