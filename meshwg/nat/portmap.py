@@ -134,6 +134,11 @@ class PortMapping:
         self._events: deque[PortMappingEvent] = deque()
 
     @property
+    def settled(self) -> bool:
+        """Whether it is known, for now, if the port is mapped."""
+        return self._phase in (_Phase.MAPPED, _Phase.FAILED)
+
+    @property
     def finished(self) -> bool:
         """Whether the machine was stopped and has nothing more to do."""
         return self._phase is _Phase.STOPPED
