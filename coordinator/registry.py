@@ -47,9 +47,13 @@ _MEND = "; ask for a new one ('meshwg-coordinator token create')"
 
 
 class Registry:
-    """All members, found by key, name and number."""
+    """All members, found by key, name and number.
 
-    def __init__(self, networks: Networks) -> None:
+    :param epoch: names this mesh: versions of another mean nothing here.
+    """
+
+    def __init__(self, networks: Networks, epoch: str) -> None:
+        self.epoch = epoch
         self.networks = networks
         self.version = 0
         self.nodes: dict[str, Node] = {}

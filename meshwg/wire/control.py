@@ -299,6 +299,10 @@ class Revoked(Model):
 class CloseCode(IntEnum):
     """WebSocket close codes of the coordinator, for what no message can say."""
 
+    NORMAL = 1000
+    """The node said that it leaves."""
+    RESTART = 1012
+    """The coordinator is being restarted."""
     WRONG_KEY = 4001
     """The initiation was made for another coordinator."""
     MALFORMED = 4002

@@ -1,0 +1,64 @@
+"""Which connections were heard, and spoken to, when.
+
+Both orders are kept as the keys of a dictionary, the longest silent first: to note a
+frame, and to find who has been silent for too long, costs the same for one connection
+and for thousands, and needs no timer per connection.
+"""
+
+from collections import OrderedDict
+
+
+class Presence:
+    """The times of the last frame from and to each connection.
+
+    :param silence: seconds after which a connection that says nothing is dead.
+    :param heartbeat: seconds after which this side says something itself.
+    """
+
+    def __init__(self, silence: float, heartbeat: float) -> None:
+        self._silence, self._heartbeat = silence, heartbeat
+        self._heard: OrderedDict[int, float] = OrderedDict()
+        self._spoken: OrderedDict[int, float] = OrderedDict()
+
+    def add(self, connection: int, now: float) -> None:
+        self.heard(connection, now)
+        self.spoke(connection, now)
+
+    def remove(self, connection: int) -> None:
+        self._heard.pop(connection, None)
+        self._spoken.pop(connection, None)
+
+    def heard(self, connection: int, now: float) -> None:
+        self._heard[connection] = now
+        self._heard.move_to_end(connection)
+
+    def spoke(self, connection: int, now: float) -> None:
+        self._spoken[connection] = now
+        self._spoken.move_to_end(connection)
+
+    def silent(self, now: float) -> list[int]:
+        """Return the connections that are dead by now."""
+        return _older(self._heard, now - self._silence)
+
+    def due(self, now: float) -> list[int]:
+        """Return the connections that are owed a heartbeat."""
+        return _older(self._spoken, now - self._heartbeat)
+
+    def get_timer(self) -> float | None:
+        times = []
+        for order, after in (
+            (self._heard, self._silence),
+            (self._spoken, self._heartbeat),
+        ):
+            if order:
+                times.append(next(iter(order.values())) + after)
+        return min(times, default=None)
+
+
+def _older(order: OrderedDict[int, float], limit: float) -> list[int]:
+    found = []
+    for connection, at in order.items():
+        if at > limit:
+            break
+        found.append(connection)
+    return found
