@@ -12,6 +12,8 @@ TCP = 6
 UDP = 17
 
 MAX_PACKET = 65535
+IPV4_HEADER_LENGTH = 20
+"""Without options."""
 IPV6_HEADER_LENGTH = 40
 MIN_TCP_HEADER_LENGTH = 20
 UDP_HEADER_LENGTH = 8
@@ -22,7 +24,7 @@ TCP_ACK = 0x10
 TCP_CWR = 0x80
 
 
-def word_sum(data: bytes) -> int:
+def word_sum(data: bytes | bytearray) -> int:
     """Return the sum of the 16-bit words, an odd last byte padded, modulo 65535."""
     total = int.from_bytes(data, "big") % 65535
     return total * 256 % 65535 if len(data) & 1 else total
@@ -37,7 +39,7 @@ def checksum(total: int) -> int:
     return -total % 65535
 
 
-def pseudo_sum(packet: bytes, protocol: int, length: int) -> int:
+def pseudo_sum(packet: bytes | bytearray, protocol: int, length: int) -> int:
     """Return the sum of the pseudo-header (RFC 793 section 3.1, RFC 8200 section 8.1).
 
     :param packet: starts with an IPv4 or IPv6 header.

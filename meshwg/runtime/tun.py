@@ -11,10 +11,11 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.packet import vnet
+from meshwg.packet.coalesce import coalesce
 from meshwg.packet.segment import segment
 
 DEVICE = "/dev/net/tun"
@@ -63,10 +64,11 @@ class TunDevice:
         """Superpackets from the kernel that made no sense."""
         self.dropped = 0
         """Packets that the kernel did not take."""
+        self.local_addresses: Container[bytes] = frozenset()
+        """This host's addresses, packed: only packets to them are written joined."""
         self._fd = fd
         self._has_vnet_header = has_vnet_header
-        if has_vnet_header:
-            self._enable_offloads()
+        self._offloads = self._enable_offloads() if has_vnet_header else 0
 
     @classmethod
     def open(cls, name: str, mtu: int | None = None) -> "TunDevice":
@@ -159,23 +161,28 @@ class TunDevice:
 
         :raises TunGone: if the interface was removed.
         """
-        prefix = (vnet.PLAIN,) if self._has_vnet_header else ()
-        for packet in packets:
+        if self._has_vnet_header:
+            udp = bool(self._offloads & TUN_F_USO4)
+            writes = coalesce(packets, self.local_addresses, udp=udp)
+        else:
+            writes = [[packet] for packet in packets]
+        for parts in writes:
             try:
-                os.writev(self._fd, (*prefix, packet))
+                os.writev(self._fd, parts)
             except OSError as error:
                 self._raise_if_gone(error)
-                self.dropped += 1
+                self.dropped += max(1, len(parts) - 1)
 
-    def _enable_offloads(self) -> None:
-        """Ask for the largest superpackets that this kernel makes."""
+    def _enable_offloads(self) -> int:
+        """Ask for the largest superpackets that this kernel makes, and return which."""
         fcntl.ioctl(self._fd, TUNSETVNETHDRSZ, struct.pack("=i", vnet.HEADER.size))
         for offloads in OFFLOADS:
             try:
                 fcntl.ioctl(self._fd, TUNSETOFFLOAD, offloads)
             except OSError:
                 continue
-            return
+            return offloads
+        return 0
 
     def _raise_if_gone(self, error: OSError) -> None:
         if error.errno in GONE:
