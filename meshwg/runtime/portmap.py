@@ -7,6 +7,7 @@ without port mapping is the ordinary case.
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import socket
@@ -168,6 +169,7 @@ class PortMapper:
             self._run(self._unmap_by_upnp(event))
 
     async def _map_by_upnp(self, request: UpnpRequested) -> None:
+        await _load_upnp()
         from meshwg.runtime.upnp import UpnpFailed, UpnpGateway
 
         if self._gateway is None or self._driver is None:
@@ -275,6 +277,7 @@ async def _probe_by_upnp(
     report: PortMappingReport,
     asked: asyncio.Task[None],
 ) -> None:
+    await _load_upnp()
     from meshwg.runtime.upnp import UpnpFailed, UpnpGateway
 
     with contextlib.suppress(UpnpFailed):
@@ -285,6 +288,11 @@ async def _probe_by_upnp(
             external, _ = await upnp.map(internal_port, internal_port, PROBE_LIFETIME)
             report.external = external if is_usable(external) else None
             await upnp.unmap(external.port)
+
+
+async def _load_upnp() -> None:
+    """Import the UPnP library without holding up the loop for it."""
+    await asyncio.to_thread(importlib.import_module, "meshwg.runtime.upnp")
 
 
 def _now() -> float:

@@ -67,7 +67,8 @@ class UpnpGateway:
         :param local: this host's address towards it.
         :raises UpnpFailed: if there is none.
         """
-        location = await search(gateway, local)
+        async with _failing("cannot search"):
+            location = await search(gateway, local)
         if location is None:
             raise UpnpFailed("finds no gateway")
         async with _failing("cannot be used"):
@@ -154,18 +155,21 @@ class UpnpGateway:
 
 
 async def search(gateway: str, local: str) -> str | None:
-    """Return where the gateway's description is, or ``None`` if it does not tell."""
+    """Return where the gateway's description is, or ``None`` if it does not tell.
+
+    :raises OSError: if nothing can be sent.
+    """
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
-    try:
-        transport, protocol = await loop.create_datagram_endpoint(
-            lambda: SearchProtocol(gateway, found), sock=_multicast_socket(local)
-        )
-    except OSError as error:
-        raise UpnpFailed(f"cannot search: {error.strerror}") from None
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: SearchProtocol(gateway, found), sock=_multicast_socket(local)
+    )
     try:
         for _ in range(SEARCHES):
-            protocol.ask()
+            for host in (SSDP_GROUP, gateway):
+                target = (host, SSDP_PORT)
+                question = build_ssdp_search_packet(target, 1, GATEWAY_DEVICE)
+                transport.sendto(question, target)
             await asyncio.wait([found], timeout=SEARCH_LIMIT / SEARCHES)
             if found.done():
                 return found.result()
@@ -175,23 +179,11 @@ async def search(gateway: str, local: str) -> str | None:
 
 
 class SearchProtocol(asyncio.DatagramProtocol):
-    """Asks everyone, and the gateway by itself, and listens to the gateway only."""
+    """Listens for the answer to a search: only to the gateway's."""
 
     def __init__(self, gateway: str, found: "asyncio.Future[str]") -> None:
         self._gateway = gateway
         self._found = found
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
-
-    def ask(self) -> None:
-        assert self._transport is not None
-        for host in (SSDP_GROUP, self._gateway):
-            target = (host, SSDP_PORT)
-            question = build_ssdp_search_packet(target, 1, GATEWAY_DEVICE)
-            self._transport.sendto(question, target)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         if addr[0] != self._gateway or len(data) > MAX_DATAGRAM or self._found.done():
