@@ -1,0 +1,166 @@
+"""The node's state directory: its key, its membership, and the cached netmap.
+
+Files are replaced whole: written beside the old one, flushed to the disk, and renamed
+over it, so that a crash or a full disk leaves the old contents. One daemon at a time
+may use a directory.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.keys import KEY_LENGTH, PrivateKey, format_key, parse_key
+from meshwg.transmit import Random
+
+KEY_FILE = "node.key"
+MEMBERSHIP_FILE = "membership.json"
+NETMAP_FILE = "netmap.json"
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Which coordinator this node belongs to."""
+
+    url: str
+    coordinator_key: bytes
+    auth_key: str | None = field(default=None, repr=False)
+    """Until the coordinator has accepted the node for the first time."""
+
+
+class StateDirectory:
+    """A directory that only root, or the daemon's user, can look into.
+
+    :raises ConfigError: if it cannot be made, or another daemon uses it.
+    :raises NotPermitted: without the right to use it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
+        except PermissionError:
+            raise NotPermitted(
+                f"The state directory {path} may not be used: run as root, or name "
+                "another one with --state-dir"
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"The state directory {path} cannot be made ({error.strerror}): name "
+                "another one with --state-dir"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise ConfigError(
+                f"Another meshwg node uses the state directory {path}: stop it, or "
+                "give this one its own with --state-dir"
+            ) from None
+
+    def close(self) -> None:
+        """Let another daemon use the directory."""
+        os.close(self._lock)
+
+    def private_key(self, random: Random) -> PrivateKey:
+        """Return the node's key, made when it is first asked for.
+
+        :raises ConfigError: if the file holds no key: it is never overwritten.
+        """
+        path = self._path / KEY_FILE
+        text = self._read(path)
+        if text is None:
+            key = PrivateKey.generate(random)
+            self._write(path, format_key(key.private_bytes) + "\n")
+            return key
+        try:
+            scalar = parse_key(text)
+        except ValueError:
+            scalar = bytes(KEY_LENGTH)
+        if not any(scalar):
+            raise ConfigError(
+                f"The node's key {path} is damaged: restore it, or remove it and join "
+                "again as a new node"
+            )
+        return PrivateKey.from_bytes(scalar)
+
+    def membership(self) -> Membership | None:
+        """Return which mesh this node is in, ``None`` before it first joined.
+
+        :raises ConfigError: if the file is damaged.
+        """
+        path = self._path / MEMBERSHIP_FILE
+        text = self._read(path)
+        if text is None:
+            return None
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            key = parse_key(raw["coordinator_key"])
+            return Membership(str(raw["url"]), key, raw.get("auth_key"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigError(
+                f"The membership {path} is damaged: remove it and join again with "
+                "'meshwg node --join TOKEN'"
+            ) from None
+
+    def save_membership(self, membership: Membership) -> None:
+        """Remember the mesh for the next start."""
+        raw = {
+            "url": membership.url,
+            "coordinator_key": format_key(membership.coordinator_key),
+            "auth_key": membership.auth_key,
+        }
+        self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
+
+    def netmap(self) -> bytes | None:
+        """Return the cached netmap, which the control client understands."""
+        text = self._read(self._path / NETMAP_FILE)
+        return None if text is None else text.encode()
+
+    def save_netmap(self, cache: bytes) -> None:
+        """Replace the cached netmap.
+
+        :raises MeshError: if the disk does not take it; the old one then stays.
+        """
+        self._write(self._path / NETMAP_FILE, cache.decode())
+
+    def forget_netmap(self) -> None:
+        """Remove the cached netmap of a mesh that this node left."""
+        with contextlib.suppress(OSError):
+            (self._path / NETMAP_FILE).unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> str | None:
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            return ""
+        except OSError as error:
+            raise NotPermitted(
+                f"{path} cannot be read ({error.strerror}): run as the user it "
+                "belongs to"
+            ) from None
+
+    def _write(self, path: Path, text: str) -> None:
+        new = path.with_suffix(".new")
+        try:
+            descriptor = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise MeshError(
+                f"{path} cannot be written ({error.strerror}): make room on the disk, "
+                "or name another directory with --state-dir"
+            ) from None
