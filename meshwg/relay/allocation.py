@@ -113,7 +113,7 @@ class Allocation:
         self._refresh_at = self._retry_at = None
 
     def hasten(self, now: float) -> None:
-        """Do not wait for the next attempt: there are other credentials."""
+        """Make the next attempt at once: something has changed."""
         if self._retry_at is not None:
             self._retry_at = now
 

@@ -149,9 +149,17 @@ class RelayClient:
 
     def set_credentials(self, credentials: Credentials, now: float) -> None:
         """Use other credentials as soon as the present ones are not good any more."""
-        self._transactions.set_credentials(credentials)
+        if self._transactions.set_credentials(credentials):
+            self.hasten(now)
+
+    def hasten(self, now: float) -> None:
+        """Make the next attempt now, if the client waits for its time."""
         self._allocation.hasten(now)
         self._settle(now)
+
+    def connecting(self) -> None:
+        """Count as connecting while the stream is opened."""
+        self._allocation.state = State.CONNECTING
 
     def probe(self, now: float) -> None:
         """Ask the server whether it and the allocation are alive."""
@@ -165,9 +173,9 @@ class RelayClient:
         self._settle(now)
 
     def silent_since(self) -> float | None:
-        """Return since when the server owes an answer and says nothing at all."""
+        """Return since when the server, which owes an answer, has said nothing."""
         oldest = self._transactions.oldest
-        return None if oldest is None or self.heard_at > oldest else oldest
+        return None if oldest is None else max(oldest, self.heard_at)
 
     # Peers.
 

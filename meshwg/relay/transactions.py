@@ -111,9 +111,14 @@ class Transactions:
         self._pending: dict[bytes, _Pending] = {}
         self._to_send: list[bytes] = []
 
-    def set_credentials(self, credentials: Credentials) -> None:
-        """Use other credentials when the server takes the present ones no longer."""
+    def set_credentials(self, credentials: Credentials) -> bool:
+        """Use these credentials when the server takes the present ones no longer.
+
+        Returns whether they are others.
+        """
+        is_known = credentials in (self._credentials, self._newer)
         self._newer = credentials if credentials != self._credentials else None
+        return not is_known
 
     def adopt_credentials(self) -> None:
         """Use the newest credentials from now on: nothing depends on the old ones."""

@@ -10,13 +10,14 @@ from coordinator.turn import (
     OpenSocket,
     PeerRules,
     TurnServer,
-    mint,
 )
 from meshwg.relay.allocation import State
 from meshwg.relay.client import RelayClient
+from meshwg.relay.pool import CloseStream, OpenStream, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import StreamFramer
+from meshwg.wire.demux import Kind, kind_of
 from meshwg.wire.stun import Buffer
 from tests.sim.host import Host
 from tests.sim.network import Network
@@ -238,3 +239,98 @@ class ClientHost:
     def _take_events(self) -> None:
         while event := self.client.next_event():
             self.events.append(event)
+
+
+class PoolHost:
+    """A host that runs a :class:`RelayPool`."""
+
+    def __init__(
+        self,
+        network: Network,
+        address: str,
+        *,
+        behind: Router | None = None,
+        loss: float = 0.0,
+    ) -> None:
+        self.network = network
+        self.name = f"node-{address}"
+        self.host: Host = network.add_host(self.name, address, behind=behind, loss=loss)
+        self.pool = RelayPool(random=network.random.randbytes)
+        self.received: list[tuple[Endpoint, bytes]] = []
+        self.changes: list[tuple[float, RelayChanged]] = []
+        self.streams_opened = 0
+        self.host.on_activity = self._take_events
+        self.host.run(self)
+
+    def use(self, *ways: tuple[RelayHost, Transport], lifetime: float = 86_400) -> None:
+        """Name the servers, and the transports to reach them over."""
+        user = mint(self.network, self.name, lifetime)
+        servers = [
+            RelayServer(RelayUrl(relay.address, PORT, transport), relay.address, *user)
+            for relay, transport in ways
+        ]
+        self.pool.set_servers(servers, self.network.now)
+        self.host.drain()
+
+    def is_ready(self) -> bool:
+        return self.pool.status.state is State.ALLOCATED
+
+    def wait(self, limit: float = 30) -> None:
+        """Run until there is an allocation."""
+        assert self.network.run(until=self.is_ready, limit=limit)
+
+    @property
+    def home(self) -> str:
+        """The address of the relay that is home."""
+        assert self.pool.relayed is not None
+        return self.pool.relayed.host
+
+    @property
+    def relayed(self) -> Endpoint:
+        assert self.pool.relayed is not None
+        return self.pool.relayed
+
+    def open(self, peer: Endpoint) -> None:
+        self.pool.open(peer, self.network.now)
+        self.host.drain()
+
+    def send(self, peer: Endpoint, *datagrams: bytes) -> None:
+        self.pool.send(peer, datagrams, self.network.now)
+        self.host.drain()
+
+    def receive(self, data: bytes, source: Endpoint, now: float) -> None:
+        pool = self.pool
+        if source.link:
+            received = pool.receive_stream(source.link, data, now)
+        elif kind_of(data) is Kind.CHANNEL_DATA:
+            received = pool.receive_channel_data([data], source, now)
+        else:
+            received = pool.receive_stun(data, source, now) or []
+        for peer, packets in received:
+            self.received += [(peer, bytes(packet)) for packet in packets]
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        return self.pool.datagrams_to_send()
+
+    def get_timer(self) -> float | None:
+        return self.pool.get_timer()
+
+    def handle_timer(self, now: float) -> None:
+        self.pool.handle_timer(now)
+
+    def _take_events(self) -> None:
+        while event := self.pool.next_event():
+            if isinstance(event, OpenStream):
+                self._connect(event)
+            elif isinstance(event, CloseStream):
+                self.host.close(event.link)
+            else:
+                self.changes.append((self.network.now, event))
+
+    def _connect(self, event: OpenStream) -> None:
+        link = event.link
+        self.streams_opened += 1
+        destination = Endpoint(event.server.address, event.server.url.port, link)
+        stream = self.host.connect(destination)
+        stream.on_open = lambda now: self.pool.stream_opened(link, now)
+        stream.on_close = lambda now: self.pool.stream_closed(link, "gone", now)

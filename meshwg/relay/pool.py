@@ -1,0 +1,544 @@
+"""Several relays: the nearest is home, another takes over when it dies.
+
+Theory of operation
+-------------------
+
+Each server is reached in one or more *ways*: over UDP, TCP, TLS. A way that is tried
+has a :class:`~meshwg.relay.client.RelayClient` and a link number of its own. The first
+to have an allocation becomes *home*: its relayed address is the node's.
+
+*Contest.* Without a home, all UDP servers are asked for their round trip at once, and
+whoever answers first, which is the nearest, is asked for an allocation. When none has
+answered after 0.3 s, UDP may be blocked, so streams are opened too, one more each half
+second. A server over UDP that is heard later replaces a stream.
+
+*Life.* A home that is in use and says nothing for 1.5 s is asked whether it lives, with
+a refresh that only a living allocation answers well; after 2 s without an answer it is
+given up and the contest begins. So another server has taken over within 4 s.
+
+*Moving.* Every 25 s all servers are measured. Another one that is nearer by more than
+10 ms and 20 %, three times in a row, becomes home; the old allocation lingers for a
+minute, because peers still send to it.
+
+Endpoints of peers that are reached through a relay carry the link of its client. When
+that is gone, what is sent to them goes over the present home.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from meshwg.relay.allocation import Allocated, Redirected, State
+from meshwg.relay.client import Drop, Received, RelayClient
+from meshwg.relay.prober import Prober
+from meshwg.relay.server import RelayServer, Transport
+from meshwg.relay.transactions import Credentials
+from meshwg.relay.ways import Way, Ways, endpoint_of
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wire.stun import HEADER_LENGTH, TRANSACTION_ID_LENGTH, Buffer
+
+FIRST_LINK = 1 << 16
+"""Links from here on are relays'; auxiliary sockets of a punch stay below."""
+
+HEAD_START = 0.3
+"""Seconds until streams are tried, see :mod:`meshwg.relay.ways`."""
+NEXT_CONTENDER = 0.5
+"""Seconds until another way is tried in parallel."""
+PATIENCE = 5.0
+"""Seconds after which a contest is a matter of waiting for the network."""
+NEXT_LATE_CONTENDER = 2.0
+"""Seconds between two looks for a way from then on."""
+MAX_CONTENDERS = 4
+
+ASK_AFTER = 1.5
+"""Seconds of silence after which a home in use is asked whether it lives."""
+ASK_IDLE_AFTER = 10.0
+"""The same for a home that is not in use."""
+IN_USE = 5.0
+"""Seconds after the last packet for which a home is in use."""
+ASK_AGAIN_AFTER = 0.5
+"""Seconds after which a question that was not meant as one is asked more often."""
+GIVE_UP_AFTER = 2.0
+"""Seconds without an answer after which a home is dead."""
+
+CLEAR_GAIN, CLEAR_PART = 0.010, 0.2
+"""Seconds, and the part of the round trip, by which another server has to be nearer."""
+STEADY_ROUNDS = 3
+"""How many measurements in a row have to say so."""
+LINGER = 60.0
+"""Seconds for which the last home is kept after a move."""
+
+_DATA_INDICATION = b"\x00\x17"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChanged:
+    """The node's relayed address is another one, or it has none now."""
+
+    relayed: Endpoint | None
+    """What peers send to."""
+    link: int | None
+    """What endpoints of peers behind this relay carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Connect to a server, then call ``stream_opened`` or ``stream_closed``."""
+
+    link: int
+    server: RelayServer
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Close a connection, when all that was to be sent before is sent."""
+
+    link: int
+
+
+Event = RelayChanged | OpenStream | CloseStream
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """What a user wants to know about the node's relay."""
+
+    state: State
+    url: str | None = None
+    transport: Transport | None = None
+    address: Endpoint | None = None
+    """The relayed address."""
+    rtt_ms: float | None = None
+    error: str | None = None
+
+
+class RelayPool:
+    """The relays of one node as one."""
+
+    def __init__(self, *, random: Random, first_link: int = FIRST_LINK) -> None:
+        self._random = random
+        self._links = count(first_link)
+        self._ways = Ways()
+        self._prober = Prober(random)
+        self._clients: dict[int, RelayClient] = {}
+        self._by_address: dict[tuple[str, int], RelayClient] = {}
+        self._home: RelayClient | None = None
+        self._challenger: int | None = None
+        """The link of the client that is to replace home when it is ready."""
+        self._lingering: dict[int, float] = {}
+        self._better: Counter[Way] = Counter()
+        """How many times in a row a server was clearly nearer than home."""
+        self._peers: dict[Endpoint, None] = {}
+        self._hosts: dict[str, None] = {}
+        self._events: deque[Event] = deque()
+        self._farewells: list[Transmit] = []
+        self._past_drops: Counter[Drop] = Counter()
+        self._error: str | None = None
+        self._contest_since = 0.0
+        self._contend_at: float | None = None
+        self._check_at: float | None = None
+        self._used_at = 0.0
+
+    # What there is.
+
+    def set_servers(self, servers: Iterable[RelayServer], now: float) -> None:
+        """Use these servers, with these credentials, from now on."""
+        self._ways.set(servers)
+        for client in list(self._clients.values()):
+            server = self._ways.find(client.server.way)
+            if server is None:
+                self._close(client, now)
+            else:
+                user = Credentials(server.username, server.password)
+                client.set_credentials(user, now)
+        self._prober.watch(self._ways.udp_endpoints(), now)
+        if self._home is None:
+            self._begin_contest(now)
+        self._settle(now)
+
+    def network_changed(self, now: float) -> None:
+        """Find out at once what the node's new addresses are worth."""
+        self._ways.wake()
+        self._prober.probe(now)
+        for client in self._clients.values():
+            client.probe(now)
+            client.hasten(now)
+        if self._home is None:
+            self._begin_contest(now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        """Give all allocations back; drain what is to be sent once more."""
+        self._ways.set(())
+        self._prober.watch((), now)
+        for client in list(self._clients.values()):
+            self._close(client, now)
+        self._contend_at = self._check_at = None
+
+    @property
+    def status(self) -> RelayStatus:
+        """What a user wants to know."""
+        client = self._home or next(iter(self._clients.values()), None)
+        if client is None:
+            some = next(iter(self._ways), None)
+            error = self._error if some else "The coordinator offers no relay"
+            return RelayStatus(
+                State.OFFLINE, str(some.url) if some else None, error=error
+            )
+        round_trip = self._prober.round_trip(client.destination) or client.round_trip
+        return RelayStatus(
+            state=client.state,
+            url=str(client.server.url),
+            transport=client.server.transport,
+            address=client.relayed if client is self._home else None,
+            rtt_ms=None if round_trip is None else round(round_trip * 1000, 1),
+            error=client.error or (None if client is self._home else self._error),
+        )
+
+    @property
+    def relayed(self) -> Endpoint | None:
+        """The node's relayed address."""
+        return self._home.relayed if self._home is not None else None
+
+    @property
+    def drops(self) -> Counter[Drop]:
+        """What was dropped, over all relays there were."""
+        drops = self._past_drops.copy()
+        for client in self._clients.values():
+            drops.update(client.drops)
+        return drops
+
+    # Peers and packets.
+
+    def open(self, peer: Endpoint, now: float) -> None:
+        """Keep a channel to a peer, at whatever server is home, until :meth:`close`."""
+        address = Endpoint(peer.host, peer.port)
+        self._peers[address] = None
+        if self._home is not None:
+            self._home.open(address, now)
+
+    def close(self, peer: Endpoint) -> None:
+        """Let a channel run out."""
+        address = Endpoint(peer.host, peer.port)
+        self._peers.pop(address, None)
+        for client in self._clients.values():
+            client.close(address)
+
+    def permit(self, host: str, now: float) -> None:
+        """Let packets from every port of a host in until :meth:`forbid`."""
+        self._hosts[host] = None
+        if self._home is not None:
+            self._home.permit(host, now)
+
+    def forbid(self, host: str) -> None:
+        """Let the permission for a host run out."""
+        self._hosts.pop(host, None)
+        for client in self._clients.values():
+            client.forbid(host)
+
+    def refusal_of(self, peer: Endpoint) -> str | None:
+        """Return why home does not relay to a peer, if it said so."""
+        return self._home.refusal_of(peer) if self._home is not None else None
+
+    def send(self, peer: Endpoint, datagrams: Sequence[bytes], now: float) -> None:
+        """Send packets to a peer through the relay of its link, or else through home.
+
+        Without an allocation they wait for one, or make way for younger ones.
+        """
+        client = self._clients.get(peer.link)
+        if client is None or client.state is not State.ALLOCATED:
+            client = self._home or next(iter(self._clients.values()), None)
+        if client is None:
+            self._past_drops[Drop.QUEUE_FULL] += len(datagrams)
+            return
+        client.send(peer, datagrams, now)
+        self._used_at = now
+        if self._check_at is not None and self._check_at > now + ASK_AFTER:
+            self._plan_check(now)
+
+    def is_relay(self, source: Endpoint) -> bool:
+        """Tell whether ChannelData from there is ours to open."""
+        return (source.host, source.port) in self._by_address
+
+    def receive_channel_data(
+        self, datagrams: Sequence[Buffer], source: Endpoint, now: float
+    ) -> Received:
+        """Take ChannelData; return the packets in it if a relay of ours sent it."""
+        client = self._by_address.get((source.host, source.port))
+        return client.receive(datagrams, now) if client is not None else []
+
+    def receive_stun(
+        self, datagram: Buffer, source: Endpoint, now: float
+    ) -> Received | None:
+        """Take a STUN message; return the packets in it, ``None`` if it is not ours."""
+        start = HEADER_LENGTH - TRANSACTION_ID_LENGTH
+        transaction_id = bytes(datagram[start:HEADER_LENGTH])
+        if self._prober.claims(transaction_id):
+            measured = self._prober.receive(datagram, source, now)
+            if measured is not None:
+                self._on_measured(measured, now)
+            return []
+        client = self._by_address.get((source.host, source.port))
+        if client is None:
+            return None
+        if datagram[:2] != _DATA_INDICATION and not client.claims(transaction_id):
+            return None
+        received = client.receive([datagram], now)
+        self._settle(now)
+        return received
+
+    def stream_opened(self, link: int, now: float) -> None:
+        """Learn that a connection is there."""
+        client = self._clients.get(link)
+        if client is not None:
+            client.start(now)
+            self._settle(now)
+
+    def stream_closed(self, link: int, reason: str, now: float) -> None:
+        """Learn that a connection is gone or could not be made.
+
+        :param reason: as of the operating system: "Connection refused".
+        """
+        client = self._clients.get(link)
+        if client is not None:
+            client.stream_closed(reason, now)
+            self._settle(now)
+
+    def receive_stream(self, link: int, data: Buffer, now: float) -> Received:
+        """Take bytes of a connection; return the packets in them."""
+        client = self._clients.get(link)
+        if client is None:
+            return []
+        received = client.receive_stream(data, now)
+        self._settle(now)
+        return received
+
+    # Output and time.
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return what to send: by UDP, or as bytes on the stream of the link."""
+        transmits = self._prober.datagrams_to_send()
+        for client in self._clients.values():
+            transmits += client.datagrams_to_send()
+        farewells, self._farewells = self._farewells, []
+        return transmits + farewells
+
+    def next_event(self) -> Event | None:
+        """Return what happened; to be asked after the datagrams were sent."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is due."""
+        deadlines = [self._contend_at, self._check_at, self._prober.get_timer()]
+        deadlines += self._lingering.values()
+        deadlines += [client.get_timer() for client in self._clients.values()]
+        return min((each for each in deadlines if each is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        self._prober.handle_timer(now)
+        for client in list(self._clients.values()):
+            timer = client.get_timer()
+            if timer is not None and timer <= now:
+                client.handle_timer(now)
+        for link in [link for link, until in self._lingering.items() if until <= now]:
+            self._close(self._clients[link], now)
+        if self._check_at is not None and self._check_at <= now:
+            self._check(now)
+        if self._contend_at is not None and self._contend_at <= now:
+            self._contend(now)
+        self._settle(now)
+
+    # The contest for home.
+
+    def _begin_contest(self, now: float) -> None:
+        """Look for a home among all servers."""
+        self._contest_since = now
+        self._prober.probe(now)
+        self._contend_at = now + HEAD_START
+        self._contend(now)
+
+    def _contend(self, now: float) -> None:
+        """Try the next way, and plan for the one after it."""
+        self._contend_at = None
+        if self._home is not None:
+            return
+        trying = [c for c in self._clients.values() if c.state is State.CONNECTING]
+        waited = now - self._contest_since
+        busy = [client.server.way for client in self._clients.values()]
+        server = self._ways.next(self._prober, busy, waited, now)
+        if server is not None and len(trying) < MAX_CONTENDERS:
+            self._launch(server, now)
+        self._contend_at = now + _pause(waited)
+
+    def _launch(self, server: RelayServer, now: float) -> RelayClient:
+        """Begin to use a way."""
+        client = RelayClient(server, next(self._links), random=self._random)
+        self._clients[client.link] = client
+        if client.is_stream:
+            client.connecting()
+            self._events.append(OpenStream(client.link, server))
+        else:
+            self._by_address[client.destination.host, client.destination.port] = client
+            client.start(now)
+        return client
+
+    def _promote(self, client: RelayClient, now: float) -> None:
+        """Make a client with an allocation home."""
+        old, self._home = self._home, client
+        self._ways.wake(client.server.way)
+        self._challenger = self._contend_at = None
+        self._better.clear()
+        self._lingering.pop(client.link, None)
+        if old is not None:
+            self._lingering[old.link] = now + LINGER
+        for other in list(self._clients.values()):
+            if other is not client and other.link not in self._lingering:
+                self._close(other, now)
+        for peer in self._peers:
+            client.open(peer, now)
+        for host in self._hosts:
+            client.permit(host, now)
+        self._announce()
+        self._plan_check(now)
+
+    def _announce(self) -> None:
+        home = self._home
+        self._events.append(
+            RelayChanged(home.relayed, home.link)
+            if home is not None
+            else RelayChanged(None, None)
+        )
+
+    def _close(self, client: RelayClient, now: float) -> None:
+        """End a client, with its allocation."""
+        client.stop(now)
+        self._farewells += client.datagrams_to_send()
+        self._remove(client)
+        if client is self._home:
+            self._home = None
+            self._announce()
+
+    def _remove(self, client: RelayClient) -> None:
+        """Forget a client."""
+        del self._clients[client.link]
+        self._lingering.pop(client.link, None)
+        self._past_drops.update(client.drops)
+        address = client.destination.host, client.destination.port
+        if self._by_address.get(address) is client:
+            del self._by_address[address]
+        if client.is_stream:
+            self._events.append(CloseStream(client.link))
+        if client.link == self._challenger:
+            self._challenger = None
+
+    # What clients say.
+
+    def _settle(self, now: float) -> None:
+        for client in list(self._clients.values()):
+            while client.link in self._clients and (event := client.next_event()):
+                if isinstance(event, Allocated):
+                    self._on_allocated(client, now)
+                elif isinstance(event, Redirected):
+                    self._ways.redirect(client.server, event.alternate)
+                elif client.state is State.OFFLINE:
+                    self._on_offline(client, event.reason, now)
+
+    def _on_allocated(self, client: RelayClient, now: float) -> None:
+        if client is self._home:
+            self._announce()
+        elif self._home is None or client.link == self._challenger:
+            self._promote(client, now)
+        elif client.link not in self._lingering:
+            self._close(client, now)
+
+    def _on_offline(self, client: RelayClient, reason: str, now: float) -> None:
+        """Do without a client; over UDP it comes back by itself if it can."""
+        self._error = reason
+        was_home = client is self._home
+        if was_home:
+            self._home = None
+            self._announce()
+        if client.is_stream or client.link in (self._challenger, *self._lingering):
+            self._ways.rest(client.server.way, now)
+            self._remove(client)
+        if was_home:
+            self._check_at = None
+            self._prober.silence(client.destination)
+            self._begin_contest(now)
+
+    # Whether home lives.
+
+    def _check(self, now: float) -> None:
+        """Ask home whether it lives, or believe that it does not."""
+        home = self._home
+        if home is None:
+            self._check_at = None
+            return
+        since = home.silent_since()
+        if since is not None and now >= since + GIVE_UP_AFTER:
+            home.give_up(now)
+            return
+        if since is None or now >= since + ASK_AGAIN_AFTER:
+            home.probe(now)
+        self._plan_check(now)
+
+    def _plan_check(self, now: float) -> None:
+        """Set the time at which home has been silent for too long."""
+        home = self._home
+        if home is None:
+            self._check_at = None
+            return
+        since = home.silent_since()
+        if since is None:
+            in_use = now - max(self._used_at, home.heard_at) < IN_USE
+            due = home.heard_at + (ASK_AFTER if in_use else ASK_IDLE_AFTER)
+        elif now < since + ASK_AGAIN_AFTER:
+            due = since + ASK_AGAIN_AFTER
+        else:
+            due = since + GIVE_UP_AFTER
+        self._check_at = max(due, now)
+
+    # Whether there is a better home.
+
+    def _on_measured(self, endpoint: Endpoint, now: float) -> None:
+        """Take the round trip to a server into account."""
+        if self._home is None:
+            self._contend(now)
+            self._settle(now)
+            return
+        server = next((s for s in self._ways if endpoint_of(s) == endpoint), None)
+        if server is None or self._challenger is not None:
+            return
+        if server.way == self._home.server.way or self._is_busy(server, now):
+            return
+        if not self._is_better(endpoint):
+            self._better.pop(server.way, None)
+            return
+        self._better[server.way] += 1
+        if self._home.is_stream or self._better[server.way] >= STEADY_ROUNDS:
+            self._challenger = self._launch(server, now).link
+
+    def _is_busy(self, server: RelayServer, now: float) -> bool:
+        """Tell whether a way is in use already, or has to rest."""
+        ways = [client.server.way for client in self._clients.values()]
+        return server.way in ways or self._ways.is_resting(server.way, now)
+
+    def _is_better(self, endpoint: Endpoint) -> bool:
+        """Tell whether a server is clearly nearer than home; UDP beats any stream."""
+        assert self._home is not None
+        if self._home.is_stream:
+            return True
+        here = self._prober.round_trip(self._home.destination)
+        there = self._prober.round_trip(endpoint)
+        if here is None or there is None:
+            return False
+        return here - there > max(CLEAR_GAIN, CLEAR_PART * here)
+
+
+def _pause(waited: float) -> float:
+    """Return the seconds until the next contender, so long after the first."""
+    if waited < HEAD_START:
+        return HEAD_START
+    return NEXT_CONTENDER if waited < PATIENCE else NEXT_LATE_CONTENDER
