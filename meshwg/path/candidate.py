@@ -127,7 +127,7 @@ def offerable(
 
 
 def is_private(host: str) -> bool:
-    """Tell whether packets to an address stay on networks of the user's own."""
+    """Tell whether an address means something only inside the user's own network."""
     address = ipaddress.ip_address(host)
     return any(
         address.version == network.version and address in network
@@ -139,6 +139,7 @@ _PRIVATE = tuple(
     ipaddress.ip_network(text)
     for text in (
         "10.0.0.0/8",
+        "100.64.0.0/10",
         "172.16.0.0/12",
         "192.168.0.0/16",
         "169.254.0.0/16",

@@ -87,6 +87,15 @@ class Path:
         """Tell whether the peer answered not too long ago."""
         return self.proven_at is not None and now < self.proven_at + CONSENT_LIFETIME
 
+    def turning_points(self) -> list[float]:
+        """Return when the path will lose trust, be doubted, or lose its consent."""
+        times = []
+        if self.proven_at is not None:
+            times = [self.proven_at + TRUST, self.proven_at + CONSENT_LIFETIME]
+        if self.waiting_since is not None:
+            times.append(self.waiting_since + DOUBT_AFTER)
+        return times
+
     def burst(self, now: float, offsets: tuple[float, ...] = BURST) -> None:
         """Check at these seconds from ``now``, instead of what was planned."""
         self._due = [now + offset for offset in offsets]

@@ -73,20 +73,6 @@ def roles(own: NatReport, peer: NatReport, method: Method) -> tuple[Role, Role] 
     return _birthday_roles(own, peer)
 
 
-def explain(own: NatReport, peer: NatReport) -> str:
-    """Return one sentence for a person: why no direct path can be opened."""
-    if own.blocked:
-        return "UDP is blocked on this side, so everything goes through the relay"
-    if peer.blocked:
-        return "UDP is blocked on the peer's side, so everything goes through the relay"
-    if own.is_hard and peer.is_hard:
-        return (
-            "both NATs give every destination another port that cannot be foretold "
-            "(symmetric NAT), so no direct path can be opened"
-        )
-    return "no answer came to any check"
-
-
 def predicted_ports(base: int, delta: int, count: int = PREDICTION_PORTS) -> list[int]:
     """Return the ports that a sequential NAT gives out after ``base``."""
     return [port_after(base, delta, step) for step in range(1, count + 1)]

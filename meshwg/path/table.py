@@ -8,7 +8,7 @@ consent is gone: failing checks of other paths change nothing.
 
 from collections.abc import Iterable, Iterator
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import OFFERED_KINDS, Kind
 from meshwg.path.path import Path
 from meshwg.path.score import outranks
 from meshwg.transmit import Endpoint
@@ -83,10 +83,11 @@ class PathTable:
             self.relay.burst(now, RELAY_BURST)
 
     def retain(self, endpoints: Iterable[Endpoint]) -> None:
-        """Forget direct paths that never worked, unless they lead to these."""
+        """Forget offered addresses that never worked, unless they are these."""
         wanted = {endpoint.unpinned() for endpoint in endpoints}
         for path in list(self.unproven()):
-            if path.endpoint.unpinned() not in wanted:
+            offered = path.kind in OFFERED_KINDS
+            if offered and path.endpoint.unpinned() not in wanted:
                 self.remove(path)
 
     def direct(self) -> Iterator[Path]:
@@ -148,9 +149,13 @@ class PathTable:
             elif path.due is None:
                 path.check_by(now + interval)
 
-    def get_timer(self) -> float | None:
-        """Return when the next check is due."""
-        return min((path.due for path in self if path.due is not None), default=None)
+    def get_timer(self, now: float) -> float | None:
+        """Return when a check is due, or the selected path loses its standing."""
+        times = [path.due for path in self if path.due is not None]
+        selected = self.selected
+        if selected is not None and not selected.is_relayed:
+            times += [when for when in selected.turning_points() if when > now]
+        return min(times, default=None)
 
     def _kept(self, now: float, active: bool) -> dict[Endpoint, float]:
         """Return the endpoints to keep warm, each with the seconds between checks."""
@@ -179,5 +184,5 @@ class PathTable:
     def _evict(self, spare: Path) -> None:
         """Keep the table bounded, whatever the peer makes this node learn."""
         unproven = [path for path in self.unproven() if path is not spare]
-        for path in unproven[: len(unproven) + 1 - UNPROVEN_LIMIT]:
+        for path in unproven[: max(0, len(unproven) + 1 - UNPROVEN_LIMIT)]:
             self.remove(path)

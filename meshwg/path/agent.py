@@ -1,0 +1,650 @@
+"""The path agent: finds the best way to one peer, and keeps it.
+
+Theory of operation. Data goes through the relay from the first packet on. With that
+packet a *round* begins (:mod:`meshwg.path.rounds`): the two nodes exchange candidates
+through the coordinator, and check all of them at the same time, which opens the NATs
+on both sides. A check that arrives is answered and checked back at once, wherever it
+came from. Every answered check proves a *path*, and the best proven path carries the
+data (:mod:`meshwg.path.table`). If none is proven, prediction or the birthday method
+may follow (:mod:`meshwg.path.puncher`); if those cannot help either, the data stays on
+the relay, and :meth:`PathAgent.status` says why.
+
+While there is traffic, the path in use is checked every 3 s. When it was not answered
+for 6.5 s, data goes through the relay too, and a new round begins. Without traffic one
+check in 25 s keeps the path open for ten minutes; then the agent sleeps until it is
+needed. An agent without traffic never starts anything, so a thousand peers cost
+nothing.
+
+The parent calls the verbs below and drains :meth:`~PathAgent.datagrams_to_send` and
+:meth:`~PathAgent.next_event` after each. Time is seconds on any steady clock.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from meshwg.errors import InvalidMessage
+from meshwg.path.candidate import (
+    Candidate,
+    IPNetwork,
+    Kind,
+    Rejection,
+    is_private,
+    offerable,
+)
+from meshwg.path.check import (
+    Answered,
+    AnsweredElsewhere,
+    Asked,
+    CheckKeys,
+    Checks,
+    Drop,
+)
+from meshwg.path.events import (
+    Attempt,
+    AuxiliarySockets,
+    CandidatesOffered,
+    CandidatesWanted,
+    Event,
+    PathChanged,
+    PathStatus,
+    Result,
+)
+from meshwg.path.ledger import Ledger
+from meshwg.path.limiter import BUSY, PunchLimiter
+from meshwg.path.path import TRIGGERED_BURST, Path
+from meshwg.path.punch import Method, plain_possible, roles
+from meshwg.path.puncher import Outcome, Puncher, State
+from meshwg.path.reason import Situation, explain
+from meshwg.path.report import NatReport, Offer
+from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
+from meshwg.path.table import PathTable
+from meshwg.path.volley import OPENER_TTL
+from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.wire.stun import Message
+
+ACTIVE = 45.0
+"""Seconds after the last packet for which a peer counts as active."""
+
+DORMANT = 600.0
+"""Seconds after the last packet from which nothing is kept open any more."""
+
+PACE = 0.005
+"""Seconds between the checks of two candidates (RFC 8445 section 14)."""
+
+PUNCH_SLACK = 5.0
+"""Seconds by which the controlling side is late with another attempt, so that the
+other side's limiter, which may have counted the last one later, allows it, too."""
+
+HISTORY = 16
+"""Attempts that are remembered."""
+
+
+class PathAgent:
+    """Finds and keeps the way to one peer.
+
+    :param keys: of the checks between this node and the peer.
+    :param limiter: shared by the agents of a node.
+    :param mesh: the mesh's own networks, which no candidate may be in.
+    """
+
+    def __init__(
+        self,
+        keys: CheckKeys,
+        *,
+        random: Random,
+        limiter: PunchLimiter | None = None,
+        mesh: Sequence[IPNetwork] = (),
+    ) -> None:
+        self.checks = Checks(keys, random)
+        self.rejections: Counter[Rejection] = Counter()
+        """Why offered candidates were not used."""
+        self._controlling = keys.controlling
+        self._random = random
+        self._mesh = tuple(mesh)
+        self._ledger = Ledger()
+        self._limiter = limiter or PunchLimiter()
+        self._table = PathTable()
+        self._rounds = Rounds()
+        self._puncher = Puncher(self.checks, self._ledger, self._limiter, random)
+        self._punch_at: float | None = None
+        self._local: tuple[Candidate, ...] = ()
+        self._local_nat = NatReport()
+        self._peer = Offer(-1)
+        self._session = random(8).hex()
+        self._sequence = 0
+        self._auxiliary: dict[int, None] = {}
+        self._heard: Endpoint | None = None
+        self._last_used = float("-inf")
+        self._now = 0.0
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._shown: PathChanged | None = None
+        self._since: float | None = None
+        self._lost: Path | None = None
+        self._history: deque[Attempt] = deque(maxlen=HISTORY)
+        self._transmits: list[Transmit] = []
+        self._events: deque[Event] = deque()
+
+    # What the parent asks
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where data goes now: one endpoint, two in doubt, none without any way.
+
+        Call :meth:`sent` first, since the way may have gone stale meanwhile.
+        """
+        return self._endpoints
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The first of :attr:`endpoints`."""
+        return self._endpoints[0] if self._endpoints else None
+
+    @property
+    def drops(self) -> Counter[Drop]:
+        """STUN messages that were ignored, by reason."""
+        return self.checks.drops
+
+    def status(self, now: float) -> PathStatus:
+        """Return what is known about the path, and why it is this one."""
+        selected, next_at = self._table.selected, self._next_attempt_at()
+        if selected is None:
+            kind, method = "none", None
+        else:
+            kind = "relay" if selected.is_relayed else "direct"
+            method = selected.kind.value
+        return PathStatus(
+            kind=kind,
+            method=method,
+            remote=self.endpoint,
+            rtt=selected.statistics.rtt if selected else None,
+            loss=selected.statistics.loss if selected else 0.0,
+            since=self._since,
+            reason=self._reason(now),
+            attempts=tuple(self._history),
+            next_attempt_in=None if next_at is None else max(0.0, next_at - now),
+        )
+
+    # In: what this node knows
+
+    def set_local_candidates(
+        self, candidates: Iterable[Candidate], nat: NatReport, now: float
+    ) -> None:
+        """Offer these from now on; the peer is told if it was told others before."""
+        local = offerable(candidates, self._mesh)
+        changed = local != self._local
+        self._local, self._local_nat = local, nat
+        self._puncher.own_nat = nat
+        if changed and self._sequence > 0 and self._is_active(now):
+            self._begin_round(Trigger.CANDIDATES, now)
+        self._settle(now)
+
+    def set_relay(self, endpoint: Endpoint | None, now: float) -> None:
+        """Use this way through a relay: the peer's relayed address, on its link."""
+        self._table.set_relay(endpoint, now)
+        if not self._is_active(now) and self._table.relay is not None:
+            self._table.relay.rest()
+        self._settle(now)
+
+    def set_stun_server(self, server: Endpoint | None) -> None:
+        """Use this server (IPv4) to see which ports the NAT gives out."""
+        self._puncher.stun_server = server
+
+    def confirm_hosts(self, hosts: Iterable[str]) -> None:
+        """Trust that the peer is at these addresses: someone reliable saw it there.
+
+        Without this, nothing that takes hundreds of packets is sent to an address
+        before the peer answered from it.
+        """
+        self._ledger.confirm(hosts)
+
+    def network_changed(self, now: float) -> None:
+        """Local addresses or routes changed, or the machine was asleep."""
+        self._rounds.reset()
+        self._puncher.abandon("the network changed", now)
+        for path in list(self._table):
+            if path.is_proven:
+                path.distrust(now)
+        if self._is_active(now):
+            self._begin_round(Trigger.NETWORK, now)
+        self._settle(now)
+
+    # In: traffic
+
+    def sent(self, now: float) -> None:
+        """Data for the peer is about to be sent."""
+        was_active = self._is_active(now)
+        self._last_used = now
+        if not was_active:
+            self._wake(now)
+
+    def authenticated(self, source: Endpoint, now: float) -> None:
+        """WireGuard accepted a packet that came from there."""
+        was_active = self._is_active(now)
+        self._last_used = now
+        self._heard = source.unpinned()
+        path = self._table.find(source)
+        if path is None or not path.is_proven:
+            self._learn(source, now)
+        if not was_active:
+            self._wake(now)
+        elif path is None:
+            self._settle(now)
+
+    def suspect(self, now: float) -> None:
+        """The tunnel does not hear the peer, or the system refused to send there."""
+        selected = self._table.selected
+        if selected is not None:
+            selected.distrust(now)
+        if self._is_active(now):
+            self._events.append(CandidatesWanted())
+            self._begin_round(Trigger.DOUBT, now)
+        self._settle(now)
+
+    # In: the peer
+
+    def receive_offer(self, raw: Mapping[str, object], now: float) -> None:
+        """Take an offer of the peer: the control message's fields, as JSON."""
+        try:
+            offer, rejections = Offer.from_json(raw, self._mesh)
+        except InvalidMessage:
+            self.rejections[Rejection.MALFORMED] += 1
+            return
+        self.rejections.update(rejections)
+        if offer.session != self._peer.session:
+            self._puncher.peer_restarted(now)
+        elif offer.sequence <= self._peer.sequence:
+            return
+        self._peer = offer
+        self._puncher.peer_public = _public_endpoints(offer.candidates)
+        self._table.retain(candidate.endpoint for candidate in offer.candidates)
+        if not self._is_active(now):
+            self._check_known_paths(now)
+        self._last_used = now
+        if offer.punch is not None:
+            self._puncher.receive(offer.punch, now)
+        else:
+            self._follow(offer, now)
+        self._settle(now)
+
+    def receive_stun(self, message: Message, source: Endpoint, now: float) -> bool:
+        """Take a STUN message meant for this agent; return whether it was of use."""
+        if self._puncher.receive_stun(message, source, now):
+            self._settle(now)
+            return True
+        if not self._may_use(source.link, now):
+            self.drops[Drop.LOSER] += 1
+            return False
+        outcome = self.checks.receive(message, source, now)
+        if isinstance(outcome, Drop):
+            return False
+        if isinstance(outcome, Asked):
+            self._transmits.append(Transmit(source, [outcome.answer]))
+            self._learn(source, now)
+        elif isinstance(outcome, AnsweredElsewhere):
+            self._learn(source, now)
+        else:
+            self._prove(outcome, now)
+        self._settle(now)
+        return True
+
+    def add_auxiliary_sockets(self, links: Sequence[int], now: float) -> None:
+        """Use these sockets, which an :class:`AuxiliarySockets` event asked for.
+
+        Fewer than wanted, or none, is an answer, too.
+        """
+        self._auxiliary.update(dict.fromkeys(links))
+        self._puncher.add_sockets(links, now)
+        self._settle(now)
+
+    # Time
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        for check in self.checks.expire(now):
+            path = self._table.find(check.endpoint)
+            if check.counts and path is not None:
+                path.statistics.add_loss()
+        for path in list(self._table):
+            if path.take_due(now):
+                self._check(path, now)
+        self._puncher.handle_timer(now)
+        self._run_round(now)
+        if self._punch_at is not None and now >= self._punch_at:
+            self._punch_at = None
+            self._try_methods(now)
+        self._settle(now)
+
+    def get_timer(self) -> float | None:
+        """Return when to call :meth:`handle_timer`."""
+        times = [
+            self.checks.get_timer(),
+            self._table.get_timer(self._now),
+            self._puncher.get_timer(),
+        ]
+        if self._is_active(self._now):
+            times += [self._rounds.get_timer(), self._punch_at]
+        turns = (self._last_used + ACTIVE, self._last_used + DORMANT)
+        times += [when for when in turns if when > self._now]
+        return min((when for when in times if when is not None), default=None)
+
+    # Out
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return checks and answers to send."""
+        transmits, self._transmits = self._transmits, []
+        return transmits
+
+    def next_event(self) -> Event | None:
+        """Return what happened, in order."""
+        return self._events.popleft() if self._events else None
+
+    # Rounds
+
+    def _wake(self, now: float) -> None:
+        """There is traffic again: look whether the known paths still work."""
+        self._check_known_paths(now)
+        retry_due = self._rounds.next_at is None or now >= self._rounds.next_at
+        if retry_due and not self._table.has_direct(now):
+            self._begin_round(Trigger.TRAFFIC, now)
+        self._settle(now)
+
+    def _check_known_paths(self, now: float) -> None:
+        for path in list(self._table):
+            if path.is_relayed or (path.is_proven and not path.is_trusted(now)):
+                path.check_by(now)
+
+    def _begin_round(self, trigger: Trigger, now: float) -> None:
+        """Offer a round to the peer; checks begin with its answer."""
+        if self._rounds.begin(trigger, now, awaits=True):
+            self._offer(now)
+
+    def _follow(self, offer: Offer, now: float) -> None:
+        """Begin to check because the peer does, or will when it gets our answer."""
+        if self._rounds.is_awaiting():
+            # The answer, or an offer that crossed ours: the peer needs no answer.
+            self._burst(OFFERER_LEAD, now)
+        elif not offer.answer:
+            if self._rounds.begin(Trigger.OFFER, now, awaits=False):
+                self._offer(now, answer=True)
+                self._burst(ANSWERER_LEAD, now)
+        elif not self._table.has_direct(now):
+            self._burst(OFFERER_LEAD, now)
+
+    def _offer(
+        self,
+        now: float,
+        *,
+        answer: bool = False,
+        punch: Mapping[str, object] | None = None,
+    ) -> None:
+        self._sequence += 1
+        offer = Offer(
+            self._sequence, self._local, self._local_nat, self._session, answer, punch
+        )
+        self._events.append(CandidatesOffered(offer.to_json()))
+
+    def _burst(self, lead: float, now: float) -> None:
+        """Open the way for the peer's checks, then check all its candidates."""
+        possible = plain_possible(self._local_nat, self._peer.nat)
+        self._rounds.check(now, hopeless=not possible)
+        families = {":" in candidate.host for candidate in self._local}
+        own = {(candidate.host, candidate.port) for candidate in self._local}
+        start = now + lead
+        for candidate in self._peer.candidates:
+            host, port, kind = candidate.host, candidate.port, candidate.kind
+            if kind is Kind.RELAYED or (host, port) in own:
+                continue
+            if families and (":" in host) not in families:
+                continue
+            path = self._table.add(candidate.endpoint, kind)
+            if path.is_trusted(now):
+                continue
+            if not is_private(host):
+                self._check(path, now, ttl=OPENER_TTL)
+            path.burst(start)
+            start += PACE
+
+    def _run_round(self, now: float) -> None:
+        current, postponed = self._rounds.current, self._rounds.postponed
+        if postponed is not None and self._is_due(postponed.at, now):
+            self._begin_round(postponed.trigger, now)
+        elif current is None:
+            if self._is_due(self._rounds.next_at, now):
+                self._retry(now)
+        elif self._is_due(current.waits_until, now):
+            self._burst(OFFERER_LEAD, now)
+        elif self._is_due(current.ends_at, now):
+            self._end_round(now)
+
+    def _is_due(self, when: float | None, now: float) -> bool:
+        return when is not None and now >= when and self._is_active(now)
+
+    def _retry(self, now: float) -> None:
+        if self._table.has_direct(now) or self._puncher.state is not State.IDLE:
+            self._rounds.next_at = None
+        else:
+            self._begin_round(Trigger.RETRY, now)
+
+    def _end_round(self, now: float) -> None:
+        """Note that plain punching failed, and try what may come next."""
+        if self._table.has_direct(now):
+            self._rounds.succeed()
+            return
+        count = len(self._peer.candidates)
+        heard = self._peer.sequence >= 0
+        detail = (
+            f"none of the peer's {count} addresses answered"
+            if heard
+            else "the peer did not answer through the coordinator"
+        )
+        self._note("punch", Result.FAILED, detail, now)
+        self._rounds.fail(now)
+        self._try_methods(now)
+
+    def _try_methods(self, now: float) -> None:
+        """Begin prediction or the birthday method, as the controlling side."""
+        if not self._controlling or self._puncher.state is not State.IDLE:
+            return
+        if self._table.has_direct(now) or not self._is_active(now):
+            return
+        for method in Method:
+            parts = roles(self._local_nat, self._peer.nat, method)
+            if parts is None:
+                continue
+            allowed_at = self._limiter.allowed_at(self._puncher.peer, method, now)
+            if allowed_at > now:
+                self._punch_by(allowed_at + PUNCH_SLACK)
+                continue
+            refusal = self._puncher.begin(method, parts, now)
+            if refusal is None:
+                return
+            if refusal == BUSY:
+                self._punch_by(now + 1 + self._random(1)[0] / 64)
+                return
+            self._note(method.value, Result.REFUSED, refusal, now)
+
+    def _punch_by(self, when: float) -> None:
+        self._punch_at = when if self._punch_at is None else min(self._punch_at, when)
+
+    # Paths
+
+    def _check(self, path: Path, now: float, *, ttl: int | None = None) -> None:
+        """Send one check, if the address deserves it."""
+        endpoint = path.endpoint
+        if not path.is_relayed and not self._ledger.charge(endpoint.host, now):
+            self.drops[Drop.OVER_BUDGET] += 1
+            path.rest()
+            return
+        counts = path.is_proven and ttl is None
+        check = self.checks.ask(endpoint, path.kind, now, counts=counts)
+        self._transmits.append(Transmit(endpoint, [check], ttl))
+
+    def _learn(self, source: Endpoint, now: float) -> None:
+        """Check back at once where an authentic packet came from (RFC 8445 7.3.1.4).
+
+        A path that is known to work needs none. What comes from another address
+        through the relay is the relay's business.
+        """
+        path, relay = self._table.find(source), self._table.relay
+        if path is None:
+            if relay is not None and source.link == relay.endpoint.link != UDP:
+                return
+            kind = self._puncher.kind or Kind.PEER_REFLEXIVE
+            path = self._table.add(source, kind)
+        elif path.is_trusted(now):
+            return
+        if path.due is None:
+            path.burst(now, TRIGGERED_BURST)
+        else:
+            path.check_by(now)
+        if path.take_due(now):
+            self._check(path, now)
+
+    def _prove(self, outcome: Answered, now: float) -> None:
+        """Take note of an answered check: the only thing that makes a path a choice."""
+        had_direct = self._table.has_direct(now)
+        path = self._table.add(outcome.check.endpoint, outcome.check.kind)
+        path.answered(outcome.endpoint, outcome.rtt, now)
+        if path.is_relayed:
+            return
+        self._ledger.confirm([path.endpoint.host])
+        self._lost = None if self._lost is path else self._lost
+        self._puncher.succeed(path.endpoint, now)
+        found = None if had_direct else self._rounds.succeed()
+        if found is not None:
+            took = f"{path.endpoint} answered after {now - found.started_at:.2f} s"
+            self._note("punch", Result.OK, f"{took} ({found.trigger.value})", now)
+
+    def _may_use(self, link: int, now: float) -> bool:
+        """Tell whether a socket is, or may become, the one for this peer."""
+        if link in self._auxiliary:
+            return self._puncher.elect(link, now)
+        relay = self._table.relay
+        return link == UDP or (relay is not None and link == relay.endpoint.link)
+
+    # After every call in
+
+    def _settle(self, now: float) -> None:
+        """Draw the conclusions: choose, plan, tell."""
+        self._now = now
+        active = self._is_active(now)
+        self._drain_puncher(now)
+        before = self._table.selected
+        self._table.reselect(now, active)
+        if active:
+            self._note_loss(before, now)
+        if now < self._last_used + DORMANT:
+            self._table.plan(now, active)
+        else:
+            for path in self._table:
+                path.rest()
+        self._endpoints = self._table.endpoints(now)
+        if not self._endpoints and self._heard is not None:
+            # Without a relay the first answers go where the peer was heard.
+            self._endpoints = (self._heard,)
+        self._close_unused_sockets()
+        self._tell(now)
+
+    def _drain_puncher(self, now: float) -> None:
+        puncher = self._puncher
+        while True:
+            outcome, puncher.outcome = puncher.outcome, None
+            self._transmits += puncher.transmits
+            puncher.transmits = []
+            messages, puncher.messages = puncher.messages, []
+            for message in messages:
+                self._offer(now, punch=message)
+            if puncher.sockets_wanted:
+                self._events.append(AuxiliarySockets(wanted=puncher.sockets_wanted))
+                puncher.sockets_wanted = 0
+            if outcome is None:
+                return
+            self._end_attempt(outcome, now)
+
+    def _end_attempt(self, outcome: Outcome, now: float) -> None:
+        result = Result.OK if outcome.succeeded else Result.FAILED
+        self._note(outcome.method.value, result, outcome.detail, now)
+        if not outcome.succeeded:
+            self._try_methods(now)
+
+    def _note_loss(self, before: Path | None, now: float) -> None:
+        """Begin a round when the direct path in use came into doubt."""
+        if before is None or before.is_relayed or before is self._lost:
+            return
+        if before.has_consent(now) and not before.is_doubted(now):
+            return
+        self._lost = before
+        self._note(before.kind.value, Result.LOST, "checks were not answered", now)
+        if not self._table.has_direct(now):
+            self._events.append(CandidatesWanted())
+            self._begin_round(Trigger.DOUBT, now)
+
+    def _close_unused_sockets(self) -> None:
+        """Close auxiliary sockets that neither an attempt nor a path needs."""
+        losers, self._puncher.losers = self._puncher.losers, []
+        used = {path.endpoint.link for path in self._table if path.is_proven}
+        used.update(self._puncher.links)
+        unused = [link for link in self._auxiliary if link not in used]
+        for link in unused:
+            del self._auxiliary[link]
+            for path in list(self._table):
+                if path.endpoint.link == link:
+                    self._table.remove(path)
+        closing = dict.fromkeys([*unused, *(x for x in losers if x not in used)])
+        if closing:
+            self._events.append(AuxiliarySockets(close=tuple(closing)))
+
+    def _tell(self, now: float) -> None:
+        selected = self._table.selected
+        kind = selected.kind if selected else None
+        endpoint = selected.endpoint if selected else None
+        doubted = len(self._endpoints) > 1 and self._is_active(now)
+        change = PathChanged(kind, endpoint, doubted)
+        if self._shown is None or (change.endpoint, kind) != (
+            self._shown.endpoint,
+            self._shown.kind,
+        ):
+            self._since = now
+        elif change.doubted == self._shown.doubted:
+            return
+        self._shown = change
+        self._events.append(change)
+
+    # Small questions
+
+    def _is_active(self, now: float) -> bool:
+        return now < self._last_used + ACTIVE
+
+    def _next_attempt_at(self) -> float | None:
+        times = (self._rounds.next_at, self._punch_at)
+        return min((when for when in times if when is not None), default=None)
+
+    def _reason(self, now: float) -> str:
+        return explain(
+            Situation(
+                now=now,
+                selected=self._table.selected,
+                method=self._puncher.method,
+                in_round=self._rounds.current is not None,
+                own=self._local_nat,
+                peer=self._peer.nat,
+                birthday=self._limiter.birthday,
+                history=self._history,
+            )
+        )
+
+    def _note(self, method: str, result: Result, detail: str, now: float) -> None:
+        self._history.append(Attempt(now, method, result, detail))
+
+
+def _public_endpoints(candidates: Iterable[Candidate]) -> tuple[Endpoint, ...]:
+    """Return where the outside sees the peer's IPv4 socket, the likeliest first."""
+    order = (Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.HOST)
+    return tuple(
+        candidate.endpoint
+        for kind in order
+        for candidate in candidates
+        if candidate.kind is kind
+        and ":" not in candidate.host
+        and not is_private(candidate.host)
+    )

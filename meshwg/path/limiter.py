@@ -1,0 +1,92 @@
+"""Keeps the expensive methods rare: one attempt at a time per node, and few per peer.
+
+A birthday attempt costs up to 256 mappings in one router and 1,024 connection entries
+in the other, and home routers hold a few thousand. So attempts are spaced out by more
+than the half minute that Linux keeps an unanswered entry, and end after a few.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from meshwg.path.punch import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How often a method may be used with one peer."""
+
+    spacing: float
+    """Seconds from one attempt to the next."""
+    attempts: int
+    """Attempts in one :data:`PERIOD`."""
+
+
+PERIOD = 600.0
+"""Seconds after which an attempt does not count any more."""
+
+ALLOWANCES = {
+    Method.PREDICTION: Allowance(spacing=2.0, attempts=4),
+    Method.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
+}
+
+LEASE = 30.0
+"""Seconds after which an attempt that was never ended blocks nobody any more."""
+
+
+class PunchLimiter:
+    """Shared by the path agents of one node.
+
+    :param birthday: whether the birthday method may be used at all.
+    """
+
+    def __init__(self, birthday: bool = True) -> None:
+        self.birthday = birthday
+        self._holder: Hashable | None = None
+        self._held_until = 0.0
+        self._attempts: dict[tuple[Hashable, Method], list[float]] = {}
+
+    def acquire(self, peer: Hashable, method: Method, now: float) -> str | None:
+        """Reserve the node for an attempt; return why not, or ``None`` if it is."""
+        if method is Method.BIRTHDAY and not self.birthday:
+            return OFF
+        if self.allowed_at(peer, method, now) > now:
+            return TOO_OFTEN
+        if self._holder not in (None, peer) and now < self._held_until:
+            return BUSY
+        self._holder, self._held_until = peer, now + LEASE
+        return None
+
+    def record(self, peer: Hashable, method: Method, now: float) -> None:
+        """Count an attempt: packets are being sent."""
+        self._forget_old(now)
+        self._attempts.setdefault((peer, method), []).append(now)
+
+    def release(self, peer: Hashable) -> None:
+        """End the reservation of this peer, if it has one."""
+        if self._holder == peer:
+            self._holder = None
+
+    def allowed_at(self, peer: Hashable, method: Method, now: float) -> float:
+        """Return from when on the next attempt is allowed."""
+        allowance = ALLOWANCES[method]
+        times = [
+            when
+            for when in self._attempts.get((peer, method), ())
+            if when + PERIOD > now
+        ]
+        if not times:
+            return now
+        spaced = times[-1] + allowance.spacing
+        if len(times) < allowance.attempts:
+            return spaced
+        return max(spaced, times[-allowance.attempts] + PERIOD)
+
+    def _forget_old(self, now: float) -> None:
+        for key, times in list(self._attempts.items()):
+            if times[-1] + PERIOD <= now:
+                del self._attempts[key]
+
+
+OFF = "the birthday method is switched off"
+TOO_OFTEN = "it was tried often enough for now"
+BUSY = "another peer is being punched to"

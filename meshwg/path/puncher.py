@@ -1,0 +1,449 @@
+"""Prediction and birthday: what two nodes do after plain punching failed.
+
+One side is controlling: it alone decides that a method is tried, and both follow this
+protocol, whose steps travel in the extension of offers::
+
+    controlling                                        controlled
+    limiter, roles   ── ask {id, method, roles} ──▶    limiter, sockets, samples
+    sockets, samples ◀── ready {id, port, delta} ──    begins, if it knows where
+    begins           ── go {id, port, delta} ──▶       begins
+                     ◀── refuse {id, why} ──▶          either, at any time
+
+A *fan* opens auxiliary sockets; a prober uses the node's own. ``port`` and ``delta``
+come from a side that predicts: its last observed public port and the step to the next.
+A fan aims at the prober's public endpoint, or, if both sides are fans, at one port
+ahead of the peer's sequence; a prober aims at predicted or random ports.
+
+The first auxiliary socket that hears the peer is the winner: the others fall silent, so
+that both sides find the same path, and are closed when that path is proven. If that
+does not happen soon, the election is open again.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from meshwg.path import volley
+from meshwg.path.candidate import Kind
+from meshwg.path.check import Checks
+from meshwg.path.ledger import Ledger
+from meshwg.path.limiter import PunchLimiter
+from meshwg.path.punch import (
+    BIRTHDAY_SOCKETS,
+    FIRST_PORT,
+    LAST_PORT,
+    PREDICTION_OFFSET,
+    PREDICTION_SOCKETS,
+    SAMPLES,
+    Method,
+    Role,
+    port_after,
+    predicted_ports,
+)
+from meshwg.path.report import DELTA_LIMIT, NatReport
+from meshwg.path.sampler import Sampler
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wire.stun import Message
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds for the peer to answer a step."""
+
+SOCKETS_TIMEOUT = 2.0
+"""Seconds for the runtime to open sockets."""
+
+SOCKETS_NEEDED = 8
+"""Fewer sockets than this are not worth an attempt."""
+
+ELECTION = 2.0
+"""Seconds in which the first socket that heard the peer has to prove its path."""
+
+SHOTS_AT_ONCE = 32
+"""Checks sent in one go at most, when a timer was late."""
+
+
+class State(Enum):
+    """Where an attempt stands."""
+
+    IDLE = 0
+    ASKED = 1
+    OPENING = 2
+    SAMPLING = 3
+    WAITING = 4
+    FIRING = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended."""
+
+    method: Method
+    succeeded: bool
+    detail: str
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt, as one side sees it."""
+
+    id: int
+    method: Method
+    role: Role
+    peer_role: Role
+    own_sequence: tuple[int, int] | None = None
+    """The last observed public port and the step, of this side."""
+    peer_sequence: tuple[int, int] | None = None
+    links: tuple[int, ...] = ()
+    winner: int | None = None
+    elected_at: float = 0.0
+
+    @property
+    def kind(self) -> Kind:
+        """What a path that this attempt finds is called."""
+        predicts = self.method is Method.PREDICTION
+        return Kind.PREDICTED if predicts else Kind.BIRTHDAY
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether the peer has to be told where this side's sequence is."""
+        return self.role is Role.FAN and self.method is Method.PREDICTION
+
+    @property
+    def knows_target(self) -> bool:
+        """Whether this side can begin."""
+        if self.peer_role is Role.FAN and self.method is Method.PREDICTION:
+            return self.peer_sequence is not None
+        return True
+
+
+class Puncher:
+    """Runs at most one attempt with one peer.
+
+    After every call in, its parent takes :attr:`messages`, :attr:`transmits`,
+    :attr:`sockets_wanted`, :attr:`losers` and :attr:`outcome`, and empties them.
+    """
+
+    def __init__(
+        self, checks: Checks, ledger: Ledger, limiter: PunchLimiter, random: Random
+    ) -> None:
+        self.own_nat = NatReport()
+        self.stun_server: Endpoint | None = None
+        self.peer_public: tuple[Endpoint, ...] = ()
+        """The peer's server-reflexive candidates."""
+        self.state = State.IDLE
+        self.messages: list[dict[str, object]] = []
+        self.transmits: list[Transmit] = []
+        self.sockets_wanted = 0
+        self.losers: list[int] = []
+        self.outcome: Outcome | None = None
+        self._checks = checks
+        self._ledger = ledger
+        self._limiter = limiter
+        self._random = random
+        self._last_id = 0
+        self._attempt: _Attempt | None = None
+        self._deadline = 0.0
+        self._sampler: Sampler | None = None
+        self._shots: deque[volley.Shot] = deque()
+
+    @property
+    def peer(self) -> str:
+        """What the limiter knows the peer by."""
+        return self._checks.keys.incoming.tag
+
+    @property
+    def method(self) -> Method | None:
+        """What is being tried, if anything is."""
+        return None if self._attempt is None else self._attempt.method
+
+    @property
+    def kind(self) -> Kind | None:
+        """What a path that comes up now owes itself to."""
+        if self._attempt is None or self.state is not State.FIRING:
+            return None
+        return self._attempt.kind
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """The auxiliary sockets in use."""
+        return () if self._attempt is None else self._attempt.links
+
+    # In
+
+    def begin(self, method: Method, roles: tuple[Role, Role], now: float) -> str | None:
+        """Ask the peer for an attempt, as the controlling side.
+
+        :return: why it cannot be now, or ``None`` if the peer is asked.
+        """
+        refusal = self._refusal(method, now)
+        if refusal is not None:
+            return refusal
+        self._last_id += 1
+        self._attempt = _Attempt(self._last_id, method, *roles)
+        step = {"step": "ask", "method": method.value, "role": roles[1].value}
+        self._say(**step, peer_role=roles[0].value)
+        self._enter(State.ASKED, now + ANSWER_TIMEOUT)
+        return None
+
+    def receive(self, raw: Mapping[str, object], now: float) -> None:
+        """Take a step of the peer; one that makes no sense here is ignored."""
+        step, id_ = raw.get("step"), raw.get("id")
+        if not isinstance(id_, int):
+            return
+        if step == "ask":
+            self._receive_ask(raw, id_, now)
+        elif self._attempt is None or id_ != self._attempt.id:
+            return
+        elif step == "refuse":
+            self._finish(False, f"the peer refused: {_text(raw.get('why'))}", now)
+        elif step == "ready" and self.state is State.ASKED:
+            self._attempt.peer_sequence = _sequence(raw)
+            self._prepare(now)
+        elif step == "go" and self.state is State.WAITING:
+            self._attempt.peer_sequence = _sequence(raw)
+            self._fire(now)
+
+    def add_sockets(self, links: Sequence[int], now: float) -> None:
+        """Use these auxiliary sockets; fewer than wanted if no more could be opened."""
+        attempt = self._attempt
+        if attempt is None or self.state is not State.OPENING:
+            self.losers.extend(links)
+            return
+        attempt.links = tuple(links)
+        if len(links) < SOCKETS_NEEDED:
+            self._give_up("not enough sockets could be opened", now)
+        elif attempt.needs_sample:
+            self._sample(attempt, now)
+        else:
+            self._prepared(now)
+
+    def receive_stun(self, message: Message, source: Endpoint, now: float) -> bool:
+        """Take the answer to a sample; return whether it is one."""
+        if self._sampler is None or not self._sampler.receive(message, source):
+            return False
+        self._check_sample(now)
+        return True
+
+    def elect(self, link: int, now: float) -> bool:
+        """Tell whether what arrived on a link counts: on a loser's it does not."""
+        attempt = self._attempt
+        if attempt is None or link not in attempt.links or attempt.winner == link:
+            return True
+        if attempt.winner is not None and now < attempt.elected_at + ELECTION:
+            return False
+        attempt.winner, attempt.elected_at = link, now
+        return True
+
+    def succeed(self, endpoint: Endpoint, now: float) -> None:
+        """End the attempt because a direct path works, whoever found it."""
+        if self._attempt is not None:
+            self._attempt.winner = endpoint.link
+            self._finish(True, f"{endpoint} answered", now)
+
+    def abandon(self, why: str, now: float) -> None:
+        """End the attempt because things changed."""
+        if self._attempt is not None:
+            self._give_up(why, now)
+
+    def peer_restarted(self, now: float) -> None:
+        """Forget what the peer asked for: its numbers begin anew."""
+        self.abandon("the peer started anew", now)
+        if not self._checks.keys.controlling:
+            self._last_id = 0
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        if self.state is State.IDLE:
+            return
+        if self._sampler is not None:
+            self.transmits.extend(self._sampler.datagrams_to_send(now))
+            self._check_sample(now)
+        self._shoot(now)
+        if now >= self._deadline:
+            self._time_out(now)
+
+    def get_timer(self) -> float | None:
+        """Return when there is something to do."""
+        if self.state is State.IDLE:
+            return None
+        when = self._deadline
+        if self._shots:
+            when = min(when, self._shots[0].when)
+        if self._sampler is not None:
+            when = min(when, self._sampler.get_timer())
+        return when
+
+    # Steps
+
+    def _receive_ask(self, raw: Mapping[str, object], id_: int, now: float) -> None:
+        if self._checks.keys.controlling or id_ <= self._last_id:
+            return
+        try:
+            method = Method(raw.get("method"))
+            roles = Role(raw.get("role")), Role(raw.get("peer_role"))
+        except ValueError:
+            return
+        self._last_id = id_
+        self.abandon("the peer began anew", now)
+        self._attempt = _Attempt(id_, method, *roles)
+        refusal = self._refusal(method, now)
+        if refusal is not None:
+            self._give_up(refusal, now)
+        else:
+            self._prepare(now)
+
+    def _refusal(self, method: Method, now: float) -> str | None:
+        """Return why this node will not take part, or reserve it."""
+        if not self.peer_public:
+            return "the peer's public address is not known"
+        hosts = {endpoint.host for endpoint in self.peer_public}
+        if not any(self._ledger.is_confirmed(host) for host in hosts):
+            return "nobody confirmed that the peer's public address is its own"
+        return self._limiter.acquire(self.peer, method, now)
+
+    def _prepare(self, now: float) -> None:
+        """Get sockets if this side needs any."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if attempt.role is Role.PROBE:
+            self._prepared(now)
+            return
+        predicts = attempt.method is Method.PREDICTION
+        if predicts and self.stun_server is None:
+            self._give_up("no STUN server shows which ports the NAT gives out", now)
+            return
+        self.sockets_wanted = PREDICTION_SOCKETS if predicts else BIRTHDAY_SOCKETS
+        self._enter(State.OPENING, now + SOCKETS_TIMEOUT)
+
+    def _sample(self, attempt: _Attempt, now: float) -> None:
+        assert self.stun_server is not None
+        links = attempt.links[:SAMPLES]
+        ids = [self._checks.transaction_id() for _ in links]
+        self._sampler = Sampler(links, self.stun_server, ids, now)
+        self.transmits.extend(self._sampler.datagrams_to_send(now))
+        self._enter(State.SAMPLING, now + SOCKETS_TIMEOUT)
+
+    def _check_sample(self, now: float) -> None:
+        if self._sampler is None or self._attempt is None:
+            return
+        if not self._sampler.is_done(now):
+            return
+        self._attempt.own_sequence = self._sampler.result(self.own_nat.delta or 1)
+        self._sampler = None
+        if self._attempt.own_sequence is None:
+            self._give_up("no STUN server answered", now)
+        else:
+            self._prepared(now)
+
+    def _prepared(self, now: float) -> None:
+        """Tell the peer, and begin if enough is known."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        sequence: dict[str, object] = {}
+        if attempt.own_sequence is not None:
+            port, delta = attempt.own_sequence
+            sequence = {"port": port, "delta": delta}
+        controlling = self._checks.keys.controlling
+        self._say(step="go" if controlling else "ready", **sequence)
+        if controlling or (attempt.role is Role.FAN and attempt.knows_target):
+            self._fire(now)
+        else:
+            self._enter(State.WAITING, now + ANSWER_TIMEOUT)
+
+    def _fire(self, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if not attempt.knows_target:
+            self._give_up("the peer's next ports are not known", now)
+            return
+        self._limiter.record(self.peer, attempt.method, now)
+        self._shots.extend(self._aim(attempt, now))
+        predicts = attempt.method is Method.PREDICTION
+        duration = volley.PREDICTION_DURATION if predicts else volley.BIRTHDAY_DURATION
+        self._enter(State.FIRING, now + duration)
+        self._shoot(now)
+
+    def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
+        public = [
+            endpoint
+            for endpoint in self.peer_public
+            if self._ledger.is_confirmed(endpoint.host)
+        ]
+        hosts = list(dict.fromkeys(endpoint.host for endpoint in public))
+        if not public:
+            return []
+        if attempt.role is Role.FAN:
+            target, predicts = public[0], attempt.method is Method.PREDICTION
+            waves = volley.PREDICTION_WAVES if predicts else volley.BIRTHDAY_WAVES
+            if attempt.peer_sequence is not None:
+                port, delta = attempt.peer_sequence
+                port = port_after(port, delta, PREDICTION_OFFSET)
+                target = target._replace(port=port)
+            return volley.fan(attempt.links, target, waves, now)
+        if attempt.peer_sequence is not None:
+            return volley.sweep(hosts[0], predicted_ports(*attempt.peer_sequence), now)
+        return volley.scatter(hosts, self._random, now)
+
+    def _shoot(self, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        for _ in range(SHOTS_AT_ONCE):
+            if not self._shots or self._shots[0].when > now:
+                break
+            _, endpoint, ttl = self._shots.popleft()
+            if attempt.winner is None or endpoint.link == attempt.winner:
+                check = self._checks.ask(endpoint, attempt.kind, now)
+                self.transmits.append(Transmit(endpoint, [check], ttl))
+
+    # End
+
+    def _time_out(self, now: float) -> None:
+        if self.state is State.FIRING:
+            self._finish(False, "no port that was tried answered", now)
+        elif self.state in (State.ASKED, State.WAITING):
+            self._finish(False, "the peer did not answer", now)
+        else:
+            self._give_up("no sockets could be opened in time", now)
+
+    def _give_up(self, why: str, now: float) -> None:
+        """End the attempt, and tell the peer."""
+        self._say(step="refuse", why=why)
+        self._finish(False, why, now)
+
+    def _finish(self, succeeded: bool, detail: str, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        winner = attempt.winner if succeeded else None
+        self.losers.extend(link for link in attempt.links if link != winner)
+        self.outcome = Outcome(attempt.method, succeeded, detail)
+        self._limiter.release(self.peer)
+        self._attempt = self._sampler = None
+        self._shots.clear()
+        self._enter(State.IDLE, now)
+
+    def _enter(self, state: State, deadline: float) -> None:
+        self.state, self._deadline = state, deadline
+
+    def _say(self, **step: object) -> None:
+        if self._attempt is not None:
+            self.messages.append({"id": self._attempt.id, **step})
+
+
+def _sequence(raw: Mapping[str, object]) -> tuple[int, int] | None:
+    """Return port and step of a sequence, if they are usable."""
+    port, delta = raw.get("port"), raw.get("delta")
+    if not isinstance(port, int) or not isinstance(delta, int):
+        return None
+    usable = FIRST_PORT <= port <= LAST_PORT and 0 < abs(delta) <= DELTA_LIMIT
+    return (port, delta) if usable else None
+
+
+def _text(value: object) -> str:
+    """Return what a peer says as it can be shown: short and printable."""
+    text = value[:100] if isinstance(value, str) else "no reason given"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

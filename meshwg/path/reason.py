@@ -1,0 +1,112 @@
+"""One plain sentence for ``meshwg status``: why this path, and not a better one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshwg.path.candidate import Kind
+from meshwg.path.events import Attempt, Result
+from meshwg.path.path import Path
+from meshwg.path.punch import Method, plain_possible, roles
+from meshwg.path.report import NatReport
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the sentence is about."""
+
+    now: float
+    selected: Path | None
+    method: Method | None
+    """What is being tried, besides plain punching."""
+    in_round: bool
+    """Whether plain punching is under way."""
+    own: NatReport
+    peer: NatReport
+    birthday: bool
+    """Whether this node may use the birthday method."""
+    history: Sequence[Attempt]
+    """What was tried, the oldest first."""
+
+
+def explain(situation: Situation) -> str:
+    """Return the sentence."""
+    selected = situation.selected
+    if selected is not None and not selected.is_relayed:
+        return _direct(selected, situation.now)
+    if situation.method is not None:
+        return _PUNCHING[situation.method]
+    if situation.in_round:
+        return "A direct path is being opened; meanwhile data goes by the relay."
+    if selected is not None and selected.is_doubted(situation.now):
+        return "The peer does not answer, not even through the relay."
+    sentence = (
+        _impossible(situation.own, situation.peer)
+        or _switched_off(situation)
+        or _last_failure(situation.history)
+    )
+    if selected is None:
+        return f"There is no relay. {sentence}"
+    return sentence
+
+
+def _direct(path: Path, now: float) -> str:
+    if path.is_doubted(now) or not path.has_consent(now):
+        return (
+            "The direct path does not answer; data also goes by the relay until it "
+            "does, or another path is found."
+        )
+    return _DIRECT[path.kind]
+
+
+def _impossible(own: NatReport, peer: NatReport) -> str | None:
+    """Return why no direct path can be opened, if none can."""
+    if own.blocked:
+        return "UDP is blocked on this side, so no direct path can be opened."
+    if peer.blocked:
+        return "UDP is blocked on the peer's side, so no direct path can be opened."
+    if plain_possible(own, peer) or any(roles(own, peer, way) for way in Method):
+        return None
+    return (
+        "Both sides are behind symmetric NATs, which give every destination another "
+        "port that nobody can foretell, so no direct path can be opened."
+    )
+
+
+def _switched_off(situation: Situation) -> str | None:
+    own, peer = situation.own, situation.peer
+    if situation.birthday or roles(own, peer, Method.BIRTHDAY) is None:
+        return None
+    if roles(own, peer, Method.PREDICTION) is not None:
+        return None
+    return (
+        "A symmetric NAT is in the way, and the birthday method, which could help, "
+        "is switched off on this node."
+    )
+
+
+def _last_failure(history: Sequence[Attempt]) -> str:
+    for attempt in reversed(history):
+        if attempt.result is not Result.OK:
+            return f"The last {attempt.method} attempt failed: {attempt.detail}."
+    return "There was no traffic yet that would be worth a direct path."
+
+
+_PUNCHING = {
+    Method.PREDICTION: (
+        "A direct path is being opened by predicting the next ports of a NAT; "
+        "meanwhile data goes by the relay."
+    ),
+    Method.BIRTHDAY: (
+        "A direct path is being opened by trying many ports of a symmetric NAT; "
+        "meanwhile data goes by the relay."
+    ),
+}
+
+_DIRECT = {
+    Kind.HOST: "The peer's own address can be reached.",
+    Kind.PORT_MAPPED: "The peer's router forwards a port to it.",
+    Kind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
+    Kind.PEER_REFLEXIVE: "The peer got through first, and its address was learnt.",
+    Kind.PREDICTED: "The next port of a sequential NAT was predicted.",
+    Kind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
+}

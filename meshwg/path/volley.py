@@ -1,0 +1,70 @@
+"""What prediction and birthday send, and when: pure lists of shots.
+
+A *fan* sends from many sockets to one endpoint. The first wave has a low TTL: it opens
+the fan's own NAT and dies on the way, because a packet that reached the peer's NAT too
+early could make it take the flow for a foreign one. Later waves go all the way, which
+opens outer NATs and makes up for losses; where the first wave did not do, they meet
+the holes that the prober's checks have made in the prober's NAT by then.
+
+A *prober* sends from one socket to many ports.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from meshwg.path.punch import PROBE_INTERVAL, random_ports
+from meshwg.transmit import Endpoint, Random
+
+OPENER_TTL = 2
+"""Enough to pass the first NAT, and not to come out at the other end."""
+
+BIRTHDAY_WAVES: tuple[float, ...] = (0.0, 1.5, 3.0)
+"""Seconds at which a fan sends: before, right after and well after the probes."""
+
+PREDICTION_WAVES: tuple[float, ...] = (0.0, 0.2, 0.6, 1.2, 2.4)
+PREDICTION_PASSES = (0.05, 0.3, 0.8, 1.6)
+"""Seconds at which a prober tries all predicted ports."""
+
+BIRTHDAY_DURATION = 5.0
+PREDICTION_DURATION = 4.0
+"""Seconds after which an attempt has failed."""
+
+
+class Shot(NamedTuple):
+    """One check of a volley."""
+
+    when: float
+    endpoint: Endpoint
+    ttl: int | None = None
+
+
+def fan(
+    links: Sequence[int], target: Endpoint, waves: Iterable[float], now: float
+) -> list[Shot]:
+    """Return checks from every socket to one endpoint, in waves."""
+    return [
+        Shot(
+            now + wave + index * PROBE_INTERVAL,
+            target._replace(link=link),
+            OPENER_TTL if wave == 0 else None,
+        )
+        for wave in waves
+        for index, link in enumerate(links)
+    ]
+
+
+def sweep(host: str, ports: Sequence[int], now: float) -> list[Shot]:
+    """Return checks to a few ports, several times each."""
+    return [
+        Shot(now + start + index * PROBE_INTERVAL, Endpoint(host, port))
+        for start in PREDICTION_PASSES
+        for index, port in enumerate(ports)
+    ]
+
+
+def scatter(hosts: Sequence[str], random: Random, now: float) -> list[Shot]:
+    """Return checks to many random ports, once each; several hosts take turns."""
+    return [
+        Shot(now + index * PROBE_INTERVAL, Endpoint(hosts[index % len(hosts)], port))
+        for index, port in enumerate(random_ports(random))
+    ]
