@@ -5,14 +5,11 @@ destinations? *Filtering*: who may send to that endpoint? The classic names of R
 follow from them; people know those better.
 """
 
-from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from meshwg.transmit import Endpoint
-
-Known = TypeVar("Known", bound=StrEnum)
 
 
 class Mapping(StrEnum):
@@ -97,6 +94,9 @@ class NatBehavior:
     """Seconds after which an idle mapping is certainly still there."""
     blocked: bool = False
     """Whether servers were asked and none answered."""
+    varies: bool = False
+    """Whether the public endpoint was seen to differ by destination. It may be known
+    that it does and not on what it depends: then ``mapping`` is unknown."""
 
     @property
     def type(self) -> NatType:
@@ -107,7 +107,7 @@ class NatBehavior:
             return _WITHOUT_NAT[self.filtering]
         if self.mapping is Mapping.ENDPOINT_INDEPENDENT:
             return _CONES[self.filtering]
-        if self.mapping is Mapping.UNKNOWN:
+        if self.mapping is Mapping.UNKNOWN and not self.varies:
             return NatType.UNKNOWN
         return NatType.SYMMETRIC
 
@@ -130,22 +130,6 @@ class NatBehavior:
             "hairpinning": self.hairpinning,
             "lifetime_s": self.lifetime,
         }
-
-    @classmethod
-    def from_json(cls, report: Dict[str, Any]) -> "NatBehavior":
-        """Return the behaviour a peer reported; what is not understood is unknown.
-
-        The public endpoint is left out: candidates carry addresses.
-        """
-        delta = report.get("port_delta")
-        return cls(
-            reachable=report.get("reachable") is True,
-            mapping=_member(Mapping, report.get("mapping")),
-            filtering=_member(Filtering, report.get("filtering")),
-            port_allocation=_member(PortAllocation, report.get("port_allocation")),
-            port_delta=delta if type(delta) is int else None,
-            blocked=report.get("type") == NatType.UDP_BLOCKED,
-        )
 
 
 def easiest_punch(one: NatBehavior, other: NatBehavior) -> Punch:
@@ -204,8 +188,3 @@ _CONES = {
     Filtering.ADDRESS_AND_PORT_DEPENDENT: NatType.PORT_RESTRICTED_CONE,
     Filtering.UNKNOWN: NatType.UNKNOWN,
 }
-
-
-def _member(kind: type[Known], text: object) -> Known:
-    """Return the member with this value, or ``UNKNOWN``."""
-    return next((member for member in kind if member.value == text), kind("unknown"))

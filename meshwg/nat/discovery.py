@@ -1,0 +1,399 @@
+"""Finding out how the NATs in front of this host behave (RFC 5780), for one family.
+
+Theory of operation. The discovery goes through three stages and ends in a report:
+
+* *Looking*: every server is asked from the node's own socket. One that has a second
+  address (OTHER-ADDRESS) becomes the primary, or else the first that answered. If none
+  answers, UDP is blocked as far as anyone can tell.
+* *Filtering*: four fresh sockets ask the primary, in order: the public ports they get
+  show how ports are given out. The first of them also asks for answers from the
+  primary's other address and from its other port: whichever arrives was let in unasked.
+  Meanwhile two sockets send to each other's public endpoint, which shows hairpinning.
+* *Mapping*: only now, since a NAT may let in whom the host has sent to, the node's own
+  socket asks the primary's other endpoints: is it still seen as the same?
+
+Silence takes as long as patience lasts, so patience is short: half a second before the
+mapping stage starts, about a second until an answer is taken to be filtered, and
+longer where round trips are. Silence is evidence only if the mapping stage then finds
+the endpoint that kept silent alive. What is not proven is reported as unknown.
+
+A report with one server address takes as long, and tells only what depends on the
+port; several servers are compared with each other.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from meshwg.nat.behaviour import Filtering, Mapping, NatBehavior
+from meshwg.nat.inference import (
+    Passed,
+    Sample,
+    Seen,
+    allocation_of,
+    filtering_of,
+    is_credible,
+    keeps_ports,
+    mapping_of,
+)
+from meshwg.nat.probe import Probe, Probes
+from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.wire.stun import Attribute, Buffer, Change
+
+LIMIT = 4.8
+"""Seconds until there is a report, whatever happens."""
+GIVE_UP = 3.0
+"""Seconds after which no first answer is expected."""
+GRACE = 0.25
+"""Seconds that other servers have to answer, after one did that has one address."""
+FILTERING_PATIENCE = 1.1
+"""Seconds without an answer that mean it was filtered."""
+MAPPING_DELAY = 0.5
+"""Seconds for filtering to be answered before the other address is sent to."""
+MAPPING_PATIENCE = 0.6
+SAMPLE_SPREAD = 0.15
+"""Later answers than the first by more seconds are to a repeated request, which may
+have taken its port out of order."""
+
+SERVERS_LIMIT = 8
+FRESH_SOCKETS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What came of asking one server."""
+
+    address: Endpoint
+    rtt: float | None
+    """Seconds; an upper bound if the first request was lost."""
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryReport:
+    """The result of a discovery."""
+
+    behavior: NatBehavior
+    servers: tuple[ServerReport, ...]
+
+
+class Stage(Enum):
+    """What a discovery is at."""
+
+    LOOKING = "looking"
+    FILTERING = "filtering"
+    MAPPING = "mapping"
+    DONE = "done"
+
+
+class NatDiscovery:
+    """One discovery for one address family; it begins at once.
+
+    :param servers: STUN servers of the family; more than eight are not asked.
+    :param ports: local port by link: the node's own socket (:data:`UDP`), then four
+        that are fresh, which means that nothing was ever sent from them. With fewer,
+        less is found out. Their owner may close them after the report.
+    :param addresses: the host's own addresses: to be seen as one of them is to have
+        no NAT. The local address that answers are pinned to counts, too.
+    :param limit: seconds until the report, at most.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Endpoint],
+        ports: dict[int, int],
+        *,
+        addresses: Collection[str] = (),
+        random: Random,
+        now: float,
+        limit: float = LIMIT,
+    ) -> None:
+        self.stage = Stage.LOOKING
+        self.probes = Probes(random)
+        self._ports = ports
+        self._fresh = [link for link in ports if link != UDP][:FRESH_SOCKETS]
+        self._addresses = addresses
+        self._now = now
+        self._end = self._next_stage = now + limit
+        self._report: DiscoveryReport | None = None
+        self._primary: Probe | None = None
+        self._other = Endpoint("", 0)
+        self._filtering: dict[Change, Probe] = {}
+        self._samples: list[Probe] = []
+        self._hairpins: list[Probe] = []
+        self._mapping: dict[Change, Probe] = {}
+        give_up = min(now + GIVE_UP, self._end)
+        self._looking = [
+            self.probes.start(server._replace(link=UDP), now, give_up)
+            for server in servers[:SERVERS_LIMIT]
+        ]
+        self._advance(now)
+
+    def receive_stun(self, data: Buffer, source: Endpoint, now: float) -> bool:
+        """Take a STUN message; return whether it belongs to this discovery."""
+        probe = self.probes.find(data)
+        if probe is None:
+            return False
+        if probe not in self._hairpins:
+            self.probes.receive(data, source, now)
+        elif data == probe.request:
+            probe.answered = now
+        self._advance(now)
+        return True
+
+    def handle_timer(self, now: float) -> None:
+        """Repeat requests, and go on where time is up."""
+        self.probes.handle_timer(now)
+        self._advance(now)
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return the requests to send, in order."""
+        return self.probes.datagrams_to_send()
+
+    def next_event(self) -> DiscoveryReport | None:
+        """Return the report, once."""
+        report, self._report = self._report, None
+        return report
+
+    def get_timer(self) -> float | None:
+        """Return when to call :meth:`handle_timer`."""
+        if self.stage is Stage.DONE:
+            return None
+        due = self.probes.get_timer(self._now)
+        return min(self._next_stage, self._end if due is None else due)
+
+    def _advance(self, now: float) -> None:
+        self._now = now
+        if self.stage is Stage.LOOKING:
+            self._look(now)
+        if self.stage is Stage.FILTERING:
+            self._filter(now)
+        if self.stage is Stage.MAPPING:
+            self._map(now)
+        if now >= self._end:
+            self._finish()
+
+    # Looking
+
+    def _look(self, now: float) -> None:
+        """Choose the primary server, and start filtering."""
+        answered = [probe for probe in self._looking if probe.answered is not None]
+        complete = [
+            probe for probe in answered if is_credible(probe.other, probe.destination)
+        ]
+        is_over = not any(probe.is_open(now) for probe in self._looking)
+        if answered and not complete and not is_over:
+            first = min(probe.answered or now for probe in answered)
+            self._next_stage = min(first + GRACE, self._end)
+            is_over = now >= self._next_stage
+        if complete or (answered and is_over):
+            self._start_filtering((complete or answered)[0], now)
+        elif is_over:
+            self._finish()
+
+    # Filtering
+
+    def _start_filtering(self, primary: Probe, now: float) -> None:
+        self.stage = Stage.FILTERING
+        self._primary = primary
+        server = primary.destination
+        has_other = primary.other is not None and is_credible(primary.other, server)
+        # A server with one address has its next port open, if it is one of ours.
+        self._other = (
+            primary.other
+            if has_other and primary.other is not None
+            else Endpoint(server.host, server.port + 1)
+        )
+        deadline = self._deadline(FILTERING_PATIENCE, now)
+        self._samples = [
+            self.probes.start(server._replace(link=link), now, deadline)
+            for link in self._fresh
+        ]
+        if self._fresh:
+            if has_other:
+                change = Change.ADDRESS | Change.PORT
+                self._filtering[change] = self._ask_to_change(change, now, deadline)
+            change = Change.PORT
+            self._filtering[change] = self._ask_to_change(change, now, deadline)
+        self._next_stage = self._deadline(MAPPING_DELAY, now)
+
+    def _ask_to_change(self, change: Change, now: float, deadline: float) -> Probe:
+        """Ask, from the first fresh socket, for an answer from somewhere else."""
+        link = self._fresh[0]
+        return self.probes.start(
+            self._endpoint(Change(0))._replace(link=link),
+            now,
+            deadline,
+            answers_from=self._endpoint(change)._replace(link=link),
+            attributes={Attribute.CHANGE_REQUEST: change},
+        )
+
+    def _filter(self, now: float) -> None:
+        self._start_hairpinning(now)
+        probes = [*self._filtering.values(), *self._samples]
+        is_over = not any(probe.is_open(now) for probe in probes)
+        if is_over or now >= self._next_stage:
+            self._start_mapping(now)
+
+    def _start_hairpinning(self, now: float) -> None:
+        """Have two sockets send to each other's public endpoints.
+
+        Both send, because the NAT may filter what comes back in like anything else.
+        """
+        assert self._primary is not None
+        if self._hairpins or len(self._samples) < 2 or self._is_local():
+            return
+        own, fresh = self._primary.mapped, self._samples[1].mapped
+        if own is None or fresh is None:
+            return
+        deadline = self._deadline(MAPPING_DELAY, now)
+        link = self._samples[1].destination.link
+        self._hairpins = [
+            self.probes.start(own._replace(link=link), now, deadline),
+            self.probes.start(fresh._replace(link=UDP), now, deadline),
+        ]
+
+    # Mapping
+
+    def _start_mapping(self, now: float) -> None:
+        self.stage = Stage.MAPPING
+        self._next_stage = self._end
+        deadline = self._deadline(MAPPING_PATIENCE, now)
+        changes = [Change.PORT]
+        if self._endpoint(Change.ADDRESS) != self._endpoint(Change(0)):
+            changes = [Change.ADDRESS, Change.ADDRESS | Change.PORT, Change.PORT]
+        for change in changes:
+            endpoint = self._endpoint(change)
+            if endpoint.port <= 65535:
+                self._mapping[change] = self.probes.start(endpoint, now, deadline)
+
+    def _map(self, now: float) -> None:
+        probes = [
+            *self._mapping.values(),
+            *self._filtering.values(),
+            *self._samples,
+            *self._hairpins,
+        ]
+        if not any(probe.is_open(now) for probe in probes):
+            self._finish()
+
+    def _endpoint(self, change: Change) -> Endpoint:
+        """Return the primary server's endpoint with address, port or both changed."""
+        assert self._primary is not None
+        server = self._primary.destination
+        host = self._other.host if change & Change.ADDRESS else server.host
+        port = self._other.port if change & Change.PORT else server.port
+        return Endpoint(host, port)
+
+    def _deadline(self, patience: float, now: float) -> float:
+        """Return until when to wait: longer where round trips are long."""
+        assert self._primary is not None
+        rtt = self._primary.rtt or 0.0
+        return min(now + max(patience, 1.5 * rtt + 0.2), self._end)
+
+    # The report
+
+    def _finish(self) -> None:
+        if self.stage is not Stage.DONE:
+            self.stage = Stage.DONE
+            servers = tuple(_server_report(probe) for probe in self._looking)
+            self._report = DiscoveryReport(self._behavior(), servers)
+
+    def _behavior(self) -> NatBehavior:
+        primary = self._primary
+        if primary is None or primary.mapped is None:
+            # Even a refusal, or an answer from elsewhere, has come through.
+            reachable = any(
+                one.is_unsupported or one.has_strayed for one in self._looking
+            )
+            return NatBehavior(
+                reachable=reachable, blocked=bool(self._looking) and not reachable
+            )
+        seen = self._seen(primary, primary.mapped)
+        samples = list(self._ordered_samples())
+        mapping = mapping_of(seen, self._is_local())
+        filtering = filtering_of(self._passed())
+        allocation, delta = allocation_of(samples, seen)
+        return NatBehavior(
+            reachable=True,
+            public=primary.mapped,
+            mapping=mapping,
+            filtering=filtering,
+            port_preserving=keeps_ports(samples),
+            port_allocation=allocation,
+            port_delta=delta,
+            hairpinning=self._hairpinning(mapping, filtering),
+            varies=seen.varies,
+        )
+
+    def _is_local(self) -> bool:
+        """Tell whether the primary server saw the socket's own endpoint: no NAT."""
+        primary = self._primary
+        if primary is None or primary.mapped is None:
+            return False
+        host, port = primary.mapped[:2]
+        is_own = host in self._addresses or host == primary.local
+        return is_own and port == self._ports.get(UDP)
+
+    def _seen(self, primary: Probe, mapped: Endpoint) -> Seen:
+        others = tuple(
+            probe.mapped
+            for probe in self._looking
+            if probe.mapped is not None
+            and probe.destination.host != primary.destination.host
+        )
+        return Seen(
+            mapped,
+            other_port=self._mapped(Change.PORT),
+            other_address=self._mapped(Change.ADDRESS),
+            other_both=self._mapped(Change.ADDRESS | Change.PORT),
+            other_servers=others,
+        )
+
+    def _mapped(self, change: Change) -> Endpoint | None:
+        probe = self._mapping.get(change)
+        return None if probe is None else probe.mapped
+
+    def _passed(self) -> Passed:
+        return Passed(
+            self._has_passed(Change.ADDRESS | Change.PORT),
+            self._has_passed(Change.PORT),
+        )
+
+    def _has_passed(self, change: Change) -> bool | None:
+        """Tell whether an unasked answer came; silence counts only of who is alive."""
+        asked, alive = self._filtering.get(change), self._mapping.get(change)
+        if asked is not None and asked.answered is not None:
+            return True
+        if asked is None or asked.is_unsupported or alive is None:
+            return None
+        return False if alive.answered is not None else None
+
+    def _ordered_samples(self) -> Iterator[Sample]:
+        """Yield what fresh sockets got, but for answers to repeated requests."""
+        rtts = [probe.rtt for probe in self._samples if probe.rtt is not None]
+        quickest = min(rtts, default=0.0)
+        for probe in self._samples:
+            in_time = probe.rtt is not None and probe.rtt <= quickest + SAMPLE_SPREAD
+            if in_time and probe.mapped is not None:
+                yield Sample(self._ports[probe.destination.link], probe.mapped.port)
+
+    def _hairpinning(self, mapping: Mapping, filtering: Filtering) -> bool | None:
+        if any(probe.answered is not None for probe in self._hairpins):
+            return True
+        # Otherwise nothing is proven where the test itself may have been filtered.
+        can_tell = (
+            mapping is Mapping.ENDPOINT_INDEPENDENT
+            or filtering is Filtering.ENDPOINT_INDEPENDENT
+        )
+        return False if self._hairpins and can_tell else None
+
+
+def _server_report(probe: Probe) -> ServerReport:
+    """Return what came of asking one server."""
+    error = None
+    if probe.refusal is not None:
+        error = f"refused: {probe.refusal.code} {probe.refusal.reason}".strip()
+    elif probe.answered is None:
+        error = "answered from another address" if probe.has_strayed else "no answer"
+    return ServerReport(probe.destination, probe.rtt, error)
