@@ -123,6 +123,8 @@ class Draft:
         """Changed nodes by key."""
         self.removed: dict[str, None] = {}
         """Keys of removed nodes, in order."""
+        self.admitted: dict[str, None] = {}
+        """Keys of nodes that were no members before, in order."""
         self.spent: dict[str, AuthKey] = {}
         """Changed auth keys by number."""
         self._names: dict[str, str] = {}
@@ -203,6 +205,7 @@ class Draft:
         )
         # A key that was removed in this transaction is back in it.
         self.removed.pop(join.key, None)
+        self.admitted[join.key] = None
         return self._welcome(node, join)
 
     def _welcome(self, node: Node, join: Join) -> Accepted:

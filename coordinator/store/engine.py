@@ -1,0 +1,181 @@
+"""Opening a database: its URL, its settings, its schema, and its errors in plain words.
+
+SQLite runs in WAL mode with ``synchronous = FULL``, so what was committed survives a
+power cut, not only a crash. Transactions begin with the write lock: a reader that
+became a writer half-way could only fail.
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from meshwg.errors import ConfigError, CoordinatorError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process that holds SQLite's write lock."""
+MIGRATION_LOCK = 0x6D657368
+"""PostgreSQL's advisory lock, so that only one process migrates at a time."""
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+
+class StoreError(CoordinatorError):
+    """The database cannot be used.
+
+    :param damaged: its contents are wrong; waiting will not help.
+    """
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+def parse_url(url: str) -> URL:
+    """Return a database URL with the driver that this program uses.
+
+    :raises ConfigError: if it names no database that this program can use.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(_url_help()) from None
+    driver = _DRIVERS.get(parsed.drivername.partition("+")[0])
+    if driver is None or (driver.startswith("sqlite") and not parsed.database):
+        raise ConfigError(_url_help())
+    return parsed.set(drivername=driver)
+
+
+def create_engine(url: URL) -> AsyncEngine:
+    """Return an engine; nothing is opened before it is used."""
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True, pool_size=4)
+    _create_private_file(Path(url.database or ""))
+    engine = create_async_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None}
+    )
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return engine
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Bring the schema to the newest version.
+
+    :raises StoreError: if the database cannot be used, or is newer than this program.
+    """
+    async with transaction(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            lock = text("SELECT pg_advisory_xact_lock(:lock)")
+            await connection.execute(lock, {"lock": MIGRATION_LOCK})
+        await connection.run_sync(_upgrade)
+
+
+@contextlib.asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction that is committed at the end.
+
+    :raises StoreError: if the database does not do it.
+    """
+    with plain_errors(engine.url):
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def plain_errors(url: URL) -> Iterator[None]:
+    """Turn what the database's driver raises into one sentence.
+
+    :raises StoreError: instead of the driver's exceptions.
+    """
+    try:
+        yield
+    except CommandError:
+        raise StoreError(
+            f"The database {_show(url)} was made by a newer version; update meshwg"
+        ) from None
+    except (SQLAlchemyError, OSError, sqlite3.Error) as error:
+        raise _explain(error, url) from error
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    command.upgrade(config, "head")
+
+
+def _create_private_file(path: Path) -> None:
+    """Make an empty database that only its owner may read, if there is none."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"The database {path} cannot be opened: {error.strerror}; check the data "
+            "directory, its owner and its free space"
+        ) from None
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _explain(error: Exception, url: URL) -> StoreError:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    reason = str(cause).strip().splitlines()[0] if str(cause).strip() else repr(cause)
+    place = _show(url)
+    if "malformed" in reason or "not a database" in reason:
+        return StoreError(
+            f"The database {place} is damaged; restore it from a backup, or move it "
+            "away to begin a new mesh",
+            damaged=True,
+        )
+    if "disk is full" in reason or "No space left" in reason:
+        return StoreError(f"The disk that holds {place} is full; free some space")
+    if "locked" in reason:
+        return StoreError(f"The database {place} is locked by another program")
+    if "readonly" in reason or "unable to open" in reason:
+        return StoreError(f"The database {place} cannot be written: {reason}")
+    if isinstance(error, DBAPIError) and not error.connection_invalidated:
+        return StoreError(f"The database {place} refused a request: {reason}")
+    return StoreError(f"The database {place} cannot be reached: {reason}")
+
+
+def _show(url: URL) -> str:
+    """Return a URL, or SQLite's file, without a password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def _url_help() -> str:
+    return (
+        "A database URL looks like sqlite:////path/to/file or "
+        "postgresql://USER:PASSWORD@HOST/NAME"
+    )

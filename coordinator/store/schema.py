@@ -1,0 +1,91 @@
+"""The tables. Times are Unix times in seconds; keys are base64 text.
+
+``mesh`` has one row. Whoever writes locks it first, so transactions run one after the
+other, and each that changes nodes raises ``version`` by one. A node's ``revision`` is
+the version that last changed its row; ``version``, the one that changed what peers see.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+mesh = Table(
+    "mesh",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", String(64), nullable=False),
+    Column("coordinator_key", String(44), nullable=False),
+    Column("network4", String(18), nullable=False),
+    Column("network6", String(43), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    Column("url", String(255), nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("key", String(44), primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("requested_name", String(63), nullable=False),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("role", String(32), nullable=False),
+    Column("routes", Text, nullable=False),
+    Column("candidates", Text, nullable=False),
+    Column("nat", Text, nullable=False),
+    Column("online", Boolean, nullable=False),
+    Column("ephemeral", Boolean, nullable=False),
+    Column("expired", Boolean, nullable=False),
+    Column("home", String(32), nullable=False),
+    Column("session", String(32), nullable=False),
+    Column("joined", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+Index("ix_nodes_revision", nodes.c.revision)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("key", String(44), primary_key=True),
+    Column("version", BigInteger, nullable=False, index=True),
+)
+
+auth_keys = Table(
+    "auth_keys",
+    metadata,
+    Column("number", String(12), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("reusable", Boolean, nullable=False),
+    Column("ephemeral", Boolean, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("used", Double, nullable=True),
+)
+
+homes = Table(
+    "homes",
+    metadata,
+    Column("home", String(32), primary_key=True),
+    Column("beat", Double, nullable=False),
+)

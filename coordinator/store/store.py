@@ -1,0 +1,385 @@
+"""The store: operations become rows, and rows a registry.
+
+Every transaction first locks the one row of ``mesh``, so that all processes on one
+database write one after the other. It then reads what others have changed since this
+process looked last, lets a :class:`~coordinator.registry.Draft` decide, and writes what
+that has changed. The registry follows after the commit.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Table, delete, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from coordinator.authkeys import AuthKey
+from coordinator.homes import BEAT_TIMEOUT
+from coordinator.ipam import Networks, choose_networks
+from coordinator.netmap import MAX_TOMBSTONES, NetMapHistory
+from coordinator.nodes import Node
+from coordinator.operations import Changes, Join, Operation, Result
+from coordinator.registry import Draft, Registry
+from coordinator.store import schema
+from coordinator.store.engine import (
+    StoreError,
+    create_engine,
+    migrate,
+    parse_url,
+    transaction,
+)
+from meshwg.errors import ConfigError
+from meshwg.transmit import Random
+
+VERSION_CHANNEL = "meshwg_version"
+"""PostgreSQL's notification channel for new versions."""
+
+_FORGET_HOME = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """What an administrator has set about the mesh; ``None`` leaves it as it is."""
+
+    coordinator_key: str
+    network4: str | None = None
+    network6: str | None = None
+    approved_routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a transaction, and those of others before it, came to."""
+
+    outcomes: list[tuple[Operation, Result]]
+    changes: list[Changes]
+
+
+class Store:
+    """One database, and the registry that this process has of it."""
+
+    def __init__(self, engine: AsyncEngine, config: MeshConfig, random: Random) -> None:
+        self._engine = engine
+        self._config = config
+        self._random = random
+        self._registry: Registry | None = None
+        self._unreported: list[Changes] = []
+
+    @classmethod
+    async def open(cls, url: str, config: MeshConfig, *, random: Random) -> "Store":
+        """Open a database, making or migrating its schema and choosing a mesh in it.
+
+        :raises StoreError: if that is not possible.
+        :raises ConfigError: if it belongs to another coordinator, or other networks.
+        """
+        store = cls(create_engine(parse_url(url)), config, random)
+        try:
+            await migrate(store._engine)
+            async with transaction(store._engine) as connection:
+                await store._settle_mesh(connection)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    @property
+    def url(self) -> URL:
+        return self._engine.url
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other coordinator processes may use the database, too."""
+        return self._engine.dialect.name == "postgresql"
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    # The registry.
+
+    async def load(self) -> tuple[Registry, NetMapHistory]:
+        """Read everything; to be called once, before any commit."""
+        async with transaction(self._engine) as connection:
+            mesh = await self._lock(connection)
+            rows = await connection.execute(select(schema.nodes))
+            members = [_to_node(row) for row in rows]
+            removals = await connection.execute(select(schema.removals))
+            tombstones = {row.key: row.version for row in removals}
+        networks = Networks.parse(mesh.network4, mesh.network6)
+        registry, history = Registry(networks, mesh.epoch), NetMapHistory(networks)
+        registry.apply(Changes(mesh.version, tuple(members)))
+        history.load(members, tombstones, mesh.floor)
+        self._registry = registry
+        return registry, history
+
+    async def commit(self, operations: Sequence[Operation], unix_time: float) -> Commit:
+        """Carry operations out in one transaction.
+
+        :raises StoreError: if nothing was carried out.
+        """
+        registry = self._loaded()
+        async with transaction(self._engine) as connection:
+            await self._catch_up(connection, registry)
+            draft = Draft(
+                registry,
+                await self._read_auth_keys(connection, operations),
+                unix_time=unix_time,
+                random=self._random,
+                approved_routes=self._config.approved_routes,
+            )
+            outcomes = [(each, draft.perform(each)) for each in operations]
+            await self._write(connection, draft)
+        if draft.nodes or draft.removed:
+            registry.apply(draft.changes)
+            self._unreported.append(draft.changes)
+        return Commit(outcomes, self._report())
+
+    async def catch_up(self) -> Commit:
+        """Read what other processes have changed.
+
+        :raises StoreError: if the database cannot be read.
+        """
+        async with transaction(self._engine) as connection:
+            await self._catch_up(connection, self._loaded())
+        return Commit([], self._report())
+
+    # Auth keys, and what else administration needs.
+
+    async def add_auth_key(self, key: AuthKey) -> None:
+        async with transaction(self._engine) as connection:
+            await connection.execute(insert(schema.auth_keys), dataclasses.asdict(key))
+
+    async def auth_keys(self) -> list[AuthKey]:
+        """Return all auth keys, the oldest first."""
+        async with transaction(self._engine) as connection:
+            order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
+            return [_to_auth_key(row) for row in await connection.execute(order)]
+
+    async def revoke_auth_key(self, number: str) -> AuthKey | None:
+        """Make an auth key useless; return it, ``None`` if there is none."""
+        table = schema.auth_keys
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                update(table).where(table.c.number == number).values(revoked=True)
+            )
+            found = await connection.execute(
+                select(table).where(table.c.number == number)
+            )
+            row = found.one_or_none()
+        return None if row is None else _to_auth_key(row)
+
+    async def mesh_url(self) -> str:
+        """Return the URL that join tokens carry, empty if none is known yet."""
+        async with transaction(self._engine) as connection:
+            return str((await self._lock(connection)).url)
+
+    async def set_mesh_url(self, url: str) -> None:
+        async with transaction(self._engine) as connection:
+            await connection.execute(update(schema.mesh).values(url=url))
+
+    # Several processes on one database.
+
+    async def beat(self, home: str) -> set[str]:
+        """Give a sign of life, by the database's clock; return who gave one lately."""
+        if not self.is_shared:
+            return {home}
+        clock = "extract(epoch from clock_timestamp())"
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                text(
+                    f"INSERT INTO homes (home, beat) VALUES (:home, {clock}) "
+                    f"ON CONFLICT (home) DO UPDATE SET beat = {clock}"
+                ),
+                {"home": home},
+            )
+            await connection.execute(
+                text(f"DELETE FROM homes WHERE beat < {clock} - :age"),
+                {"age": _FORGET_HOME},
+            )
+            rows = await connection.execute(
+                text(f"SELECT home FROM homes WHERE beat > {clock} - :age"),
+                {"age": BEAT_TIMEOUT},
+            )
+            return {row.home for row in rows}
+
+    async def forward(self, home: str, payload: str) -> None:
+        """Send a text of at most 7,999 bytes to another process; it is not stored."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                select(func.pg_notify(offer_channel(home), payload))
+            )
+
+    # Inside a transaction.
+
+    async def _settle_mesh(self, connection: AsyncConnection) -> None:
+        """Make the mesh at first start; later, check that it is the one configured."""
+        config = self._config
+        found = await connection.execute(select(schema.mesh).with_for_update())
+        mesh = found.one_or_none()
+        if mesh is None:
+            networks = choose_networks(self._random, config.network4, config.network6)
+            row = {
+                "id": 1,
+                "epoch": self._random(8).hex(),
+                "coordinator_key": config.coordinator_key,
+                "network4": str(networks.v4),
+                "network6": str(networks.v6),
+                "version": 0,
+                "floor": 0,
+                "url": "",
+            }
+            await connection.execute(insert(schema.mesh), row)
+            return
+        if mesh.coordinator_key != config.coordinator_key:
+            raise ConfigError(
+                "The database belongs to a coordinator with another key; copy that "
+                "one's coordinator.key into this data directory"
+            )
+        await self._settle_networks(connection, mesh)
+
+    async def _settle_networks(
+        self, connection: AsyncConnection, mesh: Row[Any]
+    ) -> None:
+        wanted = choose_networks(
+            self._random,
+            self._config.network4 or mesh.network4,
+            self._config.network6 or mesh.network6,
+        )
+        if wanted.prefixes == (mesh.network4, mesh.network6):
+            return
+        nodes = await connection.scalar(select(func.count()).select_from(schema.nodes))
+        if nodes:
+            raise ConfigError(
+                f"The mesh uses {mesh.network4} and {mesh.network6}, and its nodes "
+                "keep their addresses; remove the option, or all nodes"
+            )
+        v4, v6 = wanted.prefixes
+        await connection.execute(update(schema.mesh).values(network4=v4, network6=v6))
+
+    async def _lock(self, connection: AsyncConnection) -> Row[Any]:
+        """Wait for all other writers; return the mesh's row."""
+        found = await connection.execute(select(schema.mesh).with_for_update())
+        row = found.one_or_none()
+        if row is None:
+            raise StoreError("The database holds no mesh; it was emptied", damaged=True)
+        return row
+
+    async def _catch_up(self, connection: AsyncConnection, registry: Registry) -> None:
+        mesh = await self._lock(connection)
+        if mesh.version <= registry.version:
+            return
+        nodes, removals = schema.nodes, schema.removals
+        since = registry.version
+        rows = await connection.execute(select(nodes).where(nodes.c.revision > since))
+        members = tuple(_to_node(row) for row in rows)
+        gone = await connection.execute(
+            select(removals.c.key).where(removals.c.version > since)
+        )
+        changes = Changes(mesh.version, members, tuple(row.key for row in gone))
+        registry.apply(changes)
+        self._unreported.append(changes)
+
+    async def _read_auth_keys(
+        self, connection: AsyncConnection, operations: Iterable[Operation]
+    ) -> dict[str, AuthKey]:
+        """Return the auth keys that joining nodes mention."""
+        numbers = {
+            each.auth_key.partition(".")[0].lower()
+            for each in operations
+            if isinstance(each, Join) and each.auth_key
+        }
+        if not numbers:
+            return {}
+        table = schema.auth_keys
+        rows = await connection.execute(
+            select(table).where(table.c.number.in_(sorted(numbers)))
+        )
+        return {row.number: _to_auth_key(row) for row in rows}
+
+    async def _write(self, connection: AsyncConnection, draft: Draft) -> None:
+        if draft.spent:
+            spent = [dataclasses.asdict(key) for key in draft.spent.values()]
+            await self._upsert(connection, schema.auth_keys, "number", spent)
+        if not draft.nodes and not draft.removed:
+            return
+        await self._write_removals(connection, draft)
+        if draft.nodes:
+            rows = [_to_row(node) for node in draft.nodes.values()]
+            await self._upsert(connection, schema.nodes, "key", rows)
+        await connection.execute(update(schema.mesh).values(version=draft.version))
+        if self.is_shared:
+            # Sent at the commit, and only then; listeners read the rest themselves.
+            notify = func.pg_notify(VERSION_CHANNEL, str(draft.version))
+            await connection.execute(select(notify))
+
+    async def _write_removals(self, connection: AsyncConnection, draft: Draft) -> None:
+        nodes, removals = schema.nodes, schema.removals
+        joined = [key for key, node in draft.nodes.items() if node.joined == node.seen]
+        if joined:
+            await connection.execute(delete(removals).where(removals.c.key.in_(joined)))
+        if draft.removed:
+            keys = list(draft.removed)
+            await connection.execute(delete(nodes).where(nodes.c.key.in_(keys)))
+            rows = [{"key": key, "version": draft.version} for key in keys]
+            await self._upsert(connection, removals, "key", rows)
+            await self._prune_removals(connection)
+
+    async def _prune_removals(self, connection: AsyncConnection) -> None:
+        """Forget the oldest removals; from before them there are no deltas."""
+        versions = schema.removals.c.version
+        order = select(versions).order_by(versions.desc())
+        floor = await connection.scalar(order.offset(MAX_TOMBSTONES).limit(1))
+        if floor is not None:
+            await connection.execute(delete(schema.removals).where(versions <= floor))
+            await connection.execute(update(schema.mesh).values(floor=floor))
+
+    async def _upsert(
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        key: str,
+        rows: list[dict[str, object]],
+    ) -> None:
+        dialect = postgresql if self.is_shared else sqlite
+        statement = dialect.insert(table)
+        others = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name != key
+        }
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=[key], set_=others), rows
+        )
+
+    def _loaded(self) -> Registry:
+        assert self._registry is not None, "load() comes first"
+        return self._registry
+
+    def _report(self) -> list[Changes]:
+        """Return the changes that nobody was told of, also those of failed commits."""
+        changes, self._unreported = self._unreported, []
+        return changes
+
+
+def offer_channel(home: str) -> str:
+    """Return PostgreSQL's notification channel for offers to one process."""
+    return f"meshwg_offer_{home}"
+
+
+def _to_node(row: Row[Any]) -> Node:
+    values = dict(row._mapping)
+    values["routes"] = tuple(json.loads(values["routes"]))
+    return Node(**values)
+
+
+def _to_row(node: Node) -> dict[str, object]:
+    values = dataclasses.asdict(node)
+    values["routes"] = json.dumps(node.routes)
+    return values
+
+
+def _to_auth_key(row: Row[Any]) -> AuthKey:
+    return AuthKey(**row._mapping)

@@ -1,0 +1,91 @@
+"""Databases for the store's tests: SQLite files, and a PostgreSQL of our own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+POSTGRES_USER = "postgres"
+"""Debian's package makes this user; PostgreSQL refuses to run as root."""
+
+SETTINGS = (
+    "listen_addresses=''",
+    "fsync=off",
+    "shared_buffers=16MB",
+    "max_connections=60",
+)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Path]:
+    """A PostgreSQL cluster in a directory of its own, on a Unix socket in it."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("needs PostgreSQL: install Debian's package 'postgresql'")
+    directory = Path(tempfile.mkdtemp(prefix="meshwg-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(directory, POSTGRES_USER, POSTGRES_USER)
+    try:
+        _initialise(programs[-1], directory)
+        _control(programs[-1], directory, "start")
+        yield directory
+    finally:
+        _control(programs[-1], directory, "stop")
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Path, request: pytest.FixtureRequest) -> str:
+    """An empty PostgreSQL database."""
+    name = f"test_{abs(hash(request.node.nodeid)):x}"
+    program = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1] / "createdb"
+    _run(program, "-h", str(postgres_server), "-U", "mesh", name)
+    return f"postgresql://mesh@/{name}?host={postgres_server}"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path}/coordinator.db"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+def _initialise(programs: Path, directory: Path) -> None:
+    data = str(directory / "data")
+    _run(
+        programs / "initdb", "-D", data, "-U", "mesh", "-A", "trust", "-N", "-E", "UTF8"
+    )
+
+
+def _control(programs: Path, directory: Path, action: str) -> None:
+    options = " ".join(f"-c {setting}" for setting in SETTINGS)
+    arguments = ["-D", str(directory / "data"), "-w", "-m", "immediate"]
+    if action == "start":
+        arguments = ["-D", str(directory / "data"), "-w"]
+        arguments += ["-l", str(directory / "log"), "-o", f"-k {directory} {options}"]
+    _run(programs / "pg_ctl", action, *arguments)
+
+
+def _run(program: Path, *arguments: str) -> None:
+    """Run a program of PostgreSQL as a user that it accepts."""
+    user = POSTGRES_USER if os.geteuid() == 0 else None
+    subprocess.run(
+        [str(program), *arguments],
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        cwd="/",
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
