@@ -6,7 +6,10 @@ reaching the other one. Consecutive customers get addresses of different ranges,
 one that wants several IPv4 addresses gets them from several ranges, as RFC 5780
 wants for a server.
 
-The addresses are those reserved for documentation (RFC 5737, RFC 3849).
+The addresses are those reserved for documentation (RFC 5737, RFC 3849), with one
+exception: port-mapping daemons refuse to work behind an address that they know to be
+reserved, so for their routers there is a range that belongs to somebody. It is not
+left in danger: nothing that leaves a lab's namespace has anywhere to go.
 """
 
 import itertools
@@ -19,6 +22,10 @@ from netlab.links import Port
 from netlab.machine import FORWARDING, Attachment, Machine, Request
 
 RANGES4 = (IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24"))
+ROUTABLE4 = IPv4Network("1.2.3.0/24")
+NETWORKS4 = (*RANGES4, ROUTABLE4)
+LANS4 = IPv4Network("192.0.2.0/24")
+"""Of which a customer without NAT gets a /28 for its local network."""
 RANGE6 = IPv6Network("2001:db8::/64")
 SITES6 = IPv6Network("2001:db8::/32")
 """Of which each customer may get a /48 of its own, counted from 1."""
@@ -34,7 +41,8 @@ class Internet(Machine):
         self._customers = itertools.count(1)
         self._sites = itertools.count(1)
         self._turn = itertools.cycle(range(len(RANGES4)))
-        self._used = {_gateway4(each) for each in RANGES4}
+        self._lans = LANS4.subnets(new_prefix=28)
+        self._used = {_gateway4(each) for each in NETWORKS4}
 
     def attach(self, machine: Machine, interface: str, request: Request) -> Attachment:
         """Give a machine a link, public addresses and a default route."""
@@ -50,7 +58,7 @@ class Internet(Machine):
             self.namespace,
             *(
                 f"address add {_gateway4(each)}/32 dev {far.interface}"
-                for each in RANGES4
+                for each in NETWORKS4
             ),
             f"address add {GATEWAY6}/64 dev {far.interface} nodad",
             *(f"route add {_prefix(each)} dev {far.interface}" for each in addresses),
@@ -66,16 +74,17 @@ class Internet(Machine):
         """Take back the addresses of a machine that leaves."""
         self._used -= set(attachment.addresses)
 
-    def delegate(self, attachment: Attachment) -> IPv6Network:
-        """Route a fresh IPv6 prefix (a /48) to a customer."""
-        number = next(self._sites)
-        base = int(SITES6.network_address) + (number << 80)
+    def delegate4(self, attachment: Attachment) -> IPv4Network:
+        """Route an unused IPv4 subnet (a /28) to a customer."""
+        subnet = next(self._lans)
+        self._route(subnet, attachment, next(a for a in attachment.addresses))
+        return subnet
+
+    def delegate6(self, attachment: Attachment) -> IPv6Network:
+        """Route an unused IPv6 prefix (a /48) to a customer."""
+        base = int(SITES6.network_address) + (next(self._sites) << 80)
         site = IPv6Network((base, 48))
-        router = next(a for a in attachment.addresses if ":" in a)
-        links.ip(
-            self.namespace,
-            f"route add {site} via {router} dev {attachment.far.interface}",
-        )
+        self._route(site, attachment, next(a for a in attachment.addresses if ":" in a))
         return site
 
     def renumber(self, attachment: Attachment, count4: int = 1) -> list[str]:
@@ -100,17 +109,25 @@ class Internet(Machine):
         self._used -= set(old)
         return new
 
+    def _route(
+        self, network: IPv4Network | IPv6Network, attachment: Attachment, via: str
+    ) -> None:
+        interface = attachment.far.interface
+        links.ip(self.namespace, f"route add {network} via {via} dev {interface}")
+
     def _next_addresses(self, request: Request) -> Iterator[str]:
         first = next(self._turn)
         for index in range(request.count4):
             network = RANGES4[(first + index) % len(RANGES4)]
+            if request.routable:
+                network = ROUTABLE4
             yield next(str(a) for a in network.hosts() if str(a) not in self._used)
         if request.ipv6:
             hosts = (RANGE6.network_address + n for n in itertools.count(2))
             yield next(str(a) for a in hosts if str(a) not in self._used)
 
     def _claim(self, address: str) -> None:
-        networks = (*RANGES4, RANGE6)
+        networks = (*NETWORKS4, RANGE6)
         if not any(ip_address(address) in network for network in networks):
             raise LabError(f"{address} is not in {', '.join(map(str, networks))}.")
         if address in self._used:
@@ -122,7 +139,7 @@ def _routes(addresses: list[str], interface: str) -> list[str]:
     routes = []
     for address in addresses:
         if "." in address:
-            network = next(e for e in RANGES4 if ip_address(address) in e)
+            network = next(e for e in NETWORKS4 if ip_address(address) in e)
             gateway = _gateway4(network)
             routes.append(f"route replace {gateway}/32 dev {interface}")
             # The first address is the one that new traffic leaves with.

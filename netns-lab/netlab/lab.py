@@ -19,8 +19,11 @@ from netlab.errors import CommandFailed, LabError
 from netlab.internet import Internet
 from netlab.lan import Switch
 from netlab.machine import Host, Machine, Request, Uplink
+from netlab.nat import Behaviour
 from netlab.netns import Namespace
+from netlab.presets import HOME_ROUTER, Preset
 from netlab.process import STOP_GRACE
+from netlab.router import Router
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 PREFIX = re.compile(r"[a-z][a-z0-9]{0,19}")
@@ -53,6 +56,7 @@ class Lab:
         """Whether logs and captures stay when the lab goes; so they do on failure."""
         self._cleanup = contextlib.ExitStack()
         self._internet: Internet | None = None
+        self._subnets = itertools.count(1)
 
     def __enter__(self) -> Self:
         self._cleanup.enter_context(signals.exit_in_good_order())
@@ -123,6 +127,41 @@ class Lab:
         switch.plug_together([each for each in (subnet4, subnet6) if each])
         return switch
 
+    def add_router(
+        self,
+        name: str,
+        kind: Preset | Behaviour = HOME_ROUTER,
+        *,
+        uplink: Uplink | None = None,
+        subnet4: str | None = None,
+    ) -> Router:
+        """Make a router with a local network that hosts can have as their uplink.
+
+        A preset of two NATs makes two routers: ``NAME-carrier`` is the outer one.
+
+        :param uplink: by default the internet.
+        :param subnet4: its local network, by default one that no other router has.
+        """
+        uplink = uplink or self.internet
+        if isinstance(kind, Preset):
+            if kind.carrier is not None:
+                carrier = self._next_subnet("100.64.{}.0/24")
+                uplink = self.add_router(
+                    f"{name}-carrier", kind.carrier, uplink=uplink, subnet4=carrier
+                )
+            if kind.behaviour is None:
+                raise LabError(f"Behind {kind.name} there is no router to add.")
+            kind = kind.behaviour
+        router = self._add(name, Router)
+        router.install(kind, uplink, subnet4 or self._next_subnet("192.168.{}.0/24"))
+        return router
+
+    def add_access(self, name: str, preset: Preset) -> Uplink:
+        """Return an uplink as this preset says: a new router, or the internet."""
+        if preset.behaviour is None:
+            return self.internet
+        return self.add_router(name, preset)
+
     def machine(self, name: str) -> Machine:
         """Return a machine by its name.
 
@@ -133,6 +172,20 @@ class Lab:
         except KeyError:
             known = ", ".join(sorted(self.machines)) or "none"
             raise LabError(f"No machine is named {name}; there are: {known}.") from None
+
+    def host(self, name: str) -> Host:
+        """Return a host by its name."""
+        return self._of_kind(name, Host)
+
+    def router(self, name: str) -> Router:
+        """Return a router by its name."""
+        return self._of_kind(name, Router)
+
+    def _of_kind(self, name: str, kind: type[M]) -> M:
+        machine = self.machine(name)
+        if not isinstance(machine, kind):
+            raise LabError(f"{name} is no {kind.__name__.lower()}.")
+        return machine
 
     def _add(self, name: str, kind: type[M]) -> M:
         if not NAME.fullmatch(name):
@@ -147,6 +200,9 @@ class Lab:
         machine = kind(name, namespace, directory)
         self.machines[name] = machine
         return machine
+
+    def _next_subnet(self, pattern: str) -> str:
+        return pattern.format(next(self._subnets))
 
     def _remove_machines(self) -> None:
         record = registry.read(self.prefix)
@@ -175,4 +231,4 @@ def _stop(machines: Iterable[Machine]) -> None:
         process.kill()
     for machine in machines:
         with contextlib.suppress(LabError):
-            machine.stop_captures()
+            machine.close()

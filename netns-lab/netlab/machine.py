@@ -1,6 +1,7 @@
 """Machines: whatever has a network of its own in a lab, and what can be done there."""
 
 import itertools
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -45,6 +46,7 @@ class Machine:
         """Its ways to other machines, by the name of its interface."""
         self._processes: list[Process] = []
         self._captures: list[Capture] = []
+        self._sockets: list[socket.socket] = []
         self._numbers = itertools.count(1)
         namespace.set_sysctl(QUIET)
         links.ip(namespace, "link set lo up")
@@ -114,6 +116,14 @@ class Machine:
         self._captures.append(capture)
         return capture
 
+    def udp_socket(self, address: str = "0.0.0.0", port: int = 0) -> socket.socket:
+        """Return a bound UDP socket that lives here; the lab's end closes it."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = self.call(lambda: socket.socket(family, socket.SOCK_DGRAM))
+        self._sockets.append(made)
+        made.bind((address, port))
+        return made
+
     def write_file(self, name: str, text: str, mode: int = 0o600) -> Path:
         """Write a file into :attr:`directory` and return its path."""
         path = self.directory / name
@@ -159,8 +169,10 @@ class Machine:
         """Yield the processes that were started here and still run."""
         return (each for each in self._processes if each.returncode is None)
 
-    def stop_captures(self) -> None:
-        """End its captures so that no packet they have seen is lost."""
+    def close(self) -> None:
+        """Close its sockets and captures; no packet that was captured is lost."""
+        for each in self._sockets:
+            each.close()
         for capture in self._captures:
             capture.stop()
 
@@ -198,6 +210,8 @@ class Request:
     """How many IPv4 addresses, where none are named."""
     ipv6: bool = True
     """Whether it wants IPv6, where the uplink has it."""
+    routable: bool = False
+    """Whether IPv4 addresses reserved for documentation will not do."""
 
 
 class Uplink(Protocol):

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,9 @@ def test_a_capture_holds_every_datagram_that_crossed_the_wire(lab: Lab) -> None:
     capture = bridge.capture("br0", "udp port 5000")
 
     for version in (4, 6):
-        send_datagrams(alice.call, bob.address(version), count=100)
+        sender = alice.udp_socket(alice.address(version))
+        for number in range(100):
+            sender.sendto(b"%d" % number, (bob.address(version), 5000))
 
     payloads = [datagram.payload for datagram in capture.datagrams()]
     assert payloads == [b"%d" % number for number in range(100)] * 2
@@ -299,12 +300,3 @@ def start_lab_program() -> tuple["subprocess.Popen[str]", str]:
 def assert_gone(lab: Lab) -> None:
     assert registry.read(lab.prefix) is None
     assert not list(netns.NAMESPACES.glob(f"{lab.prefix}-*"))
-
-
-def send_datagrams(
-    call: Callable[[Callable[[], socket.socket]], socket.socket], to: str, count: int
-) -> None:
-    family = socket.AF_INET6 if ":" in to else socket.AF_INET
-    with call(lambda: socket.socket(family, socket.SOCK_DGRAM)) as sender:
-        for number in range(count):
-            sender.sendto(b"%d" % number, (to, 5000))

@@ -1,0 +1,121 @@
+"""What is possible, pair by pair: the table that a mesh in the lab is held against.
+
+It is derived from mapping, filtering and port allocation alone, by four rules:
+
+* An endpoint is *known* if its owner maps endpoint-independently: what a STUN server
+  saw is what a peer has to send to. For prediction, it is known too if the ports of
+  its owner's NAT are sequential; one guess is good, two at once are not.
+* ``y`` *accepts* ``x`` if ``y`` filters endpoint-independently; or if ``y`` filters by
+  address and is known; or if both are known, so that each has sent to where the
+  other's packets come from. One accepting direction is enough: the other side learns
+  the address from the packet that arrives.
+* The *birthday* method helps a side with a mapping for each destination against a peer
+  that is known, and against everybody if that side filters by address only.
+* Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from netlab.nat import Behaviour, Block, Filtering, Mapping, Ports
+from netlab.presets import Preset
+
+
+class Method(Enum):
+    """The least that opens a path between two nodes."""
+
+    DIRECT = "direct"
+    """Plain punching: both send to what they were told."""
+    PREDICTION = "prediction"
+    """One side guesses the port that the other's NAT takes next."""
+    BIRTHDAY = "birthday"
+    """One side opens many mappings, the other probes many ports."""
+    RELAY = "relay"
+    """Nothing does, reliably."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How one host is seen from the internet, for one IP version."""
+
+    mapping: Mapping
+    filtering: Filtering
+    sequential: bool = False
+
+    @property
+    def known(self) -> bool:
+        return self.mapping in (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
+
+    def accepts(self, other: "Access", *, guessed: "Access | None" = None) -> bool:
+        """Return whether packets of ``other`` come in, after both have sent.
+
+        :param guessed: the one of the two whose next port is guessed.
+        """
+        if self.filtering is Filtering.ENDPOINT_INDEPENDENT:
+            return True
+        known = self.known or self is guessed
+        if self.filtering is Filtering.ADDRESS_DEPENDENT:
+            return known
+        return known and (other.known or other is guessed)
+
+    def admits_birthday(self, prober: "Access") -> bool:
+        """Return whether many mappings here are found by ``prober``."""
+        by_address = self.filtering is Filtering.ADDRESS_DEPENDENT
+        return not self.known and (prober.known or by_address)
+
+
+OPEN = Access(Mapping.NONE, Filtering.ENDPOINT_INDEPENDENT)
+FIREWALLED = Access(Mapping.NONE, Filtering.ADDRESS_AND_PORT_DEPENDENT)
+
+
+def method(one: Preset, other: Preset) -> Method:
+    """Return the least that opens a path between hosts behind these two."""
+    candidates = [
+        _method(ours, theirs)
+        for ours, theirs in zip(_accesses(one), _accesses(other), strict=True)
+        if ours is not None and theirs is not None
+    ]
+    order = list(Method)
+    return min(candidates, key=order.index, default=Method.RELAY)
+
+
+def ipv4_access(preset: Preset) -> Access | None:
+    """Return what a STUN server sees over IPv4, ``None`` if no UDP comes through."""
+    behaviours = [each for each in (preset.behaviour, preset.carrier) if each]
+    if any(each.block is not Block.NOTHING for each in behaviours):
+        return None
+    seen = OPEN
+    for behaviour in behaviours:
+        seen = _behind(behaviour, seen)
+    return seen
+
+
+def _method(x: Access, y: Access) -> Method:
+    if x.accepts(y) or y.accepts(x):
+        return Method.DIRECT
+    for guessed in (x, y):
+        if guessed.sequential and (
+            x.accepts(y, guessed=guessed) or y.accepts(x, guessed=guessed)
+        ):
+            return Method.PREDICTION
+    if x.admits_birthday(y) or y.admits_birthday(x):
+        return Method.BIRTHDAY
+    return Method.RELAY
+
+
+def _accesses(preset: Preset) -> tuple[Access | None, Access | None]:
+    """Return the access over IPv4, as a peer can use it, and over IPv6."""
+    behaviour = preset.behaviour
+    if behaviour is None:
+        return OPEN, OPEN
+    ipv4 = OPEN if behaviour.port_mapping else ipv4_access(preset)
+    return ipv4, FIREWALLED if behaviour.ipv6 else None
+
+
+def _behind(behaviour: Behaviour, inner: Access) -> Access:
+    # The members of both enumerations stand in the order of their strictness.
+    mapping = max(behaviour.mapping, inner.mapping, key=list(Mapping).index)
+    filtering = max(behaviour.filtering, inner.filtering, key=list(Filtering).index)
+    return Access(
+        mapping, filtering, inner.sequential or behaviour.ports is Ports.SEQUENTIAL
+    )
