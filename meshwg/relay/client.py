@@ -167,6 +167,12 @@ class RelayClient:
             self._allocation.refresh(now)
             self._settle(now)
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether the server's silence would mean that it is dead."""
+        is_allocated = self.state is State.ALLOCATED
+        return not is_allocated or self._transactions.is_open(Method.REFRESH)
+
     def give_up(self, now: float) -> None:
         """Take the server for dead until it answers again."""
         self._allocation.give_up(now)

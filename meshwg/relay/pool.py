@@ -30,19 +30,17 @@ from dataclasses import dataclass
 from itertools import count
 
 from meshwg.relay.allocation import Allocated, Redirected, State
-from meshwg.relay.client import Drop, Received, RelayClient
+from meshwg.relay.client import MAX_WAITING, Drop, Received, RelayClient
 from meshwg.relay.prober import Prober
 from meshwg.relay.server import RelayServer, Transport
 from meshwg.relay.transactions import Credentials
-from meshwg.relay.ways import Way, Ways, endpoint_of
+from meshwg.relay.ways import UDP_HEAD_START, Way, Ways, endpoint_of
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import HEADER_LENGTH, TRANSACTION_ID_LENGTH, Buffer
 
 FIRST_LINK = 1 << 16
 """Links from here on are relays'; auxiliary sockets of a punch stay below."""
 
-HEAD_START = 0.3
-"""Seconds until streams are tried, see :mod:`meshwg.relay.ways`."""
 NEXT_CONTENDER = 0.5
 """Seconds until another way is tried in parallel."""
 PATIENCE = 5.0
@@ -131,6 +129,7 @@ class RelayPool:
         """How many times in a row a server was clearly nearer than home."""
         self._peers: dict[Endpoint, None] = {}
         self._hosts: dict[str, None] = {}
+        self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._events: deque[Event] = deque()
         self._farewells: list[Transmit] = []
         self._past_drops: Counter[Drop] = Counter()
@@ -248,14 +247,12 @@ class RelayPool:
         """
         client = self._clients.get(peer.link)
         if client is None or client.state is not State.ALLOCATED:
-            client = self._home or next(iter(self._clients.values()), None)
+            client = self._home
         if client is None:
-            self._past_drops[Drop.QUEUE_FULL] += len(datagrams)
+            self._keep(peer, datagrams)
             return
         client.send(peer, datagrams, now)
-        self._used_at = now
-        if self._check_at is not None and self._check_at > now + ASK_AFTER:
-            self._plan_check(now)
+        self._note_use(now)
 
     def is_relay(self, source: Endpoint) -> bool:
         """Tell whether ChannelData from there is ours to open."""
@@ -266,7 +263,11 @@ class RelayPool:
     ) -> Received:
         """Take ChannelData; return the packets in it if a relay of ours sent it."""
         client = self._by_address.get((source.host, source.port))
-        return client.receive(datagrams, now) if client is not None else []
+        if client is None:
+            return []
+        received = client.receive(datagrams, now)
+        self._note_use(now)
+        return received
 
     def receive_stun(
         self, datagram: Buffer, source: Endpoint, now: float
@@ -350,13 +351,25 @@ class RelayPool:
             self._contend(now)
         self._settle(now)
 
+    def _note_use(self, now: float) -> None:
+        """Look after home more often from now on."""
+        self._used_at = now
+        if self._check_at is not None and self._check_at > now + ASK_AFTER:
+            self._plan_check(now)
+
+    def _keep(self, peer: Endpoint, datagrams: Sequence[bytes]) -> None:
+        """Keep packets until there is a home; the oldest make way."""
+        self._waiting.extend((peer, each) for each in datagrams)
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self._past_drops[Drop.QUEUE_FULL] += 1
+
     # The contest for home.
 
     def _begin_contest(self, now: float) -> None:
         """Look for a home among all servers."""
         self._contest_since = now
         self._prober.probe(now)
-        self._contend_at = now + HEAD_START
         self._contend(now)
 
     def _contend(self, now: float) -> None:
@@ -365,12 +378,17 @@ class RelayPool:
         if self._home is not None:
             return
         trying = [c for c in self._clients.values() if c.state is State.CONNECTING]
-        waited = now - self._contest_since
+        since = self._contest_since
         busy = [client.server.way for client in self._clients.values()]
-        server = self._ways.next(self._prober, busy, waited, now)
+        server = self._ways.next(self._prober, busy, since, now)
         if server is not None and len(trying) < MAX_CONTENDERS:
             self._launch(server, now)
-        self._contend_at = now + _pause(waited)
+        if now < since + UDP_HEAD_START:
+            self._contend_at = since + UDP_HEAD_START
+        elif now < since + PATIENCE:
+            self._contend_at = now + NEXT_CONTENDER
+        else:
+            self._contend_at = now + NEXT_LATE_CONTENDER
 
     def _launch(self, server: RelayServer, now: float) -> RelayClient:
         """Begin to use a way."""
@@ -400,6 +418,9 @@ class RelayPool:
             client.open(peer, now)
         for host in self._hosts:
             client.permit(host, now)
+        waiting, self._waiting = self._waiting, deque()
+        for peer, datagram in waiting:
+            client.send(peer, [datagram], now)
         self._announce()
         self._plan_check(now)
 
@@ -473,32 +494,25 @@ class RelayPool:
     def _check(self, now: float) -> None:
         """Ask home whether it lives, or believe that it does not."""
         home = self._home
-        if home is None:
-            self._check_at = None
-            return
-        since = home.silent_since()
-        if since is not None and now >= since + GIVE_UP_AFTER:
-            home.give_up(now)
-            return
-        if since is None or now >= since + ASK_AGAIN_AFTER:
+        if home is not None and now >= self._due_check(home, now):
+            if home.is_probing:
+                home.give_up(now)
+                return
             home.probe(now)
         self._plan_check(now)
 
     def _plan_check(self, now: float) -> None:
         """Set the time at which home has been silent for too long."""
         home = self._home
-        if home is None:
-            self._check_at = None
-            return
+        self._check_at = None if home is None else max(self._due_check(home, now), now)
+
+    def _due_check(self, home: RelayClient, now: float) -> float:
+        """Return when to ask home, or to give it up if it was asked already."""
         since = home.silent_since()
         if since is None:
-            in_use = now - max(self._used_at, home.heard_at) < IN_USE
-            due = home.heard_at + (ASK_AFTER if in_use else ASK_IDLE_AFTER)
-        elif now < since + ASK_AGAIN_AFTER:
-            due = since + ASK_AGAIN_AFTER
-        else:
-            due = since + GIVE_UP_AFTER
-        self._check_at = max(due, now)
+            in_use = now - self._used_at < IN_USE
+            return home.heard_at + (ASK_AFTER if in_use else ASK_IDLE_AFTER)
+        return since + (GIVE_UP_AFTER if home.is_probing else ASK_AGAIN_AFTER)
 
     # Whether there is a better home.
 
@@ -535,10 +549,3 @@ class RelayPool:
         if here is None or there is None:
             return False
         return here - there > max(CLEAR_GAIN, CLEAR_PART * here)
-
-
-def _pause(waited: float) -> float:
-    """Return the seconds until the next contender, so long after the first."""
-    if waited < HEAD_START:
-        return HEAD_START
-    return NEXT_CONTENDER if waited < PATIENCE else NEXT_LATE_CONTENDER

@@ -91,14 +91,14 @@ class Ways:
         return [endpoint_of(s) for s in self if s.transport is Transport.UDP]
 
     def next(
-        self, prober: Prober, busy: Container[Way], waited: float, now: float
+        self, prober: Prober, busy: Container[Way], since: float, now: float
     ) -> RelayServer | None:
         """Return the best way that is neither tried now nor resting.
 
         That is the nearest of the UDP servers that answer; after a head start a
         stream, in the coordinator's order; in the end UDP without an answer.
 
-        :param waited: seconds since the search began.
+        :param since: when the search began.
         """
         free = [
             server
@@ -114,11 +114,11 @@ class Ways:
         if measured:
             return free[min(measured)[1]]
         has_udp = any(server.transport is Transport.UDP for server in self)
-        if waited >= UDP_HEAD_START or not has_udp:
+        if now >= since + UDP_HEAD_START or not has_udp:
             for server in free:
                 if server.transport is not Transport.UDP:
                     return server
-        if waited >= UNMEASURED_AFTER and free:
+        if now >= since + UNMEASURED_AFTER and free:
             return free[0]
         return None
 
