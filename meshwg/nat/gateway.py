@@ -80,13 +80,20 @@ class NotOurs:
 Answer = Granted | Addressed | Refused | NotSpoken | Announced | NotOurs
 
 
+EpochRule = Callable[[int, int, float], bool]
+"""Whether mappings are lost, from the previous epoch time, the one received now and
+the seconds that passed here in between."""
+
+
 class GatewayClient(Protocol):
     """One protocol's side of a mapping: what to send, and what an answer means."""
 
     method: Method
-    epoch: "EpochClock"
     asked: bool
     """Whether a mapping was asked for, so that there may be one to give back."""
+
+    @property
+    def epoch_is_lost(self) -> EpochRule: ...
 
     def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the mapping, or renew it.
@@ -111,29 +118,23 @@ class GatewayClient(Protocol):
 class EpochClock:
     """Tells from the gateway's uptime whether it has forgotten its mappings.
 
-    Every answer carries the seconds since the gateway's table was empty. The two
-    protocols compare it with the local clock by rules of their own.
+    Every answer carries the seconds since the gateway's table was empty, which is one
+    time for both protocols. How to compare it with the local clock is said by each.
     """
 
-    def __init__(self, is_lost: Callable[[int, int, float], bool]) -> None:
-        """Make a clock.
-
-        :param is_lost: the rule; it gets the previous epoch time, the one received
-            now, and the seconds that passed here in between.
-        """
-        self._is_lost = is_lost
+    def __init__(self) -> None:
         self._previous: tuple[int, float] | None = None
 
-    def lost(self, epoch: int, now: float) -> bool:
+    def lost(self, is_lost: EpochRule, epoch: int, now: float) -> bool:
         """Return whether this epoch time says that the mappings are gone."""
         if self._previous is None:
             return False
         before, at = self._previous
-        return self._is_lost(before, epoch, max(0.0, now - at))
+        return is_lost(before, epoch, max(0.0, now - at))
 
-    def observe(self, epoch: int, now: float) -> bool:
+    def observe(self, is_lost: EpochRule, epoch: int, now: float) -> bool:
         """Return the same, and remember the epoch time for the next comparison."""
-        lost = self.lost(epoch, now)
+        lost = self.lost(is_lost, epoch, now)
         self._previous = (epoch, now)
         return lost
 

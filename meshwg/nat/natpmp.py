@@ -23,7 +23,6 @@ from meshwg.errors import InvalidMessage
 from meshwg.nat.gateway import (
     Addressed,
     Answer,
-    EpochClock,
     Granted,
     Method,
     NotOurs,
@@ -126,9 +125,9 @@ class NatPmpClient:
     """
 
     method = Method.NAT_PMP
+    epoch_is_lost = staticmethod(epoch_is_lost)
 
     def __init__(self, internal_port: int) -> None:
-        self.epoch = EpochClock(epoch_is_lost)
         self._internal_port = internal_port
         self._host: str | None = None
         self.asked = False

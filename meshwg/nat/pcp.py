@@ -25,7 +25,6 @@ from meshwg.errors import InvalidMessage
 from meshwg.nat.gateway import (
     Announced,
     Answer,
-    EpochClock,
     Granted,
     Method,
     NotOurs,
@@ -181,6 +180,7 @@ class PcpClient:
     """Asks a PCP server for one mapping, and knows its answers by the nonce."""
 
     method = Method.PCP
+    epoch_is_lost = staticmethod(epoch_is_lost)
 
     def __init__(self, client: str, internal_port: int, random: Random) -> None:
         """Make a client with a new nonce.
@@ -188,7 +188,6 @@ class PcpClient:
         :param client: the address this host sends from, as it knows it itself; the
             server compares it with the source that it sees.
         """
-        self.epoch = EpochClock(epoch_is_lost)
         self._client = client
         self._internal_port = internal_port
         self._nonce = random(NONCE_LENGTH)

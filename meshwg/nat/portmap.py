@@ -36,11 +36,14 @@ from dataclasses import replace
 from enum import Enum
 
 from meshwg.errors import InvalidMessage
+from meshwg.nat import natpmp, pcp
 from meshwg.nat.gateway import (
     SERVER_PORT,
     Addressed,
     Answer,
     Drop,
+    EpochClock,
+    EpochRule,
     GatewayClient,
     Granted,
     Mapped,
@@ -120,6 +123,7 @@ class PortMapping:
         self._gateway: str | None = None
         self._local = ""
         self._clients: dict[Method, GatewayClient] = {}
+        self._epoch = EpochClock()
         self._pending: list[Method] = []  # In PROBING and RELEASING: still to answer.
         self._addressed = False
         self._failures: dict[Method, str] = {}
@@ -160,7 +164,7 @@ class PortMapping:
         self._gateway, self._local = gateway, local
         self._wish, self._retry_delay = None, RETRY_FIRST
         self._outbox, self._sent_at = [], float("-inf")
-        self._clients = {}
+        self._clients, self._epoch = {}, EpochClock()
         if gateway is None:
             self._fail("There is no default gateway that could map a port.", now)
         else:
@@ -173,25 +177,28 @@ class PortMapping:
         if received is None:
             return
         client, answer, epoch = received
-        lost = epoch is not None and client.epoch.observe(epoch, now)
+        lost = epoch is not None and self._epoch.observe(
+            client.epoch_is_lost, epoch, now
+        )
         self._handle_answer(client, answer, now)
-        if lost and self._holds(client) and not isinstance(answer, Granted):
+        if lost and self.mapped is not None and not isinstance(answer, Granted):
             self._recreate(now)
 
     def receive_announcement(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take in a datagram that the gateway sent to every host.
 
-        Anyone nearby can forge one, so it is only a hint to ask again.
+        Anyone nearby can forge one, so it is only a hint to ask again. It is heeded
+        whatever the method: who speaks several may announce by one alone.
         """
-        received = self._parse(data, source)
-        if received is None or self.mapped is None:
+        if not self._is_gateway(source) or self.mapped is None:
             return
-        client, answer, epoch = received
-        moved = isinstance(answer, Addressed) and (
-            answer.host != self.mapped.external.host
-        )
-        lost = epoch is not None and client.epoch.lost(epoch, now)
-        if self._holds(client) and (moved or lost):
+        try:
+            epoch, is_lost, address = _read_announcement(data)
+        except InvalidMessage:
+            self.drops[Drop.MALFORMED] += 1
+            return
+        moved = address is not None and address != self.mapped.external.host
+        if moved or self._epoch.lost(is_lost, epoch, now):
             self._recreate(now)
 
     def receive_unreachable(self, now: float) -> None:
@@ -373,8 +380,7 @@ class PortMapping:
         self, data: bytes, source: Endpoint
     ) -> tuple[GatewayClient, Answer, int | None] | None:
         """Return whom an answer is for, what it means, and its epoch time."""
-        if (source.host, source.port) != (self._gateway, SERVER_PORT):
-            self.drops[Drop.WRONG_SOURCE] += 1
+        if not self._is_gateway(source):
             return None
         for client in self._clients.values():
             try:
@@ -387,6 +393,12 @@ class PortMapping:
             return None
         self.drops[Drop.MALFORMED] += 1
         return None
+
+    def _is_gateway(self, source: Endpoint) -> bool:
+        if (source.host, source.port) == (self._gateway, SERVER_PORT):
+            return True
+        self.drops[Drop.WRONG_SOURCE] += 1
+        return False
 
     def _handle_answer(self, client: GatewayClient, answer: Answer, now: float) -> None:
         if self._phase is _Phase.RELEASING:
@@ -517,3 +529,15 @@ class PortMapping:
     def _fraction(self) -> float:
         """Return a random number from 0 to 1."""
         return int.from_bytes(self._random(2)) / 65_535
+
+
+def _read_announcement(data: bytes) -> tuple[int, EpochRule, str | None]:
+    """Return an announcement's epoch time, the rule for it, and the address it tells.
+
+    :raises InvalidMessage: if it is none.
+    """
+    try:
+        return pcp.parse_response(data).epoch, pcp.epoch_is_lost, None
+    except InvalidMessage:
+        response = natpmp.parse_response(data)
+        return response.epoch, natpmp.epoch_is_lost, response.address

@@ -54,13 +54,13 @@ def test_a_private_endpoint_can_be_sent_to() -> None:
 
 
 def test_the_first_epoch_time_says_nothing_and_later_ones_are_compared() -> None:
-    clock = EpochClock(lambda previous, epoch, elapsed: epoch < previous)
-    assert not clock.lost(5, now=0.0)
-    assert not clock.observe(500, now=0.0)
-    assert clock.lost(499, now=1.0)
-    assert not clock.lost(500, now=1.0), "asking does not change what is known"
-    assert clock.observe(499, now=1.0)
-    assert not clock.observe(499, now=2.0)
+    clock = EpochClock()
+    assert not clock.lost(went_back, 5, now=0.0)
+    assert not clock.observe(went_back, 500, now=0.0)
+    assert clock.lost(went_back, 499, now=1.0)
+    assert not clock.lost(went_back, 500, now=1.0), "asking changes nothing"
+    assert clock.observe(went_back, 499, now=1.0)
+    assert not clock.observe(went_back, 499, now=2.0)
 
 
 def test_a_clock_that_runs_backwards_here_is_not_held_against_the_gateway() -> None:
@@ -70,7 +70,11 @@ def test_a_clock_that_runs_backwards_here_is_not_held_against_the_gateway() -> N
         seen.append(elapsed)
         return False
 
-    clock = EpochClock(rule)
-    clock.observe(1, now=10.0)
-    clock.observe(2, now=9.0)
+    clock = EpochClock()
+    clock.observe(rule, 1, now=10.0)
+    clock.observe(rule, 2, now=9.0)
     assert seen == [0.0]
+
+
+def went_back(previous: int, epoch: int, elapsed: float) -> bool:
+    return epoch < previous

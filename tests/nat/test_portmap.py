@@ -301,12 +301,15 @@ def test_a_hint_of_a_change_does_not_disturb_a_round() -> None:
 # Gateways that restart.
 
 
+@pytest.mark.parametrize("announced_by", sorted(BOTH, key=str))
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_an_announced_restart_makes_the_mapping_again(method: Method) -> None:
+def test_an_announced_restart_makes_the_mapping_again(
+    method: Method, announced_by: Method
+) -> None:
     home = Home(methods=ONLY[method])
     home.run(until=1000.0)
     home.gateway.restart(1000.0)
-    home.announce(method)
+    home.announce(announced_by)
     home.run(until=1005.0)
     assert home.gateway.mappings == 1
     assert home.mapped_by() is method
@@ -345,6 +348,16 @@ def test_an_announcement_from_elsewhere_is_not_believed() -> None:
     home.run(until=1010.0)
     assert len(home.sent) == 1
     assert home.machine.drops == {Drop.WRONG_SOURCE: 1}
+
+
+def test_an_announcement_that_is_none_is_counted() -> None:
+    home = Home()
+    home.run(until=1000.0)
+    source = Endpoint(GATEWAY, SERVER_PORT)
+    home.machine.receive_announcement(b"NOTIFY * HTTP/1.1", source, 1000.0)
+    home.run(until=1010.0)
+    assert len(home.sent) == 1
+    assert home.machine.drops == {Drop.MALFORMED: 1}
 
 
 def test_an_announcement_before_there_is_a_mapping_is_ignored() -> None:
