@@ -20,7 +20,7 @@ from meshwg.wireguard.constants import (
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.replay import ReplayWindow
 
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 _HEADER = struct.Struct("<IIQ")
 _COUNTER = struct.Struct("<8xQ")

@@ -1,0 +1,164 @@
+"""A peer of the mesh: its entry in the netmap, its tunnel, and the path to it.
+
+The path agent exists only once there is traffic or an offer: an idle mesh of a thousand
+peers costs a thousand entries and nothing else.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from meshwg.keys import PrivateKey, format_key
+from meshwg.path.agent import PathAgent
+from meshwg.path.candidate import IPNetwork
+from meshwg.path.check import CheckKeys
+from meshwg.path.events import PathStatus
+from meshwg.path.limiter import PunchLimiter
+from meshwg.transmit import Endpoint, Random
+from meshwg.wire import control
+from meshwg.wireguard.peer import Peer as Tunnel
+
+NOTE_INTERVAL = 0.25
+"""Seconds between two notes of the same traffic to the agent."""
+
+IDLE_REASON = "There was no traffic yet that would be worth a path."
+
+
+class MeshPeer:
+    """Everything about one peer.
+
+    :ivar entry: what the coordinator says about it.
+    :ivar tunnel: its WireGuard side, whose endpoint follows the path agent.
+    :ivar scheduled_at: when the agent next wants to be woken.
+    """
+
+    def __init__(self, entry: control.Peer, tunnel: Tunnel) -> None:
+        self.entry = entry
+        self.tunnel = tunnel
+        self.agent: PathAgent | None = None
+        self.scheduled_at = float("inf")
+        self.relayed: Endpoint | None = None
+        """Its relayed address, on the link of our relay."""
+        self._heard_from: Endpoint | None = None
+        self._heard_at = self._sent_at = float("-inf")
+
+    @property
+    def key(self) -> str:
+        """Its public key in text, by which the coordinator knows it."""
+        return format_key(self.tunnel.public_key)
+
+    def networks(self) -> list[IPv4Network | IPv6Network]:
+        """Return what belongs to it: its addresses, and the networks behind it."""
+        return [
+            ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
+        ]
+
+    def relay_candidate(self) -> control.Candidate | None:
+        """Return its relayed address, if it reported one."""
+        return next((c for c in self.entry.candidates if c.kind == "relay"), None)
+
+    def begin(
+        self,
+        private_key: PrivateKey,
+        *,
+        random: Random,
+        limiter: PunchLimiter,
+        mesh: Sequence[IPNetwork],
+    ) -> PathAgent | None:
+        """Return the path agent, a new one if needed.
+
+        ``None`` means that the peer's key has a low order, and can have no path.
+        """
+        if self.agent is None:
+            keys = CheckKeys.derive(private_key, self.tunnel.public_key)
+            if keys is not None:
+                self.agent = PathAgent(keys, random=random, limiter=limiter, mesh=mesh)
+        return self.agent
+
+    def is_news(self, endpoint: Endpoint, now: float) -> bool:
+        """Tell whether the agent should hear of this authentic message.
+
+        Messages come by the thousand; the agent wants to know that they come, and
+        whether they come from elsewhere now.
+        """
+        if endpoint == self._heard_from and now < self._heard_at + NOTE_INTERVAL:
+            return False
+        self._heard_from, self._heard_at = endpoint, now
+        return True
+
+    def is_traffic_news(self, now: float) -> bool:
+        """Tell the same of messages sent."""
+        if now < self._sent_at + NOTE_INTERVAL:
+            return False
+        self._sent_at = now
+        return True
+
+    def status(self, now: float, unix_time: float) -> dict[str, Any]:
+        """Return the peer's part of ``meshwg status --json``."""
+        tunnel, path = self.tunnel, self._path_status(now)
+        handshake = tunnel.last_handshake
+        return {
+            "name": self.entry.name,
+            "public_key": self.key,
+            "addresses": list(self.entry.addresses),
+            "online": self.entry.online,
+            "role": self.entry.role,
+            "nat": _nat_json(self.entry.nat),
+            "path": path_json(path, now, unix_time),
+            "reason": path.reason if path is not None else IDLE_REASON,
+            "attempts": [
+                {
+                    "at": round(unix_time - now + attempt.at, 3),
+                    "method": attempt.method,
+                    "result": attempt.result.value,
+                    "detail": attempt.detail,
+                }
+                for attempt in (path.attempts if path is not None else ())
+            ],
+            "next_attempt_in": _rounded(path.next_attempt_in if path else None),
+            "last_handshake_age": (
+                None if handshake is None else round(max(unix_time - handshake, 0), 3)
+            ),
+            "rx_bytes": tunnel.rx_bytes,
+            "tx_bytes": tunnel.tx_bytes,
+        }
+
+    def path_json(self, now: float, unix_time: float) -> dict[str, Any]:
+        """Return only which path is in use."""
+        return path_json(self._path_status(now), now, unix_time)
+
+    def _path_status(self, now: float) -> PathStatus | None:
+        return self.agent.status(now) if self.agent is not None else None
+
+
+def path_json(path: PathStatus | None, now: float, unix_time: float) -> dict[str, Any]:
+    """Return the object *path* of ``meshwg status --json``."""
+    if path is None or path.kind == "none":
+        return {
+            "kind": "none",
+            "method": None,
+            "remote": None,
+            "rtt_ms": None,
+            "loss": None,
+            "since": None,
+        }
+    return {
+        "kind": path.kind,
+        "method": path.method,
+        "remote": None if path.remote is None else str(path.remote),
+        "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
+        "loss": round(path.loss, 3),
+        "since": None if path.since is None else round(unix_time - now + path.since, 3),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _nat_json(report: control.NatReport | None) -> dict[str, Any] | None:
+    """Return the NAT of the family that tells most, as ``netcheck`` shows it."""
+    if report is None:
+        return None
+    nat = report.ipv4 or report.ipv6
+    return None if nat is None else nat.model_dump()
