@@ -34,6 +34,7 @@ TUNSETIFF = 0x400454CA
 TUNSETOFFLOAD = 0x400454D0
 TUNGETIFF = 0x800454D2
 TUNSETVNETHDRSZ = 0x400454D8
+TUNGETDEVNETNS = 0x54E3
 SIOCSIFMTU = 0x8922
 SIOCSIFTXQLEN = 0x8943
 
@@ -117,18 +118,15 @@ class TunDevice:
 
         :raises ConfigError: if the descriptor is not an attached TUN device.
         """
-        request = bytearray(_IFREQ.size)
         try:
-            fcntl.ioctl(fd, TUNGETIFF, request)
+            name, flags = _identify(fd)
             os.set_blocking(fd, False)
         except OSError as error:
             raise ConfigError(
                 f"File descriptor {fd} is not an open TUN device"
                 f" ({os.strerror(error.errno or 0)}): pass one that is"
             ) from error
-        name, flags = _IFREQ.unpack(request)
         has_vnet_header = bool(flags & IFF_VNET_HDR)
-        name = os.fsdecode(name.rstrip(b"\0"))
         return cls(fd, name, has_vnet_header=has_vnet_header, tso=tso)
 
     def fileno(self) -> int:
@@ -140,6 +138,22 @@ class TunDevice:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+    def locate(self) -> tuple[str, int | None]:
+        """Return the interface's name and a descriptor of its network namespace.
+
+        Both change when it is renamed or moved, without any effect on this device.
+        The descriptor is the caller's to close; it is ``None`` if the kernel
+        cannot tell (before Linux 5.2, or without CAP_NET_ADMIN).
+
+        :raises TunGone: if the interface was removed.
+        """
+        try:
+            self.name, _ = _identify(self._fd)
+            return self.name, fcntl.ioctl(self._fd, TUNGETDEVNETNS)
+        except OSError as error:
+            self._raise_if_gone(error)
+            return self.name, None
 
     def set_mtu(self, mtu: int) -> None:
         """Set the interface's MTU, in bytes.
@@ -224,6 +238,13 @@ class TunDevice:
     def _raise_if_gone(self, error: OSError) -> None:
         if error.errno in GONE:
             raise TunGone(f"The interface '{self.name}' was removed") from error
+
+
+def _identify(fd: int) -> tuple[str, int]:
+    """Return the name and the flags of the interface behind a descriptor."""
+    request = fcntl.ioctl(fd, TUNGETIFF, bytes(_IFREQ.size))
+    name, flags = _IFREQ.unpack(request)
+    return os.fsdecode(name.rstrip(b"\0")), flags
 
 
 def _open_device() -> int:

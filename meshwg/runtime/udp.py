@@ -132,9 +132,7 @@ class UdpSocket:
         There may be more; ``None`` means that there are none now.
         """
         try:
-            size, ancillary, _, address = self._socket.recvmsg_into(
-                [self._buffer], 128
-            )
+            size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], 128)
         except BlockingIOError:
             return None
         except OSError as error:

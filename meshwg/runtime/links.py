@@ -1,0 +1,202 @@
+"""Follows the TUN device's interface: up or down, its MTU, its name, its end.
+
+In the network namespace of this program, netlink tells when to look; nothing runs
+otherwise. The interface may also be moved to another namespace (``ip link set … netns
+…``), as containers are given their only one; the program and its UDP sockets stay. A
+netlink socket over there would keep that namespace alive after its container, and
+with it the interface. So it is visited instead, once a second and more often while the
+interface is down. A visit is made by a thread of its own, the unit that has a
+namespace in Linux: the thread of the event loop never leaves home.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Thread
+from typing import TypeVar
+
+from meshwg.runtime import netlink
+from meshwg.runtime.tun import TunDevice, TunGone
+
+VISIT_INTERVAL = 1.0
+"""Seconds between two visits of another namespace while the interface is up."""
+VISIT_INTERVAL_DOWN = 0.25
+"""The same while it is down: it was moved there to be brought up."""
+
+DEFAULT_MTU = 1420
+"""Of an interface that cannot be seen: what WireGuard interfaces usually have."""
+
+_GROUPS = netlink.RTMGRP_LINK | netlink.RTMGRP_IPV4_IFADDR | netlink.RTMGRP_IPV6_IFADDR
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCGIFMTU = 0x8921
+_IFF_UP = 0x1
+_CLONE_NEWNET = 0x40000000
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What ``ip link`` shows of an interface."""
+
+    is_up: bool
+    mtu: int
+    name: str
+
+
+class LinkWatcher:
+    """Reports the state of a TUN device's interface, first when it is started.
+
+    It also keeps :attr:`~meshwg.runtime.tun.TunDevice.local_addresses` current.
+
+    :param on_change: called with each new state.
+    :param on_gone: called once when the interface was removed.
+    """
+
+    def __init__(
+        self,
+        tun: TunDevice,
+        on_change: Callable[[LinkState], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._tun = tun
+        self._on_change = on_change
+        self._on_gone = on_gone
+        self._state: LinkState | None = None
+        self._changes: socket.socket | None = None
+        self._visit: asyncio.TimerHandle | None = None
+        self._home = 0, 0
+
+    async def start(self) -> None:
+        """Report the state, and from now on its changes."""
+        self._home = _identity("/proc/thread-self/ns/net")
+        self._changes = netlink.subscribe(_GROUPS)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._changes.fileno(), self._on_changes, self._changes)
+        self._look()
+
+    def close(self) -> None:
+        """Stop reporting."""
+        if self._visit is not None:
+            self._visit.cancel()
+        self._visit = None
+        if self._changes is not None:
+            asyncio.get_running_loop().remove_reader(self._changes.fileno())
+            self._changes.close()
+        self._changes = None
+
+    def _on_changes(self, changes: socket.socket) -> None:
+        netlink.drain(changes)
+        self._look()
+
+    def _look(self) -> None:
+        """See how the interface is, and plan the next visit if it is elsewhere."""
+        if self._visit is not None:
+            self._visit.cancel()
+        self._visit = None
+        try:
+            interval = self._inspect(*self._tun.locate())
+        except TunGone:
+            self.close()
+            self._on_gone()
+            return
+        except OSError:
+            # It was moved or renamed while this looked.
+            interval = VISIT_INTERVAL_DOWN
+        if interval is not None and self._changes is not None:
+            loop = asyncio.get_running_loop()
+            self._visit = loop.call_later(interval, self._look)
+
+    def _inspect(self, name: str, namespace: int | None) -> float | None:
+        """Report the state; return after how many seconds to look again, if at all.
+
+        :param namespace: a descriptor, which this closes.
+        """
+        if namespace is None:
+            self._report(*_inspect(name))
+            return None
+        try:
+            if _identity(namespace) == self._home:
+                self._report(*_inspect(name))
+                return None
+            state, addresses = _run_inside(namespace, lambda: _inspect(name))
+        except PermissionError:
+            logger.warning(
+                "The namespace of '%s' may not be entered: its MTU and whether it is"
+                " up are not followed; run with CAP_SYS_ADMIN",
+                name,
+            )
+            mtu = self._state.mtu if self._state is not None else DEFAULT_MTU
+            self._report(LinkState(True, mtu, name), frozenset())
+            return None
+        finally:
+            os.close(namespace)
+        self._report(state, addresses)
+        return VISIT_INTERVAL if state.is_up else VISIT_INTERVAL_DOWN
+
+    def _report(self, state: LinkState, addresses: frozenset[bytes]) -> None:
+        self._tun.local_addresses = addresses
+        if state != self._state:
+            self._state = state
+            self._on_change(state)
+
+
+def _inspect(name: str) -> tuple[LinkState, frozenset[bytes]]:
+    """Return the interface's state and all addresses in this thread's namespace.
+
+    :raises OSError: ENODEV if the interface is not in this namespace.
+    """
+    request = struct.pack("16s24x", os.fsencode(name))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        flags = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
+        mtu = fcntl.ioctl(sock, _SIOCGIFMTU, request)
+    is_up = bool(struct.unpack_from("=H", flags, 16)[0] & _IFF_UP)
+    state = LinkState(is_up, struct.unpack_from("=i", mtu, 16)[0], name)
+    return state, netlink.local_addresses()
+
+
+def _identity(namespace: int | str) -> tuple[int, int]:
+    """Return what tells one namespace from another."""
+    status = os.stat(namespace)
+    return status.st_dev, status.st_ino
+
+
+def _run_inside(namespace: int, function: Callable[[], T]) -> T:
+    """Return what a function returns in a thread inside a network namespace.
+
+    The thread ends at once: one that is kept would keep the namespace alive, and be
+    a trap for whatever ran on it next.
+
+    :raises PermissionError: if the namespace may not be entered.
+    """
+    future: Future[T] = Future()
+
+    def visit() -> None:
+        try:
+            _enter(namespace)
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)
+
+    thread = Thread(target=visit)
+    thread.start()
+    thread.join()
+    return future.result()
+
+
+def _enter(namespace: int) -> None:
+    """Move this thread into a network namespace (setns, which Python 3.11 lacks)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
