@@ -11,3 +11,7 @@ class CommandFailed(LabError):
 
 class NotReady(LabError):
     """Something that was started did not become usable in time."""
+
+
+class ScenarioFailed(LabError):
+    """A scenario ran, and what it shows is not what should be seen."""

@@ -9,12 +9,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from netlab import netns, registry, signals
+from netlab import netns, registry, signals, wireguard
 from netlab.errors import CommandFailed, LabError
 from netlab.internet import Internet
 from netlab.lan import Switch
@@ -41,16 +41,23 @@ class Lab:
     removes later.
 
     :param prefix: with which all its namespaces' names begin; by default unique.
-    :param title: what :command:`netns-lab list` shows.
+    :param title: what ``netns-lab list`` shows.
+    :param engine: the program that runs its plain WireGuard interfaces.
     """
 
-    def __init__(self, prefix: str | None = None, title: str = "") -> None:
+    def __init__(
+        self,
+        prefix: str | None = None,
+        title: str = "",
+        engine: Sequence[str] = wireguard.MESHWG,
+    ) -> None:
         self.prefix = prefix or f"nl{os.getpid()}x{next(_numbers)}"
         if not PREFIX.fullmatch(self.prefix):
             raise LabError(
                 f"{self.prefix!r} cannot be a prefix: up to 20 of a-z and 0-9."
             )
         self.title = title
+        self.engine = engine
         self.machines: dict[str, Machine] = {}
         self.keep_files = False
         """Whether logs and captures stay when the lab goes; so they do on failure."""

@@ -78,6 +78,11 @@ class Switch(Machine):
     def plug_together(self, subnets: list[str]) -> None:
         self.lan = Lan(self, self.BRIDGE, subnets, routed=False)
 
+    @property
+    def first_interface(self) -> str:
+        """The bridge, where everything is seen that crosses it."""
+        return self.BRIDGE
+
     def attach(self, machine: Machine, interface: str, request: Request) -> Attachment:
         return self.lan.attach(machine, interface, request)
 

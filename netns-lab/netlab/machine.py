@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,12 +12,16 @@ from typing import Protocol, TypeVar
 
 from netlab import links
 from netlab.capture import Capture
-from netlab.errors import LabError
+from netlab.errors import LabError, NotReady
 from netlab.links import Port
 from netlab.netns import Namespace
-from netlab.process import RUN_TIMEOUT, Arguments, Process, run
+from netlab.process import POLL, RUN_TIMEOUT, Arguments, Process, run
 
 T = TypeVar("T")
+
+REACHABLE_WITHIN = 30.0
+"""Seconds until an address that answers no ping is an error."""
+READY_WITHIN = 30.0
 
 QUIET = {
     # Addresses are usable at once, and only those exist that the lab gave.
@@ -58,6 +63,11 @@ class Machine:
     def netns(self) -> str:
         """The name of its namespace, for ``ip netns exec``."""
         return self.namespace.name
+
+    @property
+    def first_interface(self) -> str:
+        """The interface that is meant where none is named."""
+        return next(iter(self.attachments), "lo")
 
     def run(
         self,
@@ -105,12 +115,38 @@ class Machine:
         """Run ``function`` in a thread that lives here, and return its result."""
         return self.namespace.call(function)
 
+    def ping(self, address: str, within: float = REACHABLE_WITHIN) -> None:
+        """Send echo requests until one is answered.
+
+        :raises NotReady: after so many seconds without an answer.
+        """
+        request = ["ping", "-n", "-c", "1", "-W", "1", address]
+        self.wait_until(
+            lambda: self.run(request, check=False).returncode == 0,
+            f"{address} answers pings",
+            within,
+        )
+
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, within: float = READY_WITHIN
+    ) -> None:
+        """Ask again and again until ``condition`` holds.
+
+        :param what: the condition in words, for the error.
+        :raises NotReady: after so many seconds in vain.
+        """
+        deadline = time.monotonic() + within
+        while not condition():
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name}: not within {within:g} s that {what}.")
+            time.sleep(POLL)
+
     def capture(self, interface: str | None = None, filter: str = "") -> Capture:
         """Capture an interface, by default the first; return once that has begun.
 
         :param filter: in the language of ``pcap-filter(7)``.
         """
-        interface = interface or next(iter(self.attachments), "lo")
+        interface = interface or self.first_interface
         path = self.directory / f"{interface}-{next(self._numbers)}.pcap"
         capture = Capture(self.namespace, interface, path, filter)
         self._captures.append(capture)
@@ -177,12 +213,11 @@ class Machine:
             capture.stop()
 
     def _attachment(self, interface: str | None) -> "Attachment":
-        if interface is None:
-            interface = next(iter(self.attachments), "none")
+        interface = interface or self.first_interface
         try:
             return self.attachments[interface]
         except KeyError:
-            raise LabError(f"{self.name} has no interface {interface}.") from None
+            raise LabError(f"{self.name} has no link at {interface}.") from None
 
 
 @dataclass(slots=True)
@@ -237,6 +272,6 @@ class Host(Machine):
 
     def move_to(self, uplink: Uplink, request: Request | None = None) -> Attachment:
         """Roam: leave the first uplink for another one; processes go on running."""
-        interface = next(iter(self.attachments))
+        interface = self.first_interface
         self.detach(interface)
         return self.attach(uplink, interface, request)

@@ -1,1 +1,9 @@
-"""The scenarios of the lab, one module each."""
+"""The situations that meshwg must serve, each built in a lab and verified."""
+
+from typing import Any
+
+from netlab.scenario import Scenario
+from scenarios.container import CONTAINER
+from scenarios.public import PUBLIC
+
+ALL: dict[str, Scenario[Any]] = {each.name: each for each in (CONTAINER, PUBLIC)}
