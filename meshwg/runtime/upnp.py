@@ -190,9 +190,11 @@ class SearchProtocol(asyncio.DatagramProtocol):
             return
         try:
             _, headers = decode_ssdp_packet(data, None, addr)
-        except (aiohttp.http_exceptions.HttpProcessingError, ValueError):
+            location = str(headers.get_lower("location", ""))
+        except Exception as error:
+            # What the library raises about garbage cannot be listed.
+            logger.debug("UPnP search answered by garbage: %r", error)
             return
-        location = headers.get_lower("location", "")
         if _is_at(location, self._gateway):
             self._found.set_result(location)
 

@@ -1,0 +1,373 @@
+"""UPnP against a router of our own making, on the loopback, that misbehaves."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+
+import pytest
+from aiohttp import web
+from async_upnp_client.const import HttpRequest
+from async_upnp_client.exceptions import UpnpCommunicationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.runtime import upnp
+from meshwg.runtime.upnp import (
+    BoundedRequester,
+    SearchProtocol,
+    UpnpFailed,
+    UpnpGateway,
+    search,
+)
+from meshwg.transmit import Endpoint
+
+LOCAL = "127.0.0.1"
+PUBLIC = "80.94.1.2"
+_hosts = itertools.count(1)
+
+
+async def test_a_port_is_mapped_and_unmapped() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        granted = await gateway.map(40_000, 40_001, 3600)
+        assert granted == (Endpoint(PUBLIC, 40_001), 3600)
+        await gateway.unmap(40_001)
+    mapped, unmapped = fake.calls[1:]
+    assert mapped["action"] == "AddPortMapping"
+    assert mapped["NewInternalClient"] == LOCAL
+    assert mapped["NewInternalPort"] == "40000"
+    assert mapped["NewExternalPort"] == unmapped["NewExternalPort"] == "40001"
+    assert mapped["NewProtocol"] == unmapped["NewProtocol"] == "UDP"
+    assert mapped["NewLeaseDuration"] == "3600"
+    assert unmapped["action"] == "DeletePortMapping"
+
+
+async def test_a_port_in_use_is_replaced_by_another() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        fake.errors = [None, 718, 718]
+        external, _ = await gateway.map(40_000, 40_001, 3600)
+    wished = [call["NewExternalPort"] for call in fake.calls[1:]]
+    assert len(set(wished)) == 3
+    assert str(external.port) == wished[-1]
+
+
+async def test_ports_that_are_all_in_use_are_given_up() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        fake.errors = [None, 718, 718, 718]
+        with pytest.raises(UpnpFailed, match="finds every wished port in use"):
+            await gateway.map(40_000, 40_001, 3600)
+
+
+async def test_a_router_of_permanent_mappings_gets_what_it_wants() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        fake.errors = [None, 725]
+        granted = await gateway.map(40_000, 40_001, 3600)
+    assert granted == (Endpoint(PUBLIC, 40_001), 0)
+    leases = [call["NewLeaseDuration"] for call in fake.calls[1:]]
+    assert leases == ["3600", "0"]
+
+
+async def test_an_error_is_named_by_its_number() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        fake.errors = [None, 606]
+        with pytest.raises(UpnpFailed, match=r"is refused \(error 606\)"):
+            await gateway.map(40_000, 40_001, 3600)
+
+
+async def test_nobody_answers_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upnp, "SEARCH_LIMIT", 0.02)
+    with pytest.raises(UpnpFailed, match="finds no gateway"):
+        await UpnpGateway.find(next_host(), LOCAL)
+
+
+async def test_a_search_from_an_address_that_is_not_ours_fails() -> None:
+    with pytest.raises(UpnpFailed, match="cannot search"):
+        await UpnpGateway.find(next_host(), "192.0.2.77")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://192.0.2.1/desc.xml",
+        "https://HOST/desc.xml",
+        "file:///etc/passwd",
+        "http://[",
+        "",
+    ],
+)
+async def test_a_description_somewhere_else_is_not_fetched(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upnp, "SEARCH_LIMIT", 0.1)
+    async with router() as fake:
+        fake.location = location.replace("HOST", fake.host)
+        assert await search(fake.host, LOCAL) is None
+        assert not fake.requests
+
+
+async def test_a_description_that_points_elsewhere_is_not_followed() -> None:
+    async with router() as fake:
+        fake.control_url = "http://192.0.2.1/control"
+        with pytest.raises(UpnpFailed, match="finds a gateway that maps no ports"):
+            await UpnpGateway.find(fake.host, LOCAL)
+
+
+async def test_a_redirection_is_not_followed() -> None:
+    async with router() as fake:
+        fake.redirect = "/elsewhere.xml"
+        with pytest.raises(UpnpFailed, match="cannot be used"):
+            await UpnpGateway.find(fake.host, LOCAL)
+        assert fake.requests == ["/desc.xml"]
+
+
+async def test_no_other_host_is_ever_talked_to() -> None:
+    requester = BoundedRequester("192.0.2.1")
+    for url in ("http://192.0.2.2/", "http://192.0.2.1@192.0.2.2/", "ftp://192.0.2.1/"):
+        with pytest.raises(UpnpCommunicationError, match="points to another host"):
+            await requester.async_http_request(HttpRequest("GET", url, {}, None))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe\x00garbage",
+        b"<root>",
+        b"<root xmlns='urn:schemas-upnp-org:device-1-0'/>",
+        b"<!DOCTYPE r [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><root>&b;</root>",
+        b"<a>" * 20_000,
+        b" " * (upnp.MAX_BODY + 1),
+    ],
+    ids=["empty", "binary", "cut", "bare", "entities", "deep", "long"],
+)
+async def test_a_description_that_is_none_is_a_failure(body: bytes) -> None:
+    async with router() as fake:
+        fake.description = body
+        with pytest.raises(UpnpFailed, match="cannot be used"):
+            await UpnpGateway.find(fake.host, LOCAL)
+
+
+async def test_a_device_without_a_connection_service_maps_no_ports() -> None:
+    async with router() as fake:
+        fake.service = "urn:schemas-upnp-org:service:Layer3Forwarding:1"
+        with pytest.raises(UpnpFailed, match="finds a gateway that maps no ports"):
+            await UpnpGateway.find(fake.host, LOCAL)
+
+
+async def test_a_router_that_never_finishes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        monkeypatch.setattr(upnp, "CALL_LIMIT", 0.05)
+        fake.hangs = True
+        with pytest.raises(UpnpFailed, match="takes too long"):
+            await gateway.map(40_000, 40_001, 3600)
+
+
+async def test_an_answer_without_an_address_is_a_failure() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL)
+        fake.answer = "<NewSomething>1</NewSomething>"
+        with pytest.raises(UpnpFailed):
+            await gateway.external_address()
+
+
+@given(st.binary(max_size=300), st.sampled_from(["192.0.2.1", "192.0.2.2"]))
+def test_garbage_in_answer_to_a_search_is_harmless(data: bytes, source: str) -> None:
+    prefixes = (b"", b"HTTP/1.1 200 OK\r\n", b"NOTIFY * HTTP/1.1")
+    with closing(asyncio.new_event_loop()) as loop:
+        found: asyncio.Future[str] = loop.create_future()
+        protocol = SearchProtocol("192.0.2.1", found)
+        for prefix in prefixes:
+            protocol.datagram_received(prefix + data, (source, 1900))
+        assert not found.done()
+
+
+async def test_only_the_gateways_first_answer_to_a_search_counts() -> None:
+    found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    protocol = SearchProtocol("192.0.2.1", found)
+    elsewhere = search_answer("http://192.0.2.2:80/desc.xml")
+    protocol.datagram_received(elsewhere, ("192.0.2.2", 1900))
+    protocol.datagram_received(elsewhere, ("192.0.2.1", 1900))
+    assert not found.done()
+    for path in ("first", "second"):
+        answer = search_answer(f"http://192.0.2.1:80/{path}.xml")
+        protocol.datagram_received(answer, ("192.0.2.1", 1900))
+    assert found.result() == "http://192.0.2.1:80/first.xml"
+
+
+class FakeRouter:
+    """An Internet Gateway Device on an address of the loopback."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.location = ""
+        self.description: bytes | None = None
+        self.service = "urn:schemas-upnp-org:service:WANIPConnection:1"
+        self.control_url = "/control"
+        self.redirect: str | None = None
+        self.errors: list[int | None] = []
+        """What the next calls fail with."""
+        self.answer: str | None = None
+        self.hangs = False
+        self.over = asyncio.Event()
+        self.calls: list[dict[str, str]] = []
+        self.requests: list[str] = []
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        self.requests.append(request.path)
+        if self.redirect is not None:
+            raise web.HTTPFound(self.redirect)
+        if self.hangs:
+            await self.over.wait()
+        if request.path == "/desc.xml":
+            body = self.description
+            if body is None:
+                body = DESCRIPTION.format(router=self).encode()
+            return web.Response(body=body, content_type="text/xml")
+        if request.path == "/scpd.xml":
+            return web.Response(text=SERVICE, content_type="text/xml")
+        return self._control(request.headers["SOAPAction"], await request.text())
+
+    def _control(self, header: str, body: str) -> web.Response:
+        action = header.strip('"').partition("#")[2]
+        arguments = {name: between(body, name) for name in ARGUMENTS}
+        self.calls.append({"action": action, **arguments})
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            fault = FAULT.format(code=error)
+            return web.Response(status=500, text=fault, content_type="text/xml")
+        answer = self.answer
+        if answer is None:
+            address = f"<NewExternalIPAddress>{PUBLIC}</NewExternalIPAddress>"
+            answer = address if action == "GetExternalIPAddress" else ""
+        text = ANSWER.format(action=action, service=self.service, answer=answer)
+        return web.Response(text=text, content_type="text/xml")
+
+
+@asynccontextmanager
+async def router() -> AsyncIterator[FakeRouter]:
+    fake = FakeRouter(next_host())
+    server = web.Server(fake.handle)
+    runner = web.ServerRunner(server, shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, fake.host, 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    fake.location = f"http://{fake.host}:{port}/desc.xml"
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: SearchResponder(lambda: fake.location), local_addr=(fake.host, 1900)
+    )
+    try:
+        yield fake
+    finally:
+        fake.over.set()
+        transport.close()
+        await runner.cleanup()
+
+
+class SearchResponder(asyncio.DatagramProtocol):
+    def __init__(self, location: Callable[[], str]) -> None:
+        self._location = location
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        assert self._transport is not None
+        if data.startswith(b"M-SEARCH"):
+            self._transport.sendto(search_answer(self._location()), addr)
+
+
+def next_host() -> str:
+    """Return an address of the loopback that no other test uses at the same time."""
+    process, number = os.getpid() % 250, next(_hosts) % 250
+    return f"127.19.{process + 1}.{number + 1}"
+
+
+def search_answer(location: str) -> bytes:
+    return (
+        "HTTP/1.1 200 OK\r\n"
+        f"ST: {upnp.GATEWAY_DEVICE}\r\n"
+        f"LOCATION: {location}\r\n"
+        "USN: uuid:0\r\n\r\n"
+    ).encode()
+
+
+def between(body: str, name: str) -> str:
+    return body.partition(f"<{name}>")[2].partition(f"</{name}>")[0]
+
+
+ARGUMENTS = {
+    "NewRemoteHost": "string",
+    "NewExternalPort": "ui2",
+    "NewProtocol": "string",
+    "NewInternalPort": "ui2",
+    "NewInternalClient": "string",
+    "NewEnabled": "boolean",
+    "NewPortMappingDescription": "string",
+    "NewLeaseDuration": "ui4",
+}
+DESCRIPTION = """<?xml version="1.0"?>
+<root xmlns="urn:schemas-upnp-org:device-1-0">
+ <specVersion><major>1</major><minor>0</minor></specVersion>
+ <device>
+  <deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:1</deviceType>
+  <friendlyName>fake</friendlyName><manufacturer>fake</manufacturer>
+  <modelName>fake</modelName><UDN>uuid:0</UDN>
+  <serviceList><service>
+   <serviceType>{router.service}</serviceType>
+   <serviceId>urn:upnp-org:serviceId:WANIPConn1</serviceId>
+   <controlURL>{router.control_url}</controlURL>
+   <eventSubURL>/events</eventSubURL><SCPDURL>/scpd.xml</SCPDURL>
+  </service></serviceList>
+ </device>
+</root>"""
+ARGUMENT = (
+    "<argument><name>{0}</name><direction>{1}</direction>"
+    "<relatedStateVariable>A_{0}</relatedStateVariable></argument>"
+)
+VARIABLE = (
+    '<stateVariable sendEvents="no"><name>A_{0}</name>'
+    "<dataType>{1}</dataType></stateVariable>"
+)
+ACTION = "<action><name>{}</name><argumentList>{}</argumentList></action>"
+DELETION = ("NewRemoteHost", "NewExternalPort", "NewProtocol")
+EXTERNAL = "NewExternalIPAddress"
+SERVICE = "".join(
+    [
+        '<?xml version="1.0"?><scpd xmlns="urn:schemas-upnp-org:service-1-0">',
+        "<specVersion><major>1</major><minor>0</minor></specVersion><actionList>",
+        ACTION.format("GetExternalIPAddress", ARGUMENT.format(EXTERNAL, "out")),
+        ACTION.format(
+            "AddPortMapping", "".join(ARGUMENT.format(name, "in") for name in ARGUMENTS)
+        ),
+        ACTION.format(
+            "DeletePortMapping",
+            "".join(ARGUMENT.format(name, "in") for name in DELETION),
+        ),
+        "</actionList><serviceStateTable>",
+        *(VARIABLE.format(*item) for item in ARGUMENTS.items()),
+        VARIABLE.format(EXTERNAL, "string"),
+        "</serviceStateTable></scpd>",
+    ]
+)
+ANSWER = """<?xml version="1.0"?>
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>
+<u:{action}Response xmlns:u="{service}">{answer}</u:{action}Response>
+</s:Body></s:Envelope>"""
+FAULT = """<?xml version="1.0"?>
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault>
+<faultcode>s:Client</faultcode><faultstring>UPnPError</faultstring><detail>
+<UPnPError xmlns="urn:schemas-upnp-org:control-1-0"><errorCode>{code}</errorCode>
+<errorDescription>no</errorDescription></UPnPError>
+</detail></s:Fault></s:Body></s:Envelope>"""
