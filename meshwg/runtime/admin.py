@@ -1,0 +1,164 @@
+"""The daemon's control socket: HTTP for the commands of the same machine.
+
+Reading is for everyone who can open the socket; changing is for root and for the user
+that the daemon runs as.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from meshwg.errors import ConfigError, MeshError, NotPermitted
+
+SOCKET_MODE = 0o666
+MAX_BODY = 64 * 1024
+_PEER_CREDENTIALS = struct.Struct("=iII")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Daemon(Protocol):
+    """What the commands can ask of a daemon."""
+
+    def status(self) -> dict[str, Any]: ...
+    async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def ping(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def shut_down(self) -> None: ...
+
+
+class AdminServer:
+    """Serves one daemon on one Unix socket."""
+
+    def __init__(self, daemon: Daemon, path: Path) -> None:
+        self._daemon = daemon
+        self._path = path
+        app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_BODY)
+        app.router.add_get("/v1/status", self._status)
+        app.router.add_post("/v1/netcheck", self._netcheck)
+        app.router.add_post("/v1/ping", self._ping)
+        app.router.add_post("/v1/down", self._down)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._inode: int | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        :raises ConfigError: if another daemon listens there already.
+        :raises NotPermitted: if the socket cannot be made there.
+        """
+        sock = _listen(self._path)
+        self._inode = self._path.stat().st_ino
+        await self._runner.setup()
+        await web.SockSite(self._runner, sock).start()
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket, if it is still this one."""
+        await self._runner.cleanup()
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._daemon.status())
+
+    async def _netcheck(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(await self._daemon.netcheck(await _body(request)))
+
+    async def _ping(self, request: web.Request) -> web.StreamResponse:
+        answers = self._daemon.ping(await _body(request))
+        response: web.StreamResponse | None = None
+        async for answer in answers:
+            if response is None:
+                response = web.StreamResponse()
+                response.content_type = "application/x-ndjson"
+                await response.prepare(request)
+            await response.write(json.dumps(answer).encode() + b"\n")
+        return response or web.Response()
+
+    async def _down(self, request: web.Request) -> web.StreamResponse:
+        _require_owner(request)
+        self._daemon.shut_down()
+        return web.json_response({})
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except MeshError as error:
+        answer = {"error": str(error), "kind": type(error).__name__}
+        return web.json_response(answer, status=400)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise MeshError("The request is not a JSON object")
+    return body
+
+
+def _require_owner(request: web.Request) -> None:
+    """Let only root and the daemon's own user change anything.
+
+    :raises NotPermitted: for everybody else.
+    """
+    transport = request.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    user = -1
+    if sock is not None:
+        size = _PEER_CREDENTIALS.size
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        _, user, _ = _PEER_CREDENTIALS.unpack(raw)
+    if user not in (0, os.geteuid()):
+        raise NotPermitted(
+            "Only root and the daemon's own user may change anything: run as root"
+        )
+
+
+def _listen(path: Path) -> socket.socket:
+    """Return a socket that listens at ``path``, in place of a dead daemon's."""
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotPermitted(
+            f"{path.parent} cannot be made ({error.strerror}): run as root, or name "
+            "another socket with --control-socket"
+        ) from None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            if sock.connect_ex(str(path)) == 0:
+                raise ConfigError(
+                    f"Another daemon listens at {path}: stop it with 'meshwg down', "
+                    "or give this one another --control-socket"
+                )
+            path.unlink()
+            sock.close()
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(path))
+        path.chmod(SOCKET_MODE)
+        sock.listen()
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        why = "too long a path" if error.errno == errno.ENAMETOOLONG else error.strerror
+        raise NotPermitted(
+            f"The control socket {path} cannot be made ({why or error}): run as root, "
+            "or name another one with --control-socket"
+        ) from None
+    except ConfigError:
+        sock.close()
+        raise
+    return sock

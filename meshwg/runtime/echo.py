@@ -1,0 +1,105 @@
+"""``meshwg ping``: echo requests through the tunnel, and which path answered them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from statistics import median
+from typing import Any
+
+from meshwg.errors import MeshError
+from meshwg.node import Node
+from meshwg.peer import MeshPeer
+from meshwg.runtime import clock
+
+INTERVAL = 0.2
+"""Seconds between two requests."""
+ANSWER_TIMEOUT = 2.0
+MAX_SEQUENCE = 0xFFFF
+
+
+class Pinger:
+    """Sends echo requests for one command and takes their answers.
+
+    :param turn: makes the data plane carry what the node has to send.
+    """
+
+    def __init__(self, node: Node, peer: MeshPeer, turn: Callable[[], None]) -> None:
+        self._node = node
+        self._peer = peer
+        self._turn = turn
+        self._sent_at: dict[int, float] = {}
+        self._arrived: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
+        self.identifier = int.from_bytes(os.urandom(2))
+
+    def receive(self, sequence: int) -> None:
+        """Take the answer to a request."""
+        self._arrived.put_nowait((sequence, clock.now()))
+
+    async def run(
+        self, count: int | None, until_direct: bool, limit: float | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield an object for each answer and each loss, and a summary.
+
+        :param limit: seconds after which to end.
+        """
+        sent, times = 0, []
+        deadline = None if limit is None else clock.now() + limit
+        try:
+            while count is None or sent < count:
+                if deadline is not None and clock.now() >= deadline:
+                    break
+                sent += 1
+                rtt = await self._ask(sent & MAX_SEQUENCE, deadline)
+                if rtt is not None:
+                    times.append(rtt)
+                answer = self._answer(sent, rtt)
+                yield answer
+                if until_direct and answer["path"]["kind"] == "direct":
+                    break
+                await asyncio.sleep(INTERVAL)
+        finally:
+            self._node.end_ping(self.identifier)
+        milliseconds = round(median(times) * 1000, 3) if times else None
+        yield {
+            "summary": {
+                "sent": sent,
+                "received": len(times),
+                "median_ms": milliseconds,
+            },
+            "path": self._path(),
+        }
+
+    async def _ask(self, sequence: int, deadline: float | None) -> float | None:
+        """Send one request and return its round trip in seconds, ``None`` if lost."""
+        now = clock.now()
+        if not self._node.ping(self._peer, self.identifier, sequence, now):
+            raise MeshError(
+                "This node or the peer has no IPv4 address in the mesh: "
+                "wait until it has joined"
+            )
+        self._turn()
+        end = now + ANSWER_TIMEOUT
+        if deadline is not None:
+            end = min(end, deadline)
+        try:
+            async with asyncio.timeout(max(end - clock.now(), 0.0)):
+                while True:
+                    answered, at = await self._arrived.get()
+                    if answered == sequence:
+                        return at - now
+        except TimeoutError:
+            return None
+
+    def _answer(self, sequence: int, rtt: float | None) -> dict[str, Any]:
+        entry = self._peer.entry
+        return {
+            "peer": entry.name,
+            "address": next((a for a in entry.addresses if ":" not in a), None),
+            "sequence": sequence,
+            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
+            "path": self._path(),
+        }
+
+    def _path(self) -> dict[str, Any]:
+        now = clock.now()
+        return self._peer.path_json(now, clock.unix_time(now))
