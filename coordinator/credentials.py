@@ -7,11 +7,17 @@ HMAC does not rest on its collision resistance.)
 
 import base64
 import hmac
+import re
 
+from meshwg.errors import ConfigError
 from meshwg.wire.control import Relay
 
 LIFETIME = 24 * 3600.0
 """Seconds for which credentials are valid; they are renewed at half of it."""
+
+_RELAY_URL = re.compile(
+    r"turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+)
 
 
 def mint(url: str, secret: bytes, node: str, unix_time: float) -> Relay:
@@ -39,3 +45,15 @@ def expired(username: str, unix_time: float) -> bool:
     """Return whether a relay must refuse this username, also if it is malformed."""
     expires, _, _ = username.partition(":")
     return not expires.isdigit() or len(expires) > 12 or int(expires) <= unix_time
+
+
+def parse_relay_url(url: str) -> str:
+    """Return a relay's URL (RFC 7065) if nodes can use it.
+
+    :raises ConfigError: if they cannot.
+    """
+    if _RELAY_URL.fullmatch(url) is None:
+        raise ConfigError(
+            f"{url} is no relay; write turn:HOST:PORT?transport=udp, or tcp, or turns:…"
+        )
+    return url

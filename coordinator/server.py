@@ -198,6 +198,11 @@ class ControlServer:
         """
         return self._pending.take(now)
 
+    @property
+    def pending(self) -> bool:
+        """Whether operations wait for the database."""
+        return bool(self._pending)
+
     def submit(self, operation: Operation) -> None:
         """Queue an operation of the process itself."""
         self._pending.add(operation)
@@ -249,7 +254,7 @@ class ControlServer:
 
     # Time.
 
-    def get_timer(self) -> float | None:
+    def get_timer(self) -> float:
         times = [
             self._sweep_at,
             self._presence.get_timer(),

@@ -1,0 +1,146 @@
+"""The coordinator's configuration: one model for command line, environment and file.
+
+A value comes from the command line, else from ``MESHWG_COORDINATOR_…`` in the
+environment, else from the TOML file, else from here. Keys of the file are the options'
+names with underscores: ``data_dir = "/srv/mesh"``.
+"""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coordinator.credentials import parse_relay_url
+from meshwg.errors import ConfigError
+
+DEFAULT_STUN_PORT = 3478
+DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
+
+HostPort = tuple[str, int]
+
+
+class CoordinatorConfig(BaseModel):
+    """Everything that ``meshwg-coordinator serve`` can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    """Key, secrets and the default database; readable by their owner only."""
+    database: str | None = Field(default=None, repr=False)
+    """Its URL; by default a SQLite file in :attr:`data_dir`."""
+    listen: str = "0.0.0.0:8443"
+    stun: tuple[str, ...] = ()
+    """Addresses of the STUN and TURN sockets; by default that of :attr:`listen`."""
+    advertise: str | None = None
+    """The host that nodes use, if it is not the one listened on."""
+    network4: str | None = None
+    network6: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    relay: bool = True
+    """Whether to serve as a relay, too."""
+    turn_secret_file: Path | None = None
+    """The secret shared with :attr:`relays`; by default one in :attr:`data_dir`."""
+    relays: tuple[str, ...] = ()
+    """More relays, as ``turn:HOST:PORT?transport=udp``."""
+    relay_allow: tuple[str, ...] = ()
+    """Private networks into which the own relay may send."""
+    approve_routes: tuple[str, ...] = ()
+    """Networks inside which nodes may announce routes."""
+    connections_per_address: Annotated[int, Field(ge=1)] = 1024
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def listen_address(self) -> HostPort:
+        return parse_host_port(self.listen, "listen")
+
+    @property
+    def stun_addresses(self) -> list[HostPort]:
+        """Where STUN and TURN are served, at the port and at the next one."""
+        if not self.stun:
+            return [(self.listen_address[0], DEFAULT_STUN_PORT)]
+        return [parse_host_port(each, "stun", DEFAULT_STUN_PORT) for each in self.stun]
+
+
+def load(path: Path | None, options: dict[str, Any]) -> CoordinatorConfig:
+    """Return the configuration of a file, overridden by what was given as options.
+
+    :param options: values by key; those that are ``None`` or empty were not given.
+    :raises ConfigError: naming the file, the key and what is wrong with its value.
+    """
+    values = {} if path is None else _read(path)
+    values |= {key: value for key, value in options.items() if value not in (None, ())}
+    try:
+        config = CoordinatorConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+    _check(config)
+    return config
+
+
+def parse_host_port(text: str, option: str, default: int | None = None) -> HostPort:
+    """Return the parts of ``1.2.3.4:5`` or ``[::1]:5``.
+
+    :raises ConfigError: if they are no numeric address and port.
+    """
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = str(ipaddress.ip_address(parts.hostname or "")), parts.port
+    except ValueError:
+        host, port = "", None
+    port = default if port is None else port
+    if not host or port is None:
+        raise ConfigError(
+            f"--{option} {text} is no address; write 203.0.113.1:8443 or [::]:8443"
+        )
+    return host, port
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file {path} cannot be read ({error.strerror}): name "
+            "another one with --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration file {path} is not TOML ({error}): correct it there"
+        ) from None
+
+
+def _check(config: CoordinatorConfig) -> None:
+    """Refuse what can only fail later."""
+    _ = config.listen_address, config.stun_addresses
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise ConfigError("--tls-cert and --tls-key belong together: give both")
+    for url in config.relays:
+        parse_relay_url(url)
+    for option, networks in (
+        ("approve_routes", config.approve_routes),
+        ("relay_allow", config.relay_allow),
+    ):
+        for network in networks:
+            _check_network(option, network)
+
+
+def _check_network(option: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"The setting '{option}' is wrong: {error}") from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """Return one sentence on the first thing that is wrong, without its value."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f" in {path}" if path is not None else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(CoordinatorConfig.model_fields)
+        return f"There is no setting '{key}'{where}: use one of {known}"
+    return f"The setting '{key}'{where} is wrong: {first['msg'].lower()}"

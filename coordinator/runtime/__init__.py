@@ -1,0 +1,1 @@
+"""The coordinator's process: sockets, timers, files and signals."""

@@ -1,0 +1,163 @@
+"""The administration over HTTP: ``/v1/nodes`` and ``/v1/tokens``, with a bearer token.
+
+Answers are JSON. Errors are ``{"error": "one sentence"}``.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from coordinator.authkeys import DEFAULT_LIFETIME, parse_lifetime
+from coordinator.operations import Accepted, Expire, Operation, Refused, Remove, Rename
+from coordinator.records import auth_key_record, new_auth_key, node_record
+from coordinator.registry import Registry
+from coordinator.runtime.worker import StoreWorker
+from coordinator.store.engine import StoreError
+from coordinator.store.store import Store
+from meshwg.errors import MeshError
+from meshwg.transmit import Random
+from meshwg.wire.control import ErrorCode
+from meshwg.wire.token import JoinToken
+
+BODY_LIMIT = 16 * 1024
+FAILURE_DELAY = 1.0
+"""Seconds that a wrong bearer token costs, so that guessing is hopeless."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Administration:
+    """The handlers of ``/v1/…``.
+
+    :param token: the bearer token.
+    :param url: returns the coordinator's URL, for join tokens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        worker: StoreWorker,
+        registry: Registry,
+        *,
+        token: str,
+        url: Callable[[], str],
+        coordinator_key: bytes,
+        random: Random,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._registry = registry
+        self._expected = f"Bearer {token}".encode()
+        self._url = url
+        self._coordinator_key = coordinator_key
+        self._random = random
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/nodes", self._guard(self._list_nodes)),
+            web.patch("/v1/nodes/{node}", self._guard(self._rename_node)),
+            web.post("/v1/nodes/{node}/expire", self._guard(self._expire_node)),
+            web.delete("/v1/nodes/{node}", self._guard(self._remove_node)),
+            web.get("/v1/tokens", self._guard(self._list_tokens)),
+            web.post("/v1/tokens", self._guard(self._create_token)),
+            web.delete("/v1/tokens/{number}", self._guard(self._revoke_token)),
+        ]
+
+    def _guard(self, handler: Handler) -> Handler:
+        """Return the handler behind the bearer token, its errors as JSON."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            given = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, self._expected):
+                await asyncio.sleep(FAILURE_DELAY)
+                return _error(401, "The bearer token is wrong; it is in admin.token")
+            try:
+                return await handler(request)
+            except StoreError as error:
+                return _error(503, str(error))
+            except MeshError as error:
+                return _error(400, str(error))
+
+        return guarded
+
+    async def _list_nodes(self, _: web.Request) -> web.Response:
+        networks = self._registry.networks
+        nodes = sorted(self._registry.nodes.values(), key=lambda node: node.name)
+        return web.json_response(
+            {"schema": 1, "nodes": [node_record(node, networks) for node in nodes]}
+        )
+
+    async def _rename_node(self, request: web.Request) -> web.Response:
+        body = await _read_object(request)
+        name = body.get("name")
+        if not isinstance(name, str):
+            return _error(400, 'The body is {"name": "NEW-NAME"}')
+        return await self._perform(Rename(request.match_info["node"], name))
+
+    async def _expire_node(self, request: web.Request) -> web.Response:
+        return await self._perform(Expire(request.match_info["node"]))
+
+    async def _remove_node(self, request: web.Request) -> web.Response:
+        return await self._perform(Remove(request.match_info["node"]))
+
+    async def _perform(self, operation: Operation) -> web.Response:
+        match await self._worker.perform(operation):
+            case Refused(code=ErrorCode.UNKNOWN_PEER, message=message):
+                return _error(404, message)
+            case Refused(message=message):
+                return _error(409, message)
+            case Accepted(node=node) if node is not None:
+                record = node_record(node, self._registry.networks)
+                return web.json_response({"schema": 1, "node": record})
+            case Accepted():
+                return web.json_response({"schema": 1})
+
+    async def _list_tokens(self, _: web.Request) -> web.Response:
+        now = time.time()
+        keys = await self._store.auth_keys()
+        tokens = [auth_key_record(key, now) for key in keys]
+        return web.json_response({"schema": 1, "tokens": tokens})
+
+    async def _create_token(self, request: web.Request) -> web.Response:
+        body = await _read_object(request)
+        now = time.time()
+        text, key = new_auth_key(
+            self._random,
+            reusable=body.get("reusable") is True,
+            ephemeral=body.get("ephemeral") is True,
+            created=now,
+            lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
+        )
+        await self._store.add_auth_key(key)
+        token = str(JoinToken(self._url(), self._coordinator_key, text))
+        record = auth_key_record(key, now)
+        return web.json_response({"schema": 1, "token": token, **record}, status=201)
+
+    async def _revoke_token(self, request: web.Request) -> web.Response:
+        key = await self._store.revoke_auth_key(request.match_info["number"])
+        if key is None:
+            return _error(404, "There is no such token")
+        return web.json_response({"schema": 1, **auth_key_record(key, time.time())})
+
+
+async def _read_object(request: web.Request) -> dict[str, object]:
+    """Return the JSON object in a body, which may be missing.
+
+    :raises MeshError: if it is something else.
+    """
+    if not request.can_read_body:
+        return {}
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise MeshError("The body is no JSON object")
+    return body
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)

@@ -1,0 +1,117 @@
+"""The WebSocket ``/v1/control``, which carries nodes' frames to the server."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+
+from coordinator.rendezvous import Delivery
+from coordinator.runtime.outbox import Outbox
+from coordinator.server import ControlServer
+from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
+
+FRAME_LIMIT = 2 * MAX_NODE_PAYLOAD
+"""Bytes beyond which a frame is not even read. Between a node's limit and this one, the
+node is told what was wrong."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds to wait for the node's half of the WebSocket close."""
+
+
+class ControlEndpoint:
+    """Drives the control server: its sockets, and its one timer.
+
+    :param on_operations: called when there may be operations for the database.
+    :param on_forward: called with offers for nodes at other processes.
+    """
+
+    def __init__(
+        self,
+        server: ControlServer,
+        *,
+        on_operations: Callable[[], None],
+        on_forward: Callable[[Delivery], None],
+    ) -> None:
+        self._server = server
+        self._on_operations = on_operations
+        self._on_forward = on_forward
+        self._outboxes: dict[int, Outbox] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one WebSocket from its first frame to its last."""
+        number = self._server.connect(request.remote or "", self._loop.time())
+        if number is None:
+            text = "Too many connections; try again later\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": "10"})
+        try:
+            socket = web.WebSocketResponse(
+                max_msg_size=FRAME_LIMIT, compress=False, timeout=CLOSE_TIMEOUT
+            )
+            await socket.prepare(request)
+            await self._carry(number, socket)
+        finally:
+            self._server.disconnect(number)
+            self.drain()
+        return socket
+
+    def drain(self) -> None:
+        """Pass on what the server has to say; to be called after all input to it."""
+        for number, frame in self._server.frames_to_send():
+            outbox = self._outboxes.get(number)
+            if outbox is not None:
+                outbox.send(frame)
+        for close in self._server.closes():
+            outbox = self._outboxes.get(close.connection)
+            if outbox is not None:
+                outbox.close(close.code)
+        for delivery in self._server.offers_to_forward():
+            self._on_forward(delivery)
+        self._arm()
+
+    async def flush(self) -> None:
+        """Wait until all connections have been sent what was theirs."""
+        for outbox in list(self._outboxes.values()):
+            await outbox.flush()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _carry(self, number: int, socket: web.WebSocketResponse) -> None:
+        def on_writable(writable: bool) -> None:
+            self._server.set_writable(number, writable, self._loop.time())
+            if writable:
+                self.drain()
+
+        outbox = self._outboxes[number] = Outbox(socket, on_writable)
+        try:
+            self._arm()
+            async for message in socket:
+                if message.type is not WSMsgType.BINARY:
+                    outbox.close(CloseCode.MALFORMED)
+                    break
+                now = self._loop.time()
+                self._server.receive_frame(number, message.data, now)
+                self.drain()
+            await outbox.flush()
+        finally:
+            del self._outboxes[number]
+            await outbox.stop()
+
+    def _arm(self) -> None:
+        """Set the timer, unless it goes off early enough already."""
+        if self._server.pending:
+            self._on_operations()
+        at = self._server.get_timer()
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._server.handle_timer(self._loop.time(), time.time())
+        self.drain()

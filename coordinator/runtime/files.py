@@ -1,0 +1,140 @@
+"""The data directory: the coordinator's key, its secrets, and who may use them."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.keys import PrivateKey, format_key, parse_key
+from meshwg.transmit import Random
+
+KEY_FILE = "coordinator.key"
+ADMIN_TOKEN_FILE = "admin.token"
+RELAY_SECRET_FILE = "turn.secret"
+DATABASE_FILE = "coordinator.db"
+LOCK_FILE = "lock"
+
+
+class DataDirectory:
+    """The files of one coordinator, for its owner's eyes only."""
+
+    def __init__(self, path: Path, random: Random) -> None:
+        self.path = path
+        self._random = random
+
+    @property
+    def exists(self) -> bool:
+        """Whether a coordinator has been started here."""
+        with _plain_errors(self.path):
+            return (self.path / KEY_FILE).exists()
+
+    @property
+    def default_database(self) -> str:
+        return f"sqlite:///{self.path.absolute() / DATABASE_FILE}"
+
+    def create(self) -> None:
+        """Make the directory, 0700, if it is not there."""
+        with _plain_errors(self.path):
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other coordinators out as long as this one runs.
+
+        :raises MeshError: if one runs already.
+        """
+        with _plain_errors(self.path):
+            descriptor = os.open(
+                self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise MeshError(
+                f"Another coordinator runs with the data directory {self.path}; stop "
+                "it, or choose another --data-dir"
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    def private_key(self) -> PrivateKey:
+        """Return the coordinator's key, made at first start.
+
+        :raises ConfigError: if the file is damaged.
+        """
+        path = self.path / KEY_FILE
+        text = self._read_or_create(
+            path, lambda: format_key(PrivateKey.generate(self._random).private_bytes)
+        )
+        try:
+            return PrivateKey.from_bytes(parse_key(text))
+        except ValueError:
+            raise ConfigError(
+                f"{path} is damaged; restore it from a backup: nodes know the "
+                "coordinator by this key"
+            ) from None
+
+    def admin_token(self) -> str:
+        """Return the bearer token of the administration, made at first start."""
+        return self._secret(ADMIN_TOKEN_FILE)
+
+    def relay_secret(self) -> bytes:
+        """Return the secret shared with relays, made at first use."""
+        return self._secret(RELAY_SECRET_FILE).encode()
+
+    def _secret(self, name: str) -> str:
+        path = self.path / name
+        text = self._read_or_create(path, lambda: self._random(24).hex()).strip()
+        if not text:
+            raise ConfigError(f"{path} is empty; remove it to have a new one made")
+        return text
+
+    def _read_or_create(self, path: Path, make: Callable[[], str]) -> str:
+        with _plain_errors(path):
+            try:
+                return path.read_text()
+            except FileNotFoundError:
+                text = make()
+                _write_private(path, text + "\n")
+                return text
+
+
+def read_secret_file(path: Path) -> bytes:
+    """Return the secret in a file an administrator has named.
+
+    :raises ConfigError: if there is none.
+    """
+    with _plain_errors(path):
+        secret = path.read_bytes().strip()
+    if not secret:
+        raise ConfigError(f"{path} is empty; it should hold the shared secret")
+    return secret
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file, 0600, that is there whole or not at all."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+
+
+@contextlib.contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise NotPermitted(
+            f"{path} belongs to another user; run this as that user, or choose another "
+            "--data-dir"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise MeshError(f"{path} cannot be used: {reason}") from None

@@ -1,0 +1,332 @@
+"""``meshwg-coordinator serve``: all parts of one coordinator process, put together."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from coordinator.config import CoordinatorConfig
+from coordinator.netmap import NetMapHistory
+from coordinator.registry import Registry
+from coordinator.runtime.admin import BODY_LIMIT, Administration
+from coordinator.runtime.control import ControlEndpoint
+from coordinator.runtime.files import DataDirectory, read_secret_file
+from coordinator.runtime.listener import ProtocolFactory, listen, load_tls
+from coordinator.runtime.metrics import (
+    CONTENT_TYPE,
+    Metric,
+    MetricsPage,
+    counter,
+    counters,
+    gauge,
+)
+from coordinator.runtime.services import Service
+from coordinator.runtime.worker import StoreWorker
+from coordinator.server import ControlServer, Settings
+from coordinator.store.engine import StoreError
+from coordinator.store.store import MeshConfig, Store
+from coordinator.store.watch import watch
+from meshwg.keys import PrivateKey, format_key
+from meshwg.wire.token import check_url
+
+SHUTDOWN_TIMEOUT = 3.0
+"""Seconds in which nodes are told that the coordinator stops."""
+WILDCARDS = ("0.0.0.0", "::")
+CONTROL_PATH = "/v1/control"
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What a process has before it opens any socket."""
+
+    config: CoordinatorConfig
+    private_key: PrivateKey
+    admin_token: str
+    relay_secret: bytes
+    store: Store
+    registry: Registry
+    history: NetMapHistory
+
+
+async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    :param announce: called with one line when everything is ready.
+    :raises MeshError: if something cannot be opened, or the database is damaged.
+    """
+    directory = DataDirectory(config.data_dir, os.urandom)
+    directory.create()
+    with directory.lock():
+        async with _open(config, directory) as foundation:
+            process = CoordinatorProcess(foundation)
+            async with process.run():
+                announce(process.ready_line)
+                await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _open(
+    config: CoordinatorConfig, directory: DataDirectory
+) -> AsyncIterator[Foundation]:
+    """Read the files and open the database."""
+    private_key = directory.private_key()
+    mesh = MeshConfig(
+        format_key(private_key.public_bytes),
+        config.network4,
+        config.network6,
+        config.approve_routes,
+    )
+    if config.turn_secret_file is not None:
+        relay_secret = read_secret_file(config.turn_secret_file)
+    else:
+        relay_secret = directory.relay_secret()
+    admin_token = directory.admin_token()
+    url = config.database or directory.default_database
+    store = await Store.open(url, mesh, random=os.urandom)
+    try:
+        registry, history = await store.load()
+        yield Foundation(
+            config, private_key, admin_token, relay_secret, store, registry, history
+        )
+    finally:
+        await store.close()
+
+
+class CoordinatorProcess:
+    """One running coordinator."""
+
+    def __init__(self, foundation: Foundation) -> None:
+        self._foundation = foundation
+        config = self._config = foundation.config
+        self._home = os.urandom(8).hex()
+        self._host = advertised_host(config)
+        self._stopping = asyncio.Event()
+        self._services: list[Service] = []
+        self._stream: ProtocolFactory | None = None
+        self._server = self._make_server()
+        self._worker = StoreWorker(
+            foundation.store,
+            self._server,
+            foundation.registry,
+            home=self._home,
+            on_commit=lambda: self._endpoint.drain(),
+        )
+        self._endpoint = ControlEndpoint(
+            self._server,
+            on_operations=self._worker.wake,
+            on_forward=self._worker.forward,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self.url = ""
+        """What join tokens carry."""
+        self.ready_line = ""
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Open everything; close it at the end, in the other order."""
+        async with contextlib.AsyncExitStack() as stack:
+            for service in self._services:
+                await service.start()
+                stack.push_async_callback(service.close)
+            runner = web.AppRunner(
+                self._make_application(), access_log=None, shutdown_timeout=1.0
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            listener = await self._listen(runner)
+            stack.callback(listener.close)
+            await self._foundation.store.set_mesh_url(self.url)
+            stack.callback(self._endpoint.stop)
+            stack.push_async_callback(self._stop_tasks)
+            self._start_tasks()
+            stack.push_async_callback(self._say_goodbye)
+            yield
+
+    async def wait(self) -> None:
+        """Wait for a signal.
+
+        :raises StoreError: if the database turns out to be damaged.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait(
+                [stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            stopping.cancel()
+
+    def _make_server(self) -> ControlServer:
+        config, foundation = self._config, self._foundation
+        settings = Settings(
+            home=self._home,
+            stun=stun_servers(config, self._host),
+            relays=self._relays(),
+            relay_secret=foundation.relay_secret,
+            connections_per_address=config.connections_per_address,
+        )
+        return ControlServer(
+            foundation.private_key,
+            foundation.registry,
+            foundation.history,
+            settings,
+            now=asyncio.get_running_loop().time(),
+            unix_time=time.time(),
+            random=os.urandom,
+        )
+
+    def _relays(self) -> tuple[str, ...]:
+        return self._config.relays
+
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        config = self._config
+        tls = None
+        if config.tls_cert is not None and config.tls_key is not None:
+            tls = load_tls(str(config.tls_cert), str(config.tls_key))
+        host, port = config.listen_address
+        assert runner.server is not None
+        listener = await listen(host, port, runner.server, stream=self._stream, tls=tls)
+        port = listener.sockets[0].getsockname()[1]
+        scheme = "https" if tls else "http"
+        self.url = check_url(f"{scheme}://{_join(self._host, port)}")
+        self.ready_line = (
+            f"meshwg-coordinator ready: {self.url}, listening on {_join(host, port)}, "
+            f"{len(self._foundation.registry)} nodes"
+        )
+        return listener
+
+    def _make_application(self) -> web.Application:
+        foundation = self._foundation
+        application = web.Application(client_max_size=BODY_LIMIT)
+        administration = Administration(
+            foundation.store,
+            self._worker,
+            foundation.registry,
+            token=foundation.admin_token,
+            url=lambda: self.url,
+            coordinator_key=foundation.private_key.public_bytes,
+            random=os.urandom,
+        )
+        page = self._make_metrics()
+        application.add_routes(
+            [
+                web.get(CONTROL_PATH, self._endpoint.handle),
+                web.get("/healthz", self._healthz),
+                web.get("/metrics", lambda _: _render(page)),
+                *administration.routes(),
+            ]
+        )
+        return application
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        failing = self._worker.failing
+        status = "the database fails" if failing else "ok"
+        return web.json_response({"status": status}, status=503 if failing else 200)
+
+    def _make_metrics(self) -> MetricsPage:
+        page = MetricsPage()
+        page.add(self._metrics)
+        for service in self._services:
+            page.add(service.metrics)
+        return page
+
+    def _metrics(self) -> Iterator[Metric]:
+        server, worker, registry = self._server, self._worker, self._foundation.registry
+        online = sum(node.online for node in registry.nodes.values())
+        yield gauge("nodes", "Members of the mesh", len(registry))
+        yield gauge("nodes_online", "Members that are connected", online)
+        yield gauge("mesh_version", "Version of the mesh", registry.version)
+        yield gauge("connections", "Control connections", server.connections)
+        yield counter("commits", "Transactions committed", worker.commits)
+        yield counter("commits_failed", "Transactions that failed", worker.failures)
+        built = self._foundation.history.built
+        yield counter("netmaps_built", "Netmaps and deltas serialised", built)
+        yield counters("control", "Control events", "event", server.counters)
+        yield counters("refusals", "Messages refused", "code", server.refusals)
+
+    # Tasks.
+
+    def _start_tasks(self) -> None:
+        worker, store = self._worker, self._foundation.store
+        watching = watch(
+            store.url,
+            self._home,
+            on_change=worker.look,
+            on_offer=self._on_offer,
+        )
+        for task in (worker.run(), worker.keep_alive(), watching):
+            self._tasks.append(asyncio.create_task(task))
+
+    def _on_offer(self, text: bytes) -> None:
+        self._server.receive_forwarded(text, asyncio.get_running_loop().time())
+        self._endpoint.drain()
+
+    async def _say_goodbye(self) -> None:
+        """Tell the nodes, and write what is still to be written."""
+        self._server.shut_down(asyncio.get_running_loop().time())
+        self._endpoint.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
+                await self._endpoint.flush()
+
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
+                await self._worker.work()
+
+
+async def _render(page: MetricsPage) -> web.Response:
+    headers = {"Content-Type": CONTENT_TYPE}
+    return web.Response(body=page.render(), headers=headers)
+
+
+def advertised_host(config: CoordinatorConfig) -> str:
+    """Return the host that nodes use: configured, listened on, or this machine's."""
+    if config.advertise:
+        return config.advertise
+    host, _ = config.listen_address
+    return host if host not in WILDCARDS else _primary_address(host)
+
+
+def stun_servers(config: CoordinatorConfig, host: str) -> tuple[str, ...]:
+    """Return the STUN servers that nodes are told.
+
+    :param host: what stands for an address that says nothing to nodes: the wildcard,
+        or the only one where another is advertised.
+    """
+    addresses = config.stun_addresses
+    alone = config.advertise is not None and len(addresses) == 1
+    return tuple(
+        _join(host if address in WILDCARDS or alone else address, port)
+        for address, port in addresses
+    )
+
+
+def _primary_address(wildcard: str) -> str:
+    """Return the address this machine uses towards the internet. Nothing is sent."""
+    family, remote, local = socket.AF_INET, "192.0.2.1", "127.0.0.1"
+    if ":" in wildcard:
+        family, remote, local = socket.AF_INET6, "2001:db8::1", "::1"
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((remote, 9))
+        except OSError:
+            return local
+        return str(probe.getsockname()[0])
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,162 @@
+"""The one task that writes to the database, many operations in one transaction."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from coordinator.homes import BEAT_INTERVAL, Homes
+from coordinator.operations import Bury, Operation, Result
+from coordinator.pending import RETRY_INTERVAL
+from coordinator.registry import Registry
+from coordinator.rendezvous import Delivery
+from coordinator.server import ControlServer
+from coordinator.store.engine import StoreError
+from coordinator.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class StoreWorker:
+    """Carries operations of the server, and of administrators, out in the database.
+
+    :param home: the name of this process among those on one database.
+    :param on_commit: called after the server has been told what was committed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        server: ControlServer,
+        registry: Registry,
+        *,
+        home: str,
+        on_commit: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._server = server
+        self._registry = registry
+        self._homes = Homes(home)
+        self._home = home
+        self._on_commit = on_commit
+        self._wake = asyncio.Event()
+        self._stale = False
+        self._requests: list[tuple[Operation, asyncio.Future[Result]]] = []
+        self._forwards: set[asyncio.Task[None]] = set()
+        self.failing = False
+        """The last transaction failed."""
+        self.commits = 0
+        """Transactions that were committed."""
+        self.failures = 0
+        """Transactions that failed."""
+
+    def wake(self) -> None:
+        """The server may have operations."""
+        self._wake.set()
+
+    def look(self) -> None:
+        """Another process may have changed the database."""
+        self._stale = True
+        self._wake.set()
+
+    async def perform(self, operation: Operation) -> Result:
+        """Carry out an operation of an administrator.
+
+        :raises StoreError: if the database fails.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._requests.append((operation, future))
+        self._wake.set()
+        return await future
+
+    def forward(self, delivery: Delivery) -> None:
+        """Send an offer to the process that is connected to its receiver."""
+        if not self._store.is_shared:
+            return
+        task = asyncio.create_task(self._forward(delivery))
+        self._forwards.add(task)
+        task.add_done_callback(self._forwards.discard)
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        :raises StoreError: if the database turns out to be damaged.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.work()
+
+    async def work(self) -> None:
+        """Carry out what is waiting now."""
+        now = asyncio.get_running_loop().time()
+        operations = self._server.operations(now)
+        requests, self._requests = self._requests, []
+        stale, self._stale = self._stale, False
+        if not operations and not requests and not stale:
+            return
+        try:
+            commit = await self._store.commit(
+                [*operations, *(operation for operation, _ in requests)], time.time()
+            )
+        except StoreError as error:
+            self._on_failure(error, operations, requests)
+            return
+        self._on_success()
+        outcomes = commit.outcomes[: len(operations)]
+        self._server.committed(outcomes, commit.changes, self._now())
+        answers = commit.outcomes[len(operations) :]
+        for (_, future), (_, result) in zip(requests, answers, strict=True):
+            if not future.done():
+                future.set_result(result)
+        self._on_commit()
+
+    async def keep_alive(self) -> None:
+        """Give signs of life, and see to the nodes of processes that give none."""
+        while True:
+            try:
+                alive = await self._store.beat(self._home)
+                nodes = self._registry.nodes.values()
+                overdue = self._homes.overdue(nodes, alive, self._now())
+            except StoreError:
+                overdue = frozenset()
+            if overdue:
+                self._server.submit(Bury(overdue))
+                self.wake()
+            await asyncio.sleep(BEAT_INTERVAL)
+
+    async def _forward(self, delivery: Delivery) -> None:
+        try:
+            await self._store.forward(delivery.home, delivery.text.decode())
+        except StoreError:
+            self._server.counters["offers_lost"] += 1
+
+    def _on_failure(
+        self,
+        error: StoreError,
+        operations: list[Operation],
+        requests: list[tuple[Operation, asyncio.Future[Result]]],
+    ) -> None:
+        self.failures += 1
+        for _, future in requests:
+            if not future.done():
+                future.set_exception(error)
+        if error.damaged:
+            raise error
+        if not self.failing:
+            logger.error("%s", error)
+        self.failing = True
+        self._stale = True
+        self._server.failed(operations, self._now())
+        asyncio.get_running_loop().call_later(RETRY_INTERVAL, self.wake)
+        self._on_commit()
+
+    def _on_success(self) -> None:
+        self.commits += 1
+        if self.failing:
+            logger.warning("The database works again")
+        self.failing = False
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
