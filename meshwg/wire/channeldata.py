@@ -10,7 +10,7 @@ a stream delivers into the same messages that a UDP socket delivers as datagrams
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -46,28 +46,35 @@ def wrap_stream(channel: int, payloads: Iterable[Buffer]) -> bytes:
     return b"".join(parts)
 
 
-def runs(messages: Sequence[Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
-    """Cut a batch into runs with the same first four bytes, in order.
+def runs(messages: Sequence[Buffer]) -> list[tuple[int, list[Buffer]]]:
+    """Cut a batch into runs of one channel, in order.
 
-    Yields the first 16 bits, which is the channel number of ChannelData and the type
+    Returns the first 16 bits, which is the channel number of ChannelData and the type
     of a STUN message, and the run: the payloads of ChannelData, the whole messages of
-    anything else. ChannelData that is shorter than it says is yielded as type 0,
-    which STUN does not have, and so are messages below four bytes.
+    anything else. ChannelData that is shorter than it says, or has a reserved number,
+    gets the type 0, which STUN does not have, and so do messages below four bytes.
     """
+    found: list[tuple[int, list[Buffer]]] = []
     for header, group in groupby(messages, _first_four):
-        run = list(group)
-        if len(header) < CHANNEL_HEADER.size:
-            yield 0, run
-            continue
-        number, length = CHANNEL_HEADER.unpack(header)
-        if not FIRST_CHANNEL <= number <= LAST_CHANNEL:
-            yield min(number, FIRST_CHANNEL - 1), run
-            continue
-        end = CHANNEL_HEADER.size + length
-        if min(map(len, run)) < end:
-            yield 0, run
+        number, run = _open(bytes(header), list(group))
+        if found and found[-1][0] == number:
+            found[-1][1].extend(run)
         else:
-            yield number, list(map(itemgetter(slice(CHANNEL_HEADER.size, end)), run))
+            found.append((number, run))
+    return found
+
+
+def _open(header: bytes, run: list[Buffer]) -> tuple[int, list[Buffer]]:
+    """Return the number and the payloads of messages that begin with one header."""
+    if len(header) < CHANNEL_HEADER.size:
+        return 0, run
+    number, length = CHANNEL_HEADER.unpack(header)
+    if number < FIRST_CHANNEL:
+        return number, run
+    end = CHANNEL_HEADER.size + length
+    if number > LAST_CHANNEL or min(map(len, run)) < end:
+        return 0, run
+    return number, list(map(itemgetter(slice(CHANNEL_HEADER.size, end)), run))
 
 
 _first_four = itemgetter(slice(0, CHANNEL_HEADER.size))
