@@ -36,7 +36,7 @@ from meshwg.nat.inference import (
     keeps_ports,
     mapping_of,
 )
-from meshwg.nat.probe import Probe, Probes
+from meshwg.nat.probe import DENSE_REPEATS, Probe, Probes
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Attribute, Buffer, Change
 
@@ -226,6 +226,7 @@ class NatDiscovery:
             deadline,
             answers_from=self._endpoint(change)._replace(link=link),
             attributes={Attribute.CHANGE_REQUEST: change},
+            repeats=DENSE_REPEATS,
         )
 
     def _filter(self, now: float) -> None:
