@@ -41,17 +41,17 @@ def coalesce(
     """
     runs: list[Run] = []
     last_of_flow: dict[bytes, Run] = {}
-    run = Run(b"")
-    for packet in packets:
-        if run.extend(packet):
-            continue
+    index = 0
+    while index < len(packets):
+        packet = packets[index]
         flow = _flow(packet)
-        run = last_of_flow.get(flow, run)
-        if run.extend(packet):
-            continue
-        run = _new_run(packet, local_addresses, udp)
-        last_of_flow[flow] = run
-        runs.append(run)
+        run = last_of_flow.get(flow)
+        after = run.extend(packets, index) if run is not None else index
+        if after == index:
+            run = last_of_flow[flow] = _new_run(packet, local_addresses, udp)
+            runs.append(run)
+            after = run.extend(packets, index + 1)
+        index = after
     return [write for run in runs for write in run.writes()]
 
 

@@ -9,6 +9,7 @@ computing the checksum itself, so there the packets are verified first.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from meshwg.packet import vnet
@@ -87,9 +88,12 @@ class Run:
     def __init__(self, packet: bytes) -> None:
         self._packets = [packet]
 
-    def extend(self, packet: bytes) -> bool:
-        """Add a packet if it is the one that follows; return whether it is."""
-        return False
+    def extend(self, packets: Sequence[bytes], index: int) -> int:
+        """Add the packets from ``index`` on, as long as one follows another.
+
+        :returns: the index of the first packet that was not added.
+        """
+        return index
 
     def writes(self) -> list[list[bytes]]:
         """Return the parts of each write, a virtio-net header first."""
@@ -111,22 +115,34 @@ class JoinedRun(Run):
         self._expected = int.from_bytes(packet[: layout.end], "big")
         self._headers = [self._expected]
 
-    def extend(self, packet: bytes) -> bool:
-        """Add a packet if it is the one that follows; return whether it is."""
-        if not self._room:
-            return False
-        header = int.from_bytes(packet[: self._end], "big")
-        expected = self._expected + self._step
-        difference = header ^ expected
-        if difference & self._same or len(packet) != self._size:
-            if difference & self._layout.same_in_last or not self._fits(packet):
-                return False
-            self._room = 1
-        self._room -= 1
-        self._expected = expected
-        self._headers.append(header)
-        self._packets.append(packet)
-        return True
+    def extend(self, packets: Sequence[bytes], index: int) -> int:
+        """Add the packets from ``index`` on, as long as one follows another.
+
+        :returns: the index of the first packet that was not added.
+        """
+        first = index
+        end, size, same, step = self._end, self._size, self._same, self._step
+        expected = self._expected
+        from_bytes, remember = int.from_bytes, self._headers.append
+        for packet in packets[first : first + self._room]:
+            header = from_bytes(packet[:end], "big")
+            expected += step
+            if (header ^ expected) & same or len(packet) != size:
+                if self._may_be_last(packet, header ^ expected):
+                    remember(header)
+                    index += 1
+                    self._room = index - first
+                break
+            remember(header)
+            index += 1
+        self._expected += step * (index - first)
+        self._packets += packets[first:index]
+        self._room -= index - first
+        return index
+
+    def _may_be_last(self, packet: bytes, difference: int) -> bool:
+        """Return whether a packet that is shorter, or pushes, follows the others."""
+        return not difference & self._layout.same_in_last and self._fits(packet)
 
     def _fits(self, packet: bytes) -> bool:
         """Return whether a packet is no longer than the others, and whole."""
