@@ -122,6 +122,10 @@ class CoordinatorProcess:
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
+        self._page = MetricsPage()
+        self._page.add(self._metrics)
+        for service in self._services:
+            self._page.add(service.metrics)
         self._tasks: list[asyncio.Task[None]] = []
         self.url = ""
         """What join tokens carry."""
@@ -217,12 +221,11 @@ class CoordinatorProcess:
             coordinator_key=foundation.private_key.public_bytes,
             random=os.urandom,
         )
-        page = self._make_metrics()
         application.add_routes(
             [
                 web.get(CONTROL_PATH, self._endpoint.handle),
                 web.get("/healthz", self._healthz),
-                web.get("/metrics", lambda _: _render(page)),
+                web.get("/metrics", self._show_metrics),
                 *administration.routes(),
             ]
         )
@@ -233,12 +236,9 @@ class CoordinatorProcess:
         status = "the database fails" if failing else "ok"
         return web.json_response({"status": status}, status=503 if failing else 200)
 
-    def _make_metrics(self) -> MetricsPage:
-        page = MetricsPage()
-        page.add(self._metrics)
-        for service in self._services:
-            page.add(service.metrics)
-        return page
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        page = self._page.render()
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
     def _metrics(self) -> Iterator[Metric]:
         server, worker, registry = self._server, self._worker, self._foundation.registry
@@ -286,11 +286,6 @@ class CoordinatorProcess:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(SHUTDOWN_TIMEOUT):
                 await self._worker.work()
-
-
-async def _render(page: MetricsPage) -> web.Response:
-    headers = {"Content-Type": CONTENT_TYPE}
-    return web.Response(body=page.render(), headers=headers)
 
 
 def advertised_host(config: CoordinatorConfig) -> str:

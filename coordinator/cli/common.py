@@ -1,0 +1,131 @@
+"""What the commands that administer a mesh share."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from coordinator.config import CoordinatorConfig, load
+from coordinator.operations import Accepted, Operation, Refused
+from coordinator.registry import Registry
+from coordinator.runtime.files import DataDirectory
+from coordinator.store.store import MeshConfig, Store
+from meshwg.errors import MeshError
+from meshwg.keys import PrivateKey, format_key
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs."
+)
+
+
+def database_options(command: _Command) -> _Command:
+    """Add the options by which a command finds the mesh."""
+    for option in (
+        click.option(
+            "--database", metavar="URL", help="The database, if not in the data dir."
+        ),
+        click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Default: /var/lib/meshwg-coordinator.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The server's TOML file.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class Mesh:
+    """An open database, with the key of its coordinator."""
+
+    def __init__(
+        self, store: Store, private_key: PrivateKey, config: CoordinatorConfig
+    ) -> None:
+        self.store = store
+        self.coordinator_key = private_key.public_bytes
+        self.config = config
+
+    async def registry(self) -> Registry:
+        return (await self.store.load())[0]
+
+    async def perform(self, operation: Operation) -> Accepted:
+        """Carry out one operation.
+
+        :raises MeshError: if it is refused.
+        """
+        await self.store.load()
+        commit = await self.store.commit([operation], time.time())
+        _, result = commit.outcomes[0]
+        if isinstance(result, Refused):
+            raise MeshError(result.message)
+        return result
+
+
+@asynccontextmanager
+async def open_mesh(
+    config: Path | None, data_dir: Path | None, database: str | None
+) -> AsyncIterator[Mesh]:
+    """Open the mesh that the options name.
+
+    :raises MeshError: if there is none.
+    """
+    settings = load(config, {"data_dir": data_dir, "database": database})
+    directory = DataDirectory(settings.data_dir, os.urandom)
+    if not directory.exists:
+        raise MeshError(
+            f"There is no coordinator in {settings.data_dir} yet; start "
+            "'meshwg-coordinator serve' once, or name another --data-dir"
+        )
+    private_key = directory.private_key()
+    key = format_key(private_key.public_bytes)
+    url = settings.database or directory.default_database
+    store = await Store.open(url, MeshConfig(key), random=os.urandom)
+    try:
+        yield Mesh(store, private_key, settings)
+    finally:
+        await store.close()
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a command's coroutine."""
+    asyncio.run(coroutine)
+
+
+def echo_json(record: dict[str, Any]) -> None:
+    """Print one object of the outside contract."""
+    click.echo(json.dumps({"schema": 1, **record}))
+
+
+def echo_table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """Print rows in columns, or a sentence if there are none."""
+    if not rows:
+        click.echo(empty)
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for number, row in enumerate([head, *rows]):
+        cells = (cell.ljust(size) for cell, size in zip(row, widths, strict=True))
+        line = "  ".join(cells).rstrip()
+        click.echo(click.style(line, bold=True) if bold and not number else line)
+
+
+def time_text(unix_time: float | None) -> str:
+    """Return a local time to the minute, a dash for none."""
+    if unix_time is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_time))

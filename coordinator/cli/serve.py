@@ -1,0 +1,69 @@
+"""``meshwg-coordinator serve``."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.config import load
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--config", type=PATH, metavar="FILE", help="A TOML file.")
+@click.option(
+    "--data-dir", type=PATH, metavar="DIR", help="Default: /var/lib/meshwg-coordinator."
+)
+@click.option("--database", metavar="URL", help="sqlite:///… or postgresql://…")
+@click.option("--listen", metavar="HOST:PORT", help="TCP. Default: 0.0.0.0:8443.")
+@click.option(
+    "--stun",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="UDP for STUN and TURN, once or for two addresses. Default port: 3478.",
+)
+@click.option("--advertise", metavar="HOST", help="The host by which nodes reach us.")
+@click.option("--network4", metavar="CIDR", help="Default: random in 100.64.0.0/10.")
+@click.option("--network6", metavar="CIDR", help="Default: random in fd00::/8.")
+@click.option("--tls-cert", type=PATH, metavar="FILE", help="Certificate chain, PEM.")
+@click.option("--tls-key", type=PATH, metavar="FILE", help="Private key, PEM.")
+@click.option("--relay/--no-relay", default=None, help="Serve as a relay (TURN), too.")
+@click.option(
+    "--turn-secret-file",
+    type=PATH,
+    metavar="FILE",
+    help="The secret that other relays (coturn's use-auth-secret) share.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Default: info.",
+)
+def serve(config: Path | None, **options: Any) -> None:
+    """Run the coordinator until it is told to stop."""
+    settings = load(config, options)
+    _log_to_stderr(settings.log_level)
+    # Only here, because it imports what takes half a second.
+    from coordinator.runtime.server import serve as run_server
+
+    asyncio.run(run_server(settings, _announce))
+
+
+def _announce(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # At INFO these report every connection.
+    for name in ("aiohttp", "aiosqlite", "asyncio", "alembic", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,137 @@
+"""``meshwg-coordinator token``: join tokens."""
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from coordinator.authkeys import DEFAULT_LIFETIME, AuthKey, parse_lifetime
+from coordinator.cli.common import (
+    database_options,
+    echo_json,
+    echo_table,
+    json_option,
+    open_mesh,
+    run,
+    time_text,
+)
+from coordinator.records import auth_key_record, new_auth_key
+from meshwg.errors import MeshError
+from meshwg.wire.token import JoinToken, check_url
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke join tokens."""
+
+
+@token.command()
+@click.option("--reusable", is_flag=True, help="For any number of nodes.")
+@click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
+@click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
+@click.option("--url", metavar="URL", help="The coordinator's URL, if it is another.")
+@database_options
+@json_option
+def create(
+    reusable: bool,
+    ephemeral: bool,
+    expires: str,
+    url: str | None,
+    config: Path | None,
+    data_dir: Path | None,
+    database: str | None,
+    as_json: bool,
+) -> None:
+    """Print a new join token, for 'meshwg node --join'."""
+    text, key = new_auth_key(
+        os.urandom,
+        reusable=reusable,
+        ephemeral=ephemeral,
+        created=time.time(),
+        lifetime=parse_lifetime(expires),
+    )
+
+    async def store_and_print() -> None:
+        async with open_mesh(config, data_dir, database) as mesh:
+            address = check_url(url) if url else await mesh.store.mesh_url()
+            if not address:
+                raise MeshError(
+                    "The coordinator's address is not known yet; start "
+                    "'meshwg-coordinator serve' once, or give --url"
+                )
+            await mesh.store.add_auth_key(key)
+            word = str(JoinToken(address, mesh.coordinator_key, text))
+        if as_json:
+            echo_json({"token": word, **auth_key_record(key, key.created)})
+        else:
+            click.echo(word)
+
+    run(store_and_print())
+
+
+@token.command("list")
+@database_options
+@json_option
+def list_(
+    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
+) -> None:
+    """Show all join tokens, without their secrets."""
+
+    async def show() -> None:
+        async with open_mesh(config, data_dir, database) as mesh:
+            keys = await mesh.store.auth_keys()
+        now = time.time()
+        if as_json:
+            echo_json({"tokens": [auth_key_record(key, now) for key in keys]})
+        else:
+            head = ("ID", "STATE", "KIND", "USES", "CREATED", "EXPIRES")
+            rows = [_row(key, now) for key in keys]
+            echo_table(head, rows, "There are no tokens yet.")
+
+    run(show())
+
+
+@token.command()
+@click.argument("token_id", metavar="ID")
+@database_options
+@json_option
+def revoke(
+    token_id: str,
+    config: Path | None,
+    data_dir: Path | None,
+    database: str | None,
+    as_json: bool,
+) -> None:
+    """Make a token useless. ID is its number, or the whole token."""
+    number = token_id
+    if token_id.startswith("mwg"):
+        number = JoinToken.parse(token_id).auth_key.number
+
+    async def store() -> None:
+        async with open_mesh(config, data_dir, database) as mesh:
+            key = await mesh.store.revoke_auth_key(number.lower())
+        if key is None:
+            raise MeshError(
+                f"There is no token {number}; 'meshwg-coordinator token list' shows all"
+            )
+        if as_json:
+            echo_json(auth_key_record(key, time.time()))
+        else:
+            click.echo(f"Token {number} is revoked; nodes that have joined stay.")
+
+    run(store())
+
+
+def _row(key: AuthKey, now: float) -> tuple[str, ...]:
+    kind = "reusable" if key.reusable else "single"
+    if key.ephemeral:
+        kind += ", ephemeral"
+    return (
+        key.number,
+        key.state(now),
+        kind,
+        str(key.uses),
+        time_text(key.created),
+        time_text(key.expires),
+    )
