@@ -63,6 +63,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except MeshError as error:
         sys.stderr.write(f"meshwg-wg: {error}\n")
         return error.exit_status
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -169,13 +169,16 @@ class UapiServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Accept clients, and notice if the socket's file is removed."""
+        """Accept clients, and notice if the socket's file is removed.
+
+        :raises MeshError: if the file cannot be watched.
+        """
         loop = asyncio.get_running_loop()
+        self._watch = _watch(self._socket.path)
         self._server = await loop.create_unix_server(
             lambda: _Connection(self._interface, self._connections, self._after),
             sock=self._socket.socket,
         )
-        self._watch = _watch(self._socket.path)
         loop.add_reader(self._watch, self._file_changed)
         # What happened before there was a watch.
         loop.call_soon(self._file_changed)
@@ -253,12 +256,15 @@ class _Connection(asyncio.Protocol):
 def _watch(path: Path) -> int:
     """Return an inotify descriptor that becomes readable when a file is removed.
 
-    :raises OSError: if the system has no inotify instances left.
+    :raises MeshError: if the system has none left.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if descriptor < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        raise MeshError(
+            f"{path} cannot be watched ({os.strerror(ctypes.get_errno())}): "
+            "raise the sysctl fs.inotify.max_user_instances, or the limit of open files"
+        )
     mask = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
     # A file that is gone already is found by the caller's own look.
     libc.inotify_add_watch(descriptor, os.fsencode(path), mask)

@@ -45,8 +45,8 @@ def start(
 
     :param log_level: a key of :data:`LOG_LEVELS`; in the background nothing is logged
         without one.
-    :param tun_descriptor: an open TUN device to use, and likewise
-    :param uapi_descriptor: a listening socket.
+    :param tun_descriptor: an open TUN device to use instead of making one.
+    :param uapi_descriptor: a listening socket to use instead of making one.
     :raises MeshError: if the interface cannot be made; then nothing is left of it.
     """
     tun = (

@@ -78,6 +78,16 @@ def test_an_error_is_one_line_and_has_the_status_of_its_kind(
     )
 
 
+def test_an_interrupted_start_has_the_status_of_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(options: Options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wg, "start", interrupt)
+    assert wg.run(["wg0"], {}) == 130
+
+
 def test_the_module_is_a_program_that_imports_nothing_for_help() -> None:
     program = (
         "import runpy, sys\n"

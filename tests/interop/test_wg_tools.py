@@ -206,6 +206,16 @@ def test_wg_quick_makes_a_tunnel_and_removes_it(lab: Lab) -> None:
     assert not is_clean(b)
 
 
+def test_handshakes_and_every_byte_are_shown(lab: Lab) -> None:
+    a, _ = pair(lab)
+    begin = int(time.time())
+    ping(a, "10.0.0.2")
+    handshake, received, sent = map(int, dump(a)[1][4:7])
+    assert begin <= handshake <= time.time()
+    # Response and one padded packet; initiation and one packet.
+    assert (received, sent) == (92 + 128, 148 + 128)
+
+
 def test_wg_quick_can_send_everything_through_the_tunnel(lab: Lab) -> None:
     a, b = pair(lab, allowed_ips="0.0.0.0/0")
     b.run(["ip", "address", "add", "203.0.113.9/32", "dev", "lo"])

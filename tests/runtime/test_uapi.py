@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -190,6 +191,25 @@ async def test_a_change_of_mode_is_no_removal(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_a_file_that_cannot_be_watched_is_one_sentence(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        with opened(tmp_path, "wg1") as uapi_socket:
+            unwatched = UapiServer(
+                uapi_socket,
+                server.interface,
+                after=server.after,
+                on_removal=server.on_removal,
+            )
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+            try:
+                with pytest.raises(MeshError, match=r"Too many open files\): raise"):
+                    await unwatched.start()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            unwatched.close()
+
+
 async def test_closing_hangs_up_and_removes_the_file(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         reader, writer = await asyncio.open_unix_connection(server.path)
@@ -258,8 +278,8 @@ async def serving(
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[UapiSocket]:
-    uapi_socket = UapiSocket.open("wg0", directory)
+def opened(directory: Path, name: str = "wg0") -> Iterator[UapiSocket]:
+    uapi_socket = UapiSocket.open(name, directory)
     try:
         yield uapi_socket
     finally:
