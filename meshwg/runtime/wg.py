@@ -49,25 +49,12 @@ def start(
     :param uapi_descriptor: a listening socket to use instead of making one.
     :raises MeshError: if the interface cannot be made; then nothing is left of it.
     """
-    tun = (
-        TunDevice.open(name, DEFAULT_MTU)
-        if tun_descriptor is None
-        else TunDevice.from_fd(tun_descriptor)
-    )
-    try:
-        uapi_socket = (
-            UapiSocket.open(tun.name)
-            if uapi_descriptor is None
-            else UapiSocket.adopt(uapi_descriptor)
-        )
-    except BaseException:
-        tun.close()
-        raise
+    tun, uapi_socket = _open(name, tun_descriptor, uapi_descriptor)
     _log(tun.name, log_level)
+    if foreground:
+        _serve(tun, uapi_socket, ready=lambda: None)
+        return
     try:
-        if foreground:
-            _serve(tun, uapi_socket, ready=lambda: None)
-            return
         parent = fork(keep_output=log_level in ("verbose", "error"))
     except BaseException:
         uapi_socket.close()
@@ -76,6 +63,23 @@ def start(
     # The process that returns to its caller leaves device and socket to the other.
     if parent is not None:
         _serve_in_background(tun, uapi_socket, parent)
+
+
+def _open(
+    name: str, tun_descriptor: int | None, uapi_descriptor: int | None
+) -> tuple[TunDevice, UapiSocket]:
+    """Return the TUN device and the socket, or leave neither."""
+    if tun_descriptor is None:
+        tun = TunDevice.open(name, DEFAULT_MTU)
+    else:
+        tun = TunDevice.from_fd(tun_descriptor)
+    try:
+        if uapi_descriptor is None:
+            return tun, UapiSocket.open(tun.name)
+        return tun, UapiSocket.adopt(uapi_descriptor)
+    except BaseException:
+        tun.close()
+        raise
 
 
 def _log(name: str, level: str) -> None:
