@@ -187,6 +187,10 @@ class TurnServer:
         """Return what the shell has to do about sockets."""
         return self._events.popleft() if self._events else None
 
+    def has_allocation(self, client: Endpoint) -> bool:
+        """Tell whether a client has an allocation."""
+        return self._table.of(client.unpinned()) is not None
+
     @property
     def allocations(self) -> int:
         """How many allocations there are."""

@@ -1,0 +1,226 @@
+"""The relay on the event loop: sockets, streams and a timer around a TurnServer.
+
+The UDP socket that clients send to is shared with STUN and belongs to the caller, who
+passes on what is not a Binding request and sends what comes back. Streams come from the
+coordinator's TCP port. Relayed addresses get sockets of their own, when a client first
+permits a peer outside this server.
+"""
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+from coordinator.runtime.metrics import Metric, counter, counters, gauge
+from coordinator.runtime.sockets import BatchSocket
+from coordinator.runtime.tcp import TurnStream
+from coordinator.turn import CloseSocket, OpenSocket, TurnServer
+from coordinator.turn.limits import site_of
+from meshwg.runtime.udp import UdpSocket
+from meshwg.transmit import Endpoint, Transmit
+from meshwg.wire.stun import Buffer
+
+FIRST_STREAM = 1 << 16
+"""The link of the first stream; links below are UDP sockets'."""
+STREAMS_PER_SITE = 256
+"""Connections from one address, or one IPv6 /64: an office behind one NAT."""
+MAX_STREAMS = 10_000
+
+
+class Relay:
+    """A service of the coordinator: its TURN server."""
+
+    def __init__(
+        self, server: TurnServer, send_datagrams: Callable[[Transmit], None]
+    ) -> None:
+        """Serve with a pure server.
+
+        :param send_datagrams: sends to a client over the UDP socket of the link.
+        """
+        self._server = server
+        self._send_datagrams = send_datagrams
+        self._links = count(FIRST_STREAM)
+        self._streams: dict[int, TurnStream] = {}
+        self._sites: Counter[str] = Counter()
+        self._sockets: dict[Endpoint, BatchSocket] = {}
+        self._refused_streams = 0
+        self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+
+    async def start(self) -> None:
+        """Do nothing: sockets are opened when they are needed."""
+
+    async def close(self) -> None:
+        """Close all streams and relayed addresses."""
+        for stream in list(self._streams.values()):
+            stream.abort()
+        for relayed in list(self._sockets):
+            self._close_socket(relayed)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # From clients over UDP.
+
+    def receive(self, datagrams: Sequence[Buffer], client: Endpoint) -> None:
+        """Take a batch that arrived at a shared UDP socket; call :meth:`turn` after."""
+        now = asyncio.get_running_loop().time()
+        self._server.receive(datagrams, client, now)
+        self.turn()
+
+    def turn(self) -> None:
+        """Send what the server has to send, and do what it wants to have done."""
+        while event := self._server.next_event():
+            if isinstance(event, OpenSocket):
+                self._open_socket(event.relayed)
+            elif isinstance(event, CloseSocket):
+                self._close_socket(event.relayed)
+        for transmit in self._server.datagrams_to_send():
+            link = transmit.destination.link
+            if link < FIRST_STREAM:
+                self._send_datagrams(transmit)
+            elif link in self._streams:
+                self._streams[link].send(transmit.datagrams)
+        for relayed, transmit in self._server.relayed_to_send():
+            if relayed in self._sockets:
+                self._sockets[relayed].send(transmit)
+        self._set_timer()
+
+    # From clients over streams: what a TurnStream calls.
+
+    def stream_protocol(self) -> TurnStream:
+        """Return the protocol for a new connection: an asyncio protocol factory."""
+        return TurnStream(self)
+
+    def stream_opened(self, stream: TurnStream, host: str, port: int) -> Endpoint:
+        """Return the endpoint of a new client, with a link of its own."""
+        client = Endpoint(host, port, next(self._links))
+        site = site_of(host)
+        self._streams[client.link] = stream
+        self._sites[site] += 1
+        if self._sites[site] > STREAMS_PER_SITE or len(self._streams) > MAX_STREAMS:
+            self._refused_streams += 1
+            stream.abort()
+        return client
+
+    def receive_stream(self, messages: Sequence[Buffer], client: Endpoint) -> None:
+        """Take the messages of a client."""
+        now = asyncio.get_running_loop().time()
+        self._server.receive(messages, client, now, stream=True)
+        self.turn()
+
+    def stream_closed(self, client: Endpoint, dropped: int) -> None:
+        """Learn that a client has gone, and how many batches were dropped."""
+        self._dropped += dropped
+        del self._streams[client.link]
+        site = site_of(client.host)
+        self._sites[site] -= 1
+        if not self._sites[site]:
+            del self._sites[site]
+        self._server.forget(client)
+        self.turn()
+
+    def is_welcome(self, client: Endpoint) -> bool:
+        """Tell whether a client has an allocation."""
+        return self._server.has_allocation(client)
+
+    # Relayed addresses.
+
+    def _open_socket(self, relayed: Endpoint) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            udp = _bind(relayed)
+        except OSError:
+            self._server.socket_failed(relayed, now)
+            return
+
+        def on_datagrams(datagrams: list[bytes], peer: Endpoint) -> None:
+            now = asyncio.get_running_loop().time()
+            self._server.receive_from_peer(relayed, datagrams, peer, now)
+            self.turn()
+
+        self._sockets[relayed] = BatchSocket(udp, on_datagrams)
+        self._server.socket_opened(relayed, now)
+
+    def _close_socket(self, relayed: Endpoint) -> None:
+        batches = self._sockets.pop(relayed, None)
+        if batches is not None:
+            self._dropped += batches.dropped
+            batches.close()
+
+    # Time and numbers.
+
+    def _set_timer(self) -> None:
+        due = self._server.get_timer()
+        if due == self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due, self._timer = due, None
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._due = self._timer = None
+        self._server.handle_timer(asyncio.get_running_loop().time())
+        self.turn()
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield what ``/metrics`` shows."""
+        numbers = self._server.counters
+        yield gauge("relay_allocations", "Allocations", self._server.allocations)
+        yield gauge(
+            "relay_sockets", "Relayed addresses with a socket", len(self._sockets)
+        )
+        yield gauge("relay_streams", "Clients over TCP", len(self._streams))
+        yield counter("relay_allocated", "Allocations ever made", numbers.allocated)
+        yield counter("relay_expired", "Allocations that ran out", numbers.expired)
+        yield counters("relay_requests", "Requests", "method", numbers.requests)
+        errors = {str(code): value for code, value in numbers.errors.items()}
+        yield counters("relay_errors", "Error responses", "code", errors)
+        yield counters("relay_drops", "What was dropped", "reason", self._drops())
+        traffic = {
+            "internal": numbers.internal,
+            "to_peers": numbers.to_peers,
+            "from_peers": numbers.from_peers,
+        }
+        packets = {way: each.packets for way, each in traffic.items()}
+        sizes = {way: each.size for way, each in traffic.items()}
+        yield counters("relay_packets", "Packets relayed", "way", packets)
+        yield counters("relay_bytes", "Bytes of payload relayed", "way", sizes)
+
+    def _drops(self) -> dict[str, int]:
+        drops = {drop.value: n for drop, n in self._server.counters.drops.items()}
+        open_now = sum(batches.dropped for batches in self._sockets.values())
+        drops["queue-full"] = self._dropped + open_now
+        drops["stream-refused"] = self._refused_streams
+        return drops
+
+
+def _bind(relayed: Endpoint) -> UdpSocket:
+    """Return a socket at a relayed address.
+
+    Where a NAT is in front of this machine, the address is the NAT's; then the socket
+    is bound to the port at all addresses.
+
+    :raises OSError: if the port is taken.
+    """
+    is_ipv4 = ":" not in relayed.host
+    family = socket.AF_INET if is_ipv4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if not is_ipv4:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((relayed.host, relayed.port))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            sock.bind(("", relayed.port))
+        return UdpSocket(sock)
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,76 @@
+"""UDP sockets of the coordinator on the event loop, read and written in batches."""
+
+import asyncio
+from collections.abc import Callable
+
+from coordinator.turn.backlog import Backlog
+from meshwg.runtime.udp import UdpSocket
+from meshwg.transmit import Endpoint, Transmit
+
+MAX_READS = 32
+"""System calls in one turn of the event loop; then others get theirs."""
+BACKLOG = 4 << 20
+"""Bytes kept while a socket blocks, beyond what the kernel keeps."""
+
+
+class BatchSocket:
+    """A UDP socket that hands over what arrives, and keeps what cannot be sent yet."""
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        on_datagrams: Callable[[list[bytes], Endpoint], None],
+        on_turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin to read.
+
+        :param on_datagrams: called with each batch, which has one source.
+        :param on_turn: called when nothing more is to be read for now.
+        """
+        self._socket = socket
+        self._on_datagrams = on_datagrams
+        self._on_turn = on_turn
+        self._backlog: Backlog[Transmit] = Backlog(BACKLOG)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(socket.fileno(), self._readable)
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that gave way to younger ones."""
+        return self._backlog.dropped
+
+    @property
+    def errors(self) -> int:
+        """Datagrams that the system refused to send."""
+        return self._socket.errors.total()
+
+    def send(self, transmit: Transmit) -> None:
+        """Send a batch, now or when the socket takes it."""
+        if self._socket.is_blocked:
+            datagrams = transmit.datagrams
+            self._backlog.push(transmit, len(datagrams), sum(map(len, datagrams)))
+        elif not self._socket.send(transmit):
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def close(self) -> None:
+        """Stop and close the socket."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._backlog.clear()
+        self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(MAX_READS):
+            received = self._socket.receive()
+            if received is None:
+                break
+            self._on_datagrams(*received)
+        self._on_turn()
+
+    def _writable(self) -> None:
+        if not self._socket.flush():
+            return
+        while self._backlog:
+            if not self._socket.send(self._backlog.pop()):
+                return
+        self._loop.remove_writer(self._socket.fileno())

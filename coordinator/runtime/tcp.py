@@ -1,0 +1,113 @@
+"""TURN over TCP and TLS: one asyncio protocol per client.
+
+The coordinator's TCP port hands a connection over when its first byte is STUN's, see
+:mod:`coordinator.runtime.listener`. A client that reads more slowly than its peers send
+does not hold up anybody: what does not fit is dropped, the oldest first, and always
+between two messages.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from coordinator.turn.backlog import Backlog
+from meshwg.errors import InvalidMessage
+from meshwg.transmit import Endpoint
+from meshwg.wire.channeldata import StreamFramer
+from meshwg.wire.stun import Buffer
+
+WRITE_BUFFER = 128 << 10
+"""Bytes that asyncio keeps for a slow client; they cannot be dropped any more."""
+BACKLOG = 512 << 10
+"""Bytes kept beyond that."""
+FIRST_PATIENCE = 30.0
+"""Seconds in which a client has to get an allocation."""
+
+
+class StreamOwner(Protocol):
+    """Who takes what comes from streams."""
+
+    def stream_opened(self, stream: "TurnStream", host: str, port: int) -> Endpoint:
+        """Return the endpoint of a new client, with a link of its own."""
+
+    def receive_stream(self, messages: Sequence[Buffer], client: Endpoint) -> None:
+        """Take the messages of a client."""
+
+    def stream_closed(self, client: Endpoint, dropped: int) -> None:
+        """Learn that a client has gone, and how many batches were dropped."""
+
+    def is_welcome(self, client: Endpoint) -> bool:
+        """Tell whether a client has an allocation."""
+
+
+class TurnStream(asyncio.Protocol):
+    """The server's end of a client's connection."""
+
+    def __init__(self, owner: StreamOwner) -> None:
+        self._owner = owner
+        self._framer = StreamFramer()
+        self._backlog: Backlog[bytes] = Backlog(BACKLOG)
+        self._transport: asyncio.Transport | None = None
+        self._client = Endpoint("", 0)
+        self._is_paused = False
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self._client = self._owner.stream_opened(self, host, port)
+        self._wait(FIRST_PATIENCE)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._framer.receive(data)
+        except InvalidMessage:
+            self.abort()
+            return
+        if messages:
+            self._owner.receive_stream(messages, self._client)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._transport = None
+        self._owner.stream_closed(self._client, self._backlog.dropped)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        while self._backlog and not self._is_paused and self._transport is not None:
+            self._transport.write(self._backlog.pop())
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        """Send whole messages, now or when the client takes them."""
+        data = b"".join(messages)
+        if self._transport is None:
+            return
+        if self._is_paused:
+            self._backlog.push(data, 1, len(data))
+        else:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _wait(self, seconds: float) -> None:
+        """Look again after some time whether the client still has a reason to stay."""
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        if self._owner.is_welcome(self._client):
+            self._wait(FIRST_PATIENCE)
+        else:
+            self.abort()
+
+
+ProtocolFactory = Callable[[], TurnStream]
