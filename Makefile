@@ -6,7 +6,7 @@ PYTHON   ?= python3
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 SCENARIO ?=
-MATRIX   ?= full
+HOLD     ?=
 RUNS     ?= 1
 NAME     ?=
 PYTEST   ?=
@@ -51,8 +51,8 @@ coverage: system install ## Run every test and report branch coverage
 
 check: lint test ## lint + test
 
-lab: system install ## Run the scenarios and the NAT matrix (SCENARIO=, MATRIX=quick|full, RUNS=)
-	$(BIN)/python netns-lab run $(SCENARIO) --matrix $(MATRIX) --runs $(RUNS)
+lab: system install ## Run the scenarios (SCENARIO=, RUNS=, HOLD=yes keeps each until Ctrl-C)
+	$(BIN)/python netns-lab run $(SCENARIO) --runs $(RUNS) $(if $(HOLD),--hold)
 
 lab-shell: install ## Open a shell in a host of a running scenario (NAME=)
 	$(BIN)/python netns-lab shell $(NAME)

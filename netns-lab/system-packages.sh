@@ -25,6 +25,10 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
-apt-get update -qq
 # shellcheck disable=SC2086
-apt-get install -qq --yes --no-install-recommends $missing >/dev/null
+if ! { apt-get update -qq &&
+    apt-get install -qq --yes --no-install-recommends $missing >/dev/null; }; then
+    echo "Could not install:$missing. Debian's packages must be in reach (network," \
+        "/etc/apt/sources.list); what apt-get said stands above." >&2
+    exit 1
+fi

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from netlab.errors import LabError
 
@@ -75,6 +75,11 @@ class Namespace:
 
         threading.Thread(target=enter_and_run, name=self.name, daemon=True).start()
         return outcome.result()
+
+    def become(self, arguments: list[str]) -> NoReturn:
+        """Replace this process by a program that runs in here."""
+        self._enter()
+        os.execvp(arguments[0], arguments)
 
     def set_sysctl(self, settings: dict[str, int]) -> None:
         """Write kernel settings such as ``net.ipv4.ip_forward``.

@@ -101,9 +101,13 @@ class Tunnel:
             ),
         )
 
+    def stop(self) -> None:
+        """End the engine, and with it the interface."""
+        self._engine.stop()
+
     def restart(self) -> None:
         """End the engine, with all its sessions, and bring the interface up again."""
-        self._engine.stop()
+        self.stop()
         self.up()
 
     def peer_endpoint(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from netlab.capture import Capture
 from netlab.lab import Lab
+from netlab.lan import Switch
 from netlab.scenario import Narrator, Scenario
 from netlab.wireguard import Config, Peer, Tunnel, make_keys
 from scenarios.ciphertext import check_wire, deliver
@@ -25,6 +26,7 @@ DATAGRAMS = 50
 class Containers:
     """Two containers on one bridge, joined by a tunnel."""
 
+    bridge: Switch
     one: Tunnel
     two: Tunnel
     wire: Capture
@@ -40,6 +42,7 @@ def build(lab: Lab) -> Containers:
     config1 = Config(keys1, "10.10.0.1/24", peer2, PORT)
     config2 = Config(keys2, "10.10.0.2/24", peer1, PORT)
     return Containers(
+        bridge,
         Tunnel(c1, "wg1", config1, lab.engine),
         Tunnel(c2, "wg2", config2, lab.engine),
         wire,
