@@ -29,16 +29,10 @@ from meshwg.path.candidate import (
     Kind,
     Rejection,
     is_private,
+    is_usable_host,
     offerable,
 )
-from meshwg.path.check import (
-    Answered,
-    AnsweredElsewhere,
-    Asked,
-    CheckKeys,
-    Checks,
-    Drop,
-)
+from meshwg.path.check import Answered, Asked, CheckKeys, Checks, Drop
 from meshwg.path.events import (
     Attempt,
     AuxiliarySockets,
@@ -195,7 +189,9 @@ class PathAgent:
         Without this, nothing that takes hundreds of packets is sent to an address
         before the peer answered from it.
         """
+        hosts = tuple(host for host in hosts if is_usable_host(host))
         self._ledger.confirm(hosts)
+        self._puncher.peer_hosts = tuple(host for host in hosts if ":" not in host)
 
     def network_changed(self, now: float) -> None:
         """Local addresses or routes changed, or the machine was asleep."""
@@ -256,7 +252,7 @@ class PathAgent:
             return
         self._peer = offer
         self._puncher.peer_public = _public_endpoints(offer.candidates)
-        self._table.retain(candidate.endpoint for candidate in offer.candidates)
+        self._table.rename(offer.candidates)
         if not self._is_active(now):
             self._check_known_paths(now)
         self._last_used = now
@@ -279,8 +275,6 @@ class PathAgent:
             return False
         if isinstance(outcome, Asked):
             self._transmits.append(Transmit(source, [outcome.answer]))
-            self._learn(source, now)
-        elif isinstance(outcome, AnsweredElsewhere):
             self._learn(source, now)
         else:
             self._prove(outcome, now)
@@ -489,6 +483,9 @@ class PathAgent:
         if path is None:
             if relay is not None and source.link == relay.endpoint.link != UDP:
                 return
+            if not self._ledger.may_learn(now):
+                self.drops[Drop.OVERLEARNT] += 1
+                return
             kind = self._puncher.kind or Kind.PEER_REFLEXIVE
             path = self._table.add(source, kind)
         elif path.is_trusted(now):
@@ -600,15 +597,11 @@ class PathAgent:
         endpoint = selected.endpoint if selected else None
         doubted = len(self._endpoints) > 1 and self._is_active(now)
         change = PathChanged(kind, endpoint, doubted)
-        if self._shown is None or (change.endpoint, kind) != (
-            self._shown.endpoint,
-            self._shown.kind,
-        ):
-            self._since = now
-        elif change.doubted == self._shown.doubted:
-            return
-        self._shown = change
-        self._events.append(change)
+        if change != self._shown:
+            if self._shown is None or endpoint != self._shown.endpoint:
+                self._since = now
+            self._shown = change
+            self._events.append(change)
 
     # Small questions
 

@@ -126,6 +126,14 @@ def offerable(
     return tuple(parse_candidates([c.to_json() for c in likely], mesh)[0])
 
 
+def is_usable_host(host: str) -> bool:
+    """Tell whether a text is an address of another machine."""
+    try:
+        return _unusable(_plain(ipaddress.ip_address(host)), ()) is None
+    except ValueError:
+        return False
+
+
 def is_private(host: str) -> bool:
     """Tell whether an address means something only inside the user's own network."""
     address = ipaddress.ip_address(host)

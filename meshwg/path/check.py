@@ -57,6 +57,7 @@ class Drop(Enum):
     UNEXPECTED = "unexpected STUN message"
     LOSER = "check on a socket that was not the first"
     OVER_BUDGET = "too many checks for an unverified address"
+    OVERLEARNT = "too many new addresses"
 
 
 class _Direction(NamedTuple):
@@ -74,6 +75,11 @@ class CheckKeys:
     incoming: _Direction = field(repr=False)
     controlling: bool
     """True on exactly one side: it decides where both would decide alike."""
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """What the checks between the two nodes are recognised by."""
+        return self.incoming.tag, self.outgoing.tag
 
     @classmethod
     def derive(cls, private_key: PrivateKey, peer: bytes) -> "CheckKeys | None":
@@ -123,17 +129,7 @@ class Answered:
     rtt: float
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredElsewhere:
-    """The answer came from an address that was not asked, as some NATs make it.
-
-    This proves nothing about either address, but the second deserves a check.
-    """
-
-    endpoint: Endpoint
-
-
-Outcome = Asked | Answered | AnsweredElsewhere | Drop
+Outcome = Asked | Answered | Drop
 
 
 class Checks:
@@ -141,11 +137,15 @@ class Checks:
 
     def __init__(self, keys: CheckKeys, random: Random) -> None:
         self.keys = keys
-        self.route = random(ROUTE_LENGTH)
         self.drops: Counter[Drop] = Counter()
         self._random = random
+        self.draw_route()
         self._pending: OrderedDict[bytes, Check] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def draw_route(self) -> None:
+        """Choose how the ids of checks begin; before the first one is made."""
+        self.route = self._random(ROUTE_LENGTH)
 
     def transaction_id(self) -> bytes:
         """Return a new id that leads back to this object."""
@@ -221,6 +221,5 @@ class Checks:
             return Drop.FORGED
         del self._pending[message.transaction_id]
         if source[:3] != check.endpoint[:3]:
-            self.drops[Drop.WRONG_SOURCE] += 1
-            return AnsweredElsewhere(source)
+            return Drop.WRONG_SOURCE
         return Answered(check, source, now - check.sent_at)

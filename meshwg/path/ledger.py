@@ -19,6 +19,10 @@ HOST_LIMIT = 32
 TOTAL_LIMIT = 256
 """Packets to all unconfirmed hosts in a window."""
 
+LEARN_LIMIT = 32
+"""Addresses learnt from authentic packets in a window. Two NATs that give every
+destination another port, and filter nothing, show each other new ones forever."""
+
 CONFIRMED_LIMIT = 32
 """Confirmed hosts that are remembered; the oldest is forgotten first."""
 
@@ -28,6 +32,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._confirmed: dict[str, None] = {}
+        self._learnt = 0
         self._sent: Counter[str] = Counter()
         self._window_ends = 0.0
 
@@ -47,10 +52,20 @@ class Ledger:
         """Tell whether one more packet may go to a host, and count it."""
         if host in self._confirmed:
             return True
-        if now >= self._window_ends:
-            self._sent.clear()
-            self._window_ends = now + WINDOW
+        self._turn(now)
         if self._sent[host] >= HOST_LIMIT or self._sent.total() >= TOTAL_LIMIT:
             return False
         self._sent[host] += 1
         return True
+
+    def may_learn(self, now: float) -> bool:
+        """Tell whether one more new address may be checked, and count it."""
+        self._turn(now)
+        self._learnt += 1
+        return self._learnt <= LEARN_LIMIT
+
+    def _turn(self, now: float) -> None:
+        if now >= self._window_ends:
+            self._sent.clear()
+            self._learnt = 0
+            self._window_ends = now + WINDOW

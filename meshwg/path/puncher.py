@@ -55,6 +55,9 @@ SOCKETS_TIMEOUT = 2.0
 SOCKETS_NEEDED = 8
 """Fewer sockets than this are not worth an attempt."""
 
+HOST_LIMIT = 2
+"""Public addresses of one peer that probes are spread over."""
+
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
 
@@ -129,7 +132,9 @@ class Puncher:
         self.own_nat = NatReport()
         self.stun_server: Endpoint | None = None
         self.peer_public: tuple[Endpoint, ...] = ()
-        """The peer's server-reflexive candidates."""
+        """Where the outside sees the peer's socket, as it says."""
+        self.peer_hosts: tuple[str, ...] = ()
+        """Where someone reliable saw the peer."""
         self.state = State.IDLE
         self.messages: list[dict[str, object]] = []
         self.transmits: list[Transmit] = []
@@ -175,11 +180,12 @@ class Puncher:
 
         :return: why it cannot be now, or ``None`` if the peer is asked.
         """
+        self._attempt = _Attempt(self._last_id + 1, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:
+            self._attempt = None
             return refusal
         self._last_id += 1
-        self._attempt = _Attempt(self._last_id, method, *roles)
         step = {"step": "ask", "method": method.value, "role": roles[1].value}
         self._say(**step, peer_role=roles[0].value)
         self._enter(State.ASKED, now + ANSWER_TIMEOUT)
@@ -294,12 +300,26 @@ class Puncher:
 
     def _refusal(self, method: Method, now: float) -> str | None:
         """Return why this node will not take part, or reserve it."""
-        if not self.peer_public:
-            return "the peer's public address is not known"
-        hosts = {endpoint.host for endpoint in self.peer_public}
-        if not any(self._ledger.is_confirmed(host) for host in hosts):
+        assert self._attempt is not None
+        if self._attempt.role is Role.FAN and not self._confirmed_endpoints():
+            return "nobody confirmed that the peer's public address is its own"
+        if self._attempt.role is Role.PROBE and not self._hosts():
             return "nobody confirmed that the peer's public address is its own"
         return self._limiter.acquire(self.peer, method, now)
+
+    def _confirmed_endpoints(self) -> list[Endpoint]:
+        """Return the peer's public endpoints whose host is not just its claim."""
+        return [
+            endpoint
+            for endpoint in self.peer_public
+            if endpoint.host in self.peer_hosts
+            or self._ledger.is_confirmed(endpoint.host)
+        ]
+
+    def _hosts(self) -> list[str]:
+        """Return the addresses that the peer's sockets may be seen as."""
+        claimed = [endpoint.host for endpoint in self._confirmed_endpoints()]
+        return list(dict.fromkeys([*claimed, *self.peer_hosts]))[:HOST_LIMIT]
 
     def _prepare(self, now: float) -> None:
         """Get sockets if this side needs any."""
@@ -367,16 +387,9 @@ class Puncher:
         self._shoot(now)
 
     def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
-        public = [
-            endpoint
-            for endpoint in self.peer_public
-            if self._ledger.is_confirmed(endpoint.host)
-        ]
-        hosts = list(dict.fromkeys(endpoint.host for endpoint in public))
-        if not public:
-            return []
         if attempt.role is Role.FAN:
-            target, predicts = public[0], attempt.method is Method.PREDICTION
+            target = self._confirmed_endpoints()[0]
+            predicts = attempt.method is Method.PREDICTION
             waves = volley.PREDICTION_WAVES if predicts else volley.BIRTHDAY_WAVES
             if attempt.peer_sequence is not None:
                 port, delta = attempt.peer_sequence
@@ -384,8 +397,9 @@ class Puncher:
                 target = target._replace(port=port)
             return volley.fan(attempt.links, target, waves, now)
         if attempt.peer_sequence is not None:
-            return volley.sweep(hosts[0], predicted_ports(*attempt.peer_sequence), now)
-        return volley.scatter(hosts, self._random, now)
+            ports = predicted_ports(*attempt.peer_sequence)
+            return volley.sweep(self._hosts()[0], ports, now)
+        return volley.scatter(self._hosts(), self._random, now)
 
     def _shoot(self, now: float) -> None:
         attempt = self._attempt

@@ -8,7 +8,7 @@ consent is gone: failing checks of other paths change nothing.
 
 from collections.abc import Iterable, Iterator
 
-from meshwg.path.candidate import OFFERED_KINDS, Kind
+from meshwg.path.candidate import OFFERED_KINDS, Candidate, Kind
 from meshwg.path.path import Path
 from meshwg.path.score import outranks
 from meshwg.transmit import Endpoint
@@ -82,12 +82,18 @@ class PathTable:
             self.relay.kind = Kind.RELAYED
             self.relay.burst(now, RELAY_BURST)
 
-    def retain(self, endpoints: Iterable[Endpoint]) -> None:
-        """Forget offered addresses that never worked, unless they are these."""
-        wanted = {endpoint.unpinned() for endpoint in endpoints}
-        for path in list(self.unproven()):
-            offered = path.kind in OFFERED_KINDS
-            if offered and path.endpoint.unpinned() not in wanted:
+    def rename(self, candidates: Iterable[Candidate]) -> None:
+        """Take note of what the peer offers now.
+
+        Addresses that it does not offer any more and that never worked are forgotten;
+        those that were learnt before they were offered take the offered kind.
+        """
+        offered = {candidate.endpoint: candidate.kind for candidate in candidates}
+        for path in list(self.direct()):
+            kind = offered.get(path.endpoint.unpinned())
+            if kind is not None:
+                self.add(path.endpoint, kind)
+            elif not path.is_proven and path.kind in OFFERED_KINDS:
                 self.remove(path)
 
     def direct(self) -> Iterator[Path]:
