@@ -3,13 +3,17 @@
 ::
 
     with Lab() as lab:
-        home = lab.add_router("home", nat=presets.HOME_ROUTER)
-        alice = lab.add_host("alice", uplink=home)
-        server = lab.add_host("server", uplink=lab.internet)
+        home = lab.add_router("home", presets.HOME_ROUTER)
+        alice = lab.add_host("alice", home)
+        server = lab.add_host("server", lab.internet)
         alice.run(["ping", "-c", "1", server.address(4)])
 
 Nothing is made in the machine's own network: each host, router and switch is a
 namespace of its own, and veth pairs are made between them directly. One mechanism,
 one module: ``netns`` enters namespaces, ``links`` runs ``ip``, ``nat`` writes
-nftables text, ``shape`` runs ``tc``, ``conntrack`` speaks to the kernel's table.
+nftables text, ``shape`` runs ``tc``, ``conntrack`` speaks to the kernel's table,
+``registry`` knows what must be removed. ``presets`` names the kinds of routers, and
+``truth`` says which pairs of them can meet.
+
+Helpers return when what they start is ready to be used.
 """

@@ -99,7 +99,7 @@ class Capture:
 
 def read_pcap(data: bytes) -> Iterator[bytes]:
     """Yield the frames of a capture file; a last, half-written one is left out."""
-    magic = struct.unpack_from("<I", data)[0]
+    magic = int.from_bytes(data[:4], "little")
     if magic != PCAP_MAGIC:
         raise ValueError(f"not a little-endian pcap file: {magic:#x}")
     offset = PCAP_HEADER

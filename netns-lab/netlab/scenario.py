@@ -58,7 +58,3 @@ class Scenario(Generic[World]):
         with narrator.step("networks and programs are up"):
             world = self.build(lab)
         self.verify(world, narrator)
-
-
-def silence(step: Step) -> None:
-    """Listen to a scenario without telling anybody."""

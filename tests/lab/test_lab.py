@@ -81,11 +81,13 @@ def test_a_function_runs_inside_the_namespace_and_its_errors_come_back(
 ) -> None:
     host = lab.add_host("host", lab.internet)
 
-    names = host.call(lambda: [name for _, name in socket.if_nameindex()])
-    assert names == ["lo", "eth0"]
-    assert "eth0" not in os.listdir("/sys/class/net") or not Path(
-        "/sys/class/net/eth0"
-    ).samefile("/sys/class/net/lo")
+    def interfaces() -> set[str]:
+        return {name for _, name in socket.if_nameindex()}
+
+    outside = interfaces()
+    assert host.call(interfaces) == {"lo", "eth0"}
+    assert set(host.call(lambda: os.listdir("/sys/class/net"))) == {"lo", "eth0"}
+    assert interfaces() == outside
     with pytest.raises(ZeroDivisionError):
         host.call(lambda: 1 / 0)
 

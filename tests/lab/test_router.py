@@ -35,6 +35,16 @@ def test_a_rebooted_nat_forgets_its_mappings(lab: Lab) -> None:
     assert reflexive(client, server) != before
 
 
+def test_a_router_can_become_one_of_another_kind(lab: Lab) -> None:
+    server, _, client = behind(lab, presets.PORT_RESTRICTED)
+    other = listener(lab.add_host("other", lab.internet))
+    assert reflexive(client, server) == reflexive(client, other)
+
+    lab.router("router").set_behaviour(varied(presets.OFFICE))
+
+    assert reflexive(client, server) != reflexive(client, other)
+
+
 def test_a_renumbered_router_has_another_public_address(lab: Lab) -> None:
     server, _, client = behind(lab, presets.HOME_ROUTER)
     before = reflexive(client, server)
