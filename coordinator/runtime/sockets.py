@@ -20,16 +20,13 @@ class BatchSocket:
         self,
         socket: UdpSocket,
         on_datagrams: Callable[[list[bytes], Endpoint], None],
-        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin to read.
 
         :param on_datagrams: called with each batch, which has one source.
-        :param on_turn: called when nothing more is to be read for now.
         """
         self._socket = socket
         self._on_datagrams = on_datagrams
-        self._on_turn = on_turn
         self._backlog: Backlog[Transmit] = Backlog(BACKLOG)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(socket.fileno(), self._readable)
@@ -60,12 +57,23 @@ class BatchSocket:
         self._socket.close()
 
     def _readable(self) -> None:
+        """Read what there is, and hand it over in one batch for each source.
+
+        Many senders send packet by packet, and the kernel may not have coalesced what
+        came. What piled up since the last turn is as good a batch as any.
+        """
+        batches: dict[Endpoint, list[bytes]] = {}
         for _ in range(MAX_READS):
             received = self._socket.receive()
             if received is None:
                 break
-            self._on_datagrams(*received)
-        self._on_turn()
+            datagrams, source = received
+            if source in batches:
+                batches[source] += datagrams
+            else:
+                batches[source] = datagrams
+        for source, datagrams in batches.items():
+            self._on_datagrams(datagrams, source)
 
     def _writable(self) -> None:
         if not self._socket.flush():
