@@ -17,13 +17,20 @@ OPEN_PEERS = "direct paths work to peers behind full-cone or address-restricted 
 
 
 def verdict(
-    ipv4: NatBehavior, ipv6: NatBehavior | None = None, forwarder: str | None = None
+    ipv4: NatBehavior,
+    ipv6: NatBehavior | None = None,
+    forwarder: str | None = None,
+    *,
+    is_offline: bool = False,
 ) -> str:
     """Return the sentence.
 
     :param ipv6: ``None`` where the host has no IPv6.
     :param forwarder: the protocol by which the gateway forwards a port, if it does.
+    :param is_offline: whether there is no route to any server.
     """
+    if is_offline:
+        return "This machine is offline: it has no route to any STUN server."
     if not ipv4.reachable and ipv6 is not None and ipv6.reachable:
         return f"Over IPv6 only: {_start_low(_of_one(ipv6, forwarder))}."
     sentence = _of_one(ipv4, forwarder)
