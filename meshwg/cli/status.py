@@ -50,7 +50,8 @@ def render(report: dict[str, Any], unix_time: float) -> list[str]:
         return [*lines, "No peers yet: let another machine join this mesh."]
     direct = sum(peer["path"]["kind"] == "direct" for peer in peers)
     relayed = sum(peer["path"]["kind"] == "relay" for peer in peers)
-    lines.append(f"{len(peers)} peers, {direct} direct, {relayed} relayed")
+    count = "1 peer" if len(peers) == 1 else f"{len(peers)} peers"
+    lines.append(f"{count}, {direct} direct, {relayed} relayed")
     header = ["PEER", "ADDRESS", "PATH", "RTT", "LOSS", "RECEIVED", "SENT", "HANDSHAKE"]
     table = columns([header, *(_peer_row(peer) for peer in peers)])
     lines.append(click.style(table[0], bold=True))
@@ -94,10 +95,10 @@ def _coordinator_text(coordinator: dict[str, Any], unix_time: float) -> str:
     return f"{coordinator['url']} {state}{age}{error}"
 
 
-def _relay_text(relay: dict[str, Any] | None) -> str:
-    if relay is None:
-        return "none offered by the coordinator"
+def _relay_text(relay: dict[str, Any]) -> str:
     error = f": {relay['error']}" if relay["error"] else ""
+    if relay["url"] is None:
+        return str(relay["error"])
     if relay["state"] != "allocated":
         return f"{relay['url']} {relay['state']}{error}"
     rtt = milliseconds_text(relay["rtt_ms"])

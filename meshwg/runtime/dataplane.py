@@ -62,6 +62,7 @@ class Dataplane:
         self._links: dict[int, Link] = {}
         self._blocked: set[UdpSocket] = set()
         self._reading_tun = False
+        self._waking = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
 
@@ -105,6 +106,16 @@ class Dataplane:
     def turn(self) -> None:
         """Carry out what the engine was told from elsewhere to do."""
         self._finish_turn(clock.now())
+
+    def wake(self) -> None:
+        """Carry out soon what the engine was told: as :meth:`turn`, but not now."""
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._waking = False
+        self.turn()
 
     def _on_tun_readable(self) -> None:
         now = clock.now()

@@ -8,15 +8,18 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from typing import Any, NamedTuple
 
-from pyroute2 import IPRoute
+from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshwg.errors import ConfigError
 
 SETTLE = 0.25
 """Seconds that the network must be quiet before a change is reported."""
+
+IPNetwork = IPv4Network | IPv6Network
 
 _RTMGRP_LINK = 0x1
 _RTMGRP_IPV4_IFADDR = 0x10
@@ -36,6 +39,10 @@ _ADDRESS_AND_LINK_MESSAGES = (16, 17, 20, 21)
 _FLAG_UP = 0x1
 _FLAG_LOOPBACK = 0x8
 _SCOPE_LINK = 253
+_MAIN_TABLE = 254
+_ETHERNET_MTU = 1500
+_MIN_MTU = 1280
+_OVERHEAD = 100
 _TENTATIVE_OR_WORSE = 0x40 | 0x20 | 0x08
 
 
@@ -44,108 +51,138 @@ class MeshInterface:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._netlink = IPRoute()
+        self.index = socket.if_nametoindex(name)
         self._addresses: set[str] = set()
         self._routes: set[str] = set()
-        (self.index,) = self._netlink.link_lookup(ifname=name)
+        self._lock = asyncio.Lock()
 
-    def close(self) -> None:
-        """Stop configuring; what is configured stays as long as the interface."""
-        self._netlink.close()
-
-    def up(self, mtu: int) -> None:
+    async def up(self, mtu: int) -> None:
         """Set the MTU and bring the interface up."""
-        self._netlink.link("set", index=self.index, mtu=mtu, state="up")
+        async with AsyncIPRoute() as netlink:
+            await netlink.link("set", index=self.index, mtu=mtu, state="up")
 
-    def set_addresses(self, addresses: Iterable[str]) -> None:
-        """Give the interface these addresses and no others that came from here.
+    async def configure(
+        self, addresses: Iterable[str], prefixes: Iterable[str]
+    ) -> None:
+        """Have these addresses and routes, and no others that came from here.
 
-        :raises ConfigError: if the system refuses one.
+        :raises ConfigError: if the system refuses one; the others are there then.
         """
-        wanted = set(addresses)
-        for address in self._addresses - wanted:
-            self._change_address("del", address)
-        for address in wanted - self._addresses:
-            self._change_address("replace", address)
-        self._addresses = wanted
+        problems: list[str] = []
+        async with self._lock, AsyncIPRoute() as netlink:
+            wanted, present = set(addresses), self._addresses
+            for address in present - wanted:
+                await self._change_address(netlink, "del", address)
+            for address in sorted(wanted - present):
+                problems += await self._change_address(netlink, "replace", address)
+            self._addresses = wanted
+            wanted, present = set(prefixes), self._routes
+            for prefix in present - wanted:
+                await self._change_route(netlink, "del", prefix)
+            for prefix in sorted(wanted - present):
+                problems += await self._change_route(netlink, "replace", prefix)
+            self._routes = wanted
+        if problems:
+            raise ConfigError(problems[0])
 
-    def set_routes(self, prefixes: Iterable[str]) -> None:
-        """Send these networks into the mesh and no others that came from here.
-
-        :raises ConfigError: if the system refuses one.
-        """
-        wanted = set(prefixes)
-        for prefix in self._routes - wanted:
-            self._change_route("del", prefix)
-        for prefix in wanted - self._routes:
-            self._change_route("replace", prefix)
-        self._routes = wanted
-
-    def _change_address(self, command: str, address: str) -> None:
+    async def _change_address(
+        self, netlink: Any, command: str, address: str
+    ) -> list[str]:
+        """Return what went wrong, for a person."""
         interface = ip_interface(address)
         try:
-            self._netlink.addr(
+            await netlink.addr(
                 command,
                 index=self.index,
                 address=str(interface.ip),
                 prefixlen=interface.network.prefixlen,
             )
         except NetlinkError as error:
-            if command != "del":
-                raise ConfigError(
-                    f"The address {address} cannot be given to {self.name} ({error}): "
-                    "see whether IPv6 is disabled on this machine"
-                ) from None
+            return [
+                f"The address {address} cannot be given to {self.name} ({error}): "
+                "see whether IPv6 is disabled on this machine"
+            ]
+        return []
 
-    def _change_route(self, command: str, prefix: str) -> None:
+    async def _change_route(self, netlink: Any, command: str, prefix: str) -> list[str]:
         try:
-            self._netlink.route(command, dst=prefix, oif=self.index)
+            await netlink.route(command, dst=prefix, oif=self.index)
         except NetlinkError as error:
-            if command != "del":
-                raise ConfigError(
-                    f"The route to {prefix} cannot be added to {self.name} ({error})"
-                ) from None
+            return [f"The route to {prefix} cannot be added to {self.name} ({error})"]
+        return []
 
 
-def host_addresses(except_interface: int) -> list[str]:
-    """Return the addresses at which other machines may reach this one.
+class Network(NamedTuple):
+    """What there is of a network around the node."""
 
-    Not among them: loopback, addresses of interfaces that are down, link-local ones,
-    and those of the mesh interface itself.
-    """
-    with IPRoute() as netlink:
-        usable = {
-            link["index"]
-            for link in netlink.get_links()
-            if link["flags"] & _FLAG_UP and not link["flags"] & _FLAG_LOOPBACK
-        } - {except_interface}
-        found = [
-            message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
-            for message in netlink.get_addr()
+    addresses: tuple[str, ...]
+    """Those at which other machines may reach this one: without loopback, link-local
+    ones, interfaces that are down, and the mesh interface itself."""
+    networks: tuple[str, ...]
+    """The networks of these addresses."""
+    default_routes: tuple[tuple[int, str], ...]
+    """Interface index and gateway of each."""
+
+    def overlapping(self, prefixes: Iterable[str]) -> str | None:
+        """Return one of the prefixes that a network here overlaps."""
+        here = [ip_network(text) for text in self.networks]
+        for text in prefixes:
+            network = ip_network(text)
+            if any(_overlap(network, other) for other in here):
+                return text
+        return None
+
+
+async def look_around(except_interface: int) -> Network:
+    """Return the network as it is now."""
+    async with AsyncIPRoute() as netlink:
+        usable = {link["index"] for link in await _usable_links(netlink)}
+        usable.discard(except_interface)
+        interfaces = [
+            ip_interface(f"{host}/{message['prefixlen']}")
+            async for message in await netlink.addr("dump")
             if message["index"] in usable
             and message["scope"] < _SCOPE_LINK
             and not message["flags"] & _TENTATIVE_OR_WORSE
+            and (host := message.get("IFA_LOCAL") or message.get("IFA_ADDRESS"))
         ]
-    return sorted(
-        (address for address in found if address),
-        key=lambda text: (ip_address(text).version, int(ip_address(text))),
+        routes = [
+            (route.get("RTA_OIF") or 0, route.get("RTA_GATEWAY") or "")
+            async for route in await netlink.route("dump")
+            if route["dst_len"] == 0 and route["table"] == _MAIN_TABLE
+        ]
+    interfaces.sort(key=lambda each: (each.version, int(each.ip)))
+    return Network(
+        tuple(str(each.ip) for each in interfaces),
+        tuple(str(each.network) for each in interfaces),
+        tuple(sorted(route for route in routes if route[0] != except_interface)),
     )
 
 
-def overlapping(networks: Iterable[str], except_interface: int) -> str | None:
-    """Return one of these networks that another interface's network overlaps."""
-    with IPRoute() as netlink:
-        taken = [
-            ip_interface(f"{message.get('IFA_ADDRESS')}/{message['prefixlen']}").network
-            for message in netlink.get_addr()
-            if message["index"] != except_interface
-        ]
-    for text in networks:
-        network = ip_network(text)
-        for other in taken:
-            if network.version == other.version and network.overlaps(other):
-                return text
-    return None
+async def automatic_mtu() -> int:
+    """Return an MTU for the mesh, in bytes, that fits what the host's links carry.
+
+    A packet grows by at most 40 bytes of IPv6, 8 of UDP, 4 of a relay's ChannelData and
+    32 of WireGuard; the rest of the hundred is for PPPoE and the like on the way.
+    """
+    async with AsyncIPRoute() as netlink:
+        mtus = [link.get("IFLA_MTU") for link in await _usable_links(netlink)]
+    smallest = min((mtu for mtu in mtus if mtu), default=_ETHERNET_MTU)
+    return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
+
+
+async def _usable_links(netlink: Any) -> list[Any]:
+    return [
+        link
+        async for link in await netlink.link("dump")
+        if link["flags"] & _FLAG_UP and not link["flags"] & _FLAG_LOOPBACK
+    ]
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.overlaps(other)
+    return isinstance(other, IPv6Network) and one.overlaps(other)
 
 
 class NetworkWatcher:

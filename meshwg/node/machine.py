@@ -1,8 +1,6 @@
-"""The whole node as one machine without I/O.
+"""The node: a WireGuard device, path agents, relays and a control client in one.
 
-A node is a WireGuard device, one path agent for each peer it talks to, a control
-client, a pool of relays, and the search for its own whereabouts. This module wires them
-together; each of them decides for itself.
+This module wires them together; each of them decides for itself.
 
 What arrives by UDP is told apart by its first bytes: WireGuard goes to the device, STUN
 to whoever asked for it, ChannelData to the relays, and what a relay unwraps goes the
@@ -15,24 +13,29 @@ and :meth:`Node.next_event`; call :meth:`Node.handle_timer` when :meth:`Node.get
 says so.
 """
 
-import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from meshwg.control import events as control_events
 from meshwg.control.client import ControlClient
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey, format_key, parse_key
+from meshwg.node.events import (
+    EchoReceived,
+    Expelled,
+    InterfaceChanged,
+    Joined,
+    NetmapChanged,
+    NodeEvent,
+    ServersChanged,
+    SocketsClosed,
+)
+from meshwg.node.paths import Paths
 from meshwg.packet.icmp import echo_request, parse_echo_reply
-from meshwg.path import events as path_events
-from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, IPNetwork
-from meshwg.path.limiter import PunchLimiter
+from meshwg.path.candidate import Candidate
 from meshwg.peer import MeshPeer
-from meshwg.relay import pool as relay_events
-from meshwg.relay.pool import FIRST_LINK, RelayPool
+from meshwg.relay.pool import FIRST_LINK, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import (
@@ -43,105 +46,19 @@ from meshwg.whereabouts import (
 )
 from meshwg.wire import control, stun
 from meshwg.wire.demux import Kind, runs
-from meshwg.wire.stun import Attribute, Buffer, Class, Message
+from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.peer import Peer as Tunnel
 from meshwg.wireguard.peer import Steering
 
-_ROUTE_LENGTH = 4
-_ID_START = stun.HEADER_LENGTH - stun.TRANSACTION_ID_LENGTH
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceChanged:
-    """The interface is to have these addresses, and routes to these networks."""
-
-    addresses: tuple[str, ...]
-    """With the prefix length of the whole mesh."""
-    routes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServersChanged:
-    """Resolve the names of these servers, then call :meth:`Node.set_servers`."""
-
-    stun: tuple[str, ...]
-    relays: tuple[control.Relay, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SocketsWanted:
-    """Open auxiliary sockets, then call :meth:`Node.sockets_opened`."""
-
-    request: int
-    family: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class SocketsClosed:
-    """Close these auxiliary sockets."""
-
-    links: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NetmapChanged:
-    """The netmap is worth saving again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The coordinator has accepted the node; the auth key is not needed any more."""
-
-    notice: str
-    """What the user should know, or nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expelled:
-    """The node is no member any more, or was refused for good."""
-
-    reason: str
-    forget: bool
-    """Whether what is known about the mesh is void."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathChanged:
-    """For the user: the path to a peer is another one."""
-
-    peer: MeshPeer
-    event: path_events.PathChanged
-
-
-@dataclass(frozen=True, slots=True)
-class EchoReceived:
-    """An echo reply came back through the tunnel."""
-
-    identifier: int
-    sequence: int
-
-
-NodeEvent = (
-    InterfaceChanged
-    | ServersChanged
-    | SocketsWanted
-    | SocketsClosed
-    | NetmapChanged
-    | Joined
-    | Expelled
-    | PathChanged
-    | EchoReceived
-    | relay_events.OpenStream
-    | relay_events.CloseStream
-)
+ECHO_PAYLOAD = 32
 
 
 class Node(Steering):
     """A member of a mesh.
 
-    :param control: the client to the coordinator, perhaps with a cached netmap.
+    :param client: to the coordinator, perhaps with a cached netmap.
+    :param listen_port: of the node's own sockets.
     :param birthday: whether the birthday method may be used.
     """
 
@@ -164,30 +81,26 @@ class Node(Steering):
         self.relays = RelayPool(random=random)
         self.whereabouts = Whereabouts(random=random, listen_port=listen_port)
         self.drops: Counter[str] = Counter()
-        self._private_key = private_key
-        self._random = random
-        self._limiter = PunchLimiter(birthday)
-        self._mesh: tuple[IPNetwork, ...] = ()
-        self._by_tunnel: dict[Tunnel, MeshPeer] = {}
-        self._by_tag: dict[str, MeshPeer] = {}
-        self._by_route: dict[bytes, MeshPeer] = {}
-        self._second: dict[Endpoint, Endpoint] = {}
-        self._requests: dict[int, MeshPeer | int] = {}
-        self._next_request = 0
-        self._permitted: set[str] = set()
-        self._relay_link: int | None = None
-        self._found: list[Tunnel] = []
-        self._interface = InterfaceChanged((), ())
-        self._agenda: list[tuple[float, int, MeshPeer]] = []
-        self._entries = 0
-        self._transmits: list[Transmit] = []
         self._events: deque[NodeEvent] = deque()
+        self._paths = Paths(
+            private_key,
+            self.device,
+            client,
+            self.relays,
+            self.whereabouts,
+            self._events,
+            random=random,
+            birthday=birthday,
+        )
+        self.public_key = format_key(private_key.public_bytes)
+        self._random = random
+        self._by_tunnel: dict[Tunnel, MeshPeer] = {}
+        self._interface = InterfaceChanged((), ())
         self._echo_identifiers: set[int] = set()
         self._now = now
         self._background_at: float | None = now
         if client.registered is not None:
             self._learn_mesh(client.registered)
-            self._learn_servers(client.registered)
             self._learn_peers(client.peers.peers, (), now)
 
     # The data plane, in the order in which packets are processed.
@@ -223,20 +136,19 @@ class Node(Steering):
 
     def datagrams_to_send(self) -> list[Transmit]:
         """Return what has to go out: by UDP, or on the stream of a relay's link."""
+        paths = self._paths
+        for tunnel in paths.take_found():
+            self.device.start_peer(tunnel, self._now)
         ready: list[Transmit] = []
-        if self._found:
-            found, self._found = self._found, []
-            for tunnel in found:
-                self.device.start_peer(tunnel, self._now)
         for transmit in self.device.datagrams_to_send():
             self._route(transmit, ready)
-            if self._second and transmit.destination in self._second:
-                second = self._second[transmit.destination]
+            second = paths.second(transmit.destination)
+            if second is not None:
                 self._route(Transmit(second, transmit.datagrams), ready)
-        if self._transmits:
-            transmits, self._transmits = self._transmits, []
-            for transmit in transmits:
-                self._route(transmit, ready)
+        if paths.transmits:
+            checks, paths.transmits = paths.transmits, []
+            for check in checks:
+                self._route(check, ready)
         ready += self.whereabouts.datagrams_to_send()
         ready += self.relays.datagrams_to_send()
         return ready
@@ -286,20 +198,15 @@ class Node(Steering):
         except InvalidMessage:
             self.drops["invalid-stun"] += 1
             return
-        peer = self._peer_of_check(message)
-        if peer is None or peer.agent is None:
-            self.drops["unknown-check"] += 1
-            return
-        if endpoint.link >= FIRST_LINK:
-            self._learn_relayed(peer, endpoint, now)
-        peer.agent.receive_stun(message, endpoint, now)
-        self._settle_peer(peer, now)
+        self._paths.receive_check(message, endpoint, now)
 
-    def _peer_of_check(self, message: Message) -> MeshPeer | None:
-        if message.cls is Class.REQUEST:
-            tag = message.attributes.get(Attribute.USERNAME)
-            return self._by_tag.get(tag) if isinstance(tag, str) else None
-        return self._by_route.get(message.transaction_id[:_ROUTE_LENGTH])
+    def _is_echo(self, packet: bytes) -> bool:
+        """Keep the answers to this node's own echo requests from the system."""
+        reply = parse_echo_reply(packet)
+        if reply is None or reply[1] not in self._echo_identifiers:
+            return False
+        self._events.append(EchoReceived(reply[1], reply[2]))
+        return True
 
     # What the device tells (Steering).
 
@@ -308,36 +215,69 @@ class Node(Steering):
         peer = self._by_tunnel.get(tunnel)
         if peer is None or not peer.is_news(endpoint, now):
             return
-        agent = self._begin_agent(peer, now)
+        agent = self._paths.begin(peer, now)
         if agent is None:
             return
         if endpoint.link >= FIRST_LINK:
-            self._learn_relayed(peer, endpoint, now)
+            self._paths.learn_relayed(peer, endpoint, now)
         agent.authenticated(endpoint, now)
-        self._settle_peer(peer, now)
+        self._paths.settle(peer, now)
 
     def sent(self, tunnel: Tunnel, now: float) -> None:
         """Messages are on their way to a peer."""
         peer = self._by_tunnel.get(tunnel)
         if peer is not None and peer.agent is not None and peer.is_traffic_news(now):
             peer.agent.sent(now)
-            self._settle_peer(peer, now)
+            self._paths.settle(peer, now)
 
     def wanted(self, tunnel: Tunnel, now: float) -> None:
         """Something waits for a peer to which there is no path yet."""
         peer = self._by_tunnel.get(tunnel)
         if peer is not None:
-            agent = self._begin_agent(peer, now)
+            agent = self._paths.begin(peer, now)
             if agent is not None and peer.is_traffic_news(now):
                 agent.sent(now)
             # The device is in the middle of a call: it goes on when that has ended.
-            self._schedule(peer, now)
+            self._paths.schedule(peer, now)
+
+    # What there is to know.
+
+    @property
+    def itself(self) -> control.Peer | None:
+        """This node as the others see it, once it has joined."""
+        return self.control.peers.get(self.public_key)
+
+    def own_addresses(self) -> tuple[str, ...]:
+        """Return this node's addresses in the mesh."""
+        if self.itself is not None:
+            return self.itself.addresses
+        registered = self.control.registered
+        return registered.addresses if registered is not None else ()
+
+    def find(self, name: str) -> MeshPeer | None:
+        """Return the peer of a name, a mesh address or a public key."""
+        for peer in self.peers.values():
+            if name in (peer.entry.name, peer.key, *peer.entry.addresses):
+                return peer
+        return None
+
+    def all_drops(self) -> Counter[str]:
+        """Return what went no further, by reason, over all parts of the node."""
+        drops = self.drops + self._paths.drops
+        drops.update({drop.value: n for drop, n in self.device.drops.items()})
+        drops.update({drop.value: n for drop, n in self.control.drops.items()})
+        drops.update({drop.value: n for drop, n in self.relays.drops.items()})
+        for peer in self.peers.values():
+            if (agent := peer.agent) is not None:
+                drops.update({drop.value: n for drop, n in agent.drops.items()})
+                drops.update({why.value: n for why, n in agent.rejections.items()})
+        return drops
 
     # What happens outside.
 
     def set_hosts(self, addresses: Sequence[str], now: float) -> None:
         """Take note of the host's own addresses."""
-        usable = [a for a in addresses if not self._is_own(a)]
+        usable = [address for address in addresses if not self._is_in_mesh(address)]
         self.whereabouts.set_hosts(usable, now)
         self._background_at = now
 
@@ -346,21 +286,21 @@ class Node(Steering):
         self.control.network_changed(now)
         self.relays.network_changed(now)
         self.whereabouts.refresh(now, at_once=True)
+        self.device.unpin_endpoints()
         for peer in self.peers.values():
             if peer.agent is not None:
                 peer.agent.network_changed(now)
-                self._settle_peer(peer, now)
-        self.device.unpin_endpoints()
+                self._paths.settle(peer, now)
         self._background_at = now
 
     def endpoint_failed(self, endpoint: Endpoint, now: float) -> None:
         """The system could not send there from where it was to be sent."""
         self.device.unpin_endpoints(endpoint)
-        for peer in self._by_tunnel.values():
+        for peer in self.peers.values():
             at = peer.tunnel.endpoint
             if peer.agent is not None and at is not None and at[:3] == endpoint[:3]:
                 peer.agent.suspect(now)
-                self._settle_peer(peer, now)
+                self._paths.settle(peer, now)
 
     def set_mapped(self, endpoint: Endpoint | None, now: float) -> None:
         """Take note of the port that the router forwards."""
@@ -380,14 +320,7 @@ class Node(Steering):
 
     def sockets_opened(self, request: int, ports: dict[int, int], now: float) -> None:
         """Use the sockets that were asked for: local port by link, perhaps none."""
-        wanted_by = self._requests.pop(request, None)
-        if isinstance(wanted_by, MeshPeer) and wanted_by.agent is not None:
-            wanted_by.agent.add_auxiliary_sockets(list(ports), now)
-            self._settle_peer(wanted_by, now)
-        elif isinstance(wanted_by, int):
-            self.whereabouts.sockets_opened(wanted_by, ports, now)
-        elif ports:
-            self._events.append(SocketsClosed(tuple(ports)))
+        self._paths.sockets_opened(request, ports, now)
         self._background_at = now
 
     def stream_opened(self, link: int, now: float) -> None:
@@ -407,12 +340,12 @@ class Node(Steering):
 
     def ping(self, peer: MeshPeer, identifier: int, sequence: int, now: float) -> bool:
         """Send an echo request; :class:`EchoReceived` tells of its answer."""
-        own = next((a for a in self._own_addresses() if ":" not in a), None)
+        own = next((a for a in self.own_addresses() if ":" not in a), None)
         other = next((a for a in peer.entry.addresses if ":" not in a), None)
         if own is None or other is None:
             return False
         self._echo_identifiers.add(identifier)
-        payload = self._random(32)
+        payload = self._random(ECHO_PAYLOAD)
         packet = echo_request(own, other, identifier, sequence, payload)
         self.receive_packets([packet], now)
         return True
@@ -420,13 +353,6 @@ class Node(Steering):
     def end_ping(self, identifier: int) -> None:
         """Expect no more echo replies with this identifier."""
         self._echo_identifiers.discard(identifier)
-
-    def find(self, name: str) -> MeshPeer | None:
-        """Return the peer of a name, a mesh address or a public key."""
-        for peer in self.peers.values():
-            if name in (peer.entry.name, peer.key, *peer.entry.addresses):
-                return peer
-        return None
 
     def stop(self, now: float) -> None:
         """Take leave of the coordinator and the relays."""
@@ -438,27 +364,21 @@ class Node(Steering):
 
     def get_timer(self) -> float | None:
         """Return when :meth:`handle_timer` is next wanted, perhaps too early."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] != agenda[0][2].scheduled_at:
-            heapq.heappop(agenda)
-        times = [self.device.get_timer(), self._background_at]
-        if agenda:
-            times.append(agenda[0][0])
+        if self._paths.background_wanted:
+            self._paths.background_wanted = False
+            self._background_at = self._now
+        times = (
+            self.device.get_timer(),
+            self._paths.get_timer(),
+            self._background_at,
+        )
         return min((when for when in times if when is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._now = now
         self.device.handle_timer(now)
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            when, _, peer = heapq.heappop(agenda)
-            if when != peer.scheduled_at:
-                continue
-            peer.scheduled_at = float("inf")
-            if peer.agent is not None:
-                peer.agent.handle_timer(now)
-                self._settle_peer(peer, now)
+        self._paths.handle_timer(now)
         if self._background_at is not None and self._background_at <= now:
             self._run_background(now)
 
@@ -484,7 +404,7 @@ class Node(Steering):
             match event:
                 case control_events.Joined(registered):
                     self._learn_mesh(registered)
-                    self._learn_servers(registered)
+                    self._learn_servers(registered, registered.relays)
                     self._events.append(Joined(registered.notice))
                     self._events.append(NetmapChanged())
                 case control_events.PeersChanged(changed, removed):
@@ -496,9 +416,8 @@ class Node(Steering):
                 case control_events.OfferReceived(offer):
                     self._receive_offer(offer, now)
                 case control_events.RelaysChanged(relays):
-                    known = self.control.registered
-                    servers = known.stun if known is not None else ()
-                    self._events.append(ServersChanged(servers, relays))
+                    if (known := self.control.registered) is not None:
+                        self._learn_servers(known, relays)
                 case control_events.Revoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):
@@ -506,13 +425,9 @@ class Node(Steering):
 
     def _drain_relays(self, now: float) -> None:
         while (event := self.relays.next_event()) is not None:
-            if isinstance(event, relay_events.RelayChanged):
-                self._relay_link = event.link
+            if isinstance(event, RelayChanged):
                 self.whereabouts.set_relayed(event.relayed)
-                for peer in self.peers.values():
-                    if peer.agent is not None:
-                        self._offer_relay(peer, now)
-                        self._settle_peer(peer, now)
+                self._paths.relay_changed(event.link, self.peers.values(), now)
             else:
                 self._events.append(event)
 
@@ -522,7 +437,7 @@ class Node(Steering):
                 case CandidatesChanged():
                     self._announce_candidates(now)
                 case FreshSocketsWanted(family, count):
-                    self._want_sockets(family, family, count)
+                    self._paths.want_sockets(family, family, count)
                 case SocketsUnused(links):
                     self._events.append(SocketsClosed(links))
 
@@ -539,7 +454,7 @@ class Node(Steering):
                 peer.agent.set_local_candidates(
                     whereabouts.candidates, whereabouts.report, now
                 )
-                self._settle_peer(peer, now)
+                self._paths.settle(peer, now)
 
     def _nat_report(self) -> control.NatReport:
         ipv4, ipv6 = (
@@ -548,19 +463,23 @@ class Node(Steering):
         )
         return control.NatReport(ipv4=ipv4, ipv6=ipv6)
 
-    def _want_sockets(self, wanted_by: MeshPeer | int, family: int, count: int) -> None:
-        self._next_request += 1
-        self._requests[self._next_request] = wanted_by
-        self._events.append(SocketsWanted(self._next_request, family, count))
+    def _receive_offer(self, offer: control.Offer, now: float) -> None:
+        peer = self.peers.get(offer.sender or "")
+        if peer is None:
+            self.drops["offer-of-stranger"] += 1
+        else:
+            self._paths.receive_offer(peer, offer, now)
 
     # The mesh.
 
     def _learn_mesh(self, registered: control.Registered) -> None:
-        self._mesh = tuple(ip_network(text) for text in registered.networks)
+        self._paths.mesh = tuple(ip_network(text) for text in registered.networks)
         self._update_interface()
 
-    def _learn_servers(self, registered: control.Registered) -> None:
-        self._events.append(ServersChanged(registered.stun, registered.relays))
+    def _learn_servers(
+        self, registered: control.Registered, relays: tuple[control.Relay, ...]
+    ) -> None:
+        self._events.append(ServersChanged(registered.stun, relays))
 
     def _learn_peers(
         self, changed: Iterable[control.Peer], removed: Iterable[str], now: float
@@ -569,7 +488,7 @@ class Node(Steering):
             self._forget_peer(key, now)
         for entry in changed:
             self._learn_peer(entry, now)
-        self._permit_relays(now)
+        self._paths.permit_relays(self.peers.values(), now)
         self._update_interface()
 
     def _learn_peer(self, entry: control.Peer, now: float) -> None:
@@ -578,39 +497,35 @@ class Node(Steering):
             tunnel = self.device.add_peer(parse_key(entry.public_key), now)
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
             self._by_tunnel[tunnel] = peer
-        known = set(self.device.allowed_ips.of(peer.tunnel))
         peer.entry = entry
-        networks = peer.networks()
-        for network in known.difference(networks):
-            self.device.allowed_ips.remove(network, peer.tunnel)
-        for network in networks:
-            if network not in known:
-                self.device.allowed_ips.insert(network, peer.tunnel)
+        self._assign_networks(peer)
         if peer.agent is not None:
             peer.agent.confirm_hosts(c.host for c in entry.candidates)
-            self._offer_relay(peer, now)
-            self._settle_peer(peer, now)
+            self._paths.offer_relay(peer, now)
+            self._paths.settle(peer, now)
+
+    def _assign_networks(self, peer: MeshPeer) -> None:
+        allowed_ips = self.device.allowed_ips
+        known, wanted = allowed_ips.of(peer.tunnel), peer.networks()
+        for network in set(known).difference(wanted):
+            allowed_ips.remove(network, peer.tunnel)
+        for network in wanted:
+            if network not in known:
+                allowed_ips.insert(network, peer.tunnel)
 
     def _forget_peer(self, key: str, now: float) -> None:
         peer = self.peers.pop(key, None)
-        if peer is None:
-            return
-        if peer.agent is not None:
-            self._by_tag.pop(peer.agent.checks.keys.incoming.tag, None)
-            self._by_route.pop(peer.agent.checks.route, None)
-            peer.agent = None
-        if peer.relayed is not None:
-            self.relays.close(peer.relayed)
-        self._second.pop(peer.tunnel.endpoint or Endpoint("", 0), None)
-        self.device.remove_peer(peer.tunnel.public_key, now)
-        del self._by_tunnel[peer.tunnel]
+        if peer is not None:
+            self._paths.forget(peer)
+            self.device.remove_peer(peer.tunnel.public_key, now)
+            del self._by_tunnel[peer.tunnel]
 
     def _update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
-        lengths = {network.version: network.prefixlen for network in self._mesh}
+        lengths = {network.version: network.prefixlen for network in self._paths.mesh}
         addresses = tuple(
             f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
-            for address in self._own_addresses()
+            for address in self.own_addresses()
         )
         routes = {
             prefix for peer in self.peers.values() for prefix in peer.entry.routes
@@ -620,159 +535,13 @@ class Node(Steering):
             self._interface = change
             self._events.append(change)
 
-    def _own_addresses(self) -> tuple[str, ...]:
-        own_key = format_key(self._private_key.public_bytes)
-        itself = self.control.peers.get(own_key)
-        if itself is not None:
-            return itself.addresses
-        registered = self.control.registered
-        return registered.addresses if registered is not None else ()
-
-    def _is_own(self, address: str) -> bool:
-        """Tell whether an address is inside the mesh: no tunnel through itself."""
-        own = ip_network(address)
+    def _is_in_mesh(self, address: str) -> bool:
+        """Tell whether an address belongs to the mesh: no tunnel through itself."""
+        parsed = ip_address(address)
         return any(
-            own.version == network.version and own.network_address in network
-            for network in self._mesh
+            parsed.version == network.version and parsed in network
+            for network in self._paths.mesh
         )
-
-    # Paths.
-
-    def _begin_agent(self, peer: MeshPeer, now: float) -> PathAgent | None:
-        if peer.agent is not None:
-            return peer.agent
-        agent = peer.begin(
-            self._private_key,
-            random=self._random,
-            limiter=self._limiter,
-            mesh=self._mesh,
-        )
-        if agent is not None:
-            self._by_tag[agent.checks.keys.incoming.tag] = peer
-            self._by_route[agent.checks.route] = peer
-            agent.set_stun_server(self.whereabouts.stun_server())
-            agent.confirm_hosts(c.host for c in peer.entry.candidates)
-            agent.set_local_candidates(
-                self.whereabouts.candidates, self.whereabouts.report, now
-            )
-            self._offer_relay(peer, now)
-        return agent
-
-    def _receive_offer(self, offer: control.Offer, now: float) -> None:
-        peer = self.peers.get(offer.sender or "")
-        if peer is None:
-            self.drops["offer-of-stranger"] += 1
-            return
-        agent = self._begin_agent(peer, now)
-        if agent is None:
-            return
-        relayed = next((c for c in offer.candidates if c.kind == "relay"), None)
-        if relayed is not None:
-            self._set_relayed(peer, relayed.host, relayed.port, now)
-        agent.receive_offer(offer.model_dump(), now)
-        self._settle_peer(peer, now)
-
-    def _offer_relay(self, peer: MeshPeer, now: float) -> None:
-        """Give the agent the way through the relay, if both sides have one."""
-        candidate = peer.relay_candidate()
-        if candidate is not None:
-            self._set_relayed(peer, candidate.host, candidate.port, now)
-        elif peer.relayed is not None:
-            self._set_relayed(peer, peer.relayed.host, peer.relayed.port, now)
-
-    def _learn_relayed(self, peer: MeshPeer, endpoint: Endpoint, now: float) -> None:
-        """Answer a peer over the relay at the address from which it spoke."""
-        if peer.relayed is None or peer.relayed[:2] != endpoint[:2]:
-            self._set_relayed(peer, endpoint.host, endpoint.port, now)
-
-    def _set_relayed(self, peer: MeshPeer, host: str, port: int, now: float) -> None:
-        link = self._relay_link
-        endpoint = None if link is None else Endpoint(host, port, link)
-        if peer.relayed is not None and peer.relayed != endpoint:
-            self.relays.close(peer.relayed)
-        if endpoint is not None and peer.relayed != endpoint:
-            self.relays.open(endpoint, now)
-        peer.relayed = endpoint
-        if peer.agent is not None:
-            peer.agent.set_relay(endpoint, now)
-        self._background_at = now
-
-    def _permit_relays(self, now: float) -> None:
-        """Let the first packet of a peer in, whichever relay it comes through."""
-        hosts = {
-            candidate.host
-            for peer in self.peers.values()
-            if (candidate := peer.relay_candidate()) is not None
-        }
-        for host in self._permitted - hosts:
-            self.relays.forbid(host)
-        for host in hosts - self._permitted:
-            self.relays.permit(host, now)
-        self._permitted = hosts
-
-    def _settle_peer(self, peer: MeshPeer, now: float) -> None:
-        """Carry out what an agent decided."""
-        agent = peer.agent
-        if agent is None:
-            return
-        self._transmits += agent.datagrams_to_send()
-        while (event := agent.next_event()) is not None:
-            match event:
-                case path_events.PathChanged():
-                    self._events.append(PathChanged(peer, event))
-                case path_events.CandidatesOffered(offer):
-                    self._send_offer(peer, offer, now)
-                case path_events.CandidatesWanted():
-                    self.whereabouts.refresh(now)
-                    self._background_at = now
-                case path_events.AuxiliarySockets(wanted, close):
-                    if wanted:
-                        self._want_sockets(peer, 4, wanted)
-                    if close:
-                        self._events.append(SocketsClosed(close))
-        self._steer(peer, agent.endpoints, now)
-        self._schedule(peer, agent.get_timer())
-
-    def _steer(
-        self, peer: MeshPeer, endpoints: tuple[Endpoint, ...], now: float
-    ) -> None:
-        """Send the peer's datagrams where its agent says."""
-        first = endpoints[0] if endpoints else None
-        before = peer.tunnel.endpoint
-        if before is not None:
-            self._second.pop(before, None)
-        if first is not None and len(endpoints) > 1:
-            self._second[first] = endpoints[1]
-        if first != before:
-            self.device.set_endpoint(peer.tunnel, first)
-            if before is None:
-                # The device may be in the middle of a call for this very peer.
-                self._found.append(peer.tunnel)
-
-    def _send_offer(self, peer: MeshPeer, offer: dict[str, object], now: float) -> None:
-        message = control.Offer.model_validate({**offer, "to": peer.key})
-        self.control.offer(
-            peer.key,
-            message.candidates,
-            now,
-            nat=message.nat,
-            extension=message.extension,
-        )
-        self._background_at = now
-
-    def _schedule(self, peer: MeshPeer, when: float | None) -> None:
-        if when is not None and when < peer.scheduled_at:
-            peer.scheduled_at = when
-            self._entries += 1
-            heapq.heappush(self._agenda, (when, self._entries, peer))
-
-    def _is_echo(self, packet: bytes) -> bool:
-        """Keep the answers to this node's own echo requests from the system."""
-        reply = parse_echo_reply(packet)
-        if reply is None or reply[1] not in self._echo_identifiers:
-            return False
-        self._events.append(EchoReceived(reply[1], reply[2]))
-        return True
 
 
 def _to_wire(candidate: Candidate) -> control.Candidate:

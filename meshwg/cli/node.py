@@ -1,0 +1,80 @@
+"""``meshwg node``: the daemon, in the foreground."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshwg.errors import NotPermitted
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_JOURNAL_FORMAT = "%(levelname)s: %(message)s"
+
+
+@click.command()
+@click.option("--join", metavar="TOKEN", help="Join this mesh; the first time only.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file with the same settings.",
+)
+@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--interface", metavar="NAME", help="Default: meshwg0.")
+@click.option("--listen-port", type=int, metavar="N", help="UDP port; default: random.")
+@click.option("--control-socket", type=click.Path(path_type=Path), metavar="PATH")
+@click.option("--name", metavar="NAME", help="Default: the host's name.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option(
+    "--no-birthday",
+    "birthday",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Never look for paths with many sockets at once.",
+)
+@click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
+@click.option(
+    "--hub", "role", flag_value="hub", default=None, help="Forward between others."
+)
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="CIDR",
+    help="A network behind this node.",
+)
+def node(config_file: Path | None, **options: Any) -> None:
+    """Join the mesh and stay in it until SIGTERM or 'meshwg down'."""
+    from meshwg.config import load
+    from meshwg.runtime.daemon import run
+
+    options["routes"] = options["routes"] or None
+    config = load(config_file, options)
+    if os.geteuid() != 0 and not _may_administer_networks():
+        raise NotPermitted(
+            "A node makes a network interface: run as root, or with CAP_NET_ADMIN"
+        )
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        format=_JOURNAL_FORMAT if "JOURNAL_STREAM" in os.environ else _FORMAT,
+        stream=sys.stderr,
+    )
+    for library in ("asyncio", "pyroute2", "aiohttp"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    asyncio.run(run(config))
+
+
+def _may_administer_networks() -> bool:
+    """Tell whether this process has CAP_NET_ADMIN."""
+    cap_net_admin = 12
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return bool(int(value, 16) >> cap_net_admin & 1)
+    return False

@@ -1,0 +1,29 @@
+"""The whole node as one pure machine; see :mod:`meshwg.node.machine`."""
+
+from meshwg.node.events import (
+    EchoReceived,
+    Expelled,
+    InterfaceChanged,
+    Joined,
+    NetmapChanged,
+    NodeEvent,
+    PathChanged,
+    ServersChanged,
+    SocketsClosed,
+    SocketsWanted,
+)
+from meshwg.node.machine import Node
+
+__all__ = [
+    "EchoReceived",
+    "Expelled",
+    "InterfaceChanged",
+    "Joined",
+    "NetmapChanged",
+    "Node",
+    "NodeEvent",
+    "PathChanged",
+    "ServersChanged",
+    "SocketsClosed",
+    "SocketsWanted",
+]

@@ -1,0 +1,94 @@
+"""What a node asks of its runtime, or tells it."""
+
+from dataclasses import dataclass
+
+from meshwg.path import events as path_events
+from meshwg.peer import MeshPeer
+from meshwg.relay.pool import CloseStream, OpenStream
+from meshwg.wire import control
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceChanged:
+    """The interface is to have these addresses, and routes to these networks."""
+
+    addresses: tuple[str, ...]
+    """With the prefix length of the whole mesh."""
+    routes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServersChanged:
+    """Resolve the names of these servers, then call :meth:`Node.set_servers`."""
+
+    stun: tuple[str, ...]
+    relays: tuple[control.Relay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsWanted:
+    """Open auxiliary sockets, then call :meth:`Node.sockets_opened`."""
+
+    request: int
+    family: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsClosed:
+    """Close these auxiliary sockets."""
+
+    links: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetmapChanged:
+    """The netmap is worth saving again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The coordinator has accepted the node; the auth key is not needed any more."""
+
+    notice: str
+    """What the user should know, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expelled:
+    """The node is no member any more, or was refused for good."""
+
+    reason: str
+    forget: bool
+    """Whether what is known about the mesh is void."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """For the user: the path to a peer is another one."""
+
+    peer: MeshPeer
+    event: path_events.PathChanged
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReceived:
+    """An echo reply came back through the tunnel."""
+
+    identifier: int
+    sequence: int
+
+
+NodeEvent = (
+    InterfaceChanged
+    | ServersChanged
+    | SocketsWanted
+    | SocketsClosed
+    | NetmapChanged
+    | Joined
+    | Expelled
+    | PathChanged
+    | EchoReceived
+    | OpenStream
+    | CloseStream
+)

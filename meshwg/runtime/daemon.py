@@ -1,0 +1,500 @@
+"""``meshwg node``: one node with its sockets, timers, files and interface.
+
+The daemon decides nothing. It carries bytes between the node and the system, and does
+what the node's events ask for.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from meshwg import __version__
+from meshwg.config import NodeConfig
+from meshwg.control.client import ControlClient
+from meshwg.control.client import Membership as ControlMembership
+from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
+from meshwg.nat.gateway import Mapped
+from meshwg.node import (
+    EchoReceived,
+    Expelled,
+    InterfaceChanged,
+    Joined,
+    NetmapChanged,
+    Node,
+    NodeEvent,
+    PathChanged,
+    ServersChanged,
+    SocketsClosed,
+    SocketsWanted,
+)
+from meshwg.relay.pool import CloseStream, OpenStream
+from meshwg.runtime import clock, systemd
+from meshwg.runtime.admin import AdminServer
+from meshwg.runtime.control import ControlLink
+from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.echo import Pinger
+from meshwg.runtime.interface import (
+    MeshInterface,
+    Network,
+    NetworkWatcher,
+    automatic_mtu,
+    look_around,
+)
+from meshwg.runtime.portmap import PortMapper
+from meshwg.runtime.resolver import Resolver
+from meshwg.runtime.state import Membership, StateDirectory
+from meshwg.runtime.tun import TunDevice
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.status import status
+from meshwg.transmit import Endpoint
+from meshwg.wire.control import load_cache
+from meshwg.wire.token import JoinToken
+
+SAVE_DELAY = 1.0
+"""Seconds between a change of the netmap and its way to the disk."""
+SLEEP_CHECK = 5.0
+"""Seconds between two looks whether the machine was asleep."""
+SLEPT = 2.0
+"""Seconds that the clocks must have drifted apart for that."""
+
+logger = logging.getLogger(__name__)
+
+
+async def run(config: NodeConfig) -> None:
+    """Run a node until it is told to stop.
+
+    :raises MeshError: if it cannot start, or was refused by its mesh for good.
+    """
+    state = StateDirectory(config.state_dir)
+    try:
+        mtu = config.mtu or await automatic_mtu()
+        await Daemon(config, state, mtu).run()
+    finally:
+        state.close()
+
+
+class Daemon:
+    """A node and everything it owns in this system."""
+
+    def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
+        self._config = config
+        self._mtu = mtu
+        self._state = state
+        self._membership = _membership(config, state)
+        self._loop = asyncio.get_running_loop()
+        self._finished = asyncio.Event()
+        self._failure: MeshError | None = None
+        self._is_expelled = False
+        self._pingers: dict[int, Pinger] = {}
+        self._links: dict[int, Any] = {}
+        self._next_link = 0
+        self._save_timer: asyncio.TimerHandle | None = None
+        self._drift = _drift()
+        self._network = Network((), (), ())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._resolver = Resolver(self._use_servers)
+        self._open()
+
+    def _open(self) -> None:
+        """Make the interface and the sockets; on failure nothing is left of them."""
+        config, now = self._config, clock.now()
+        private_key = self._state.private_key(os.urandom)
+        self._client = ControlClient(
+            ControlMembership(
+                private_key,
+                self._membership.coordinator_key,
+                config.name or socket.gethostname(),
+                auth_key=self._membership.auth_key,
+                role=config.role,
+                routes=config.routes,
+                software=f"meshwg {__version__}",
+            ),
+            now=now,
+            random=os.urandom,
+            cache=self._cached_netmap(),
+        )
+        self._tun = TunDevice.open(config.interface, self._mtu)
+        try:
+            self._sockets = _open_sockets(config.listen_port, self._on_unpinned)
+        except BaseException:
+            self._tun.close()
+            raise
+        self._node = Node(
+            private_key,
+            self._client,
+            random=os.urandom,
+            unix_time=clock.unix_time,
+            listen_port=self._sockets.port,
+            now=now,
+            birthday=config.birthday,
+        )
+        self._node.device.mtu = self._mtu
+
+    async def run(self) -> None:
+        """Carry until a signal, ``meshwg down``, or the end of the membership."""
+        self._interface = MeshInterface(self._tun.name)
+        self._dataplane = Dataplane(
+            self._node,
+            self._tun,
+            on_tun_gone=self._on_tun_gone,
+            on_turn=self._on_turn,
+        )
+        self._control = ControlLink(
+            self._client, self._membership.url, self._on_control_activity
+        )
+        admin = AdminServer(self, self._config.control_socket)
+        mapper = PortMapper(self._on_mapped) if self._config.port_mapping else None
+        watcher: NetworkWatcher | None = None
+        try:
+            await admin.start()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self.shut_down)
+            await self._interface.up(self._mtu)
+            watcher = NetworkWatcher(
+                lambda: self._run(self._look_around(mapper)),
+                except_interface=self._interface.index,
+            )
+            self._network = await look_around(self._interface.index)
+            self._node.set_hosts(self._network.addresses, clock.now())
+            self._dataplane.start(self._sockets)
+            if mapper is not None:
+                mapper.start(self._sockets.port)
+            sleeper = asyncio.create_task(self._watch_sleep(mapper))
+            logger.info(
+                "Node %s is up: interface %s, UDP port %d",
+                self._config.name or socket.gethostname(),
+                self._tun.name,
+                self._sockets.port,
+            )
+            systemd.notify("READY=1", "STATUS=Running")
+            await self._finished.wait()
+            sleeper.cancel()
+        finally:
+            systemd.notify("STOPPING=1")
+            if watcher is not None:
+                watcher.close()
+            await self._close(admin, mapper)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _close(self, admin: AdminServer, mapper: PortMapper | None) -> None:
+        """Take leave, and give everything back to the system."""
+        self._node.stop(clock.now())
+        for transmit in self._node.datagrams_to_send():
+            self._sockets.send(transmit)
+        self._save_netmap()
+        await self._control.close()
+        if mapper is not None:
+            await mapper.stop()
+        self._dataplane.stop()
+        for link in self._links.values():
+            link.close()
+        self._resolver.close()
+        for task in self._tasks:
+            task.cancel()
+        self._sockets.close()
+        self._tun.close()
+        await admin.close()
+
+    # What the commands ask (meshwg.runtime.admin.Daemon).
+
+    def status(self) -> dict[str, Any]:
+        """Return ``meshwg status --json``."""
+        now = clock.now()
+        return status(
+            self._node,
+            name=self._config.name or socket.gethostname(),
+            interface=self._tun.name,
+            mtu=self._mtu,
+            coordinator_url=self._membership.url,
+            now=now,
+            unix_time=clock.unix_time(now),
+        )
+
+    async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of the NAT, as ``meshwg netcheck --json``."""
+        report: dict[str, Any] = self.status()["self"]
+        return report
+
+    def ping(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Send echo requests to a peer and yield what comes of each."""
+        name = str(request.get("peer", ""))
+        peer = self._node.find(name)
+        if self._client.registered is None:
+            raise NotJoined(
+                "This node has not joined a mesh yet: see 'meshwg status' for why"
+            )
+        if peer is None:
+            known = ", ".join(p.entry.name for p in self._node.peers.values())
+            raise MeshError(f"There is no peer '{name}': use one of {known or 'none'}")
+        pinger = Pinger(self._node, peer, self._dataplane.turn)
+        self._pingers[pinger.identifier] = pinger
+        return pinger.run(
+            request.get("count"),
+            bool(request.get("until_direct")),
+            request.get("timeout"),
+        )
+
+    def shut_down(self) -> None:
+        """Stop the daemon cleanly."""
+        self._finished.set()
+
+    # What happens.
+
+    def _on_turn(self, now: float) -> None:
+        while (event := self._node.next_event()) is not None:
+            self._carry_out(event, now)
+        self._control.update()
+
+    def _carry_out(self, event: NodeEvent, now: float) -> None:
+        """Do what the node wants done."""
+        match event:
+            case InterfaceChanged(addresses, routes):
+                self._run(self._configure(addresses, routes))
+            case ServersChanged(stun, relays):
+                self._resolver.resolve(stun, relays)
+            case SocketsWanted(request, family, count):
+                self._open_links(request, family, count)
+            case SocketsClosed(links):
+                for link in links:
+                    self._close_link(link)
+            case OpenStream(link, server):
+                self._open_stream(link, server)
+            case CloseStream(link):
+                self._close_link(link)
+            case EchoReceived(identifier, sequence):
+                if identifier in self._pingers:
+                    self._pingers[identifier].receive(sequence)
+            case NetmapChanged():
+                self._schedule_save()
+            case Joined(notice):
+                self._on_joined(notice)
+            case Expelled():
+                self._on_expelled(event)
+            case PathChanged(peer, change):
+                kind = change.kind.value if change.kind is not None else "none"
+                logger.info(
+                    "%s: path %s %s", peer.entry.name, kind, change.endpoint or ""
+                )
+
+    def _on_joined(self, notice: str) -> None:
+        logger.info("Connected to the coordinator %s", self._membership.url)
+        if notice:
+            logger.warning("%s", notice)
+        if self._membership.auth_key is not None:
+            self._membership = Membership(
+                self._membership.url, self._membership.coordinator_key
+            )
+            self._state.save_membership(self._membership)
+
+    def _on_expelled(self, event: Expelled) -> None:
+        if event.forget:
+            self._is_expelled = True
+            self._state.forget_netmap()
+        self._failure = CoordinatorError(f"{event.reason.rstrip('.')}.")
+        self._finished.set()
+
+    def _on_control_activity(self) -> None:
+        self._node.control_changed(clock.now())
+        self._dataplane.wake()
+
+    def _on_unpinned(self, endpoint: Endpoint) -> None:
+        self._node.endpoint_failed(endpoint, clock.now())
+
+    def _on_tun_gone(self) -> None:
+        self._failure = MeshError(
+            f"The interface {self._tun.name} was removed: start the node again"
+        )
+        self._finished.set()
+
+    def _on_mapped(self, mapped: Mapped | None, reason: str) -> None:
+        logger.debug("Port mapping: %s", reason)
+        endpoint = mapped.external if mapped is not None and mapped.public else None
+        self._node.set_mapped(endpoint, clock.now())
+        self._dataplane.wake()
+
+    async def _look_around(
+        self, mapper: PortMapper | None, *, slept: bool = False
+    ) -> None:
+        """See whether the network is another one now, and tell everyone."""
+        network = await look_around(self._interface.index)
+        if not slept and network == self._network:
+            return
+        logger.info("The network changed")
+        self._network = network
+        now = clock.now()
+        self._node.set_hosts(network.addresses, now)
+        self._node.network_changed(now)
+        if mapper is not None:
+            mapper.network_changed()
+        self._dataplane.wake()
+
+    async def _watch_sleep(self, mapper: PortMapper | None) -> None:
+        """Notice that the machine was asleep: its clocks then drifted apart."""
+        while True:
+            await asyncio.sleep(SLEEP_CHECK)
+            drift = _drift()
+            if drift - self._drift > SLEPT:
+                logger.info("The machine was asleep")
+                await self._look_around(mapper, slept=True)
+            self._drift = drift
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        """Let something go on that a callback cannot wait for."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The system.
+
+    async def _configure(
+        self, addresses: tuple[str, ...], routes: tuple[str, ...]
+    ) -> None:
+        registered = self._client.registered
+        networks = registered.networks if registered is not None else ()
+        taken = self._network.overlapping(networks)
+        if taken is not None:
+            logger.warning(
+                "The mesh's network %s is also used by another interface: give the "
+                "coordinator another one with --network4 or --network6",
+                taken,
+            )
+        self._tun.local_addresses = {_packed(address) for address in addresses}
+        try:
+            await self._interface.configure(addresses, routes)
+        except ConfigError as error:
+            logger.error("%s", error)
+
+    def _use_servers(self, servers: Any, relays: Any) -> None:
+        self._node.set_servers(servers, relays, clock.now())
+        self._dataplane.wake()
+
+    def _open_links(self, request: int, family: int, count: int) -> None:
+        """Open sockets at random ports for a discovery or a birthday punch."""
+        ports: dict[int, int] = {}
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        for _ in range(count):
+            link = self._free_link()
+            try:
+                sock = UdpSocket.open(kind, link=link, on_unpinned=self._on_unpinned)
+            except OSError as error:
+                logger.debug("No more sockets: %s", error)
+                break
+            self._links[link] = sock
+            self._dataplane.add_link(link, sock)
+            ports[link] = sock.port
+        self._node.sockets_opened(request, ports, clock.now())
+
+    def _free_link(self) -> int:
+        """Return a number for an auxiliary socket; relays' numbers lie above."""
+        while True:
+            self._next_link = self._next_link % 0xFFFF + 1
+            if self._next_link not in self._links:
+                return self._next_link
+
+    def _open_stream(self, link: int, server: Any) -> None:
+        from meshwg.runtime.stream import RelayStream
+
+        stream = RelayStream(
+            server,
+            on_open=lambda: self._on_stream_opened(link),
+            on_data=lambda data: self._on_stream_data(link, data),
+            on_close=lambda reason: self._on_stream_closed(link, reason),
+        )
+        self._links[link] = stream
+        self._dataplane.add_link(link, stream)
+
+    def _on_stream_opened(self, link: int) -> None:
+        self._node.stream_opened(link, clock.now())
+        self._dataplane.turn()
+
+    def _on_stream_data(self, link: int, data: bytes) -> None:
+        self._node.receive_stream(link, data, clock.now())
+        self._dataplane.turn()
+
+    def _on_stream_closed(self, link: int, reason: str) -> None:
+        self._close_link(link)
+        self._node.stream_closed(link, reason, clock.now())
+        self._dataplane.wake()
+
+    def _close_link(self, number: int) -> None:
+        self._dataplane.remove_link(number)
+        link = self._links.pop(number, None)
+        if link is not None:
+            link.close()
+
+    # Files.
+
+    def _cached_netmap(self) -> Any:
+        cache = self._state.netmap()
+        if cache is None:
+            return None
+        try:
+            return load_cache(cache)
+        except MeshError as error:
+            logger.warning("%s", error)
+            return None
+
+    def _schedule_save(self) -> None:
+        if self._save_timer is None:
+            self._save_timer = self._loop.call_later(SAVE_DELAY, self._save_netmap)
+
+    def _save_netmap(self) -> None:
+        self._save_timer = None
+        cache = self._client.cache()
+        if cache is None or self._is_expelled:
+            return
+        try:
+            self._state.save_netmap(cache)
+        except MeshError as error:
+            logger.error("%s", error)
+
+
+def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
+    """Return which mesh to be in: that of the token, or the one from before.
+
+    :raises NotJoined: if there is neither.
+    """
+    known = state.membership()
+    if config.join is None:
+        if known is None:
+            raise NotJoined(
+                "This node belongs to no mesh yet: get a token with "
+                "'meshwg-coordinator token create' and run 'meshwg node --join TOKEN'"
+            )
+        return known
+    token = JoinToken.parse(config.join)
+    if known is not None and known.coordinator_key != token.coordinator_key:
+        raise ConfigError(
+            "This node already belongs to another mesh: use another --state-dir, or "
+            f"remove the files in {config.state_dir} to leave that mesh"
+        )
+    membership = Membership(token.url, token.coordinator_key, str(token.auth_key))
+    state.save_membership(membership)
+    return membership
+
+
+def _open_sockets(port: int, on_unpinned: Callable[[Endpoint], None]) -> UdpSockets:
+    try:
+        return UdpSockets.open(port, on_unpinned=on_unpinned)
+    except OSError as error:
+        raise ConfigError(
+            f"UDP port {port} cannot be used ({error.strerror}): choose another "
+            "--listen-port, or 0 for any"
+        ) from None
+
+
+def _packed(address: str) -> bytes:
+    """Return an address with prefix length in network order, without the latter."""
+    host = address.partition("/")[0]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host)
+
+
+def _drift() -> float:
+    """Return how much longer the machine has existed than been awake, in seconds."""
+    return clock.now() - asyncio.get_running_loop().time()

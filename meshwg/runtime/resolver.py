@@ -1,0 +1,100 @@
+"""Turns the names of STUN servers and relays into addresses, without holding up."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+
+from meshwg.relay.server import RelayServer, parse_url
+from meshwg.transmit import Endpoint
+from meshwg.wire.control import Relay
+
+RETRY = 15.0
+"""Seconds until names that were not found are looked up again."""
+
+logger = logging.getLogger(__name__)
+
+OnResolved = Callable[[Sequence[Endpoint], Sequence[RelayServer]], None]
+
+
+class Resolver:
+    """Looks up one set of servers at a time; a newer set replaces an older one.
+
+    :param on_resolved: called with what was found, and again when more is.
+    """
+
+    def __init__(self, on_resolved: OnResolved) -> None:
+        self._on_resolved = on_resolved
+        self._task: asyncio.Task[None] | None = None
+
+    def resolve(self, stun: Iterable[str], relays: Iterable[Relay]) -> None:
+        """Look these servers up, STUN servers being given as ``host:port``."""
+        self.close()
+        work = self._resolve(tuple(stun), tuple(relays))
+        self._task = asyncio.create_task(work, name="resolver")
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None
+
+    async def _resolve(self, stun: tuple[str, ...], relays: tuple[Relay, ...]) -> None:
+        while True:
+            servers, missing = await _stun_servers(stun)
+            relay_servers, missing_relays = await _relay_servers(relays)
+            self._on_resolved(servers, relay_servers)
+            if not missing and not missing_relays:
+                return
+            await asyncio.sleep(RETRY)
+
+
+async def _stun_servers(stun: tuple[str, ...]) -> tuple[list[Endpoint], bool]:
+    """Return the servers whose names were found, and whether some were not."""
+    servers: list[Endpoint] = []
+    complete = True
+    for text in stun:
+        host, _, port = text.rpartition(":")
+        addresses = await _addresses(host.strip("[]"))
+        complete = complete and bool(addresses)
+        if port.isdecimal():
+            servers += [Endpoint(address, int(port)) for address in addresses]
+    return list(dict.fromkeys(servers)), not complete
+
+
+async def _relay_servers(
+    relays: tuple[Relay, ...],
+) -> tuple[list[RelayServer], bool]:
+    servers: list[RelayServer] = []
+    complete = True
+    for relay in relays:
+        try:
+            url = parse_url(relay.url)
+        except ValueError:
+            logger.debug("A relay that this version cannot use: %s", relay.url)
+            continue
+        addresses = await _addresses(url.host)
+        complete = complete and bool(addresses)
+        servers += [
+            RelayServer(url, address, relay.username, relay.password)
+            for address in addresses[:1]
+        ]
+    return servers, not complete
+
+
+async def _addresses(host: str) -> list[str]:
+    """Return the addresses of a name, IPv4 first; a numeric one is its own."""
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, None, type=socket.SOCK_DGRAM
+        )
+    except OSError as error:
+        logger.debug("%s cannot be resolved: %s", host, error)
+        return []
+    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
+    return sorted(addresses, key=lambda address: ":" in address)

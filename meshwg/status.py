@@ -1,0 +1,82 @@
+"""What ``meshwg status --json`` says about a node."""
+
+from typing import Any
+
+from meshwg.control.client import ControlState
+from meshwg.node import Node
+from meshwg.relay.allocation import State
+
+SCHEMA = 1
+
+_COORDINATOR_STATES = {
+    ControlState.CONNECTED: "connected",
+    ControlState.CONNECTING: "connecting",
+    ControlState.OFFLINE: "offline",
+    ControlState.ENDED: "offline",
+}
+_RELAY_STATES = {
+    State.ALLOCATED: "allocated",
+    State.CONNECTING: "connecting",
+    State.OFFLINE: "offline",
+}
+
+
+def status(
+    node: Node,
+    *,
+    name: str,
+    interface: str,
+    mtu: int,
+    coordinator_url: str,
+    now: float,
+    unix_time: float,
+) -> dict[str, Any]:
+    """Return the whole object; it holds no secret.
+
+    :param name: what the node calls itself, until the coordinator says otherwise.
+    :param mtu: of the interface, in bytes.
+    """
+    client = node.control
+    itself = node.itself
+    registered = client.registered
+    nat = node.whereabouts.nat[4] or node.whereabouts.nat[6]
+    drops = node.all_drops()
+    return {
+        "schema": SCHEMA,
+        "self": {
+            "name": itself.name if itself is not None else name,
+            "public_key": node.public_key,
+            "addresses": list(node.own_addresses()),
+            "interface": interface,
+            "listen_port": node.whereabouts.listen_port,
+            "mtu": mtu,
+            "nat": None if nat is None else nat.to_json(),
+            "notice": registered.notice if registered is not None else "",
+            "coordinator": {
+                "url": coordinator_url,
+                "state": _COORDINATOR_STATES[client.state],
+                "since": round(unix_time - now + client.since, 3),
+                "error": client.error,
+            },
+            "relay": _relay(node),
+        },
+        "peers": [
+            peer.status(now, unix_time)
+            for peer in sorted(node.peers.values(), key=lambda peer: peer.entry.name)
+        ],
+        "counters": {
+            "drops": {reason: count for reason, count in drops.items() if count}
+        },
+    }
+
+
+def _relay(node: Node) -> dict[str, Any]:
+    relay = node.relays.status
+    return {
+        "url": relay.url,
+        "state": _RELAY_STATES[relay.state],
+        "transport": None if relay.transport is None else relay.transport.value,
+        "address": None if relay.address is None else str(relay.address),
+        "rtt_ms": relay.rtt_ms,
+        "error": relay.error,
+    }
