@@ -26,6 +26,8 @@ two ways: the gateway sees another address than the one we sent from
 a mapping is kept, because neighbours behind the same outer NAT can use it, but it is
 not :attr:`~Mapped.public` and the reason says why.
 
+Over IPv6 there is no NAT, but a firewall that PCP opens in the same way.
+
 Everything from the network is believed only if it comes from the gateway's address,
 and counted as a :class:`Drop` otherwise. Lifetimes are bounded on both sides.
 """
@@ -487,13 +489,15 @@ class PortMapping:
 
     def _become(self, mapped: Mapped) -> None:
         """Make known what is mapped, with what its address tells."""
-        host = mapped.external.host
-        if is_public(host):
-            reason = f"The gateway maps the port by {mapped.method.title}."
-            self._change(replace(mapped, public=True), reason)
+        host, method = mapped.external.host, mapped.method.title
+        public = is_public(host)
+        if host == self._local:
+            reason = f"The gateway lets packets to the port pass by {method}."
+        elif public:
+            reason = f"The gateway maps the port by {method}."
         else:
             reason = f"The gateway's own address {host} is not public (double NAT)."
-            self._change(replace(mapped, public=False), reason)
+        self._change(replace(mapped, public=public), reason)
 
     def _plan_renewal(self, now: float) -> None:
         left = self._deadline - now

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 PORT = 40_000
 LEASE = 10
+FIREWALL = ("nft", "list", "chain", "inet", "firewall", "portmap")
 
 
 def test_each_protocol_maps_a_port_renews_it_and_gives_it_back(lab: Lab) -> None:
@@ -97,6 +99,19 @@ def test_a_gateway_that_restarted_is_asked_again(lab: Lab) -> None:
         router.reboot_nat()
         assert "dnat" not in rules(router)
         wait_until(lambda: expiries(router).keys() == {PORT, PORT + 1})
+
+
+def test_a_firewall_of_ipv6_is_opened_and_closed_again(lab: Lab) -> None:
+    assert PORT_MAPPING.behaviour is not None
+    router = lab.add_router("home", replace(PORT_MAPPING.behaviour, ipv6=True))
+    host = lab.add_host("host", router)
+    server = lab.add_host("server", lab.internet)
+    with mapping(host, PORT, family=socket.AF_INET6) as mapper:
+        assert mapper.mapped is not None, mapper.reason
+        assert mapper.mapped.external[:2] == (host.address(6), PORT)
+        assert is_reached(host, PORT, server, host.address(6))
+        assert f"dport {PORT}" in router.run(FIREWALL).stdout
+    assert f"dport {PORT}" not in router.run(FIREWALL).stdout
 
 
 def test_another_network_means_another_mapping(lab: Lab) -> None:
@@ -197,11 +212,15 @@ def mapping(
     port: int,
     *methods: Method,
     lifetime: int = 7200,
+    family: socket.AddressFamily = socket.AF_INET,
     find: FindGateway = find_gateway,
 ) -> Iterator[PortMapper]:
     """Keep a port of a host mapped, once it is known whether that is possible."""
     mapper = PortMapper(
-        methods=frozenset(methods or Method), lifetime=lifetime, find=find
+        family=family,
+        methods=frozenset(methods or Method),
+        lifetime=lifetime,
+        find=find,
     )
     with LoopIn(host) as loop:
         loop.run(started(mapper, port))
@@ -256,8 +275,10 @@ def gateway_of(machine: Machine) -> Gateway:
 def is_reached(host: Machine, port: int, server: Machine, external: str) -> bool:
     """Return whether a datagram from the internet arrives through the mapping."""
 
+    family = socket.AF_INET6 if ":" in external else socket.AF_INET
+
     def open_socket() -> socket.socket:
-        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return socket.socket(family, socket.SOCK_DGRAM)
 
     with host.call(open_socket) as inside, server.call(open_socket) as outside:
         inside.bind(("", port))

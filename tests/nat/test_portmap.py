@@ -155,6 +155,7 @@ def test_over_ipv6_only_pcp_is_spoken() -> None:
     gateway.speaks.add(Method.PCP)
     home.run(until=60.0)
     assert home.external() == Endpoint("2600::10", PORT)
+    assert home.machine.reason == "The gateway lets packets to the port pass by PCP."
 
 
 def test_without_a_gateway_nothing_is_sent_and_the_reason_says_so() -> None:
