@@ -1,0 +1,168 @@
+"""The connection to a relay over TCP or TLS, for networks that block UDP.
+
+Packets in a stream wait for each other, so as few as possible shall wait: a full
+connection drops what waits longest, always whole messages, and never slows down the
+rest of the node.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+
+from meshwg.relay.server import RelayServer, Transport
+from meshwg.transmit import Transmit
+
+CONNECT_TIMEOUT = 8.0
+"""Seconds for TCP and TLS together."""
+WRITE_BUFFER = 64 << 10
+"""Bytes that asyncio keeps; they cannot be dropped any more."""
+BACKLOG = 192 << 10
+"""Bytes kept beyond that: at 10 Mbit/s they wait for 0.15 s."""
+
+
+class RelayStream(asyncio.Protocol):
+    """One connection, which begins to be made at once.
+
+    :param on_open: called when it is there.
+    :param on_data: called with the bytes that arrive.
+    :param on_close: called once with the reason when it cannot be made or is lost, but
+        not because of :meth:`close`.
+    :param fwmark: marks the packets (SO_MARK), 0 for no mark.
+    """
+
+    def __init__(
+        self,
+        server: RelayServer,
+        *,
+        on_open: Callable[[], None],
+        on_data: Callable[[bytes], None],
+        on_close: Callable[[str], None],
+        fwmark: int = 0,
+    ) -> None:
+        self._on_open = on_open
+        self._on_data = on_data
+        self._on_close = on_close
+        self._fwmark = fwmark
+        self._transport: asyncio.Transport | None = None
+        self._is_paused = False
+        self._is_closed = False
+        self._backlog: deque[bytes] = deque()
+        self._backlog_size = 0
+        self.dropped = 0
+        """Batches that gave way to younger ones."""
+        self._connecting = asyncio.ensure_future(self._connect(server))
+
+    def send(self, transmit: Transmit) -> bool:
+        """Send whole messages; the answer is always ``True``: nobody has to wait."""
+        data = b"".join(transmit.datagrams)
+        if self._transport is None or not data:
+            return True
+        if self._is_paused:
+            self._keep(data)
+        else:
+            self._transport.write(data)
+        return True
+
+    def close(self) -> None:
+        """Close the connection when all that was sent before has left."""
+        self._is_closed = True
+        self._connecting.cancel()
+        if self._transport is not None:
+            self._transport.write(b"".join(self._backlog))
+            self._transport.close()
+            self._transport = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        if self._is_closed:
+            transport.abort()
+            return
+        self._transport = transport
+        self._on_open()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_closed:
+            self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(_reason(exc) if exc is not None else "The relay closed it")
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        while self._backlog and not self._is_paused and self._transport is not None:
+            data = self._backlog.popleft()
+            self._backlog_size -= len(data)
+            self._transport.write(data)
+
+    # The inside.
+
+    async def _connect(self, server: RelayServer) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._open(server)
+        except (OSError, TimeoutError) as error:
+            self._fail(_reason(error))
+
+    async def _open(self, server: RelayServer) -> None:
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            if self._fwmark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._fwmark)
+            await loop.sock_connect(sock, (server.address, server.url.port))
+            is_tls = server.transport is Transport.TLS
+            await loop.create_connection(
+                lambda: self,
+                sock=sock,
+                ssl=_tls() if is_tls else None,
+                server_hostname=server.url.host if is_tls else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+
+    def _keep(self, data: bytes) -> None:
+        self._backlog.append(data)
+        self._backlog_size += len(data)
+        while self._backlog_size > BACKLOG and len(self._backlog) > 1:
+            self._backlog_size -= len(self._backlog.popleft())
+            self.dropped += 1
+
+    def _fail(self, reason: str) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_close(reason)
+
+
+def _tls() -> ssl.SSLContext:
+    """Return a context that checks no certificate.
+
+    What is inside is WireGuard's, and with each signed answer the relay proves that it
+    knows the node's password; TLS only gets through networks that block all else.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a connection failed, as the system puts it."""
+    if isinstance(error, TimeoutError):
+        return "it could not be made in time"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
