@@ -39,6 +39,8 @@ class MeshPeer:
         self.scheduled_at = float("inf")
         self.relayed: Endpoint | None = None
         """Its relayed address, on the link of our relay."""
+        self.via: MeshPeer | None = None
+        """The hub that forwards to it, while there is no other way."""
         self._heard_from: Endpoint | None = None
         self._heard_at = self._sent_at = float("-inf")
 
@@ -97,6 +99,9 @@ class MeshPeer:
         """Return the peer's part of ``meshwg status --json``."""
         tunnel, path = self.tunnel, self._path_status(now)
         handshake = tunnel.last_handshake
+        reason = path.reason if path is not None else IDLE_REASON
+        if self.via is not None:
+            reason = f"The hub {self.via.entry.name} forwards: {reason}"
         return {
             "name": self.entry.name,
             "public_key": self.key,
@@ -104,8 +109,8 @@ class MeshPeer:
             "online": self.entry.online,
             "role": self.entry.role,
             "nat": _nat_json(self.entry.nat),
-            "path": path_json(path, now, unix_time),
-            "reason": path.reason if path is not None else IDLE_REASON,
+            "path": self.path_json(now, unix_time),
+            "reason": reason,
             "attempts": [
                 {
                     "at": round(unix_time - now + attempt.at, 3),
@@ -125,6 +130,9 @@ class MeshPeer:
 
     def path_json(self, now: float, unix_time: float) -> dict[str, Any]:
         """Return only which path is in use."""
+        if self.via is not None:
+            hub = self.via.path_json(now, unix_time)
+            return hub if hub["kind"] == "none" else {**hub, "kind": "relay"}
         return path_json(self._path_status(now), now, unix_time)
 
     def _path_status(self, now: float) -> PathStatus | None:

@@ -37,6 +37,7 @@ from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.echo import Pinger
+from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.interface import (
     MeshInterface,
     Network,
@@ -148,11 +149,14 @@ class Daemon:
         )
         admin = AdminServer(self, self._config.control_socket)
         mapper = PortMapper(self._on_mapped) if self._config.port_mapping else None
+        forwarding = Forwarding(self._tun.name) if self._config.role == "hub" else None
         watcher: NetworkWatcher | None = None
         try:
             await admin.start()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self.shut_down)
+            if forwarding is not None:
+                await forwarding.enable()
             await self._interface.up(self._mtu)
             watcher = NetworkWatcher(
                 lambda: self._run(self._look_around(mapper)),
@@ -177,6 +181,8 @@ class Daemon:
             systemd.notify("STOPPING=1")
             if watcher is not None:
                 watcher.close()
+            if forwarding is not None:
+                await forwarding.disable()
             await self._close(admin, mapper)
         if self._failure is not None:
             raise self._failure

@@ -62,6 +62,9 @@ class Device:
     ) -> None:
         self.peers: dict[bytes, Peer] = {}
         self.allowed_ips: AllowedIPs[Peer] = AllowedIPs()
+        self.forwarders: set[Peer] = set()
+        """Peers that may pass on what other peers sent: the hubs of a mesh. Their inner
+        packets may have the source address of any peer."""
         self.is_up = False
         self._around = Surroundings(
             random=random,
@@ -184,7 +187,8 @@ class Device:
         if length > size or length < _IPV4_HEADER_LENGTH:
             self.drops[Drop.INVALID_PACKET] += 1
             return 0
-        if self.allowed_ips.lookup(source) is not peer:
+        owner = self.allowed_ips.lookup(source)
+        if owner is not peer and (owner is None or peer not in self.forwarders):
             self.drops[Drop.FORBIDDEN_SOURCE] += 1
             return 0
         return length
@@ -346,6 +350,7 @@ class Device:
         peer = self.peers.pop(public_key, None)
         if peer is not None:
             self.allowed_ips.clear(peer)
+            self.forwarders.discard(peer)
             peer.stop()
 
     def set_preshared_key(self, peer: Peer, key: bytes, now: float) -> None:

@@ -137,9 +137,13 @@ class Peer:
     def flush(self, now: float) -> None:
         """Send what waits, or begin the handshake it waits for."""
         if self._staged:
-            packets = list(self._staged)
-            self._staged.clear()
-            self.send(packets, now)
+            self.send(self.take_staged(), now)
+
+    def take_staged(self) -> list[Buffer]:
+        """Return what waits for a handshake, and forget it."""
+        packets = list(self._staged)
+        self._staged.clear()
+        return packets
 
     def _stage(self, packets: Sequence[Buffer]) -> None:
         self._staged.extend(bytes(packet) for packet in packets)

@@ -146,6 +146,20 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
 
 
+def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
+    pair = Pair()
+    pair.connect()
+    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    forwarded = ipv4("10.3.0.1", "10.0.0.2")
+    pair.send(pair.alice, forwarded)
+    assert pair.bob.received == []
+    pair.bob.device.forwarders.add(pair.bob.device.peers[pair.alice.public_key])
+    pair.send(pair.alice, forwarded, ipv4("10.4.0.1", "10.0.0.2"))
+    assert pair.bob.received == [forwarded]
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 2}
+
+
 # Roaming.
 
 
