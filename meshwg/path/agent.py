@@ -65,6 +65,10 @@ DORMANT = 600.0
 PACE = 0.005
 """Seconds between the checks of two candidates (RFC 8445 section 14)."""
 
+OPENERS = 2
+"""Low-TTL checks sent first: if one is lost, the peer's first check may come before
+any that opens the way, and a sloppy router would take it for its own."""
+
 PUNCH_SLACK = 5.0
 """Seconds by which the controlling side is late with another attempt, so that the
 other side's limiter, which may have counted the last one later, allows it, too."""
@@ -110,6 +114,8 @@ class PathAgent:
         self._heard: Endpoint | None = None
         self._last_used = float("-inf")
         self._now = 0.0
+        self._timer: float | None = None
+        self._timer_is_stale = False
         self._endpoints: tuple[Endpoint, ...] = ()
         self._shown: PathChanged | None = None
         self._since: float | None = None
@@ -223,7 +229,7 @@ class PathAgent:
             self._learn(source, now)
         if not was_active:
             self._wake(now)
-        elif path is None:
+        elif path is None or not self._endpoints:
             self._settle(now)
 
     def suspect(self, now: float) -> None:
@@ -310,16 +316,10 @@ class PathAgent:
 
     def get_timer(self) -> float | None:
         """Return when to call :meth:`handle_timer`."""
-        times = [
-            self.checks.get_timer(),
-            self._table.get_timer(self._now),
-            self._puncher.get_timer(),
-        ]
-        if self._is_active(self._now):
-            times += [self._rounds.get_timer(), self._punch_at]
-        turns = (self._last_used + ACTIVE, self._last_used + DORMANT)
-        times += [when for when in turns if when > self._now]
-        return min((when for when in times if when is not None), default=None)
+        if self._timer_is_stale:
+            self._timer_is_stale = False
+            self._timer = self._find_timer()
+        return self._timer
 
     # Out
 
@@ -381,22 +381,41 @@ class PathAgent:
         """Open the way for the peer's checks, then check all its candidates."""
         possible = plain_possible(self._local_nat, self._peer.nat)
         self._rounds.check(now, hopeless=not possible)
-        families = {":" in candidate.host for candidate in self._local}
-        own = {(candidate.host, candidate.port) for candidate in self._local}
         start = now + lead
-        for candidate in self._peer.candidates:
-            host, port, kind = candidate.host, candidate.port, candidate.kind
-            if kind is Kind.RELAYED or (host, port) in own:
-                continue
-            if families and (":" in host) not in families:
-                continue
-            path = self._table.add(candidate.endpoint, kind)
+        for candidate in self._targets():
+            path = self._table.add(candidate.endpoint, candidate.kind)
             if path.is_trusted(now):
                 continue
-            if not is_private(host):
+            for _ in range(0 if is_private(candidate.host) else OPENERS):
                 self._check(path, now, ttl=OPENER_TTL)
             path.burst(start)
             start += PACE
+
+    def _targets(self) -> list[Candidate]:
+        """Return the candidates to check, as far as this node can reach them at all."""
+        families = {":" in candidate.host for candidate in self._local}
+        own = {candidate.endpoint for candidate in self._local}
+        offered = [*self._peer.candidates, *self._other_public_addresses()]
+        return [
+            candidate
+            for candidate in offered
+            if candidate.kind is not Kind.RELAYED
+            and candidate.endpoint not in own
+            and (not families or (":" in candidate.host) in families)
+        ]
+
+    def _other_public_addresses(self) -> list[Candidate]:
+        """Return candidates for addresses where only the coordinator saw the peer.
+
+        A symmetric NAT with several addresses may send from any of them; a filter by
+        address must have been opened for the right one.
+        """
+        offered = {candidate.host for candidate in self._peer.candidates}
+        if not self._peer.nat.is_hard or not self._puncher.peer_public:
+            return []
+        port = self._puncher.peer_public[0].port
+        hosts = (host for host in self._puncher.peer_hosts if host not in offered)
+        return [Candidate(Kind.REFLEXIVE, host, port) for host in hosts]
 
     def _run_round(self, now: float) -> None:
         current, postponed = self._rounds.current, self._rounds.postponed
@@ -524,6 +543,8 @@ class PathAgent:
     def _settle(self, now: float) -> None:
         """Draw the conclusions: choose, plan, tell."""
         self._now = now
+        # Traffic moves the end of activity, too, but a timer that comes early is cheap.
+        self._timer_is_stale = True
         active = self._is_active(now)
         self._drain_puncher(now)
         before = self._table.selected
@@ -575,6 +596,18 @@ class PathAgent:
         if not self._table.has_direct(now):
             self._events.append(CandidatesWanted())
             self._begin_round(Trigger.DOUBT, now)
+
+    def _find_timer(self) -> float | None:
+        times = [
+            self.checks.get_timer(),
+            self._table.get_timer(self._now),
+            self._puncher.get_timer(),
+        ]
+        if self._is_active(self._now):
+            times += [self._rounds.get_timer(), self._punch_at]
+        turns = (self._last_used + ACTIVE, self._last_used + DORMANT)
+        times += [when for when in turns if when > self._now]
+        return min((when for when in times if when is not None), default=None)
 
     def _close_unused_sockets(self) -> None:
         """Close auxiliary sockets that neither an attempt nor a path needs."""
