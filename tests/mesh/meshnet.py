@@ -261,11 +261,11 @@ class MeshNode:
         self.host.drain()
 
     def public_hosts(self) -> list[str]:
-        """Return where the coordinator would see this node's connection come from."""
+        """Return where the coordinator has seen this node: all its public addresses."""
         return [
-            host
+            seen
             for interface in self.host.interfaces
-            if (host := self._seen_as(interface.address)) is not None
+            for seen in self._seen_as(interface.address)
         ]
 
     def candidates(self) -> list[Candidate]:
@@ -423,11 +423,11 @@ class MeshNode:
             self.sockets_opened += event.wanted
             agent.add_auxiliary_sockets(links, now)
 
-    def _seen_as(self, address: str) -> str | None:
+    def _seen_as(self, address: str) -> list[str]:
         interface = next(i for i in self.host.interfaces if i.address == address)
-        router, seen = interface.realm.gateway, address
+        router, seen = interface.realm.gateway, [address]
         while router is not None:
-            if router.translation is not None and not router.routes(seen):
-                seen = router.translation.addresses[0]
+            if router.translation is not None and not router.routes(address):
+                seen = router.translation.addresses
             router = router.outside.gateway
         return seen
