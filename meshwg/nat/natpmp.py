@@ -11,7 +11,7 @@
 
 An address answer that nobody asked for, sent to every host, is an announcement. There
 is nothing like a nonce: only the gateway's address and the ports tell an answer from
-a forgery.
+a forgery. So each question is good for one answer.
 """
 
 import ipaddress
@@ -129,26 +129,36 @@ class NatPmpClient:
 
     def __init__(self, internal_port: int) -> None:
         self._internal_port = internal_port
-        self._host: str | None = None
         self.asked = False
+        self._host: str | None = None
+        self._open: set[int] = set()
+        """The operations that were asked for and not answered yet."""
 
     def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the address and, later, the mapping."""
+        self._open.add(Opcode.ADDRESS)
         requests = [encode_address_request()]
         if self._host is not None:
             self.asked = True
+            self._open.add(Opcode.MAP_UDP)
             port = wish.port if wish is not None else self._internal_port
             requests.append(encode_map_request(self._internal_port, port, lifetime))
         return requests
 
     def release(self) -> list[bytes]:
         """Return the datagram that deletes the mapping (section 3.4)."""
+        self._open.add(Opcode.MAP_UDP)
         return [encode_map_request(self._internal_port, 0, 0)]
 
     def receive(self, data: bytes) -> tuple[Answer, int | None]:
         """Return what an answer means, and its epoch time."""
         response = parse_response(data)
-        return self._meaning(response), response.epoch
+        if response.opcode not in self._open:
+            return NotOurs(), response.epoch
+        answer = self._meaning(response)
+        if not isinstance(answer, NotOurs):
+            self._open.remove(response.opcode)
+        return answer, response.epoch
 
     def _meaning(self, response: Response) -> Answer:
         if response.result == Result.UNSUPPORTED_VERSION:

@@ -42,29 +42,43 @@ def test_a_release_asks_for_no_port_and_no_time() -> None:
 
 
 def test_an_address_answer_is_read() -> None:
-    assert NatPmpClient(51_820).receive(ADDRESS_ANSWER) == (Addressed("80.94.1.2"), 99)
+    assert asking().receive(ADDRESS_ANSWER) == (Addressed("80.94.1.2"), 99)
 
 
 def test_a_mapping_is_the_known_address_with_the_granted_port() -> None:
-    client = NatPmpClient(51_820)
-    client.receive(ADDRESS_ANSWER)
     granted = Granted(Endpoint("80.94.1.2", 40_001), 3600)
-    assert client.receive(MAP_ANSWER) == (granted, 99)
+    assert asking_for_a_mapping().receive(MAP_ANSWER) == (granted, 99)
 
 
 def test_a_mapping_before_the_address_is_not_believed() -> None:
-    assert NatPmpClient(51_820).receive(MAP_ANSWER) == (NotOurs(), 99)
+    assert asking().receive(MAP_ANSWER) == (NotOurs(), 99)
 
 
 def test_a_mapping_of_another_port_is_not_ours() -> None:
-    client = NatPmpClient(51_821)
-    client.receive(ADDRESS_ANSWER)
+    client = asking_for_a_mapping(51_821)
     assert client.receive(MAP_ANSWER) == (NotOurs(), 99)
+
+
+def test_each_question_is_good_for_one_answer() -> None:
+    client = asking_for_a_mapping()
+    for answer, meaning in [(ADDRESS_ANSWER, Addressed), (MAP_ANSWER, Granted)]:
+        assert isinstance(client.receive(answer)[0], meaning)
+        assert client.receive(answer) == (NotOurs(), 99)
+    client.release()
+    assert isinstance(client.receive(MAP_ANSWER)[0], Granted)
+    assert NatPmpClient(51_820).receive(ADDRESS_ANSWER) == (NotOurs(), 99)
+
+
+def test_a_forgery_does_not_use_up_the_question() -> None:
+    client = asking_for_a_mapping()
+    another_port = MAP_ANSWER[:8] + b"\xff\xff" + MAP_ANSWER[10:]
+    assert client.receive(another_port) == (NotOurs(), 99)
+    assert isinstance(client.receive(MAP_ANSWER)[0], Granted)
 
 
 def test_another_version_is_not_spoken() -> None:
     answer = bytes.fromhex("0080000100000005")
-    assert NatPmpClient(51_820).receive(answer) == (NotSpoken(), 5)
+    assert asking().receive(answer) == (NotSpoken(), 5)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,7 @@ def test_another_version_is_not_spoken() -> None:
 )
 def test_a_refusal_says_why(code: int, reason: str) -> None:
     answer = bytes((0, 0x81)) + code.to_bytes(2) + bytes(4)
-    assert NatPmpClient(51_820).receive(answer) == (Refused(reason), 0)
+    assert asking_for_a_mapping().receive(answer) == (Refused(reason), 0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +115,7 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=4))
 def test_no_bytes_do_more_than_be_refused(datagrams: list[bytes]) -> None:
-    client = NatPmpClient(51_820)
+    client = asking()
     for data in datagrams:
         try:
             client.receive(b"\0" + data)
@@ -126,3 +140,16 @@ def test_the_epoch_rule_of_the_rfc(
     previous: int, epoch: int, elapsed: float, lost: bool
 ) -> None:
     assert natpmp.epoch_is_lost(previous, epoch, elapsed) is lost
+
+
+def asking(port: int = 51_820) -> NatPmpClient:
+    client = NatPmpClient(port)
+    client.request(7200, None)
+    return client
+
+
+def asking_for_a_mapping(port: int = 51_820) -> NatPmpClient:
+    client = asking(port)
+    client.receive(ADDRESS_ANSWER)
+    client.request(7200, None)
+    return client

@@ -569,24 +569,39 @@ def test_a_nonce_that_is_not_ours_is_counted() -> None:
     assert home.machine.drops == {Drop.NOT_OURS: 1}
 
 
-def test_an_answer_of_the_other_protocol_does_not_change_a_mapping() -> None:
-    home = Home(Gateway(speaks={Method.PCP}))
+def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() -> None:
+    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False))
+    home.run()
+    home.gateway.speaks.add(Method.PCP)
+    (late,) = home.gateway.answer(home.questions[0], LOCAL, 1.0)
+    home.machine.receive_datagram(late, Endpoint(GATEWAY, SERVER_PORT), 1.0)
+    assert home.mapped_by() is Method.NAT_PMP
+    assert home.machine.drops == {Drop.UNASKED: 1}
+
+    home.run(until=2.0)
+    home.machine.stop(2.0)
+    home.run(until=3.0)
+    assert {"pcp map 0", "natpmp map 0"} <= {what for _, what in home.sent}
+
+
+@pytest.mark.parametrize("method", sorted(BOTH, key=str))
+def test_an_unasked_nat_pmp_answer_changes_no_mapping(method: Method) -> None:
+    home = Home(methods=frozenset({method, Method.NAT_PMP}))
     home.run()
     lie = bytes.fromhex("0080000000000000") + bytes((6, 6, 6, 6))
-    home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
-    assert home.machine.mapped is not None
-    assert home.machine.mapped.external.host == PUBLIC
-    assert home.machine.drops == {Drop.UNASKED: 1}
+    for _ in range(100):
+        home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
+    assert home.external() == Endpoint(PUBLIC, PORT)
+    assert home.machine.drops == {Drop.NOT_OURS: 100}
 
 
 def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
-    home = Home(methods=ONLY[Method.NAT_PMP])
+    home = Home(Gateway(lifetime=600), methods=ONLY[Method.NAT_PMP])
     home.run()
-    lie = bytes.fromhex("0080000000000000") + bytes(4)
-    home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
-    assert home.machine.mapped is not None
-    assert home.machine.mapped.external.host == PUBLIC
-    assert home.machine.drops == {Drop.ADDRESS: 1}
+    home.gateway.external = "0.0.0.0"
+    home.run(until=400.0)
+    assert home.external() == Endpoint(PUBLIC, PORT)
+    assert home.machine.drops == {Drop.ADDRESS: 2}
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.binary(max_size=80)), max_size=20))
