@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwg.nat import natpmp, pcp
@@ -95,6 +95,7 @@ def test_answers_from_elsewhere_say_nothing() -> None:
     assert probe.pcp is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=64), max_size=8))
 def test_garbage_is_harmless(datagrams: list[bytes]) -> None:
     probe = GatewayProbe(GATEWAY, LOCAL, 0.0)

@@ -1,7 +1,7 @@
 """NAT-PMP messages against the layout of RFC 6886, and against garbage."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
@@ -113,6 +113,7 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
         NatPmpClient(51_820).receive(data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=4))
 def test_no_bytes_do_more_than_be_refused(datagrams: list[bytes]) -> None:
     client = asking()

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
@@ -135,6 +135,7 @@ def test_options_after_the_mapping_are_passed_over() -> None:
     assert answer == Granted(EXTERNAL, 7200)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1200))
 def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
     try:
@@ -145,6 +146,7 @@ def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
     assert epoch is None or 0 <= epoch < 2**32
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_damage_to_an_answer_breaks_the_reader(data: st.DataObject) -> None:
     answer = bytearray(map_answer())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwg.nat import natpmp, pcp
@@ -604,6 +604,7 @@ def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
     assert home.machine.drops == {Drop.ADDRESS: 2}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 50), st.binary(max_size=80)), max_size=20))
 def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) -> None:
     home = Home(Gateway(speaks={Method.PCP}))
@@ -617,6 +618,7 @@ def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) ->
     assert home.mapped_by() is Method.PCP
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_gateway_can_make_the_machine_flood_or_fall_over(
     data: st.DataObject,

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from async_upnp_client.const import HttpRequest
 from async_upnp_client.exceptions import UpnpCommunicationError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwg.runtime import upnp
@@ -174,6 +174,7 @@ async def test_an_answer_without_an_address_is_a_failure() -> None:
             await gateway.external_address()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["192.0.2.1", "192.0.2.2"]))
 def test_garbage_in_answer_to_a_search_is_harmless(data: bytes, source: str) -> None:
     prefixes = (b"", b"HTTP/1.1 200 OK\r\n", b"NOTIFY * HTTP/1.1")
