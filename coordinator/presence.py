@@ -38,11 +38,11 @@ class Presence:
 
     def silent(self, now: float) -> list[int]:
         """Return the connections that are dead by now."""
-        return _older(self._heard, now - self._silence)
+        return _overdue(self._heard, self._silence, now)
 
     def due(self, now: float) -> list[int]:
         """Return the connections that are owed a heartbeat."""
-        return _older(self._spoken, now - self._heartbeat)
+        return _overdue(self._spoken, self._heartbeat, now)
 
     def get_timer(self) -> float | None:
         times = []
@@ -55,10 +55,11 @@ class Presence:
         return min(times, default=None)
 
 
-def _older(order: OrderedDict[int, float], limit: float) -> list[int]:
+def _overdue(order: OrderedDict[int, float], after: float, now: float) -> list[int]:
+    # The same sum as in get_timer(), so that rounding cannot make the timer too early.
     found = []
     for connection, at in order.items():
-        if at > limit:
+        if at + after > now:
             break
         found.append(connection)
     return found

@@ -148,7 +148,8 @@ class ControlClient:
         self._heard_at = self._sent_at = now
         self._probe_at: float | None = None
         self._report = control.Report()
-        self._reported = self._report
+        self._report_waits = False
+        """The coordinator does not know :attr:`_report` yet."""
         self._reported_at = now - REPORT_INTERVAL
         # Of offers. It goes on from the coordinator's time, and so over restarts.
         self._sequence = 0
@@ -211,10 +212,12 @@ class ControlClient:
         self, candidates: Sequence[Candidate], nat: NatReport | None, now: float
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
-        self._report = control.Report(
+        report = control.Report(
             candidates=tuple(candidates)[: control.MAX_CANDIDATES], nat=nat
         )
-        self._send_report(now)
+        if report != self._report:
+            self._report, self._report_waits = report, True
+            self._send_report(now)
 
     def offer(
         self,
@@ -295,7 +298,7 @@ class ControlClient:
     def _times_while_connected(self) -> list[float]:
         assert self.registered is not None
         times = [self._dead_at, self._sent_at + self.registered.heartbeat]
-        if self._report != self._reported:
+        if self._report_waits:
             times.append(self._reported_at + REPORT_INTERVAL)
         return times
 
@@ -318,7 +321,7 @@ class ControlClient:
             return
         self._handshake = None
         self._send(self._register(), now)
-        self._reported, self._reported_at = self._report, now
+        self._report_waits, self._reported_at = False, now
 
     def _register(self) -> control.Register:
         membership, known = self._membership, self.registered
@@ -489,9 +492,9 @@ class ControlClient:
     def _send_report(self, now: float) -> None:
         due = now >= self._reported_at + REPORT_INTERVAL
         connected = self.state is ControlState.CONNECTED
-        if connected and due and self._report != self._reported:
+        if connected and due and self._report_waits:
             self._send(self._report, now)
-            self._reported, self._reported_at = self._report, now
+            self._report_waits, self._reported_at = False, now
 
     def _send(self, message: FromNode, now: float) -> None:
         self._send_payload(control.encode(message), now)

@@ -43,6 +43,11 @@ class PeerTable:
         return [peer for key, peer in self._nodes.items() if key != self._own_key]
 
     @property
+    def nodes(self) -> list[Peer]:
+        """All nodes, this one included."""
+        return list(self._nodes.values())
+
+    @property
     def digest(self) -> str:
         return format_digest(self._digest)
 
