@@ -40,8 +40,9 @@ UDP_SEGMENT = 103
 UDP_GRO = 104
 FIRST_KERNEL_WITH_SOUND_GRO = (5, 12)
 
-SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL)
-"""A pinned source that was removed: IPv4 gives the first, IPv6 the second."""
+SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
+"""A pinned source that was removed: IPv4 gives the first, IPv6 the second; the last,
+if its interface went too."""
 CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
 """EIO: never on this socket. The others: not these datagrams, on the way they take."""
 
