@@ -203,9 +203,7 @@ class PathAgent:
         """Local addresses or routes changed, or the machine was asleep."""
         self._rounds.reset()
         self._puncher.abandon("the network changed", now)
-        for path in list(self._table):
-            if path.is_proven:
-                path.distrust(now)
+        self._table.distrust(now)
         if self._is_active(now):
             self._begin_round(Trigger.NETWORK, now)
         self._settle(now)
@@ -262,6 +260,8 @@ class PathAgent:
         if not self._is_active(now):
             self._check_known_paths(now)
         self._last_used = now
+        if offer.trouble:
+            self._table.distrust(now)
         if offer.punch is not None:
             self._puncher.receive(offer.punch, now)
         else:
@@ -350,7 +350,7 @@ class PathAgent:
     def _begin_round(self, trigger: Trigger, now: float) -> None:
         """Offer a round to the peer; checks begin with its answer."""
         if self._rounds.begin(trigger, now, awaits=True):
-            self._offer(now)
+            self._offer(now, trouble=trigger in (Trigger.NETWORK, Trigger.DOUBT))
 
     def _follow(self, offer: Offer, now: float) -> None:
         """Begin to check because the peer does, or will when it gets our answer."""
@@ -369,11 +369,18 @@ class PathAgent:
         now: float,
         *,
         answer: bool = False,
+        trouble: bool = False,
         punch: Mapping[str, object] | None = None,
     ) -> None:
         self._sequence += 1
         offer = Offer(
-            self._sequence, self._local, self._local_nat, self._session, answer, punch
+            self._sequence,
+            self._local,
+            self._local_nat,
+            self._session,
+            answer=answer,
+            trouble=trouble,
+            punch=punch,
         )
         self._events.append(CandidatesOffered(offer.to_json()))
 
@@ -488,7 +495,7 @@ class PathAgent:
             self.drops[Drop.OVER_BUDGET] += 1
             path.rest()
             return
-        counts = path.is_proven and ttl is None
+        counts = path.is_trusted(now)
         check = self.checks.ask(endpoint, path.kind, now, counts=counts)
         self._transmits.append(Transmit(endpoint, [check], ttl))
 
@@ -656,6 +663,7 @@ class PathAgent:
                 peer=self._peer.nat,
                 birthday=self._limiter.birthday,
                 history=self._history,
+                avoided=self._table.avoided(now),
             )
         )
 

@@ -108,7 +108,7 @@ class Check:
     """What the endpoint is, if the answer shows that it is anything."""
     sent_at: float
     counts: bool
-    """Whether its loss says something: not before the path was ever open."""
+    """Whether its loss says something: not while a path is only being opened."""
 
 
 @dataclass(frozen=True, slots=True)

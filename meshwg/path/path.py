@@ -138,6 +138,7 @@ class Path:
         if self.proven_at is not None:
             self.proven_at = min(self.proven_at, now - TRUST)
         self.endpoint = self.endpoint.unpinned()
+        self.statistics.forget_losses()
         self._repeats = 0
         self.burst(now, TRIGGERED_BURST)
 

@@ -26,6 +26,8 @@ class Situation:
     """Whether this node may use the birthday method."""
     history: Sequence[Attempt]
     """What was tried, the oldest first."""
+    avoided: Path | None = None
+    """A direct path that works badly."""
 
 
 def explain(situation: Situation) -> str:
@@ -33,6 +35,9 @@ def explain(situation: Situation) -> str:
     selected = situation.selected
     if selected is not None and not selected.is_relayed:
         return _direct(selected, situation.now)
+    if situation.avoided is not None:
+        loss = situation.avoided.statistics.loss
+        return f"The direct path loses {loss:.0%} of the packets, the relay does not."
     if situation.method is not None:
         return _PUNCHING[situation.method]
     if situation.in_round:

@@ -129,6 +129,9 @@ class Offer:
     """Chosen when the sender started; sequence numbers begin again with it."""
     answer: bool = False
     """Whether this answers an offer, so that it needs no answer itself."""
+    trouble: bool = False
+    """Whether the sender's network changed, or the direct path fails it: until checks
+    are answered again, the receiver should not rely on that path either."""
     punch: JsonObject[str, object] | None = None
     """A step of prediction or birthday: see :mod:`meshwg.path.puncher`."""
 
@@ -137,6 +140,8 @@ class Offer:
         extension: dict[str, object] = {"session": self.session}
         if self.answer:
             extension["answer"] = True
+        if self.trouble:
+            extension["trouble"] = True
         if self.punch is not None:
             extension["punch"] = dict(self.punch)
         return {
@@ -171,6 +176,7 @@ class Offer:
             NatReport.from_json(ipv4),
             session[:SESSION_LIMIT] if isinstance(session, str) else "",
             extension.get("answer") is True,
+            extension.get("trouble") is True,
             punch if isinstance(punch, JsonObject) else None,
         )
         return offer, rejections

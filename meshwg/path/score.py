@@ -52,6 +52,10 @@ class Statistics:
         """Count a check that was never answered."""
         self._outcomes.append(False)
 
+    def forget_losses(self) -> None:
+        """Begin to count anew: what was lost, was lost in another network."""
+        self._outcomes.clear()
+
     @property
     def loss(self) -> float:
         """The part of the last checks that was lost, 0 to 1."""

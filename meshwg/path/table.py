@@ -96,6 +96,12 @@ class PathTable:
             elif not path.is_proven and path.kind in OFFERED_KINDS:
                 self.remove(path)
 
+    def distrust(self, now: float) -> None:
+        """Check every path that worked: the network is not what it was."""
+        for path in self:
+            if path.is_proven:
+                path.distrust(now)
+
     def direct(self) -> Iterator[Path]:
         """Yield the paths that need no relay."""
         return (path for path in self if not path.is_relayed)
@@ -114,13 +120,18 @@ class PathTable:
         """Tell whether a direct path works as far as is known."""
         return any(not path.is_relayed for path in self.usable(now))
 
+    def avoided(self, now: float) -> Path | None:
+        """Return a direct path that works, but loses too much to be preferred."""
+        poor = (path for path in self.usable(now) if path.score.poor)
+        return next(poor, None)
+
     def reselect(self, now: float, active: bool) -> None:
         """Choose the path for data.
 
         :param active: whether there is traffic; without it, doubt changes nothing.
         """
         self._withdraw_consent(now)
-        usable, current = self.usable(now), self.selected
+        usable, current = self._contenders(now, active), self.selected
         best = current if current in usable else None
         if best is None and current is not None and not current.is_relayed:
             best = None if active else current
@@ -162,6 +173,18 @@ class PathTable:
         if selected is not None and not selected.is_relayed:
             times += [when for when in selected.turning_points() if when > now]
         return min(times, default=None)
+
+    def _contenders(self, now: float, active: bool) -> list[Path]:
+        """Return the usable paths; with traffic, only direct ones known to work now.
+
+        So a path that is suddenly silent is left for another that answers, before its
+        own silence is long enough for a doubt.
+        """
+        usable = self.usable(now)
+        trusted = [path for path in usable if path.is_trusted(now)]
+        if active and any(not path.is_relayed for path in trusted):
+            return trusted
+        return usable
 
     def _kept(self, now: float, active: bool) -> dict[Endpoint, float]:
         """Return the endpoints to keep warm, each with the seconds between checks."""

@@ -10,7 +10,6 @@ addresses are known; here the coordinator has seen both.
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -111,8 +110,7 @@ def test_a_sloppy_router_is_punched_through_by_the_opener(loss: float) -> None:
 def test_the_times_are_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         for loss in LOSSES:
-            show(f"\nFirst direct packet, seconds ({loss:.0%} loss)", loss, direct_time)
-        show("\nFirst packet, milliseconds (no loss)", 0.0, first_time)
+            show(loss)
 
 
 @cache
@@ -162,17 +160,15 @@ def latest(times: list[float | None], start: float) -> float | None:
     return max(known) if len(known) == len(times) else None
 
 
-def show(title: str, loss: float, text: Callable[[Cell], str]) -> None:
-    lines = [title]
-    for a in ALL:
-        cells = [text(outcome(a, b, loss)) for b in ALL[: ALL.index(a) + 1]]
-        lines.append(f"{a.name:26}" + "".join(f"{cell:>6}" for cell in cells))
+def show(loss: float) -> None:
+    lines = [f"\nSeconds from the first packet to a direct path, {loss:.0%} loss"]
+    for row, a in enumerate(ALL):
+        cells = [outcome(a, b, loss) for b in ALL[: row + 1]]
+        times = [
+            "-" if c.direct is None else f"{c.method}{c.direct:.1f}" for c in cells
+        ]
+        lines.append(f"{a.name:26}" + "".join(f"{time:>6}" for time in times))
+    first = sorted(outcome(a, b, loss).first for a, b in PAIRS)
+    median, worst = first[len(first) // 2], first[-1]
+    lines.append(f"First packet: median {median:.2f} s, worst {worst:.2f} s")
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def direct_time(cell: Cell) -> str:
-    return "-" if cell.direct is None else f"{cell.method}{cell.direct:.1f}"
-
-
-def first_time(cell: Cell) -> str:
-    return f"{cell.first * 1000:.0f}"
