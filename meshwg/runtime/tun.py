@@ -121,11 +121,15 @@ class TunDevice:
         try:
             name, flags = _identify(fd)
             os.set_blocking(fd, False)
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise ConfigError(
-                f"File descriptor {fd} is not an open TUN device"
-                f" ({os.strerror(error.errno or 0)}): pass one that is"
+                f"File descriptor {fd} is not an open TUN device ({error}):"
+                " pass one that is attached to an interface"
             ) from error
+        if not flags & IFF_TUN:
+            raise ConfigError(
+                f"File descriptor {fd} is a TAP device: pass one attached as IFF_TUN"
+            )
         has_vnet_header = bool(flags & IFF_VNET_HDR)
         return cls(fd, name, has_vnet_header=has_vnet_header, tso=tso)
 
