@@ -273,8 +273,10 @@ def gateway_of(machine: Machine) -> Gateway:
 
 
 def is_reached(host: Machine, port: int, server: Machine, external: str) -> bool:
-    """Return whether a datagram from the internet arrives through the mapping."""
+    """Return whether the internet reaches the host there, and is answered from there.
 
+    The answer is what makes the endpoint usable: a peer believes in no other.
+    """
     family = socket.AF_INET6 if ":" in external else socket.AF_INET
 
     def open_socket() -> socket.socket:
@@ -282,9 +284,13 @@ def is_reached(host: Machine, port: int, server: Machine, external: str) -> bool
 
     with host.call(open_socket) as inside, server.call(open_socket) as outside:
         inside.bind(("", port))
-        inside.settimeout(5)
+        for each in (inside, outside):
+            each.settimeout(5)
         outside.sendto(b"hello", (external, port))
-        return inside.recv(16) == b"hello"
+        question, stranger = inside.recvfrom(16)
+        inside.sendto(question.upper(), stranger)
+        answer, answerer = outside.recvfrom(16)
+        return answer == b"HELLO" and answerer[:2] == (external, port)
 
 
 def wait_until(condition: Callable[[], bool], within: float = 30.0) -> None:
