@@ -29,7 +29,8 @@ from typing import Any
 
 from coordinator.credentials import password
 from coordinator.runtime.relay import Relay
-from coordinator.runtime.sockets import BatchSocket
+from coordinator.runtime.udp import UdpService
+from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
 from meshwg.relay.allocation import State
 from meshwg.relay.client import RelayClient
@@ -287,15 +288,15 @@ async def _serve(port: int) -> None:
         rules=PeerRules(allowed=["127.0.0.0/8"]),
         limits=Limits(),
     )
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    sock.bind((HOST, port))
-    relay = Relay(server, lambda transmit: front.send(transmit))
-    front = BatchSocket(UdpSocket(sock), relay.receive)
+    udp = UdpService(StunServer([Endpoint(HOST, port)]))
+    relay = Relay(server, udp.send)
+    udp.on_relay = relay.receive
+    await udp.start()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()
     await relay.close()
-    front.close()
+    await udp.close()
 
 
 if __name__ == "__main__":

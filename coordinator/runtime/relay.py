@@ -41,6 +41,8 @@ class Relay:
         """
         self._server = server
         self._send_datagrams = send_datagrams
+        self._batches: dict[Endpoint, list[bytes]] = {}
+        """What arrived in this turn of the event loop."""
         self._links = count(FIRST_STREAM)
         self._streams: dict[int, TurnStream] = {}
         self._sites: Counter[str] = Counter()
@@ -64,10 +66,24 @@ class Relay:
 
     # From clients over UDP.
 
-    def receive(self, datagrams: Sequence[Buffer], client: Endpoint) -> None:
-        """Take a batch that arrived at a shared UDP socket; call :meth:`turn` after."""
+    def receive(self, datagrams: Sequence[bytes], client: Endpoint, now: float) -> None:
+        """Take datagrams that arrived at a shared UDP socket.
+
+        They are looked at when the socket has been read as far as it goes: clients
+        that send packet by packet get into one batch like that.
+        """
+        if not self._batches:
+            asyncio.get_running_loop().call_soon(self._take_batches)
+        if client in self._batches:
+            self._batches[client] += datagrams
+        else:
+            self._batches[client] = list(datagrams)
+
+    def _take_batches(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._server.receive(datagrams, client, now)
+        batches, self._batches = self._batches, {}
+        for client, datagrams in batches.items():
+            self._server.receive(datagrams, client, now)
         self.turn()
 
     def turn(self) -> None:

@@ -5,7 +5,7 @@ from enum import Enum
 
 from coordinator.turn.limits import Limits
 from meshwg.transmit import Endpoint
-from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_CHANNEL
+from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL
 from meshwg.wire.stun import Message
 
 
@@ -100,7 +100,7 @@ class Allocation:
 
         :raises Refusal: if the number or the peer is taken (RFC 8656 section 12.2).
         """
-        if not FIRST_CHANNEL <= number <= LAST_CHANNEL:
+        if not FIRST_CHANNEL <= number <= LAST_OLD_CHANNEL:
             raise Refusal(400, "Bad Channel Number")
         self._make_way(number, peer, now)
         channel = self._channels.get(number)

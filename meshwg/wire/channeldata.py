@@ -15,11 +15,13 @@ from itertools import groupby
 from operator import itemgetter
 
 from meshwg.errors import InvalidMessage
-from meshwg.wire.stun import HEADER_LENGTH, Buffer
+from meshwg.wire.stun import COOKIE, HEADER_LENGTH, Buffer
 
-FIRST_CHANNEL = 0x4000
-LAST_CHANNEL = 0x4FFF
-"""RFC 8656 section 12 leaves 0x5000 to 0xFFFF reserved."""
+FIRST_CHANNEL, LAST_CHANNEL = 0x4000, 0x4FFF
+"""RFC 8656 section 12. What this program binds is from this range."""
+LAST_OLD_CHANNEL = 0x7FFF
+"""RFC 5766 section 11, by which coturn's own client still goes. What others bind may be
+from here; only where WireGuard, STUN and TURN share a port is it told apart by less."""
 
 CHANNEL_HEADER = struct.Struct("!HH")
 """Channel number and length of the payload in bytes, without padding."""
@@ -72,7 +74,7 @@ def _open(header: bytes, run: list[Buffer]) -> tuple[int, list[Buffer]]:
     if number < FIRST_CHANNEL:
         return number, run
     end = CHANNEL_HEADER.size + length
-    if number > LAST_CHANNEL or min(map(len, run)) < end:
+    if number > LAST_OLD_CHANNEL or min(map(len, run)) < end:
         return 0, run
     return number, list(map(itemgetter(slice(CHANNEL_HEADER.size, end)), run))
 
@@ -118,10 +120,10 @@ class StreamFramer:
 def _lengths(buffer: bytes, position: int) -> tuple[int, int]:
     """Return the length of the message at a position, without and with its padding."""
     number, length = CHANNEL_HEADER.unpack_from(buffer, position)
-    if FIRST_CHANNEL <= number <= LAST_CHANNEL:
+    if FIRST_CHANNEL <= number <= LAST_OLD_CHANNEL:
         length += CHANNEL_HEADER.size
-    elif number < FIRST_CHANNEL:
-        length += HEADER_LENGTH
-    else:
+        return length, length + -length % 4
+    cookie = buffer[position + 4 : position + 8]
+    if number > LAST_OLD_CHANNEL or length % 4 or not COOKIE.startswith(cookie):
         raise InvalidMessage("A stream to a relay carries something else than TURN")
-    return length, length + -length % 4
+    return length + HEADER_LENGTH, length + HEADER_LENGTH

@@ -474,7 +474,9 @@ def test_stopping_gives_the_allocation_back() -> None:
 def test_a_stream_that_carries_something_else_is_given_up() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1", transport=Transport.TCP))
-    alice.client.receive_stream(b"SSH-2.0-OpenSSH_9.2\r\n", network.now)
+    alice.client.receive_stream(
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", network.now
+    )
 
     assert alice.client.state is State.OFFLINE
     assert alice.client.drops == {Drop.MALFORMED: 1}

@@ -56,7 +56,7 @@ def test_what_is_cut_short_is_no_channel_data(message: bytes) -> None:
     assert runs([message]) == [(0, [message])]
 
 
-@pytest.mark.parametrize("first", [b"\x50\x00\x00\x00", b"\xff\xff\x00\x00"])
+@pytest.mark.parametrize("first", [b"\x80\x00\x00\x00", b"\xff\xff\x00\x00"])
 def test_reserved_numbers_are_no_channels(first: bytes) -> None:
     [(number, run)] = runs([first])
 
@@ -94,7 +94,8 @@ def test_a_stream_cut_anywhere_yields_what_was_put_in(
 
 
 @pytest.mark.parametrize(
-    "data", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x80\x00\x00\x00", b"\xff" * 8]
+    "data",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", b"\x80\x00\x00\x00", b"\xff" * 8],
 )
 def test_a_stream_with_something_else_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage, match="else than TURN"):
