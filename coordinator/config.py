@@ -19,6 +19,8 @@ from meshwg.errors import ConfigError
 DEFAULT_STUN_PORT = 3478
 DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
 
+WILDCARDS = ("0.0.0.0", "::")
+
 HostPort = tuple[str, int]
 
 

@@ -33,7 +33,7 @@ class Administration:
     """The handlers of ``/v1/…``.
 
     :param token: the bearer token.
-    :param url: returns the coordinator's URL, for join tokens.
+    :param url: the coordinator's URL, for join tokens.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Administration:
         registry: Registry,
         *,
         token: str,
-        url: Callable[[], str],
+        url: str,
         coordinator_key: bytes,
         random: Random,
     ) -> None:
@@ -132,7 +132,7 @@ class Administration:
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
         )
         await self._store.add_auth_key(key)
-        token = str(JoinToken(self._url(), self._coordinator_key, text))
+        token = str(JoinToken(self._url, self._coordinator_key, text))
         record = auth_key_record(key, now)
         return web.json_response({"schema": 1, "token": token, **record}, status=201)
 

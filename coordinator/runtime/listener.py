@@ -6,6 +6,8 @@ handshake, which only comes where TLS is not ours, with 22.
 """
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -15,6 +17,9 @@ from meshwg.errors import MeshError, NotPermitted
 
 FIRST_BYTE_TIMEOUT = 15.0
 """Seconds in which a connection must say something."""
+
+BACKLOG = 1024
+"""Connections that wait to be accepted: a whole mesh may come back at once."""
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -61,34 +66,48 @@ class FirstByte(asyncio.Protocol):
             self._timer = None
 
 
-async def listen(
-    host: str,
-    port: int,
-    http: web.Server | None,
-    *,
-    stream: ProtocolFactory | None,
-    tls: ssl.SSLContext | None,
-) -> asyncio.Server:
-    """Listen on the coordinator's TCP port.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket for the coordinator's TCP port.
 
-    :param stream: makes the protocol for STUN-framed streams; without it they are cut.
     :raises MeshError: if the port is taken, or the address is not this machine's.
     """
-    assert http is not None
-    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        return await loop.create_server(
-            lambda: FirstByte(http, stream), host, port, ssl=tls, backlog=1024
-        )
-    except PermissionError:
-        raise NotPermitted(
-            f"TCP port {port} needs privileges; choose one from 1024 on with --listen"
-        ) from None
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise NotPermitted(
+                f"TCP port {port} needs privileges; choose one from 1024 on with "
+                "--listen"
+            ) from None
         raise MeshError(
             f"TCP {host}:{port} cannot be listened on ({error.strerror}); stop what "
             "uses it, or choose another address with --listen"
         ) from None
+    return listener
+
+
+async def listen(
+    listener: socket.socket,
+    http: web.Server,
+    *,
+    stream: ProtocolFactory | None,
+    tls: ssl.SSLContext | None,
+) -> asyncio.Server:
+    """Serve on a listening socket.
+
+    :param stream: makes the protocol for STUN-framed streams; without it they are cut.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        lambda: FirstByte(http, stream), sock=listener, ssl=tls, backlog=BACKLOG
+    )
 
 
 def load_tls(certificate: str, key: str) -> ssl.SSLContext:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from coordinator.config import CoordinatorConfig
+from coordinator.addresses import PublicAddresses, join
+from coordinator.config import WILDCARDS, CoordinatorConfig
 from coordinator.netmap import NetMapHistory
 from coordinator.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
-from coordinator.runtime.listener import ProtocolFactory, listen, load_tls
+from coordinator.runtime.listener import bind, listen, load_tls
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
     Metric,
@@ -26,7 +27,7 @@ from coordinator.runtime.metrics import (
     counters,
     gauge,
 )
-from coordinator.runtime.services import Service
+from coordinator.runtime.services import make_services
 from coordinator.runtime.worker import StoreWorker
 from coordinator.server import ControlServer, Settings
 from coordinator.store.engine import StoreError
@@ -37,7 +38,6 @@ from meshwg.wire.token import check_url
 
 SHUTDOWN_TIMEOUT = 3.0
 """Seconds in which nodes are told that the coordinator stops."""
-WILDCARDS = ("0.0.0.0", "::")
 CONTROL_PATH = "/v1/control"
 
 
@@ -99,16 +99,21 @@ async def _open(
 
 
 class CoordinatorProcess:
-    """One running coordinator."""
+    """One running coordinator.
+
+    :raises MeshError: if the TCP port cannot be had.
+    """
 
     def __init__(self, foundation: Foundation) -> None:
         self._foundation = foundation
         config = self._config = foundation.config
         self._home = os.urandom(8).hex()
-        self._host = advertised_host(config)
         self._stopping = asyncio.Event()
-        self._services: list[Service] = []
-        self._stream: ProtocolFactory | None = None
+        self._listener = bind(*config.listen_address)
+        self.public = PublicAddresses(
+            config, advertised_host(config), self._listener.getsockname()[1]
+        )
+        self._services = make_services(config, self.public, foundation.relay_secret)
         self._server = self._make_server()
         self._worker = StoreWorker(
             foundation.store,
@@ -124,18 +129,27 @@ class CoordinatorProcess:
         )
         self._page = MetricsPage()
         self._page.add(self._metrics)
-        for service in self._services:
+        for service in self._services.services:
             self._page.add(service.metrics)
         self._tasks: list[asyncio.Task[None]] = []
-        self.url = ""
-        """What join tokens carry."""
-        self.ready_line = ""
+
+    @property
+    def ready_line(self) -> str:
+        host, _ = self._config.listen_address
+        return (
+            f"meshwg-coordinator ready: {self.public.url}, listening on "
+            f"{join(host, self.public.port)}, {len(self._foundation.registry)} nodes"
+        )
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Open everything; close it at the end, in the other order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as stack:
-            for service in self._services:
+            stack.callback(self._listener.close)
+            for service in self._services.services:
                 await service.start()
                 stack.push_async_callback(service.close)
             runner = web.AppRunner(
@@ -145,7 +159,7 @@ class CoordinatorProcess:
             stack.push_async_callback(runner.cleanup)
             listener = await self._listen(runner)
             stack.callback(listener.close)
-            await self._foundation.store.set_mesh_url(self.url)
+            await self._foundation.store.set_mesh_url(check_url(self.public.url))
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
@@ -157,9 +171,6 @@ class CoordinatorProcess:
 
         :raises StoreError: if the database turns out to be damaged.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait(
@@ -174,8 +185,8 @@ class CoordinatorProcess:
         config, foundation = self._config, self._foundation
         settings = Settings(
             home=self._home,
-            stun=stun_servers(config, self._host),
-            relays=self._relays(),
+            stun=self.public.stun,
+            relays=self.public.relays,
             relay_secret=foundation.relay_secret,
             connections_per_address=config.connections_per_address,
         )
@@ -189,25 +200,14 @@ class CoordinatorProcess:
             random=os.urandom,
         )
 
-    def _relays(self) -> tuple[str, ...]:
-        return self._config.relays
-
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
         tls = None
         if config.tls_cert is not None and config.tls_key is not None:
             tls = load_tls(str(config.tls_cert), str(config.tls_key))
-        host, port = config.listen_address
         assert runner.server is not None
-        listener = await listen(host, port, runner.server, stream=self._stream, tls=tls)
-        port = listener.sockets[0].getsockname()[1]
-        scheme = "https" if tls else "http"
-        self.url = check_url(f"{scheme}://{_join(self._host, port)}")
-        self.ready_line = (
-            f"meshwg-coordinator ready: {self.url}, listening on {_join(host, port)}, "
-            f"{len(self._foundation.registry)} nodes"
-        )
-        return listener
+        stream = self._services.stream
+        return await listen(self._listener, runner.server, stream=stream, tls=tls)
 
     def _make_application(self) -> web.Application:
         foundation = self._foundation
@@ -217,7 +217,7 @@ class CoordinatorProcess:
             self._worker,
             foundation.registry,
             token=foundation.admin_token,
-            url=lambda: self.url,
+            url=self.public.url,
             coordinator_key=foundation.private_key.public_bytes,
             random=os.urandom,
         )
@@ -296,20 +296,6 @@ def advertised_host(config: CoordinatorConfig) -> str:
     return host if host not in WILDCARDS else _primary_address(host)
 
 
-def stun_servers(config: CoordinatorConfig, host: str) -> tuple[str, ...]:
-    """Return the STUN servers that nodes are told.
-
-    :param host: what stands for an address that says nothing to nodes: the wildcard,
-        or the only one where another is advertised.
-    """
-    addresses = config.stun_addresses
-    alone = config.advertise is not None and len(addresses) == 1
-    return tuple(
-        _join(host if address in WILDCARDS or alone else address, port)
-        for address, port in addresses
-    )
-
-
 def _primary_address(wildcard: str) -> str:
     """Return the address this machine uses towards the internet. Nothing is sent."""
     family, remote, local = socket.AF_INET, "192.0.2.1", "127.0.0.1"
@@ -321,7 +307,3 @@ def _primary_address(wildcard: str) -> str:
         except OSError:
             return local
         return str(probe.getsockname()[0])
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

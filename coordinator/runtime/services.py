@@ -1,9 +1,23 @@
 """What runs in the coordinator's process beside the control server: STUN and TURN."""
 
+import asyncio
+import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
+from coordinator.addresses import PublicAddresses
+from coordinator.config import CoordinatorConfig
+from coordinator.runtime.listener import ProtocolFactory
 from coordinator.runtime.metrics import Metric
+from coordinator.runtime.relay import Relay
+from coordinator.runtime.udp import UdpService
+from coordinator.stun import StunServer
+from coordinator.turn import PeerRules, TurnServer
+from meshwg.transmit import Endpoint
+
+REALM = "meshwg"
 
 
 class Service(Protocol):
@@ -20,3 +34,36 @@ class Service(Protocol):
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what ``/metrics`` shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All services of one process."""
+
+    services: tuple[Service, ...]
+    stream: ProtocolFactory | None
+    """Makes the protocol of a STUN-framed stream on the TCP port."""
+
+
+def make_services(
+    config: CoordinatorConfig, public: PublicAddresses, relay_secret: bytes
+) -> Services:
+    """Return STUN and, unless it is switched off, the relay on the same sockets.
+
+    :raises ConfigError: if the addresses to serve do not fit together.
+    """
+    local = [Endpoint(host, port) for host, port in config.stun_addresses]
+    udp = UdpService(StunServer(local, advertise=public.renamed))
+    if not config.relay:
+        return Services((udp,), None)
+    server = TurnServer(
+        realm=REALM,
+        secrets=[relay_secret],
+        hosts=public.relayed_hosts,
+        random=os.urandom,
+        unix_offset=time.time() - asyncio.get_running_loop().time(),
+        rules=PeerRules(allowed=config.relay_allow),
+    )
+    relay = Relay(server, udp.send)
+    udp.on_relay = relay.receive
+    return Services((udp, relay), relay.stream_protocol)

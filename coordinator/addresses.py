@@ -1,0 +1,91 @@
+"""Which addresses the coordinator tells others: what it listens on is often not it."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from coordinator.config import WILDCARDS, CoordinatorConfig, HostPort
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddresses:
+    """The coordinator's addresses as nodes see them.
+
+    :param host: stands for what says nothing to nodes: a wildcard, or the one address
+        listened on where another is advertised.
+    :param port: the TCP port.
+    """
+
+    config: CoordinatorConfig
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What join tokens carry."""
+        scheme = "https" if self.config.tls_cert else "http"
+        return f"{scheme}://{join(self.host, self.port)}"
+
+    @property
+    def stun(self) -> tuple[str, ...]:
+        """STUN servers, as ``host:port``."""
+        return tuple(
+            join(self._public(host), port) for host, port in self.config.stun_addresses
+        )
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """TURN URLs, nearest to what costs least: UDP, then TCP, then others'."""
+        own: tuple[str, ...] = ()
+        if self.config.relay:
+            own = (
+                *(f"turn:{address}?transport=udp" for address in self.stun[:1]),
+                f"{self._stream_scheme}:{join(self.host, self.port)}?transport=tcp",
+            )
+        return (*own, *self.config.relays)
+
+    @property
+    def relayed_hosts(self) -> dict[int, str]:
+        """The numeric address that relayed addresses have, by IP version."""
+        hosts: dict[int, str] = {}
+        for host, _ in self.config.stun_addresses:
+            version = ipaddress.ip_address(host).version
+            public = self._public(host)
+            if version not in hosts and _version(public) == version:
+                hosts[version] = public
+        return hosts
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Public addresses of local ones, where a NAT is in front."""
+        pairs = ((host, self._public(host)) for host, _ in self._specific())
+        return {
+            host: public
+            for host, public in pairs
+            if public != host and _version(public) == _version(host)
+        }
+
+    @property
+    def _stream_scheme(self) -> str:
+        return "turns" if self.config.tls_cert else "turn"
+
+    def _specific(self) -> list[HostPort]:
+        addresses = self.config.stun_addresses
+        return [address for address in addresses if address[0] not in WILDCARDS]
+
+    def _public(self, host: str) -> str:
+        config = self.config
+        alone = config.advertise is not None and len(config.stun_addresses) == 1
+        return self.host if host in WILDCARDS or alone else host
+
+
+def join(host: str, port: int) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _version(host: str) -> int | None:
+    """Return the IP version of a numeric address, ``None`` for a name."""
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return None
