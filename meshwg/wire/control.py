@@ -57,7 +57,10 @@ def _canonical_key(text: str) -> str:
 
 
 def _canonical_address(text: str) -> str:
-    return str(ipaddress.ip_address(text))
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError("A zone means nothing on another machine")
+    return str(address)
 
 
 def _canonical_prefix(text: str) -> str:

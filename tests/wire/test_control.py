@@ -1,0 +1,200 @@
+"""Control messages: what both sides understand, ignore and refuse."""
+
+import json
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.errors import InvalidMessage
+from meshwg.keys import format_key
+from meshwg.wire import control
+from meshwg.wire.control import (
+    MAX_NODE_PAYLOAD,
+    Cache,
+    Candidate,
+    Error,
+    NatBehavior,
+    NatReport,
+    NetMap,
+    Offer,
+    Peer,
+    Ping,
+    Register,
+    Registered,
+    Relay,
+    decode_from_coordinator,
+    decode_from_node,
+    encode,
+    load_cache,
+    pack,
+    unpack,
+)
+
+KEY = format_key(bytes(range(32)))
+CANDIDATE = Candidate(kind="host", host="2001:db8::1", port=51820)
+NAT = NatReport(ipv4=NatBehavior(reachable=True, public="192.0.2.1:7", mapping="none"))
+FROM_NODE = [
+    Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
+    control.Report(candidates=(CANDIDATE,)),
+    Offer(to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}),
+    Ping(id=1),
+    control.Pong(id=2),
+    control.Resync(),
+    control.Leave(),
+]
+PEER = Peer(
+    public_key=KEY,
+    name="a",
+    addresses=("100.64.0.1", "fd00::1"),
+    version=4,
+    online=True,
+    routes=("10.1.0.0/16",),
+    candidates=(CANDIDATE,),
+    nat=NAT,
+)
+REGISTERED = Registered(
+    epoch="e",
+    name="a",
+    addresses=("100.64.0.1", "fd00::1"),
+    networks=("100.64.0.0/16", "fd00::/48"),
+    relays=(Relay(url="turn:h", username="1:a", password="secret", expires=1.0),),
+)
+FROM_COORDINATOR = [
+    REGISTERED,
+    NetMap(version=4, digest="0" * 16, peers=(PEER,)),
+    control.Delta(base=3, version=4, digest="0" * 16, changed=(PEER,), removed=(KEY,)),
+    Offer(to=KEY, sender=KEY, sequence=3),
+    Ping(id=1),
+    control.Credentials(relays=REGISTERED.relays),
+    control.Revoked(reason="gone"),
+    Error(code="too-many", message="Too many", to=KEY),
+]
+
+
+@pytest.mark.parametrize("message", FROM_NODE, ids=lambda m: m.type)
+def test_what_a_node_says_is_understood(message: control.FromNode) -> None:
+    assert decode_from_node(encode(message)) == message
+
+
+@pytest.mark.parametrize("message", FROM_COORDINATOR, ids=lambda m: m.type)
+def test_what_a_coordinator_says_is_understood(
+    message: control.FromCoordinator,
+) -> None:
+    assert decode_from_coordinator(encode(message)) == message
+
+
+def test_unknown_fields_are_ignored() -> None:
+    text = b'{"type":"ping","id":5,"new":{"a":[1]}}'
+    assert decode_from_node(pack(text)) == Ping(id=5)
+
+
+def test_unknown_types_are_ignored() -> None:
+    assert decode_from_node(pack(b'{"type":"telepathy"}')) is None
+    assert decode_from_coordinator(pack(b'{"type":"register","name":"a"}')) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"type":"ping"}',
+        b'{"type":"ping","id":-1}',
+        b'{"type":"ping","id":9223372036854775808}',
+        b'{"type":"ping","id":1',
+        b'{"type":"offer","to":"short","sequence":1}',
+        b'{"type":"register","name":"a","routes":["10.0.0.1/8"]}',
+        b'{"type":"register","name":"a","role":"Boss!"}',
+        b'{"type":"report","candidates":[{"kind":"host","host":"h","port":1}]}',
+        b'{"type":"report","candidates":[{"kind":"host","host":"::1%lo","port":1}]}',
+        b'{"type":"report","candidates":[{"kind":"host","host":"::1","port":0}]}',
+        b"[" * 30_000,
+        b'{"type":"offer","extension":' + b'{"a":' * 5_000,
+    ],
+)
+def test_malformed_messages_are_refused(text: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        decode_from_node(b"\x00" + text)
+
+
+def test_more_candidates_than_allowed_are_refused() -> None:
+    report = {"type": "report", "candidates": [CANDIDATE.model_dump()] * 65}
+    with pytest.raises(InvalidMessage):
+        decode_from_node(pack(json.dumps(report).encode()))
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    secret = "mwg-secret"
+    text = json.dumps({"type": "register", "name": "a", "auth_key": secret * 20})
+    with pytest.raises(InvalidMessage) as caught:
+        decode_from_node(pack(text.encode()))
+    assert secret not in str(caught.value)
+
+
+def test_a_payload_over_the_limit_is_refused() -> None:
+    with pytest.raises(InvalidMessage, match="too large"):
+        decode_from_node(bytes(MAX_NODE_PAYLOAD + 1))
+
+
+def test_a_payload_that_unpacks_to_too_much_is_refused() -> None:
+    bomb = b"\x01" + zlib.compress(bytes(100_000_000), 9)
+    with pytest.raises(InvalidMessage):
+        unpack(bomb, 1_000_000)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x02{}", b"\x01", b"\x01abc"])
+def test_a_payload_packed_in_an_unknown_way_is_refused(payload: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        unpack(payload, 1000)
+
+
+def test_a_cut_compressed_payload_is_refused() -> None:
+    payload = pack(b"x" * 1000)
+    with pytest.raises(InvalidMessage):
+        unpack(payload[:-3], 1000)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
+    for decode in (decode_from_node, decode_from_coordinator):
+        try:
+            decode(payload)
+        except InvalidMessage as error:
+            assert str(error)
+
+
+@given(st.binary(max_size=4000))
+def test_what_is_packed_is_unpacked(text: bytes) -> None:
+    assert unpack(pack(text), 4000) == text
+
+
+def test_secrets_are_not_in_the_repr_of_messages() -> None:
+    register = Register(name="a", auth_key="top-secret")
+    assert "top-secret" not in repr(register)
+    assert "secret" not in repr(REGISTERED)
+
+
+def test_a_sentence_cannot_move_the_cursor_of_a_terminal() -> None:
+    error = Error(code="x", message="\x1b[2Jgone\r\n")
+    assert error.message == " [2Jgone  "
+
+
+def test_addresses_and_keys_have_one_form() -> None:
+    candidate = Candidate(kind="host", host="2001:DB8:0::0001", port=1)
+    assert candidate.host == "2001:db8::1"
+    assert Offer(to=KEY[:-2] + "9=", sequence=1).to == KEY
+
+
+def test_a_cache_survives_the_disk() -> None:
+    cache = Cache(registered=REGISTERED, version=4, peers=(PEER,))
+    assert load_cache(cache.model_dump_json().encode()) == cache
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff\xfe", b'{"schema":2}', b"[1]"])
+def test_a_damaged_cache_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidMessage, match="cached netmap"):
+        load_cache(text)

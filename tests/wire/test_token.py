@@ -1,0 +1,93 @@
+"""Join tokens: what is written is read, and what is damaged is told apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.errors import ConfigError
+from meshwg.wire.token import MAX_URL_LENGTH, AuthKeyText, JoinToken, check_url
+
+URL = "https://mesh.example:8443"
+
+
+def test_a_token_says_what_was_put_into_it() -> None:
+    token = sample()
+    assert str(token).startswith("mwg1-")
+    assert JoinToken.parse(str(token)) == token
+
+
+def test_a_token_keeps_its_bytes_between_versions() -> None:
+    token = JoinToken("http://h", bytes(32), AuthKeyText("00" * 6, bytes(16)))
+    assert str(token) == "mwg1-" + "A" * 72 + "aHR0cDovL2ix_Zl5"
+
+
+def test_white_space_around_a_pasted_token_does_not_matter() -> None:
+    assert JoinToken.parse(f"  {sample()}\n") == sample()
+
+
+@pytest.mark.parametrize("length", [5, 6, 40, 80, 100])
+def test_a_truncated_token_is_called_incomplete(length: int) -> None:
+    with pytest.raises(ConfigError, match="damaged or incomplete"):
+        JoinToken.parse(str(sample())[:length])
+
+
+@given(st.data())
+def test_a_mistyped_letter_is_always_found(data: st.DataObject) -> None:
+    text = str(sample())
+    place = data.draw(st.integers(5, len(text) - 2))
+    letter = data.draw(st.sampled_from("ABCxyz019-_"))
+    if text[place] != letter:
+        with pytest.raises(ConfigError):
+            JoinToken.parse(text[:place] + letter + text[place + 1 :])
+
+
+@pytest.mark.parametrize("text", ["", "hello", "tskey-auth-abc", "mwgx", "1-mwg"])
+def test_a_foreign_token_is_told_where_to_get_a_right_one(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a meshwg join token"):
+        JoinToken.parse(text)
+
+
+def test_a_token_of_another_version_asks_for_an_update() -> None:
+    with pytest.raises(ConfigError, match="update meshwg"):
+        JoinToken.parse("mwg2-abc")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused_in_a_sentence(text: str) -> None:
+    for candidate in (text, f"mwg1-{text}"):
+        with pytest.raises(ConfigError):
+            JoinToken.parse(candidate)
+
+
+def test_the_secret_of_an_auth_key_is_not_in_its_repr() -> None:
+    key = sample().auth_key
+    assert key.secret.hex() not in repr(key)
+    assert repr(key.secret) not in repr(sample())
+
+
+@pytest.mark.parametrize("text", ["", "12", "zz.zz", "00.11", f"{'00' * 6}.{'1' * 31}"])
+def test_what_is_no_auth_key_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        AuthKeyText.parse(text)
+
+
+def test_an_auth_key_survives_its_text() -> None:
+    key = sample().auth_key
+    assert AuthKeyText.parse(str(key)) == key
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mesh.example", "ftp://h", "http://", "http://h:99999", "http://[::"]
+)
+def test_a_url_that_nodes_cannot_use_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        check_url(url)
+
+
+def test_a_url_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ConfigError, match=str(MAX_URL_LENGTH)):
+        check_url("http://" + "a" * MAX_URL_LENGTH)
+
+
+def sample() -> JoinToken:
+    return JoinToken(URL, bytes(range(32)), AuthKeyText("a1b2c3d4e5f6", b"s" * 16))
