@@ -52,6 +52,7 @@ class Mesh:
     """A network with a STUN server, a coordinator and a relay."""
 
     def __init__(self, seed: int = 0, loss: float = 0.0) -> None:
+        self.seed = seed
         self.network = Network(seed)
         self.loss = loss
         self.coordinator = Coordinator(self)
