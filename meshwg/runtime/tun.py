@@ -174,11 +174,11 @@ class TunDevice:
         if self._is_drained:
             self._is_drained = False
             return None
-        fd, header = self._fd, self._header
+        read, fd, header = os.read, self._fd, self._header
         packets: list[bytes] = []
         try:
             while len(packets) < MAX_BATCH:
-                data = os.read(fd, READ_SIZE)
+                data = read(fd, READ_SIZE)
                 if data.startswith(header):
                     packets.append(data[len(header) :])
                 else:
