@@ -53,8 +53,7 @@ class UapiSocket:
         umask = os.umask(0o077)
         try:
             _make_directory(directory)
-            _bind(listener, path)
-            listener.listen()
+            _listen(listener, path)
         except OSError as error:
             listener.close()
             raise _explained(error, path) from error
@@ -66,10 +65,12 @@ class UapiSocket:
         return cls(listener, path)
 
     @classmethod
-    def adopt(cls, descriptor: int) -> "UapiSocket":
+    def adopt(
+        cls, descriptor: int, name: str, directory: Path = SOCKET_DIRECTORY
+    ) -> "UapiSocket":
         """Return the listening socket that the parent process left open.
 
-        :raises ConfigError: if the descriptor is no unix socket with a file.
+        :raises ConfigError: if the descriptor is no unix socket.
         """
         try:
             listener = socket.socket(fileno=descriptor)
@@ -77,13 +78,12 @@ class UapiSocket:
             raise ConfigError(
                 f"Descriptor {descriptor} is not open as a socket: leave WG_UAPI_FD out"
             ) from error
-        address = listener.getsockname()
-        if not isinstance(address, str) or not address:
+        if listener.family != socket.AF_UNIX:
             listener.close()
             raise ConfigError(
                 f"Descriptor {descriptor} is no unix socket: leave WG_UAPI_FD out"
             )
-        return cls(listener, Path(address))
+        return cls(listener, directory / f"{name}.sock")
 
     def is_in_place(self) -> bool:
         """Return whether the file is still there and still that of this socket."""
@@ -111,23 +111,38 @@ def _make_directory(directory: Path) -> None:
         directory.chmod(0o755)
 
 
-def _bind(listener: socket.socket, path: Path) -> None:
-    """Bind, if need be after removing what a killed process left behind."""
+def _listen(listener: socket.socket, path: Path) -> None:
+    """Listen, if need be after removing what a killed process left behind.
+
+    The file gets its name last: wg(8) removes a socket on which nobody listens yet.
+    """
+    provisional = path.with_suffix(f".{os.getpid()}")
+    provisional.unlink(missing_ok=True)
+    listener.bind(str(provisional))
     try:
-        listener.bind(str(path))
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise MeshError(
-                f"{path} is in the way and is no socket: remove it"
-            ) from None
-        if _answers(path):
-            raise MeshError(
-                f"{path} is served by another process: stop it, or choose another name"
-            ) from None
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
+        listener.listen()
+        _clear(path)
+        os.link(provisional, path)
+    finally:
+        provisional.unlink()
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens on.
+
+    :raises MeshError: if something else is there.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise MeshError(f"{path} is in the way and is no socket: remove it")
+    if _answers(path):
+        raise MeshError(
+            f"{path} is served by another process: stop it, or choose another name"
+        )
+    path.unlink(missing_ok=True)
 
 
 def _answers(path: Path) -> bool:

@@ -76,7 +76,7 @@ def _open(
     try:
         if uapi_descriptor is None:
             return tun, UapiSocket.open(tun.name)
-        return tun, UapiSocket.adopt(uapi_descriptor)
+        return tun, UapiSocket.adopt(uapi_descriptor, tun.name)
     except BaseException:
         tun.close()
         raise
@@ -220,6 +220,4 @@ class WireGuardInterface:
 
     def _unpin(self, endpoint: Endpoint) -> None:
         """Forget the source address for an endpoint: the system has it no more."""
-        for peer in self.device.peers.values():
-            if peer.endpoint is not None and peer.endpoint.unpinned() == endpoint:
-                self.device.set_endpoint(peer, endpoint)
+        self.device.unpin_endpoints(only=endpoint)

@@ -29,6 +29,23 @@ def test_closing_removes_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_appears_only_when_somebody_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For wg(8), which looks at every file there, removes what refuses it."""
+    found: list[bool] = []
+    listen = socket.socket.listen
+
+    def look_and_listen(listener: socket.socket) -> None:
+        found.extend(path.suffix == ".sock" for path in tmp_path.iterdir())
+        listen(listener)
+
+    monkeypatch.setattr(socket.socket, "listen", look_and_listen)
+    with opened(tmp_path) as uapi_socket:
+        assert found == [False]
+        assert list(tmp_path.iterdir()) == [uapi_socket.path]
+
+
 def test_what_a_killed_process_left_behind_is_replaced(tmp_path: Path) -> None:
     leave_stale_socket(tmp_path / "wg0.sock")
     with opened(tmp_path) as uapi_socket:
@@ -90,7 +107,8 @@ def test_closing_leaves_the_file_of_a_successor(tmp_path: Path) -> None:
 
 def test_an_open_socket_can_be_adopted_by_its_descriptor(tmp_path: Path) -> None:
     with opened(tmp_path) as uapi_socket:
-        adopted = UapiSocket.adopt(os.dup(uapi_socket.socket.fileno()))
+        descriptor = os.dup(uapi_socket.socket.fileno())
+        adopted = UapiSocket.adopt(descriptor, "wg0", tmp_path)
         assert adopted.path == uapi_socket.path
         assert adopted.is_in_place()
         adopted.socket.close()
@@ -98,9 +116,9 @@ def test_an_open_socket_can_be_adopted_by_its_descriptor(tmp_path: Path) -> None
 
 def test_a_descriptor_that_is_no_unix_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Descriptor 9999 is not open as a socket"):
-        UapiSocket.adopt(9999)
+        UapiSocket.adopt(9999, "wg0", tmp_path)
     with socket.socket() as tcp, pytest.raises(ConfigError, match="no unix socket"):
-        UapiSocket.adopt(os.dup(tcp.fileno()))
+        UapiSocket.adopt(os.dup(tcp.fileno()), "wg0", tmp_path)
 
 
 async def test_a_client_gets_and_sets_on_one_connection(tmp_path: Path) -> None:
