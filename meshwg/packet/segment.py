@@ -13,6 +13,7 @@ import struct
 
 from meshwg.packet import vnet
 from meshwg.packet.ip import (
+    IPV4_HEADER_LENGTH,
     IPV6_HEADER_LENGTH,
     MIN_TCP_HEADER_LENGTH,
     TCP,
@@ -70,7 +71,7 @@ def _with_checksum(packet: bytes, start: int, field: int) -> bytes:
 def _starts_at(packet: bytes, start: int) -> bool:
     """Return whether the transport header can start there."""
     if packet[0] >> 4 == 4:
-        return start == (packet[0] & 15) * 4 >= 20
+        return start == (packet[0] & 15) * 4 >= IPV4_HEADER_LENGTH
     return start >= IPV6_HEADER_LENGTH
 
 
@@ -93,9 +94,7 @@ def _segment_tcp(packet: bytes, start: int, size: int) -> list[bytes]:
         total = -(common + sequence + flags + total) % 65535
         transports.append(pack(ports, sequence, ack, flags, window, total, rest))
         sequence = (sequence + size) & 0xFFFFFFFF
-    return _join(
-        _network_headers(packet, start, transports, payloads), transports, payloads
-    )
+    return _assemble(packet[:start], transports, payloads)
 
 
 def _segment_udp(packet: bytes, start: int, size: int) -> list[bytes]:
@@ -115,9 +114,7 @@ def _segment_udp(packet: bytes, start: int, size: int) -> list[bytes]:
         )
         for payload, total in zip(payloads, _payload_sums(payloads), strict=True)
     ]
-    return _join(
-        _network_headers(packet, start, transports, payloads), transports, payloads
-    )
+    return _assemble(packet[:start], transports, payloads)
 
 
 def _cut(packet: bytes, start: int, size: int) -> list[bytes]:
@@ -134,37 +131,46 @@ def _payload_sums(payloads: list[bytes]) -> list[int]:
     return sums
 
 
-def _network_headers(
-    packet: bytes, length: int, transports: list[bytes], payloads: list[bytes]
+def _assemble(
+    header: bytes, transports: list[bytes], payloads: list[bytes]
 ) -> list[bytes]:
-    """Return the IP header of each segment.
+    """Return whole packets.
 
-    :param length: of the IP header, with IPv4 options or IPv6 extension headers.
+    :param header: that of the superpacket's IP, with options or extension headers.
     """
-    full = len(transports[0]) + len(payloads[0])
+    equal = len(transports[0]) + len(payloads[0])
     last = len(transports[-1]) + len(payloads[-1])
-    lengths = [full] * (len(payloads) - 1) + [last]
-    if packet[0] >> 4 == 6:
-        extra = length - IPV6_HEADER_LENGTH
-        front, back = packet[:4], packet[6:length]
-        short = front + (last + extra).to_bytes(2, "big") + back
-        if len(payloads) == 1:
-            return [short]
-        long = front + (full + extra).to_bytes(2, "big") + back
-        return [long] * (len(payloads) - 1) + [short]
-    header = struct.Struct(f"!2sHH4sH{length - 12}s")
-    front, _, identification, middle, _, back = header.unpack_from(packet)
+    lengths = [equal] * (len(payloads) - 1) + [last]
+    make_headers = _ipv6_headers if header[0] >> 4 == 6 else _ipv4_headers
+    networks = make_headers(header, lengths)
+    return [
+        network + transport + payload
+        for network, transport, payload in zip(
+            networks, transports, payloads, strict=True
+        )
+    ]
+
+
+def _ipv4_headers(header: bytes, lengths: list[int]) -> list[bytes]:
+    """Return an IPv4 header for each length of what follows it."""
+    layout = struct.Struct(f"!2sHH4sH{len(header) - 12}s")
+    front, _, identification, middle, _, back = layout.unpack(header)
     common = word_sum(front + middle + back)
-    pack = header.pack
+    pack = layout.pack
     headers = []
-    for size in lengths:
-        size += length
-        total = -(common + size + identification) % 65535
-        headers.append(pack(front, size, identification, middle, total, back))
+    for length in lengths:
+        length += len(header)
+        total = -(common + length + identification) % 65535
+        headers.append(pack(front, length, identification, middle, total, back))
         identification = (identification + 1) & 0xFFFF
     return headers
 
 
-def _join(*parts: list[bytes]) -> list[bytes]:
-    """Return each segment's headers and payload as one packet."""
-    return [n + t + p for n, t, p in zip(*parts, strict=True)]
+def _ipv6_headers(header: bytes, lengths: list[int]) -> list[bytes]:
+    """Return an IPv6 header for each length of what follows it."""
+    extensions = len(header) - IPV6_HEADER_LENGTH
+    made = {
+        length: header[:4] + struct.pack("!H", extensions + length) + header[6:]
+        for length in set(lengths)
+    }
+    return [made[length] for length in lengths]
