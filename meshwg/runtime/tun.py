@@ -5,9 +5,9 @@ Writes always use them where the kernel takes them: :mod:`meshwg.packet.coalesce
 them for less than the calls cost that they save. For reads, the kernel can cut
 its superpackets or leave that to :mod:`meshwg.packet.segment` (TSO and USO), which
 saves as many calls but has to compute each checksum here. In Python that costs
-more: with it, TCP between two such devices reached 0.75 of the throughput. So the
-kernel cuts, unless ``tso`` is set, as it should be once segments are made by
-compiled code.
+more: 14 microseconds of a sender's time for each packet of a TCP stream, encryption
+included, instead of 11. So the kernel cuts, unless ``tso`` is set, as it should be
+once compiled code makes the segments.
 """
 
 import errno
