@@ -5,6 +5,7 @@ what the node's events ask for.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -47,7 +48,9 @@ from meshwg.runtime.interface import (
 )
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
+from meshwg.runtime.saver import NetmapSaver
 from meshwg.runtime.state import Membership, StateDirectory
+from meshwg.runtime.stream import RelayStream
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.status import status
@@ -55,8 +58,6 @@ from meshwg.transmit import Endpoint
 from meshwg.wire.control import load_cache
 from meshwg.wire.token import JoinToken
 
-SAVE_DELAY = 1.0
-"""Seconds between a change of the netmap and its way to the disk."""
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
 SLEPT = 2.0
@@ -90,10 +91,10 @@ class Daemon:
         self._finished = asyncio.Event()
         self._failure: MeshError | None = None
         self._is_expelled = False
+        self._mapper = PortMapper(self._on_mapped) if config.port_mapping else None
         self._pingers: dict[int, Pinger] = {}
-        self._links: dict[int, Any] = {}
+        self._links: dict[int, UdpSocket | RelayStream] = {}
         self._next_link = 0
-        self._save_timer: asyncio.TimerHandle | None = None
         self._drift = _drift()
         self._network = Network((), (), ())
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,7 +121,9 @@ class Daemon:
         )
         self._tun = TunDevice.open(config.interface, self._mtu)
         try:
-            self._sockets = _open_sockets(config.listen_port, self._on_unpinned)
+            self._sockets = _open_sockets(
+                config.listen_port, self._state.last_port(), self._on_unpinned
+            )
         except BaseException:
             self._tun.close()
             raise
@@ -134,6 +137,7 @@ class Daemon:
             birthday=config.birthday,
         )
         self._node.device.mtu = self._mtu
+        self._state.save_port(self._sockets.port)
 
     async def run(self) -> None:
         """Carry until a signal, ``meshwg down``, or the end of the membership."""
@@ -147,27 +151,9 @@ class Daemon:
         self._control = ControlLink(
             self._client, self._membership.url, self._on_control_activity
         )
-        admin = AdminServer(self, self._config.control_socket)
-        mapper = PortMapper(self._on_mapped) if self._config.port_mapping else None
-        forwarding = Forwarding(self._tun.name) if self._config.role == "hub" else None
-        watcher: NetworkWatcher | None = None
-        try:
-            await admin.start()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._loop.add_signal_handler(number, self.shut_down)
-            if forwarding is not None:
-                await forwarding.enable()
-            await self._interface.up(self._mtu)
-            watcher = NetworkWatcher(
-                lambda: self._run(self._look_around(mapper)),
-                except_interface=self._interface.index,
-            )
-            self._network = await look_around(self._interface.index)
-            self._node.set_hosts(self._network.addresses, clock.now())
-            self._dataplane.start(self._sockets)
-            if mapper is not None:
-                mapper.start(self._sockets.port)
-            sleeper = asyncio.create_task(self._watch_sleep(mapper))
+        self._saver = NetmapSaver(self._state, self._client.cache)
+        async with contextlib.AsyncExitStack() as undo:
+            await self._start(undo)
             logger.info(
                 "Node %s is up: interface %s, UDP port %d",
                 self._config.name or socket.gethostname(),
@@ -176,26 +162,44 @@ class Daemon:
             )
             systemd.notify("READY=1", "STATUS=Running")
             await self._finished.wait()
-            sleeper.cancel()
-        finally:
             systemd.notify("STOPPING=1")
-            if watcher is not None:
-                watcher.close()
-            if forwarding is not None:
-                await forwarding.disable()
-            await self._close(admin, mapper)
         if self._failure is not None:
             raise self._failure
 
-    async def _close(self, admin: AdminServer, mapper: PortMapper | None) -> None:
+    async def _start(self, undo: contextlib.AsyncExitStack) -> None:
+        """Begin everything, and leave it to ``undo`` to end it in reverse."""
+        admin = AdminServer(self, self._config.control_socket)
+        # The socket is the last to go: 'meshwg down' waits for that.
+        undo.push_async_callback(admin.close)
+        undo.push_async_callback(self._close)
+        await admin.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.shut_down)
+        if self._config.role == "hub":
+            forwarding = Forwarding(self._tun.name)
+            undo.push_async_callback(forwarding.disable)
+            await forwarding.enable()
+        await self._interface.up(self._mtu)
+        watcher = NetworkWatcher(
+            lambda: self._run(self._look_around()),
+            except_interface=self._interface.index,
+        )
+        undo.callback(watcher.close)
+        self._network = await look_around(self._interface.index)
+        self._node.set_hosts(self._network.addresses, clock.now())
+        self._dataplane.start(self._sockets)
+        if self._mapper is not None:
+            self._mapper.start(self._sockets.port)
+        self._run(self._watch_sleep())
+
+    async def _close(self) -> None:
         """Take leave, and give everything back to the system."""
         self._node.stop(clock.now())
         for transmit in self._node.datagrams_to_send():
             self._sockets.send(transmit)
-        self._save_netmap()
         await self._control.close()
-        if mapper is not None:
-            await mapper.stop()
+        if self._mapper is not None:
+            await self._mapper.stop()
         self._dataplane.stop()
         for link in self._links.values():
             link.close()
@@ -204,7 +208,9 @@ class Daemon:
             task.cancel()
         self._sockets.close()
         self._tun.close()
-        await admin.close()
+        await self._saver.close()
+        if self._is_expelled:
+            self._state.forget_netmap()
 
     # What the commands ask (meshwg.runtime.admin.Daemon).
 
@@ -276,7 +282,7 @@ class Daemon:
                 if identifier in self._pingers:
                     self._pingers[identifier].receive(sequence)
             case NetmapChanged():
-                self._schedule_save()
+                self._saver.change()
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():
@@ -295,12 +301,14 @@ class Daemon:
             self._membership = Membership(
                 self._membership.url, self._membership.coordinator_key
             )
-            self._state.save_membership(self._membership)
+            try:
+                self._state.save_membership(self._membership)
+            except MeshError as error:
+                logger.error("%s", error)
 
     def _on_expelled(self, event: Expelled) -> None:
         if event.forget:
             self._is_expelled = True
-            self._state.forget_netmap()
         self._failure = CoordinatorError(f"{event.reason.rstrip('.')}.")
         self._finished.set()
 
@@ -323,9 +331,7 @@ class Daemon:
         self._node.set_mapped(endpoint, clock.now())
         self._dataplane.wake()
 
-    async def _look_around(
-        self, mapper: PortMapper | None, *, slept: bool = False
-    ) -> None:
+    async def _look_around(self, *, slept: bool = False) -> None:
         """See whether the network is another one now, and tell everyone."""
         network = await look_around(self._interface.index)
         if not slept and network == self._network:
@@ -335,18 +341,18 @@ class Daemon:
         now = clock.now()
         self._node.set_hosts(network.addresses, now)
         self._node.network_changed(now)
-        if mapper is not None:
-            mapper.network_changed()
+        if self._mapper is not None:
+            self._mapper.network_changed()
         self._dataplane.wake()
 
-    async def _watch_sleep(self, mapper: PortMapper | None) -> None:
+    async def _watch_sleep(self) -> None:
         """Notice that the machine was asleep: its clocks then drifted apart."""
         while True:
             await asyncio.sleep(SLEEP_CHECK)
             drift = _drift()
             if drift - self._drift > SLEPT:
                 logger.info("The machine was asleep")
-                await self._look_around(mapper, slept=True)
+                await self._look_around(slept=True)
             self._drift = drift
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
@@ -403,7 +409,6 @@ class Daemon:
                 return self._next_link
 
     def _open_stream(self, link: int, server: Any) -> None:
-        from meshwg.runtime.stream import RelayStream
 
         stream = RelayStream(
             server,
@@ -445,20 +450,6 @@ class Daemon:
             logger.warning("%s", error)
             return None
 
-    def _schedule_save(self) -> None:
-        if self._save_timer is None:
-            self._save_timer = self._loop.call_later(SAVE_DELAY, self._save_netmap)
-
-    def _save_netmap(self) -> None:
-        self._save_timer = None
-        cache = self._client.cache()
-        if cache is None or self._is_expelled:
-            return
-        try:
-            self._state.save_netmap(cache)
-        except MeshError as error:
-            logger.error("%s", error)
-
 
 def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
     """Return which mesh to be in: that of the token, or the one from before.
@@ -474,7 +465,9 @@ def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
             )
         return known
     token = JoinToken.parse(config.join)
-    if known is not None and known.coordinator_key != token.coordinator_key:
+    # Where it was never accepted, it may try another mesh.
+    has_joined = known is not None and not (known.auth_key and state.netmap() is None)
+    if has_joined and known.coordinator_key != token.coordinator_key:
         raise ConfigError(
             "This node already belongs to another mesh: use another --state-dir, or "
             f"remove the files in {config.state_dir} to leave that mesh"
@@ -484,7 +477,13 @@ def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
     return membership
 
 
-def _open_sockets(port: int, on_unpinned: Callable[[Endpoint], None]) -> UdpSockets:
+def _open_sockets(
+    port: int, last_port: int, on_unpinned: Callable[[Endpoint], None]
+) -> UdpSockets:
+    """Open the node's sockets; where any port will do, those of the last run."""
+    if port == 0 and last_port != 0:
+        with contextlib.suppress(OSError):
+            return UdpSockets.open(last_port, on_unpinned=on_unpinned)
     try:
         return UdpSockets.open(port, on_unpinned=on_unpinned)
     except OSError as error:
