@@ -1,5 +1,6 @@
 """Control messages: what both sides understand, ignore and refuse."""
 
+import contextlib
 import json
 import zlib
 
@@ -161,10 +162,8 @@ def test_a_cut_compressed_payload_is_refused() -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     for decode in (decode_from_node, decode_from_coordinator):
-        try:
+        with contextlib.suppress(InvalidMessage):
             decode(payload)
-        except InvalidMessage as error:
-            assert str(error)
 
 
 @given(st.binary(max_size=4000))

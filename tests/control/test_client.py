@@ -1,0 +1,633 @@
+"""The control client: joining, staying, losing the coordinator, and lies of others."""
+
+import random
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.control import events
+from meshwg.control.client import (
+    CONNECT_TIMEOUT,
+    CONTESTED_RETRY_MIN,
+    PROBE_TIMEOUT,
+    RETRY_MAX,
+    RETRY_MIN,
+    ControlClient,
+    ControlDrop,
+    ControlState,
+    Membership,
+)
+from meshwg.control.events import ControlEvent
+from meshwg.keys import PrivateKey, format_key
+from meshwg.wire import channel, control
+from meshwg.wire.control import (
+    Candidate,
+    CloseCode,
+    Delta,
+    Error,
+    ErrorCode,
+    NetMap,
+    Offer,
+    Peer,
+    Registered,
+    Relay,
+    format_digest,
+    peer_digest,
+)
+
+_Event = TypeVar("_Event", bound=ControlEvent)
+
+COORDINATOR = PrivateKey.generate(random.Random(1).randbytes)
+NODE = PrivateKey.generate(random.Random(2).randbytes)
+OWN_KEY = format_key(NODE.public_bytes)
+OTHER_KEY = format_key(bytes(range(32)))
+CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+REGISTERED = Registered(
+    epoch="e",
+    name="node",
+    addresses=("100.64.0.1", "fd00::1"),
+    networks=("100.64.0.0/16", "fd00::/48"),
+    time=1000.0,
+)
+
+
+# Joining.
+
+
+def test_a_client_wants_a_connection_at_once() -> None:
+    link = Link()
+    assert link.client.get_timer() == link.now
+    link.tick()
+    assert link.client.wants_connection
+    assert link.client.state is ControlState.CONNECTING
+
+
+def test_the_first_message_registers_with_the_auth_key() -> None:
+    link = Link(auth_key="key", name="alice")
+    register = link.connect()
+    assert (register.name, register.auth_key, register.version) == ("alice", "key", 0)
+
+
+def test_being_registered_is_an_event_and_a_state() -> None:
+    link = Link().joined()
+    assert link.client.state is ControlState.CONNECTED
+    assert link.found(events.Joined) == [events.Joined(REGISTERED)]
+
+
+def test_an_auth_key_is_not_shown_again_after_joining() -> None:
+    link = Link(auth_key="key").joined()
+    link.lose()
+    assert link.connect().auth_key is None
+
+
+def test_an_auth_key_is_shown_again_until_joining_worked() -> None:
+    link = Link(auth_key="key")
+    link.connect()
+    link.lose()
+    assert link.connect().auth_key == "key"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        ErrorCode.TOKEN_UNKNOWN,
+        ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.TOKEN_USED,
+        ErrorCode.TOKEN_REVOKED,
+        ErrorCode.NOT_A_MEMBER,
+        ErrorCode.MESH_FULL,
+        ErrorCode.PROTOCOL,
+    ],
+)
+def test_a_refusal_that_time_does_not_mend_is_final(code: ErrorCode) -> None:
+    link = Link()
+    link.connect()
+    link.hear(Error(code=code, message="No", fatal=True))
+    (refused,) = link.found(events.Refused)
+    assert refused.error.message == "No"
+    assert link.client.state is ControlState.ENDED
+    assert link.client.get_timer() is None
+
+
+def test_a_busy_coordinator_is_tried_again() -> None:
+    link = Link()
+    link.connect()
+    link.hear(Error(code=ErrorCode.TRY_AGAIN, message="Busy", fatal=True))
+    assert link.client.error == "Busy"
+    link.tick_until_connecting()
+
+
+def test_a_foreign_coordinator_ends_the_first_join() -> None:
+    link = Link()
+    link.tick()
+    link.client.control_opened(link.now)
+    link.client.control_closed("Wrong key", link.now, CloseCode.WRONG_KEY)
+    assert link.found(events.Refused)[0].error.code == "wrong-key"
+
+
+def test_a_member_goes_on_trying_where_a_foreign_coordinator_answers() -> None:
+    link = Link().joined()
+    link.lose()
+    link.tick_until_connecting()
+    link.client.control_opened(link.now)
+    link.client.control_closed("Wrong key", link.now, CloseCode.WRONG_KEY)
+    assert link.client.state is ControlState.OFFLINE
+
+
+def test_an_answer_without_the_coordinators_key_is_not_believed() -> None:
+    link = Link()
+    link.tick()
+    link.client.control_opened(link.now)
+    link.client.receive_control(bytes(channel.RESPONSE_LENGTH), link.now)
+    assert link.client.state is ControlState.OFFLINE
+    assert link.client.drops == {ControlDrop.NOT_AUTHENTIC: 1}
+
+
+def test_a_coordinator_key_that_is_no_key_is_refused() -> None:
+    link = Link(coordinator_key=bytes(32))
+    link.tick()
+    link.client.control_opened(link.now)
+    assert link.client.state is ControlState.ENDED
+
+
+def test_a_coordinator_that_never_answers_is_given_up() -> None:
+    link = Link()
+    link.tick()
+    link.pass_time(CONNECT_TIMEOUT)
+    assert link.client.state is ControlState.OFFLINE
+    assert link.client.error == "The coordinator does not answer"
+
+
+# Staying connected.
+
+
+def test_a_quiet_node_sends_heartbeats() -> None:
+    link = Link().joined()
+    for _ in range(3):
+        link.pass_time(REGISTERED.heartbeat)
+        assert link.said() == [channel.HEARTBEAT]
+        link.hear_heartbeat()
+
+
+def test_a_node_that_has_something_to_say_sends_no_heartbeat() -> None:
+    link = Link().joined()
+    link.pass_time(2.0)
+    link.client.offer(OTHER_KEY, [CANDIDATE], link.now)
+    link.said()
+    link.pass_time(2.0)
+    assert link.said() == []
+
+
+def test_a_silent_coordinator_is_dead_within_thirty_seconds() -> None:
+    link = Link().joined()
+    link.pass_time(REGISTERED.silence)
+    assert link.client.state is ControlState.OFFLINE
+    assert REGISTERED.silence + PROBE_TIMEOUT <= 30.0
+
+
+def test_heartbeats_of_the_coordinator_keep_the_connection() -> None:
+    link = Link().joined()
+    for _ in range(10):
+        link.pass_time(10.0)
+        link.hear_heartbeat()
+    assert link.client.state is ControlState.CONNECTED
+
+
+def test_a_change_of_network_is_followed_by_a_probe() -> None:
+    link = Link().joined()
+    link.client.network_changed(link.now)
+    (ping,) = link.messages()
+    assert isinstance(ping, control.Ping)
+    link.pass_time(PROBE_TIMEOUT)
+    assert link.client.state is ControlState.OFFLINE
+
+
+def test_a_probe_that_is_answered_changes_nothing() -> None:
+    link = Link().joined()
+    link.client.network_changed(link.now)
+    link.hear(control.Pong(id=1))
+    link.pass_time(PROBE_TIMEOUT + 1.0)
+    assert link.client.state is ControlState.CONNECTED
+
+
+def test_a_change_of_network_ends_the_wait_for_the_next_attempt() -> None:
+    link = Link().joined()
+    link.lose()
+    link.client.network_changed(link.now)
+    link.tick()
+    assert link.client.wants_connection
+
+
+def test_a_ping_is_answered() -> None:
+    link = Link().joined()
+    link.hear(control.Ping(id=77))
+    assert link.messages() == [control.Pong(id=77)]
+
+
+# Reconnecting.
+
+
+def test_attempts_come_after_random_and_growing_times_up_to_thirty_seconds() -> None:
+    delays: list[list[float]] = []
+    for seed in range(20):
+        link = Link(seed=seed)
+        delays.append([link.fail() for _ in range(12)])
+    for number, column in enumerate(zip(*delays, strict=True)):
+        assert all(RETRY_MIN <= delay <= RETRY_MAX for delay in column)
+        assert len(set(column)) == len(column)
+        assert max(column) <= RETRY_MIN * 2 ** (number + 1)
+    assert max(delay for row in delays for delay in row) > 20.0
+
+
+def test_a_coordinator_may_ask_a_large_mesh_to_spread_its_return() -> None:
+    delays = set()
+    for seed in range(30):
+        link = Link(seed=seed)
+        link.connect()
+        link.hear(REGISTERED.model_copy(update={"spread": 20.0}))
+        link.lose()
+        delays.add(link.wait())
+    assert max(delays) > 10.0
+
+
+def test_a_node_whose_key_is_used_elsewhere_is_patient() -> None:
+    link = Link().joined()
+    link.hear(Error(code=ErrorCode.REPLACED, message="Elsewhere", fatal=True))
+    assert link.wait() >= CONTESTED_RETRY_MIN
+
+
+def test_the_next_connection_goes_on_from_the_version_held() -> None:
+    link = Link().joined()
+    link.hear(netmap(5, peer(OTHER_KEY, 5)))
+    link.lose()
+    register = link.connect()
+    assert (register.epoch, register.version) == ("e", 5)
+
+
+def test_losing_the_coordinator_keeps_the_peers() -> None:
+    link = Link().joined()
+    link.hear(netmap(5, peer(OTHER_KEY, 5)))
+    link.lose()
+    assert [p.public_key for p in link.client.peers.peers] == [OTHER_KEY]
+    assert [type(e) for e in link.events()][-1] is events.Disconnected
+
+
+def test_another_mesh_at_the_same_place_empties_the_netmap() -> None:
+    link = Link().joined()
+    link.hear(netmap(5, peer(OTHER_KEY, 5)))
+    link.lose()
+    link.connect()
+    link.hear(REGISTERED.model_copy(update={"epoch": "new"}))
+    assert link.client.peers.version == 0
+    assert link.found(events.PeersChanged)[-1].removed == (OTHER_KEY,)
+
+
+def test_a_tampered_frame_ends_the_connection() -> None:
+    link = Link().joined()
+    link.client.receive_control(bytes(40), link.now)
+    assert link.client.state is ControlState.OFFLINE
+    assert link.client.drops == {ControlDrop.NOT_AUTHENTIC: 1}
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5), st.booleans())
+def test_garbage_never_raises(frames: list[bytes], joined: bool) -> None:
+    link = Link().joined() if joined else Link()
+    link.tick()
+    link.client.control_opened(link.now)
+    for frame in frames:
+        link.client.receive_control(frame, link.now)
+        link.client.handle_timer(link.now)
+
+
+# Netmaps.
+
+
+def test_a_netmap_and_its_deltas_are_told_as_differences() -> None:
+    link = Link().joined()
+    one, other = peer(OTHER_KEY, 1), peer(OWN_KEY, 2)
+    link.hear(netmap(2, one, other))
+    assert link.found(events.PeersChanged) == [events.PeersChanged((one,), ())]
+    renewed = peer(OTHER_KEY, 3, online=False)
+    link.hear(delta(2, 3, [renewed], [], [renewed, other]))
+    link.hear(delta(3, 4, [], [OTHER_KEY], [other]))
+    assert link.found(events.PeersChanged)[1:] == [
+        events.PeersChanged((renewed,), ()),
+        events.PeersChanged((), (OTHER_KEY,)),
+    ]
+
+
+def test_the_same_netmap_again_is_no_event() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    assert len(link.found(events.PeersChanged)) == 1
+
+
+def test_a_delta_that_begins_too_late_asks_for_the_whole_netmap() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.hear(delta(3, 4, [], [OTHER_KEY], []))
+    assert link.messages() == [control.Resync()]
+    assert link.client.peers.version == 2
+
+
+def test_a_delta_that_does_not_add_up_asks_for_the_whole_netmap() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    lost = peer(format_key(b"x" * 32), 3)
+    link.hear(delta(2, 4, [], [], [peer(OTHER_KEY, 1), lost]))
+    assert link.messages() == [control.Resync()]
+    link.hear(netmap(4, peer(OTHER_KEY, 1), lost))
+    assert link.messages() == []
+    assert link.found(events.PeersChanged)[-1].changed == (lost,)
+
+
+def test_a_new_name_of_this_node_is_an_event_of_its_own() -> None:
+    link = Link().joined()
+    itself = peer(OWN_KEY, 2).model_copy(update={"name": "renamed"})
+    link.hear(netmap(2, itself))
+    assert link.found(events.SelfChanged) == [events.SelfChanged(itself)]
+    assert link.client.registered is not None
+    assert link.client.registered.name == "renamed"
+    assert link.found(events.PeersChanged) == []
+
+
+def test_new_relay_credentials_replace_the_old_ones() -> None:
+    link = Link().joined()
+    relay = Relay(url="turn:h", username="9:a", password="p", expires=9.0)
+    link.hear(control.Credentials(relays=(relay,)))
+    assert link.found(events.RelaysChanged) == [events.RelaysChanged((relay,))]
+    assert link.client.registered is not None
+    assert link.client.registered.relays == (relay,)
+
+
+# Offers and reports.
+
+
+def test_offers_are_numbered_and_not_kept_for_later() -> None:
+    link = Link().joined()
+    assert link.client.offer(OTHER_KEY, [CANDIDATE], link.now, extension={"x": 1})
+    assert link.client.offer(OTHER_KEY, [], link.now)
+    first, second = link.messages()
+    assert isinstance(first, Offer)
+    assert isinstance(second, Offer)
+    assert first.extension == {"x": 1}
+    assert second.sequence > first.sequence >= 1000 * REGISTERED.time
+    link.lose()
+    assert not link.client.offer(OTHER_KEY, [], link.now)
+
+
+def test_an_offer_from_a_peer_is_an_event() -> None:
+    link = Link().joined()
+    offer = Offer(to=OWN_KEY, sender=OTHER_KEY, sequence=1)
+    link.hear(offer)
+    assert link.found(events.OfferReceived) == [events.OfferReceived(offer)]
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        Offer(to=OTHER_KEY, sender=OTHER_KEY, sequence=1),
+        Offer(to=OWN_KEY, sequence=1),
+        Offer(to=OWN_KEY, sender=OWN_KEY, sequence=1),
+    ],
+)
+def test_an_offer_that_is_not_for_this_node_is_dropped(offer: Offer) -> None:
+    link = Link().joined()
+    link.hear(offer)
+    assert link.client.drops == {ControlDrop.UNEXPECTED: 1}
+
+
+def test_a_refused_offer_names_the_peer() -> None:
+    link = Link().joined()
+    error = Error(code=ErrorCode.PEER_OFFLINE, message="Offline", to=OTHER_KEY)
+    link.hear(error)
+    assert link.found(events.OfferRefused) == [events.OfferRefused(OTHER_KEY, error)]
+    assert link.client.state is ControlState.CONNECTED
+
+
+def test_reports_are_sent_once_a_second_at_most_and_only_if_they_differ() -> None:
+    link = Link().joined()
+    for port in (1, 2, 2, 3):
+        candidate = Candidate(kind="host", host="192.0.2.1", port=port)
+        link.client.report([candidate], None, link.now)
+    link.pass_time(1.0)
+    (report,) = link.messages()
+    assert isinstance(report, control.Report)
+    assert report.candidates[0].port == 3
+    link.pass_time(1.5)
+    assert link.messages() == []
+
+
+def test_what_was_reported_while_offline_is_in_the_registration() -> None:
+    link = Link()
+    link.client.report([CANDIDATE], None, link.now)
+    assert link.connect().candidates == (CANDIDATE,)
+    link.hear(REGISTERED)
+    assert link.messages() == []
+
+
+# Ends.
+
+
+def test_a_revoked_node_loses_its_peers_and_does_not_come_back() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.hear(control.Revoked(reason="Removed"))
+    assert link.client.state is ControlState.ENDED
+    assert link.found(events.PeersChanged)[-1].removed == (OTHER_KEY,)
+    assert link.found(events.Revoked) == [events.Revoked("Removed")]
+    assert link.client.cache() is None
+
+
+def test_a_node_that_was_removed_while_away_loses_its_peers_too() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.connect()
+    link.hear(Error(code=ErrorCode.NOT_A_MEMBER, message="Who?", fatal=True))
+    assert link.found(events.Revoked) == [events.Revoked("Who?")]
+    assert link.client.peers.peers == []
+
+
+def test_stopping_says_goodbye() -> None:
+    link = Link().joined()
+    link.client.stop(link.now)
+    assert link.messages() == [control.Leave()]
+    assert not link.client.wants_connection
+    assert link.client.get_timer() is None
+
+
+def test_stopping_while_offline_says_nothing() -> None:
+    link = Link()
+    link.client.stop(link.now)
+    assert link.client.control_to_send() == []
+
+
+# Surprises.
+
+
+def test_netmaps_before_registration_are_not_believed() -> None:
+    link = Link()
+    link.connect()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    assert link.client.peers.version == 0
+    assert link.client.drops == {ControlDrop.UNEXPECTED: 1}
+
+
+def test_messages_of_the_future_are_counted_and_ignored() -> None:
+    link = Link().joined()
+    link.hear_payload(control.pack(b'{"type":"telepathy"}'))
+    link.hear_payload(control.pack(b'{"type":"netmap"}'))
+    link.hear_payload(b"\x09")
+    assert link.client.drops == {
+        ControlDrop.UNKNOWN_TYPE: 1,
+        ControlDrop.MALFORMED: 2,
+    }
+    assert link.client.state is ControlState.CONNECTED
+
+
+def test_a_cache_brings_peers_back_before_any_connection() -> None:
+    link = Link().joined()
+    link.hear(netmap(5, peer(OTHER_KEY, 5)))
+    text = link.client.cache()
+    assert text is not None
+    again = Link(cache=control.load_cache(text))
+    assert [p.public_key for p in again.client.peers.peers] == [OTHER_KEY]
+    assert again.client.registered == REGISTERED
+    assert again.connect().version == 5
+
+
+class Link:
+    """A client, and what stands in for its coordinator."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "node",
+        auth_key: str | None = None,
+        coordinator_key: bytes = COORDINATOR.public_bytes,
+        cache: control.Cache | None = None,
+        seed: int = 3,
+    ) -> None:
+        self.now = 100.0
+        self.random = random.Random(seed).randbytes
+        membership = Membership(NODE, coordinator_key, name, auth_key)
+        self.client = ControlClient(
+            membership, now=self.now, random=self.random, cache=cache
+        )
+        self._channel: channel.Channel | None = None
+        self._events: list[ControlEvent] = []
+
+    def tick(self) -> None:
+        self.client.handle_timer(self.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, timer by timer."""
+        end = self.now + seconds
+        while (at := self.client.get_timer()) is not None and at <= end:
+            self.now = max(self.now, at)
+            self.tick()
+        self.now = end
+
+    def wait(self) -> float:
+        """Return the seconds until the next attempt."""
+        at = self.client.get_timer()
+        assert at is not None
+        return at - self.now
+
+    def tick_until_connecting(self) -> None:
+        self.now += self.wait()
+        self.tick()
+        assert self.client.state is ControlState.CONNECTING
+
+    def fail(self) -> float:
+        """Let one attempt fail; return the seconds until the next."""
+        self.tick_until_connecting()
+        self.client.control_closed("No route", self.now)
+        return self.wait()
+
+    def connect(self) -> control.Register:
+        """Do the handshake; return the registration."""
+        self.tick_until_connecting()
+        self.client.control_opened(self.now)
+        (initiation,) = self.client.control_to_send()
+        _, response, self._channel = channel.answer(
+            COORDINATOR, initiation, random=self.random
+        )
+        self.client.receive_control(response, self.now)
+        (register,) = self.messages()
+        assert isinstance(register, control.Register)
+        return register
+
+    def joined(self) -> "Link":
+        self.connect()
+        self.hear(REGISTERED)
+        return self
+
+    def lose(self) -> None:
+        self.client.control_closed("The connection was reset", self.now)
+
+    def hear(self, message: control.FromCoordinator) -> None:
+        self.hear_payload(control.encode(message))
+
+    def hear_heartbeat(self) -> None:
+        self.hear_payload(channel.HEARTBEAT)
+
+    def hear_payload(self, payload: bytes) -> None:
+        assert self._channel is not None
+        self.client.receive_control(self._channel.seal(payload), self.now)
+
+    def said(self) -> list[bytes]:
+        """Return the payloads sent since the last call."""
+        assert self._channel is not None
+        return [self._channel.open(frame) for frame in self.client.control_to_send()]
+
+    def messages(self) -> list[control.FromNode | None]:
+        """Return the messages sent since the last call."""
+        return [control.decode_from_node(p) for p in self.said() if p]
+
+    def events(self) -> list[ControlEvent]:
+        """Return all events so far."""
+        while (event := self.client.next_event()) is not None:
+            self._events.append(event)
+        return self._events
+
+    def found(self, kind: type[_Event]) -> list[_Event]:
+        """Return the events of a kind so far."""
+        return [event for event in self.events() if isinstance(event, kind)]
+
+
+def peer(key: str, version: int, *, online: bool = True) -> Peer:
+    return Peer(
+        public_key=key,
+        name="node" if key == OWN_KEY else "peer",
+        addresses=("100.64.0.1", "fd00::1"),
+        version=version,
+        online=online,
+    )
+
+
+def digest_of(peers: list[Peer]) -> str:
+    digest = 0
+    for each in peers:
+        digest ^= peer_digest(each.public_key, each.version)
+    return format_digest(digest)
+
+
+def netmap(version: int, *peers: Peer) -> NetMap:
+    return NetMap(version=version, digest=digest_of(list(peers)), peers=peers)
+
+
+def delta(
+    base: int, version: int, changed: list[Peer], removed: list[str], all_: list[Peer]
+) -> Delta:
+    return Delta(
+        base=base,
+        version=version,
+        digest=digest_of(all_),
+        changed=tuple(changed),
+        removed=tuple(removed),
+    )
