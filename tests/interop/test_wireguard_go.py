@@ -1,0 +1,277 @@
+"""``meshwg-wg`` on one side of a tunnel, Debian's wireguard-go on the other."""
+
+import random
+import sys
+import time
+from base64 import b64encode
+from collections import Counter
+
+import pytest
+
+from netlab import links
+from netlab.capture import Capture
+from netlab.lab import Lab
+from netlab.machine import Host, Request
+from netlab.nat import Behaviour, Mapping, Ports
+from netlab.router import Router
+from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
+from tests.interop.tunnels import (
+    Engines,
+    Side,
+    both_roles,
+    join,
+    join_on_a_switch,
+    ping,
+    transfer,
+)
+
+pytestmark = pytest.mark.netns
+
+MEGABYTE = 1 << 20
+PAYLOAD = random.Random(1).randbytes(MEGABYTE)
+IPV4_AND_ICMP, IPV6_AND_ICMP = 20 + 8, 40 + 8
+
+FORGETFUL = Behaviour(
+    Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=Ports.RANDOM, lifetime=4
+)
+HASTY = (
+    sys.executable,
+    "-c",
+    """
+from meshwg.cli.wg import main
+from meshwg.wireguard import peer, timers
+peer.REKEY_AFTER_TIME, peer.REKEY_TIMEOUT = 0.2, 0.1
+timers.KEEPALIVE_TIMEOUT, timers.REKEY_TIMEOUT = 0.5, 0.5
+main()
+""",
+)
+"""Our engine with shorter times than the protocol's: renewal, and silence."""
+
+
+@both_roles
+def test_a_first_ping_makes_a_session_and_none_is_lost(
+    lab: Lab, engines: Engines
+) -> None:
+    begin = int(time.time())
+    initiator, responder = join_on_a_switch(lab, engines)
+    for ip in responder.ips:
+        ping(initiator, ip, count=50)
+    for ip in initiator.ips:
+        ping(responder, ip, count=50)
+    for side in (initiator, responder):
+        assert begin <= side.last_handshake <= time.time()
+    assert responder.peer_endpoint() == initiator.endpoint()
+
+
+@both_roles
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_megabyte_arrives_each_way_over_both_families(
+    lab: Lab, engines: Engines, version: int
+) -> None:
+    initiator, responder = join_on_a_switch(lab, engines, version=version)
+    for ip in responder.ips:
+        transfer(initiator, responder, ip, PAYLOAD)
+    for ip in initiator.ips:
+        transfer(responder, initiator, ip, PAYLOAD)
+
+
+@both_roles
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_largest_packets_need_no_fragments(
+    lab: Lab, engines: Engines, version: int
+) -> None:
+    initiator, responder = join_on_a_switch(lab, engines, version=version)
+    for sender, receiver in ((initiator, responder), (responder, initiator)):
+        ping(sender, receiver.ip, count=20, size=MTU - IPV4_AND_ICMP)
+        ping(sender, receiver.ip6, count=20, size=MTU - IPV6_AND_ICMP)
+        assert fragments_created(sender.host) == 0
+
+
+@both_roles
+def test_a_preshared_key_on_both_sides_is_mixed_in(lab: Lab, engines: Engines) -> None:
+    psk = lab_key(1)
+    initiator, responder = join_on_a_switch(lab, engines, psks=(psk, psk))
+    ping(initiator, responder.ip)
+    ping(responder, initiator.ip)
+
+
+@both_roles
+@pytest.mark.parametrize("psks", [(1, 2), (0, 1)])
+def test_different_preshared_keys_make_no_session(
+    lab: Lab, engines: Engines, psks: tuple[int, int]
+) -> None:
+    keys = lab_key(psks[0]), lab_key(psks[1])
+    initiator, responder = join_on_a_switch(lab, engines, psks=keys)
+    wire = initiator.host.capture(filter="udp")
+    assert not answers(initiator, responder.ip, within=0.5)
+    # What the response says is known to be wrong, and so answered by nothing.
+    assert message_types(wire) == {1: 1, 2: 1}
+    assert initiator.last_handshake == responder.last_handshake == 0
+
+
+@both_roles
+@pytest.mark.parametrize("first", [0, 1], ids=["changed-first", "other-first"])
+def test_a_new_private_key_is_a_new_session(
+    lab: Lab, engines: Engines, first: int
+) -> None:
+    sides = join_on_a_switch(lab, engines)
+    ping(sides[0], sides[1].ip)
+    for changed, other in (sides, sides[::-1]):
+        changed.change_private_key(other)
+        speaker, listener = ((changed, other), (other, changed))[first]
+        ping(speaker, listener.ip)
+        ping(listener, speaker.ip)
+
+
+def test_sessions_are_renewed_under_traffic_and_nothing_is_lost(lab: Lab) -> None:
+    initiator, responder = join_on_a_switch(lab, (HASTY, WIREGUARD_GO))
+    wire = initiator.host.capture(filter="udp")
+    ping(initiator, responder.ip, count=400)
+    assert message_types(wire)[1] > 3
+
+
+def test_a_side_that_forgot_everything_is_found_again(lab: Lab) -> None:
+    initiator, responder = join_on_a_switch(lab, (HASTY, WIREGUARD_GO))
+    ping(initiator, responder.ip)
+    responder.restart()
+    initiator.host.ping(responder.ip)
+    ping(responder, initiator.ip)
+
+
+@both_roles
+def test_either_side_can_be_restarted(lab: Lab, engines: Engines) -> None:
+    initiator, responder = join_on_a_switch(lab, engines)
+    ping(initiator, responder.ip)
+    initiator.restart()
+    ping(initiator, responder.ip)
+    ping(responder, initiator.ip)
+    assert responder.peer_endpoint() == initiator.endpoint()
+    responder.restart()
+    responder.set_peer("endpoint", initiator.endpoint())
+    ping(responder, initiator.ip)
+    ping(initiator, responder.ip)
+
+
+@both_roles
+@pytest.mark.parametrize("version", [4, 6])
+def test_our_side_roams_to_another_network_and_is_followed(
+    lab: Lab, engines: Engines, version: int
+) -> None:
+    one, two = (lab.add_host(name, lab.internet) for name in ("one", "two"))
+    sides = join(one, two, engines, version=version)
+    ping(sides[0], sides[1].ip)
+    ours, theirs = in_order(sides, engines)
+    ours.host.move_to(lab.internet, Request(("203.0.113.77", "2001:db8::77")))
+    expect_followed(ours, theirs, version)
+
+
+@both_roles
+@pytest.mark.parametrize(
+    ("who", "version"),
+    [
+        ("ours", 4),
+        ("ours", 6),
+        # Over IPv4 this wireguard-go keeps to a source address that is gone.
+        ("theirs", 6),
+    ],
+)
+def test_a_side_that_gets_another_address_is_followed(
+    lab: Lab, engines: Engines, who: str, version: int
+) -> None:
+    sides = join_on_a_switch(lab, engines, version=version)
+    ping(sides[0], sides[1].ip)
+    ours, theirs = in_order(sides, engines)
+    roaming, other = (ours, theirs) if who == "ours" else (theirs, ours)
+    renumber(roaming.host, version)
+    expect_followed(roaming, other, version)
+
+
+def test_a_keepalive_holds_the_mapping_of_a_forgetful_nat(lab: Lab) -> None:
+    """Both roles at once, and one pair that falls silent, to save the waiting."""
+    router = lab.add_router("router", FORGETFUL)
+    kept = [
+        behind(router, lab, "ours", (MESHWG, WIREGUARD_GO), keepalive=1),
+        behind(router, lab, "theirs", (WIREGUARD_GO, MESHWG), keepalive=1),
+    ]
+    lost = behind(router, lab, "silent", (MESHWG, WIREGUARD_GO))
+    for laptop, server in [*kept, lost]:
+        ping(laptop, server.ip)
+    before = [server.peer_endpoint() for _, server in kept]
+    time.sleep(FORGETFUL.lifetime * 1.5)
+    for laptop, server in kept:
+        ping(server, laptop.ip)
+    assert [server.peer_endpoint() for _, server in kept] == before
+
+    laptop, server = lost
+    assert not answers(server, laptop.ip, within=0.5)
+    was = server.peer_endpoint()
+    ping(laptop, server.ip)
+    assert server.peer_endpoint() != was
+    ping(server, laptop.ip)
+
+
+@both_roles
+def test_a_router_that_reboots_or_dials_in_anew_cuts_nobody_off(
+    lab: Lab, engines: Engines
+) -> None:
+    router = lab.add_router("router", FORGETFUL)
+    laptop, server = behind(router, lab, "laptop", engines, keepalive=1)
+    ping(laptop, server.ip)
+    for disturb in (router.reboot_nat, router.renumber):
+        disturb()
+        server.host.ping(laptop.ip)
+        assert server.peer_endpoint().startswith(f"{router.address()}:")
+
+
+def behind(
+    router: Router, lab: Lab, name: str, engines: Engines, keepalive: int = 0
+) -> tuple[Side, Side]:
+    """Return the ends of a tunnel between a host behind a router and a server."""
+    laptop = lab.add_host(name, router)
+    server = lab.add_host(f"{name}-server", lab.internet)
+    return join(laptop, server, engines, keepalive=keepalive)
+
+
+def answers(side: Side, ip: str, within: float) -> bool:
+    command = ["ping", "-c", "1", "-W", str(within), ip]
+    return side.host.run(command, check=False).returncode == 0
+
+
+def message_types(wire: Capture) -> Counter[int]:
+    return Counter(datagram.payload[0] for datagram in wire.datagrams())
+
+
+def fragments_created(host: Host) -> int:
+    counters = host.run(["nstat", "-asz", "*FragCreates"]).stdout.split()
+    return sum(int(value) for value in counters if value.isdecimal())
+
+
+def in_order(sides: tuple[Side, Side], engines: Engines) -> tuple[Side, Side]:
+    """Return our side first."""
+    return sides if engines[0] is MESHWG else sides[::-1]
+
+
+def renumber(host: Host, version: int) -> None:
+    """Give another address to a host's interface."""
+    old, new, length = {
+        4: (host.address(4), "192.0.2.77", 24),
+        6: (host.address(6), "2001:db8:2::77", 64),
+    }[version]
+    links.ip(
+        host.namespace,
+        f"address delete {old}/{length} dev {host.first_interface}",
+        links.add_address(f"{new}/{length}", host.first_interface),
+    )
+    host.attachments[host.first_interface].addresses = [new]
+
+
+def expect_followed(roaming: Side, other: Side, version: int) -> None:
+    """Check that one packet is enough for the other side to know where this one is."""
+    ping(roaming, other.ip)
+    assert other.peer_endpoint() == roaming.endpoint(version)
+    ping(other, roaming.ip)
+
+
+def lab_key(number: int) -> str:
+    """Return a preshared key in base64; that of number 0 is none."""
+    return b64encode(bytes([number]) * 32).decode() if number else ""
