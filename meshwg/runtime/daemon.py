@@ -465,9 +465,8 @@ def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
             )
         return known
     token = JoinToken.parse(config.join)
-    # Where it was never accepted, it may try another mesh.
-    has_joined = known is not None and not (known.auth_key and state.netmap() is None)
-    if has_joined and known.coordinator_key != token.coordinator_key:
+    another = known is not None and known.coordinator_key != token.coordinator_key
+    if known is not None and another and _was_accepted(known, state):
         raise ConfigError(
             "This node already belongs to another mesh: use another --state-dir, or "
             f"remove the files in {config.state_dir} to leave that mesh"
@@ -475,6 +474,11 @@ def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
     membership = Membership(token.url, token.coordinator_key, str(token.auth_key))
     state.save_membership(membership)
     return membership
+
+
+def _was_accepted(membership: Membership, state: StateDirectory) -> bool:
+    """Tell whether a coordinator has let this node in, or only been asked to."""
+    return membership.auth_key is None or state.netmap() is not None
 
 
 def _open_sockets(
