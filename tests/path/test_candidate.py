@@ -1,0 +1,133 @@
+"""Offered addresses are believed only as far as they could be the peer's."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.path.candidate import (
+    CANDIDATE_LIMIT,
+    OFFER_LIMIT,
+    Candidate,
+    Kind,
+    Rejection,
+    is_private,
+    is_usable_host,
+    offerable,
+    parse_candidates,
+)
+
+MESH = [ipaddress.ip_network("100.99.0.0/16"), ipaddress.ip_network("fd12::/48")]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "10.0.0.1", "100.64.1.2", "2001:db8::7"])
+@pytest.mark.parametrize(
+    "kind", [Kind.HOST, Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.RELAYED]
+)
+def test_what_a_node_offers_its_peer_reads(kind: Kind, host: str) -> None:
+    candidate = Candidate(kind, host, 51820)
+    assert parse_candidates([candidate.to_json()], MESH) == ([candidate], {})
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1", Rejection.LOOPBACK),
+        ("127.8.8.8", Rejection.LOOPBACK),
+        ("::1", Rejection.LOOPBACK),
+        ("::ffff:127.0.0.1", Rejection.LOOPBACK),
+        ("0.0.0.0", Rejection.UNSPECIFIED),
+        ("::", Rejection.UNSPECIFIED),
+        ("224.0.0.251", Rejection.MULTICAST),
+        ("ff02::1", Rejection.MULTICAST),
+        ("255.255.255.255", Rejection.MULTICAST),
+        ("169.254.1.1", Rejection.LINK_LOCAL),
+        ("fe80::1", Rejection.LINK_LOCAL),
+        ("fe80::1%eth0", Rejection.LINK_LOCAL),
+        ("100.99.3.4", Rejection.MESH),
+        ("::ffff:100.99.3.4", Rejection.MESH),
+        ("fd12::5", Rejection.MESH),
+        ("0.1.2.3", Rejection.RESERVED),
+        ("240.0.0.1", Rejection.RESERVED),
+        ("::7", Rejection.RESERVED),
+        ("example.org", Rejection.MALFORMED),
+        ("", Rejection.MALFORMED),
+        ("1" * 1000, Rejection.MALFORMED),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_counted_by_its_reason(
+    host: str, reason: Rejection
+) -> None:
+    raw = [{"kind": "host", "host": host, "port": 1}]
+    assert parse_candidates(raw, MESH) == ([], {reason: 1})
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 1.5, "80", None, True])
+def test_a_port_is_a_number_of_16_bits(port: object) -> None:
+    raw = [{"kind": "host", "host": "192.0.2.1", "port": port}]
+    assert parse_candidates(raw) == ([], {Rejection.MALFORMED: 1})
+
+
+def test_port_zero_has_a_reason_of_its_own() -> None:
+    raw = [{"kind": "host", "host": "192.0.2.1", "port": 0}]
+    assert parse_candidates(raw) == ([], {Rejection.PORT_ZERO: 1})
+
+
+@pytest.mark.parametrize("kind", ["peer-reflexive", "predicted", "birthday", "?", None])
+def test_only_kinds_that_a_node_can_know_about_itself_are_taken(kind: object) -> None:
+    raw = [{"kind": kind, "host": "192.0.2.1", "port": 1}]
+    assert parse_candidates(raw) == ([], {Rejection.MALFORMED: 1})
+
+
+def test_a_candidate_counts_once() -> None:
+    candidate = Candidate(Kind.HOST, "192.0.2.1", 1)
+    assert parse_candidates([candidate.to_json()] * 30)[0] == [candidate]
+
+
+def test_only_so_many_candidates_are_used() -> None:
+    raw = [Candidate(Kind.HOST, "192.0.2.1", n + 1).to_json() for n in range(100)]
+    used, rejections = parse_candidates(raw)
+    assert len(used) == CANDIDATE_LIMIT
+    assert rejections == {Rejection.EXCESS: 100 - CANDIDATE_LIMIT}
+
+
+def test_only_so_many_candidates_are_looked_at() -> None:
+    _, rejections = parse_candidates([None] * 10_000)
+    assert rejections[Rejection.MALFORMED] == OFFER_LIMIT
+
+
+@given(json_values)
+def test_no_json_is_too_strange(raw: object) -> None:
+    used, _ = parse_candidates(raw, MESH)
+    assert len(used) <= CANDIDATE_LIMIT
+
+
+def test_a_node_offers_its_best_candidates_first_and_no_useless_ones() -> None:
+    relayed = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
+    loopback = Candidate(Kind.HOST, "127.0.0.1", 51820)
+    host = Candidate(Kind.HOST, "192.168.1.2", 51820)
+    assert offerable([relayed, loopback, host]) == (host, relayed)
+
+
+def test_private_addresses_are_told_from_public_ones() -> None:
+    assert is_private("10.1.2.3")
+    assert is_private("100.64.0.1")
+    assert is_private("fd00::1")
+    assert not is_private("203.0.113.1")
+    assert not is_private("2001:db8::1")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "127.0.0.1", "::ffff:127.0.0.1"])
+def test_a_host_that_is_no_other_machine_is_not_usable(text: str) -> None:
+    assert not is_usable_host(text)
+    assert is_usable_host("203.0.113.1")

@@ -1,0 +1,103 @@
+"""Kind first, then round trip and loss, and nobody takes turns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.path.candidate import Kind
+from meshwg.path.score import POOR_AFTER, Score, Statistics, outranks
+
+scores = st.builds(
+    Score,
+    st.sampled_from(Kind),
+    st.floats(0.0001, 10) | st.just(float("inf")),
+    st.booleans(),
+)
+
+
+def test_a_direct_path_beats_a_faster_relay() -> None:
+    assert outranks(Score(Kind.REFLEXIVE, 0.3), Score(Kind.RELAYED, 0.01))
+    assert not outranks(Score(Kind.RELAYED, 0.01), Score(Kind.REFLEXIVE, 0.3))
+
+
+def test_a_relay_beats_a_direct_path_that_loses_a_third() -> None:
+    assert outranks(Score(Kind.RELAYED, 0.1), Score(Kind.HOST, 0.001, poor=True))
+
+
+@pytest.mark.parametrize(
+    ("challenger", "incumbent", "wins"),
+    [
+        (0.020, 0.031, True),
+        (0.021, 0.030, False),
+        (0.200, 0.241, False),
+        (0.200, 0.251, True),
+        (0.050, 0.020, False),
+    ],
+)
+def test_the_margin_is_10_ms_or_20_percent(
+    challenger: float, incumbent: float, wins: bool
+) -> None:
+    one, other = Score(Kind.REFLEXIVE, challenger), Score(Kind.REFLEXIVE, incumbent)
+    assert outranks(one, other) is wins
+
+
+def test_the_local_network_beats_a_hairpin_of_the_same_length() -> None:
+    assert outranks(Score(Kind.HOST, 0.003), Score(Kind.REFLEXIVE, 0.002))
+
+
+def test_a_better_kind_that_is_clearly_slower_does_not_win() -> None:
+    assert not outranks(Score(Kind.HOST, 0.080), Score(Kind.REFLEXIVE, 0.020))
+
+
+def test_a_measured_path_beats_one_that_never_was() -> None:
+    unknown = Score(Kind.HOST, float("inf"))
+    assert outranks(Score(Kind.REFLEXIVE, 0.5), unknown)
+    assert not outranks(unknown, Score(Kind.REFLEXIVE, 0.5))
+    assert not outranks(unknown, unknown)
+
+
+@given(scores, scores)
+def test_no_two_paths_outrank_each_other(one: Score, other: Score) -> None:
+    assert not (outranks(one, other) and outranks(other, one))
+
+
+def test_the_round_trip_time_is_smoothed() -> None:
+    statistics = Statistics()
+    statistics.add_answer(0.100)
+    statistics.add_answer(0.180)
+    assert statistics.rtt == pytest.approx(0.110)
+
+
+def test_loss_is_counted_over_the_last_checks() -> None:
+    statistics = Statistics()
+    for _ in range(32):
+        statistics.add_loss()
+    for _ in range(24):
+        statistics.add_answer(0.1)
+    assert statistics.loss == pytest.approx(0.25)
+
+
+def test_a_few_losses_do_not_make_a_path_poor() -> None:
+    statistics = Statistics()
+    for _ in range(POOR_AFTER - 1):
+        statistics.add_loss()
+    assert not statistics.is_poor
+    statistics.add_loss()
+    assert statistics.is_poor
+
+
+def test_losses_of_another_network_are_forgotten() -> None:
+    statistics = Statistics()
+    statistics.add_answer(0.05)
+    statistics.add_loss()
+    statistics.forget_losses()
+    assert (statistics.rtt, statistics.loss) == (0.05, 0.0)
+
+
+def test_loss_makes_a_path_longer() -> None:
+    lossy, clean = Statistics(), Statistics()
+    for statistics in (lossy, clean):
+        statistics.add_answer(0.1)
+    lossy.add_loss()
+    cost = Score.of(Kind.HOST, clean).cost
+    assert Score.of(Kind.HOST, lossy).cost > cost == pytest.approx(0.1)
