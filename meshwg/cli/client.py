@@ -1,5 +1,6 @@
 """Talking to the daemon: HTTP over its control socket, with the standard library."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -41,42 +42,46 @@ class DaemonClient:
 
         :raises MeshError: what the daemon says is wrong, or that there is none.
         """
-        return self._object(self._request("GET", path, None))
+        with self._request("GET", path, None) as response:
+            return self._object(response)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the daemon to do something and return its answer."""
-        return self._object(self._request("POST", path, body or {}))
+        with self._request("POST", path, body or {}) as response:
+            return self._object(response)
 
     def stream(
         self, path: str, body: dict[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Ask the daemon for a stream and yield its objects, one a line."""
         method = "GET" if body is None else "POST"
-        response = self._request(method, path, body)
-        try:
+        with self._request(method, path, body) as response:
             for line in response:
                 yield json.loads(line)
-        except TimeoutError:
-            raise MeshError(f"The daemon at {self._path} stopped answering") from None
 
     def _object(self, response: http.client.HTTPResponse) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = json.loads(response.read())
-        except (ValueError, TimeoutError):
+        except ValueError:
             raise MeshError(
                 f"What answers at {self._path} is not a meshwg daemon: "
                 "name another one with --control-socket"
             ) from None
         return answer
 
+    @contextlib.contextmanager
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None
-    ) -> http.client.HTTPResponse:
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request; what goes wrong before and in the block is explained."""
         connection = _UnixConnection(self._path, self._timeout)
         try:
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data)
             response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                raise self._refusal(response)
+            yield response
         except PermissionError:
             raise NotPermitted(
                 f"The daemon's socket {self._path} may not be opened: run as root"
@@ -86,15 +91,17 @@ class DaemonClient:
                 f"No meshwg daemon listens at {self._path}: start one with "
                 "'meshwg node', or name its socket with --control-socket"
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise MeshError(
                 f"The daemon at {self._path} does not answer ({error}): look at its log"
             ) from None
-        if response.status != http.HTTPStatus.OK:
-            answer = self._object(response)
-            kind = _ERRORS.get(answer.get("kind", ""), MeshError)
-            raise kind(answer.get("error", f"The daemon says {response.status}"))
-        return response
+        finally:
+            connection.close()
+
+    def _refusal(self, response: http.client.HTTPResponse) -> MeshError:
+        answer = self._object(response)
+        kind = _ERRORS.get(answer.get("kind", ""), MeshError)
+        return kind(answer.get("error", f"The daemon says {response.status}"))
 
 
 class _UnixConnection(http.client.HTTPConnection):
