@@ -20,6 +20,7 @@ from meshwg.transmit import Random
 KEY_FILE = "node.key"
 MEMBERSHIP_FILE = "membership.json"
 NETMAP_FILE = "netmap.json"
+PORT_FILE = "port"
 LOCK_FILE = "lock"
 
 
@@ -134,6 +135,20 @@ class StateDirectory:
         """Remove the cached netmap of a mesh that this node left."""
         with contextlib.suppress(OSError):
             (self._path / NETMAP_FILE).unlink(missing_ok=True)
+
+    def last_port(self) -> int:
+        """Return the UDP port of the last run, 0 if it is not known."""
+        text = (self._read(self._path / PORT_FILE) or "").strip()
+        port = int(text) if text.isascii() and text.isdecimal() else 0
+        return port if port <= 0xFFFF else 0
+
+    def save_port(self, port: int) -> None:
+        """Remember the UDP port, so that peers find the node there after a restart.
+
+        A disk that does not take it costs only that.
+        """
+        with contextlib.suppress(MeshError):
+            self._write(self._path / PORT_FILE, f"{port}\n")
 
     def _read(self, path: Path) -> str | None:
         try:
