@@ -1,4 +1,4 @@
-"""How a NAT behaves (RFC 4787, RFC 5780), and what that allows two peers to do.
+"""How a NAT behaves, in the words of RFC 4787 and RFC 5780, and what people call it.
 
 Two properties say it all. *Mapping*: does one socket keep one public endpoint for all
 destinations? *Filtering*: who may send to that endpoint? The classic names of RFC 3489
@@ -6,13 +6,13 @@ follow from them; people know those better.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 from meshwg.transmit import Endpoint
 
 
-class Mapping(StrEnum):
+class Mapping(Enum):
     """When a socket's public endpoint changes (RFC 4787 section 4.1)."""
 
     NONE = "none"
@@ -23,7 +23,7 @@ class Mapping(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Filtering(StrEnum):
+class Filtering(Enum):
     """Whose datagrams pass to a socket (RFC 4787 section 5)."""
 
     ENDPOINT_INDEPENDENT = "endpoint-independent"
@@ -35,7 +35,7 @@ class Filtering(StrEnum):
     UNKNOWN = "unknown"
 
 
-class PortAllocation(StrEnum):
+class PortAllocation(Enum):
     """How a NAT chooses the public port of a new mapping (RFC 4787 section 4.2)."""
 
     PRESERVING = "preserving"
@@ -44,7 +44,7 @@ class PortAllocation(StrEnum):
     UNKNOWN = "unknown"
 
 
-class NatType(StrEnum):
+class NatType(Enum):
     """The classic names (RFC 3489 section 5)."""
 
     OPEN_INTERNET = "open-internet"
@@ -55,19 +55,6 @@ class NatType(StrEnum):
     SYMMETRIC_UDP_FIREWALL = "symmetric-udp-firewall"
     UDP_BLOCKED = "udp-blocked"
     UNKNOWN = "unknown"
-
-
-class Punch(StrEnum):
-    """The least effort that opens a direct path between two peers."""
-
-    PLAIN = "plain"
-    """Both send to the endpoints that they know."""
-    PREDICTION = "prediction"
-    """One also tries the ports that the other's NAT gives out next."""
-    BIRTHDAY = "birthday"
-    """One opens many sockets, the other probes many random ports."""
-    IMPOSSIBLE = "impossible"
-    """No method has a fair chance: the pair stays on the relay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +117,6 @@ class NatBehavior:
             "hairpinning": self.hairpinning,
             "lifetime_s": self.lifetime,
         }
-
-
-def easiest_punch(one: NatBehavior, other: NatBehavior) -> Punch:
-    """Return the least effort that should connect two peers directly.
-
-    What is unknown counts as plain: a NAT report orders attempts, it never forbids
-    them (RFC 5780 section 4.1: results may change at any time).
-    """
-    if one.blocked or other.blocked:
-        return Punch.IMPOSSIBLE
-    if Mapping.UNKNOWN in (one.mapping, other.mapping):
-        return Punch.PLAIN
-    known = one.is_endpoint_known, other.is_endpoint_known
-    if _either_accepts(one, other, known):
-        return Punch.PLAIN
-    sequential = tuple(
-        is_known or nat.port_allocation is PortAllocation.SEQUENTIAL
-        for nat, is_known in zip((one, other), known, strict=True)
-    )
-    if all(sequential):
-        return Punch.PREDICTION
-    if any(known) or _filters_by_address_only(one, other, known):
-        return Punch.BIRTHDAY
-    return Punch.IMPOSSIBLE
-
-
-def _either_accepts(
-    one: NatBehavior, other: NatBehavior, known: tuple[bool, bool]
-) -> bool:
-    """Tell whether one side lets the other in; that one learns the rest from it."""
-    return all(known) or any(
-        nat.filtering in (Filtering.ENDPOINT_INDEPENDENT, Filtering.UNKNOWN)
-        or (nat.filtering is Filtering.ADDRESS_DEPENDENT and is_known)
-        for nat, is_known in zip((one, other), known, strict=True)
-    )
-
-
-def _filters_by_address_only(
-    one: NatBehavior, other: NatBehavior, known: tuple[bool, bool]
-) -> bool:
-    return any(
-        nat.filtering is Filtering.ADDRESS_DEPENDENT and not is_known
-        for nat, is_known in zip((one, other), known, strict=True)
-    )
 
 
 _WITHOUT_NAT = {

@@ -123,7 +123,7 @@ async def netcheck(
     end = loop.time() + limit - MARGIN
     named = [_parse_server(server) for server in servers]
     resolved, unresolved = await _resolve(named, limit * RESOLVE_SHARE)
-    mapping = asyncio.create_task(_probe_port_mapping(end - loop.time()))
+    mapping = asyncio.create_task(probe_port_mapping(end - loop.time()))
     ipv4, ipv6 = await asyncio.gather(
         *(_discover(family, resolved, end - loop.time()) for family in FAMILIES)
     )
@@ -245,11 +245,11 @@ def _has_route(report: DiscoveryReport) -> bool:
     return any(server.error != NO_ROUTE for server in report.servers)
 
 
-async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
-    """Return the report with the lifetime of idle mappings, if it can be had."""
-    server = next((one.address for one in report.servers if one.error is None), None)
-    if server is None:
-        return report
+async def measure_lifetime(server: Endpoint) -> float | None:
+    """Return for how many seconds idle mappings live, ``None`` if it cannot be told.
+
+    It takes as long as they live, five minutes at most.
+    """
     sockets = _Sockets(_family_of(server.host), len(AGES) + 2)
     search = LifetimeSearch(
         server,
@@ -258,10 +258,19 @@ async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
         now=asyncio.get_running_loop().time(),
     )
     await sockets.run(search)
-    return replace(report, behavior=replace(report.behavior, lifetime=search.lifetime))
+    return search.lifetime
 
 
-async def _probe_port_mapping(limit: float) -> PortMappingSummary:
+async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
+    """Return the report with the lifetime of idle mappings, if a server answered."""
+    server = next((one.address for one in report.servers if one.error is None), None)
+    if server is None:
+        return report
+    lifetime = await measure_lifetime(server)
+    return replace(report, behavior=replace(report.behavior, lifetime=lifetime))
+
+
+async def probe_port_mapping(limit: float) -> PortMappingSummary:
     """Ask the gateway which protocols of port mapping it speaks."""
     from meshwg.runtime import portmap
 

@@ -125,7 +125,7 @@ def test_all_programs_agree_with_either_server(name: str, rows: dict[str, Row]) 
 
     assert row.cells == [row.coturns_of_coturn] * 4
     for report in (row.ours_of_coturn, row.ours_of_ours):
-        assert report["ipv4"]["type"] == row.stuns_of_ours
+        assert report["ipv4"]["type"] == row.stuns_of_ours.value
 
 
 @pytest.mark.parametrize("name", presets.ALL)

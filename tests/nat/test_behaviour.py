@@ -1,6 +1,4 @@
-"""Names and possibilities follow from mapping and filtering alone."""
-
-import itertools
+"""The classic name follows from mapping and filtering alone."""
 
 import pytest
 
@@ -10,74 +8,10 @@ from meshwg.nat.behaviour import (
     NatBehavior,
     NatType,
     PortAllocation,
-    Punch,
-    easiest_punch,
 )
 from meshwg.transmit import Endpoint
-from tests.sim import kinds
-from tests.sim.kinds import Kind
 
 EIF, ADF, APDF = list(Filtering)[:3]
-
-# Measured over namespaces with real NATs: direct (plain), prediction, birthday, none.
-ROWS = {
-    kinds.PUBLIC: "DDDDDDDDDDDDD",
-    kinds.FULL_CONE: "DDDDDDDDDDDDD",
-    kinds.ADDRESS_RESTRICTED: "DDDDDDDDDDDDD",
-    kinds.SYMMETRIC_EIF: "DDDDDDDDDDDDD",
-    kinds.FIREWALLED_PUBLIC: "DDDDDDBDBPBDB",
-    kinds.PORT_RESTRICTED: "DDDDDDBDBPBDB",
-    kinds.LINUX: "DDDDDDBDBPBDB",
-    kinds.DOUBLE_NAT_CONE: "DDDDDDBDBPBDB",
-    kinds.ADDRESS_DEPENDENT_MAPPING: "DBDDBB-DB--B-",
-    kinds.SYMMETRIC_ADF: "DBDDBBBDBBBBB",
-    kinds.SYMMETRIC_SEQUENTIAL: "DPDDPP-DBP-P-",
-    kinds.SYMMETRIC_RANDOM: "DBDDBB-DB--B-",
-    kinds.DOUBLE_NAT_SYMMETRIC: "DBDDBB-DB--B-",
-}
-COLUMNS = (
-    kinds.PUBLIC,
-    kinds.FIREWALLED_PUBLIC,
-    kinds.FULL_CONE,
-    kinds.ADDRESS_RESTRICTED,
-    kinds.PORT_RESTRICTED,
-    kinds.LINUX,
-    kinds.ADDRESS_DEPENDENT_MAPPING,
-    kinds.SYMMETRIC_EIF,
-    kinds.SYMMETRIC_ADF,
-    kinds.SYMMETRIC_SEQUENTIAL,
-    kinds.SYMMETRIC_RANDOM,
-    kinds.DOUBLE_NAT_CONE,
-    kinds.DOUBLE_NAT_SYMMETRIC,
-)
-LETTERS = {
-    Punch.PLAIN: "D",
-    Punch.PREDICTION: "P",
-    Punch.BIRTHDAY: "B",
-    Punch.IMPOSSIBLE: "-",
-}
-
-
-@pytest.mark.parametrize("kind", ROWS, ids=lambda kind: kind.name)
-def test_what_is_possible_is_what_was_measured(kind: Kind) -> None:
-    row = [LETTERS[easiest_punch(kind.behaviour, other.behaviour)] for other in COLUMNS]
-
-    assert "".join(row) == ROWS[kind]
-
-
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(COLUMNS, 2)))
-def test_what_is_possible_does_not_depend_on_who_asks(one: Kind, other: Kind) -> None:
-    assert easiest_punch(one.behaviour, other.behaviour) is easiest_punch(
-        other.behaviour, one.behaviour
-    )
-
-
-def test_blocked_udp_rules_everything_out_and_ignorance_nothing() -> None:
-    blocked, unknown = NatBehavior(blocked=True), NatBehavior(reachable=True)
-    random = kinds.SYMMETRIC_RANDOM.behaviour
-
-    assert easiest_punch(blocked, kinds.PUBLIC.behaviour) is Punch.IMPOSSIBLE
-    assert easiest_punch(unknown, random) is Punch.PLAIN
 
 
 @pytest.mark.parametrize(

@@ -186,4 +186,4 @@ def no_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     async def probe(limit: float) -> PortMappingSummary:
         return PortMappingSummary()
 
-    monkeypatch.setattr(module, "_probe_port_mapping", probe)
+    monkeypatch.setattr(module, "probe_port_mapping", probe)
