@@ -112,6 +112,8 @@ class Relay:
 
     def stream_opened(self, stream: TurnStream, host: str, port: int) -> Endpoint:
         """Return the endpoint of a new client, with a link of its own."""
+        if "." in host:
+            host = host.removeprefix("::ffff:")
         client = Endpoint(host, port, next(self._links))
         site = site_of(host)
         self._streams[client.link] = stream

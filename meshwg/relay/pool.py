@@ -30,7 +30,13 @@ from dataclasses import dataclass
 from itertools import count
 
 from meshwg.relay.allocation import Allocated, Redirected, State
-from meshwg.relay.client import MAX_WAITING, Drop, Received, RelayClient
+from meshwg.relay.client import (
+    MAX_WAITING,
+    RENEW_AFTER,
+    Drop,
+    Received,
+    RelayClient,
+)
 from meshwg.relay.prober import Prober
 from meshwg.relay.server import RelayServer, Transport
 from meshwg.relay.transactions import Credentials
@@ -114,8 +120,19 @@ class RelayStatus:
 class RelayPool:
     """The relays of one node as one."""
 
-    def __init__(self, *, random: Random, first_link: int = FIRST_LINK) -> None:
+    def __init__(
+        self,
+        *,
+        random: Random,
+        first_link: int = FIRST_LINK,
+        renew_after: float = RENEW_AFTER,
+    ) -> None:
+        """Begin without servers.
+
+        :param renew_after: seconds between two binds of a channel in use.
+        """
         self._random = random
+        self._renew_after = renew_after
         self._links = count(first_link)
         self._ways = Ways()
         self._prober = Prober(random)
@@ -392,7 +409,12 @@ class RelayPool:
 
     def _launch(self, server: RelayServer, now: float) -> RelayClient:
         """Begin to use a way."""
-        client = RelayClient(server, next(self._links), random=self._random)
+        client = RelayClient(
+            server,
+            next(self._links),
+            random=self._random,
+            renew_after=self._renew_after,
+        )
         self._clients[client.link] = client
         if client.is_stream:
             client.connecting()

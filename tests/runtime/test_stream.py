@@ -233,7 +233,8 @@ def certificate(tmp_path: Path) -> Path:
     pem = tmp_path / "server.pem"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-days", "1", "-subj", "/CN=relay.test"),
             *("-keyout", str(tmp_path / "key.pem"), "-out", str(pem)),
         ],
