@@ -100,7 +100,9 @@ def test_a_retired_keypair_only_opens() -> None:
 def test_memoryviews_are_as_good_as_bytes() -> None:
     ours, theirs, drops = sessions()
     messages = ours.seal([memoryview(b"x" * 20)], 1420)
-    assert theirs.open(map(memoryview, messages), drops)[0] == [b"x" * 20 + bytes(12)]
+    assert theirs.open([memoryview(m) for m in messages], drops)[0] == [
+        b"x" * 20 + bytes(12)
+    ]
 
 
 @given(st.lists(st.integers(0, 29), max_size=90))
