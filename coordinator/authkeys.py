@@ -13,7 +13,7 @@ DEFAULT_LIFETIME = "24h"
 MAX_LIFETIME = 10 * 365 * 86400.0
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"(\d{1,9})([smhdw])")
+_DURATION = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Ledger:
         self.auth_keys: dict[str, AuthKey] = {}
         self.broken = False
         """Transactions fail."""
+        self.latency = DATABASE_LATENCY
 
     def add_auth_key(
         self,
@@ -256,7 +257,7 @@ class SimCoordinator:
             self._busy = True
             server = self.server
             self.world.call_later(
-                DATABASE_LATENCY, lambda: self._commit(server, operations)
+                self.world.ledger.latency, lambda: self._commit(server, operations)
             )
 
     def get_timer(self) -> float | None:

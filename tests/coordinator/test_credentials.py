@@ -1,0 +1,43 @@
+"""TURN credentials, as coturn's use-auth-secret checks them."""
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from coordinator.credentials import LIFETIME, expired, mint, parse_relay_url
+from meshwg.errors import ConfigError
+
+URL = "turn:relay.example:3478?transport=udp"
+
+
+def test_the_password_is_the_hmac_that_relays_compute() -> None:
+    relay = mint(URL, b"north", "node-key", 1000.0)
+    expected = hmac.new(b"north", relay.username.encode(), hashlib.sha1).digest()
+    assert relay.password == base64.b64encode(expected).decode()
+    assert relay.username == f"{int(1000 + LIFETIME)}:node-key"
+    assert relay.expires == 1000 + LIFETIME
+
+
+def test_credentials_end_at_the_time_in_their_name() -> None:
+    assert not expired("1000:a", 999.0)
+    assert expired("1000:a", 1000.0)
+
+
+@pytest.mark.parametrize("name", ["", "a", ":", "-5:a", "1e9:a", "9" * 13 + ":a"])
+def test_a_name_without_a_time_is_refused(name: str) -> None:
+    assert expired(name, 0.0)
+
+
+@pytest.mark.parametrize(
+    "url", [URL, "turn:192.0.2.1", "turns:[2001:db8::1]:443?transport=tcp"]
+)
+def test_relay_urls_are_accepted(url: str) -> None:
+    assert parse_relay_url(url) == url
+
+
+@pytest.mark.parametrize("url", ["", "stun:h", "turn:", "turn:h?transport=sctp", "h:1"])
+def test_what_is_no_relay_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="no relay"):
+        parse_relay_url(url)

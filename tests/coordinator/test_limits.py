@@ -1,0 +1,71 @@
+"""Limits per node and per address."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.limits import AddressLimits, TokenBucket
+
+
+def test_a_bucket_allows_a_burst_and_then_its_rate() -> None:
+    bucket = TokenBucket(rate=2.0, burst=5, now=0.0)
+    assert [bucket.take(0.0) for _ in range(6)] == [True] * 5 + [False]
+    assert bucket.take(0.5)
+    assert not bucket.take(0.6)
+
+
+def test_a_bucket_does_not_fill_beyond_its_burst() -> None:
+    bucket = TokenBucket(rate=100.0, burst=2, now=0.0)
+    assert [bucket.take(1000.0) for _ in range(3)] == [True, True, False]
+
+
+@given(st.lists(st.floats(0.0, 2.0), max_size=60))
+def test_no_pattern_takes_more_than_burst_and_rate(gaps: list[float]) -> None:
+    bucket, now, taken = TokenBucket(rate=3.0, burst=4, now=0.0), 0.0, 0
+    for gap in gaps:
+        now += gap
+        taken += bucket.take(now)
+    assert taken <= 4 + 3.0 * now + 1e-6
+
+
+def test_an_address_has_room_for_so_many_connections() -> None:
+    limits = AddressLimits(most=3, most_new=3)
+    assert [limits.opened("192.0.2.1") for _ in range(4)] == [True] * 3 + [False]
+    assert limits.opened("192.0.2.2")
+    limits.closed("192.0.2.1", registered=False)
+    assert limits.opened("192.0.2.1")
+
+
+def test_connections_that_do_not_register_are_bounded_more_tightly() -> None:
+    limits = AddressLimits(most=10, most_new=2)
+    assert [limits.opened("192.0.2.1") for _ in range(3)] == [True, True, False]
+    limits.registered("192.0.2.1")
+    assert limits.opened("192.0.2.1")
+
+
+def test_a_host_cannot_hide_in_its_ipv6_network() -> None:
+    limits = AddressLimits(most=2, most_new=2)
+    assert limits.opened("2001:db8::1")
+    assert limits.opened("2001:db8::2")
+    assert not limits.opened("2001:db8::3")
+    assert limits.opened("2001:db8:0:1::3")
+
+
+def test_a_mapped_address_counts_as_the_ipv4_address_it_is() -> None:
+    limits = AddressLimits(most=1, most_new=1)
+    assert limits.opened("::ffff:192.0.2.1")
+    assert limits.opened("::ffff:192.0.2.2")
+
+
+def test_addresses_without_connections_cost_nothing() -> None:
+    limits = AddressLimits(most=2, most_new=2)
+    for number in range(100):
+        limits.opened(f"192.0.2.{number}")
+        limits.registered(f"192.0.2.{number}")
+        limits.closed(f"192.0.2.{number}", registered=True)
+    assert len(limits) == 0
+
+
+def test_a_connection_without_an_address_counts_too() -> None:
+    limits = AddressLimits(most=1, most_new=1)
+    assert limits.opened("")
+    assert not limits.opened("")

@@ -1,0 +1,401 @@
+"""Who is in the mesh, and the rules by which that changes."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.authkeys import AuthKey
+from coordinator.ipam import Networks
+from coordinator.nodes import Node
+from coordinator.operations import (
+    Accepted,
+    Bury,
+    Disconnect,
+    Expire,
+    Join,
+    Operation,
+    Refused,
+    Remove,
+    Rename,
+    Result,
+    Sweep,
+    Update,
+)
+from coordinator.registry import EPHEMERAL_GRACE, Draft, Registry
+from meshwg.wire.control import ErrorCode
+from meshwg.wire.token import AuthKeyText
+
+NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
+
+
+# Joining.
+
+
+def test_a_node_with_an_auth_key_becomes_a_member() -> None:
+    mesh = Mesh()
+    node = mesh.join("a", name="Alice's laptop")
+    assert (node.name, node.online, node.version) == ("alice-s-laptop", True, 1)
+    assert mesh.registry.find("alice-s-laptop") == node
+    assert mesh.registry.find("a") == node
+
+
+def test_a_node_without_an_auth_key_is_refused() -> None:
+    mesh = Mesh()
+    assert mesh.refusal(join("a", auth_key=None)) is ErrorCode.NOT_A_MEMBER
+    assert len(mesh.registry) == 0
+    assert mesh.registry.version == 0
+
+
+def test_a_member_comes_back_without_an_auth_key_to_its_name_and_address() -> None:
+    mesh = Mesh()
+    before = mesh.join("a", name="alice")
+    mesh.do(Disconnect("a", before.session, left=True))
+    after = mesh.node(join("a", name="alice", auth_key=None, session="s2"))
+    assert (after.name, after.number) == (before.name, before.number)
+    assert after.online
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"expires": 0.0}, ErrorCode.TOKEN_EXPIRED),
+        ({"revoked": True}, ErrorCode.TOKEN_REVOKED),
+        ({"reusable": False, "uses": 1}, ErrorCode.TOKEN_USED),
+        ({"digest": "0" * 64}, ErrorCode.TOKEN_UNKNOWN),
+    ],
+)
+def test_a_bad_auth_key_is_refused_with_its_reason(
+    change: dict[str, object], code: ErrorCode
+) -> None:
+    mesh = Mesh()
+    number = mesh.text.number
+    mesh.auth_keys[number] = replace(mesh.auth_keys[number], **change)  # type: ignore[arg-type]
+    assert mesh.refusal(join("a", auth_key=str(mesh.text))) is code
+
+
+@pytest.mark.parametrize("text", ["", "x", "00", "0" * 12 + "." + "0" * 32, "é.é"])
+def test_an_auth_key_of_nobody_is_refused(text: str) -> None:
+    assert Mesh().refusal(join("a", auth_key=text)) is ErrorCode.TOKEN_UNKNOWN
+
+
+def test_a_single_use_key_admits_one_node_even_in_one_transaction() -> None:
+    mesh = Mesh(reusable=False)
+    key = str(mesh.text)
+    first, second = mesh.do(join("a", auth_key=key), join("b", auth_key=key))
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Refused)
+    assert second.code is ErrorCode.TOKEN_USED
+    assert mesh.auth_keys[mesh.text.number].uses == 1
+
+
+def test_a_join_whose_answer_was_lost_can_be_repeated_with_the_same_key() -> None:
+    mesh = Mesh(reusable=False)
+    first = mesh.join("a")
+    again = mesh.node(join("a", auth_key=str(mesh.text), session="s2"))
+    assert again.number == first.number
+    assert mesh.auth_keys[mesh.text.number].uses == 1
+
+
+def test_two_nodes_of_one_name_are_told_apart_and_the_later_one_is_told() -> None:
+    mesh = Mesh()
+    assert mesh.join("a", name="web").name == "web"
+    result = mesh.do(join("b", name="web", auth_key=str(mesh.text)))[0]
+    assert isinstance(result, Accepted)
+    assert result.node is not None
+    assert result.node.name == "web-2"
+    assert "web-2" in result.notice
+
+
+def test_two_nodes_of_one_name_are_told_apart_in_one_transaction_too() -> None:
+    mesh = Mesh()
+    key = str(mesh.text)
+    mesh.do(join("a", name="web", auth_key=key), join("b", name="web", auth_key=key))
+    assert set(mesh.registry.names) == {"web", "web-2"}
+    assert len(mesh.registry.numbers) == 2
+
+
+def test_a_node_keeps_the_name_that_an_administrator_gave_it() -> None:
+    mesh = Mesh()
+    mesh.join("a", name="web")
+    mesh.do(Rename("web", "shop"))
+    again = mesh.node(join("a", name="web", auth_key=None))
+    assert again.name == "shop"
+
+
+def test_a_node_that_calls_itself_something_new_is_renamed() -> None:
+    mesh = Mesh()
+    mesh.join("a", name="web")
+    assert mesh.node(join("a", name="mail", auth_key=None)).name == "mail"
+
+
+def test_a_mesh_without_addresses_refuses_and_spends_no_key() -> None:
+    mesh = Mesh(networks=Networks.parse("10.0.0.0/30", "fd00::/64"), reusable=True)
+    mesh.join("a")
+    mesh.join("b")
+    code = mesh.refusal(join("c", auth_key=str(mesh.text)))
+    assert code is ErrorCode.MESH_FULL
+    assert mesh.auth_keys[mesh.text.number].uses == 2
+    mesh.do(Remove("a"))
+    mesh.join("c")
+
+
+def test_an_unknown_role_is_an_ordinary_node() -> None:
+    mesh = Mesh()
+    assert mesh.node(join("a", auth_key=str(mesh.text), role="king")).role == "node"
+    assert mesh.node(join("b", auth_key=str(mesh.text), role="hub")).role == "hub"
+
+
+def test_only_approved_routes_are_told_to_peers() -> None:
+    mesh = Mesh(approved=("10.42.0.0/16", "fd42::/16"))
+    routes = ("10.42.7.0/24", "10.43.0.0/24", "0.0.0.0/0", "fd42:1::/32", "::/0")
+    node = mesh.node(join("a", auth_key=str(mesh.text), routes=routes))
+    assert node.routes == ("10.42.7.0/24", "fd42:1::/32")
+
+
+# Members.
+
+
+def test_a_report_that_says_nothing_new_changes_no_version() -> None:
+    mesh = Mesh()
+    mesh.join("a")
+    mesh.do(Update("a", "[1]", "null"))
+    version = mesh.registry.version
+    mesh.do(Update("a", "[1]", "null"))
+    assert mesh.registry.version == version
+    assert mesh.refusal(Update("stranger", "[]", "null")) is ErrorCode.UNKNOWN_PEER
+
+
+def test_a_node_is_offline_when_its_connection_is_gone() -> None:
+    mesh = Mesh()
+    node = mesh.join("a")
+    mesh.do(Disconnect("a", node.session, left=False))
+    assert not mesh.registry.nodes["a"].online
+
+
+def test_the_end_of_an_old_connection_does_not_matter() -> None:
+    mesh = Mesh()
+    old = mesh.join("a")
+    mesh.node(join("a", auth_key=None, session="new"))
+    mesh.do(Disconnect("a", old.session, left=True))
+    assert mesh.registry.nodes["a"].online
+
+
+def test_reconnecting_is_no_change_that_peers_see() -> None:
+    mesh = Mesh()
+    before = mesh.join("a")
+    after = mesh.node(join("a", auth_key=None, session="s2", home="other"))
+    assert after.version == before.version
+    assert after.revision == mesh.registry.version > before.revision
+
+
+def test_an_ephemeral_node_that_leaves_is_removed() -> None:
+    mesh = Mesh(ephemeral=True)
+    node = mesh.join("a")
+    mesh.do(Disconnect("a", node.session, left=True))
+    assert len(mesh.registry) == 0
+
+
+def test_an_ephemeral_node_that_vanishes_is_removed_after_a_while() -> None:
+    mesh = Mesh(ephemeral=True)
+    node = mesh.join("a")
+    mesh.do(Disconnect("a", node.session, left=False))
+    mesh.unix_time += EPHEMERAL_GRACE
+    mesh.do(Sweep())
+    assert len(mesh.registry) == 1
+    mesh.unix_time += 1.0
+    mesh.do(Sweep())
+    assert len(mesh.registry) == 0
+
+
+def test_other_nodes_may_be_away_for_ever() -> None:
+    mesh = Mesh()
+    node = mesh.join("a")
+    mesh.do(Disconnect("a", node.session, left=True))
+    mesh.unix_time += 1e9
+    mesh.do(Sweep())
+    assert len(mesh.registry) == 1
+
+
+def test_the_nodes_of_a_dead_coordinator_are_declared_offline() -> None:
+    mesh = Mesh()
+    key = str(mesh.text)
+    mesh.do(join("a", auth_key=key, home="dead"), join("b", auth_key=key, home="live"))
+    mesh.do(Bury(frozenset({"dead"})))
+    online = {node.key: node.online for node in mesh.registry.nodes.values()}
+    assert online == {"a": False, "b": True}
+
+
+# Administration.
+
+
+def test_a_removed_node_is_a_stranger_and_its_name_and_address_are_free() -> None:
+    mesh = Mesh(networks=Networks.parse("10.0.0.0/30", "fd00::/64"))
+    mesh.join("a", name="web")
+    mesh.do(Remove("web"))
+    assert mesh.refusal(join("a", auth_key=None)) is ErrorCode.NOT_A_MEMBER
+    mesh.join("b", name="web")
+    mesh.join("c", name="mail")
+    assert mesh.registry.names["web"] == "b"
+
+
+def test_an_expired_node_joins_anew_to_its_old_address() -> None:
+    mesh = Mesh()
+    before = mesh.join("a")
+    mesh.do(Expire("a"))
+    assert mesh.refusal(join("a", auth_key=None)) is ErrorCode.NODE_EXPIRED
+    after = mesh.join("a")
+    assert after.number == before.number
+    assert not after.expired
+
+
+def test_a_name_that_is_taken_cannot_be_given() -> None:
+    mesh = Mesh()
+    mesh.join("a", name="web")
+    mesh.join("b", name="mail")
+    assert mesh.refusal(Rename("web", "Mail")) is ErrorCode.MALFORMED
+    assert mesh.node(Rename("web", "WEB")).name == "web"
+
+
+@pytest.mark.parametrize("operation", [Rename("x", "y"), Expire("x"), Remove("x")])
+def test_a_node_that_is_not_there_is_named(operation: Operation) -> None:
+    result = Mesh().do(operation)[0]
+    assert isinstance(result, Refused)
+    assert "There is no node x" in result.message
+
+
+def test_what_a_transaction_frees_is_free_only_after_it() -> None:
+    mesh = Mesh()
+    mesh.join("a", name="web")
+    key = str(mesh.text)
+    mesh.do(Rename("web", "shop"), join("b", name="web", auth_key=key))
+    assert mesh.registry.names == {"shop": "a", "web-2": "b"}
+
+
+def test_a_transaction_that_is_not_applied_leaves_no_trace() -> None:
+    mesh = Mesh()
+    mesh.join("a")
+    before = dict(mesh.registry.nodes)
+    draft = mesh.draft()
+    for operation in (Remove("a"), join("b", auth_key=str(mesh.text)), Expire("b")):
+        draft.perform(operation)
+    assert mesh.registry.nodes == before
+
+
+OPERATIONS = st.one_of(
+    st.builds(
+        lambda key, name, session: join(key, name=name, session=session, auth_key=""),
+        st.sampled_from("abcdef"),
+        st.sampled_from(["web", "mail", "web-2"]),
+        st.sampled_from(["s1", "s2"]),
+    ),
+    st.builds(Remove, st.sampled_from(["a", "b", "web", "mail"])),
+    st.builds(Expire, st.sampled_from(["a", "b", "web-2"])),
+    st.builds(
+        Rename, st.sampled_from("abcweb"), st.sampled_from(["web", "shop", "web-2"])
+    ),
+    st.builds(
+        Disconnect, st.sampled_from("abcdef"), st.sampled_from(["s1"]), st.booleans()
+    ),
+    st.builds(Update, st.sampled_from("abcdef"), st.sampled_from("12"), st.just("n")),
+    st.just(Sweep()),
+    st.just(Bury(frozenset({"home"}))),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.lists(OPERATIONS, max_size=6), max_size=8))
+def test_names_addresses_and_versions_stay_unique_whatever_happens(
+    transactions: list[list[Operation]],
+) -> None:
+    mesh = Mesh()
+    for operations in transactions:
+        before = mesh.registry.version
+        mesh.do(*(with_key(mesh, operation) for operation in operations))
+        nodes = list(mesh.registry.nodes.values())
+        assert len({node.name for node in nodes}) == len(nodes)
+        assert len({node.number for node in nodes}) == len(nodes)
+        assert mesh.registry.version in (before, before + 1)
+        for node in nodes:
+            assert node.version <= node.revision <= mesh.registry.version
+            assert mesh.registry.find(node.name) == node
+
+
+class Mesh:
+    """A registry, an auth key, and the time."""
+
+    def __init__(
+        self,
+        *,
+        networks: Networks = NETWORKS,
+        reusable: bool = True,
+        ephemeral: bool = False,
+        approved: tuple[str, ...] = (),
+    ) -> None:
+        self.registry = Registry(networks, "epoch")
+        self.random = random.Random(1).randbytes
+        self.unix_time = 1000.0
+        self.approved = approved
+        self.text = AuthKeyText.generate(self.random)
+        key = AuthKey.from_text(
+            self.text,
+            reusable=reusable,
+            ephemeral=ephemeral,
+            created=0.0,
+            lifetime=1e6,
+        )
+        self.auth_keys = {key.number: key}
+
+    def draft(self) -> Draft:
+        return Draft(
+            self.registry,
+            self.auth_keys,
+            unix_time=self.unix_time,
+            random=self.random,
+            approved_routes=self.approved,
+        )
+
+    def do(self, *operations: Operation) -> list[Result]:
+        """Carry operations out in one transaction."""
+        draft = self.draft()
+        results = [draft.perform(operation) for operation in operations]
+        self.auth_keys |= draft.spent
+        self.registry.apply(draft.changes)
+        return results
+
+    def node(self, operation: Operation) -> Node:
+        """Carry out an operation that is accepted; return its node."""
+        result = self.do(operation)[0]
+        assert isinstance(result, Accepted), result
+        assert result.node is not None
+        return result.node
+
+    def join(self, key: str, name: str = "node") -> Node:
+        return self.node(join(key, name=name, auth_key=str(self.text)))
+
+    def refusal(self, operation: Operation) -> ErrorCode:
+        result = self.do(operation)[0]
+        assert isinstance(result, Refused), result
+        assert result.message
+        return result.code
+
+
+def join(
+    key: str,
+    *,
+    name: str = "node",
+    auth_key: str | None,
+    session: str = "s1",
+    home: str = "home",
+    role: str = "node",
+    routes: tuple[str, ...] = (),
+) -> Join:
+    return Join(key, session, home, name, auth_key, role, routes)
+
+
+def with_key(mesh: Mesh, operation: Operation) -> Operation:
+    if isinstance(operation, Join):
+        return replace(operation, auth_key=str(mesh.text))
+    return operation
