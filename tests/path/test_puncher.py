@@ -1,0 +1,394 @@
+"""Prediction and birthday, step by step between two punchers."""
+
+import random
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+
+from meshwg.keys import PrivateKey
+from meshwg.path.candidate import Kind
+from meshwg.path.check import CheckKeys, Checks
+from meshwg.path.ledger import Ledger
+from meshwg.path.limiter import BUSY, OFF, TOO_OFTEN, PunchLimiter
+from meshwg.path.punch import (
+    BIRTHDAY_PROBES,
+    BIRTHDAY_SOCKETS,
+    PREDICTION_OFFSET,
+    PREDICTION_PORTS,
+    PREDICTION_SOCKETS,
+    SAMPLES,
+    Method,
+    Role,
+)
+from meshwg.path.puncher import ELECTION, Puncher, State
+from meshwg.path.report import NatReport
+from meshwg.path.sampler import DURATION
+from meshwg.transmit import Endpoint, Transmit
+from meshwg.wire import stun
+from tests.path.test_candidate import json_values
+
+SERVER = Endpoint("198.51.100.1", 3478)
+HOSTS = {True: "203.0.113.1", False: "203.0.113.2"}
+"""The public address of the controlling side, and of the other."""
+
+PROBE_FAN = Role.PROBE, Role.FAN
+FAN_PROBE = Role.FAN, Role.PROBE
+FAN_FAN = Role.FAN, Role.FAN
+
+
+def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() -> None:
+    pair = Pair()
+    assert pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0) is None
+    pair.exchange(0.0)
+    assert pair.other.sockets_wanted == BIRTHDAY_SOCKETS
+    pair.open_sockets(pair.other, 0.1)
+    pair.exchange(0.1)
+    assert pair.boss.state is pair.other.state is State.FIRING
+    shots = pair.run(0.1, 2.0)
+    probes = {t.destination for t in shots[True]}
+    assert len(probes) == BIRTHDAY_PROBES
+    assert {probe.host for probe in probes} == {HOSTS[False]}
+    assert {probe.link for probe in probes} == {0}
+    links = {t.destination.link for t in shots[False]}
+    assert len(links) == BIRTHDAY_SOCKETS
+    assert {t.destination[:2] for t in shots[False]} == {(HOSTS[True], 1111)}
+
+
+def test_the_fan_begins_when_it_is_asked_and_the_boss_may_be_the_fan() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, FAN_PROBE, 0.0)
+    pair.exchange(0.0)
+    assert pair.states() == (State.OPENING, State.WAITING)
+    pair.open_sockets(pair.boss, 0.1)
+    pair.exchange(0.1)
+    assert pair.states() == (State.FIRING, State.FIRING)
+
+
+def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
+    pair = Pair()
+    pair.other.own_nat = NatReport(delta=2)
+    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    assert pair.other.sockets_wanted == PREDICTION_SOCKETS
+    pair.open_sockets(pair.other, 0.0)
+    assert pair.other.state is State.SAMPLING
+    pair.show_ports(pair.other, [5000, 5002, 5004], 0.05)
+    pair.exchange(0.1)
+    shots = pair.run(0.1, 3.0)
+    ports = {t.destination.port for t in shots[True]}
+    assert ports == {5004 + 2 * n for n in range(1, PREDICTION_PORTS + 1)}
+
+
+def test_two_sequences_are_met_at_one_port_each() -> None:
+    pair = Pair()
+    pair.boss.own_nat = NatReport(delta=-2)
+    pair.boss.begin(Method.PREDICTION, FAN_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.open_sockets(pair.other, 0.0)
+    pair.show_ports(pair.other, [5000, 5001, 5002], 0.05)
+    assert pair.other.state is State.WAITING
+    pair.exchange(0.1)
+    pair.open_sockets(pair.boss, 0.1)
+    pair.show_ports(pair.boss, [8000, 7998, 7996], 0.15)
+    pair.exchange(0.2)
+    shots = pair.run(0.2, 3.0)
+    targets = {side: {t.destination.port for t in shots[side]} for side in shots}
+    assert targets[True] == {5002 + PREDICTION_OFFSET}
+    assert targets[False] == {7996 - 2 * PREDICTION_OFFSET}
+    assert len({t.destination.link for t in shots[True]}) == PREDICTION_SOCKETS
+
+
+def test_a_port_that_answers_ends_the_attempt_and_the_losers_are_closed() -> None:
+    pair = firing_birthday()
+    fan, links = pair.other, pair.other.links
+    assert fan.elect(links[7], 0.3)
+    fan.succeed(Endpoint(HOSTS[True], 1111, links[7]), 0.4)
+    assert fan.outcome is not None
+    assert fan.outcome.succeeded
+    assert sorted(fan.losers) == sorted(set(links) - {links[7]})
+    assert fan.get_timer() is None
+    pair.boss.succeed(Endpoint(HOSTS[False], 4242), 0.4)
+    assert pair.run(0.4, 2.0) == {True: [], False: []}
+
+
+def test_a_plain_path_that_comes_up_late_closes_all_sockets() -> None:
+    pair = firing_birthday()
+    links = pair.other.links
+    pair.other.succeed(Endpoint(HOSTS[True], 1111), 0.4)
+    assert sorted(pair.other.losers) == sorted(links)
+
+
+def test_the_first_socket_that_hears_the_peer_silences_the_others() -> None:
+    pair = firing_birthday()
+    fan, (first, second, *_) = pair.other, pair.other.links
+    assert fan.elect(second, 0.3)
+    assert fan.elect(second, 0.4)
+    assert not fan.elect(first, 0.4)
+    assert {t.destination.link for t in pair.run(0.4, 2.0)[False]} <= {second}
+
+
+def test_a_winner_that_proves_nothing_is_replaced() -> None:
+    pair = firing_birthday()
+    fan, (first, second, *_) = pair.other, pair.other.links
+    assert fan.elect(first, 0.3)
+    assert fan.elect(second, 0.3 + ELECTION)
+    assert not fan.elect(first, 0.4 + ELECTION)
+
+
+def test_an_attempt_without_a_hit_ends_and_closes_all_sockets() -> None:
+    pair = firing_birthday()
+    links = pair.other.links
+    pair.run(0.1, 10.0)
+    for puncher in (pair.boss, pair.other):
+        assert puncher.outcome is not None
+        assert not puncher.outcome.succeeded
+        assert puncher.state is State.IDLE
+    assert sorted(pair.other.losers) == sorted(links)
+
+
+def test_a_peer_that_does_not_answer_ends_the_attempt() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.run(0.0, 10.0)
+    assert pair.boss.outcome is not None
+    assert pair.boss.outcome.detail == "the peer did not answer"
+
+
+def test_a_node_that_may_not_says_so() -> None:
+    pair = Pair(other_limiter=PunchLimiter(birthday=False))
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    assert pair.boss.outcome is not None
+    assert pair.boss.outcome.detail == f"the peer refused: {OFF}"
+
+
+def test_a_node_that_is_busy_says_so() -> None:
+    limiter = PunchLimiter()
+    limiter.acquire("someone else", Method.BIRTHDAY, 0.0)
+    pair = Pair(other_limiter=limiter)
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    assert pair.boss.outcome is not None
+    assert pair.boss.outcome.detail == f"the peer refused: {BUSY}"
+
+
+def test_the_boss_keeps_its_own_limits() -> None:
+    pair = Pair(boss_limiter=PunchLimiter(birthday=False))
+    assert pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0) == OFF
+    assert pair.boss.state is State.IDLE
+    assert pair.boss.messages == []
+
+
+def test_the_asked_side_keeps_limits_of_its_own() -> None:
+    pair = firing_birthday()
+    pair.run(0.1, 10.0)
+    ask = {"step": "ask", "id": 2, "method": "birthday", "role": "fan"}
+    pair.other.receive({**ask, "peer_role": "probe"}, 11.0)
+    assert pair.other.outcome is not None
+    assert pair.other.outcome.detail == TOO_OFTEN
+    assert pair.other.sockets_wanted == 0
+
+
+@pytest.mark.parametrize("roles", [PROBE_FAN, FAN_PROBE])
+def test_nothing_is_aimed_at_an_address_that_nobody_confirmed(
+    roles: tuple[Role, Role],
+) -> None:
+    pair = Pair(confirmed=False)
+    refusal = pair.boss.begin(Method.BIRTHDAY, roles, 0.0)
+    assert refusal == "nobody confirmed that the peer's public address is its own"
+
+
+def test_too_few_sockets_end_the_attempt_on_both_sides() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.other.sockets_wanted = 0
+    pair.other.add_sockets([100], 0.1)
+    assert pair.other.losers == [100]
+    pair.exchange(0.1)
+    assert pair.boss.outcome is not None
+    assert "not enough sockets" in pair.boss.outcome.detail
+
+
+def test_sockets_that_never_come_end_the_attempt() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.run(0.0, 10.0)
+    assert pair.other.outcome is not None
+    assert "no sockets" in pair.other.outcome.detail
+    pair.other.add_sockets([100, 101], 11.0)
+    assert pair.other.losers == [100, 101], "late ones are closed again"
+
+
+def test_a_silent_stun_server_ends_the_attempt() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.open_sockets(pair.other, 0.0)
+    pair.run(0.0, DURATION + 0.1)
+    assert pair.other.outcome is not None
+    assert pair.other.outcome.detail == "no STUN server answered"
+
+
+def test_without_a_stun_server_nothing_is_predicted() -> None:
+    pair = Pair()
+    pair.other.stun_server = None
+    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    assert pair.other.outcome is not None
+    assert "no STUN server" in pair.other.outcome.detail
+
+
+def test_a_prediction_without_a_usable_port_is_not_shot_at() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.boss.messages.clear()
+    for port, delta in ((0, 1), (70000, 1), (5000, 0), (5000, 99), ("a", 1)):
+        ready = {"step": "ready", "id": 1, "port": port, "delta": delta}
+        pair.boss.receive(ready, 0.1)
+        assert pair.boss.transmits == []
+    assert pair.boss.state is State.IDLE
+
+
+def test_only_the_controlling_side_may_ask() -> None:
+    pair = Pair()
+    ask = {"step": "ask", "id": 9, "method": "birthday", "role": "fan"}
+    pair.boss.receive({**ask, "peer_role": "probe"}, 0.0)
+    assert pair.boss.state is State.IDLE
+
+
+def test_a_step_of_another_attempt_is_ignored() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    for step in ("ready", "refuse", "go"):
+        pair.boss.receive({"step": step, "id": 77}, 0.0)
+    assert pair.boss.state is State.ASKED
+
+
+def test_an_ask_that_comes_twice_is_one() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    (ask,) = pair.boss.messages
+    pair.other.receive(ask, 0.0)
+    pair.other.sockets_wanted = 0
+    pair.other.receive(ask, 0.0)
+    assert pair.other.sockets_wanted == 0
+
+
+def test_a_controlling_side_that_restarted_is_heard() -> None:
+    pair = firing_birthday()
+    pair.other.peer_restarted(0.2)
+    assert pair.states()[1] is State.IDLE
+    ask = {"step": "ask", "id": 1, "method": "prediction", "role": "fan"}
+    pair.other.receive({**ask, "peer_role": "probe"}, 60.0)
+    assert pair.other.state is State.OPENING
+
+
+def test_what_a_peer_says_is_shortened_and_made_printable() -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    refuse = {"step": "refuse", "id": 1, "why": "\x1b[2J" + "x" * 1000}
+    pair.boss.receive(refuse, 0.0)
+    assert pair.boss.outcome is not None
+    assert pair.boss.outcome.detail.isprintable()
+    assert len(pair.boss.outcome.detail) < 150
+
+
+@given(json_values, json_values, json_values)
+def test_no_step_is_too_strange(one: object, two: object, three: object) -> None:
+    pair = Pair()
+    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    for puncher in (pair.boss, pair.other):
+        for step in ("ask", "ready", "go", "refuse"):
+            raw = {"step": step, "id": 1, "method": one, "role": two, "port": three}
+            puncher.receive({**raw, "delta": one, "why": two, "peer_role": one}, 0.0)
+
+
+def test_the_path_is_named_after_the_method_that_found_it() -> None:
+    pair = firing_birthday()
+    assert pair.boss.kind is pair.other.kind is Kind.BIRTHDAY
+    assert Pair().boss.kind is None
+
+
+class Pair:
+    """A controlling puncher and its peer."""
+
+    def __init__(
+        self,
+        *,
+        confirmed: bool = True,
+        boss_limiter: PunchLimiter | None = None,
+        other_limiter: PunchLimiter | None = None,
+    ) -> None:
+        keys = sorted(
+            (PrivateKey.from_bytes(bytes([n] * 32)) for n in (1, 2)),
+            key=lambda key: key.public_bytes,
+        )
+        self.boss = new_puncher(keys[0], keys[1], boss_limiter)
+        self.other = new_puncher(keys[1], keys[0], other_limiter)
+        for puncher, peer in ((self.boss, False), (self.other, True)):
+            puncher.stun_server = SERVER
+            puncher.peer_public = (Endpoint(HOSTS[peer], 1111),)
+            puncher.peer_hosts = (HOSTS[peer],) if confirmed else ()
+
+    def states(self) -> tuple[State, State]:
+        return self.boss.state, self.other.state
+
+    def exchange(self, now: float) -> None:
+        """Pass on all steps, in both directions."""
+        while self.boss.messages or self.other.messages:
+            for sender, receiver in ((self.boss, self.other), (self.other, self.boss)):
+                steps: list[Mapping[str, object]] = list(sender.messages)
+                sender.messages.clear()
+                for step in steps:
+                    receiver.receive(step, now)
+
+    def open_sockets(self, puncher: Puncher, now: float) -> None:
+        wanted, puncher.sockets_wanted = puncher.sockets_wanted, 0
+        puncher.add_sockets(range(100, 100 + wanted), now)
+
+    def show_ports(self, puncher: Puncher, ports: list[int], now: float) -> None:
+        """Answer the samples that were sent."""
+        samples = [t for t in puncher.transmits if t.destination.host == SERVER.host]
+        puncher.transmits.clear()
+        assert len(samples) == SAMPLES
+        for transmit, port in zip(samples, ports, strict=True):
+            transaction_id = stun.quick_binding(transmit.datagrams[0])
+            assert transaction_id is not None
+            data = stun.binding_response(transaction_id, Endpoint(HOSTS[True], port))
+            message = stun.parse(data)
+            assert puncher.receive_stun(message, transmit.destination, now)
+
+    def run(self, now: float, until: float) -> dict[bool, list[Transmit]]:
+        """Let time pass; return what each side sent, the boss's under ``True``."""
+        while True:
+            timers = [p.get_timer() for p in (self.boss, self.other)]
+            now = max(now, min((t for t in timers if t is not None), default=until))
+            if now >= until:
+                break
+            self.boss.handle_timer(now)
+            self.other.handle_timer(now)
+        return {True: self.boss.transmits, False: self.other.transmits}
+
+
+def firing_birthday() -> Pair:
+    """Return a pair in the middle of a birthday; the other side is the fan."""
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.open_sockets(pair.other, 0.1)
+    pair.exchange(0.1)
+    for puncher in (pair.boss, pair.other):
+        puncher.transmits.clear()
+    return pair
+
+
+def new_puncher(
+    own: PrivateKey, peer: PrivateKey, limiter: PunchLimiter | None
+) -> Puncher:
+    keys = CheckKeys.derive(own, peer.public_bytes)
+    assert keys is not None
+    source = random.Random(5).randbytes
+    return Puncher(Checks(keys, source), Ledger(), limiter or PunchLimiter(), source)
