@@ -13,11 +13,13 @@ class PublicAddresses:
     :param host: stands for what says nothing to nodes: a wildcard, or the one address
         listened on where another is advertised.
     :param port: the TCP port.
+    :param machine: a numeric address of this machine, for what needs one.
     """
 
     config: CoordinatorConfig
     host: str
     port: int
+    machine: str
 
     @property
     def url(self) -> str:
@@ -49,9 +51,12 @@ class PublicAddresses:
         hosts: dict[int, str] = {}
         for host, _ in self.config.stun_addresses:
             version = ipaddress.ip_address(host).version
-            public = self._public(host)
-            if version not in hosts and _version(public) == version:
-                hosts[version] = public
+            # The last resort is of use between clients of this relay, which are all
+            # that most meshes have: packets between them are handed over inside.
+            local = self.machine if host in WILDCARDS else host
+            for candidate in (self._public(host), local):
+                if _version(candidate) == version:
+                    hosts.setdefault(version, candidate)
         return hosts
 
     @property

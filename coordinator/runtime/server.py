@@ -111,7 +111,10 @@ class CoordinatorProcess:
         self._stopping = asyncio.Event()
         self._listener = bind(*config.listen_address)
         self.public = PublicAddresses(
-            config, advertised_host(config), self._listener.getsockname()[1]
+            config,
+            advertised_host(config),
+            self._listener.getsockname()[1],
+            primary_address(config.listen_address[0]),
         )
         self._services = make_services(config, self.public, foundation.relay_secret)
         self._server = self._make_server()
@@ -293,13 +296,16 @@ def advertised_host(config: CoordinatorConfig) -> str:
     if config.advertise:
         return config.advertise
     host, _ = config.listen_address
-    return host if host not in WILDCARDS else _primary_address(host)
+    return host if host not in WILDCARDS else primary_address(host)
 
 
-def _primary_address(wildcard: str) -> str:
-    """Return the address this machine uses towards the internet. Nothing is sent."""
+def primary_address(like: str) -> str:
+    """Return the address this machine uses towards the internet. Nothing is sent.
+
+    :param like: an address of the family that is meant.
+    """
     family, remote, local = socket.AF_INET, "192.0.2.1", "127.0.0.1"
-    if ":" in wildcard:
+    if ":" in like:
         family, remote, local = socket.AF_INET6, "2001:db8::1", "::1"
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

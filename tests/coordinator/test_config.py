@@ -1,0 +1,72 @@
+"""The coordinator's configuration: where values come from, and what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from coordinator.config import load, parse_host_port
+from meshwg.errors import ConfigError
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.toml"
+    path.write_text('listen = "127.0.0.1:1"\nadvertise = "a.example"\n')
+    config = load(path, {"advertise": "b.example", "network4": None, "stun": ()})
+    assert config.listen_address == ("127.0.0.1", 1)
+    assert config.advertise == "b.example"
+    assert config.relay is True
+
+
+def test_stun_is_served_next_to_the_tcp_port_by_default() -> None:
+    assert load(None, {"listen": "[::1]:8443"}).stun_addresses == [("::1", 3478)]
+    config = load(None, {"stun": ("192.0.2.1", "192.0.2.2:5000")})
+    assert config.stun_addresses == [("192.0.2.1", 3478), ("192.0.2.2", 5000)]
+
+
+@pytest.mark.parametrize("text", ["", "host:1", "1.2.3.4", "1.2.3.4:x", "::1:5", ":1"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        parse_host_port(text, "listen")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"listen": "nonsense"}, "--listen"),
+        ({"stun": ("1.2.3.4:99999",)}, "--stun"),
+        ({"tls_cert": Path("x")}, "--tls-key"),
+        ({"relays": ("relay.example",)}, "relay.example"),
+        ({"approve_routes": ("10.0.0.1/8",)}, "approve_routes"),
+        ({"relay_allow": ("x",)}, "relay_allow"),
+        ({"connections_per_address": 0}, "connections_per_address"),
+        ({"log_level": "loud"}, "log_level"),
+    ],
+)
+def test_a_wrong_value_is_named(options: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load(None, options)
+
+
+def test_an_unknown_key_is_named_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.toml"
+    path.write_text("lisen = 'x'")
+    with pytest.raises(ConfigError, match=r"'lisen' in .*coordinator\.toml"):
+        load(path, {})
+
+
+@pytest.mark.parametrize("content", [b"listen = ", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "coordinator.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(path, {})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_a_database_password_is_not_shown() -> None:
+    config = load(None, {"database": "postgresql://u:hunter2@h/d"})
+    assert "hunter2" not in repr(config)

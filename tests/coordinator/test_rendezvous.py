@@ -1,0 +1,97 @@
+"""Offers find their way, or are refused at once."""
+
+import dataclasses
+
+import pytest
+
+from coordinator.ipam import Networks
+from coordinator.nodes import Node
+from coordinator.operations import Changes
+from coordinator.registry import Registry
+from coordinator.rendezvous import Delivery, may_see, read_forwarded, route
+from meshwg.keys import format_key
+from meshwg.wire.control import (
+    MAX_OFFER,
+    Error,
+    ErrorCode,
+    Offer,
+    decode_from_coordinator,
+)
+
+A, B, C = (format_key(bytes([number]) * 32) for number in (1, 2, 3))
+NODES = (
+    Node(key=A, name="a", requested_name="a", number=1, online=True, home="one"),
+    Node(key=B, name="b", requested_name="b", number=2, online=True, home="two"),
+)
+
+
+def test_an_offer_goes_where_its_peer_is_with_its_true_sender() -> None:
+    delivery = route(registry(*NODES), A, Offer(to=B, sender=C, sequence=7))
+    assert isinstance(delivery, Delivery)
+    assert (delivery.to, delivery.home) == (B, "two")
+    offer = decode_from_coordinator(delivery.payload)
+    assert offer == Offer(to=B, sender=A, sequence=7)
+
+
+def test_an_offer_survives_the_way_between_two_processes() -> None:
+    delivery = route(registry(*NODES), A, Offer(to=B, sequence=7))
+    assert isinstance(delivery, Delivery)
+    arrived = read_forwarded(delivery.text)
+    assert arrived is not None
+    assert (arrived.to, arrived.payload) == (B, delivery.payload)
+
+
+def test_the_largest_offer_fits_into_a_notification() -> None:
+    filler = "x" * (MAX_OFFER - 300)
+    offer = Offer(to=B, sequence=7, extension={"x": filler})
+    delivery = route(registry(*NODES), A, offer)
+    assert isinstance(delivery, Delivery)
+    assert len(delivery.text) < 8000
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b"\xff", b'{"type":"ping","id":1}', b'{"type":"offer"}']
+)
+def test_what_is_no_offer_is_not_passed_on(text: bytes) -> None:
+    assert read_forwarded(text) is None
+
+
+def test_an_offer_without_a_sender_is_not_passed_on() -> None:
+    text = Offer(to=B, sequence=1).model_dump_json(exclude_none=True)
+    assert read_forwarded(text.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("sender", "to", "code"),
+    [
+        (A, C, ErrorCode.UNKNOWN_PEER),
+        (C, A, ErrorCode.UNKNOWN_PEER),
+        (A, A, ErrorCode.UNKNOWN_PEER),
+    ],
+)
+def test_an_offer_between_strangers_is_refused(
+    sender: str, to: str, code: ErrorCode
+) -> None:
+    error = route(registry(*NODES), sender, Offer(to=to, sequence=1))
+    assert isinstance(error, Error)
+    assert (error.code, error.to) == (code, to)
+
+
+def test_an_offer_to_a_node_that_is_away_is_refused() -> None:
+    away = dataclasses.replace(NODES[1], online=False)
+    error = route(registry(NODES[0], away), A, Offer(to=B, sequence=1))
+    assert isinstance(error, Error)
+    assert error.code == ErrorCode.PEER_OFFLINE
+
+
+def test_an_expired_node_and_others_do_not_see_each_other() -> None:
+    expired = dataclasses.replace(NODES[1], expired=True)
+    assert may_see(*NODES)
+    assert not may_see(NODES[0], expired)
+    assert not may_see(expired, NODES[0])
+
+
+def registry(*nodes: Node) -> Registry:
+    made = Registry(Networks.parse("100.64.0.0/16", "fd00::/48"), "epoch")
+    made.apply(Changes(1, nodes))
+    return made
