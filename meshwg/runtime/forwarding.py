@@ -1,8 +1,9 @@
 """What a hub needs of the system: packets go through it, from the mesh to the mesh.
 
 Forwarding is switched on, and a table of nftables of the hub's own lets the packets
-through and keeps TCP from sending segments that the next tunnel cannot carry. Both are
-undone when the hub stops; what a killed one left is replaced by the next.
+through and keeps TCP from sending segments that the next tunnel cannot carry. It also
+keeps the kernel from telling each sender that there is a shorter way: there is none.
+All is undone when the hub stops; what a killed one left is replaced by the next.
 """
 
 import asyncio
@@ -23,6 +24,11 @@ table inet {table} {{
     type filter hook forward priority filter; policy accept
     iifname {name} oifname {name} tcp flags syn tcp option maxseg size set rt mtu
     iifname {name} oifname {name} accept
+  }}
+  chain output {{
+    type filter hook output priority filter; policy accept
+    oifname {name} icmp type redirect drop
+    oifname {name} icmpv6 type nd-redirect drop
   }}
 }}
 """
