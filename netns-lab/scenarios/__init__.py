@@ -4,6 +4,7 @@ from typing import Any
 
 from netlab.scenario import Scenario
 from scenarios.container import CONTAINER
+from scenarios.hub import HUB
 from scenarios.public import PUBLIC
 
-ALL: dict[str, Scenario[Any]] = {each.name: each for each in (CONTAINER, PUBLIC)}
+ALL: dict[str, Scenario[Any]] = {each.name: each for each in (CONTAINER, PUBLIC, HUB)}
