@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from meshwg.nat.behaviour import NatBehavior
-from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery
+from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery, ServerReport
 from meshwg.path.candidate import Candidate, Kind
 from meshwg.path.report import NatReport
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
@@ -55,12 +55,14 @@ class Whereabouts:
     """The candidates of one node.
 
     :ivar nat: what discovery found, by address family; ``None`` before the first.
+    :ivar servers: what came of asking each STUN server, by address family.
     """
 
     def __init__(self, *, random: Random, listen_port: int) -> None:
         self.listen_port = listen_port
         self.candidates: tuple[Candidate, ...] = ()
         self.nat: dict[int, NatBehavior | None] = dict.fromkeys(FAMILIES)
+        self.servers: dict[int, tuple[ServerReport, ...]] = {}
         self._random = random
         self._hosts: tuple[str, ...] = ()
         self._mapped: Endpoint | None = None
@@ -72,6 +74,11 @@ class Whereabouts:
         self._started_at = float("-inf")
         self._next_at: float | None = None
         self._events: deque[Event] = deque()
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a discovery runs, or is about to."""
+        return bool(self._running or self._waiting)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -196,6 +203,7 @@ class Whereabouts:
         if report is None:
             return
         del self._running[family]
+        self.servers[family] = report.servers
         self._release(self._fresh.pop(family, ()))
         if not report.behavior.reachable:
             self._next_at = now + RETRY_INTERVAL

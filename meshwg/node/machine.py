@@ -304,6 +304,11 @@ class Node(Steering):
                 self._paths.settle(peer, now)
         self._background_at = now
 
+    def look_again(self, now: float) -> None:
+        """Find out anew what NAT there is."""
+        self.whereabouts.refresh(now, at_once=True)
+        self._run_background(now)
+
     def endpoint_failed(self, endpoint: Endpoint, now: float) -> None:
         """The system could not send there from where it was to be sent."""
         self.device.unpin_endpoints(endpoint)

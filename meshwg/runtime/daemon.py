@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from meshwg import __version__
@@ -18,6 +19,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient
 from meshwg.control.client import Membership as ControlMembership
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.gateway import Mapped
 from meshwg.node import (
     EchoReceived,
@@ -46,6 +48,11 @@ from meshwg.runtime.interface import (
     automatic_mtu,
     look_around,
 )
+from meshwg.runtime.netcheck import (
+    NetcheckReport,
+    measure_lifetime,
+    probe_port_mapping,
+)
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.saver import NetmapSaver
@@ -60,6 +67,7 @@ from meshwg.wire.token import JoinToken
 
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
+NETCHECK_LIMIT = 5.0
 SLEPT = 2.0
 """Seconds that the clocks must have drifted apart for that."""
 
@@ -96,6 +104,7 @@ class Daemon:
         self._links: dict[int, UdpSocket | RelayStream] = {}
         self._next_link = 0
         self._drift = _drift()
+        self._looked: asyncio.Event | None = None
         self._network = Network((), (), ())
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self._use_servers)
@@ -228,9 +237,27 @@ class Daemon:
         )
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return what is known of the NAT, as ``meshwg netcheck --json``."""
-        report: dict[str, Any] = self.status()["self"]
-        return report
+        """Look at the network anew; return ``meshwg netcheck --json``."""
+        limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
+        whereabouts = self._node.whereabouts
+        mapping = asyncio.create_task(probe_port_mapping(limit))
+        self._node.look_again(clock.now())
+        looked = self._looked = asyncio.Event()
+        self._dataplane.turn()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await looked.wait()
+        ipv4 = whereabouts.nat[4] or NatBehavior()
+        server = whereabouts.stun_server()
+        if request.get("lifetime") and server is not None and ipv4.reachable:
+            ipv4 = replace(ipv4, lifetime=await measure_lifetime(server))
+        report = NetcheckReport(
+            ipv4,
+            whereabouts.nat[6],
+            [each for servers in whereabouts.servers.values() for each in servers],
+            port_mapping=await mapping,
+        )
+        return report.to_json()
 
     def ping(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Send echo requests to a peer and yield what comes of each."""
@@ -260,6 +287,9 @@ class Daemon:
     def _on_turn(self, now: float) -> None:
         while (event := self._node.next_event()) is not None:
             self._carry_out(event, now)
+        if self._looked is not None and not self._node.whereabouts.is_looking:
+            self._looked.set()
+            self._looked = None
         self._control.update()
 
     def _carry_out(self, event: NodeEvent, now: float) -> None:
