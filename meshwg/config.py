@@ -6,14 +6,20 @@ underscores: ``state_dir = "/var/lib/meshwg"``.
 """
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from meshwg.errors import ConfigError
 
 MIN_MTU, MAX_MTU = 1280, 65535
+
+
+def _network(text: str) -> str:
+    """Return a network in its usual form; raise ``ValueError`` if it is none."""
+    return str(ip_network(text))
 
 
 class NodeConfig(BaseModel):
@@ -37,7 +43,7 @@ class NodeConfig(BaseModel):
     mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] | None = None
     role: Literal["node", "hub"] = "node"
     """A hub forwards between others."""
-    routes: tuple[str, ...] = ()
+    routes: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Networks behind this node that others reach through it."""
     port_mapping: bool = True
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""

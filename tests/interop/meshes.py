@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,36 @@ class Coordinator:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def token(self, *options: str) -> str:
-        """Return a new join token."""
-        token: str = self.command("token", "create", *options)["token"]
+    def token(self, **options: bool | str) -> str:
+        """Return a new join token, as the administration over HTTP makes it."""
+        token: str = self._ask("POST", "/v1/tokens", options)["token"]
         return token
 
     def nodes(self) -> dict[str, Json]:
         """Return all members by name."""
-        return {node["name"]: node for node in self.command("node", "list")["nodes"]}
+        return {node["name"]: node for node in self._ask("GET", "/v1/nodes")["nodes"]}
 
     def command(self, *arguments: str) -> Json:
         """Run a command of the administration and return its JSON."""
         done = self.host.run([*COORDINATOR, *arguments, *self._where, "--json"])
         answer: Json = json.loads(done.stdout)
         return answer
+
+    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        bearer = (self.data_dir / "admin.token").read_text().strip()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{PORT}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"},
+            method=method,
+        )
+
+        def fetch() -> Json:
+            with urllib.request.urlopen(request) as response:
+                answer: Json = json.load(response)
+            return answer
+
+        return self.host.call(fetch)
 
 
 class Member:
@@ -223,7 +240,7 @@ def leftovers(host: Host, runtime: str = "/run/meshwg") -> list[str]:
     return [*left.stdout.split(), *tables.stdout.split(), *sockets.stdout.split()]
 
 
-def file_holding(directory: Path, secret: str) -> list[str]:
+def files_holding(directory: Path, secret: str) -> list[str]:
     """Return the names of the files below a directory in which a text occurs."""
     return [
         str(path.relative_to(directory))

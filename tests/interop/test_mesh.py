@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from netlab.lab import Lab
-from tests.interop.meshes import Coordinator, Member, file_holding, leftovers
+from tests.interop.meshes import Coordinator, Member, leftovers
 
 pytestmark = pytest.mark.netns
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.netns
 def test_nodes_join_with_one_token_talk_leave_and_are_removed(lab: Lab) -> None:
     coordinator = Coordinator.on_the_internet(lab)
     alice, bob, carol = members = add_members(lab, "alice", "bob", "carol")
-    join(members, coordinator.token("--reusable"))
+    join(members, coordinator.token(reusable=True))
     for member, other in ((alice, bob), (bob, carol), (carol, alice)):
         member.reaches(other)
 
@@ -42,7 +42,7 @@ def test_nodes_join_with_one_token_talk_leave_and_are_removed(lab: Lab) -> None:
 def test_a_coordinators_restart_is_invisible_to_traffic(lab: Lab) -> None:
     coordinator = Coordinator.on_the_internet(lab)
     alice, bob = members = add_members(lab, "alice", "bob")
-    join(members, coordinator.token("--reusable"))
+    join(members, coordinator.token(reusable=True))
     alice.reaches(bob)
 
     pings = alice.ping(bob, "-i", "0.05", "-c", "100", "-q")
@@ -59,7 +59,7 @@ def test_a_coordinators_restart_is_invisible_to_traffic(lab: Lab) -> None:
 def test_a_node_starts_from_its_cache_while_the_coordinator_is_away(lab: Lab) -> None:
     coordinator = Coordinator.on_the_internet(lab)
     alice, bob = members = add_members(lab, "alice", "bob")
-    join(members, coordinator.token("--reusable"))
+    join(members, coordinator.token(reusable=True))
     addresses = alice.addresses
     alice.reaches(bob)
     alice.wait_until_saved("bob")
@@ -81,7 +81,7 @@ def test_a_coordinator_that_is_killed_forgets_nobody_it_has_acknowledged(
     lab: Lab,
 ) -> None:
     coordinator = Coordinator.on_the_internet(lab)
-    token = coordinator.token("--reusable")
+    token = coordinator.token(reusable=True)
     members = add_members(lab, "alice", "bob", "carol", "dave", "erin")
     for member in members:
         member.start("--join", token)
@@ -106,82 +106,6 @@ def test_a_coordinator_that_is_killed_forgets_nobody_it_has_acknowledged(
     everybody = {member.name for member in members}
     for member in members:
         member.wait_until_sees(*everybody - {member.name})
-
-
-def test_an_ephemeral_node_vanishes_when_it_leaves(lab: Lab) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    alice, runner = add_members(lab, "alice", "runner")
-    alice.join(coordinator.token())
-    runner.join(coordinator.token("--ephemeral"))
-    alice.wait_until_sees("runner")
-
-    runner.meshwg("down")
-
-    alice.wait_until(lambda status: status["peers"] == [], "the runner is forgotten")
-    assert set(coordinator.nodes()) == {"alice"}
-
-
-def test_a_node_that_falls_silent_is_soon_offline(lab: Lab) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    alice, bob = members = add_members(lab, "alice", "bob")
-    join(members, coordinator.token("--reusable"))
-
-    bob.host.set_link(up=False)
-
-    alice.wait_until_sees("bob", online=False)
-    bob.host.set_link(up=True)
-    alice.wait_until_sees("bob")
-    alice.reaches(bob)
-
-
-def test_a_taken_name_gets_a_suffix_and_its_owner_is_told(lab: Lab) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    token = coordinator.token("--reusable")
-    first = Member(lab.add_host("one", lab.internet), "laptop").join(token)
-    second = Member(lab.add_host("two", lab.internet), "laptop").join(token)
-
-    assert first.status()["self"]["name"] == "laptop"
-    assert second.status()["self"]["name"] == "laptop-2"
-    notice = second.status()["self"]["notice"]
-    assert "called laptop-2 in the mesh: laptop belongs to another" in notice
-    assert notice in second.log()
-    first.wait_until_sees("laptop-2")
-
-
-def test_two_machines_with_one_key_are_told_so(lab: Lab) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    token = coordinator.token("--reusable")
-    original, clone, bob = add_members(lab, "original", "clone", "bob")
-    original.join(token)
-    bob.join(token)
-    clone.state_dir.mkdir(mode=0o700)
-    key = (original.state_dir / "node.key").read_text()
-    (clone.state_dir / "node.key").write_text(key)
-
-    clone.join(token)
-
-    original.wait_until_offline()
-    error = original.status()["self"]["coordinator"]["error"]
-    assert error == "Another connection uses this node's key; a key is for one machine"
-    assert len(coordinator.nodes()) == 2
-    assert clone.status()["self"]["addresses"] == original.status()["self"]["addresses"]
-
-
-def test_secrets_stay_in_the_state_directory(lab: Lab) -> None:
-    lab.keep_files = False
-    coordinator = Coordinator.on_the_internet(lab, "--log-level", "debug")
-    token = coordinator.token("--reusable")
-    alice, bob = add_members(lab, "alice", "bob")
-    for member in (alice, bob):
-        member.join(token, "--log-level", "debug")
-    alice.reaches(bob)
-    status = alice.meshwg("status", "--json").stdout + alice.meshwg("status").stdout
-    key = (alice.state_dir / "node.key").read_text().strip()
-
-    assert file_holding(lab.directory, key) == ["alice/state/node.key"]
-    assert file_holding(lab.directory, token) == []
-    assert key not in status
-    assert token not in status
 
 
 def have_joined(members: list[Member], count: int) -> bool:

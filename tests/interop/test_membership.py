@@ -1,0 +1,366 @@
+"""Becoming a member, and what goes wrong: one sentence, and nothing left behind.
+
+One coordinator and one member serve all tests; every test has a host of its own.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+
+import pytest
+
+from meshwg.wire.token import JoinToken
+from netlab.lab import Lab
+from netlab.machine import Host
+from tests.interop.meshes import (
+    MESHWG,
+    Coordinator,
+    Json,
+    Member,
+    files_holding,
+    leftovers,
+)
+
+pytestmark = pytest.mark.netns
+
+DONE, FAILED, USAGE, NOT_RUNNING, NOT_JOINED, NOT_PERMITTED = range(6)
+
+NOBODY = (
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    # Python may be installed where only root may look.
+    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
+)
+
+
+class World:
+    """A running mesh, and hosts that would like to join it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.coordinator = Coordinator.on_the_internet(lab)
+        self.member = Member(lab.add_host("member", lab.internet))
+        self.token = self.coordinator.token(reusable=True)
+        self.member.join(self.token)
+        self._numbers = count(1)
+
+    def newcomer(self) -> Member:
+        name = f"newcomer-{next(self._numbers)}"
+        return Member(self.lab.add_host(name, self.lab.internet))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with Lab(title="refusals") as lab:
+        yield World(lab)
+
+
+def used(world: World) -> str:
+    token = world.coordinator.token()
+    world.newcomer().join(token).meshwg("down")
+    return token
+
+
+def expired(world: World) -> str:
+    return world.coordinator.token(expires="1s")
+
+
+def revoked(world: World) -> str:
+    token = world.coordinator.token()
+    number = JoinToken.parse(token).auth_key.number
+    world.coordinator.command("token", "revoke", number)
+    return token
+
+
+def foreign(world: World) -> str:
+    """Return a token of this coordinator with an auth key that it never made."""
+    token = JoinToken.parse(world.token)
+    auth_key = type(token.auth_key)("0123456789ab", bytes(16))
+    return str(JoinToken(token.url, token.coordinator_key, auth_key))
+
+
+def of_another_coordinator(world: World) -> str:
+    token = JoinToken.parse(world.token)
+    return str(JoinToken(token.url, bytes(range(32)), token.auth_key))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (used, "This join token was for one node, and has been used; ask"),
+        (expired, "This join token has expired; ask for a new one"),
+        (revoked, "This join token has been revoked; ask for a new one"),
+        (foreign, "This coordinator has not made this join token; ask"),
+        (of_another_coordinator, "does not own the key that the join token"),
+    ],
+)
+def test_a_bad_token_is_refused(
+    world: World, make: Callable[[World], str], sentence: str
+) -> None:
+    token, newcomer = make(world), world.newcomer()
+
+    ended = newcomer.try_to_start("--join", token)
+
+    assert ended.returncode == FAILED
+    assert sentence in last_line(ended.stderr)
+    assert token not in ended.stderr
+    assert leftovers(newcomer.host) == []
+
+
+def test_after_a_refusal_another_mesh_can_be_joined(world: World) -> None:
+    newcomer = world.newcomer()
+    newcomer.try_to_start("--join", of_another_coordinator(world))
+
+    newcomer.join(world.token)
+
+    newcomer.reaches(world.member)
+
+
+def test_a_member_does_not_change_meshes_by_mistake(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+    newcomer.meshwg("down")
+
+    ended = newcomer.try_to_start("--join", of_another_coordinator(world))
+
+    assert ended.returncode == USAGE
+    assert "This node already belongs to another mesh" in ended.stderr
+    newcomer.start().wait_until_connected()
+
+
+def test_a_single_use_token_does_no_harm_at_the_next_start(world: World) -> None:
+    newcomer, token = world.newcomer(), world.coordinator.token()
+    newcomer.join(token).meshwg("down")
+
+    newcomer.join(token)
+
+
+def test_a_damaged_key_is_never_replaced(world: World) -> None:
+    newcomer = world.newcomer()
+    newcomer.state_dir.mkdir()
+    key = newcomer.state_dir / "node.key"
+    key.write_text("not a key\n")
+
+    ended = newcomer.try_to_start("--join", world.token)
+
+    assert ended.returncode == USAGE
+    assert f"The node's key {key} is damaged" in the_sentence(ended.stderr)
+    assert key.read_text() == "not a key\n"
+    assert leftovers(newcomer.host) == []
+
+
+def test_a_damaged_netmap_is_fetched_again(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+    newcomer.meshwg("down")
+    (newcomer.state_dir / "netmap.json").write_bytes(b'{"peers": [\xff')
+
+    newcomer.start().wait_until_connected()
+
+    newcomer.reaches(world.member)
+    assert "netmap" in newcomer.log()
+
+
+def test_a_taken_port_is_named(world: World) -> None:
+    newcomer = world.newcomer()
+    newcomer.host.udp_socket(port=45678)
+
+    ended = newcomer.try_to_start("--join", world.token, "--listen-port", "45678")
+
+    assert ended.returncode == USAGE
+    assert "UDP port 45678 cannot be used (Address already in use)" in the_sentence(
+        ended.stderr
+    )
+    assert leftovers(newcomer.host) == []
+
+
+def test_an_interface_that_exists_is_not_touched(world: World) -> None:
+    newcomer = world.newcomer()
+    newcomer.host.run(["ip", "link", "add", "meshwg0", "type", "bridge"])
+
+    ended = newcomer.try_to_start("--join", world.token)
+
+    assert ended.returncode == USAGE
+    assert "meshwg0" in the_sentence(ended.stderr)
+    newcomer.host.run(["ip", "link", "show", "meshwg0", "type", "bridge"])
+
+
+def test_a_second_daemon_is_turned_away(world: World) -> None:
+    first = world.newcomer().join(world.token)
+    state, socket = first.state_dir, first.options[-1]
+    second = Member(first.host, suffix="-2")
+    same_state = ["--state-dir", str(state), "--interface", "other"]
+    same_socket = ["--control-socket", socket, "--interface", "other"]
+
+    ended = second.try_to_start(*same_state)
+    assert ended.returncode == USAGE
+    assert f"Another meshwg node uses the state directory {state}" in the_sentence(
+        ended.stderr
+    )
+
+    ended = second.try_to_start("--join", world.token, *same_socket)
+    assert ended.returncode == USAGE
+    assert f"Another daemon listens at {socket}" in the_sentence(ended.stderr)
+
+    assert leftovers(first.host)[0] == "meshwg0"
+    first.reaches(world.member)
+
+
+def test_a_killed_daemons_socket_is_no_obstacle(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+    newcomer.kill()
+    assert newcomer.meshwg("status", check=False).returncode == NOT_RUNNING
+
+    newcomer.start().wait_until_connected()
+
+
+def test_a_removed_interface_ends_the_daemon(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+
+    newcomer.host.run(["ip", "link", "delete", "meshwg0"])
+
+    assert newcomer.wait_for_end() == FAILED
+    assert "The interface meshwg0 was removed" in newcomer.log()
+    assert leftovers(newcomer.host) == []
+
+
+def test_ordinary_users_may_look_but_not_touch(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+    socket = ("--control-socket", newcomer.options[-1])
+    host = newcomer.host
+
+    assert run_as_nobody(host, "status", *socket)[0] == DONE
+    assert run_as_nobody(host, "ping", "member", "-c", "1", *socket)[0] == DONE
+    status, error = run_as_nobody(host, "down", *socket)
+    assert status == NOT_PERMITTED
+    assert "Only root and the daemon's own user may change anything" in error
+
+    status, error = run_as_nobody(host, "node", "--join", world.token)
+    assert status == NOT_PERMITTED
+    assert "run as root, or with CAP_NET_ADMIN" in the_sentence(error)
+    newcomer.reaches(world.member)
+
+
+def test_commands_without_a_daemon_say_so(world: World) -> None:
+    newcomer = world.newcomer()
+    for command in (["status"], ["ping", "member"], ["down"]):
+        ended = newcomer.meshwg(command[0], *command[1:], check=False)
+        assert ended.returncode == NOT_RUNNING
+        assert "No meshwg daemon listens at" in the_sentence(ended.stderr)
+
+
+def test_pinging_nobody_names_those_who_are_there(world: World) -> None:
+    ended = world.member.meshwg("ping", "nobody", check=False)
+
+    assert ended.returncode == FAILED
+    assert "There is no peer 'nobody': use one of" in the_sentence(ended.stderr)
+
+
+def test_a_node_that_reaches_no_coordinator_keeps_trying(world: World) -> None:
+    newcomer = world.newcomer()
+    token = JoinToken.parse(world.token)
+    closed = JoinToken("http://192.0.2.99:8443", token.coordinator_key, token.auth_key)
+    newcomer.start("--join", str(closed))
+
+    newcomer.wait_until(
+        lambda status: status["self"]["coordinator"]["error"] is not None,
+        "it says what is wrong",
+    )
+    error = newcomer.status()["self"]["coordinator"]["error"]
+    assert "The coordinator at http://192.0.2.99:8443" in error
+    ended = newcomer.meshwg("ping", "member", check=False)
+    assert ended.returncode == NOT_JOINED
+
+    newcomer.meshwg("down")
+    assert newcomer.wait_for_end() == DONE
+    assert leftovers(newcomer.host) == []
+
+
+def test_an_ephemeral_node_vanishes_when_it_leaves(world: World) -> None:
+    runner = world.newcomer().join(world.coordinator.token(ephemeral=True))
+    world.member.wait_until(partial(knows, runner.name), "the runner is there")
+
+    runner.meshwg("down")
+
+    world.member.wait_until(
+        lambda status: not knows(runner.name, status), "the runner is forgotten"
+    )
+    assert runner.name not in world.coordinator.nodes()
+
+
+def test_a_node_that_falls_silent_is_soon_offline(world: World) -> None:
+    silent = world.newcomer().join(world.token)
+
+    silent.host.set_link(up=False)
+
+    world.member.wait_until(
+        partial(knows, silent.name, online=False), f"{silent.name} is offline"
+    )
+    silent.host.set_link(up=True)
+    world.member.wait_until(partial(knows, silent.name), f"{silent.name} is back")
+    silent.reaches(world.member)
+
+
+def test_a_taken_name_gets_a_suffix_and_its_owner_is_told(world: World) -> None:
+    host = world.newcomer().host
+    newcomer = Member(host, name="member").join(world.token)
+
+    own = newcomer.status()["self"]
+    assert own["name"] == "member-2"
+    assert "called member-2 in the mesh: member belongs to another" in own["notice"]
+    assert own["notice"] in newcomer.log()
+    assert world.member.status()["self"]["name"] == "member"
+
+
+def test_two_machines_with_one_key_are_told_so(world: World) -> None:
+    original, clone = world.newcomer().join(world.token), world.newcomer()
+    clone.state_dir.mkdir(mode=0o700)
+    key = (original.state_dir / "node.key").read_text()
+    (clone.state_dir / "node.key").write_text(key)
+
+    clone.join(world.token)
+
+    original.wait_until_offline()
+    error = original.status()["self"]["coordinator"]["error"]
+    assert error == "Another connection uses this node's key; a key is for one machine"
+    assert clone.addresses == original.addresses
+
+
+def test_secrets_stay_in_the_state_directory(world: World) -> None:
+    newcomer = world.newcomer().join(world.token, "--log-level", "debug")
+    newcomer.reaches(world.member)
+    key = (newcomer.state_dir / "node.key").read_text().strip()
+    secret = JoinToken.parse(world.token).auth_key.secret.hex()
+    shown = (
+        newcomer.meshwg("status", "--json").stdout + newcomer.meshwg("status").stdout
+    )
+
+    assert files_holding(newcomer.host.directory, key) == ["state/node.key"]
+    for host in (newcomer.host, world.coordinator.host):
+        for text in (world.token, secret):
+            assert files_holding(host.directory, text) == []
+    for text in (key, world.token, secret):
+        assert text not in shown
+
+
+def knows(name: str, status: Json, online: bool = True) -> bool:
+    """Tell whether a status lists a peer of this name in this state."""
+    return any(
+        peer["name"] == name and peer["online"] is online for peer in status["peers"]
+    )
+
+
+def run_as_nobody(host: Host, *arguments: str) -> tuple[int, str]:
+    assert shutil.which(NOBODY[0])
+    ended = host.run([*NOBODY, *MESHWG, *arguments], check=False)
+    return ended.returncode, ended.stderr
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+def the_sentence(text: str) -> str:
+    """Return what a command says if that is one sentence, and no traceback."""
+    (line,) = text.strip().splitlines()
+    assert re.match(r"meshwg: [A-Z/]", line)
+    return line
