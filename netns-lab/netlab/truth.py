@@ -4,7 +4,7 @@ It is derived from mapping, filtering and port allocation alone, by four rules:
 
 * An endpoint is *known* if its owner maps endpoint-independently: what a STUN server
   saw is what a peer has to send to. For prediction, it is known too if the ports of
-  its owner's NAT are sequential; one guess is good, two at once are not.
+  its owner's NAT are sequential.
 * ``y`` *accepts* ``x`` if ``y`` filters endpoint-independently; or if ``y`` filters by
   address and is known; or if both are known, so that each has sent to where the
   other's packets come from. One accepting direction is enough: the other side learns
@@ -46,17 +46,17 @@ class Access:
     def known(self) -> bool:
         return self.mapping in (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
-    def accepts(self, other: "Access", *, guessed: "Access | None" = None) -> bool:
+    def accepts(self, other: "Access", *, guessing: bool = False) -> bool:
         """Return whether packets of ``other`` come in, after both have sent.
 
-        :param guessed: the one of the two whose next port is guessed.
+        :param guessing: whether each guesses the other's next port, if that follows.
         """
         if self.filtering is Filtering.ENDPOINT_INDEPENDENT:
             return True
-        known = self.known or self is guessed
+        known = self.known or (guessing and self.sequential)
         if self.filtering is Filtering.ADDRESS_DEPENDENT:
             return known
-        return known and (other.known or other is guessed)
+        return known and (other.known or (guessing and other.sequential))
 
     def admits_birthday(self, prober: "Access") -> bool:
         """Return whether many mappings here are found by ``prober``."""
@@ -93,11 +93,8 @@ def ipv4_access(preset: Preset) -> Access | None:
 def _method(x: Access, y: Access) -> Method:
     if x.accepts(y) or y.accepts(x):
         return Method.DIRECT
-    for guessed in (x, y):
-        if guessed.sequential and (
-            x.accepts(y, guessed=guessed) or y.accepts(x, guessed=guessed)
-        ):
-            return Method.PREDICTION
+    if x.accepts(y, guessing=True) or y.accepts(x, guessing=True):
+        return Method.PREDICTION
     if x.admits_birthday(y) or y.admits_birthday(x):
         return Method.BIRTHDAY
     return Method.RELAY

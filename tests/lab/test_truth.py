@@ -33,7 +33,7 @@ ROWS = [
     ("D D D D D B D B P B D B", FIREWALL + BY_PORT + DOUBLE_CONE),
     ("D B D D B - D B - - B -", ADDRESS_DEPENDENT),
     ("D B D D B B D B B B B B", SYMMETRIC_BY_ADDRESS),
-    ("D P D D P - D B - - P -", SEQUENTIAL),
+    ("D P D D P - D B P - P -", SEQUENTIAL),
     ("D B D D B - D B - - B -", SYMMETRIC + DOUBLE_SYMMETRIC),
 ]
 LETTERS = {
