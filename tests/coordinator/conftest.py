@@ -1,5 +1,6 @@
 """Databases for the store's tests: SQLite files, and a PostgreSQL of our own."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+_NUMBERS = itertools.count()
 
 POSTGRES_USER = "postgres"
 """Debian's package makes this user; PostgreSQL refuses to run as root."""
@@ -32,16 +35,18 @@ def postgres_server() -> Iterator[Path]:
     try:
         _initialise(programs[-1], directory)
         _control(programs[-1], directory, "start")
-        yield directory
+        try:
+            yield directory
+        finally:
+            _control(programs[-1], directory, "stop")
     finally:
-        _control(programs[-1], directory, "stop")
         shutil.rmtree(directory)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: Path, request: pytest.FixtureRequest) -> str:
+def postgres_url(postgres_server: Path) -> str:
     """An empty PostgreSQL database."""
-    name = f"test_{abs(hash(request.node.nodeid)):x}"
+    name = f"test_{next(_NUMBERS)}"
     program = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1] / "createdb"
     _run(program, "-h", str(postgres_server), "-U", "mesh", name)
     return f"postgresql://mesh@/{name}?host={postgres_server}"

@@ -1,0 +1,383 @@
+"""The store, on SQLite and on PostgreSQL."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from coordinator.authkeys import AuthKey
+from coordinator.netmap import NetMapHistory
+from coordinator.operations import (
+    Accepted,
+    Disconnect,
+    Expire,
+    Join,
+    Refused,
+    Remove,
+    Rename,
+    Update,
+)
+from coordinator.registry import Registry
+from coordinator.store import engine, schema
+from coordinator.store.engine import StoreError
+from coordinator.store.store import MeshConfig, Store
+from meshwg.errors import ConfigError
+from meshwg.keys import format_key
+from meshwg.wire.control import ErrorCode, unpack
+from meshwg.wire.token import AuthKeyText
+
+CONFIG = MeshConfig(format_key(bytes(range(32))))
+NOW = 1_800_000_000.0
+
+
+class Process:
+    """A coordinator process's view of a database."""
+
+    def __init__(self, store: Store, registry: Registry, history: NetMapHistory):
+        self.store = store
+        self.registry = registry
+        self.history = history
+
+    @classmethod
+    async def start(cls, url: str, config: MeshConfig = CONFIG) -> "Process":
+        store = await Store.open(url, config, random=os.urandom)
+        return cls(store, *await store.load())
+
+    async def do(self, *operations: Any) -> list[Any]:
+        commit = await self.store.commit(operations, NOW)
+        for changes in commit.changes:
+            self.history.apply(changes)
+        return [result for _, result in commit.outcomes]
+
+    async def look(self) -> None:
+        for changes in (await self.store.catch_up()).changes:
+            self.history.apply(changes)
+
+
+@pytest.fixture
+async def process(database_url: str) -> AsyncIterator[Process]:
+    made = await Process.start(database_url)
+    yield made
+    await made.store.close()
+
+
+@pytest.fixture
+async def other(process: Process, database_url: str) -> AsyncIterator[Process]:
+    """A second process on the same database."""
+    made = await Process.start(database_url)
+    yield made
+    await made.store.close()
+
+
+async def test_what_was_committed_is_there_after_a_restart(
+    process: Process, database_url: str
+) -> None:
+    key = await auth_key(process)
+    await process.do(*(join(f"k{number}", key) for number in range(20)))
+    await process.do(
+        Rename("k1", "renamed"), Remove("k2"), Expire("k3"), Update("k4", "[1]", "{}")
+    )
+    await process.do(Disconnect("k5", "s-k5", left=False))
+    again = await Process.start(database_url)
+    assert again.registry.nodes == process.registry.nodes
+    assert again.registry.networks == process.registry.networks
+    assert again.registry.epoch == process.registry.epoch
+    assert delta(again.history, 1) == delta(process.history, 1)
+    await again.store.close()
+
+
+async def test_a_single_use_key_is_spent_for_all_processes(
+    process: Process, other: Process
+) -> None:
+    key = await auth_key(process, reusable=False)
+    (first,) = await process.do(join("a", key))
+    (second,) = await other.do(join("b", key))
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Refused)
+    assert second.code is ErrorCode.TOKEN_USED
+
+
+async def test_two_processes_never_give_one_name_or_address_twice(
+    process: Process, other: Process
+) -> None:
+    key = await auth_key(process)
+    batches = [
+        (one, [join(f"{number}-{each}", key) for each in range(3)])
+        for number, one in enumerate([process, other] * 6)
+    ]
+
+    async def work(one: Process) -> None:
+        for who, batch in batches:
+            if who is one:
+                await one.do(*batch)
+
+    await asyncio.gather(work(process), work(other))
+    await process.look()
+    await other.look()
+    assert len(process.registry) == 36
+    assert len(process.registry.names) == len(process.registry.numbers) == 36
+    assert process.registry.nodes == other.registry.nodes
+    assert process.history.full() != []
+    assert process.history.version == other.history.version
+
+
+async def test_a_process_learns_what_another_removed_and_renamed(
+    process: Process, other: Process
+) -> None:
+    key = await auth_key(process)
+    await process.do(join("a", key), join("b", key), join("c", key))
+    await other.look()
+    await process.do(Remove("a"))
+    await process.do(Rename("b", "node"))
+    (back,) = await process.do(join("a", key))
+    await other.look()
+    assert isinstance(back, Accepted)
+    assert other.registry.nodes == process.registry.nodes
+    assert delta(other.history, 0) == delta(process.history, 0)
+
+
+async def test_an_operation_sees_what_another_process_did_before(
+    process: Process, other: Process
+) -> None:
+    key = await auth_key(process)
+    await process.do(join("a", key))
+    (result,) = await other.do(Rename("a", "web"))
+    assert isinstance(result, Accepted)
+    (result,) = await process.do(Rename("a", "shop"))
+    assert isinstance(result, Accepted)
+    assert result.node is not None
+    assert result.node.name == "shop"
+
+
+async def test_a_failed_transaction_changes_nothing(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await auth_key(process, reusable=False)
+    write = Store._write
+
+    async def fail(self: Store, connection: Any, draft: Any) -> None:
+        await write(self, connection, draft)
+        await connection.execute(text("SELECT no_such_column FROM nodes"))
+
+    monkeypatch.setattr(Store, "_write", fail)
+    with pytest.raises(StoreError):
+        await process.do(join("a", key))
+    assert len(process.registry) == 0
+    monkeypatch.undo()
+    (result,) = await process.do(join("a", key))
+    assert isinstance(result, Accepted)
+
+
+async def test_auth_keys_are_listed_and_revoked(process: Process) -> None:
+    key = await auth_key(process)
+    (listed,) = await process.store.auth_keys()
+    assert listed.number == key.partition(".")[0]
+    revoked = await process.store.revoke_auth_key(listed.number)
+    assert revoked is not None
+    assert revoked.revoked
+    assert await process.store.revoke_auth_key("ffffffffffff") is None
+    (result,) = await process.do(join("a", key))
+    assert isinstance(result, Refused)
+    assert result.code is ErrorCode.TOKEN_REVOKED
+
+
+async def test_only_hashes_of_auth_keys_are_stored(process: Process) -> None:
+    key = await auth_key(process)
+    (stored,) = await process.store.auth_keys()
+    secret = key.partition(".")[2]
+    assert secret not in repr(stored)
+    assert secret not in stored.digest
+
+
+async def test_old_removals_are_forgotten_in_the_database(
+    process: Process, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.store.store.MAX_TOMBSTONES", 5)
+    key = await auth_key(process)
+    for number in range(10):
+        await process.do(join(f"k{number}", key))
+        await process.do(Remove(f"k{number}"))
+    again = await Process.start(database_url)
+    assert len(again.history.since(10)) == 1
+    assert delta(again.history, 19) == delta(process.history, 19)
+    whole = again.history.full()
+    assert again.history.since(3) == whole
+    await again.store.close()
+
+
+async def test_the_mesh_url_is_kept(process: Process, other: Process) -> None:
+    assert await other.store.mesh_url() == ""
+    await process.store.set_mesh_url("http://192.0.2.1:8443")
+    assert await other.store.mesh_url() == "http://192.0.2.1:8443"
+
+
+async def test_a_sign_of_life_is_seen_by_all(process: Process, other: Process) -> None:
+    await process.store.beat("one")
+    alive = await other.store.beat("two")
+    assert alive == ({"one", "two"} if process.store.is_shared else {"two"})
+
+
+# Opening.
+
+
+async def test_the_migrations_make_exactly_the_schema(process: Process) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection)
+        found: list[Any] = compare_metadata(context, schema.metadata)
+        return found
+
+    async with engine.transaction(process.store._engine) as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(
+    process: Process, database_url: str
+) -> None:
+    async with engine.transaction(process.store._engine) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '99'"))
+    with pytest.raises(StoreError, match="newer version"):
+        await Process.start(database_url)
+
+
+async def test_a_database_of_another_coordinator_is_refused(
+    process: Process, database_url: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"coordinator\.key"):
+        await Process.start(database_url, MeshConfig(format_key(bytes(32))))
+
+
+async def test_networks_can_be_changed_until_a_node_has_joined(
+    process: Process, database_url: str
+) -> None:
+    wanted = MeshConfig(CONFIG.coordinator_key, "10.77.0.0/16", "fd77::/48")
+    second = await Process.start(database_url, wanted)
+    assert second.registry.networks.prefixes == ("10.77.0.0/16", "fd77::/48")
+    key = await auth_key(second)
+    await second.do(join("a", key))
+    await second.store.close()
+    other = MeshConfig(CONFIG.coordinator_key, "10.78.0.0/16")
+    with pytest.raises(ConfigError, match=r"keep their addresses"):
+        await Process.start(database_url, other)
+    same = await Process.start(database_url, wanted)
+    await same.store.close()
+
+
+async def test_many_processes_may_start_at_once(database_url: str) -> None:
+    processes = await asyncio.gather(*(Process.start(database_url) for _ in range(4)))
+    assert len({process.registry.epoch for process in processes}) == 1
+    for process in processes:
+        await process.store.close()
+
+
+# SQLite's own troubles.
+
+
+async def test_a_damaged_file_is_named_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(StoreError, match="damaged; restore it") as caught:
+        await Process.start(f"sqlite:///{path}")
+    assert caught.value.damaged
+    assert str(path) in str(caught.value)
+
+
+async def test_a_file_damaged_while_running_is_noticed(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    process = await Process.start(sqlite_url)
+    key = await auth_key(process)
+    await process.do(*(join(f"k{number}", key) for number in range(200)))
+    await process.store.close()
+    path = tmp_path / "coordinator.db"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 8192))
+    with pytest.raises(StoreError):
+        await Process.start(sqlite_url)
+
+
+async def test_a_directory_that_is_not_there_is_named() -> None:
+    with pytest.raises(StoreError, match="cannot be opened"):
+        await Process.start("sqlite:////nowhere/at/all/coordinator.db")
+
+
+async def test_a_full_disk_is_said_and_nothing_is_lost(sqlite_url: str) -> None:
+    process = await Process.start(sqlite_url)
+    key = await auth_key(process)
+    await process.do(join("a", key))
+
+    def limit(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    async with engine.transaction(process.store._engine) as connection:
+        await connection.run_sync(limit)
+    with pytest.raises(StoreError, match="is full; free some space") as caught:
+        await process.do(*(join(f"k{number}", key) for number in range(400)))
+    assert not caught.value.damaged
+    assert set(process.registry.nodes) == {"a"}
+    await process.store.close()
+
+
+async def test_a_database_someone_holds_is_waited_for_and_then_named(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.1)
+    process = await Process.start(sqlite_url)
+    holder = sqlite3.connect(tmp_path / "coordinator.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        await process.do(Update("a", "[]", "null"))
+    holder.close()
+    await process.do(Update("a", "[]", "null"))
+    await process.store.close()
+
+
+async def test_the_file_is_its_owners_only(sqlite_url: str, tmp_path: Path) -> None:
+    process = await Process.start(sqlite_url)
+    modes = {os.stat(tmp_path / name).st_mode & 0o777 for name in os.listdir(tmp_path)}
+    assert modes == {0o600}
+    await process.store.close()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://h/d", "sqlite://", "://"])
+def test_a_url_of_no_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="database URL"):
+        engine.parse_url(url)
+
+
+async def test_a_database_that_is_away_is_named_without_its_password() -> None:
+    with pytest.raises(StoreError, match="cannot be reached") as caught:
+        await Process.start("postgresql://mesh:hunter2@127.0.0.1:1/mesh")
+    assert "hunter2" not in str(caught.value)
+
+
+def delta(history: NetMapHistory, version: int) -> dict[str, Any]:
+    """Return what a node at a version is told, in an order of its own."""
+    (payload,) = history.since(version)
+    message: dict[str, Any] = json.loads(unpack(payload, 1 << 20))
+    message["changed"].sort(key=lambda peer: peer["public_key"])
+    message["removed"].sort()
+    return message
+
+
+async def auth_key(process: Process, *, reusable: bool = True) -> str:
+    text_ = AuthKeyText.generate(os.urandom)
+    key = AuthKey.from_text(
+        text_, reusable=reusable, ephemeral=False, created=NOW, lifetime=3600.0
+    )
+    await process.store.add_auth_key(key)
+    return str(text_)
+
+
+def join(key: str, auth_key_: str) -> Join:
+    return Join(key, f"s-{key}", "home", "node", auth_key_)
