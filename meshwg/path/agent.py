@@ -22,7 +22,6 @@ The parent calls the verbs below and drains :meth:`~PathAgent.datagrams_to_send`
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from meshwg.errors import InvalidMessage
 from meshwg.path.candidate import (
     Candidate,
     IPNetwork,
@@ -30,9 +29,9 @@ from meshwg.path.candidate import (
     Rejection,
     is_private,
     is_usable_host,
-    offerable,
 )
 from meshwg.path.check import Answered, Asked, CheckKeys, Checks, Drop
+from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
     Attempt,
     AuxiliarySockets,
@@ -44,11 +43,12 @@ from meshwg.path.events import (
     Result,
 )
 from meshwg.path.ledger import Ledger
-from meshwg.path.limiter import BUSY, PunchLimiter
+from meshwg.path.limiter import PunchLimiter
 from meshwg.path.path import TRIGGERED_BURST, Path
-from meshwg.path.punch import Method, plain_possible, roles
-from meshwg.path.puncher import Outcome, Puncher, State
+from meshwg.path.punch import plain_possible
+from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.reason import Situation, explain
+from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.report import NatReport, Offer
 from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
 from meshwg.path.table import PathTable
@@ -69,9 +69,11 @@ OPENERS = 2
 """Low-TTL checks sent first: if one is lost, the peer's first check may come before
 any that opens the way, and a sloppy router would take it for its own."""
 
-PUNCH_SLACK = 5.0
-"""Seconds by which the controlling side is late with another attempt, so that the
-other side's limiter, which may have counted the last one later, allows it, too."""
+PUNCH_RETRY = 5.0
+"""Seconds after which to look again whether another attempt is over."""
+
+SUSPICION = 5.0
+"""Seconds between two complaints of the parent that have an effect."""
 
 HISTORY = 16
 """Attempts that are remembered."""
@@ -94,25 +96,18 @@ class PathAgent:
         mesh: Sequence[IPNetwork] = (),
     ) -> None:
         self.checks = Checks(keys, random)
-        self.rejections: Counter[Rejection] = Counter()
-        """Why offered candidates were not used."""
         self._controlling = keys.controlling
         self._random = random
-        self._mesh = tuple(mesh)
+        self._rendezvous = Rendezvous(mesh, random)
         self._ledger = Ledger()
-        self._limiter = limiter or PunchLimiter()
         self._table = PathTable()
         self._rounds = Rounds()
-        self._puncher = Puncher(self.checks, self._ledger, self._limiter, random)
-        self._punch_at: float | None = None
-        self._local: tuple[Candidate, ...] = ()
-        self._local_nat = NatReport()
-        self._peer = Offer(-1)
-        self._session = random(8).hex()
-        self._sequence = 0
+        limiter = limiter or PunchLimiter()
+        self._puncher = Puncher(self.checks, self._ledger, limiter, random)
+        self._escalation = Escalation(self._puncher, limiter, self._rendezvous, random)
         self._auxiliary: dict[int, None] = {}
         self._heard: Endpoint | None = None
-        self._last_used = float("-inf")
+        self._last_used = self._suspected_at = float("-inf")
         self._now = 0.0
         self._timer: float | None = None
         self._timer_is_stale = False
@@ -144,6 +139,16 @@ class PathAgent:
         """STUN messages that were ignored, by reason."""
         return self.checks.drops
 
+    @property
+    def rejections(self) -> Counter[Rejection]:
+        """Why candidates that the peer offered are not used."""
+        return self._rendezvous.rejections
+
+    @property
+    def peer_candidates(self) -> tuple[Candidate, ...]:
+        """What the peer offers now; its relayed address tells how to relay to it."""
+        return self._rendezvous.peer.candidates
+
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
         selected, next_at = self._table.selected, self._next_attempt_at()
@@ -170,11 +175,9 @@ class PathAgent:
         self, candidates: Iterable[Candidate], nat: NatReport, now: float
     ) -> None:
         """Offer these from now on; the peer is told if it was told others before."""
-        local = offerable(candidates, self._mesh)
-        changed = local != self._local
-        self._local, self._local_nat = local, nat
+        changed = self._rendezvous.set_own(candidates, nat)
         self._puncher.own_nat = nat
-        if changed and self._sequence > 0 and self._is_active(now):
+        if changed and self._rendezvous.has_offered and self._is_active(now):
             self._begin_round(Trigger.CANDIDATES, now)
         self._settle(now)
 
@@ -197,7 +200,8 @@ class PathAgent:
         """
         hosts = tuple(host for host in hosts if is_usable_host(host))
         self._ledger.confirm(hosts)
-        self._puncher.peer_hosts = tuple(host for host in hosts if ":" not in host)
+        public = (host for host in hosts if ":" not in host and not is_private(host))
+        self._rendezvous.peer_hosts = self._puncher.peer_hosts = tuple(public)
 
     def network_changed(self, now: float) -> None:
         """Local addresses or routes changed, or the machine was asleep."""
@@ -231,7 +235,14 @@ class PathAgent:
             self._settle(now)
 
     def suspect(self, now: float) -> None:
-        """The tunnel does not hear the peer, or the system refused to send there."""
+        """The tunnel does not hear the peer, or the system refused to send there.
+
+        What comes again within seconds is ignored: a system that refuses to send
+        refuses every packet.
+        """
+        if now < self._suspected_at + SUSPICION:
+            return
+        self._suspected_at = now
         selected = self._table.selected
         if selected is not None:
             selected.distrust(now)
@@ -244,18 +255,13 @@ class PathAgent:
 
     def receive_offer(self, raw: Mapping[str, object], now: float) -> None:
         """Take an offer of the peer: the control message's fields, as JSON."""
-        try:
-            offer, rejections = Offer.from_json(raw, self._mesh)
-        except InvalidMessage:
-            self.rejections[Rejection.MALFORMED] += 1
+        session = self._rendezvous.peer.session
+        offer = self._rendezvous.take(raw)
+        if offer is None:
             return
-        self.rejections.update(rejections)
-        if offer.session != self._peer.session:
+        if offer.session != session:
             self._puncher.peer_restarted(now)
-        elif offer.sequence <= self._peer.sequence:
-            return
-        self._peer = offer
-        self._puncher.peer_public = _public_endpoints(offer.candidates)
+        self._puncher.peer_public = self._rendezvous.peer_public()
         self._table.rename(offer.candidates)
         if not self._is_active(now):
             self._check_known_paths(now)
@@ -309,9 +315,8 @@ class PathAgent:
                 self._check(path, now)
         self._puncher.handle_timer(now)
         self._run_round(now)
-        if self._punch_at is not None and now >= self._punch_at:
-            self._punch_at = None
-            self._try_methods(now)
+        if self._is_due(self._escalation.next_at, now):
+            self._escalate(now)
         self._settle(now)
 
     def get_timer(self) -> float | None:
@@ -350,7 +355,7 @@ class PathAgent:
     def _begin_round(self, trigger: Trigger, now: float) -> None:
         """Offer a round to the peer; checks begin with its answer."""
         if self._rounds.begin(trigger, now, awaits=True):
-            self._offer(now, trouble=trigger in (Trigger.NETWORK, Trigger.DOUBT))
+            self._offer(trouble=trigger in (Trigger.NETWORK, Trigger.DOUBT))
 
     def _follow(self, offer: Offer, now: float) -> None:
         """Begin to check because the peer does, or will when it gets our answer."""
@@ -359,37 +364,27 @@ class PathAgent:
             self._burst(OFFERER_LEAD, now)
         elif not offer.answer:
             if self._rounds.begin(Trigger.OFFER, now, awaits=False):
-                self._offer(now, answer=True)
+                self._offer(answer=True)
                 self._burst(ANSWERER_LEAD, now)
         elif not self._table.has_direct(now):
             self._burst(OFFERER_LEAD, now)
 
     def _offer(
         self,
-        now: float,
         *,
         answer: bool = False,
         trouble: bool = False,
         punch: Mapping[str, object] | None = None,
     ) -> None:
-        self._sequence += 1
-        offer = Offer(
-            self._sequence,
-            self._local,
-            self._local_nat,
-            self._session,
-            answer=answer,
-            trouble=trouble,
-            punch=punch,
-        )
-        self._events.append(CandidatesOffered(offer.to_json()))
+        offer = self._rendezvous.make(answer=answer, trouble=trouble, punch=punch)
+        self._events.append(CandidatesOffered(offer))
 
     def _burst(self, lead: float, now: float) -> None:
         """Open the way for the peer's checks, then check all its candidates."""
-        possible = plain_possible(self._local_nat, self._peer.nat)
+        possible = plain_possible(self._rendezvous.nat, self._rendezvous.peer.nat)
         self._rounds.check(now, hopeless=not possible)
         start = now + lead
-        for candidate in self._targets():
+        for candidate in self._rendezvous.targets():
             path = self._table.add(candidate.endpoint, candidate.kind)
             if path.is_trusted(now):
                 continue
@@ -397,32 +392,6 @@ class PathAgent:
                 self._check(path, now, ttl=OPENER_TTL)
             path.burst(start)
             start += PACE
-
-    def _targets(self) -> list[Candidate]:
-        """Return the candidates to check, as far as this node can reach them at all."""
-        families = {":" in candidate.host for candidate in self._local}
-        own = {candidate.endpoint for candidate in self._local}
-        offered = [*self._peer.candidates, *self._other_public_addresses()]
-        return [
-            candidate
-            for candidate in offered
-            if candidate.kind is not Kind.RELAYED
-            and candidate.endpoint not in own
-            and (not families or (":" in candidate.host) in families)
-        ]
-
-    def _other_public_addresses(self) -> list[Candidate]:
-        """Return candidates for addresses where only the coordinator saw the peer.
-
-        A symmetric NAT with several addresses may send from any of them; a filter by
-        address must have been opened for the right one.
-        """
-        offered = {candidate.host for candidate in self._peer.candidates}
-        if not self._peer.nat.is_hard or not self._puncher.peer_public:
-            return []
-        port = self._puncher.peer_public[0].port
-        hosts = (host for host in self._puncher.peer_hosts if host not in offered)
-        return [Candidate(Kind.REFLEXIVE, host, port) for host in hosts]
 
     def _run_round(self, now: float) -> None:
         current, postponed = self._rounds.current, self._rounds.postponed
@@ -440,8 +409,10 @@ class PathAgent:
         return when is not None and now >= when and self._is_active(now)
 
     def _retry(self, now: float) -> None:
-        if self._table.has_direct(now) or self._puncher.state is not State.IDLE:
+        if self._table.has_direct(now):
             self._rounds.next_at = None
+        elif not self._escalation.is_idle:
+            self._rounds.next_at = now + PUNCH_RETRY
         else:
             self._begin_round(Trigger.RETRY, now)
 
@@ -450,41 +421,25 @@ class PathAgent:
         if self._table.has_direct(now):
             self._rounds.succeed()
             return
-        count = len(self._peer.candidates)
-        heard = self._peer.sequence >= 0
-        detail = (
-            f"none of the peer's {count} addresses answered"
-            if heard
-            else "the peer did not answer through the coordinator"
-        )
+        detail = "the peer did not answer through the coordinator"
+        if self._rendezvous.was_heard:
+            count = len(self._rendezvous.peer.candidates)
+            detail = f"none of the peer's {count} addresses answered"
         self._note("punch", Result.FAILED, detail, now)
         self._rounds.fail(now)
-        self._try_methods(now)
+        self._escalate(now)
 
-    def _try_methods(self, now: float) -> None:
-        """Begin prediction or the birthday method, as the controlling side."""
-        if not self._controlling or self._puncher.state is not State.IDLE:
+    def _escalate(self, now: float, after: Outcome | None = None) -> None:
+        """Try what may help where plain punching, or another method, did not."""
+        self._escalation.next_at = None
+        if not self._controlling or self._table.has_direct(now):
             return
-        if self._table.has_direct(now) or not self._is_active(now):
+        if not self._is_active(now):
             return
-        for method in Method:
-            parts = roles(self._local_nat, self._peer.nat, method)
-            if parts is None:
-                continue
-            allowed_at = self._limiter.allowed_at(self._puncher.peer, method, now)
-            if allowed_at > now:
-                self._punch_by(allowed_at + PUNCH_SLACK)
-                continue
-            refusal = self._puncher.begin(method, parts, now)
-            if refusal is None:
-                return
-            if refusal == BUSY:
-                self._punch_by(now + 1 + self._random(1)[0] / 64)
-                return
-            self._note(method.value, Result.REFUSED, refusal, now)
-
-    def _punch_by(self, when: float) -> None:
-        self._punch_at = when if self._punch_at is None else min(self._punch_at, when)
+        if after is None:
+            self._history.extend(self._escalation.begin(now))
+        else:
+            self._history.extend(self._escalation.follow(after, now))
 
     # Paths
 
@@ -578,7 +533,7 @@ class PathAgent:
             puncher.transmits = []
             messages, puncher.messages = puncher.messages, []
             for message in messages:
-                self._offer(now, punch=message)
+                self._offer(punch=message)
             if puncher.sockets_wanted:
                 self._events.append(AuxiliarySockets(wanted=puncher.sockets_wanted))
                 puncher.sockets_wanted = 0
@@ -587,10 +542,9 @@ class PathAgent:
             self._end_attempt(outcome, now)
 
     def _end_attempt(self, outcome: Outcome, now: float) -> None:
-        result = Result.OK if outcome.succeeded else Result.FAILED
-        self._note(outcome.method.value, result, outcome.detail, now)
-        if not outcome.succeeded:
-            self._try_methods(now)
+        self._note(outcome.method.value, _RESULTS[outcome.verdict], outcome.detail, now)
+        if outcome.verdict is not Verdict.OK:
+            self._escalate(now, after=outcome)
 
     def _note_loss(self, before: Path | None, now: float) -> None:
         """Begin a round when the direct path in use came into doubt."""
@@ -611,7 +565,7 @@ class PathAgent:
             self._puncher.get_timer(),
         ]
         if self._is_active(self._now):
-            times += [self._rounds.get_timer(), self._punch_at]
+            times += [self._rounds.get_timer(), self._escalation.next_at]
         turns = (self._last_used + ACTIVE, self._last_used + DORMANT)
         times += [when for when in turns if when > self._now]
         return min((when for when in times if when is not None), default=None)
@@ -649,7 +603,7 @@ class PathAgent:
         return now < self._last_used + ACTIVE
 
     def _next_attempt_at(self) -> float | None:
-        times = (self._rounds.next_at, self._punch_at)
+        times = (self._rounds.next_at, self._escalation.next_at)
         return min((when for when in times if when is not None), default=None)
 
     def _reason(self, now: float) -> str:
@@ -659,9 +613,9 @@ class PathAgent:
                 selected=self._table.selected,
                 method=self._puncher.method,
                 in_round=self._rounds.current is not None,
-                own=self._local_nat,
-                peer=self._peer.nat,
-                birthday=self._limiter.birthday,
+                own=self._rendezvous.nat,
+                peer=self._rendezvous.peer.nat,
+                birthday=self._escalation.birthday_allowed,
                 history=self._history,
                 avoided=self._table.avoided(now),
             )
@@ -671,14 +625,9 @@ class PathAgent:
         self._history.append(Attempt(now, method, result, detail))
 
 
-def _public_endpoints(candidates: Iterable[Candidate]) -> tuple[Endpoint, ...]:
-    """Return where the outside sees the peer's IPv4 socket, the likeliest first."""
-    order = (Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.HOST)
-    return tuple(
-        candidate.endpoint
-        for kind in order
-        for candidate in candidates
-        if candidate.kind is kind
-        and ":" not in candidate.host
-        and not is_private(candidate.host)
-    )
+_RESULTS = {
+    Verdict.OK: Result.OK,
+    Verdict.MISSED: Result.FAILED,
+    Verdict.BUSY: Result.REFUSED,
+    Verdict.REFUSED: Result.REFUSED,
+}

@@ -28,7 +28,7 @@ from meshwg.path import volley
 from meshwg.path.candidate import Kind
 from meshwg.path.check import Checks
 from meshwg.path.ledger import Ledger
-from meshwg.path.limiter import PunchLimiter
+from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
@@ -76,12 +76,21 @@ class State(Enum):
     FIRING = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Verdict(Enum):
     """How an attempt ended."""
 
+    OK = "a direct path works"
+    MISSED = "all that could be sent was sent in vain"
+    BUSY = "one of the nodes is busy with another peer"
+    REFUSED = "it did not come to sending"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended, with a few words for a person."""
+
     method: Method
-    succeeded: bool
+    verdict: Verdict
     detail: str
 
 
@@ -201,7 +210,9 @@ class Puncher:
         elif self._attempt is None or id_ != self._attempt.id:
             return
         elif step == "refuse":
-            self._finish(False, f"the peer refused: {_text(raw.get('why'))}", now)
+            why = raw.get("why")
+            verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
+            self._finish(verdict, f"the peer refused: {_text(why)}", now)
         elif step == "ready" and self.state is State.ASKED:
             self._attempt.peer_sequence = _sequence(raw)
             self._prepare(now)
@@ -244,7 +255,7 @@ class Puncher:
         """End the attempt because a direct path works, whoever found it."""
         if self._attempt is not None:
             self._attempt.winner = endpoint.link
-            self._finish(True, f"{endpoint} answered", now)
+            self._finish(Verdict.OK, f"{endpoint} answered", now)
 
     def abandon(self, why: str, now: float) -> None:
         """End the attempt because things changed."""
@@ -417,24 +428,25 @@ class Puncher:
 
     def _time_out(self, now: float) -> None:
         if self.state is State.FIRING:
-            self._finish(False, "no port that was tried answered", now)
+            self._finish(Verdict.MISSED, "no port that was tried answered", now)
         elif self.state in (State.ASKED, State.WAITING):
-            self._finish(False, "the peer did not answer", now)
+            self._finish(Verdict.REFUSED, "the peer did not answer", now)
         else:
             self._give_up("no sockets could be opened in time", now)
 
     def _give_up(self, why: str, now: float) -> None:
         """End the attempt, and tell the peer."""
         self._say(step="refuse", why=why)
-        self._finish(False, why, now)
+        verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
+        self._finish(verdict, why, now)
 
-    def _finish(self, succeeded: bool, detail: str, now: float) -> None:
+    def _finish(self, verdict: Verdict, detail: str, now: float) -> None:
         attempt = self._attempt
         if attempt is None:
             return
-        winner = attempt.winner if succeeded else None
+        winner = attempt.winner if verdict is Verdict.OK else None
         self.losers.extend(link for link in attempt.links if link != winner)
-        self.outcome = Outcome(attempt.method, succeeded, detail)
+        self.outcome = Outcome(attempt.method, verdict, detail)
         self._limiter.release(self.peer)
         self._attempt = self._sampler = None
         self._shots.clear()

@@ -21,7 +21,7 @@ from meshwg.path.punch import (
     Method,
     Role,
 )
-from meshwg.path.puncher import ELECTION, Puncher, State
+from meshwg.path.puncher import ELECTION, Puncher, State, Verdict
 from meshwg.path.report import NatReport
 from meshwg.path.sampler import DURATION
 from meshwg.transmit import Endpoint, Transmit
@@ -105,7 +105,7 @@ def test_a_port_that_answers_ends_the_attempt_and_the_losers_are_closed() -> Non
     assert fan.elect(links[7], 0.3)
     fan.succeed(Endpoint(HOSTS[True], 1111, links[7]), 0.4)
     assert fan.outcome is not None
-    assert fan.outcome.succeeded
+    assert fan.outcome.verdict is Verdict.OK
     assert sorted(fan.losers) == sorted(set(links) - {links[7]})
     assert fan.get_timer() is None
     pair.boss.succeed(Endpoint(HOSTS[False], 4242), 0.4)
@@ -142,7 +142,7 @@ def test_an_attempt_without_a_hit_ends_and_closes_all_sockets() -> None:
     pair.run(0.1, 10.0)
     for puncher in (pair.boss, pair.other):
         assert puncher.outcome is not None
-        assert not puncher.outcome.succeeded
+        assert puncher.outcome.verdict is Verdict.MISSED
         assert puncher.state is State.IDLE
     assert sorted(pair.other.losers) == sorted(links)
 
@@ -161,6 +161,7 @@ def test_a_node_that_may_not_says_so() -> None:
     pair.exchange(0.0)
     assert pair.boss.outcome is not None
     assert pair.boss.outcome.detail == f"the peer refused: {OFF}"
+    assert pair.boss.outcome.verdict is Verdict.REFUSED
 
 
 def test_a_node_that_is_busy_says_so() -> None:
@@ -171,6 +172,7 @@ def test_a_node_that_is_busy_says_so() -> None:
     pair.exchange(0.0)
     assert pair.boss.outcome is not None
     assert pair.boss.outcome.detail == f"the peer refused: {BUSY}"
+    assert pair.boss.outcome.verdict is Verdict.BUSY
 
 
 def test_the_boss_keeps_its_own_limits() -> None:

@@ -1,0 +1,94 @@
+"""What comes after plain punching: which method is tried, and when again.
+
+The controlling side decides. It begins with the cheapest method that can work for the
+two NATs; one that failed makes way for the next, and comes again after a pause as long
+as the limiter allows it. While another peer has its turn, this one waits.
+"""
+
+from meshwg.path.events import Attempt, Result
+from meshwg.path.limiter import BUSY, PunchLimiter
+from meshwg.path.punch import Method, Role, roles
+from meshwg.path.puncher import Outcome, Puncher, State, Verdict
+from meshwg.path.rendezvous import Rendezvous
+from meshwg.transmit import Random
+
+SLACK = 5.0
+"""Seconds by which the controlling side is late with another attempt, so that the
+other side's limiter, which may have counted the last one later, allows it, too."""
+
+BUSY_PAUSE = 5.0
+"""Seconds to wait while another peer has its turn, half as much more or less."""
+
+
+class Escalation:
+    """Chooses the methods that a :class:`Puncher` runs."""
+
+    def __init__(
+        self,
+        puncher: Puncher,
+        limiter: PunchLimiter,
+        rendezvous: Rendezvous,
+        random: Random,
+    ) -> None:
+        self.next_at: float | None = None
+        """When to call :meth:`begin` again."""
+        self._puncher = puncher
+        self._limiter = limiter
+        self._rendezvous = rendezvous
+        self._random = random
+
+    @property
+    def birthday_allowed(self) -> bool:
+        """Whether this node uses the birthday method at all."""
+        return self._limiter.birthday
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being tried."""
+        return self._puncher.state is State.IDLE
+
+    def begin(self, now: float, without: Method | None = None) -> list[Attempt]:
+        """Begin the first method that can work; return those that were refused.
+
+        :param without: the method that was just tried.
+        """
+        self.next_at = None
+        refused: list[Attempt] = []
+        if not self.is_idle:
+            return refused
+        for method in Method:
+            parts = roles(self._rendezvous.nat, self._rendezvous.peer.nat, method)
+            if parts is None:
+                continue
+            allowed_at = self._limiter.allowed_at(self._puncher.peer, method, now)
+            if allowed_at > now:
+                self._plan(allowed_at + SLACK)
+            elif method is not without:
+                refusal = self._begin(method, parts, now)
+                if refusal is None:
+                    break
+                refused.append(Attempt(now, method.value, Result.REFUSED, refusal))
+        return refused
+
+    def follow(self, outcome: Outcome, now: float) -> list[Attempt]:
+        """Begin what comes after an attempt that did not help."""
+        if outcome.verdict is Verdict.BUSY:
+            self._wait_for_turn(now)
+            return []
+        return self.begin(now, without=outcome.method)
+
+    def _begin(
+        self, method: Method, parts: tuple[Role, Role], now: float
+    ) -> str | None:
+        """Return why a method cannot be tried, ``None`` if it is, or will be soon."""
+        refusal = self._puncher.begin(method, parts, now)
+        if refusal == BUSY:
+            self._wait_for_turn(now)
+            return None
+        return refusal
+
+    def _wait_for_turn(self, now: float) -> None:
+        self._plan(now + BUSY_PAUSE * (0.5 + self._random(1)[0] / 256))
+
+    def _plan(self, when: float) -> None:
+        self.next_at = when if self.next_at is None else min(self.next_at, when)

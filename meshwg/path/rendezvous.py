@@ -1,0 +1,129 @@
+"""What the two nodes told each other: their offers, and which addresses follow.
+
+Offers have numbers that grow, and a session that changes when the sender starts anew,
+so that one that comes late or twice is told apart.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from meshwg.errors import InvalidMessage
+from meshwg.path.candidate import (
+    Candidate,
+    IPNetwork,
+    Kind,
+    Rejection,
+    is_private,
+    offerable,
+)
+from meshwg.path.report import NatReport, Offer
+from meshwg.transmit import Endpoint, Random
+
+SESSION_LENGTH = 8
+
+
+class Rendezvous:
+    """The offers of this node to one peer, and of the peer to this node.
+
+    :param mesh: the mesh's own networks, which no candidate may be in.
+    """
+
+    def __init__(self, mesh: Sequence[IPNetwork], random: Random) -> None:
+        self.nat = NatReport()
+        """The NAT in front of this node."""
+        self.peer = Offer(-1)
+        """The last offer of the peer; with a negative number, there was none yet."""
+        self.peer_hosts: tuple[str, ...] = ()
+        """Public IPv4 addresses at which someone reliable saw the peer."""
+        self.rejections: Counter[Rejection] = Counter()
+        self._mesh = tuple(mesh)
+        self._session = random(SESSION_LENGTH).hex()
+        self._sequence = 0
+        self._own: tuple[Candidate, ...] = ()
+
+    @property
+    def has_offered(self) -> bool:
+        """Whether the peer was ever told anything."""
+        return self._sequence > 0
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether the peer ever offered anything."""
+        return self.peer.sequence >= 0
+
+    def set_own(self, candidates: Iterable[Candidate], nat: NatReport) -> bool:
+        """Offer these from now on; tell whether they differ from those before."""
+        own, before = offerable(candidates, self._mesh), self._own
+        self._own, self.nat = own, nat
+        return own != before
+
+    def make(
+        self,
+        *,
+        answer: bool = False,
+        trouble: bool = False,
+        punch: Mapping[str, object] | None = None,
+    ) -> dict[str, object]:
+        """Return the next offer to the peer."""
+        self._sequence += 1
+        return Offer(
+            self._sequence,
+            self._own,
+            self.nat,
+            self._session,
+            answer=answer,
+            trouble=trouble,
+            punch=punch,
+        ).to_json()
+
+    def take(self, raw: Mapping[str, object]) -> Offer | None:
+        """Return an offer of the peer, ``None`` if it is malformed or an old one."""
+        try:
+            offer, rejections = Offer.from_json(raw, self._mesh)
+        except InvalidMessage:
+            self.rejections[Rejection.MALFORMED] += 1
+            return None
+        self.rejections.update(rejections)
+        same_session = offer.session == self.peer.session
+        if same_session and offer.sequence <= self.peer.sequence:
+            return None
+        self.peer = offer
+        return offer
+
+    def targets(self) -> list[Candidate]:
+        """Return what to check: what this node can reach, without relays and itself."""
+        direct = [one for one in self._own if one.kind is not Kind.RELAYED]
+        own = {candidate.endpoint for candidate in direct}
+        families = {":" in candidate.host for candidate in direct} or {False, True}
+        return [
+            candidate
+            for candidate in (*self.peer.candidates, *self._other_addresses())
+            if candidate.kind is not Kind.RELAYED
+            and candidate.endpoint not in own
+            and (":" in candidate.host) in families
+        ]
+
+    def peer_public(self) -> tuple[Endpoint, ...]:
+        """Return where the outside sees the peer's IPv4 socket, the likeliest first."""
+        order = (Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.HOST)
+        return tuple(
+            candidate.endpoint
+            for kind in order
+            for candidate in self.peer.candidates
+            if candidate.kind is kind
+            and ":" not in candidate.host
+            and not is_private(candidate.host)
+        )
+
+    def _other_addresses(self) -> list[Candidate]:
+        """Return candidates for addresses that the peer itself did not name.
+
+        A symmetric NAT with several addresses may send from any of them; a filter by
+        address must have been opened for the right one.
+        """
+        public = self.peer_public()
+        if not self.peer.nat.is_hard or not public:
+            return []
+        offered = {candidate.host for candidate in self.peer.candidates}
+        hosts = (host for host in self.peer_hosts if host not in offered)
+        return [Candidate(Kind.REFLEXIVE, host, public[0].port) for host in hosts]
