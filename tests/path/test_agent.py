@@ -266,6 +266,18 @@ def test_a_tunnel_that_hears_nothing_casts_doubt_at_once() -> None:
     assert stage.offers()[-1]["extension"]["trouble"] is True
 
 
+def test_complaints_for_every_packet_count_once() -> None:
+    stage = Stage()
+    stage.become_direct()
+    stage.offers()
+    before = stage.all_sent(FAR.host)
+    for _ in range(1000):
+        stage.agent.suspect(stage.now)
+        stage.until(stage.now + 0.001)
+    assert len(stage.offers()) == 1
+    assert stage.all_sent(FAR.host) - before < 5
+
+
 def test_trouble_of_the_peer_casts_doubt_at_once() -> None:
     stage = Stage()
     stage.become_direct()

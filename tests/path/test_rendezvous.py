@@ -1,0 +1,108 @@
+"""Offers of both sides, and the addresses that follow from them."""
+
+import ipaddress
+import random
+
+from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.rendezvous import Rendezvous
+from meshwg.path.report import NatReport, Offer
+from meshwg.transmit import Endpoint
+from tests.path.test_punch import CONE, HARD
+
+LAN = Candidate(Kind.HOST, "192.168.1.2", 1111)
+PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
+MAPPED = Candidate(Kind.PORT_MAPPED, "203.0.113.2", 3333)
+RELAYED = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
+IPV6 = Candidate(Kind.HOST, "2001:db8::2", 1111)
+
+
+def test_offers_are_numbered_and_of_one_session() -> None:
+    rendezvous = new()
+    assert not rendezvous.has_offered
+    first, second = (Offer.from_json(rendezvous.make())[0] for _ in range(2))
+    assert (first.sequence, second.sequence) == (1, 2)
+    assert first.session == second.session != ""
+    assert rendezvous.has_offered
+
+
+def test_only_other_candidates_are_a_change() -> None:
+    rendezvous = new()
+    assert rendezvous.set_own([LAN], CONE)
+    assert not rendezvous.set_own([LAN], HARD)
+    assert rendezvous.nat == HARD
+    assert rendezvous.set_own([LAN, PUBLIC], HARD)
+
+
+def test_an_offer_is_taken_once_and_in_order() -> None:
+    assert not new().was_heard
+    rendezvous = new()
+    assert take(rendezvous, [LAN], sequence=5)
+    assert rendezvous.was_heard
+    assert not take(rendezvous, [PUBLIC], sequence=5)
+    assert not take(rendezvous, [PUBLIC], sequence=4)
+    assert rendezvous.peer.candidates == (LAN,)
+    assert take(rendezvous, [PUBLIC], sequence=1, session="anew")
+    assert rendezvous.peer.candidates == (PUBLIC,)
+
+
+def test_what_is_malformed_is_counted() -> None:
+    rendezvous = Rendezvous(
+        [ipaddress.ip_network("192.168.0.0/16")], random.Random(1).randbytes
+    )
+    assert rendezvous.take({}) is None
+    assert take(rendezvous, [LAN])
+    assert rendezvous.rejections == {Rejection.MALFORMED: 1, Rejection.MESH: 1}
+
+
+def test_relays_are_no_targets_and_neither_is_this_node() -> None:
+    rendezvous = new()
+    rendezvous.set_own([LAN], CONE)
+    take(rendezvous, [LAN, PUBLIC, RELAYED])
+    assert rendezvous.targets() == [PUBLIC]
+
+
+def test_addresses_of_a_family_that_this_node_lacks_are_no_targets() -> None:
+    rendezvous = new()
+    take(rendezvous, [IPV6, PUBLIC])
+    assert rendezvous.targets() == [IPV6, PUBLIC], "nothing is known yet"
+    rendezvous.set_own([RELAYED, IPV6], CONE)
+    assert rendezvous.targets() == [], "its own address is not checked"
+    rendezvous.set_own([Candidate(Kind.HOST, "2001:db8::9", 1)], CONE)
+    assert rendezvous.targets() == [IPV6]
+    rendezvous.set_own([LAN], CONE)
+    assert rendezvous.targets() == [PUBLIC]
+
+
+def test_the_public_endpoints_of_a_peer_are_reflexive_first_and_ipv4() -> None:
+    rendezvous = new()
+    server = Candidate(Kind.HOST, "203.0.113.9", 9)
+    take(rendezvous, [LAN, server, MAPPED, PUBLIC, IPV6, RELAYED])
+    expected = PUBLIC.endpoint, MAPPED.endpoint, server.endpoint
+    assert rendezvous.peer_public() == expected
+
+
+def test_a_symmetric_nat_is_also_looked_for_where_it_was_seen() -> None:
+    rendezvous = new()
+    rendezvous.set_own([LAN], CONE)
+    rendezvous.peer_hosts = ("203.0.113.2", "203.0.113.3")
+    take(rendezvous, [PUBLIC], nat=CONE)
+    assert rendezvous.targets() == [PUBLIC]
+    take(rendezvous, [PUBLIC], nat=HARD, sequence=2)
+    endpoints = [target.endpoint for target in rendezvous.targets()]
+    assert endpoints == [PUBLIC.endpoint, Endpoint("203.0.113.3", 2222)]
+
+
+def new() -> Rendezvous:
+    return Rendezvous([], random.Random(1).randbytes)
+
+
+def take(
+    rendezvous: Rendezvous,
+    candidates: list[Candidate],
+    *,
+    nat: NatReport = CONE,
+    sequence: int = 1,
+    session: str = "peer",
+) -> bool:
+    offer = Offer(sequence, tuple(candidates), nat, session)
+    return rendezvous.take(offer.to_json()) is not None
