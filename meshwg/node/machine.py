@@ -517,7 +517,7 @@ class Node(Steering):
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
             self._by_tunnel[tunnel] = peer
         peer.entry = entry
-        self._return_from_hub(peer)
+        self._end_diversions(peer)
         self._assign_networks(peer)
         if entry.role == HUB:
             self.device.forwarders.add(peer.tunnel)
@@ -540,8 +540,7 @@ class Node(Steering):
     def _forget_peer(self, key: str, now: float) -> None:
         peer = self.peers.pop(key, None)
         if peer is not None:
-            for other in [p for p in self._diverted if peer in (p, p.via)]:
-                self._return_from_hub(other)
+            self._end_diversions(peer)
             self._paths.forget(peer)
             self.device.remove_peer(peer.tunnel.public_key, now)
             del self._by_tunnel[peer.tunnel]
@@ -572,6 +571,11 @@ class Node(Steering):
             peer.via = None
             del self._diverted[peer]
             self._assign_networks(peer)
+
+    def _end_diversions(self, peer: MeshPeer) -> None:
+        """Return from hubs what concerns a peer that is another one now."""
+        for other in [p for p in self._diverted if peer in (p, p.via)]:
+            self._return_from_hub(other)
 
     def _update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
