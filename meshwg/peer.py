@@ -132,7 +132,10 @@ class MeshPeer:
         """Return only which path is in use."""
         if self.via is not None:
             hub = self.via.path_json(now, unix_time)
-            return hub if hub["kind"] == "none" else {**hub, "kind": "relay"}
+            if hub["kind"] == "none":
+                return hub
+            name = self.via.entry.name
+            return {**hub, "kind": "relay", "method": "relay", "via": name}
         return path_json(self._path_status(now), now, unix_time)
 
     def _path_status(self, now: float) -> PathStatus | None:
@@ -149,6 +152,7 @@ def path_json(path: PathStatus | None, now: float, unix_time: float) -> dict[str
             "rtt_ms": None,
             "loss": None,
             "since": None,
+            "via": None,
         }
     return {
         "kind": path.kind,
@@ -157,6 +161,7 @@ def path_json(path: PathStatus | None, now: float, unix_time: float) -> dict[str
         "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
         "loss": round(path.loss, 3),
         "since": None if path.since is None else round(unix_time - now + path.since, 3),
+        "via": None,
     }
 
 

@@ -61,7 +61,7 @@ def render(event: dict[str, Any]) -> str:
     if event["rtt_ms"] is None:
         return f"no answer from {event['peer']} to {event['sequence']}"
     path = event["path"]
-    over = f"{path['kind']} {path['remote'] or ''}".rstrip()
+    over = f"{path['kind']} {path.get('via') or path['remote'] or ''}".rstrip()
     method = "" if path["method"] == path["kind"] else f" ({path['method']})"
     return (
         f"answer from {event['peer']} ({event['address']}): "

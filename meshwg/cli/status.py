@@ -125,6 +125,8 @@ def _path_text(path: dict[str, Any]) -> str:
     kind = click.style(path["kind"], fg=_COLOURS.get(path["kind"]))
     if path["kind"] == "none":
         return kind
+    if path.get("via"):
+        return f"{kind} via {path['via']}"
     method = "" if path["method"] == path["kind"] else f" {path['method']}"
     return f"{kind}{method} {path['remote'] or ''}".rstrip()
 
