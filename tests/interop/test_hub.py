@@ -1,0 +1,90 @@
+"""Hub and spoke: what two nodes do that can reach each other in no other way."""
+
+import socket
+from dataclasses import dataclass
+
+import pytest
+
+from netlab.lab import Lab
+from netlab.machine import Host
+from netlab.presets import OFFICE
+from tests.interop.meshes import Coordinator, Member, leftovers
+
+pytestmark = pytest.mark.netns
+
+HUB_MTU = 1300
+IPV4_AND_TCP_HEADERS = 40
+SWITCHES = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+
+@dataclass
+class Star:
+    """Two spokes behind firewalls that cannot be punched, and a public hub."""
+
+    hub: Member
+    alice: Member
+    bob: Member
+
+
+@pytest.fixture
+def star(lab: Lab) -> Star:
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    token = coordinator.token(reusable=True)
+    hub = Member(lab.add_host("hub", lab.internet))
+    alice, bob = (
+        Member(lab.add_host(name, lab.add_router(f"{name}s-office", OFFICE)))
+        for name in ("alice", "bob")
+    )
+    hub.start("--join", token, "--hub", "--mtu", str(HUB_MTU))
+    for spoke in (alice, bob):
+        spoke.start("--join", token)
+    everybody = (hub, alice, bob)
+    for member in everybody:
+        member.wait_until_connected()
+        member.wait_until_sees(*{each.name for each in everybody} - {member.name})
+    return Star(hub, alice, bob)
+
+
+def test_spokes_meet_at_the_hub(star: Star) -> None:
+    hub, alice, bob = star.hub, star.alice, star.bob
+
+    alice.reaches(bob)
+
+    to_bob = alice.peers()["bob"]
+    assert to_bob["reason"].startswith("The hub hub forwards: ")
+    assert (to_bob["path"]["kind"], to_bob["path"]["via"]) == ("relay", "hub")
+    assert alice.peers()["hub"]["path"]["kind"] == "direct"
+    assert segment_limit(alice, bob) <= HUB_MTU - IPV4_AND_TCP_HEADERS
+    assert switches(hub.host) == ["1", "1"]
+
+    hub.meshwg("down")
+
+    assert hub.wait_for_end() == 0
+    assert leftovers(hub.host) == []
+    assert switches(hub.host) == ["0", "0"]
+
+
+def test_what_a_killed_hub_left_goes_with_the_next(star: Star) -> None:
+    hub = star.hub
+    hub.kill()
+    assert leftovers(hub.host) != []
+
+    hub.start("--hub").wait_until_connected()
+    hub.meshwg("down")
+
+    assert leftovers(hub.host) == []
+
+
+def segment_limit(client: Member, server: Member) -> int:
+    """Return how many bytes a TCP segment from server to client may have."""
+    address = server.addresses[0], 8000
+    listener = server.host.call(lambda: socket.create_server(address))
+    with listener, client.host.call(lambda: socket.create_connection(address)):
+        accepted, _ = listener.accept()
+        with accepted:
+            return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+
+def switches(host: Host) -> list[str]:
+    """Return whether the system forwards IPv4 and IPv6."""
+    return host.run(["sysctl", "-n", *SWITCHES]).stdout.split()
