@@ -137,15 +137,11 @@ class Checks:
 
     def __init__(self, keys: CheckKeys, random: Random) -> None:
         self.keys = keys
+        self.route = random(ROUTE_LENGTH)
         self.drops: Counter[Drop] = Counter()
         self._random = random
-        self.draw_route()
         self._pending: OrderedDict[bytes, Check] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-
-    def draw_route(self) -> None:
-        """Choose how the ids of checks begin; before the first one is made."""
-        self.route = self._random(ROUTE_LENGTH)
 
     def transaction_id(self) -> bytes:
         """Return a new id that leads back to this object."""

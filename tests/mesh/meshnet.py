@@ -14,8 +14,7 @@ from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
 from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import Candidate, Kind
-from meshwg.path.check import CheckKeys
-from meshwg.path.directory import AgentDirectory
+from meshwg.path.check import ROUTE_LENGTH, CheckKeys
 from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesOffered,
@@ -208,7 +207,8 @@ class MeshNode:
         self.nat = nat
         self.key = PrivateKey.generate(mesh.network.random.randbytes)
         self.limiter = PunchLimiter(birthday)
-        self.directory = AgentDirectory()
+        self._by_tag: dict[str, PathAgent] = {}
+        self._by_route: dict[bytes, PathAgent] = {}
         self.contacts: dict[str, Contact] = {}
         self.reflexive: dict[Endpoint, Endpoint] = {}
         """How each STUN server saw the socket."""
@@ -232,7 +232,8 @@ class MeshNode:
         agent = PathAgent(keys, random=random, limiter=self.limiter)
         now = self.mesh.network.now
         self.contacts[peer.name] = Contact(agent)
-        self.directory.add(agent)
+        self._by_route[agent.checks.route] = agent
+        self._by_tag.update(dict.fromkeys(keys.tags, agent))
         agent.set_relay(self.mesh.relay.endpoint(peer.name), now)
         agent.set_stun_server(STUN[0])
         agent.confirm_hosts(peer.public_hosts())
@@ -303,10 +304,16 @@ class MeshNode:
         if message.transaction_id in self._stun:
             self._receive_own_address(message, now)
             return
-        agent = self.directory.find(message)
+        agent = self._agent_for(message)
         if agent is not None:
             agent.receive_stun(message, source, now)
             self._drain_all()
+
+    def _agent_for(self, message: stun.Message) -> PathAgent | None:
+        if message.cls is stun.Class.REQUEST:
+            tag = message.attributes.get(stun.Attribute.USERNAME)
+            return self._by_tag.get(str(tag))
+        return self._by_route.get(message.transaction_id[:ROUTE_LENGTH])
 
     def datagrams_to_send(self) -> list[Transmit]:
         transmits, self._transmits = self._transmits, []
