@@ -30,7 +30,6 @@ from coordinator.runtime.metrics import (
 from coordinator.runtime.services import make_services
 from coordinator.runtime.worker import StoreWorker
 from coordinator.server import ControlServer, Settings
-from coordinator.store.engine import StoreError
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
 from meshwg.keys import PrivateKey, format_key
@@ -267,8 +266,9 @@ class CoordinatorProcess:
             on_change=worker.look,
             on_offer=self._on_offer,
         )
-        for task in (worker.run(), worker.keep_alive(), watching):
-            self._tasks.append(asyncio.create_task(task))
+        self._work = asyncio.create_task(worker.run())
+        others = (worker.keep_alive(), watching)
+        self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
 
     def _on_offer(self, text: bytes) -> None:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())
@@ -283,12 +283,12 @@ class CoordinatorProcess:
                 await self._endpoint.flush()
 
     async def _stop_tasks(self) -> None:
+        """Let the database finish what it is at; end everything else."""
+        self._worker.stop()
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
-                await self._worker.work()
+            if task is not self._work:
+                task.cancel()
+        await asyncio.wait(self._tasks)
 
 
 def advertised_host(config: CoordinatorConfig) -> str:

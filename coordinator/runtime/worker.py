@@ -41,6 +41,7 @@ class StoreWorker:
         self._on_commit = on_commit
         self._wake = asyncio.Event()
         self._stale = False
+        self._stopping = False
         self._requests: list[tuple[Operation, asyncio.Future[Result]]] = []
         self._forwards: set[asyncio.Task[None]] = set()
         self.failing = False
@@ -78,16 +79,23 @@ class StoreWorker:
         task.add_done_callback(self._forwards.discard)
 
     async def run(self) -> None:
-        """Work until cancelled.
+        """Work until :meth:`stop`, and then carry out what is left.
+
+        It must not be cancelled: a transaction that is cut holds SQLite's lock.
 
         :raises StoreError: if the database turns out to be damaged.
         """
-        while True:
+        while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            await self.work()
+            await self._work()
 
-    async def work(self) -> None:
+    def stop(self) -> None:
+        """End after one more transaction."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _work(self) -> None:
         """Carry out what is waiting now."""
         now = asyncio.get_running_loop().time()
         operations = self._server.operations(now)
