@@ -63,7 +63,7 @@ class Allocation:
     limits: Limits
     socket: Socket = Socket.NONE
     waiting: list[tuple[Message, bytes]] = field(default_factory=list)
-    """Requests, and their keys, that wait for the socket."""
+    """Requests with their keys, and Send indications, that wait for the socket."""
     _permissions: dict[str, float] = field(default_factory=dict)
     _channels: dict[int, Channel] = field(default_factory=dict)
     _channels_by_peer: dict[Endpoint, Channel] = field(default_factory=dict)

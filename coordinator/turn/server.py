@@ -15,8 +15,8 @@ ChannelData for one channel becomes one :class:`~meshwg.transmit.Transmit`:
   relays for. The packets are handed over here; no relay port has to be open;
 * else to the peer, from a socket bound to the relayed address. The socket is asked for
   with :class:`OpenSocket` when the client first permits a peer outside this server;
-  the request that did waits until the shell says :meth:`TurnServer.socket_opened` or
-  :meth:`TurnServer.socket_failed`.
+  the request that did, and what follows it, waits until the shell says
+  :meth:`TurnServer.socket_opened` or :meth:`TurnServer.socket_failed`.
 
 Drain :meth:`TurnServer.datagrams_to_send`, :meth:`TurnServer.relayed_to_send` and
 :meth:`TurnServer.next_event` after every call in.
@@ -52,8 +52,8 @@ from meshwg.wire.stun import (
 RELAY_PORTS = range(49152, 65536)
 """RFC 8656 section 7.2."""
 
-MAX_WAITING = 16
-"""Requests of one client that wait for its socket."""
+MAX_WAITING = 32
+"""Messages of one client that wait for its socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +300,9 @@ class TurnServer:
             self._drop(Drop.MALFORMED)
         elif allocation is None:
             self._drop(Drop.NO_ALLOCATION)
+        elif allocation.socket is Socket.OPENING:
+            # The request for the permission may be waiting too.
+            self._hold(allocation, message, b"")
         elif not allocation.permits(message.peers[0].host, now):
             self._drop(Drop.NO_PERMISSION)
         else:
@@ -368,24 +371,27 @@ class TurnServer:
         assert allocation is not None
         self._hold(allocation, request, key)
 
-    def _hold(self, allocation: Allocation, request: Message, key: bytes) -> None:
-        """Keep a request until there is a socket, which is asked for once."""
+    def _hold(self, allocation: Allocation, message: Message, key: bytes) -> None:
+        """Keep a message until there is a socket, which is asked for once."""
         if allocation.socket is Socket.NONE:
             allocation.socket = Socket.OPENING
             self._events.append(OpenSocket(allocation.relayed))
         if len(allocation.waiting) < MAX_WAITING:
-            allocation.waiting.append((request, key))
+            allocation.waiting.append((message, key))
 
     def _resume(self, relayed: Endpoint, state: Socket, now: float) -> None:
-        """Carry out the requests that waited for a socket."""
+        """Go on with the messages that waited for a socket."""
         allocation = self._table.at(relayed)
         if allocation is None or allocation.socket is not Socket.OPENING:
             return
         allocation.socket = state
         waiting, allocation.waiting = allocation.waiting, []
-        for request, key in waiting:
+        for message, key in waiting:
+            if message.cls == Class.INDICATION:
+                self._receive_send(message, allocation.client, now)
+                continue
             self._handle(
-                *(request, allocation.node, key),
+                *(message, allocation.node, key),
                 *(allocation.client, allocation.stream, now),
             )
 

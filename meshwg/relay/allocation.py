@@ -25,6 +25,8 @@ ADDRESS_FAMILIES = {4: 1, 6: 2}
 DEFAULT_LIFETIME = 600.0
 REFRESH_PART = 0.75
 """The part of an allocation's lifetime after which it is refreshed."""
+MIN_REFRESH = 5.0
+"""Seconds between two refreshes at least, whatever the server says."""
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds until the next attempt: doubled after each failure."""
 REFUSED_RETRY = 15.0
@@ -245,7 +247,7 @@ class Allocation:
         self._failures = 0
         self._has_cleared = False
         self._expires = now + lifetime
-        self._refresh_at = now + lifetime * REFRESH_PART
+        self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 
 
 def explain(error: ErrorCode) -> str:

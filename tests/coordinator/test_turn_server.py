@@ -573,6 +573,23 @@ def test_a_socket_is_asked_for_once_and_answers_wait_for_it() -> None:
     alice.refresh(0)
 
 
+def test_a_packet_right_behind_the_request_for_its_permission_is_relayed() -> None:
+    server = make_server()
+    alice = TurnClient(server).allocate()
+    permit = _signed(
+        alice, Method.CREATE_PERMISSION, {Attribute.XOR_PEER_ADDRESS: PEER}
+    )
+    attributes = {Attribute.XOR_PEER_ADDRESS: PEER, Attribute.DATA: b"at once"}
+    send = encode(Message(Method.SEND, Class.INDICATION, bytes(12), attributes))
+
+    server.receive([permit, *[send] * 100], alice.endpoint, NOW)
+    server.socket_opened(alice.relayed, NOW)
+
+    relayed = server.relayed_to_send()
+    assert relayed[0] == (alice.relayed, Transmit(PEER, [b"at once"]))
+    assert len(relayed) == 31
+
+
 def test_the_socket_is_closed_with_its_allocation() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
