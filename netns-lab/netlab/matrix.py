@@ -8,14 +8,12 @@ none waits for another's punching. What comes out is held against :mod:`netlab.t
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from netlab import presets, truth
-from netlab.errors import LabError
+from netlab.encounter import Outcome, meet
 from netlab.lab import Lab
 from netlab.mesh import Mesh, MeshNode
 from netlab.presets import Preset
@@ -58,18 +56,6 @@ SIZES = {"quick": QUICK, "full": FULL}
 PORT = 443
 """Of the coordinator, so that networks which let nothing else out reach it."""
 CELLS_AT_ONCE = 6
-PATIENCE = 100.0
-"""Seconds for a direct path: three birthday attempts, one of which fails in 60."""
-HOPELESS_PATIENCE = 30.0
-"""Seconds in which a node has to know that there will be no direct path."""
-HOPELESS_AT_LEAST = 6.0
-"""Seconds for which a hopeless cell is watched."""
-PINGS_AFTER = 5
-"""Pings sent over the direct path, to see whether the upgrade lost any."""
-HOPELESS = "no direct path can be opened"
-"""What a node says of a peer that it will not reach directly."""
-
-_METHODS = {"predicted": Method.PREDICTION, "birthday": Method.BIRTHDAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,7 @@ class Cell:
     column: Preset
 
     def __str__(self) -> str:
-        return f"{self.row.name} × {self.column.name}"
+        return f"{self.row.name} and {self.column.name}"
 
     @property
     def expected(self) -> Method:
@@ -91,33 +77,6 @@ class Cell:
     def nodes(self) -> tuple[str, str]:
         """The names of the two nodes."""
         return f"{self.row.name}-1", f"{self.column.name}-2"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one cell."""
-
-    method: Method | None
-    """``None``: not one packet came through."""
-    detail: str
-    """The method as both nodes call it."""
-    first: float | None
-    """Seconds from the first ping to the first answer."""
-    direct: float | None
-    """Seconds from the first ping to the first one over the direct path."""
-    sent: int
-    lost: int
-    """Pings until the path was direct and a few later."""
-    reason: str
-    """Why this path, in the words of the node that pings."""
-    attempts: tuple[str, ...] = ()
-    """What that node tried and what came of it, the oldest first."""
-    problem: str | None = None
-    """What is not as it should be, in a sentence."""
-
-    @property
-    def as_expected(self) -> bool:
-        return self.problem is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +137,7 @@ def run(
     def work() -> None:
         for cell in queue:
             tell(Progress(cell))
-            outcome = judge(cell, measure(cell, *nodes_of(cell, mesh)))
+            outcome = meet(*nodes_of(cell, mesh), cell.expected)
             outcomes[cell] = outcome
             tell(Progress(cell, outcome))
 
@@ -201,60 +160,6 @@ def nodes_of(cell: Cell, mesh: Mesh) -> tuple[MeshNode, MeshNode]:
     return mesh.nodes[one], mesh.nodes[other]
 
 
-def measure(cell: Cell, one: MeshNode, other: MeshNode) -> Outcome:
-    """Ping until the path is the best that is possible, or time is up."""
-    hopeless = cell.expected is Method.RELAY
-    patience = HOPELESS_PATIENCE if hopeless else PATIENCE
-    started = time.monotonic()
-    first = direct = None
-    sent = lost = after = 0
-    try:
-        for answer in one.pings(other):
-            elapsed = time.monotonic() - started
-            sent += 1
-            if answer["rtt_ms"] is None:
-                lost += 1
-            elif first is None:
-                first = elapsed
-            if answer["path"]["kind"] == "direct":
-                direct = elapsed if direct is None else direct
-                after += 1
-            if after > PINGS_AFTER or elapsed > patience:
-                break
-            if hopeless and elapsed > HOPELESS_AT_LEAST and _both_gave_up(one, other):
-                break
-        seen = one.peer(other), other.peer(one)
-    except LabError as error:
-        return Outcome(None, "", first, direct, sent, lost, "", problem=str(error))
-    return Outcome(
-        _method(seen, first),
-        "/".join(dict.fromkeys(str(peer["path"]["method"]) for peer in seen)),
-        first,
-        direct,
-        sent,
-        lost,
-        seen[0]["reason"],
-        tuple(_told(attempt) for attempt in seen[0]["attempts"]),
-    )
-
-
-def judge(cell: Cell, outcome: Outcome) -> Outcome:
-    """Return the outcome with what is wrong with it."""
-    problem = outcome.problem
-    expected = cell.expected
-    if problem is None and outcome.method is None:
-        problem = f"Not one of {outcome.sent} pings was answered."
-    elif problem is None and outcome.method is not expected:
-        assert outcome.method is not None
-        problem = f"The path is {outcome.method.value}, possible is {expected.value}."
-    elif problem is None and outcome.lost:
-        problem = f"{outcome.lost} of {outcome.sent} pings were lost."
-    elif problem is None and expected is Method.RELAY:
-        if HOPELESS not in outcome.reason:
-            problem = "It is relayed and does not say that nothing better is possible."
-    return replace(outcome, problem=problem)
-
-
 def still_hopeless(cell: Cell, outcome: Outcome, mesh: Mesh) -> Outcome:
     """Return the outcome, corrected if a hopeless pair found a way meanwhile."""
     if outcome.method is not Method.RELAY:
@@ -266,28 +171,6 @@ def still_hopeless(cell: Cell, outcome: Outcome, mesh: Mesh) -> Outcome:
             problem = f"{node.name} found a direct path after all."
             return replace(outcome, problem=outcome.problem or problem)
     return outcome
-
-
-def _told(attempt: dict[str, Any]) -> str:
-    return f"{attempt['method']} {attempt['result']}: {attempt['detail']}"
-
-
-def _both_gave_up(one: MeshNode, other: MeshNode) -> bool:
-    return all(
-        HOPELESS in node.peer(peer)["reason"]
-        for node, peer in ((one, other), (other, one))
-    )
-
-
-def _method(seen: tuple[dict[str, Any], ...], first: float | None) -> Method | None:
-    """Return the strongest method that either side says it took."""
-    if first is None:
-        return None
-    if any(peer["path"]["kind"] != "direct" for peer in seen):
-        return Method.RELAY
-    order = list(Method)
-    methods = [_METHODS.get(peer["path"]["method"], Method.DIRECT) for peer in seen]
-    return max(methods, key=order.index)
 
 
 class _Queue:

@@ -6,5 +6,8 @@ from netlab.scenario import Scenario
 from scenarios.container import CONTAINER
 from scenarios.hub import HUB
 from scenarios.public import PUBLIC
+from scenarios.punch import PUNCH
 
-ALL: dict[str, Scenario[Any]] = {each.name: each for each in (CONTAINER, PUBLIC, HUB)}
+ALL: dict[str, Scenario[Any]] = {
+    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH)
+}

@@ -1,0 +1,125 @@
+"""Two nodes meet for the first time: which path do they find, and how soon?"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from netlab.errors import LabError
+from netlab.mesh import MeshNode
+from netlab.truth import Method
+
+PATIENCE = 100.0
+"""Seconds for a direct path: three birthday attempts, one of which fails in 60."""
+HOPELESS_PATIENCE = 30.0
+"""Seconds in which a node has to know that there will be no direct path."""
+HOPELESS_AT_LEAST = 6.0
+"""Seconds for which a hopeless pair is watched."""
+PINGS_AFTER = 5
+"""Pings sent over the direct path, to see whether the upgrade lost any."""
+HOPELESS = "no direct path can be opened"
+"""What a node says of a peer that it will not reach directly."""
+
+_METHODS = {"predicted": Method.PREDICTION, "birthday": Method.BIRTHDAY}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one cell."""
+
+    method: Method | None
+    """``None``: not one packet came through."""
+    detail: str
+    """The method as both nodes call it."""
+    first: float | None
+    """Seconds from the first ping to the first answer."""
+    direct: float | None
+    """Seconds from the first ping to the first one over the direct path."""
+    sent: int
+    lost: int
+    """Pings until the path was direct and a few later."""
+    reason: str
+    """Why this path, in the words of the node that pings."""
+    attempts: tuple[str, ...] = ()
+    """What that node tried and what came of it, the oldest first."""
+    problem: str | None = None
+    """What is not as it should be, in a sentence."""
+
+    @property
+    def as_expected(self) -> bool:
+        return self.problem is None
+
+
+def meet(one: MeshNode, other: MeshNode, expected: Method) -> Outcome:
+    """Let one node ping the other until nothing better is to come, and judge that."""
+    outcome = _measure(one, other, hopeless=expected is Method.RELAY)
+    return replace(outcome, problem=outcome.problem or _problem(outcome, expected))
+
+
+def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
+    """Ping until the path is direct, or known to stay relayed, or time is up."""
+    patience = HOPELESS_PATIENCE if hopeless else PATIENCE
+    started = time.monotonic()
+    first = direct = None
+    sent = lost = after = 0
+    try:
+        for answer in one.pings(other):
+            elapsed = time.monotonic() - started
+            sent += 1
+            if answer["rtt_ms"] is None:
+                lost += 1
+            elif first is None:
+                first = elapsed
+            if answer["path"]["kind"] == "direct":
+                direct = elapsed if direct is None else direct
+                after += 1
+            if after > PINGS_AFTER or elapsed > patience:
+                break
+            if hopeless and elapsed > HOPELESS_AT_LEAST and _both_gave_up(one, other):
+                break
+        seen = one.peer(other), other.peer(one)
+    except LabError as error:
+        return Outcome(None, "", first, direct, sent, lost, "", problem=str(error))
+    return Outcome(
+        _method(seen, first),
+        "/".join(dict.fromkeys(str(peer["path"]["method"]) for peer in seen)),
+        first,
+        direct,
+        sent,
+        lost,
+        seen[0]["reason"],
+        tuple(_told(attempt) for attempt in seen[0]["attempts"]),
+    )
+
+
+def _problem(outcome: Outcome, expected: Method) -> str | None:
+    if outcome.method is None:
+        return f"Not one of {outcome.sent} pings was answered."
+    if outcome.method is not expected:
+        return f"The path is {outcome.method.value}, possible is {expected.value}."
+    if outcome.lost:
+        return f"{outcome.lost} of {outcome.sent} pings were lost."
+    if expected is Method.RELAY and HOPELESS not in outcome.reason:
+        return "It is relayed and does not say that nothing better is possible."
+    return None
+
+
+def _method(seen: tuple[dict[str, Any], ...], first: float | None) -> Method | None:
+    """Return the strongest method that either side says it took."""
+    if first is None:
+        return None
+    if any(peer["path"]["kind"] != "direct" for peer in seen):
+        return Method.RELAY
+    order = list(Method)
+    methods = [_METHODS.get(peer["path"]["method"], Method.DIRECT) for peer in seen]
+    return max(methods, key=order.index)
+
+
+def _told(attempt: dict[str, Any]) -> str:
+    return f"{attempt['method']} {attempt['result']}: {attempt['detail']}"
+
+
+def _both_gave_up(one: MeshNode, other: MeshNode) -> bool:
+    return all(
+        HOPELESS in node.peer(peer)["reason"]
+        for node, peer in ((one, other), (other, one))
+    )

@@ -1,0 +1,179 @@
+"""Private to private: holes are punched where they can be, and else there is the relay.
+
+::
+
+    anna -- port-restricted --.              .-- port-restricted -- ben
+    olga -- office (random) --+-- internet --+-- office (random) -- otto
+    sara -- sequential -------'      |       '-- sequential ------- sven
+                                     |------------- UDP blocked --- gus
+                                coordinator
+                         (two addresses, relay, STUN)
+
+Which pair gets which path follows from its routers alone, and the program says so.
+"""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netlab import presets, truth
+from netlab.capture import Capture, Datagram
+from netlab.encounter import meet
+from netlab.errors import ScenarioFailed
+from netlab.lab import Lab
+from netlab.mesh import Mesh, MeshNode
+from netlab.presets import Preset
+from netlab.process import Process
+from netlab.router import Router
+from netlab.scenario import Narrator, Scenario
+from netlab.wireguard import message_type
+
+ACCESS: dict[str, Preset] = {
+    "anna": presets.PORT_RESTRICTED,
+    "ben": presets.PORT_RESTRICTED,
+    "olga": presets.OFFICE,
+    "otto": presets.OFFICE,
+    "sara": presets.SEQUENTIAL,
+    "sven": presets.SEQUENTIAL,
+    "gus": presets.UDP_BLOCKED,
+}
+ENCOUNTERS = (
+    ("anna", "ben", "two port-restricted routers are punched through"),
+    ("sara", "sven", "two sequential routers are predicted"),
+    ("olga", "otto", "two symmetric routers stay on the relay, and status says why"),
+    ("gus", "anna", "where UDP is blocked the relay carries over TCP"),
+)
+PING_INTERVAL = 0.02
+"""Seconds between the system's pings during the upgrade."""
+DIRECT_WITHIN = 100.0
+RECOVERED_WITHIN = 30.0
+PROOF = 20
+"""Datagrams with data from the right address that show a direct path."""
+DATA = 4
+"""WireGuard's message type."""
+SETTLING = 1.0
+"""Seconds for which pings go on over the new path."""
+
+
+@dataclass(slots=True)
+class Neighbourhood:
+    """The mesh, and the routers in front of its nodes by the nodes' names."""
+
+    mesh: Mesh
+    routers: dict[str, Router]
+
+    def node(self, name: str) -> MeshNode:
+        return self.mesh.nodes[name]
+
+
+def build(lab: Lab) -> Neighbourhood:
+    mesh = Mesh(lab)
+    routers = {name: lab.add_router(f"{name}-nat", ACCESS[name]) for name in ACCESS}
+    mesh.join_all([lab.add_host(name, router) for name, router in routers.items()])
+    return Neighbourhood(mesh, routers)
+
+
+def verify(world: Neighbourhood, narrator: Narrator) -> None:
+    anna, ben, olga = world.node("anna"), world.node("ben"), world.node("olga")
+    for one, other, sentence in ENCOUNTERS:
+        with narrator.step(sentence):
+            expect_best_path(world, one, other)
+    with narrator.step("gus's relay is reached over TCP"):
+        expect_relay_over_tcp(world.node("gus"))
+    with narrator.step("a symmetric router is opened by birthday, and no ping is lost"):
+        expect_lossless_upgrade(olga, anna)
+    with narrator.step("ben's router reboots and forgets: the path is direct again"):
+        expect_recovery(world, world.routers["ben"].reboot_nat)
+    with narrator.step("ben's router gets another address: the path is direct again"):
+        expect_recovery(world, world.routers["ben"].renumber)
+    with narrator.step("meshwg ping says that it is direct"):
+        said = anna.meshwg("ping", ben.name, "-c", "1")
+        if "over direct" not in said:
+            raise ScenarioFailed(f"anna's ping says: {said}")
+
+
+def expect_best_path(world: Neighbourhood, one: str, other: str) -> None:
+    """Check that two nodes find what the truth table says of their routers."""
+    expected = truth.method(ACCESS[one], ACCESS[other])
+    outcome = meet(world.node(one), world.node(other), expected)
+    if outcome.problem is not None:
+        raise ScenarioFailed(
+            f"{one} and {other}: {outcome.problem} {one} says: {outcome.reason}"
+        )
+
+
+def expect_relay_over_tcp(node: MeshNode) -> None:
+    """Check how a node reaches its relay."""
+    relay = node.status()["self"]["relay"]
+    if (relay["state"], relay["transport"]) != ("allocated", "tcp"):
+        raise ScenarioFailed(f"{node.name}'s relay is {relay}.")
+
+
+def expect_lossless_upgrade(one: MeshNode, other: MeshNode) -> None:
+    """Check that no ping is lost between the first packet and the direct path."""
+    pinging = start_pinging(one, other)
+    wait_until_direct(one, other, DIRECT_WITHIN)
+    wait_until_direct(other, one, DIRECT_WITHIN)
+    method = one.peer(other)["path"]["method"]
+    time.sleep(SETTLING)
+    sent, received = stop_pinging(pinging)
+    if sent != received or method != "birthday":
+        raise ScenarioFailed(
+            f"{sent - received} of {sent} pings were lost on the way to the path "
+            f"that {one.name} calls {method}."
+        )
+
+
+def start_pinging(one: MeshNode, other: MeshNode) -> Process:
+    """Let the system ping without end; it waits for the first answer."""
+    options = ["-n", "-i", str(PING_INTERVAL)]
+    pinging = one.host.popen(["ping", *options, other.address()], log="ping.log")
+    pinging.wait_for_line("icmp_seq=")
+    return pinging
+
+
+def stop_pinging(pinging: Process) -> tuple[int, int]:
+    """Return how many pings were sent, and how many answered."""
+    pinging.send_signal(signal.SIGINT)
+    pinging.wait(timeout=5)
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", pinging.output())
+    if found is None:
+        raise ScenarioFailed(f"ping says nothing in {pinging.log_path}.")
+    return int(found.group(1)), int(found.group(2))
+
+
+def wait_until_direct(one: MeshNode, other: MeshNode, within: float) -> None:
+    """Wait until a node's path to another one is direct."""
+    one.host.wait_until(
+        lambda: one.peer(other)["path"]["kind"] == "direct",
+        f"its path to {other.name} is direct",
+        within,
+    )
+
+
+def expect_recovery(world: Neighbourhood, change: Callable[[], object]) -> None:
+    """Check that data goes directly again after something happened to ben's router."""
+    anna, ben = world.node("anna"), world.node("ben")
+    pinging = start_pinging(anna, ben)
+    change()
+    address = world.routers["ben"].address()
+    wire = anna.host.capture("eth0", f"udp and src host {address}")
+    anna.host.wait_until(
+        lambda: len(data_in(wire)) >= PROOF,
+        f"data comes from {address}, ben's router",
+        RECOVERED_WITHIN,
+    )
+    wait_until_direct(anna, ben, RECOVERED_WITHIN)
+    stop_pinging(pinging)
+
+
+def data_in(wire: Capture) -> list[Datagram]:
+    """Return the datagrams that carry data of the tunnel."""
+    return [each for each in wire.datagrams() if message_type(each.payload) == DATA]
+
+
+PUNCH = Scenario(
+    "punch", "Private to private, through every kind of NAT", build, verify
+)
