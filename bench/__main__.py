@@ -16,6 +16,7 @@ REPORT = Path(__file__).parent / "report"
 BENCHMARKS = {
     "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
     "stun": "STUN requests per second and CPU per request, next to coturn",
+    "relay": "packets through the relay and CPU for each, next to coturn",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 
