@@ -16,7 +16,11 @@ from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import UDP, Endpoint, Transmit
 
 READS_PER_TURN = 4
-"""Superpackets taken from one descriptor before the others get their turn."""
+"""Batches taken from the TUN device before the sockets get their turn."""
+DATAGRAMS_PER_TURN = 256
+"""Datagrams taken from one socket before the others get their turn."""
+BURST = 64
+"""Datagrams of one source that are passed on before more are read."""
 
 
 class Engine(Protocol):
@@ -63,6 +67,7 @@ class Dataplane:
         self._blocked: set[UdpSocket] = set()
         self._reading_tun = False
         self._waking = False
+        self._tun_is_gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
 
@@ -134,13 +139,24 @@ class Dataplane:
         self._finish_turn(now)
 
     def _on_readable(self, sock: UdpSocket) -> None:
+        """Pass on what arrived, in batches of one source each.
+
+        Many senders send packet by packet, and the kernel does not join what comes in
+        through every kind of interface. What piled up is as good a batch as any.
+        """
         now = clock.now()
-        for _ in range(READS_PER_TURN):
-            received = sock.receive()
-            if received is None:
-                break
-            self._engine.receive_datagrams(*received, now)
-            self._write()
+        waiting: dict[Endpoint, list[bytes]] = {}
+        left = DATAGRAMS_PER_TURN
+        while left > 0 and (received := sock.receive()) is not None:
+            datagrams, source = received
+            left -= len(datagrams)
+            batch = waiting.setdefault(source, [])
+            batch += datagrams
+            if len(batch) >= BURST:
+                self._engine.receive_datagrams(waiting.pop(source), source, now)
+                self._write()
+        for source, batch in waiting.items():
+            self._engine.receive_datagrams(batch, source, now)
         self._finish_turn(now)
 
     def _on_writable(self, sock: UdpSocket) -> None:
@@ -206,13 +222,15 @@ class Dataplane:
             self._loop.remove_reader(self._tun.fileno())
 
     def _lose_tun(self) -> None:
-        self.stop()
-        self._on_tun_gone()
+        if not self._tun_is_gone:
+            self._tun_is_gone = True
+            self.stop()
+            self._on_tun_gone()
 
     def _arm(self, now: float) -> None:
         due = self._engine.get_timer()
         # A timer that comes too early only asks again; one that is late would hurt.
-        if due is not None and due < self._timer_at:
+        if due is not None and due < self._timer_at and not self._tun_is_gone:
             self._disarm()
             self._timer_at = due
             self._timer = self._loop.call_later(max(due - now, 0.0), self._on_timer)

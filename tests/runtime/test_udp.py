@@ -194,7 +194,7 @@ def test_what_cannot_be_segmented_here_goes_one_by_one_this_time(
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL]
+    "number", [errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV]
 )
 def test_a_source_that_has_gone_is_dropped_and_reported(
     number: int, scripted: Factory

@@ -1,0 +1,331 @@
+"""The pump: what it reads, in which batches, when it waits, and when it stops."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
+
+import pytest
+
+from meshwg.runtime import clock
+from meshwg.runtime.dataplane import BURST, DATAGRAMS_PER_TURN, Dataplane
+from meshwg.runtime.tun import TunDevice, TunGone
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.transmit import Endpoint, Transmit
+
+LINK = 7
+ALICE, BOB = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
+
+
+async def test_packets_of_the_interface_become_datagrams() -> None:
+    async with pumping() as world:
+        world.engine.answer = [Transmit(world.remote, [b"one", b"two"])]
+        world.tun.send(b"packet")
+        assert await world.hear(2) == [b"one", b"two"]
+        assert world.engine.packets == [b"packet"]
+
+
+async def test_datagrams_become_packets_of_the_interface() -> None:
+    async with pumping() as world:
+        world.engine.to_write = [b"first", b"second"]
+        world.say(b"datagram")
+        await world.until(lambda: world.engine.batches != [])
+        assert world.engine.datagrams == [b"datagram"]
+        assert [world.tun.recv(99), world.tun.recv(99)] == [b"first", b"second"]
+
+
+async def test_what_piled_up_from_one_source_is_one_batch() -> None:
+    async with pumping() as world:
+        world.say(b"1", b"2", b"3")
+        await world.until(lambda: world.engine.batches != [])
+        assert world.engine.batches == [[b"1", b"2", b"3"]]
+        assert world.engine.sources == [world.remote]
+
+
+async def test_sources_are_not_mixed_and_each_keeps_its_order() -> None:
+    async with pumping() as world:
+        for number in b"1", b"2", b"3":
+            world.say(b"a" + number, source=ALICE)
+            world.say(b"b" + number, source=BOB)
+        await world.until(lambda: world.engine.batches != [])
+        assert world.engine.batches == [[b"a1", b"a2", b"a3"], [b"b1", b"b2", b"b3"]]
+        assert world.engine.sources == [ALICE, BOB]
+
+
+async def test_a_burst_is_passed_on_before_more_is_read() -> None:
+    async with pumping() as world:
+        world.say(*[b"x"] * (BURST + 1))
+        await world.until(lambda: world.engine.batches != [])
+        assert list(map(len, world.engine.batches)) == [BURST, 1]
+
+
+async def test_a_flood_of_datagrams_leaves_the_interface_its_turn() -> None:
+    async with pumping() as world:
+        world.say(*[b"x"] * (3 * DATAGRAMS_PER_TURN))
+        world.tun.send(b"packet")
+        heard: list[int] = []
+        world.engine.on_packets = lambda: heard.append(len(world.engine.datagrams))
+        await world.until(lambda: heard != [])
+        assert heard[0] <= DATAGRAMS_PER_TURN
+
+
+async def test_a_flood_of_packets_leaves_the_sockets_their_turn() -> None:
+    async with pumping() as world:
+        world.engine.on_packets = lambda: world.tun.send(b"and another")
+        world.tun.send(b"packet")
+        world.say(b"x")
+        await world.until(lambda: world.engine.datagrams != [])
+
+
+async def test_while_a_socket_blocks_the_interface_is_not_read() -> None:
+    async with pumping() as world:
+        world.wire.blocks = True
+        world.engine.answer = [Transmit(world.remote, [b"late"])]
+        world.tun.send(b"first")
+        await world.until(lambda: world.engine.packets == [b"first"])
+        world.tun.send(b"second")
+        await world.pause()
+        assert world.engine.packets == [b"first"]
+        world.wire.blocks = False
+        assert await world.hear(1) == [b"late"]
+        await world.until(lambda: world.engine.packets == [b"first", b"second"])
+
+
+async def test_the_engine_is_woken_when_it_said() -> None:
+    async with pumping() as world:
+        due = world.engine.timer = clock.now() + 0.05
+        world.pump.turn()
+        await world.until(lambda: world.engine.woken != [])
+        assert world.engine.woken[0] >= due
+
+
+async def test_an_earlier_time_replaces_a_later_one() -> None:
+    async with pumping() as world:
+        world.engine.timer = clock.now() + 3600
+        world.pump.turn()
+        world.engine.timer = clock.now()
+        world.pump.turn()
+        await world.until(lambda: world.engine.woken != [])
+
+
+async def test_many_wishes_to_be_woken_are_one_turn() -> None:
+    turns: list[float] = []
+    async with pumping(on_turn=turns.append) as world:
+        before = len(turns)
+        for _ in range(3):
+            world.pump.wake()
+        assert len(turns) == before
+        await world.pause()
+        assert len(turns) == before + 1
+
+
+async def test_a_link_takes_what_is_meant_for_it_while_it_is_there() -> None:
+    async with pumping() as world:
+        link = RecordingLink()
+        before, meanwhile, after = (
+            Transmit(ALICE._replace(link=LINK), [text]) for text in (b"1", b"2", b"3")
+        )
+        world.tell(before)
+        world.pump.add_link(LINK, link)
+        world.tell(meanwhile)
+        world.pump.remove_link(LINK)
+        world.tell(after)
+        assert link.sent == [meanwhile]
+
+
+async def test_a_second_socket_is_a_link_that_is_read_too() -> None:
+    async with pumping() as world:
+        with closing(UdpSocket.open(socket.AF_INET, link=LINK)) as second:
+            address = "127.0.0.1", second.port
+            world.pump.add_link(LINK, second)
+            world.remote_socket.sendto(b"in time", address)
+            await world.until(lambda: world.engine.batches != [])
+            world.pump.remove_link(LINK)
+            world.remote_socket.sendto(b"too late", address)
+            await world.pause()
+            assert world.engine.batches == [[b"in time"]]
+            assert world.engine.sources[0].link == LINK
+
+
+async def test_what_comes_by_another_way_is_one_turn() -> None:
+    async with pumping() as world:
+        world.engine.answer = [Transmit(world.remote, [b"answer"])]
+        world.pump.receive([b"question"], ALICE)
+        assert world.engine.batches == [[b"question"]]
+        assert await world.hear(1) == [b"answer"]
+
+
+async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
+    async with pumping() as world:
+        world.engine.timer = clock.now() + 0.01
+        world.pump.turn()
+        world.pump.stop()
+        world.tun.send(b"packet")
+        world.say(b"datagram")
+        await world.pause()
+        engine = world.engine
+        assert [engine.packets, engine.batches, engine.woken] == [[], [], []]
+
+
+@pytest.mark.parametrize("notice", ["read", "write"])
+async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
+    notice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TunGone("The interface 'wg0' was removed")
+
+    async with pumping() as world:
+        monkeypatch.setattr(world.interface, notice, fail)
+        world.tun.send(b"packet")
+        for _ in range(2):
+            world.engine.to_write = [b"packet"]
+            world.pump.turn()
+        await world.pause()
+        world.say(b"datagram")
+        await world.pause()
+        assert world.gone == 1
+        assert world.engine.batches == []
+
+
+class RecordingEngine:
+    """An engine that notes what it gets and answers what it was told to."""
+
+    def __init__(self) -> None:
+        self.packets: list[bytes] = []
+        self.batches: list[list[bytes]] = []
+        self.sources: list[Endpoint] = []
+        self.woken: list[float] = []
+        self.answer: list[Transmit] = []
+        self.to_write: list[bytes] = []
+        self.timer: float | None = None
+        self.on_packets: Callable[[], object] = lambda: None
+
+    @property
+    def datagrams(self) -> list[bytes]:
+        return [datagram for batch in self.batches for datagram in batch]
+
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
+        self.packets += packets
+        self.on_packets()
+
+    def receive_datagrams(
+        self, datagrams: Iterable[bytes], endpoint: Endpoint, now: float
+    ) -> None:
+        self.batches.append(list(datagrams))
+        self.sources.append(endpoint)
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        answer, self.answer = self.answer, []
+        return answer
+
+    def packets_to_write(self) -> list[bytes]:
+        packets, self.to_write = self.to_write, []
+        return packets
+
+    def get_timer(self) -> float | None:
+        return self.timer
+
+    def handle_timer(self, now: float) -> None:
+        self.woken.append(now)
+        self.timer = None
+
+
+class RecordingLink:
+    """A link that notes what it is to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[Transmit] = []
+
+    def send(self, transmit: Transmit) -> bool:
+        self.sent.append(transmit)
+        return True
+
+
+class WireSocket(UdpSocket):
+    """A socket that receives what a test queued, and blocks while it is told to."""
+
+    def __init__(self) -> None:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+        super().__init__(sock)
+        self.arrived: list[tuple[list[bytes], Endpoint]] = []
+        self.blocks = False
+
+    def receive(self) -> tuple[list[bytes], Endpoint] | None:
+        if self.arrived:
+            return self.arrived.pop(0)
+        super().receive()
+        return None
+
+    def _send_run(
+        self, endpoint: Endpoint, run: Sequence[bytes], ttl: int | None
+    ) -> None:
+        if self.blocks:
+            raise BlockingIOError(errno.EAGAIN, "The wire is busy")
+        super()._send_run(endpoint, run, ttl)
+
+
+class World:
+    """A pump between an interface and a wire, the far ends of which a test holds."""
+
+    def __init__(self, on_turn: Callable[[float], None] | None) -> None:
+        near, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        near.setblocking(False)
+        self.interface = TunDevice(near.detach(), "wg0", has_vnet_header=False)
+        self.wire = WireSocket()
+        self.remote_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.remote_socket.bind(("127.0.0.1", 0))
+        self.remote_socket.setblocking(False)
+        self.remote = Endpoint(*self.remote_socket.getsockname())
+        self.engine = RecordingEngine()
+        self.gone = 0
+        self.pump = Dataplane(
+            self.engine, self.interface, on_tun_gone=self._lost, on_turn=on_turn
+        )
+        self.pump.start(UdpSockets(self.wire, None))
+
+    def say(self, *datagrams: bytes, source: Endpoint | None = None) -> None:
+        """Let datagrams arrive, each by a system call of its own."""
+        self.wire.arrived += [([each], source or self.remote) for each in datagrams]
+        # What makes the real socket readable.
+        self.remote_socket.sendto(b"", ("127.0.0.1", self.wire.port))
+
+    def tell(self, transmit: Transmit) -> None:
+        """Let the engine send something on its own account."""
+        self.engine.answer = [transmit]
+        self.pump.turn()
+
+    async def hear(self, count: int) -> list[bytes]:
+        """Return the next datagrams that were sent to the remote end."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            return [await loop.sock_recv(self.remote_socket, 99) for _ in range(count)]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    async def pause(self) -> None:
+        """Let happen what would happen by now."""
+        await asyncio.sleep(0.05)
+
+    def close(self) -> None:
+        self.pump.stop()
+        self.interface.close()
+        self.wire.close()
+        self.tun.close()
+        self.remote_socket.close()
+
+    def _lost(self) -> None:
+        self.gone += 1
+
+
+@asynccontextmanager
+async def pumping(
+    on_turn: Callable[[float], None] | None = None,
+) -> AsyncIterator[World]:
+    with closing(World(on_turn)) as world:
+        yield world
