@@ -51,6 +51,7 @@ from meshwg.path.reason import Situation, explain
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.report import NatReport, Offer
 from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
+from meshwg.path.sockets import SocketKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
@@ -105,7 +106,7 @@ class PathAgent:
         limiter = limiter or PunchLimiter()
         self._puncher = Puncher(self.checks, self._ledger, limiter, random)
         self._escalation = Escalation(self._puncher, limiter, self._rendezvous, random)
-        self._auxiliary: dict[int, None] = {}
+        self._sockets = SocketKeeper(self._table, self._puncher)
         self._heard: Endpoint | None = None
         self._last_used = self._suspected_at = float("-inf")
         self._now = 0.0
@@ -143,11 +144,6 @@ class PathAgent:
     def rejections(self) -> Counter[Rejection]:
         """Why candidates that the peer offered are not used."""
         return self._rendezvous.rejections
-
-    @property
-    def peer_candidates(self) -> tuple[Candidate, ...]:
-        """What the peer offers now; its relayed address tells how to relay to it."""
-        return self._rendezvous.peer.candidates
 
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
@@ -279,7 +275,7 @@ class PathAgent:
         if self._puncher.receive_stun(message, source, now):
             self._settle(now)
             return True
-        if not self._may_use(source.link, now):
+        if not self._sockets.may_use(source.link, now):
             self.drops[Drop.LOSER] += 1
             return False
         outcome = self.checks.receive(message, source, now)
@@ -298,7 +294,7 @@ class PathAgent:
 
         Fewer than wanted, or none, is an answer, too.
         """
-        self._auxiliary.update(dict.fromkeys(links))
+        self._sockets.add(links)
         self._puncher.add_sockets(links, now)
         self._settle(now)
 
@@ -493,13 +489,6 @@ class PathAgent:
             took = f"{path.endpoint} answered after {now - found.started_at:.2f} s"
             self._note("punch", Result.OK, f"{took} ({found.trigger.value})", now)
 
-    def _may_use(self, link: int, now: float) -> bool:
-        """Tell whether a socket is, or may become, the one for this peer."""
-        if link in self._auxiliary:
-            return self._puncher.elect(link, now)
-        relay = self._table.relay
-        return link == UDP or (relay is not None and link == relay.endpoint.link)
-
     # After every call in
 
     def _settle(self, now: float) -> None:
@@ -522,7 +511,9 @@ class PathAgent:
         if not self._endpoints and self._heard is not None:
             # Without a relay the first answers go where the peer was heard.
             self._endpoints = (self._heard,)
-        self._close_unused_sockets()
+        unused = self._sockets.take_unused()
+        if unused:
+            self._events.append(AuxiliarySockets(close=unused))
         self._tell(now)
 
     def _drain_puncher(self, now: float) -> None:
@@ -542,7 +533,7 @@ class PathAgent:
             self._end_attempt(outcome, now)
 
     def _end_attempt(self, outcome: Outcome, now: float) -> None:
-        self._note(outcome.method.value, _RESULTS[outcome.verdict], outcome.detail, now)
+        self._note(outcome.method.value, outcome.result, outcome.detail, now)
         if outcome.verdict is not Verdict.OK:
             self._escalate(now, after=outcome)
 
@@ -569,21 +560,6 @@ class PathAgent:
         turns = (self._last_used + ACTIVE, self._last_used + DORMANT)
         times += [when for when in turns if when > self._now]
         return min((when for when in times if when is not None), default=None)
-
-    def _close_unused_sockets(self) -> None:
-        """Close auxiliary sockets that neither an attempt nor a path needs."""
-        losers, self._puncher.losers = self._puncher.losers, []
-        used = {path.endpoint.link for path in self._table if path.is_proven}
-        used.update(self._puncher.links)
-        unused = [link for link in self._auxiliary if link not in used]
-        for link in unused:
-            del self._auxiliary[link]
-            for path in list(self._table):
-                if path.endpoint.link == link:
-                    self._table.remove(path)
-        closing = dict.fromkeys([*unused, *(x for x in losers if x not in used)])
-        if closing:
-            self._events.append(AuxiliarySockets(close=tuple(closing)))
 
     def _tell(self, now: float) -> None:
         selected = self._table.selected
@@ -623,11 +599,3 @@ class PathAgent:
 
     def _note(self, method: str, result: Result, detail: str, now: float) -> None:
         self._history.append(Attempt(now, method, result, detail))
-
-
-_RESULTS = {
-    Verdict.OK: Result.OK,
-    Verdict.MISSED: Result.FAILED,
-    Verdict.BUSY: Result.REFUSED,
-    Verdict.REFUSED: Result.REFUSED,
-}

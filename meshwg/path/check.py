@@ -76,11 +76,6 @@ class CheckKeys:
     controlling: bool
     """True on exactly one side: it decides where both would decide alike."""
 
-    @property
-    def tags(self) -> tuple[str, str]:
-        """What the checks between the two nodes are recognised by."""
-        return self.incoming.tag, self.outgoing.tag
-
     @classmethod
     def derive(cls, private_key: PrivateKey, peer: bytes) -> "CheckKeys | None":
         """Return the keys shared with a peer, ``None`` if its key has a low order."""

@@ -27,6 +27,7 @@ from enum import Enum
 from meshwg.path import volley
 from meshwg.path.candidate import Kind
 from meshwg.path.check import Checks
+from meshwg.path.events import Result
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import (
@@ -92,6 +93,13 @@ class Outcome:
     method: Method
     verdict: Verdict
     detail: str
+
+    @property
+    def result(self) -> Result:
+        """What goes into the peer's history."""
+        if self.verdict is Verdict.OK:
+            return Result.OK
+        return Result.FAILED if self.verdict is Verdict.MISSED else Result.REFUSED
 
 
 @dataclass(slots=True)

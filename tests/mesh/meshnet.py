@@ -233,7 +233,8 @@ class MeshNode:
         now = self.mesh.network.now
         self.contacts[peer.name] = Contact(agent)
         self._by_route[agent.checks.route] = agent
-        self._by_tag.update(dict.fromkeys(keys.tags, agent))
+        for direction in (keys.incoming, keys.outgoing):
+            self._by_tag[direction.tag] = agent
         agent.set_relay(self.mesh.relay.endpoint(peer.name), now)
         agent.set_stun_server(STUN[0])
         agent.confirm_hosts(peer.public_hosts())

@@ -66,7 +66,7 @@ def test_each_direction_has_tags_and_keys_of_its_own() -> None:
     keys = keys_of(ALICE, BOB)
     assert keys.incoming != keys.outgoing
     assert keys.incoming == keys_of(BOB, ALICE).outgoing
-    assert keys.tags != keys_of(ALICE, EVE).tags
+    assert keys.incoming.tag != keys_of(ALICE, EVE).incoming.tag
 
 
 def test_keys_are_not_shown() -> None:
