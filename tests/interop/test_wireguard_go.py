@@ -88,6 +88,22 @@ def test_the_largest_packets_need_no_fragments(
 
 
 @both_roles
+def test_long_transfers_use_segmentation_offloads_on_our_side(
+    lab: Lab, engines: Engines
+) -> None:
+    sides = join_on_a_switch(lab, engines)
+    ping(sides[0], sides[1].ip)
+    ours, theirs = in_order(sides, engines)
+    outside = ours.host.capture(filter=f"udp and src {ours.host.address()}")
+    inside = ours.host.capture(ours.interface, filter=f"tcp and dst {ours.ip}")
+    transfer(ours, theirs, theirs.ip, PAYLOAD * 4)
+    transfer(theirs, ours, ours.ip, PAYLOAD * 4)
+    # One call sent several datagrams, and several packets were written as one.
+    assert max(map(len, outside.packets())) > 2 * MTU
+    assert max(map(len, inside.packets())) > 2 * MTU
+
+
+@both_roles
 def test_a_preshared_key_on_both_sides_is_mixed_in(lab: Lab, engines: Engines) -> None:
     psk = lab_key(1)
     initiator, responder = join_on_a_switch(lab, engines, psks=(psk, psk))
