@@ -145,6 +145,7 @@ def message_type(payload: bytes) -> int | None:
     if length is None or len(payload) < length:
         return None
     if kind == 4:
-        # Packets are padded to 16 bytes before they are sealed.
-        return kind if len(payload) % 16 == 0 else None
+        # Packets are padded to 16 bytes before they are sealed, but not beyond the MTU.
+        is_padded = len(payload) % 16 == 0 or len(payload) == length + MTU
+        return kind if is_padded else None
     return kind if len(payload) == length else None
