@@ -151,8 +151,14 @@ def add(mesh: Mesh, kind: kinds.Kind, number: int) -> MeshNode:
 
 
 def method_of(contacts: tuple[Contact, Contact]) -> str:
+    """Return what the side that had to do more calls the path.
+
+    A probe may meet the mapping of the very socket that was there before, which is a
+    plain path to its owner.
+    """
     found = {SHOWN_AS.get(contact.kind, "D") for contact in contacts if contact.kind}
-    return found.pop() if len(found) == 1 else "/".join(sorted(found))
+    special = found - {"D"}
+    return "/".join(sorted(special or found))
 
 
 def latest(times: list[float | None], start: float) -> float | None:
