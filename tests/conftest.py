@@ -8,8 +8,13 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from netlab.lab import Lab
+
+# No test asserts a duration: a busy machine is not a bug.
+settings.register_profile("meshwg", deadline=None)
+settings.load_profile("meshwg")
 
 FAILED = pytest.StashKey[bool]()
 
