@@ -7,6 +7,7 @@ BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 SCENARIO ?=
 HOLD     ?=
+MATRIX   ?= full
 RUNS     ?= 1
 NAME     ?=
 PYTEST   ?=
@@ -51,8 +52,8 @@ coverage: system install ## Run every test and report branch coverage
 
 check: lint test ## lint + test
 
-lab: system install ## Run the scenarios (SCENARIO=, RUNS=, HOLD=yes keeps each until Ctrl-C)
-	$(BIN)/python netns-lab run $(SCENARIO) --runs $(RUNS) $(if $(HOLD),--hold)
+lab: system install ## Run scenarios and NAT matrix (SCENARIO= MATRIX=quick|full RUNS= HOLD=yes)
+	$(BIN)/python netns-lab run $(SCENARIO) --matrix $(MATRIX) --runs $(RUNS) $(if $(HOLD),--hold)
 
 lab-shell: install ## Open a shell in a host of a running scenario (NAME=)
 	$(BIN)/python netns-lab shell $(NAME)

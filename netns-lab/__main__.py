@@ -3,16 +3,26 @@
 import contextlib
 import signal
 import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 import scenarios
-from netlab import preflight, registry, shell, wireguard
+from netlab import matrix, preflight, presets, registry, shell, terminal, wireguard
 from netlab.errors import LabError
 from netlab.lab import Lab
-from netlab.scenario import Scenario, Step
+from netlab.matrix import Faults
+from netlab.presets import Preset
+from netlab.report import MatrixResult, Report, ScenarioResult
+from netlab.scenario import Narrator, Scenario, Step
+from netlab.terminal import MatrixView
+from netlab.topology import Topology
 
+MATRIX = "matrix"
+REPORT = Path(__file__).parent / "report"
 ENGINES = {"meshwg": wireguard.MESHWG, "wireguard-go": wireguard.WIREGUARD_GO}
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -23,27 +33,70 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("names", metavar="[SCENARIO]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--runs", type=click.IntRange(1), default=1, help="How often each runs.")
+@click.option(
+    "--matrix",
+    "size",
+    type=click.Choice(list(matrix.SIZES)),
+    default="full",
+    show_default=True,
+    help="How many kinds of NAT meet each other.",
+)
 @click.option(
     "--engine",
     type=click.Choice(list(ENGINES)),
     default="meshwg",
     help="The program behind plain WireGuard interfaces.",
 )
+@click.option(
+    "--fault",
+    "faults",
+    metavar="KIND=OTHER",
+    multiple=True,
+    help="Let routers of one kind behave like another: the matrix should notice.",
+)
+@click.option(
+    "--no-relay", is_flag=True, help="Another fault: the matrix has no relay."
+)
 @click.option("--hold", is_flag=True, help="Keep each running until Ctrl-C.")
-def run(names: tuple[str, ...], runs: int, engine: str, hold: bool) -> None:
-    """Build scenarios and verify them: by default all, one after the other."""
-    chosen = [_scenario(name) for name in names or scenarios.ALL]
+@click.option(
+    "--report",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=REPORT,
+    help="Where matrix.json, matrix.svg and index.html go.",
+)
+def run(
+    names: tuple[str, ...],
+    runs: int,
+    size: str,
+    engine: str,
+    faults: tuple[str, ...],
+    no_relay: bool,
+    hold: bool,
+    directory: Path,
+) -> None:
+    """Run scenarios, the NAT matrix (named "matrix"), or by default all of it."""
+    chosen = names or (*scenarios.ALL, MATRIX)
+    played = [_scenario(name) for name in chosen if name != MATRIX]
+    seeded = Faults(dict(map(_disguise, faults)), relay=not no_relay)
     preflight.check()
     _clean()
-    failures = 0
-    for scenario in chosen * runs:
-        click.secho(f"\n{scenario.name}: {scenario.title}", bold=True)
-        failures += not _run(scenario, engine, hold)
-    total = len(chosen) * runs
-    click.echo(f"\n{total - failures} of {total} scenarios are as they should be.")
-    if failures:
+    report = Report()
+    try:
+        for _ in range(runs):
+            for scenario in played:
+                _play(scenario, report, engine, hold)
+            if MATRIX in chosen:
+                _fill(matrix.SIZES[size], seeded, report, hold)
+    finally:
+        if report.scenarios or report.matrices:
+            report.write(directory)
+    for sentence in report.verdicts:
+        click.secho(sentence, bold=True)
+    click.echo(f"The report is {directory / 'index.html'}.")
+    if not report.is_good:
         sys.exit(1)
 
 
@@ -92,21 +145,60 @@ def _scenario(name: str) -> Scenario[Any]:
     try:
         return scenarios.ALL[name]
     except KeyError:
-        known = ", ".join(scenarios.ALL)
+        known = ", ".join((*scenarios.ALL, MATRIX))
         raise click.BadParameter(f"{name}: there are {known}.") from None
 
 
-def _run(scenario: Scenario[Any], engine: str, hold: bool) -> bool:
-    """Run one scenario and return whether it is as it should be."""
+def _disguise(fault: str) -> tuple[str, Preset]:
+    kind, _, other = fault.partition("=")
+    for name in (kind, other):
+        if name not in presets.ALL:
+            known = ", ".join(presets.ALL)
+            raise click.BadParameter(f"{fault}: the kinds are {known}.")
+    return kind, presets.ALL[other]
+
+
+def _play(scenario: Scenario[Any], report: Report, engine: str, hold: bool) -> None:
+    """Run one scenario and note what came of it."""
+    click.secho(f"\n{scenario.name}: {scenario.title}", bold=True)
+    result = ScenarioResult(scenario.name, scenario.title, scenario.story)
+    report.scenarios.append(result)
+
+    def tell(step: Step) -> None:
+        _tell(step)
+        if step.seconds is not None:
+            result.steps.append(step)
+
+    def remember(topology: Topology) -> None:
+        result.topology = topology
+
     try:
         with Lab(title=scenario.name, engine=ENGINES[engine]) as lab:
-            scenario.run(lab, _tell)
+            scenario.run(lab, tell, remember)
             if hold:
                 _hold(lab)
     except LabError as error:
+        result.error = str(error)
         click.secho(f"    {error}", fg="red")
-        return False
-    return True
+
+
+def _fill(kinds: Sequence[Preset], faults: Faults, report: Report, hold: bool) -> None:
+    """Run the matrix and note what came of it."""
+    cells = matrix.cells(kinds)
+    click.secho(f"\n{MATRIX}: {len(kinds)} kinds, {len(cells)} pairs", bold=True)
+    view = MatrixView(kinds, len(cells), terminal.console())
+    started = time.monotonic()
+    with Lab(title=MATRIX) as lab:
+        with Narrator(_tell).step(f"{2 * len(kinds)} nodes have joined one mesh"):
+            mesh = matrix.build(lab, kinds, faults)
+        with view.shown():
+            outcomes = matrix.run(mesh, cells, view.tell)
+        view.finish(outcomes)
+        result = MatrixResult(kinds, outcomes, time.monotonic() - started)
+        report.matrices.append(result)
+        lab.keep_files = bool(result.problems)
+        if hold:
+            _hold(lab)
 
 
 def _hold(lab: Lab) -> None:

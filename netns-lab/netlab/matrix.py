@@ -27,7 +27,6 @@ FULL = (
     presets.ADDRESS_RESTRICTED,
     presets.PORT_RESTRICTED,
     presets.LINUX,
-    presets.SLOPPY,
     presets.DOUBLE_CONE,
     presets.SYMMETRIC_OPEN,
     presets.SEQUENTIAL,
@@ -40,7 +39,11 @@ FULL = (
     presets.UDP_BLOCKED,
     presets.ONLY_443,
 )
-"""All kinds, roughly from the mildest to the strictest."""
+"""All kinds, roughly from the mildest to the strictest.
+
+The sloppy router is not among them: it remembers whoever sent to it as a connection,
+so what can be opened behind it depends on who was there before.
+"""
 QUICK = (
     presets.PUBLIC,
     presets.FULL_CONE,

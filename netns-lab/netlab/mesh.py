@@ -1,7 +1,8 @@
 """A mesh of the real programs: ``meshwg-coordinator`` and ``meshwg node`` on hosts."""
 
+import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,13 +28,23 @@ Json = dict[str, Any]
 class Coordinator:
     """The coordination server, with the relay and STUN on two public addresses."""
 
-    def __init__(self, host: Host, *, relay: bool = True, port: int = PORT) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        relay: bool = True,
+        port: int = PORT,
+        approve_routes: Sequence[str] = (),
+    ) -> None:
         self.host = host
         self.data_dir = host.directory / "data"
+        approved = f"approve_routes = {json.dumps(list(approve_routes))}\n"
+        config = host.write_file("coordinator.toml", approved)
         options = ["--data-dir", str(self.data_dir), "--listen", f"0.0.0.0:{port}"]
         for address in host.addresses(4):
             options += ["--stun", address]
         options += ["--advertise", host.address(4)]
+        options += ["--config", str(config)]
         options += ["--relay" if relay else "--no-relay"]
         self.process = host.popen(
             [*COORDINATOR, "serve", *options], log="coordinator.log"
@@ -151,13 +162,26 @@ class MeshNode:
 
 
 class Mesh:
-    """A coordinator on the internet of a lab, and its nodes by name."""
+    """A coordinator on the internet of a lab, and its nodes by name.
 
-    def __init__(self, lab: Lab, *, relay: bool = True, port: int = PORT) -> None:
-        self._lab = lab
+    :param relay: whether the coordinator is a relay, too.
+    :param port: its TCP port.
+    :param approve_routes: networks inside which nodes may announce routes.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        relay: bool = True,
+        port: int = PORT,
+        approve_routes: Sequence[str] = (),
+    ) -> None:
         self._relay = relay
         host = lab.add_host("coordinator", lab.internet, count4=2, ipv6=False)
-        self.coordinator = Coordinator(host, relay=relay, port=port)
+        self.coordinator = Coordinator(
+            host, relay=relay, port=port, approve_routes=approve_routes
+        )
         self._token = self.coordinator.token()
         self.nodes: dict[str, MeshNode] = {}
 

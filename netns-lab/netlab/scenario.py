@@ -1,12 +1,14 @@
 """Scenarios: something that is built in a lab and then held against its promise."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from netlab.lab import Lab
+from netlab.topology import Topology, Way, survey
 
 World = TypeVar("World")
 
@@ -51,10 +53,26 @@ class Scenario(Generic[World]):
     """Makes the networks and starts the programs."""
     verify: Callable[[World, Narrator], None]
     """Raises if something is not as it should be."""
+    ways: tuple[Way, ...] = ()
+    """What runs between its hosts, for the drawing."""
 
-    def run(self, lab: Lab, listener: Callable[[Step], None]) -> None:
-        """Build it and verify it."""
+    @property
+    def story(self) -> str:
+        """What its module says about it."""
+        return (sys.modules[self.build.__module__].__doc__ or "").strip()
+
+    def run(
+        self,
+        lab: Lab,
+        listener: Callable[[Step], None],
+        on_built: Callable[[Topology], None] = lambda topology: None,
+    ) -> None:
+        """Build it and verify it.
+
+        :param on_built: told what it looks like before anything moves.
+        """
         narrator = Narrator(listener)
         with narrator.step("networks and programs are up"):
             world = self.build(lab)
+        on_built(survey(lab, self.ways))
         self.verify(world, narrator)

@@ -5,9 +5,10 @@ from typing import Any
 from netlab.scenario import Scenario
 from scenarios.container import CONTAINER
 from scenarios.hub import HUB
+from scenarios.kubernetes import KUBERNETES
 from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
 
 ALL: dict[str, Scenario[Any]] = {
-    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH)
+    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES)
 }

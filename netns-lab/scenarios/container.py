@@ -15,6 +15,7 @@ from netlab.capture import Capture
 from netlab.lab import Lab
 from netlab.lan import Switch
 from netlab.scenario import Narrator, Scenario
+from netlab.topology import Way
 from netlab.wireguard import Config, Peer, Tunnel, make_keys
 from scenarios.ciphertext import check_wire, deliver
 
@@ -65,4 +66,10 @@ def verify(containers: Containers, narrator: Narrator) -> None:
         check_wire(wire, {one.host.address(), two.host.address()})
 
 
-CONTAINER = Scenario("container", "Container to container, direct", build, verify)
+CONTAINER = Scenario(
+    "container",
+    "Container to container, direct",
+    build,
+    verify,
+    (Way(("c1", "c2"), "direct"),),
+)

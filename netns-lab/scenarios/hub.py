@@ -23,6 +23,7 @@ from netlab.machine import Host
 from netlab.mesh import Mesh, MeshNode
 from netlab.presets import OFFICE
 from netlab.scenario import Narrator, Scenario
+from netlab.topology import Way
 
 INTERFACE = "meshwg0"
 PINGS = 5
@@ -187,4 +188,10 @@ def system_state(host: Host) -> str:
     return host.run(["sh", "-c", commands]).stdout
 
 
-HUB = Scenario("hub", "Hub and spoke, without a relay", build, verify)
+HUB = Scenario(
+    "hub",
+    "Hub and spoke, without a relay",
+    build,
+    verify,
+    (Way(("alice", "hub", "bob"), "relay"),),
+)

@@ -20,6 +20,7 @@ from netlab.lab import Lab
 from netlab.nat import Behaviour, Mapping, Ports
 from netlab.router import Router
 from netlab.scenario import Narrator, Scenario
+from netlab.topology import Way
 from netlab.wireguard import Config, Peer, Tunnel, make_keys
 from scenarios.ciphertext import check_wire, deliver
 
@@ -123,4 +124,10 @@ def expect_found_again(road: Road, change: Callable[[], object]) -> None:
     road.server.host.ping(road.laptop.ip)
 
 
-PUBLIC = Scenario("public", "Private to public, roaming", build, verify)
+PUBLIC = Scenario(
+    "public",
+    "Private to public, roaming",
+    build,
+    verify,
+    (Way(("laptop", "server"), "direct"),),
+)

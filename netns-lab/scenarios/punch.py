@@ -28,15 +28,16 @@ from netlab.presets import Preset
 from netlab.process import Process
 from netlab.router import Router
 from netlab.scenario import Narrator, Scenario
+from netlab.topology import Way
 from netlab.wireguard import message_type
 
 ACCESS: dict[str, Preset] = {
-    "anna": presets.PORT_RESTRICTED,
-    "ben": presets.PORT_RESTRICTED,
-    "olga": presets.OFFICE,
-    "otto": presets.OFFICE,
     "sara": presets.SEQUENTIAL,
     "sven": presets.SEQUENTIAL,
+    "ben": presets.PORT_RESTRICTED,
+    "anna": presets.PORT_RESTRICTED,
+    "olga": presets.OFFICE,
+    "otto": presets.OFFICE,
     "gus": presets.UDP_BLOCKED,
 }
 ENCOUNTERS = (
@@ -175,5 +176,15 @@ def data_in(wire: Capture) -> list[Datagram]:
 
 
 PUNCH = Scenario(
-    "punch", "Private to private, through every kind of NAT", build, verify
+    "punch",
+    "Private to private, through every kind of NAT",
+    build,
+    verify,
+    (
+        Way(("anna", "ben"), "direct"),
+        Way(("sara", "sven"), "prediction"),
+        Way(("anna", "olga"), "birthday"),
+        Way(("olga", "coordinator", "otto"), "relay"),
+        Way(("gus", "coordinator", "anna"), "relay"),
+    ),
 )

@@ -1,0 +1,146 @@
+"""A topology as a picture.
+
+What everything hangs on (the internet, a bridge) is a bar across the drawing. Hosts
+that are plugged into it stand above it if there are routers, which hang below with
+what is behind them. Tunnels are dashed curves.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+from netlab.svg import COLOURS, FAINT, INK, LINE, box, document, line, text
+from netlab.topology import Site, Topology, Way
+
+COLUMN, ROW = 132, 92
+WIDTH, HEIGHT = 112, 46
+MARGIN, BAR = 22, 34
+DIP = 46
+"""How far below its ends a way between neighbours hangs."""
+
+FILLS = {"router": "#fdf3e1", "host": "#e8f1fb", "switch": "#eef0f4"}
+STROKES = {"router": "#d9a441", "host": "#5b8fc9", "switch": "#98a2b3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The middle of a box."""
+
+    x: float
+    y: float
+
+
+def draw(topology: Topology, title: str) -> str:
+    """Return the drawing as SVG."""
+    root = topology.below(None)[0]
+    plugged = topology.below(root.name)
+    upper, lower = _halves(topology, plugged)
+    columns = max(len(upper), sum(_columns(topology, site) for site in lower), 2)
+    width = columns * COLUMN + 2 * MARGIN
+    bar = MARGIN + (ROW if upper else 0)
+    places: dict[str, Place] = {}
+    _set_row(places, upper, width, MARGIN + HEIGHT / 2)
+    _hang(places, topology, lower, width, bar + BAR + ROW / 2 + HEIGHT / 4)
+    bottom = max([place.y for place in places.values()], default=bar) + HEIGHT / 2
+    body = [_link(topology, site, places, bar) for site in topology.sites]
+    body += _bar(root, width, bar)
+    body += [_curve(way, places, bar) for way in topology.ways]
+    for site in topology.sites:
+        if site.name in places:
+            body += _box(site, places[site.name])
+    return document(width, bottom + DIP + MARGIN / 2, body, title)
+
+
+def _halves(topology: Topology, plugged: list[Site]) -> tuple[list[Site], list[Site]]:
+    """Return what stands above the bar, and what hangs below it."""
+    if all(site.kind == "host" and not topology.below(site.name) for site in plugged):
+        return [], plugged
+    upper = [
+        site
+        for site in plugged
+        if site.kind == "host" and not topology.below(site.name)
+    ]
+    return upper, [site for site in plugged if site not in upper]
+
+
+def _columns(topology: Topology, site: Site) -> int:
+    return max(1, sum(_columns(topology, each) for each in topology.below(site.name)))
+
+
+def _set_row(
+    places: dict[str, Place], sites: list[Site], width: float, y: float
+) -> None:
+    step = width / (len(sites) or 1)
+    for index, site in enumerate(sites):
+        places[site.name] = Place(step * (index + 0.5), y)
+
+
+def _hang(
+    places: dict[str, Place],
+    topology: Topology,
+    sites: list[Site],
+    width: float,
+    y: float,
+    left: float = 0.0,
+) -> None:
+    total = sum(_columns(topology, site) for site in sites) or 1
+    for site in sites:
+        share = width * _columns(topology, site) / total
+        places[site.name] = Place(left + share / 2, y)
+        _hang(places, topology, topology.below(site.name), share, y + ROW, left)
+        left += share
+
+
+def _link(topology: Topology, site: Site, places: dict[str, Place], bar: float) -> str:
+    """Return the line from a machine to what it is plugged into."""
+    if site.uplink is None:
+        return ""
+    place = places[site.name]
+    uplink = places.get(site.uplink, Place(place.x, bar + BAR / 2))
+    return line(place.x, place.y, uplink.x, uplink.y)
+
+
+def _bar(root: Site, width: float, y: float) -> list[str]:
+    return [
+        box(MARGIN, y, width - 2 * MARGIN, BAR, fill="#eef0f4", stroke=LINE, radius=17),
+        text(MARGIN + 18, y + 15, root.name, bold=True),
+        text(MARGIN + 18, y + 28, root.note, size=9.5, fill=FAINT),
+    ]
+
+
+def _box(site: Site, place: Place) -> list[str]:
+    x, y = place.x - WIDTH / 2, place.y - HEIGHT / 2
+    fill, stroke = FILLS[site.kind], STROKES[site.kind]
+    radius = 4 if site.kind == "router" else 10
+    return [
+        box(x, y, WIDTH, HEIGHT, fill=fill, stroke=stroke, radius=radius),
+        text(place.x, place.y - 3, site.name, anchor="middle", bold=True, fill=INK),
+        text(place.x, place.y + 13, site.note, anchor="middle", size=10, fill=FAINT),
+    ]
+
+
+def _curve(way: Way, places: dict[str, Place], bar: float) -> str:
+    """Return a dashed curve from stop to stop, around the boxes where it can be."""
+    stops = [places[name] for name in way.stops]
+    parts = []
+    for start, end in itertools.pairwise(stops):
+        parts.append(_arc(start, end) if start.y == end.y else _swing(start, end, bar))
+    stroke = COLOURS[way.style] if way.style != "relay" else "#7b8698"
+    return (
+        f'<path d="{" ".join(parts)}" fill="none" stroke="{stroke}" '
+        'stroke-width="2.5" stroke-dasharray="7 5" stroke-linecap="round"/>'
+    )
+
+
+def _arc(start: Place, end: Place) -> str:
+    y = start.y + HEIGHT / 2
+    return (
+        f"M {start.x:g} {y:g} C {start.x:g} {y + DIP:g} "
+        f"{end.x:g} {y + DIP:g} {end.x:g} {y:g}"
+    )
+
+
+def _swing(start: Place, end: Place, bar: float) -> str:
+    return (
+        f"M {start.x:g} {start.y:g} C {start.x:g} {bar:g} "
+        f"{end.x:g} {bar + BAR:g} {end.x:g} {end.y:g}"
+    )

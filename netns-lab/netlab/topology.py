@@ -1,0 +1,93 @@
+"""What a lab looks like: who is plugged into what, remembered for a drawing."""
+
+from dataclasses import dataclass
+
+from netlab import presets
+from netlab.internet import Internet
+from netlab.lab import Lab
+from netlab.lan import Lan, Switch
+from netlab.machine import Machine, Uplink
+from netlab.nat import Behaviour, Block, Mapping
+from netlab.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One machine."""
+
+    name: str
+    kind: str
+    """``internet``, ``switch``, ``router`` or ``host``."""
+    note: str
+    """Its address, or what its router does."""
+    uplink: str | None
+    """The name of the machine that it is plugged into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What runs between hosts, for the eye."""
+
+    stops: tuple[str, ...]
+    """The hosts it visits; those between the ends forward."""
+    style: str
+    """``direct``, ``prediction``, ``birthday`` or ``relay``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A lab at one moment."""
+
+    sites: tuple[Site, ...]
+    ways: tuple[Way, ...] = ()
+
+    def below(self, name: str | None) -> list[Site]:
+        """Return what is plugged into a machine; the roots, for ``None``."""
+        return [site for site in self.sites if site.uplink == name]
+
+
+def survey(lab: Lab, ways: tuple[Way, ...] = ()) -> Topology:
+    """Return what the lab looks like now."""
+    return Topology(tuple(map(_site, lab.machines.values())), ways)
+
+
+def _site(machine: Machine) -> Site:
+    first = next(iter(machine.attachments.values()), None)
+    uplink = None if first is None else _owner(first.uplink).name
+    return Site(machine.name, _kind(machine), _note(machine), uplink)
+
+
+def _owner(uplink: Uplink) -> Machine:
+    if isinstance(uplink, Lan):
+        return uplink.owner
+    assert isinstance(uplink, Machine)
+    return uplink
+
+
+def _kind(machine: Machine) -> str:
+    if isinstance(machine, Internet):
+        return "internet"
+    if isinstance(machine, Switch):
+        return "switch"
+    return "router" if isinstance(machine, Router) else "host"
+
+
+def _note(machine: Machine) -> str:
+    if isinstance(machine, Internet):
+        return "203.0.113.0/24, 198.51.100.0/24, 2001:db8::/64"
+    if isinstance(machine, Switch):
+        return ", ".join(str(subnet) for subnet in machine.lan.subnets)
+    if isinstance(machine, Router):
+        return describe(machine.behaviour)
+    return next(iter(machine.addresses(4)), "")
+
+
+def describe(behaviour: Behaviour) -> str:
+    """Return two or three words on what a router does."""
+    for preset in presets.ALL.values():
+        if preset.behaviour == behaviour:
+            return preset.name
+    if behaviour.block is not Block.NOTHING:
+        return f"{behaviour.block.value} blocked"
+    symmetric = behaviour.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
+    return "symmetric" if symmetric else behaviour.mapping.value
