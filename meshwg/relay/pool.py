@@ -26,7 +26,6 @@ that is gone, what is sent to them goes over the present home.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 
 from meshwg.relay.allocation import Allocated, Redirected, State
@@ -37,12 +36,30 @@ from meshwg.relay.client import (
     Received,
     RelayClient,
 )
+from meshwg.relay.events import (
+    CloseStream,
+    Event,
+    OpenStream,
+    RelayChanged,
+    RelayStatus,
+)
 from meshwg.relay.prober import Prober
-from meshwg.relay.server import RelayServer, Transport
+from meshwg.relay.server import RelayServer
 from meshwg.relay.transactions import Credentials
-from meshwg.relay.ways import UDP_HEAD_START, Way, Ways, endpoint_of
+from meshwg.relay.watch import Rivalry, Watch
+from meshwg.relay.ways import UDP_HEAD_START, Ways
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import HEADER_LENGTH, TRANSACTION_ID_LENGTH, Buffer
+
+__all__ = [
+    "FIRST_LINK",
+    "CloseStream",
+    "Event",
+    "OpenStream",
+    "RelayChanged",
+    "RelayPool",
+    "RelayStatus",
+]
 
 FIRST_LINK = 1 << 16
 """Links from here on are relays'; auxiliary sockets of a punch stay below."""
@@ -55,66 +72,10 @@ NEXT_LATE_CONTENDER = 2.0
 """Seconds between two looks for a way from then on."""
 MAX_CONTENDERS = 4
 
-ASK_AFTER = 1.5
-"""Seconds of silence after which a home in use is asked whether it lives."""
-ASK_IDLE_AFTER = 10.0
-"""The same for a home that is not in use."""
-IN_USE = 5.0
-"""Seconds after the last packet for which a home is in use."""
-ASK_AGAIN_AFTER = 0.5
-"""Seconds after which a question that was not meant as one is asked more often."""
-GIVE_UP_AFTER = 2.0
-"""Seconds without an answer after which a home is dead."""
-
-CLEAR_GAIN, CLEAR_PART = 0.010, 0.2
-"""Seconds, and the part of the round trip, by which another server has to be nearer."""
-STEADY_ROUNDS = 3
-"""How many measurements in a row have to say so."""
 LINGER = 60.0
 """Seconds for which the last home is kept after a move."""
 
 _DATA_INDICATION = b"\x00\x17"
-
-
-@dataclass(frozen=True, slots=True)
-class RelayChanged:
-    """The node's relayed address is another one, or it has none now."""
-
-    relayed: Endpoint | None
-    """What peers send to."""
-    link: int | None
-    """What endpoints of peers behind this relay carry."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStream:
-    """Connect to a server, then call ``stream_opened`` or ``stream_closed``."""
-
-    link: int
-    server: RelayServer
-
-
-@dataclass(frozen=True, slots=True)
-class CloseStream:
-    """Close a connection, when all that was to be sent before is sent."""
-
-    link: int
-
-
-Event = RelayChanged | OpenStream | CloseStream
-
-
-@dataclass(frozen=True, slots=True)
-class RelayStatus:
-    """What a user wants to know about the node's relay."""
-
-    state: State
-    url: str | None = None
-    transport: Transport | None = None
-    address: Endpoint | None = None
-    """The relayed address."""
-    rtt_ms: float | None = None
-    error: str | None = None
 
 
 class RelayPool:
@@ -136,14 +97,14 @@ class RelayPool:
         self._links = count(first_link)
         self._ways = Ways()
         self._prober = Prober(random)
+        self._watch = Watch()
+        self._rivalry = Rivalry(self._prober)
         self._clients: dict[int, RelayClient] = {}
         self._by_address: dict[tuple[str, int], RelayClient] = {}
         self._home: RelayClient | None = None
         self._challenger: int | None = None
         """The link of the client that is to replace home when it is ready."""
         self._lingering: dict[int, float] = {}
-        self._better: Counter[Way] = Counter()
-        """How many times in a row a server was clearly nearer than home."""
         self._peers: dict[Endpoint, None] = {}
         self._hosts: dict[str, None] = {}
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
@@ -153,8 +114,6 @@ class RelayPool:
         self._error: str | None = None
         self._contest_since = 0.0
         self._contend_at: float | None = None
-        self._check_at: float | None = None
-        self._used_at = 0.0
 
     # What there is.
 
@@ -190,7 +149,7 @@ class RelayPool:
         self._prober.watch((), now)
         for client in list(self._clients.values()):
             self._close(client, now)
-        self._contend_at = self._check_at = None
+        self._contend_at = self._watch.due = None
 
     @property
     def status(self) -> RelayStatus:
@@ -269,7 +228,7 @@ class RelayPool:
             self._keep(peer, datagrams)
             return
         client.send(peer, datagrams, now)
-        self._note_use(now)
+        self._watch.note_use(self._home, now)
 
     def is_relay(self, source: Endpoint) -> bool:
         """Tell whether ChannelData from there is ours to open."""
@@ -283,7 +242,7 @@ class RelayPool:
         if client is None:
             return []
         received = client.receive(datagrams, now)
-        self._note_use(now)
+        self._watch.note_use(self._home, now)
         return received
 
     def receive_stun(
@@ -348,7 +307,7 @@ class RelayPool:
 
     def get_timer(self) -> float | None:
         """Return when :meth:`handle_timer` is due."""
-        deadlines = [self._contend_at, self._check_at, self._prober.get_timer()]
+        deadlines = [self._contend_at, self._watch.due, self._prober.get_timer()]
         deadlines += self._lingering.values()
         deadlines += [client.get_timer() for client in self._clients.values()]
         return min((each for each in deadlines if each is not None), default=None)
@@ -362,17 +321,11 @@ class RelayPool:
                 client.handle_timer(now)
         for link in [link for link, until in self._lingering.items() if until <= now]:
             self._close(self._clients[link], now)
-        if self._check_at is not None and self._check_at <= now:
-            self._check(now)
+        if self._watch.due is not None and self._watch.due <= now:
+            self._watch.look(self._home, now)
         if self._contend_at is not None and self._contend_at <= now:
             self._contend(now)
         self._settle(now)
-
-    def _note_use(self, now: float) -> None:
-        """Look after home more often from now on."""
-        self._used_at = now
-        if self._check_at is not None and self._check_at > now + ASK_AFTER:
-            self._plan_check(now)
 
     def _keep(self, peer: Endpoint, datagrams: Sequence[bytes]) -> None:
         """Keep packets until there is a home; the oldest make way."""
@@ -429,7 +382,7 @@ class RelayPool:
         old, self._home = self._home, client
         self._ways.wake(client.server.way)
         self._challenger = self._contend_at = None
-        self._better.clear()
+        self._rivalry.begin()
         self._lingering.pop(client.link, None)
         if old is not None:
             self._lingering[old.link] = now + LINGER
@@ -444,7 +397,7 @@ class RelayPool:
         for peer, datagram in waiting:
             client.send(peer, [datagram], now)
         self._announce()
-        self._plan_check(now)
+        self._watch.plan(client, now)
 
     def _announce(self) -> None:
         home = self._home
@@ -507,34 +460,9 @@ class RelayPool:
             self._ways.rest(client.server.way, now)
             self._remove(client)
         if was_home:
-            self._check_at = None
+            self._watch.plan(None, now)
             self._prober.silence(client.destination)
             self._begin_contest(now)
-
-    # Whether home lives.
-
-    def _check(self, now: float) -> None:
-        """Ask home whether it lives, or believe that it does not."""
-        home = self._home
-        if home is not None and now >= self._due_check(home, now):
-            if home.is_probing:
-                home.give_up(now)
-                return
-            home.probe(now)
-        self._plan_check(now)
-
-    def _plan_check(self, now: float) -> None:
-        """Set the time at which home has been silent for too long."""
-        home = self._home
-        self._check_at = None if home is None else max(self._due_check(home, now), now)
-
-    def _due_check(self, home: RelayClient, now: float) -> float:
-        """Return when to ask home, or to give it up if it was asked already."""
-        since = home.silent_since()
-        if since is None:
-            in_use = now - self._used_at < IN_USE
-            return home.heard_at + (ASK_AFTER if in_use else ASK_IDLE_AFTER)
-        return since + (GIVE_UP_AFTER if home.is_probing else ASK_AGAIN_AFTER)
 
     # Whether there is a better home.
 
@@ -544,30 +472,15 @@ class RelayPool:
             self._contend(now)
             self._settle(now)
             return
-        server = next((s for s in self._ways if endpoint_of(s) == endpoint), None)
+        server = self._ways.at(endpoint)
         if server is None or self._challenger is not None:
             return
         if server.way == self._home.server.way or self._is_busy(server, now):
             return
-        if not self._is_better(endpoint):
-            self._better.pop(server.way, None)
-            return
-        self._better[server.way] += 1
-        if self._home.is_stream or self._better[server.way] >= STEADY_ROUNDS:
+        if self._rivalry.is_better(server, self._home):
             self._challenger = self._launch(server, now).link
 
     def _is_busy(self, server: RelayServer, now: float) -> bool:
         """Tell whether a way is in use already, or has to rest."""
         ways = [client.server.way for client in self._clients.values()]
         return server.way in ways or self._ways.is_resting(server.way, now)
-
-    def _is_better(self, endpoint: Endpoint) -> bool:
-        """Tell whether a server is clearly nearer than home; UDP beats any stream."""
-        assert self._home is not None
-        if self._home.is_stream:
-            return True
-        here = self._prober.round_trip(self._home.destination)
-        there = self._prober.round_trip(endpoint)
-        if here is None or there is None:
-            return False
-        return here - there > max(CLEAR_GAIN, CLEAR_PART * here)

@@ -86,6 +86,11 @@ class Ways:
         else:
             self._resting.pop(way, None)
 
+    def at(self, endpoint: Endpoint) -> RelayServer | None:
+        """Return the way over UDP to an endpoint."""
+        over_udp = (server for server in self if server.transport is Transport.UDP)
+        return next((s for s in over_udp if endpoint_of(s) == endpoint), None)
+
     def udp_endpoints(self) -> list[Endpoint]:
         """Return the servers that can be measured."""
         return [endpoint_of(s) for s in self if s.transport is Transport.UDP]

@@ -243,7 +243,7 @@ def test_udp_replaces_the_stream_when_it_works_again() -> None:
     network, near, _, _ = internet()
     router = network.add_router("office", "203.0.113.7", nat=Nat(), block_udp=True)
     node = PoolHost(network, "192.168.1.2", behind=router)
-    node.use((near, UDP), (near, TCP))
+    node.use((near, TCP), (near, UDP))
     node.wait()
 
     router.block_udp = False

@@ -1,0 +1,48 @@
+"""What a :class:`~meshwg.relay.pool.RelayPool` has to say."""
+
+from dataclasses import dataclass
+
+from meshwg.relay.allocation import State
+from meshwg.relay.server import RelayServer, Transport
+from meshwg.transmit import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChanged:
+    """The node's relayed address is another one, or it has none now."""
+
+    relayed: Endpoint | None
+    """What peers send to."""
+    link: int | None
+    """What endpoints of peers behind this relay carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Connect to a server, then call ``stream_opened`` or ``stream_closed``."""
+
+    link: int
+    server: RelayServer
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Close a connection, when all that was to be sent before is sent."""
+
+    link: int
+
+
+Event = RelayChanged | OpenStream | CloseStream
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """What a user wants to know about the node's relay."""
+
+    state: State
+    url: str | None = None
+    transport: Transport | None = None
+    address: Endpoint | None = None
+    """The relayed address."""
+    rtt_ms: float | None = None
+    error: str | None = None
