@@ -221,7 +221,7 @@ class PathAgent:
         """WireGuard accepted a packet that came from there."""
         was_active = self._is_active(now)
         self._last_used = now
-        self._heard = source.unpinned()
+        before, self._heard = self._heard, source.unpinned()
         path = self._table.find(source)
         if path is None or not path.is_proven:
             self._learn(source, now)
@@ -229,6 +229,8 @@ class PathAgent:
             self._wake(now)
         elif path is None or not self._endpoints:
             self._settle(now)
+        if self._heard != before:
+            self._follow_peer(self._heard, now)
 
     def suspect(self, now: float) -> None:
         """The tunnel does not hear the peer, or the system refused to send there.
@@ -246,6 +248,17 @@ class PathAgent:
             self._events.append(CandidatesWanted())
             self._begin_round(Trigger.DOUBT, now)
         self._settle(now)
+
+    def _follow_peer(self, heard: Endpoint, now: float) -> None:
+        """Doubt the path in use when the peer comes by another direct one.
+
+        It may have roamed, and found its way back before it could say so.
+        """
+        relay, selected = self._table.relay, self._table.selected
+        if selected is None or selected is relay or selected is self._table.find(heard):
+            return
+        if relay is None or relay is not self._table.find(heard):
+            self.suspect(now)
 
     # In: the peer
 
