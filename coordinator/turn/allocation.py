@@ -61,6 +61,8 @@ class Allocation:
     """Of the request that made this, which may come again."""
     expires: float
     limits: Limits
+    heard_at: float
+    """When the client sent anything last."""
     socket: Socket = Socket.NONE
     waiting: list[tuple[Message, bytes]] = field(default_factory=list)
     """Requests with their keys, and Send indications, that wait for the socket."""

@@ -12,7 +12,10 @@ class Limits:
     allocations: int = 10_000
     """At once, for everybody together; more are answered with 508."""
     allocations_per_node: int = 8
-    """At once; more are answered with 486. A node that roams leaves some behind."""
+    """At once; more are answered with 486, unless one of them has been silent."""
+    silence: float = 60.0
+    """Seconds after which an allocation gives way to another one of its node. Nodes
+    of meshwg are never silent for that long."""
     permissions: int = 1024
     """Of one allocation; more are answered with 508."""
     channels: int = 1024

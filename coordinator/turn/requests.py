@@ -69,7 +69,7 @@ class RequestHandler:
         return self._permit(request, allocation, now)
 
     def closed(self) -> list[Allocation]:
-        """Return, once, the allocations that clients gave back."""
+        """Return, once, the allocations that are no more."""
         closed, self._closed = self._closed, []
         return closed
 
@@ -95,13 +95,15 @@ class RequestHandler:
             raise Refusal(442, "Unsupported Transport Protocol")
         if Attribute.DONT_FRAGMENT in request.attributes:
             raise Refusal(420, "Unknown Attribute")
-        self._table.check_quota(node)
         answer: Answer = {}
         relayed = self._choose_address(request, node, answer, now)
+        silent = self._table.make_room(node, now)
+        if silent is not None:
+            self._closed.append(silent)
         expires = now + self._lifetime(request)
         allocation = Allocation(
             *(client, stream, relayed, node, key),
-            *(request.transaction_id, expires, self._limits),
+            *(request.transaction_id, expires, self._limits, now),
         )
         self._table.add(allocation)
         self._counters.allocated += 1

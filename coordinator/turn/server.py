@@ -124,15 +124,16 @@ class TurnServer:
 
         :param stream: whether the client is connected over TCP or TLS.
         """
-        allocation = self._table.of(client.unpinned())
+        known = client.unpinned()
         for number, run in runs(messages):
+            allocation = self._table.of(known)
+            if allocation is not None:
+                allocation.heard_at = now
             if number >= FIRST_CHANNEL:
                 self._relay_channel_data(allocation, number, run, now)
                 continue
             for message in run:
                 self._receive_stun(message, client, stream, now)
-            # An Allocate or a Refresh may have come before the rest of the batch.
-            allocation = self._table.of(client.unpinned())
 
     def receive_from_peer(
         self, relayed: Endpoint, payloads: Sequence[Buffer], peer: Endpoint, now: float
@@ -278,6 +279,9 @@ class TurnServer:
     def _receive_stun(
         self, data: Buffer, client: Endpoint, stream: bool, now: float
     ) -> None:
+        if self._is_tiresome(client, now):
+            self._drop(Drop.RATE_LIMITED)
+            return
         try:
             message = parse(data)
         except InvalidMessage:
@@ -312,10 +316,6 @@ class TurnServer:
         self, request: Message, client: Endpoint, stream: bool, now: float
     ) -> None:
         self.counters.requests[request.method.name.lower()] += 1
-        known = self._table.of(client.unpinned()) is not None
-        if not known and not self._strangers.take(site_of(client.host), 0, now):
-            self._drop(Drop.RATE_LIMITED)
-            return
         if request.method == Method.BINDING:
             answer: dict[Attribute, Any] = {Attribute.XOR_MAPPED_ADDRESS: client}
             self._answer_stranger(request, client, Class.SUCCESS, answer, now)
@@ -329,6 +329,12 @@ class TurnServer:
             self._answer_stranger(request, client, Class.ERROR, error, now)
             return
         self._handle(request, proof.node, proof.key, client, stream, now)
+
+    def _is_tiresome(self, client: Endpoint, now: float) -> bool:
+        """Tell whether a stranger has asked so much that nothing more is read."""
+        if self._table.of(client.unpinned()) is not None:
+            return False
+        return not self._strangers.take(site_of(client.host), 0, now)
 
     def _answer_stranger(
         self,

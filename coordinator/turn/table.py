@@ -1,6 +1,5 @@
 """All allocations of one relay, found by client and by relayed address."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -42,7 +41,7 @@ class AllocationTable:
         self._random = random
         self._by_client: dict[Endpoint, Allocation] = {}
         self._by_relayed: dict[Endpoint, Allocation] = {}
-        self._per_node: Counter[str] = Counter()
+        self._by_node: dict[str, list[Allocation]] = {}
         self._reservations: dict[bytes, Reservation] = {}
         self._deadlines: list[tuple[float, int, Allocation]] = []
         self._serial = count()
@@ -65,15 +64,24 @@ class AllocationTable:
         """Tell whether relayed addresses are at this address."""
         return host in self._hosts.values()
 
-    def check_quota(self, node: str) -> None:
+    def make_room(self, node: str, now: float) -> Allocation | None:
         """Make sure that a node may have one more allocation.
 
-        :raises Refusal: 486 if it may not, 508 if nobody may.
+        Returns the one that had to go for it: a node that changed its address leaves
+        its allocation behind, silent until it expires.
+
+        :raises Refusal: 486 if the node has too many that live, 508 if all have.
         """
-        if self._per_node[node] >= self._limits.allocations_per_node:
-            raise Refusal(486, "Allocation Quota Reached")
+        own = self._by_node.get(node, ())
+        if len(own) >= self._limits.allocations_per_node:
+            oldest = min(own, key=lambda allocation: allocation.heard_at)
+            if oldest.heard_at + self._limits.silence > now:
+                raise Refusal(486, "Allocation Quota Reached")
+            self.remove(oldest)
+            return oldest
         if len(self) >= self._limits.allocations:
             raise Refusal(508, "Insufficient Capacity")
+        return None
 
     def pick(self, version: int, step: int = 1, reserve: bool = False) -> Endpoint:
         """Return a relayed address that is free, at a port that cannot be guessed.
@@ -129,7 +137,7 @@ class AllocationTable:
         """Take in a new allocation."""
         self._by_client[allocation.client.unpinned()] = allocation
         self._by_relayed[allocation.relayed] = allocation
-        self._per_node[allocation.node] += 1
+        self._by_node.setdefault(allocation.node, []).append(allocation)
         self._schedule(allocation)
 
     def refresh(self, allocation: Allocation, expires: float) -> None:
@@ -143,9 +151,9 @@ class AllocationTable:
         """Forget an allocation."""
         del self._by_client[allocation.client.unpinned()]
         del self._by_relayed[allocation.relayed]
-        self._per_node[allocation.node] -= 1
-        if not self._per_node[allocation.node]:
-            del self._per_node[allocation.node]
+        self._by_node[allocation.node].remove(allocation)
+        if not self._by_node[allocation.node]:
+            del self._by_node[allocation.node]
 
     def next_expiry(self) -> float | None:
         """Return when to call :meth:`expire`, which may turn out to be too early."""

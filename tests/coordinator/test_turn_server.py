@@ -290,6 +290,26 @@ def test_a_node_has_a_quota_and_others_are_not_touched() -> None:
     assert TurnClient(server, BOB, node="bob").allocate().relayed
 
 
+def test_an_allocation_that_a_node_left_behind_gives_way() -> None:
+    clock = [NOW]
+    server = make_server(limits=Limits(allocations_per_node=2))
+    clients = [
+        TurnClient(server, Endpoint("203.0.113.1", port), now=lambda: clock[0])
+        for port in range(3)
+    ]
+    left = clients[0].allocate()
+    left.permit(PEER)
+    clients[1].allocate()
+    clock[0] += 61
+    clients[1].refresh()
+
+    clients[2].allocate()
+
+    assert server.allocations == 2
+    assert code_of(left.request(Method.REFRESH)) == 437
+    assert code_of(clients[1].request(Method.REFRESH)) == 0
+
+
 def test_a_server_without_ports_or_room_says_so() -> None:
     server = make_server(ports=range(50000, 50001))
     TurnClient(server).allocate()
