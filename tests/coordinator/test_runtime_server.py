@@ -208,7 +208,7 @@ async def test_a_killed_coordinator_comes_back_with_every_node_it_acknowledged(
     with program(tmp_path / "data") as coordinator:
         token = coordinator.run("token", "create", "--reusable").stdout.strip()
         nodes: list[LiveNode] = []
-        for round_ in range(3):
+        for round_ in range(2):
             nodes += [LiveNode(token, f"n{round_}-{each}") for each in range(8)]
             await nodes[-8].joined()
             await asyncio.to_thread(coordinator.kill)

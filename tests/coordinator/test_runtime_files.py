@@ -1,0 +1,90 @@
+"""The data directory: made once, private, and explained when it is not usable."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from coordinator.runtime.files import DataDirectory, read_secret_file
+from meshwg.errors import ConfigError, MeshError
+
+
+def test_the_key_is_made_once_and_kept(tmp_path: Path) -> None:
+    first = directory(tmp_path).private_key()
+    assert directory(tmp_path).private_key() == first
+    assert directory(tmp_path).exists
+
+
+def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
+    made = directory(tmp_path)
+    token, secret = made.admin_token(), made.relay_secret()
+    assert len(token) == 48
+    assert token.encode() != secret
+    assert (directory(tmp_path).admin_token(), made.relay_secret()) == (token, secret)
+
+
+def test_nobody_else_can_read_anything(tmp_path: Path) -> None:
+    made = directory(tmp_path / "data")
+    made.private_key()
+    made.admin_token()
+    with made.lock():
+        pass
+    assert made.path.stat().st_mode & 0o777 == 0o700
+    for path in made.path.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600, path
+
+
+def test_a_second_coordinator_is_kept_out(tmp_path: Path) -> None:
+    with (
+        directory(tmp_path).lock(),
+        pytest.raises(MeshError, match="Another coordinator"),
+        directory(tmp_path).lock(),
+    ):
+        pass
+    with directory(tmp_path).lock():
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"AAAA\n"])
+def test_a_damaged_key_is_named_and_not_replaced(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "coordinator.key").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"coordinator\.key is damaged"):
+        directory(tmp_path).private_key()
+    assert (tmp_path / "coordinator.key").read_bytes() == content
+
+
+def test_a_key_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "coordinator.key").write_bytes(b"\xff\xfe")
+    with pytest.raises(MeshError, match="it is no text"):
+        directory(tmp_path).private_key()
+
+
+def test_an_empty_secret_is_named(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("\n")
+    with pytest.raises(ConfigError, match=r"admin\.token is empty"):
+        directory(tmp_path).admin_token()
+
+
+def test_a_path_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MeshError, match="cannot be used"):
+        directory(tmp_path / "file")
+
+
+def test_a_shared_secret_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(" north \n")
+    assert read_secret_file(path) == b"north"
+    path.write_text("")
+    with pytest.raises(ConfigError, match="empty"):
+        read_secret_file(path)
+    with pytest.raises(MeshError, match="No such file"):
+        read_secret_file(tmp_path / "none")
+
+
+def directory(path: Path) -> DataDirectory:
+    made = DataDirectory(path, os.urandom)
+    made.create()
+    return made

@@ -1,0 +1,222 @@
+"""The node's WebSocket: opened when wanted, closed when not, and errors in words."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.keys import PrivateKey
+from meshwg.runtime.control import ControlLink
+from meshwg.wire import channel, control
+from meshwg.wire.control import CloseCode, Registered
+
+PATIENCE = 20.0
+KEY = PrivateKey.generate(random.Random(1).randbytes)
+REGISTERED = Registered(epoch="e", name="n", addresses=(), networks=())
+
+Serve = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+class Coordinator:
+    """A WebSocket server whose behaviour a test chooses."""
+
+    def __init__(self) -> None:
+        self.serve: Serve = welcome
+        self.status = 200
+        self.connections = 0
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.connections += 1
+        if self.status != 200:
+            return web.Response(status=self.status)
+        websocket = web.WebSocketResponse(timeout=1.0)
+        await websocket.prepare(request)
+        await self.serve(websocket)
+        return websocket
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[Coordinator]:
+    made = Coordinator()
+    application = web.Application()
+    application.add_routes([web.get("/v1/control", made.handle)])
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    made.url = f"http://{host}:{port}"
+    yield made
+    await runner.cleanup()
+
+
+class Daemon:
+    """The little that a daemon does around the link."""
+
+    def __init__(self, url: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        membership = Membership(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
+        self.client = ControlClient(membership, now=self.loop.time(), random=os.urandom)
+        self._news = asyncio.Event()
+        self.link = ControlLink(self.client, url, self.on_activity)
+        self.tick()
+
+    def tick(self) -> None:
+        self.client.handle_timer(self.loop.time())
+        self.on_activity()
+
+    def on_activity(self) -> None:
+        self.link.update()
+        self._news.set()
+
+    async def until(self, state: ControlState) -> None:
+        await self.until_so(lambda: self.client.state is state)
+
+    async def until_so(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+
+async def test_a_link_connects_and_carries_frames(coordinator: Coordinator) -> None:
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+
+async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -> None:
+    said = asyncio.Queue[bytes]()
+
+    async def listen(websocket: web.WebSocketResponse) -> None:
+        secure = await shake_hands(websocket)
+        await websocket.send_bytes(secure.seal(control.encode(REGISTERED)))
+        async for message in websocket:
+            said.put_nowait(secure.open(message.data))
+
+    coordinator.serve = listen
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    daemon.client.stop(daemon.loop.time())
+    await daemon.link.close()
+    async with asyncio.timeout(PATIENCE):
+        assert control.decode_from_node(await said.get()) == control.Leave()
+
+
+async def test_a_link_comes_back_after_the_connection_broke(
+    coordinator: Coordinator,
+) -> None:
+    async def hang_up(websocket: web.WebSocketResponse) -> None:
+        await websocket.close()
+
+    coordinator.serve = hang_up
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.OFFLINE)
+    assert "closed the connection" in (daemon.client.error or "")
+    coordinator.serve = welcome
+    daemon.client.network_changed(daemon.loop.time())
+    daemon.tick()
+    await daemon.until(ControlState.CONNECTED)
+    assert coordinator.connections == 2
+    await daemon.link.close()
+
+
+async def test_a_link_closes_when_the_client_gives_up(coordinator: Coordinator) -> None:
+    closed = asyncio.Event()
+
+    async def lie(websocket: web.WebSocketResponse) -> None:
+        await websocket.receive()
+        await websocket.send_bytes(bytes(channel.RESPONSE_LENGTH))
+        message = await websocket.receive()
+        assert message.type is WSMsgType.CLOSE
+        closed.set()
+
+    coordinator.serve = lie
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.OFFLINE)
+    async with asyncio.timeout(PATIENCE):
+        await closed.wait()
+    await daemon.link.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (CloseCode.WRONG_KEY, "does not own the key"),
+        (CloseCode.MALFORMED, "did not understand"),
+        (CloseCode.SILENT, "did not hear"),
+        (1011, "closed the connection"),
+    ],
+)
+async def test_close_codes_are_told_in_words(
+    coordinator: Coordinator, code: int, words: str
+) -> None:
+    async def refuse(websocket: web.WebSocketResponse) -> None:
+        await websocket.close(code=code)
+
+    coordinator.serve = refuse
+    daemon = Daemon(coordinator.url)
+    await daemon.until_so(lambda: daemon.client.error is not None)
+    assert words in (daemon.client.error or "")
+    assert coordinator.url in (daemon.client.error or "")
+    await daemon.link.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "no coordinator at"), (503, "is busy")]
+)
+async def test_http_errors_are_told_in_words(
+    coordinator: Coordinator, status: int, words: str
+) -> None:
+    coordinator.status = status
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.OFFLINE)
+    assert words in (daemon.client.error or "")
+    await daemon.link.close()
+
+
+async def test_a_port_where_nobody_listens_is_told_in_words() -> None:
+    daemon = Daemon("http://127.0.0.1:1")
+    await daemon.until(ControlState.OFFLINE)
+    assert "cannot be reached" in (daemon.client.error or "")
+    await daemon.link.close()
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meshwg.runtime.control.DIAL_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        daemon = Daemon(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        await daemon.until(ControlState.OFFLINE)
+        assert "does not answer" in (daemon.client.error or "")
+        await daemon.link.close()
+
+
+async def test_a_link_that_never_opened_can_be_closed() -> None:
+    daemon = Daemon("http://127.0.0.1:1")
+    await daemon.link.close()
+    await daemon.link.close()
+
+
+async def welcome(websocket: web.WebSocketResponse) -> None:
+    """Let any node in, and listen to it."""
+    secure = await shake_hands(websocket)
+    await websocket.send_bytes(secure.seal(control.encode(REGISTERED)))
+    async for _ in websocket:
+        pass
+
+
+async def shake_hands(websocket: web.WebSocketResponse) -> channel.Channel:
+    initiation = (await websocket.receive()).data
+    _, response, secure = channel.answer(KEY, initiation, random=os.urandom)
+    await websocket.send_bytes(response)
+    register = control.decode_from_node(secure.open((await websocket.receive()).data))
+    assert isinstance(register, control.Register)
+    return secure
