@@ -77,7 +77,7 @@ class Allocation:
     ) -> None:
         """Begin offline.
 
-        :param ip_version: of the relayed address.
+        :param ip_version: of the relayed address, where the server has a choice.
         :param transport: how the server is reached, for people.
         """
         self.state = State.OFFLINE
@@ -95,6 +95,8 @@ class Allocation:
         self._failures = 0
         self._has_cleared = False
         """Whether this attempt has deleted what was in its way."""
+        self._has_switched = False
+        """Whether this attempt has tried the other IP version."""
 
     def start(self, now: float) -> None:
         """Ask for an allocation, or whether the last one is still there."""
@@ -161,7 +163,7 @@ class Allocation:
             return
         self.state = State.OFFLINE
         self.error = reason
-        self._has_cleared = False
+        self._has_cleared = self._has_switched = False
         self._refresh_at = None
         self._transactions.forget_all()
         delay = min(max(patience, FIRST_RETRY * 2**self._failures), LAST_RETRY)
@@ -224,6 +226,11 @@ class Allocation:
             self._has_cleared = True
             self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
             return
+        if error.code == 440 and not self._has_switched:
+            self._has_switched = True
+            self._ip_version = 10 - self._ip_version
+            self._allocate(now)
+            return
         self.fail(explain(error), now, REFUSED_RETRY)
 
     def _on_refresh(self, answer: Answer, now: float) -> None:
@@ -245,7 +252,7 @@ class Allocation:
         self.state = State.ALLOCATED
         self.error = None
         self._failures = 0
-        self._has_cleared = False
+        self._has_cleared = self._has_switched = False
         self._expires = now + lifetime
         self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 

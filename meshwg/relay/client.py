@@ -85,7 +85,7 @@ class RelayClient:
 
         :param link: the number that stands for this client in endpoints: peers that
             are reached through it, and the server if it is reached over a stream.
-        :param ip_version: of the relayed address.
+        :param ip_version: of the relayed address, where the server has a choice.
         """
         self.server = server
         self.link = link

@@ -41,8 +41,17 @@ class Ways:
         yield from self._redirects.values()
 
     def set(self, servers: Iterable[RelayServer]) -> None:
-        """Take the ways that there are; redirects share the fate of their origin."""
-        self._named = {server.way: server for server in servers}
+        """Take the ways that there are; redirects share the fate of their origin.
+
+        Of two names for one address the first counts: a server takes this node's UDP
+        port for one client.
+        """
+        first: dict[tuple[str, int, Transport], RelayServer] = {}
+        for server in servers:
+            first.setdefault(
+                (server.address, server.url.port, server.transport), server
+            )
+        self._named = {server.way: server for server in first.values()}
         redirects, self._redirects = self._redirects, {}
         for way, server in redirects.items():
             origin = self._named.get(self._origins[way])

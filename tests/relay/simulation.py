@@ -76,7 +76,7 @@ class RelayHost:
         return TurnServer(
             realm=REALM,
             secrets=[SECRET],
-            hosts={4: self.address},
+            hosts={6 if ":" in self.address else 4: self.address},
             random=self.network.random.randbytes,
             unix_offset=UNIX_OFFSET,
             ports=self.ports,

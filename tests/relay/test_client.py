@@ -141,6 +141,20 @@ def test_a_stranger_does_not_get_in() -> None:
     assert relay.server.counters.drops == {ServerDrop.NO_PERMISSION: 1}
 
 
+def test_a_relay_without_ipv4_is_asked_for_an_ipv6_address() -> None:
+    network = Network()
+    relay = RelayHost(network, "2001:db8::1")
+    alice = ready(ClientHost(network, relay, "2001:db8:1::1"))
+    bob = ready(ClientHost(network, relay, "2001:db8:2::1"))
+    bob.open(alice.relayed)
+    network.advance(1)
+
+    alice.send(bob.relayed, b"over IPv6")
+    network.advance(1)
+
+    assert packets(bob) == [b"over IPv6"]
+
+
 def test_packets_wait_for_the_allocation_and_the_oldest_make_way() -> None:
     network, relay = internet()
     bob = ready(ClientHost(network, relay, "203.0.113.2"))

@@ -67,6 +67,13 @@ def test_rests_get_longer_up_to_a_minute() -> None:
     assert not ways.is_resting(one, 0.0)
 
 
+def test_two_names_of_one_address_are_one_way() -> None:
+    one = way("one", UDP)
+    alias = RelayServer(RelayUrl("alias", 3478, UDP), one.address, "user", "password")
+
+    assert list(make_ways(one, alias, way("one", TCP))) == [one, way("one", TCP)]
+
+
 def test_redirects_are_limited_and_share_the_fate_of_their_origin() -> None:
     origin = way("one", UDP)
     ways = make_ways(origin)
