@@ -6,6 +6,7 @@ what is behind them. Tunnels are dashed curves.
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netlab.svg import COLOURS, FAINT, INK, LINE, box, document, line, text
@@ -21,6 +22,14 @@ FILLS = {"router": "#fdf3e1", "host": "#e8f1fb", "switch": "#eef0f4"}
 STROKES = {"router": "#d9a441", "host": "#5b8fc9", "switch": "#98a2b3"}
 
 
+FIRST_SHIFT, LANE = 9, 5
+"""How far ways keep from the cables, so that none hides another."""
+MIN_COLUMNS = 4
+BAR_FILL = "#eef0f4"
+RELAYED = "#7b8698"
+"""Darker than in the heat map: a line is thin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The middle of a box."""
@@ -34,7 +43,9 @@ def draw(topology: Topology, title: str) -> str:
     root = topology.below(None)[0]
     plugged = topology.below(root.name)
     upper, lower = _halves(topology, plugged)
-    columns = max(len(upper), sum(_columns(topology, site) for site in lower), 2)
+    columns = max(
+        len(upper), sum(_columns(topology, site) for site in lower), MIN_COLUMNS
+    )
     width = columns * COLUMN + 2 * MARGIN
     bar = MARGIN + (ROW if upper else 0)
     places: dict[str, Place] = {}
@@ -42,12 +53,21 @@ def draw(topology: Topology, title: str) -> str:
     _hang(places, topology, lower, width, bar + BAR + ROW / 2 + HEIGHT / 4)
     bottom = max([place.y for place in places.values()], default=bar) + HEIGHT / 2
     body = [_link(topology, site, places, bar) for site in topology.sites]
-    body += _bar(root, width, bar)
-    body += [_curve(way, places, bar) for way in topology.ways]
+    body.append(_bar(width, bar))
+    lanes = itertools.count()
+    body += [_curve(way, places, bar, lanes) for way in topology.ways]
+    body += _bar_name(root, bar)
     for site in topology.sites:
         if site.name in places:
             body += _box(site, places[site.name])
-    return document(width, bottom + DIP + MARGIN / 2, body, title)
+    return document(width, bottom + _room(topology, places) + MARGIN, body, title)
+
+
+def _room(topology: Topology, places: dict[str, Place]) -> float:
+    """Return what the ways below the lowest boxes need."""
+    lowest = max(place.y for place in places.values())
+    ends = [{places[name].y for name in way.stops} for way in topology.ways]
+    return DIP * 0.75 if {lowest} in ends else 0
 
 
 def _halves(topology: Topology, plugged: list[Site]) -> tuple[list[Site], list[Site]]:
@@ -99,11 +119,16 @@ def _link(topology: Topology, site: Site, places: dict[str, Place], bar: float) 
     return line(place.x, place.y, uplink.x, uplink.y)
 
 
-def _bar(root: Site, width: float, y: float) -> list[str]:
+def _bar(width: float, y: float) -> str:
+    left = MARGIN
+    return box(left, y, width - 2 * left, BAR, fill=BAR_FILL, stroke=LINE, radius=17)
+
+
+def _bar_name(root: Site, y: float) -> list[str]:
+    left = MARGIN + 18
     return [
-        box(MARGIN, y, width - 2 * MARGIN, BAR, fill="#eef0f4", stroke=LINE, radius=17),
-        text(MARGIN + 18, y + 15, root.name, bold=True),
-        text(MARGIN + 18, y + 28, root.note, size=9.5, fill=FAINT),
+        text(left, y + 15, root.name, bold=True, halo=BAR_FILL),
+        text(left, y + 28, root.note, size=9.5, fill=FAINT, halo=BAR_FILL),
     ]
 
 
@@ -118,20 +143,26 @@ def _box(site: Site, place: Place) -> list[str]:
     ]
 
 
-def _curve(way: Way, places: dict[str, Place], bar: float) -> str:
-    """Return a dashed curve from stop to stop, around the boxes where it can be."""
+def _curve(way: Way, places: dict[str, Place], bar: float, lanes: Iterator[int]) -> str:
+    """Return a dashed line from stop to stop.
+
+    :param lanes: numbers those that run beside the cables.
+    """
     stops = [places[name] for name in way.stops]
-    parts = []
-    for start, end in itertools.pairwise(stops):
-        parts.append(_arc(start, end) if start.y == end.y else _swing(start, end, bar))
-    stroke = COLOURS[way.style] if way.style != "relay" else "#7b8698"
+    parts = [
+        _arc(start, end) if start.y == end.y else _detour(start, end, bar, next(lanes))
+        for start, end in itertools.pairwise(stops)
+    ]
+    stroke = COLOURS[way.style] if way.style != "relay" else RELAYED
     return (
         f'<path d="{" ".join(parts)}" fill="none" stroke="{stroke}" '
-        'stroke-width="2.5" stroke-dasharray="7 5" stroke-linecap="round"/>'
+        'stroke-width="2" stroke-dasharray="6 4" stroke-linecap="round" '
+        'stroke-linejoin="round"/>'
     )
 
 
 def _arc(start: Place, end: Place) -> str:
+    """Return a path below two boxes of one row."""
     y = start.y + HEIGHT / 2
     return (
         f"M {start.x:g} {y:g} C {start.x:g} {y + DIP:g} "
@@ -139,8 +170,10 @@ def _arc(start: Place, end: Place) -> str:
     )
 
 
-def _swing(start: Place, end: Place, bar: float) -> str:
+def _detour(start: Place, end: Place, bar: float, lane: int) -> str:
+    """Return a path beside the cables, through the bar."""
+    shift, middle = FIRST_SHIFT + LANE * lane, bar + LANE * (lane + 1.5)
     return (
-        f"M {start.x:g} {start.y:g} C {start.x:g} {bar:g} "
-        f"{end.x:g} {bar + BAR:g} {end.x:g} {end.y:g}"
+        f"M {start.x + shift:g} {start.y:g} V {middle:g} "
+        f"H {end.x + shift:g} V {end.y:g}"
     )

@@ -10,7 +10,7 @@ from netlab.presets import Preset
 from netlab.svg import COLOURS, FAINT, INK, box, document, text
 
 SIDE, GAP = 38, 2
-LEFT, TOP, MARGIN = 216, 196, 24
+LEFT, TOP, MARGIN = 216, 216, 24
 LEGEND = 150
 
 LEGENDS = {

@@ -51,6 +51,22 @@ $scenarios
 )
 
 
+_DASHES = {
+    "direct": COLOURS["direct"],
+    "predicted": COLOURS["prediction"],
+    "found by trying": COLOURS["birthday"],
+    "forwarded or relayed": diagram.RELAYED,
+}
+_LEGEND = (
+    "<p><small>Cables are solid, ways through them dashed: {}.</small></p>".format(
+        ", ".join(
+            f'<b style="color:{colour}">{words}</b>'
+            for words, colour in _DASHES.items()
+        )
+    )
+)
+
+
 def render(report: "Report", picture: str | None) -> str:
     """Return the page.
 
@@ -71,7 +87,7 @@ def render(report: "Report", picture: str | None) -> str:
         small_print=escape(report.small_print),
         verdict=_verdict(report),
         matrix="\n".join(parts),
-        scenarios="\n".join(map(_scenario, report.scenarios)),
+        scenarios="\n".join([_LEGEND, *map(_scenario, report.scenarios)]),
     )
 
 
