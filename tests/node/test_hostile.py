@@ -1,0 +1,194 @@
+"""What bystanders, peers and a lying coordinator send: nothing raises or spins."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.node.machine import Node
+from meshwg.relay.pool import FIRST_LINK
+from meshwg.transmit import UDP, Endpoint, Source, Transmit
+from meshwg.wire import control
+from tests.node.mesh import NODE_PORT, RELAY_HOST, STUN_HOSTS, pair, strangers
+from tests.path.test_candidate import json_values
+from tests.sim.kinds import PUBLIC, SYMMETRIC_RANDOM
+
+STRANGER = Endpoint("192.0.2.66", 666)
+SOURCES = (
+    STRANGER,
+    Endpoint("203.0.1.2", NODE_PORT),
+    Endpoint("203.0.2.2", NODE_PORT),
+    Endpoint("fe80::1%eth0", 1, UDP, Source("fe80::2", 3)),
+    Endpoint(RELAY_HOST, 3478),
+    Endpoint(STUN_HOSTS[0], 3478),
+    Endpoint(RELAY_HOST, 50000, FIRST_LINK),
+)
+
+
+@given(
+    batch=st.lists(st.binary(max_size=200), max_size=5),
+    source=st.sampled_from(SOURCES),
+)
+def test_no_datagram_is_too_strange(batch: list[bytes], source: Endpoint) -> None:
+    alice = talking().alice
+
+    alice.node.receive_datagrams(batch, source, alice.mesh.now)
+
+    drain(alice.node)
+
+
+@given(data=st.data(), source=st.sampled_from(SOURCES))
+def test_no_forgery_of_real_traffic_is_too_strange(
+    data: st.DataObject, source: Endpoint
+) -> None:
+    overheard = talking()
+    datagram = bytearray(data.draw(st.sampled_from(overheard.datagrams)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(datagram) - 1))
+        datagram[at] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(datagram)))
+
+    node = overheard.alice.node
+    node.receive_datagrams([bytes(datagram[:cut])], source, overheard.alice.mesh.now)
+
+    drain(node)
+
+
+@given(packets=st.lists(st.binary(max_size=80), max_size=5))
+def test_no_packet_of_the_system_is_too_strange(packets: list[bytes]) -> None:
+    alice = talking().alice
+
+    alice.node.receive_packets(packets, alice.mesh.now)
+
+    drain(alice.node)
+
+
+@given(chunks=st.lists(st.binary(max_size=100), max_size=5), link=st.integers(0, 3))
+def test_no_stream_is_too_strange(chunks: list[bytes], link: int) -> None:
+    alice = talking().alice
+    for chunk in chunks:
+        alice.node.receive_stream(FIRST_LINK + link, chunk, alice.mesh.now)
+
+    drain(alice.node)
+
+
+@given(extension=st.dictionaries(st.text(max_size=8), json_values, max_size=4))
+def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
+    overheard = talking()
+    alice, bob = overheard.alice, overheard.bob
+
+    bob.client.offer(
+        alice.node.public_key,
+        [control.Candidate(kind="strange", host="0.0.0.0", port=1)],
+        bob.mesh.now,
+        extension=extension,
+    )
+    bob.host.drain()
+    bob.mesh.network.advance(1)
+
+    assert alice.path(bob) != "none"
+
+
+def test_an_offer_of_a_stranger_is_counted() -> None:
+    mesh, alice, bob = pair()
+    del alice.node.peers[bob.node.public_key]
+
+    bob.client.offer(alice.node.public_key, [], mesh.now)
+    bob.host.drain()
+    mesh.network.advance(1)
+
+    assert alice.node.all_drops()["offer-of-stranger"] > 0
+
+
+def test_what_belongs_to_nobody_is_counted() -> None:
+    mesh, alice, _ = strangers()
+    now, before = mesh.now, alice.node.all_drops()
+    binding_request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
+
+    alice.node.receive_datagrams([b"what is this?"], STRANGER, now)
+    alice.node.receive_datagrams([b"\x40\0\0\4abcd"], STRANGER, now)
+    alice.node.receive_datagrams([binding_request], STRANGER, now)
+    alice.node.receive_datagrams([binding_request[:-1]], STRANGER, now)
+
+    counted = alice.node.all_drops() - before
+    assert counted == {"unknown-datagram": 3, "unknown-check": 1}
+    assert alice.node.datagrams_to_send() == []
+
+
+def test_a_flood_of_garbage_does_not_disturb_a_conversation() -> None:
+    mesh, alice, bob = pair()
+    noise = random.Random(1)
+    for _ in range(500):
+        kind = noise.choice((b"\1\0\0\0", b"\2\0\0\0", b"\4\0\0\0", b"\0\1", b"\x40"))
+        garbage = kind + noise.randbytes(144)
+        alice.node.receive_datagrams([garbage] * 5, STRANGER, mesh.now)
+        alice.host.drain()
+
+    assert alice.keep_pinging(bob, 2) == 0
+
+
+def test_replayed_and_reordered_traffic_is_delivered_once() -> None:
+    mesh, alice, bob = pair()
+    lost, held = mesh.network.lose, []
+
+    def hold(packet: Any) -> bool:
+        held.append(packet)
+        return lost(packet)
+
+    mesh.network.lose = hold
+    assert alice.keep_pinging(bob, 2) == 0
+    mesh.network.lose = lost
+    answered = len(alice.answers())
+    random.Random(2).shuffle(held)
+    for packet in held:
+        source = Endpoint(*packet.source)
+        for node in (alice, bob):
+            node.receive(packet.payload, source, mesh.now)
+            node.host.drain()
+    mesh.network.advance(1)
+
+    assert len(alice.answers()) == answered
+    assert alice.keep_pinging(bob, 2) == 0
+
+
+class Overheard:
+    """A conversation between two nodes, and every datagram of it."""
+
+    def __init__(self) -> None:
+        mesh, self.alice, self.bob = strangers(SYMMETRIC_RANDOM, PUBLIC)
+        self.datagrams: list[bytes] = []
+        mesh.network.lose = self._listen
+        assert self.alice.reaches(self.bob)
+        mesh.network.advance(30)
+        self.datagrams = sorted(set(self.datagrams), key=len)
+
+    def _listen(self, packet: Any) -> bool:
+        self.datagrams.append(packet.payload)
+        return False
+
+
+def once(make: Callable[[], Overheard]) -> Callable[[], Overheard]:
+    """Return a function that makes one thing, and returns it ever after."""
+    made: list[Overheard] = []
+
+    def get() -> Overheard:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+talking = once(Overheard)
+
+
+def drain(node: Node) -> list[Transmit]:
+    """Take everything out of a node, as its parent would."""
+    transmits = node.datagrams_to_send()
+    node.packets_to_write()
+    while node.next_event() is not None:
+        pass
+    node.get_timer()
+    return transmits

@@ -1,0 +1,411 @@
+"""Whole nodes in virtual time: they join, talk, leave, and survive each other."""
+
+from coordinator.operations import Expire, Remove, Rename
+from meshwg.keys import format_key
+from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted
+from meshwg.wire import control
+from tests.node.mesh import Mesh, MeshNode, pair, strangers, udp_packet
+from tests.sim.kinds import (
+    FULL_CONE,
+    PORT_RESTRICTED,
+    PUBLIC,
+    SYMMETRIC_RANDOM,
+    UDP_BLOCKED,
+)
+
+# Joining and leaving
+
+
+def test_a_node_that_joins_gets_addresses_for_its_interface() -> None:
+    mesh = Mesh()
+    alice = mesh.add("alice")
+    mesh.settle()
+
+    (joined,) = alice.found(Joined)
+    assert joined == Joined("")
+    wanted = alice.found(InterfaceChanged)[-1]
+    assert isinstance(wanted, InterfaceChanged)
+    four, six = alice.node.own_addresses()
+    assert wanted.addresses == (f"{four}/16", f"{six}/48")
+    assert alice.found(NetmapChanged)
+
+
+def test_two_nodes_talk_as_soon_as_they_have_joined() -> None:
+    mesh = Mesh()
+    alice, bob = mesh.add("alice"), mesh.add("bob")
+    mesh.settle()
+
+    assert alice.reaches(bob)
+    assert alice.path(bob) == bob.path(alice) == "direct"
+    assert "dropped" not in alice.node.all_drops()
+
+
+def test_packets_reach_the_peers_system_whole_and_in_order() -> None:
+    mesh, alice, bob = pair()
+    sent = [
+        udp_packet(alice.address, bob.address, bytes([number]) * 999)
+        for number in range(100)
+    ]
+
+    alice.write(*sent)
+    mesh.network.advance(1)
+
+    assert bob.packets == sent
+
+
+def test_a_node_that_leaves_is_offline_at_once() -> None:
+    _, alice, bob = pair()
+
+    bob.leave()
+
+    assert not alice.peer(bob).entry.online
+    assert alice.peer(bob).tunnel.public_key in alice.node.device.peers
+
+
+def test_a_node_that_falls_silent_is_offline_within_ten_seconds() -> None:
+    mesh, alice, bob = pair()
+
+    bob.lost_control = True
+    mesh.network.advance(10)
+
+    assert not alice.peer(bob).entry.online
+    assert alice.keep_pinging(bob, 1) == 0
+
+
+def test_a_removed_node_loses_its_peers_and_they_their_sessions() -> None:
+    mesh, alice, bob = pair()
+    session = alice.peer(bob).tunnel
+
+    mesh.coordinator.perform(Remove("bob"))
+    mesh.network.advance(0.1)
+
+    assert alice.node.peers == {}
+    assert session.public_key not in alice.node.device.peers
+    (expelled,) = bob.found(Expelled)
+    assert expelled == Expelled("This node was removed from the mesh", forget=True)
+    assert bob.node.peers == {}
+    assert bob.client.cache() is None
+
+
+def test_a_removed_node_that_has_not_heard_of_it_is_not_let_in() -> None:
+    mesh, alice, bob = pair()
+    bob.lost_control = True
+    mesh.coordinator.perform(Remove("bob"))
+    mesh.network.advance(0.1)
+
+    assert not bob.reaches(alice, limit=20)
+    assert alice.packets == []
+    refused = alice.node.all_drops()
+    assert refused["unknown-session"] + refused["handshake-refused"] > 0
+
+
+def test_an_expired_node_is_told_to_join_again() -> None:
+    mesh, _, bob = pair()
+
+    mesh.coordinator.perform(Expire("bob"))
+    mesh.network.advance(1)
+
+    (expelled,) = bob.found(Expelled)
+    assert isinstance(expelled, Expelled)
+    assert "has expired; join again" in expelled.reason
+
+
+def test_a_used_token_ends_the_node_but_forgets_nothing() -> None:
+    mesh = Mesh()
+    mesh.auth_key = mesh.ledger.add_auth_key(mesh.network.random, reusable=False)
+    mesh.add("alice")
+    late = mesh.add("late")
+    mesh.network.advance(1)
+
+    (expelled,) = late.found(Expelled)
+    assert isinstance(expelled, Expelled)
+    assert expelled.reason.startswith("This join token was for one node")
+    assert not expelled.forget
+
+
+def test_a_renamed_peer_is_found_by_its_new_name() -> None:
+    mesh, alice, bob = pair()
+
+    mesh.coordinator.perform(Rename("bob", "robert"))
+    mesh.network.advance(0.1)
+
+    assert alice.node.find("robert") is alice.peer(bob)
+    assert alice.node.find("bob") is None
+    assert alice.node.find(bob.address) is alice.peer(bob)
+    assert alice.keep_pinging(bob, 1) == 0
+
+
+# Costs
+
+
+def test_a_thousand_idle_peers_cost_no_handshake_and_no_timer() -> None:
+    mesh = Mesh()
+    alice = mesh.add("alice")
+    mesh.settle()
+    cache = with_strangers(alice, 1000)
+    alice.die()
+    mesh.coordinator.stop()
+    alice.start(cache)
+    assert len(alice.node.peers) == 1000
+    mesh.network.delivered = 0
+
+    mesh.network.advance(600)
+
+    assert alice.node.device.get_timer() is None
+    assert all(peer.agent is None for peer in alice.node.peers.values())
+    assert all(peer.tunnel.tx_bytes == 0 for peer in alice.node.peers.values())
+
+
+def test_peers_that_fall_idle_cost_nothing_after_a_while() -> None:
+    mesh, alice, bob = pair()
+    mesh.network.advance(1200)
+    before = alice.peer(bob).tunnel.tx_bytes
+
+    mesh.network.advance(1200)
+
+    assert alice.peer(bob).tunnel.tx_bytes == before
+    assert alice.node.device.get_timer() is None
+    assert alice.reaches(bob)
+
+
+# Paths
+
+
+def test_data_goes_through_the_relay_at_once_and_then_directly() -> None:
+    mesh, alice, bob = strangers(PORT_RESTRICTED, PORT_RESTRICTED)
+
+    alice.ping(bob)
+
+    assert alice.path(bob) == "relay"
+    mesh.run(lambda: alice.answers() == [1], limit=2)
+    assert alice.keep_pinging(bob, 5) == 0
+    assert alice.path(bob) == bob.path(alice) == "direct"
+
+
+def test_two_symmetric_nats_stay_on_the_relay_and_say_why() -> None:
+    mesh, alice, bob = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+
+    assert alice.keep_pinging(bob, 20) == 0
+
+    assert alice.path(bob) == "relay"
+    reason = alice.peer(bob).status(mesh.now, mesh.now)["reason"]
+    assert "Both sides are behind symmetric NATs" in reason
+
+
+def test_a_node_without_udp_has_no_path_but_says_so() -> None:
+    mesh, alice, bob = strangers(UDP_BLOCKED, PUBLIC)
+
+    assert not alice.reaches(bob, limit=5)
+
+    status = alice.peer(bob).status(mesh.now, mesh.now)
+    assert status["path"]["kind"] == "none"
+    assert "UDP" in status["reason"]
+
+
+def test_a_peer_that_roams_is_followed() -> None:
+    mesh, alice, bob = pair(FULL_CONE, PORT_RESTRICTED)
+
+    bob.move(PORT_RESTRICTED, 9)
+    assert bob.keep_pinging(alice, 10) < 5
+
+    assert alice.path(bob) == "direct"
+    remote = alice.peer(bob).path_json(mesh.now, mesh.now)["remote"]
+    assert remote.startswith("203.0.9.1:")
+    assert alice.keep_pinging(bob, 1) == 0
+
+
+def test_birthday_sockets_are_asked_for_and_given_back() -> None:
+    _, alice, bob = strangers(SYMMETRIC_RANDOM, PORT_RESTRICTED)
+    before = len(alice.host.sockets)
+
+    assert alice.keep_pinging(bob, 30) == 0
+
+    wanted = [e for e in alice.found(SocketsWanted) if isinstance(e, SocketsWanted)]
+    assert max(event.count for event in wanted) == 256
+    assert alice.path(bob) == "direct"
+    assert len(alice.host.sockets) == before + 1
+
+
+# The coordinator
+
+
+def test_a_coordinators_restart_is_invisible_to_traffic() -> None:
+    mesh, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
+
+    mesh.coordinator.stop()
+    lost = alice.keep_pinging(bob, 20)
+    mesh.coordinator.start()
+    lost += alice.keep_pinging(bob, 40)
+
+    assert lost == 0
+    mesh.settle(0)
+
+
+def test_a_node_starts_from_its_cache_while_the_coordinator_is_away() -> None:
+    mesh, alice, bob = pair(PORT_RESTRICTED, PUBLIC)
+    mesh.coordinator.stop()
+    cache = alice.die()
+
+    alice.start(cache)
+    mesh.network.advance(10)
+
+    (wanted,) = alice.found(InterfaceChanged)
+    assert isinstance(wanted, InterfaceChanged)
+    assert len(wanted.addresses) == 2
+    assert alice.reaches(bob)
+
+
+def test_relays_are_used_with_the_coordinator_away() -> None:
+    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    mesh.coordinator.stop()
+
+    assert alice.keep_pinging(bob, 30) == 0
+    assert alice.path(bob) == "relay"
+
+
+def test_a_relay_that_restarts_is_used_again() -> None:
+    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    assert mesh.relay is not None
+
+    mesh.relay.restart()
+
+    assert alice.reaches(bob, limit=60)
+    assert alice.path(bob) == "relay"
+
+
+# Echo requests
+
+
+def test_answers_to_own_echo_requests_are_kept_from_the_system() -> None:
+    _, alice, bob = pair()
+    before = len(alice.answers())
+
+    assert alice.keep_pinging(bob, 1) == 0
+    assert len(alice.answers()) == before + 10
+    assert alice.packets == []
+
+
+def test_answers_to_others_are_for_the_system() -> None:
+    mesh, alice, bob = pair()
+    alice.ping(bob)
+    alice.node.end_ping(7)
+    mesh.network.advance(1)
+
+    assert len(alice.packets) == 1
+
+
+# Hubs
+
+
+def test_spokes_without_another_way_meet_at_the_hub() -> None:
+    mesh, hub, alice, bob = star()
+
+    assert alice.keep_pinging(bob, 10) == 0
+
+    assert alice.path(bob) == bob.path(alice) == "via hub"
+    assert alice.path(hub) == "direct"
+    reason = alice.peer(bob).status(mesh.now, mesh.now)["reason"]
+    assert reason.startswith("The hub hub forwards: There is no relay.")
+
+
+def test_news_about_the_hub_cost_no_packet() -> None:
+    mesh, hub, alice, bob = star()
+    assert alice.reaches(bob)
+
+    hub.node.set_hosts([*hub.host.addresses, "192.0.2.77"], mesh.now)
+    hub.host.drain()
+
+    assert alice.keep_pinging(bob, 5) == 0
+    assert alice.node.all_drops()["no-peer"] == 0
+
+
+def test_spokes_meet_again_when_the_hub_comes_back() -> None:
+    mesh, hub, alice, bob = star()
+    assert alice.reaches(bob)
+
+    cache = hub.die()
+    mesh.network.advance(1)
+    assert alice.path(bob) == "none"
+    hub.start(cache)
+
+    assert alice.reaches(bob)
+    assert alice.path(bob) == "via hub"
+
+
+def test_another_hub_takes_over_from_one_that_leaves() -> None:
+    mesh, hub, alice, bob = star()
+    spare = mesh.add("spare", role="hub")
+    mesh.settle()
+    assert alice.reaches(bob)
+
+    hub.leave()
+
+    assert alice.reaches(bob)
+    assert alice.path(bob) == "via spare"
+    assert spare.path(bob) == "direct"
+
+
+def test_a_removed_hub_forwards_no_more() -> None:
+    mesh, _, alice, bob = star()
+    assert alice.reaches(bob)
+
+    mesh.coordinator.perform(Remove("hub"))
+    mesh.network.advance(1)
+
+    assert not alice.reaches(bob, limit=3)
+    assert alice.path(bob) == "none"
+
+
+def test_spokes_leave_the_hub_as_soon_as_there_is_a_direct_way() -> None:
+    _, _, alice, bob = star()
+    assert alice.reaches(bob)
+
+    bob.move(PUBLIC, 9)
+
+    assert bob.keep_pinging(alice, 20) < 20
+    assert alice.path(bob) == bob.path(alice) == "direct"
+    assert alice.keep_pinging(bob, 1) == 0
+
+
+def test_only_hubs_may_speak_for_others() -> None:
+    mesh, alice, bob = pair()
+    carol = mesh.add("carol")
+    mesh.settle()
+
+    bob.write(udp_packet(carol.address, alice.address, b"not from carol"))
+    mesh.network.advance(1)
+
+    assert alice.packets == []
+    assert alice.node.all_drops()["forbidden-source"] == 1
+
+
+# Helpers
+
+
+def with_strangers(node: MeshNode, count: int) -> bytes:
+    """Return the node's netmap with more peers in it, all of them online."""
+    saved = node.client.cache()
+    assert saved is not None
+    cache = control.load_cache(saved)
+    random = node.mesh.network.random
+    peers = tuple(
+        control.Peer(
+            public_key=format_key(random.randbytes(32)),
+            name=f"stranger-{number}",
+            addresses=(f"100.64.{number // 250 + 100}.{number % 250 + 1}",),
+            online=True,
+            version=1,
+        )
+        for number in range(count)
+    )
+    grown = cache.model_copy(update={"peers": cache.peers + peers})
+    return grown.model_dump_json(exclude_none=True).encode()
+
+
+def star() -> tuple[Mesh, MeshNode, MeshNode, MeshNode]:
+    """Return a public hub and two spokes that cannot reach each other directly."""
+    mesh = Mesh(relay=False)
+    hub = mesh.add("hub", role="hub")
+    alice, bob = (mesh.add(name, SYMMETRIC_RANDOM) for name in ("alice", "bob"))
+    mesh.settle()
+    return mesh, hub, alice, bob
