@@ -1,6 +1,6 @@
 """All allocations of one relay, found by client and by relayed address."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
@@ -48,9 +48,6 @@ class AllocationTable:
 
     def __len__(self) -> int:
         return len(self._by_client)
-
-    def __iter__(self) -> Iterator[Allocation]:
-        return iter(self._by_client.values())
 
     def of(self, client: Endpoint) -> Allocation | None:
         """Return the allocation of a client, whose endpoint is not pinned."""

@@ -93,11 +93,16 @@ class Peers:
         return self._by_channel.get(number)
 
     def get(self, address: Endpoint, now: float, with_channel: bool = True) -> Peer:
-        """Return the peer with an address, made if there is none yet."""
+        """Return the peer with an address, made if there is none yet.
+
+        :param with_channel: ``False`` for a permission alone, which ends with
+            ``is_open``: packets that it lets in belong to others.
+        """
         peer = self._by_address.get(address)
         if peer is None:
             tagged = address._replace(link=self._link)
-            peer = Peer(address, tagged, None, attend_at=now, used_at=now)
+            used_at = now if with_channel else float("-inf")
+            peer = Peer(address, tagged, None, attend_at=now, used_at=used_at)
             self._by_address[address] = peer
             if with_channel:
                 self._number(peer, now)

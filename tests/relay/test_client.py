@@ -13,6 +13,7 @@ from meshwg.relay.client import MAX_WAITING, Drop, RelayClient
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.relay.transactions import Credentials
 from meshwg.transmit import Endpoint
+from meshwg.wire.stun import Class, Message, encode, parse
 from tests.relay.simulation import LINK, ClientHost, RelayHost, mint
 from tests.sim.nat import Nat
 from tests.sim.network import Network
@@ -461,6 +462,38 @@ def test_a_relay_port_that_is_taken_is_told_to_the_client() -> None:
     refusal = alice.client.refusal_of(Endpoint("192.0.2.9", 5555))
     assert refusal is not None
     assert "508" in refusal
+
+
+def test_a_bind_without_an_answer_is_asked_for_again() -> None:
+    network, relay = internet()
+    alice = ready(ClientHost(network, relay, "203.0.113.1"))
+    bob = ready(ClientHost(network, relay, "203.0.113.2"))
+    relay.is_dead = True
+    alice.open(bob.relayed)
+    bob.open(alice.relayed)
+    network.advance(5)
+    relay.is_dead = False
+    network.advance(5)
+
+    alice.send(bob.relayed, b"at last")
+    network.advance(1)
+
+    assert packets(bob) == [b"at last"]
+    assert no_loss(alice)
+
+
+def test_an_answer_that_makes_no_sense_is_explained() -> None:
+    network, relay = internet()
+    alice = ClientHost(network, relay, "203.0.113.1")
+    alice.client.start(network.now)
+    [transmit] = alice.client.datagrams_to_send()
+    request = parse(transmit.datagrams[0])
+    answer = Message(request.method, Class.SUCCESS, request.transaction_id)
+
+    alice.client.receive([encode(answer)], network.now)
+
+    assert alice.client.state is State.OFFLINE
+    assert alice.client.error == "The relay's answer makes no sense"
 
 
 def test_a_closed_stream_ends_the_allocation_on_both_sides() -> None:

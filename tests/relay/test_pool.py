@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from coordinator.turn import Limits
 from meshwg.relay.allocation import State
+from meshwg.relay.client import MAX_WAITING, Drop
 from meshwg.relay.pool import LINGER
 from meshwg.relay.server import Transport
 from meshwg.transmit import Endpoint
@@ -361,6 +363,70 @@ def test_a_server_that_is_no_longer_named_is_left() -> None:
 
     assert node.home == FAR
     assert near.server.allocations == 0
+
+
+def test_permissions_are_asked_for_at_the_next_relay_too_until_they_end() -> None:
+    network, near, far, node = internet()
+    stranger = network.add_host("stranger", "192.0.2.9").open(5555)
+    node.pool.permit("192.0.2.9", network.now)
+    node.use((near, UDP), (far, UDP))
+    node.wait()
+    network.advance(1)
+    near.is_dead = True
+    talk_until(network, node, lambda: lives_at(node, FAR))
+    network.advance(1)
+
+    stranger.send(b"to your new address", node.relayed)
+    network.advance(1)
+    assert node.received[-1][1] == b"to your new address"
+
+    node.pool.forbid("192.0.2.9")
+    network.advance(400)
+    stranger.send(b"too late", node.relayed)
+    network.advance(1)
+    assert node.received[-1][1] == b"to your new address"
+
+
+def test_a_peer_that_was_closed_is_not_opened_at_the_next_relay() -> None:
+    network, near, far, node = internet()
+    node.use((near, UDP), (far, UDP))
+    node.wait()
+    peer = Endpoint("192.0.2.9", 5555)
+    node.open(peer)
+    network.advance(1)
+    node.pool.close(peer)
+    near.is_dead = True
+    talk_until(network, node, lambda: lives_at(node, FAR))
+    network.advance(1)
+
+    assert far.server.counters.requests["channel_bind"] <= 1  # That of talking.
+    assert node.pool.is_relay(Endpoint(FAR, 3478))
+    assert not node.pool.is_relay(Endpoint("192.0.2.9", 3478))
+
+
+def test_a_nearer_relay_that_refuses_leaves_home_where_it_is() -> None:
+    network, near, far, node = internet()
+    near.host.interfaces[0].uplink.delay = 0.050
+    node.use((far, UDP), (near, UDP))
+    node.wait()
+    near.limits = Limits(allocations=0)
+    near.restart()
+    near.host.interfaces[0].uplink.delay = 0.001
+    network.advance(600)
+
+    assert lives_at(node, FAR)
+    assert len(node.changes) == 1
+    assert near.server.counters.errors[508] > 1
+
+
+def test_what_waits_for_a_home_is_bounded() -> None:
+    _, near, _, node = internet()
+    near.is_dead = True
+    node.use((near, UDP))
+    for number in range(MAX_WAITING + 5):
+        node.send(Endpoint(FAR, 50000), b"%d" % number)
+
+    assert node.pool.drops == {Drop.QUEUE_FULL: 5}
 
 
 def test_after_a_change_of_networks_the_relay_is_asked_at_once() -> None:
