@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -245,6 +246,24 @@ def test_an_interface_works_on_in_another_namespace(lab: Lab) -> None:
     until(lambda: is_clean(a))
 
 
+def test_the_mtu_is_followed_in_another_namespace(lab: Lab) -> None:
+    a, _ = pair(lab)
+    inner = lab.add_host("inner", lab.add_switch("empty"))
+    resident = inner.popen(["sleep", "60"])
+    a.run(["ip", "link", "set", "wg0", "netns", str(resident.pid)])
+    inner.run(["ip", "address", "add", "10.0.0.1/24", "dev", "wg0"])
+    inner.run(["ip", "link", "set", "wg0", "up"])
+    ping(inner, "10.0.0.2")
+
+    def is_followed(mtu: int) -> bool:
+        return length_of_largest_message(a, inner, mtu) == mtu + 32
+
+    # None is a multiple of 16, so that padding shows what is taken for the MTU.
+    for mtu in (1400, 1300):
+        inner.run(["ip", "link", "set", "wg0", "mtu", str(mtu)])
+        until(partial(is_followed, mtu))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it(host: Host, number: signal.Signals) -> None:
     process = start_in_foreground(host)
@@ -334,6 +353,13 @@ def test_a_socket_in_use_is_refused_and_its_user_undisturbed(host: Host) -> None
     assert "wg0.sock is served by another process" in failed.stderr
     assert not has_link(host, "wg0")
     assert wg(host, "show", "interfaces") == "wg0\n"
+
+
+@pytest.mark.parametrize("variable", ["WG_TUN_FD", "WG_UAPI_FD"])
+def test_a_descriptor_that_is_not_open_is_refused(host: Host, variable: str) -> None:
+    failed = fails(host, ["env", f"{variable}=77", PROGRAM, "wg0"])
+    assert failed.returncode == 2
+    assert "escriptor 77 is not" in failed.stderr
 
 
 def test_a_missing_tun_device_is_named(host: Host) -> None:
@@ -441,6 +467,14 @@ def sections(text: str) -> list[list[str]]:
 
 def ping(host: Host, address: str) -> None:
     host.run(["ping", "-c", "1", "-W", "10", address])
+
+
+def length_of_largest_message(engine: Host, sender: Host, mtu: int) -> int:
+    """Return how many bytes a packet as long as the MTU becomes."""
+    before = int(dump(engine)[1][6])
+    size = mtu - 28
+    sender.run(["ping", "-c", "1", "-W", "10", "-s", str(size), "10.0.0.2"])
+    return int(dump(engine)[1][6]) - before
 
 
 def has_link(host: Host, name: str) -> bool:
