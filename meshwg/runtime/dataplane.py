@@ -1,26 +1,44 @@
 """The pump between the TUN device, the sockets and an engine.
 
-Everything happens in callbacks of one event loop: a readable descriptor is read, the
-engine is called, and what it answers is written at once. There is no queue and no task
-in between. While a socket blocks, the TUN device is not read: that is all the
-back-pressure there is, and the kernel's own queues do the rest.
+A readable descriptor is read, the engine is called, and what it answers is written at
+once. There is no queue and no task in between. While a socket blocks, the TUN device is
+not read: that is all the back-pressure there is, and the kernel's own queues do the
+rest.
+
+The descriptors have an epoll instance of their own, which is one descriptor to the
+event loop. So a stretch of packets costs one turn of that loop and not one each, and
+what the system answers to a written packet is carried in the same turn.
 """
 
 import asyncio
+import select
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from meshwg.runtime import clock
-from meshwg.runtime.tun import TunDevice, TunGone
+from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import UDP, Endpoint, Transmit
 
+TURN = 0.002
+"""Seconds for which packets are carried before the rest of the program goes on."""
 READS_PER_TURN = 4
-"""Batches taken from the TUN device before the sockets get their turn."""
+"""Batches taken from the TUN device before the sockets are looked at."""
 DATAGRAMS_PER_TURN = 256
-"""Datagrams taken from one socket before the others get their turn."""
-BURST = 64
+"""Datagrams taken from one socket before the others are looked at."""
+BURST = 32
 """Datagrams of one source that are passed on before more are read."""
+SPARSE = 4
+"""Packets and datagrams in one turn up to which the next turn is expected to begin with
+a single one."""
+LINGER = 0.0005
+"""Seconds to wait, awake, for the answer to what was sent. A peer in the same building
+answers sooner than a processor falls asleep and is woken up again."""
+MAX_LUCK = 8
+"""How many answers in a row may stay out until it is given up to wait like this."""
+TRY_AGAIN = 64
+"""How many times it is then left until it is tried again."""
 
 
 class Engine(Protocol):
@@ -66,6 +84,12 @@ class Dataplane:
         self._links: dict[int, Link] = {}
         self._blocked: set[UdpSocket] = set()
         self._reading_tun = False
+        self._poller: select.epoll | None = None
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._carried = 0
+        self._is_sparse = True
+        self._awaits_answer = False
+        self._luck = MAX_LUCK
         self._waking = False
         self._tun_is_gone = False
         self._timer: asyncio.TimerHandle | None = None
@@ -75,17 +99,24 @@ class Dataplane:
         """Begin to carry: from now on the TUN device and the sockets are read."""
         self.stop()
         self._sockets = sockets
-        for sock in sockets:
-            self._loop.add_reader(sock.fileno(), self._on_readable, sock)
+        self._poller = select.epoll()
+        self._loop.add_reader(self._poller.fileno(), self._on_ready)
+        for sock in (*sockets, *self._links.values()):
+            if isinstance(sock, UdpSocket):
+                self._watch(sock.fileno(), partial(self._on_readable, sock))
         self._resume_tun()
         self.turn()
 
     def stop(self) -> None:
         """Stop carrying; the sockets can then be closed."""
         self._pause_tun()
-        for sock in self._sockets or ():
-            self._loop.remove_reader(sock.fileno())
+        for sock in list(self._blocked):
             self._unblock(sock)
+        if self._poller is not None:
+            self._loop.remove_reader(self._poller.fileno())
+            self._poller.close()
+            self._poller = None
+        self._handlers.clear()
         self._sockets = None
         self._disarm()
 
@@ -93,13 +124,13 @@ class Dataplane:
         """Send what goes over this link number through ``link``."""
         self._links[number] = link
         if isinstance(link, UdpSocket):
-            self._loop.add_reader(link.fileno(), self._on_readable, link)
+            self._watch(link.fileno(), partial(self._on_readable, link))
 
     def remove_link(self, number: int) -> None:
         """Forget a link, which can then be closed."""
         link = self._links.pop(number, None)
         if isinstance(link, UdpSocket):
-            self._loop.remove_reader(link.fileno())
+            self._unwatch(link.fileno())
             self._unblock(link)
 
     def receive(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
@@ -122,16 +153,55 @@ class Dataplane:
         self._waking = False
         self.turn()
 
+    def _on_ready(self) -> None:
+        """Serve what is ready until nothing is, or others have waited long enough.
+
+        Where packets come one by one, the first is passed on at once: to look for a
+        second would only delay it. Otherwise as many as there are make one batch.
+        """
+        end = clock.now() + TURN
+        self._carried = 0
+        while self._poller is not None and clock.now() < end:
+            ready = self._poller.poll(0) or self._linger(self._poller)
+            if not ready:
+                break
+            for descriptor, _ in ready:
+                handler = self._handlers.get(descriptor)
+                if handler is not None:
+                    handler()
+            self._is_sparse = False
+        self._is_sparse = self._carried <= SPARSE
+
+    def _linger(self, poller: select.epoll) -> list[tuple[int, int]]:
+        """Wait for an answer that may come at once, if such answers did so before."""
+        if not self._awaits_answer:
+            return []
+        self._awaits_answer = False
+        self._luck -= 1
+        if self._luck < 0:
+            if self._luck < -TRY_AGAIN:
+                self._luck = 0
+            return []
+        end = clock.now() + LINGER
+        while clock.now() < end:
+            if ready := poller.poll(0):
+                self._luck = min(self._luck + 2, MAX_LUCK)
+                return ready
+        return []
+
     def _on_tun_readable(self) -> None:
         now = clock.now()
+        limit = 1 if self._is_sparse else MAX_BATCH
         try:
             for _ in range(READS_PER_TURN):
-                packets = self._tun.read()
+                packets = self._tun.read(limit)
                 if packets is None:
                     break
+                self._carried += len(packets)
                 self._engine.receive_packets(packets, now)
                 self._send()
-                if self._blocked:
+                self._awaits_answer = True
+                if self._blocked or len(packets) < BURST:
                     break
         except TunGone:
             self._lose_tun()
@@ -146,10 +216,11 @@ class Dataplane:
         """
         now = clock.now()
         waiting: dict[Endpoint, list[bytes]] = {}
-        left = DATAGRAMS_PER_TURN
+        left = 1 if self._is_sparse else DATAGRAMS_PER_TURN
         while left > 0 and (received := sock.receive()) is not None:
             datagrams, source = received
             left -= len(datagrams)
+            self._carried += len(datagrams)
             batch = waiting.setdefault(source, [])
             batch += datagrams
             if len(batch) >= BURST:
@@ -214,12 +285,24 @@ class Dataplane:
     def _resume_tun(self) -> None:
         if not self._reading_tun and not self._blocked and self._sockets is not None:
             self._reading_tun = True
-            self._loop.add_reader(self._tun.fileno(), self._on_tun_readable)
+            self._watch(self._tun.fileno(), self._on_tun_readable)
 
     def _pause_tun(self) -> None:
         if self._reading_tun:
             self._reading_tun = False
-            self._loop.remove_reader(self._tun.fileno())
+            self._unwatch(self._tun.fileno())
+
+    def _watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+        if self._poller is not None:
+            self._handlers[descriptor] = handler
+            self._poller.register(descriptor, select.EPOLLIN)
+
+    def _unwatch(self, descriptor: int) -> None:
+        if (
+            self._poller is not None
+            and self._handlers.pop(descriptor, None) is not None
+        ):
+            self._poller.unregister(descriptor)
 
     def _lose_tun(self) -> None:
         if not self._tun_is_gone:

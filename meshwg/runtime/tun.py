@@ -166,9 +166,10 @@ class TunDevice:
         """
         self._configure(SIOCSIFMTU, mtu, "MTU")
 
-    def read(self) -> list[bytes] | None:
-        """Return the packets that wait, up to a batch; ``None`` if there are none.
+    def read(self, limit: int = MAX_BATCH) -> list[bytes] | None:
+        """Return the packets that wait, up to a limit; ``None`` if there are none.
 
+        :param limit: superpackets may exceed it by what they hold.
         :raises TunGone: if the interface was removed.
         """
         if self._is_drained:
@@ -177,7 +178,7 @@ class TunDevice:
         read, fd, header = os.read, self._fd, self._header
         packets: list[bytes] = []
         try:
-            while len(packets) < MAX_BATCH:
+            while len(packets) < limit:
                 data = read(fd, READ_SIZE)
                 if data.startswith(header):
                     packets.append(data[len(header) :])

@@ -9,7 +9,12 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from meshwg.runtime import clock
-from meshwg.runtime.dataplane import BURST, DATAGRAMS_PER_TURN, Dataplane
+from meshwg.runtime.dataplane import (
+    BURST,
+    DATAGRAMS_PER_TURN,
+    SPARSE,
+    Dataplane,
+)
 from meshwg.runtime.tun import TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Transmit
@@ -37,14 +42,23 @@ async def test_datagrams_become_packets_of_the_interface() -> None:
 
 async def test_what_piled_up_from_one_source_is_one_batch() -> None:
     async with pumping() as world:
+        await world.busy()
         world.say(b"1", b"2", b"3")
         await world.until(lambda: world.engine.batches != [])
         assert world.engine.batches == [[b"1", b"2", b"3"]]
         assert world.engine.sources == [world.remote]
 
 
+async def test_after_a_quiet_time_the_first_is_passed_on_at_once() -> None:
+    async with pumping() as world:
+        world.say(b"1", b"2", b"3")
+        await world.until(lambda: len(world.engine.datagrams) == 3)
+        assert world.engine.batches == [[b"1"], [b"2", b"3"]]
+
+
 async def test_sources_are_not_mixed_and_each_keeps_its_order() -> None:
     async with pumping() as world:
+        await world.busy()
         for number in b"1", b"2", b"3":
             world.say(b"a" + number, source=ALICE)
             world.say(b"b" + number, source=BOB)
@@ -55,6 +69,7 @@ async def test_sources_are_not_mixed_and_each_keeps_its_order() -> None:
 
 async def test_a_burst_is_passed_on_before_more_is_read() -> None:
     async with pumping() as world:
+        await world.busy()
         world.say(*[b"x"] * (BURST + 1))
         await world.until(lambda: world.engine.batches != [])
         assert list(map(len, world.engine.batches)) == [BURST, 1]
@@ -291,6 +306,13 @@ class World:
         self.wire.arrived += [([each], source or self.remote) for each in datagrams]
         # What makes the real socket readable.
         self.remote_socket.sendto(b"", ("127.0.0.1", self.wire.port))
+
+    async def busy(self) -> None:
+        """Let so much arrive that the pump expects more, and forget it."""
+        self.say(*[b"x"] * (SPARSE + 1))
+        await self.until(lambda: len(self.engine.datagrams) > SPARSE)
+        self.engine.batches.clear()
+        self.engine.sources.clear()
 
     def tell(self, transmit: Transmit) -> None:
         """Let the engine send something on its own account."""
