@@ -1,0 +1,270 @@
+"""Path agents of one node: made when needed, steered, woken in time, and let go."""
+
+import random
+from collections import deque
+
+from meshwg.control.client import ControlClient, Membership
+from meshwg.keys import PrivateKey, format_key
+from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
+from meshwg.node.paths import Paths
+from meshwg.path.candidate import Kind
+from meshwg.path.check import CheckKeys, Checks
+from meshwg.peer import MeshPeer
+from meshwg.relay.pool import FIRST_LINK, RelayPool
+from meshwg.transmit import Endpoint
+from meshwg.whereabouts import Whereabouts
+from meshwg.wire import control, stun
+from meshwg.wireguard.device import Device
+
+NOW = 1000.0
+LOW_ORDER_KEY = bytes(32)
+RELAY_LINK = FIRST_LINK
+SOURCE = Endpoint("192.0.2.1", 1)
+RELAYED = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
+RELAYED_ENDPOINT = Endpoint("198.51.100.9", 50000, RELAY_LINK)
+
+# Agents
+
+
+def test_an_agent_is_made_once() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+
+    agent = stage.paths.begin(peer, NOW)
+
+    assert agent is not None
+    assert stage.paths.begin(peer, NOW) is agent
+
+
+def test_a_peer_whose_key_is_of_low_order_gets_none() -> None:
+    stage = Stage()
+    peer = stage.add_peer(LOW_ORDER_KEY)
+
+    stage.paths.receive_offer(peer, stage.offer_of(peer), NOW)
+
+    assert stage.paths.begin(peer, NOW) is None
+    assert peer.agent is None
+
+
+def test_checks_find_their_agent_until_the_peer_is_forgotten() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.paths.begin(peer, NOW)
+
+    stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
+    assert stage.paths.drops["unknown-check"] == 0
+    assert stage.paths.transmits[0].destination == SOURCE
+
+    stage.paths.forget(peer)
+    stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
+    assert stage.paths.drops["unknown-check"] == 1
+
+
+def test_an_offer_makes_an_agent_that_answers() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+
+    stage.paths.receive_offer(peer, stage.offer_of(peer, RELAYED), NOW)
+
+    assert peer.agent is not None
+    assert stage.paths.get_timer() is not None
+    assert stage.paths.background_wanted
+
+
+def test_the_tunnel_goes_where_its_agent_says() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+
+    stage.paths.receive_offer(peer, stage.offer_of(peer, RELAYED), NOW)
+
+    assert peer.tunnel.endpoint == RELAYED_ENDPOINT
+    assert stage.paths.take_found() == [peer.tunnel]
+    assert stage.paths.take_found() == []
+
+
+# The relay
+
+
+def test_a_peer_is_reached_through_the_relay_that_both_have() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+
+    assert peer.relayed == RELAYED_ENDPOINT
+    assert stage.relays.opened == [RELAYED_ENDPOINT]
+
+
+def test_another_relay_replaces_the_way_through_the_old_one() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+
+    stage.paths.relay_changed(RELAY_LINK + 1, [peer], NOW)
+    assert peer.relayed == RELAYED_ENDPOINT._replace(link=RELAY_LINK + 1)
+    assert stage.relays.closed == [RELAYED_ENDPOINT]
+
+
+def test_without_a_relay_there_is_no_way_through_it() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+
+    stage.paths.relay_changed(None, [peer], NOW)
+
+    assert peer.relayed is None
+    assert peer.tunnel.endpoint is None
+
+
+def test_a_peer_without_agent_costs_the_relay_nothing() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+
+    assert stage.relays.opened == []
+
+
+def test_a_peer_that_speaks_from_elsewhere_on_the_relay_is_answered_there() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    moved = RELAYED_ENDPOINT._replace(port=50001)
+
+    stage.paths.receive_check(stage.check_of(peer), moved, NOW)
+
+    assert peer.relayed == moved
+
+
+def test_the_hosts_of_peers_relays_are_permitted_once_and_forbidden_after() -> None:
+    stage = Stage()
+    one, two = (
+        stage.add_peer(candidates=(RELAYED,)),
+        stage.add_peer(candidates=(RELAYED,)),
+    )
+
+    stage.paths.permit_relays([one, two], NOW)
+    stage.paths.permit_relays([one], NOW)
+    assert stage.relays.permitted == [RELAYED.host]
+    assert stage.relays.forbidden == []
+
+    stage.paths.permit_relays([], NOW)
+    assert stage.relays.forbidden == [RELAYED.host]
+
+
+# Sockets
+
+
+def test_sockets_that_nobody_waits_for_any_more_are_closed() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.paths.begin(peer, NOW)
+    stage.paths.want_sockets(peer, 4, 2)
+    assert stage.events.popleft() == SocketsWanted(1, 4, 2)
+    stage.paths.forget(peer)
+
+    stage.paths.sockets_opened(1, {5: 1000, 6: 1001}, NOW)
+    stage.paths.sockets_opened(99, {7: 1002}, NOW)
+    stage.paths.sockets_opened(98, {}, NOW)
+
+    assert list(stage.events) == [SocketsClosed((5, 6)), SocketsClosed((7,))]
+
+
+# Time
+
+
+def test_the_earliest_wish_to_be_woken_counts() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+
+    for when in (NOW + 5, NOW + 2, NOW + 9, None):
+        stage.paths.schedule(peer, when)
+
+    assert stage.paths.get_timer() == NOW + 2
+    stage.paths.handle_timer(NOW + 2)
+    assert stage.paths.get_timer() is None
+
+
+class Recorder(RelayPool):
+    """A relay pool that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(random=random.Random(8).randbytes)
+        self.opened: list[Endpoint] = []
+        self.closed: list[Endpoint] = []
+        self.permitted: list[str] = []
+        self.forbidden: list[str] = []
+
+    def open(self, peer: Endpoint, now: float) -> None:
+        self.opened.append(peer)
+
+    def close(self, peer: Endpoint) -> None:
+        self.closed.append(peer)
+
+    def permit(self, host: str, now: float) -> None:
+        self.permitted.append(host)
+
+    def forbid(self, host: str) -> None:
+        self.forbidden.append(host)
+
+
+class Stage:
+    """The paths of one node."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(7).randbytes
+        self.key = PrivateKey.generate(self.random)
+        self.device = Device(random=self.random, unix_time=lambda now: now)
+        self.device.set_private_key(self.key, NOW)
+        self.device.up(NOW)
+        coordinator = PrivateKey.generate(self.random).public_bytes
+        membership = Membership(self.key, coordinator, "node")
+        self.relays = Recorder()
+        self.events: deque[NodeEvent] = deque()
+        self.paths = Paths(
+            self.key,
+            self.device,
+            ControlClient(membership, now=NOW, random=self.random),
+            self.relays,
+            Whereabouts(random=self.random, listen_port=41641),
+            self.events,
+            random=self.random,
+            birthday=True,
+        )
+        self._keys: dict[MeshPeer, PrivateKey] = {}
+
+    def add_peer(
+        self, key: bytes | None = None, candidates: tuple[control.Candidate, ...] = ()
+    ) -> MeshPeer:
+        private_key = PrivateKey.generate(self.random)
+        key = key or private_key.public_bytes
+        entry = control.Peer(
+            public_key=format_key(key),
+            name="peer",
+            addresses=("100.64.0.9",),
+            version=1,
+            candidates=candidates,
+        )
+        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
+        self._keys[peer] = private_key
+        return peer
+
+    def offer_of(self, peer: MeshPeer, *candidates: control.Candidate) -> control.Offer:
+        return control.Offer(
+            to=format_key(self.key.public_bytes),
+            sender=peer.key,
+            sequence=1,
+            candidates=candidates,
+        )
+
+    def check_of(self, peer: MeshPeer) -> stun.Message:
+        """Return a check that the peer makes."""
+        keys = CheckKeys.derive(self._keys[peer], self.key.public_bytes)
+        assert keys is not None
+        checks = Checks(keys, self.random)
+        return stun.parse(checks.ask(SOURCE, Kind.HOST, NOW))

@@ -1,0 +1,113 @@
+"""A peer's entry, and what status says about it."""
+
+import random
+from ipaddress import ip_network
+
+import pytest
+
+from meshwg.keys import PrivateKey, format_key
+from meshwg.path.agent import PathAgent
+from meshwg.path.limiter import PunchLimiter
+from meshwg.peer import IDLE_REASON, NOTE_INTERVAL, MeshPeer
+from meshwg.transmit import Endpoint
+from meshwg.wire import control
+from meshwg.wireguard.device import Device
+
+RANDOM = random.Random(3).randbytes
+NOW, UNIX_TIME = 1000.0, 1_800_000_000.0
+HERE, THERE = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
+
+
+def test_its_networks_are_its_addresses_and_what_is_behind_it() -> None:
+    peer = make_peer(addresses=("100.64.0.9", "fd00::9"), routes=("10.1.0.0/16",))
+
+    expected = ["100.64.0.9/32", "fd00::9/128", "10.1.0.0/16"]
+    assert peer.networks() == [ip_network(text) for text in expected]
+
+
+def test_its_relayed_address_is_the_one_it_reported() -> None:
+    relayed = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
+    host = control.Candidate(kind="host", host="192.0.2.7", port=41641)
+
+    assert make_peer(candidates=(host, relayed)).relay_candidate() == relayed
+    assert make_peer(candidates=(host,)).relay_candidate() is None
+
+
+def test_many_messages_from_one_place_are_news_now_and_then() -> None:
+    peer = make_peer()
+
+    assert peer.is_news(HERE, NOW)
+    assert not peer.is_news(HERE, NOW + NOTE_INTERVAL / 2)
+    assert peer.is_news(HERE, NOW + NOTE_INTERVAL)
+
+
+def test_a_message_from_elsewhere_is_news_at_once() -> None:
+    peer = make_peer()
+    peer.is_news(HERE, NOW)
+
+    assert peer.is_news(THERE, NOW)
+    assert peer.is_news(HERE, NOW)
+
+
+def test_messages_sent_are_news_now_and_then() -> None:
+    peer = make_peer()
+
+    assert peer.is_traffic_news(NOW)
+    assert not peer.is_traffic_news(NOW + NOTE_INTERVAL / 2)
+    assert peer.is_traffic_news(NOW + NOTE_INTERVAL)
+
+
+def test_a_peer_that_was_never_needed_says_so() -> None:
+    status = make_peer(addresses=("100.64.0.9",)).status(NOW, UNIX_TIME)
+
+    assert status["reason"] == IDLE_REASON
+    assert status["attempts"] == []
+    assert status["addresses"] == ["100.64.0.9"]
+    assert status["last_handshake_age"] is None
+    assert status["nat"] is None
+    assert set(status["path"].values()) == {None, "none"}
+
+
+def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
+    four = control.NatBehavior(reachable=True, type="symmetric")
+    six = control.NatBehavior(reachable=True, type="open-internet")
+
+    def shown(**families: control.NatBehavior) -> str:
+        peer = make_peer(nat=control.NatReport(**families))
+        return str(peer.status(NOW, UNIX_TIME)["nat"]["type"])
+
+    assert shown(ipv4=four, ipv6=six) == "symmetric"
+    assert shown(ipv6=six) == "open-internet"
+
+
+@pytest.mark.parametrize("hub_has_path", [False, True])
+def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
+    peer, hub = make_peer(), make_peer(name="hub")
+    peer.via = hub
+    if hub_has_path:
+        agent = begin(hub)
+        agent.set_relay(Endpoint("198.51.100.9", 50000, 1), NOW)
+        agent.sent(NOW)
+
+    status = peer.status(NOW, UNIX_TIME)
+
+    assert status["reason"].startswith("The hub hub forwards: ")
+    expected = ("relay", "hub") if hub_has_path else ("none", None)
+    assert (status["path"]["kind"], status["path"]["via"]) == expected
+
+
+def begin(peer: MeshPeer) -> PathAgent:
+    key = PrivateKey.generate(RANDOM)
+    agent = peer.begin(key, random=RANDOM, limiter=PunchLimiter(True), mesh=())
+    assert agent is not None
+    return agent
+
+
+def make_peer(name: str = "bob", **fields: object) -> MeshPeer:
+    device = Device(random=RANDOM, unix_time=lambda now: now)
+    key = PrivateKey.generate(RANDOM).public_bytes
+    raw = {"addresses": (), **fields}
+    entry = control.Peer.model_validate(
+        {"public_key": format_key(key), "name": name, "version": 1, **raw}
+    )
+    return MeshPeer(entry, device.add_peer(key, NOW))
