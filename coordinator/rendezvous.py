@@ -35,11 +35,15 @@ class Delivery:
         return pack(self.text)
 
 
-def route(registry: Registry, sender: str, offer: Offer) -> Delivery | Error:
-    """Decide where a node's offer goes, or why it goes nowhere."""
-    text = offer.model_copy(update={"sender": sender}).model_dump_json(
-        exclude_none=True
-    )
+def route(
+    registry: Registry, sender: str, offer: Offer, observed: str | None = None
+) -> Delivery | Error:
+    """Decide where a node's offer goes, or why it goes nowhere.
+
+    :param observed: the address that the sender's connection comes from.
+    """
+    stamped = offer.model_copy(update={"sender": sender, "observed": observed})
+    text = stamped.model_dump_json(exclude_none=True)
     encoded = text.encode()
     if len(encoded) > MAX_OFFER:
         return _refuse(offer, ErrorCode.TOO_LARGE, f"An offer has {MAX_OFFER} bytes")

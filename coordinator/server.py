@@ -441,7 +441,9 @@ class ControlServer:
             message = "Too many offers; try again a little later"
             self._refuse(connection, ErrorCode.TOO_MANY, message, now, to=offer.to)
             return
-        decision = rendezvous.route(self._registry, connection.key, offer)
+        decision = rendezvous.route(
+            self._registry, connection.key, offer, connection.address
+        )
         if isinstance(decision, control.Error):
             self.refusals[decision.code] += 1
             self._send(connection, decision, now)

@@ -524,7 +524,6 @@ class Node(Steering):
         else:
             self.device.forwarders.discard(peer.tunnel)
         if peer.agent is not None:
-            peer.agent.confirm_hosts(c.host for c in entry.candidates)
             self._paths.offer_relay(peer, now)
             self._paths.settle(peer, now)
 

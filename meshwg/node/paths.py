@@ -88,7 +88,6 @@ class Paths:
             self._by_tag[agent.checks.keys.incoming.tag] = peer
             self._by_route[agent.checks.route] = peer
             agent.set_stun_server(self._whereabouts.stun_server())
-            agent.confirm_hosts(c.host for c in peer.entry.candidates)
             agent.set_local_candidates(
                 self._whereabouts.candidates, self._whereabouts.report, now
             )
@@ -125,6 +124,8 @@ class Paths:
         relayed = next((c for c in offer.candidates if c.kind == "relay"), None)
         if relayed is not None:
             self._set_relayed(peer, relayed.host, relayed.port, now)
+        if offer.observed is not None:
+            agent.confirm_hosts([offer.observed])
         agent.receive_offer(offer.model_dump(), now)
         self.settle(peer, now)
 

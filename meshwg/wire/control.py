@@ -212,6 +212,9 @@ class Offer(Model):
     to: PublicKey
     sender: PublicKey | None = None
     """Set by the coordinator; what a node writes here is overwritten."""
+    observed: Address | None = None
+    """Where the sender's connection to the coordinator comes from, set likewise. Only
+    an address that somebody else saw is worth hundreds of packets."""
     sequence: Count
     """Grows with each offer to one peer, so that an old one is told apart."""
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()

@@ -33,6 +33,15 @@ def test_an_offer_goes_where_its_peer_is_with_its_true_sender() -> None:
     assert offer == Offer(to=B, sender=A, sequence=7)
 
 
+def test_an_offer_tells_where_its_sender_was_seen_and_not_where_it_says() -> None:
+    offer = Offer(to=B, sequence=7, observed="203.0.113.99")
+    delivery = route(registry(*NODES), A, offer, "198.51.100.7")
+    assert isinstance(delivery, Delivery)
+    arrived = decode_from_coordinator(delivery.payload)
+    assert isinstance(arrived, Offer)
+    assert arrived.observed == "198.51.100.7"
+
+
 def test_an_offer_survives_the_way_between_two_processes() -> None:
     delivery = route(registry(*NODES), A, Offer(to=B, sequence=7))
     assert isinstance(delivery, Delivery)
