@@ -3,9 +3,17 @@
 Both orders are kept as the keys of a dictionary, the longest silent first: to note a
 frame, and to find who has been silent for too long, costs the same for one connection
 and for thousands, and needs no timer per connection.
+
+When this process itself was held up, what nodes have sent lies unread: they get a little
+more time, or a busy moment would end connections and so make the next moments busier.
 """
 
 from collections import OrderedDict
+
+LATE = 0.5
+"""Seconds after its time at which a look at the silent shows that we were held up."""
+MERCY = 2.0
+"""Seconds to read what has piled up in that case."""
 
 
 class Presence:
@@ -17,6 +25,7 @@ class Presence:
 
     def __init__(self, silence: float, heartbeat: float) -> None:
         self._silence, self._heartbeat = silence, heartbeat
+        self._not_before = float("-inf")
         self._heard: OrderedDict[int, float] = OrderedDict()
         self._spoken: OrderedDict[int, float] = OrderedDict()
 
@@ -38,6 +47,12 @@ class Presence:
 
     def silent(self, now: float) -> list[int]:
         """Return the connections that are dead by now."""
+        at = self._silence_at
+        if at is None or now < at:
+            return []
+        if now - at > LATE:
+            self._not_before = now + MERCY
+            return []
         return _overdue(self._heard, self._silence, now)
 
     def due(self, now: float) -> list[int]:
@@ -45,14 +60,18 @@ class Presence:
         return _overdue(self._spoken, self._heartbeat, now)
 
     def get_timer(self) -> float | None:
-        times = []
-        for order, after in (
-            (self._heard, self._silence),
-            (self._spoken, self._heartbeat),
-        ):
-            if order:
-                times.append(next(iter(order.values())) + after)
-        return min(times, default=None)
+        if self._silence_at is None:
+            return None
+        spoken = next(iter(self._spoken.values()))
+        return min(self._silence_at, spoken + self._heartbeat)
+
+    @property
+    def _silence_at(self) -> float | None:
+        """When to look for the silent next."""
+        if not self._heard:
+            return None
+        first = next(iter(self._heard.values()))
+        return max(first + self._silence, self._not_before)
 
 
 def _overdue(order: OrderedDict[int, float], after: float, now: float) -> list[int]:

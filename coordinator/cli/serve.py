@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,17 @@ def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
     settings = load(config, options)
     _log_to_stderr(settings.log_level)
+    _raise_open_files()
     # Only here, because it imports what takes half a second.
     from coordinator.runtime.server import serve as run_server
 
     asyncio.run(run_server(settings, _announce))
+
+
+def _raise_open_files() -> None:
+    """Take all the file descriptors that the system grants: one for each node."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(line: str) -> None:

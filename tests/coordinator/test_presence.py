@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.presence import Presence
+from coordinator.presence import MERCY, Presence
 
 
 def test_the_silent_and_the_owed_are_found_at_their_time() -> None:
@@ -25,6 +25,17 @@ def test_nobody_needs_no_timer() -> None:
     assert presence.get_timer() is None
     presence.remove(7)
     assert presence.silent(1e9) == []
+
+
+def test_a_process_that_was_held_up_reads_first_what_it_was_sent() -> None:
+    presence = Presence(silence=8.0, heartbeat=100.0)
+    presence.add(1, 0.0)
+    presence.add(2, 0.0)
+    assert presence.silent(12.0) == []
+    presence.heard(2, 12.1)
+    at = presence.get_timer()
+    assert at == 12.0 + MERCY
+    assert presence.silent(at) == [1]
 
 
 @given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=30), st.floats(0.1, 9.0))
