@@ -49,10 +49,16 @@ class Outcome:
         return self.problem is None
 
 
-def meet(one: MeshNode, other: MeshNode, expected: Method) -> Outcome:
-    """Let one node ping the other until nothing better is to come, and judge that."""
+def meet(
+    one: MeshNode, other: MeshNode, expected: Method, *, luck: bool = False
+) -> Outcome:
+    """Let one node ping the other until nothing better is to come, and judge that.
+
+    :param luck: whether the pair may just as well stay relayed.
+    """
     outcome = _measure(one, other, hopeless=expected is Method.RELAY)
-    return replace(outcome, problem=outcome.problem or _problem(outcome, expected))
+    problem = outcome.problem or judge(outcome, expected, luck=luck)
+    return replace(outcome, problem=problem)
 
 
 def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
@@ -91,10 +97,12 @@ def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
     )
 
 
-def _problem(outcome: Outcome, expected: Method) -> str | None:
+def judge(outcome: Outcome, expected: Method, *, luck: bool = False) -> str | None:
+    """Return what is wrong with an outcome, if anything is."""
     if outcome.method is None:
         return f"Not one of {outcome.sent} pings was answered."
-    if outcome.method is not expected:
+    by_bad_luck = luck and outcome.method is Method.RELAY
+    if outcome.method is not expected and not by_bad_luck:
         return f"The path is {outcome.method.value}, possible is {expected.value}."
     if outcome.lost:
         return f"{outcome.lost} of {outcome.sent} pings were lost."

@@ -11,7 +11,7 @@ from netlab.svg import COLOURS, FAINT, INK, box, document, text
 
 SIDE, GAP = 38, 2
 LEFT, TOP, MARGIN = 216, 216, 24
-LEGEND = 150
+LEGEND = 176
 
 LEGENDS = {
     "direct": "direct: both sides just send",

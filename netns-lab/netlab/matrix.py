@@ -140,7 +140,8 @@ def run(
     def work() -> None:
         for cell in queue:
             tell(Progress(cell))
-            outcome = meet(*nodes_of(cell, mesh), cell.expected)
+            luck = truth.is_luck(cell.row, cell.column)
+            outcome = meet(*nodes_of(cell, mesh), cell.expected, luck=luck)
             outcomes[cell] = outcome
             tell(Progress(cell, outcome))
 
@@ -165,7 +166,7 @@ def nodes_of(cell: Cell, mesh: Mesh) -> tuple[MeshNode, MeshNode]:
 
 def still_hopeless(cell: Cell, outcome: Outcome, mesh: Mesh) -> Outcome:
     """Return the outcome, corrected if a hopeless pair found a way meanwhile."""
-    if outcome.method is not Method.RELAY:
+    if cell.expected is not Method.RELAY or outcome.method is not Method.RELAY:
         return outcome
     one, other = nodes_of(cell, mesh)
     for node, peer in ((one, other), (other, one)):

@@ -12,6 +12,10 @@ It is derived from mapping, filtering and port allocation alone, by four rules:
 * The *birthday* method helps a side with a mapping for each destination against a peer
   that is known, and against everybody if that side filters by address only.
 * Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
+
+One thing is luck: a NAT that takes any of several public addresses for each mapping
+(RFC 4787 section 4.1 calls that arbitrary pooling), against a filter by address. It
+may take one that the other side has not sent to, and then the pair stays relayed.
 """
 
 from dataclasses import dataclass
@@ -79,6 +83,14 @@ def method(one: Preset, other: Preset) -> Method:
     return min(candidates, key=order.index, default=Method.RELAY)
 
 
+def is_luck(one: Preset, other: Preset) -> bool:
+    """Return whether the pair may stay relayed although more is possible."""
+    return any(
+        _is_pooled(pooled) and _filters_by_address(filtering)
+        for pooled, filtering in ((one, other), (other, one))
+    )
+
+
 def ipv4_access(preset: Preset) -> Access | None:
     """Return what a STUN server sees over IPv4, ``None`` if no UDP comes through."""
     behaviours = [each for each in (preset.behaviour, preset.carrier) if each]
@@ -88,6 +100,15 @@ def ipv4_access(preset: Preset) -> Access | None:
     for behaviour in behaviours:
         seen = _behind(behaviour, seen)
     return seen
+
+
+def _is_pooled(preset: Preset) -> bool:
+    return preset.behaviour is not None and preset.behaviour.public_addresses > 1
+
+
+def _filters_by_address(preset: Preset) -> bool:
+    access = ipv4_access(preset)
+    return access is not None and access.filtering is Filtering.ADDRESS_DEPENDENT
 
 
 def _method(x: Access, y: Access) -> Method:

@@ -6,7 +6,7 @@ import pytest
 
 from netlab import presets
 from netlab.presets import Preset
-from netlab.truth import Method, method
+from netlab.truth import Method, is_luck, method
 
 PUBLIC = [presets.PUBLIC]
 FIREWALL = [presets.FIREWALL]
@@ -63,3 +63,17 @@ def test_without_udp_there_is_only_the_relay(blocked: Preset) -> None:
 def test_two_hosts_with_ipv6_need_no_nat() -> None:
     assert method(presets.IPV6, presets.IPV6) is Method.DIRECT
     assert method(presets.IPV6, presets.OFFICE) is Method.RELAY
+
+
+def test_several_public_addresses_are_luck_against_filters_by_address() -> None:
+    lucky = {
+        frozenset((one.name, other.name))
+        for one in presets.ALL.values()
+        for other in presets.ALL.values()
+        if is_luck(one, other)
+    }
+
+    assert lucky == {
+        frozenset(("two-addresses", "address-restricted")),
+        frozenset(("two-addresses", "symmetric-address-restricted")),
+    }

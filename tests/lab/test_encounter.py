@@ -1,0 +1,44 @@
+"""An encounter is judged by its path, its losses and what the node says of it."""
+
+import pytest
+
+from netlab.encounter import Outcome, judge
+from netlab.truth import Method
+
+IMPOSSIBLE = "UDP is blocked on this side, so no direct path can be opened."
+
+
+def outcome(method: Method | None, *, lost: int = 0, reason: str = "") -> Outcome:
+    return Outcome(method, "", 0.1, None, 9, lost, reason)
+
+
+@pytest.mark.parametrize("method", [Method.DIRECT, Method.PREDICTION, Method.BIRTHDAY])
+def test_the_path_that_is_possible_is_right(method: Method) -> None:
+    assert judge(outcome(method), method) is None
+
+
+def test_a_relayed_pair_is_right_if_it_says_that_nothing_better_is_possible() -> None:
+    assert judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.RELAY) is None
+    problem = judge(outcome(Method.RELAY, reason="Who knows."), Method.RELAY)
+    assert problem == "It is relayed and does not say that nothing better is possible."
+
+
+def test_a_worse_path_is_wrong_and_so_is_one_that_cannot_be() -> None:
+    worse = judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.DIRECT)
+    better = judge(outcome(Method.DIRECT), Method.RELAY)
+
+    assert worse == "The path is relay, possible is direct."
+    assert better == "The path is direct, possible is relay."
+
+
+def test_bad_luck_is_forgiven_but_not_another_method() -> None:
+    relayed = outcome(Method.RELAY, reason="The last punch attempt failed.")
+
+    assert judge(relayed, Method.DIRECT, luck=True) is None
+    assert judge(outcome(Method.BIRTHDAY), Method.DIRECT, luck=True) is not None
+
+
+def test_silence_and_losses_are_wrong() -> None:
+    assert judge(outcome(None), Method.DIRECT) == "Not one of 9 pings was answered."
+    lossy = judge(outcome(Method.DIRECT, lost=2), Method.DIRECT)
+    assert lossy == "2 of 9 pings were lost."
