@@ -44,7 +44,9 @@ def password(username: str, secret: bytes) -> str:
 def expired(username: str, unix_time: float) -> bool:
     """Return whether a relay must refuse this username, also if it is malformed."""
     expires, _, _ = username.partition(":")
-    return not expires.isdigit() or len(expires) > 12 or int(expires) <= unix_time
+    if not expires.isdecimal() or not expires.isascii() or len(expires) > 12:
+        return True
+    return int(expires) <= unix_time
 
 
 def parse_relay_url(url: str) -> str:

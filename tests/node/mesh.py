@@ -136,7 +136,7 @@ class SimCoordinator:
         """Take a carrier, ``None`` while there is no process."""
         if not self.is_up:
             return None
-        number = self._server.connect("192.0.2.1", self._mesh.now)
+        number = self._server.connect(_seen_from_outside(node.host), self._mesh.now)
         assert number is not None
         self._carriers[number] = node
         return number
@@ -186,6 +186,17 @@ class SimCoordinator:
                 now = self._mesh.now
                 self._server.handle_timer(now, now + UNIX_OFFSET)
                 self._drain()
+
+
+def _seen_from_outside(host: Host) -> str:
+    """Return the address that a connection of the host comes from."""
+    interface = host.interfaces[0]
+    address, gateway = interface.address, interface.realm.gateway
+    while gateway is not None:
+        if gateway.translation is not None and ":" not in address:
+            address = gateway.translation.addresses[0]
+        gateway = gateway.outside.gateway
+    return address
 
 
 class MeshNode:
