@@ -5,6 +5,7 @@ from the TOML file, else from here. Keys of the file are the options' names with
 underscores: ``state_dir = "/var/lib/meshwg"``.
 """
 
+import re
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,6 +16,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from meshwg.errors import ConfigError
 
 MIN_MTU, MAX_MTU = 1280, 65535
+_INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
+"""What Linux, nftables and people who quote nothing all take for a name."""
+
+
+def _interface(text: str) -> str:
+    if not _INTERFACE.fullmatch(text):
+        raise ValueError(
+            "a name has up to 15 letters, digits, and any of '_', '.', '-'"
+        )
+    return text
 
 
 def _network(text: str) -> str:
@@ -31,7 +42,7 @@ class NodeConfig(BaseModel):
     """The join token, needed the first time only."""
     state_dir: Path = Path("/var/lib/meshwg")
     """The key and the cached netmap; readable by root only."""
-    interface: Annotated[str, Field(min_length=1, max_length=15)] = "meshwg0"
+    interface: Annotated[str, AfterValidator(_interface)] = "meshwg0"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 takes a random one, so that nodes behind one NAT do not get in each other's
     way."""
@@ -83,4 +94,6 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(NodeConfig.model_fields)
         return f"There is no setting '{key}'{where}: use one of {known}"
-    return f"The setting '{key}'{where} is wrong: {first['msg'].lower()}"
+    message = str(first["ctx"]["error"]) if first["type"] == "value_error" else ""
+    message = message or first["msg"][:1].lower() + first["msg"][1:]
+    return f"The setting '{key}'{where} is wrong: {message}"

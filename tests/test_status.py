@@ -1,0 +1,131 @@
+"""What status says about a whole node: the keys of the outside contract, no secret."""
+
+import base64
+import json
+from typing import Any
+
+from meshwg.status import SCHEMA, status
+from meshwg.transmit import Endpoint
+from tests.node.mesh import Mesh, MeshNode, pair, strangers
+from tests.relay.simulation import SECRET, UNIX_OFFSET
+from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
+
+NAT = {
+    "reachable",
+    "public",
+    "mapping",
+    "filtering",
+    "type",
+    "port_preserving",
+    "port_allocation",
+    "port_delta",
+    "hairpinning",
+    "lifetime_s",
+}
+
+
+def test_it_has_the_keys_that_programs_rely_on() -> None:
+    _, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
+
+    report = of(alice)
+
+    assert report["schema"] == SCHEMA == 1
+    own, (peer,) = report["self"], report["peers"]
+    assert own["name"] == "alice"
+    assert own["public_key"] == alice.node.public_key
+    assert own["addresses"] == list(alice.node.own_addresses())
+    assert (own["interface"], own["listen_port"], own["mtu"]) == ("mesh0", 41641, 1400)
+    assert own["nat"].keys() >= NAT
+    assert own["nat"]["type"] == "port-restricted-cone"
+    assert peer["name"] == "bob"
+    assert peer["public_key"] == bob.node.public_key
+    assert peer["nat"].keys() >= NAT
+    assert peer["path"].keys() >= {"kind", "method", "remote", "rtt_ms", "loss"}
+    assert peer["path"]["kind"] == "direct"
+    assert peer["attempts"][0].keys() == {"at", "method", "result", "detail"}
+    assert peer["last_handshake_age"] < 60
+    assert peer["rx_bytes"] > 0 < peer["tx_bytes"]
+
+
+def test_it_says_how_it_stands_with_coordinator_and_relay() -> None:
+    mesh, alice, _ = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+
+    own = of(alice)["self"]
+    assert own["coordinator"]["state"] == "connected"
+    assert own["coordinator"]["error"] is None
+    assert own["relay"]["state"] == "allocated"
+    assert own["relay"]["transport"] == "udp"
+    assert own["relay"]["address"].startswith("198.51.100.9:")
+
+    mesh.coordinator.stop()
+    mesh.network.advance(1)
+    own = of(alice)["self"]
+    assert own["coordinator"]["state"] in ("offline", "connecting")
+    assert own["coordinator"]["error"] == "It cannot be reached"
+    assert own["coordinator"]["since"] <= mesh.now + UNIX_OFFSET
+
+
+def test_a_node_that_has_not_joined_shows_the_name_it_wants() -> None:
+    mesh = Mesh()
+    mesh.coordinator.stop()
+    alice = mesh.add("alice")
+
+    report = of(alice)
+
+    assert report["self"]["name"] == "wanted-name"
+    assert report["self"]["addresses"] == []
+    assert report["self"]["nat"] is None
+    assert report["peers"] == []
+    assert report["counters"]["drops"] == {}
+
+
+def test_peers_are_in_the_order_of_their_names() -> None:
+    mesh = Mesh()
+    for name in ("carol", "alice", "bob"):
+        mesh.add(name)
+    mesh.settle()
+
+    names = [peer["name"] for peer in of(mesh.nodes["alice"])["peers"]]
+    assert names == ["bob", "carol"]
+
+
+def test_what_was_dropped_is_counted_by_reason() -> None:
+    _, alice, _ = strangers()
+
+    alice.node.receive_datagrams([b"?"], Endpoint("192.0.2.66", 1), alice.mesh.now)
+
+    assert of(alice)["counters"]["drops"]["unknown-datagram"] == 1
+
+
+def test_it_holds_no_secret() -> None:
+    mesh, alice, _ = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    registered = alice.client.registered
+    assert registered is not None
+    (relay,) = registered.relays
+
+    text = json.dumps(of(alice))
+
+    private_key = alice.key.private_bytes
+    for secret in (
+        base64.b64encode(private_key).decode(),
+        private_key.hex(),
+        mesh.auth_key,
+        relay.password,
+        SECRET.decode(),
+    ):
+        assert secret not in text
+
+
+def of(node: MeshNode) -> dict[str, Any]:
+    """Return the status as the daemon makes it, through JSON and back."""
+    report = status(
+        node.node,
+        name="wanted-name",
+        interface="mesh0",
+        mtu=1400,
+        coordinator_url="http://coordinator.test:8443",
+        now=node.mesh.now,
+        unix_time=node.mesh.now + UNIX_OFFSET,
+    )
+    parsed: dict[str, Any] = json.loads(json.dumps(report))
+    return parsed
