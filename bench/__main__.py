@@ -17,6 +17,7 @@ BENCHMARKS = {
     "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
+    "control": "nodes held by one coordinator, and how fast they learn of a change",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

@@ -4,8 +4,8 @@ Both orders are kept as the keys of a dictionary, the longest silent first: to n
 frame, and to find who has been silent for too long, costs the same for one connection
 and for thousands, and needs no timer per connection.
 
-When this process itself was held up, what nodes have sent lies unread: they get a little
-more time, or a busy moment would end connections and so make the next moments busier.
+When this process itself was held up, what nodes have sent lies unread: they get a
+little more time, or a busy moment would end connections and make the next ones busier.
 """
 
 from collections import OrderedDict
