@@ -13,6 +13,9 @@ import click
 from meshwg import __version__
 from meshwg.errors import MeshError
 
+ENVIRONMENT = "MESHWG_COORDINATOR"
+"""Of environment variables: ``--data-dir`` is ``MESHWG_COORDINATOR_DATA_DIR``."""
+
 COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
@@ -31,12 +34,19 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _name_environment(command)
         return command
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"auto_envvar_prefix": "MESHWG_COORDINATOR"}
-)
+def _name_environment(command: click.Command) -> None:
+    """Let a command's options have one variable each, without the command's name."""
+    command.context_settings["auto_envvar_prefix"] = ENVIRONMENT
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _name_environment(inner)
+
+
+@click.group(cls=LazyGroup)
 @click.version_option(__version__, prog_name="meshwg-coordinator")
 def coordinator() -> None:
     """Coordinate a private network of your own."""

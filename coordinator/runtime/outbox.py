@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from meshwg.wire.control import CloseCode
+
 FULL = 256 * 1024
 """Bytes waiting from which on the connection counts as full."""
 EMPTY = 64 * 1024
@@ -38,7 +40,7 @@ class Outbox:
         self._waiting += len(frame)
         if self._waiting > HOPELESS:
             self._frames.clear()
-            self.close(1008)
+            self.close(CloseCode.SLOW)
         elif self._waiting > FULL and not self._full:
             self._full = True
             self._on_writable(False)

@@ -198,6 +198,18 @@ def test_a_bad_network_leaves_no_mesh_behind(tmp_path: Path, here: "Here") -> No
         assert again.ready_line
 
 
+@pytest.mark.parametrize("command", ["serve", "token list", "node list"])
+def test_options_may_come_from_the_environment(
+    tmp_path: Path, here: "Here", command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DataDirectory(tmp_path, os.urandom).private_key()
+    (tmp_path / "coordinator.db").write_bytes(b"x" * 8192)
+    monkeypatch.setenv("MESHWG_COORDINATOR_DATA_DIR", str(tmp_path))
+    status, output = here.run(*command.split())
+    assert status == 1
+    assert str(tmp_path) in output.err
+
+
 def test_help_names_every_command(here: "Here") -> None:
     status, output = here.run("--help")
     assert status == 0

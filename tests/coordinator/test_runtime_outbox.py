@@ -8,6 +8,7 @@ from aiohttp import web
 
 from coordinator.runtime import outbox
 from coordinator.runtime.outbox import Outbox
+from meshwg.wire.control import CloseCode
 
 
 class SlowSocket:
@@ -60,7 +61,7 @@ async def test_a_hopeless_reader_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         box.send(bytes(100))
     socket.open.set()
     await box.flush()
-    assert socket.code == 1008
+    assert socket.code == CloseCode.SLOW
     assert len(socket.sent) < 20
 
 
