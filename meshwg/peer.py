@@ -99,9 +99,6 @@ class MeshPeer:
         """Return the peer's part of ``meshwg status --json``."""
         tunnel, path = self.tunnel, self._path_status(now)
         handshake = tunnel.last_handshake
-        reason = path.reason if path is not None else IDLE_REASON
-        if self.via is not None:
-            reason = f"The hub {self.via.entry.name} forwards: {reason}"
         return {
             "name": self.entry.name,
             "public_key": self.key,
@@ -110,7 +107,7 @@ class MeshPeer:
             "role": self.entry.role,
             "nat": _nat_json(self.entry.nat),
             "path": self.path_json(now, unix_time),
-            "reason": reason,
+            "reason": self.reason(now),
             "attempts": [
                 {
                     "at": round(unix_time - now + attempt.at, 3),
@@ -127,6 +124,14 @@ class MeshPeer:
             "rx_bytes": tunnel.rx_bytes,
             "tx_bytes": tunnel.tx_bytes,
         }
+
+    def reason(self, now: float) -> str:
+        """Return in a sentence why the path is this one, and not a better one."""
+        path = self._path_status(now)
+        reason = path.reason if path is not None else IDLE_REASON
+        if self.via is not None:
+            return f"The hub {self.via.entry.name} forwards: {reason}"
+        return reason
 
     def path_json(self, now: float, unix_time: float) -> dict[str, Any]:
         """Return only which path is in use."""

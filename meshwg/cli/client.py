@@ -57,7 +57,10 @@ class DaemonClient:
         method = "GET" if body is None else "POST"
         with self._request(method, path, body) as response:
             for line in response:
-                yield json.loads(line)
+                answer: dict[str, Any] = json.loads(line)
+                if "error" in answer:
+                    raise _error(answer)
+                yield answer
 
     def _object(self, response: http.client.HTTPResponse) -> dict[str, Any]:
         try:
@@ -99,9 +102,12 @@ class DaemonClient:
             connection.close()
 
     def _refusal(self, response: http.client.HTTPResponse) -> MeshError:
-        answer = self._object(response)
-        kind = _ERRORS.get(answer.get("kind", ""), MeshError)
-        return kind(answer.get("error", f"The daemon says {response.status}"))
+        default = {"error": f"The daemon says {response.status} {response.reason}"}
+        return _error(default | self._object(response))
+
+
+def _error(answer: dict[str, Any]) -> MeshError:
+    return _ERRORS.get(answer.get("kind", ""), MeshError)(answer["error"])
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -39,13 +39,17 @@ def ping(
         "timeout": timeout,
     }
     answered = direct = False
+    reason = ""
     for event in DaemonClient(control_socket, timeout=None).stream("/v1/ping", request):
         if as_json:
-            click.echo(json.dumps(event))
+            click.echo(json.dumps({"schema": 1, **event}))
         else:
             echo(render(event))
         answered = answered or event.get("rtt_ms") is not None
         direct = event.get("path", {}).get("kind") == "direct"
+        reason = event.get("reason", "")
+    if until_direct and not direct and not as_json:
+        echo(f"There is no direct path yet. {reason}".rstrip())
     return 0 if (direct if until_direct else answered) else 1
 
 
@@ -61,7 +65,8 @@ def render(event: dict[str, Any]) -> str:
     if event["rtt_ms"] is None:
         return f"no answer from {event['peer']} to {event['sequence']}"
     path = event["path"]
-    over = f"{path['kind']} {path.get('via') or path['remote'] or ''}".rstrip()
+    where = f"via {path['via']}" if path["via"] else path["remote"] or ""
+    over = f"{path['kind']} {where}".rstrip()
     method = "" if path["method"] == path["kind"] else f" ({path['method']})"
     return (
         f"answer from {event['peer']} ({event['address']}): "

@@ -65,6 +65,7 @@ def _own_lines(own: dict[str, Any], unix_time: float) -> list[str]:
     coordinator, relay, nat = own["coordinator"], own["relay"], own["nat"]
     addresses = ", ".join(own["addresses"]) or "no address yet"
     interface = f"{own['interface']}, UDP port {own['listen_port']}, MTU {own['mtu']}"
+    notice = [["notice", click.style(own["notice"], fg="yellow")]]
     return columns(
         [
             [click.style(own["name"], bold=True), addresses],
@@ -72,6 +73,7 @@ def _own_lines(own: dict[str, Any], unix_time: float) -> list[str]:
             ["network", _nat_text(nat)],
             ["coordinator", _coordinator_text(coordinator, unix_time)],
             ["relay", _relay_text(relay)],
+            *(notice if own["notice"] else ()),
         ]
     )
 
@@ -125,7 +127,7 @@ def _path_text(path: dict[str, Any]) -> str:
     kind = click.style(path["kind"], fg=_COLOURS.get(path["kind"]))
     if path["kind"] == "none":
         return kind
-    if path.get("via"):
+    if path["via"]:
         return f"{kind} via {path['via']}"
     method = "" if path["method"] == path["kind"] else f" {path['method']}"
     return f"{kind}{method} {path['remote'] or ''}".rstrip()

@@ -7,11 +7,12 @@ that the daemon runs as.
 import contextlib
 import errno
 import json
+import logging
 import os
 import socket
 import stat
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ SOCKET_MODE = 0o666
 MAX_BODY = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("=iII")
 
+logger = logging.getLogger(__name__)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,7 +34,7 @@ class Daemon(Protocol):
 
     def status(self) -> dict[str, Any]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
-    def ping(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
     def shut_down(self) -> None: ...
 
 
@@ -71,18 +74,28 @@ class AdminServer:
         return web.json_response(self._daemon.status())
 
     async def _netcheck(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(await self._daemon.netcheck(await _body(request)))
+        body = await _body(request, timeout=float, lifetime=bool)
+        return web.json_response(await self._daemon.netcheck(body))
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
-        answers = self._daemon.ping(await _body(request))
-        response: web.StreamResponse | None = None
-        async for answer in answers:
-            if response is None:
-                response = web.StreamResponse()
-                response.content_type = "application/x-ndjson"
-                await response.prepare(request)
-            await response.write(json.dumps(answer).encode() + b"\n")
-        return response or web.Response()
+        body = await _body(
+            request, peer=str, count=int, until_direct=bool, timeout=float
+        )
+        response = web.StreamResponse()
+        response.content_type = "application/x-ndjson"
+        async with contextlib.aclosing(self._daemon.ping(body)) as answers:
+            try:
+                async for answer in answers:
+                    if not response.prepared:
+                        await response.prepare(request)
+                    await response.write(json.dumps(answer).encode() + b"\n")
+            except MeshError as error:
+                if not response.prepared:
+                    raise
+                await response.write(json.dumps(_error_json(error)).encode() + b"\n")
+            except ConnectionError:
+                logger.debug("Whoever asked for pings is gone")
+        return response
 
     async def _down(self, request: web.Request) -> web.StreamResponse:
         _require_owner(request)
@@ -95,17 +108,31 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except MeshError as error:
-        answer = {"error": str(error), "kind": type(error).__name__}
-        return web.json_response(answer, status=400)
+        return web.json_response(_error_json(error), status=400)
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+def _error_json(error: MeshError) -> dict[str, str]:
+    return {"error": str(error), "kind": type(error).__name__}
+
+
+async def _body(request: web.Request, **fields: type) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    :param fields: the types of those that matter; each may also be missing.
+    :raises MeshError: if it is something else.
+    """
     try:
         body = await request.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
         raise MeshError("The request is not a JSON object")
+    for name, kind in fields.items():
+        value = body.get(name)
+        if kind is float and type(value) is int:
+            value = body[name] = float(value)
+        if value is not None and type(value) is not kind:
+            raise MeshError(f"The request's field {name} has the wrong type")
     return body
 
 

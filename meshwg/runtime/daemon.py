@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,8 @@ from meshwg.node import (
     SocketsClosed,
     SocketsWanted,
 )
+from meshwg.path import events as path_events
+from meshwg.peer import MeshPeer
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
@@ -68,6 +70,8 @@ from meshwg.wire.token import JoinToken
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
 NETCHECK_LIMIT = 5.0
+MAX_PINGERS = 64
+NAMES_SHOWN = 20
 SLEPT = 2.0
 """Seconds that the clocks must have drifted apart for that."""
 
@@ -259,24 +263,41 @@ class Daemon:
         )
         return report.to_json()
 
-    def ping(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Send echo requests to a peer and yield what comes of each."""
-        name = str(request.get("peer", ""))
-        peer = self._node.find(name)
-        if self._client.registered is None:
-            raise NotJoined(
-                "This node has not joined a mesh yet: see 'meshwg status' for why"
-            )
-        if peer is None:
-            known = ", ".join(p.entry.name for p in self._node.peers.values())
-            raise MeshError(f"There is no peer '{name}': use one of {known or 'none'}")
-        pinger = Pinger(self._node, peer, self._dataplane.turn)
-        self._pingers[pinger.identifier] = pinger
-        return pinger.run(
+        peer = self._find_peer(request)
+        if len(self._pingers) >= MAX_PINGERS:
+            raise MeshError("Too many pings at a time: wait until others have ended")
+        identifier = int.from_bytes(os.urandom(2))
+        while identifier in self._pingers:
+            identifier = int.from_bytes(os.urandom(2))
+        pinger = Pinger(self._node, peer, identifier, self._dataplane.turn)
+        self._pingers[identifier] = pinger
+        answers = pinger.run(
             request.get("count"),
             bool(request.get("until_direct")),
             request.get("timeout"),
         )
+        try:
+            async with contextlib.aclosing(answers):
+                async for answer in answers:
+                    yield answer
+        finally:
+            del self._pingers[identifier]
+
+    def _find_peer(self, request: dict[str, Any]) -> MeshPeer:
+        if self._client.registered is None:
+            raise NotJoined(
+                "This node has not joined a mesh yet: see 'meshwg status' for why"
+            )
+        name = request.get("peer") or ""
+        peer = self._node.find(name)
+        if peer is None:
+            known = sorted(peer.entry.name for peer in self._node.peers.values())
+            raise MeshError(
+                f"There is no peer '{name}': use one of {_shortened(known) or 'none'}"
+            )
+        return peer
 
     def shut_down(self) -> None:
         """Stop the daemon cleanly."""
@@ -318,10 +339,7 @@ class Daemon:
             case Expelled():
                 self._on_expelled(event)
             case PathChanged(peer, change):
-                kind = change.kind.value if change.kind is not None else "none"
-                logger.info(
-                    "%s: path %s %s", peer.entry.name, kind, change.endpoint or ""
-                )
+                _log_path(peer.entry.name, change)
 
     def _on_joined(self, notice: str) -> None:
         logger.info("Connected to the coordinator %s", self._membership.url)
@@ -525,6 +543,19 @@ def _open_sockets(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "
             "--listen-port, or 0 for any"
         ) from None
+
+
+def _log_path(name: str, change: path_events.PathChanged) -> None:
+    if change.kind is None:
+        logger.debug("%s: no path", name)
+    else:
+        logger.info("%s: path %s %s", name, change.kind.value, change.endpoint)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """Return names for an error message, which a large mesh must not flood."""
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _packed(address: str) -> bytes:

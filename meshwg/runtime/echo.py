@@ -1,8 +1,7 @@
 """``meshwg ping``: echo requests through the tunnel, and which path answered them."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from statistics import median
 from typing import Any
 
@@ -20,16 +19,19 @@ MAX_SEQUENCE = 0xFFFF
 class Pinger:
     """Sends echo requests for one command and takes their answers.
 
+    :param identifier: of the requests, by which their answers are told apart.
     :param turn: makes the data plane carry what the node has to send.
     """
 
-    def __init__(self, node: Node, peer: MeshPeer, turn: Callable[[], None]) -> None:
+    def __init__(
+        self, node: Node, peer: MeshPeer, identifier: int, turn: Callable[[], None]
+    ) -> None:
         self._node = node
         self._peer = peer
         self._turn = turn
         self._sent_at: dict[int, float] = {}
         self._arrived: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
-        self.identifier = int.from_bytes(os.urandom(2))
+        self.identifier = identifier
 
     def receive(self, sequence: int) -> None:
         """Take the answer to a request."""
@@ -37,7 +39,7 @@ class Pinger:
 
     async def run(
         self, count: int | None, until_direct: bool, limit: float | None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Yield an object for each answer and each loss, and a summary.
 
         :param limit: seconds after which to end.
@@ -67,6 +69,7 @@ class Pinger:
                 "median_ms": milliseconds,
             },
             "path": self._path(),
+            "reason": self._peer.reason(clock.now()),
         }
 
     async def _ask(self, sequence: int, deadline: float | None) -> float | None:
