@@ -10,6 +10,7 @@ from typing import Any
 
 from netlab.lab import Lab
 from netlab.machine import Host
+from netlab.wireguard import is_served
 
 PEERS = 1000
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
@@ -46,10 +47,7 @@ def _configure(host: Host) -> None:
         lines += ["[Peer]", f"PublicKey = {key}", f"AllowedIPs = {address}/32"]
         lines.append(f"Endpoint = 192.0.2.200:{1024 + number}")
     path = host.write_file("wg0.conf", "\n".join(lines) + "\n")
-    script = (
-        "for i in $(seq 200); do wg show wg0 >/dev/null 2>&1 && exit; sleep .05; done"
-    )
-    host.run(["sh", "-c", f"{script}; exit 1"])
+    host.wait_until(lambda: is_served(host, "wg0"), "wg0 can be configured")
     host.run(["wg", "setconf", "wg0", str(path)])
     host.run(["ip", "link", "set", "wg0", "up"])
 

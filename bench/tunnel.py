@@ -9,11 +9,13 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
 from netlab.lab import Lab
-from netlab.machine import Machine
+from netlab.machine import Host
+from netlab.wireguard import is_served
 
 PAIRS = int(os.environ.get("BENCH_PAIRS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
@@ -80,7 +82,7 @@ def _measure(command: list[str]) -> Run:
     )
 
 
-def _tunnel(left: Machine, right: Machine, command: list[str]) -> None:
+def _tunnel(left: Host, right: Host, command: list[str]) -> None:
     """Bring up a tunnel between two hosts: 10.99.0.1 and 10.99.0.2."""
     keys = {host: left.run(["wg", "genkey"]).stdout for host in (left, right)}
     public = {
@@ -92,20 +94,13 @@ def _tunnel(left: Machine, right: Machine, command: list[str]) -> None:
         environment = {"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"}
         host.popen([*command, "-f", "wg0"], env={**os.environ, **environment})
     for host, other, own, others in ends:
-        _wait_for_interface(host)
+        host.wait_until(partial(is_served, host, "wg0"), "wg0 can be configured")
         key = host.write_file("key", keys[host])
         settings = f"listen-port {PORT} private-key {key} peer {public[other]}"
         allowed = f"allowed-ips 10.99.0.{others}/32 endpoint {other.address(4)}:{PORT}"
         host.run(["wg", "set", "wg0", *settings.split(), *allowed.split()])
         host.run(["ip", "address", "add", f"10.99.0.{own}/24", "dev", "wg0"])
         host.run(["ip", "link", "set", "wg0", "mtu", str(MTU), "up"])
-
-
-def _wait_for_interface(host: Machine) -> None:
-    script = (
-        "for i in $(seq 200); do wg show wg0 >/dev/null 2>&1 && exit; sleep .05; done"
-    )
-    host.run(["sh", "-c", f"{script}; exit 1"])
 
 
 def _median(runs: list[Run]) -> Run:

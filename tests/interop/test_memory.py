@@ -11,7 +11,7 @@ import pytest
 from meshwg.keys import format_key
 from netlab.lab import Lab
 from netlab.process import Process
-from netlab.wireguard import MESHWG
+from netlab.wireguard import MESHWG, is_served
 
 pytestmark = pytest.mark.netns
 
@@ -23,10 +23,7 @@ LIMIT = 60 << 20
 def test_a_thousand_idle_peers_fit_in_60_megabytes_and_wake_nobody(lab: Lab) -> None:
     host = lab.add_host("host", lab.add_switch("switch", "192.0.2.0/24"))
     process = host.popen([*MESHWG, "-f", "wg0"])
-    host.wait_until(
-        lambda: host.run(["wg", "show", "wg0"], check=False).returncode == 0,
-        "wg can speak with meshwg-wg",
-    )
+    host.wait_until(lambda: is_served(host, "wg0"), "wg0 can be configured")
     host.run(["wg", "setconf", "wg0", host.write_file("wg0.conf", configuration())])
     host.run(["ip", "link", "set", "wg0", "up"])
     host.wait_until(lambda: sleeps_for_a_second(process), "meshwg-wg sleeps")
