@@ -34,39 +34,17 @@ from coordinator.pending import PendingOperations
 from coordinator.presence import Presence
 from coordinator.registry import Registry
 from coordinator.rounds import Rounds
+from coordinator.settings import Settings
+from coordinator.welcome import Welcomes
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, ErrorCode
 
+__all__ = ["Close", "ControlServer", "Settings"]
+
 SWEEP_INTERVAL = 60.0
-RECONNECTIONS_PER_SECOND = 200
-"""How fast nodes may come back together, from which follows how wide they spread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an administrator, or the process around the machine, decides."""
-
-    home: str = ""
-    """The name of this process among those on one database."""
-    stun: tuple[str, ...] = ()
-    """STUN servers to tell nodes, ``host:port``."""
-    relays: tuple[str, ...] = ()
-    """TURN servers to tell nodes, ``turn:`` URLs."""
-    relay_secret: bytes = b""
-    heartbeat: float = 3.0
-    """Seconds after which nodes send a heartbeat."""
-    silence: float = 8.0
-    """Seconds of silence after which a node is dead."""
-    own_heartbeat: float = 10.0
-    """Seconds after which this side sends a heartbeat."""
-    register_timeout: float = 15.0
-    """Seconds a connection has to become a member's."""
-    connections_per_address: int = 1024
-    new_connections_per_address: int = 64
-    max_connections: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +73,7 @@ class ControlServer:
         self._registry = registry
         self._history = history
         self._settings = settings
+        self._welcomes = Welcomes(registry, settings)
         self._random = random
         self._unix_offset = unix_time - now
         self._connections: dict[int, Connection] = {}
@@ -356,27 +335,16 @@ class ControlServer:
         self._members[node.key] = connection
         self._presence.add(connection.id, now)
         self.counters["joins"] += 1
-        self._send(connection, self._registered(connection, node, notice, now), now)
+        welcome = self._welcomes.registered(
+            node,
+            notice=notice,
+            observed=connection.address,
+            members=len(self._members),
+            unix_time=now + self._unix_offset,
+        )
+        self._send(connection, welcome, now)
         self._plan_renewal(connection, now)
         self._bring_up_to_date(connection, now)
-
-    def _registered(
-        self, connection: Connection, node: Node, notice: str, now: float
-    ) -> control.Registered:
-        networks, settings = self._registry.networks, self._settings
-        return control.Registered(
-            epoch=self._registry.epoch,
-            name=node.name,
-            addresses=networks.addresses(node.number),
-            networks=networks.prefixes,
-            notice=notice,
-            heartbeat=settings.heartbeat,
-            spread=min(30.0, 1.0 + len(self._members) / RECONNECTIONS_PER_SECOND),
-            observed=connection.address,
-            time=now + self._unix_offset,
-            stun=settings.stun,
-            relays=self._relays(node.key, now),
-        )
 
     def _replace(self, older: Connection, now: float) -> None:
         message = "Another connection uses this node's key; a key is for one machine"
@@ -496,13 +464,6 @@ class ControlServer:
 
     # Relay credentials.
 
-    def _relays(self, key: str, now: float) -> tuple[control.Relay, ...]:
-        secret, unix_time = self._settings.relay_secret, now + self._unix_offset
-        return tuple(
-            credentials.mint(url, secret, key, unix_time)
-            for url in self._settings.relays
-        )
-
     def _plan_renewal(self, connection: Connection, now: float) -> None:
         self._renewals.pop(connection.id, None)
         if self._settings.relays:
@@ -511,8 +472,8 @@ class ControlServer:
     def _renew_credentials(self, now: float) -> None:
         for number in _due(self._renewals, now):
             connection = self._connections[number]
-            message = control.Credentials(relays=self._relays(connection.key, now))
-            self._send(connection, message, now)
+            relays = self._welcomes.relays(connection.key, now + self._unix_offset)
+            self._send(connection, control.Credentials(relays=relays), now)
             self._plan_renewal(connection, now)
 
     # Refusals and ends.

@@ -29,7 +29,8 @@ from coordinator.runtime.metrics import (
 )
 from coordinator.runtime.services import make_services
 from coordinator.runtime.worker import StoreWorker
-from coordinator.server import ControlServer, Settings
+from coordinator.server import ControlServer
+from coordinator.settings import Settings
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
 from meshwg.keys import PrivateKey, format_key

@@ -74,7 +74,7 @@ async def test_a_removed_node_is_told_at_once(tmp_path: Path) -> None:
         await other.vanish()
 
 
-async def test_a_netmap_of_many_megabytes_arrives_and_nobody_waits(
+async def test_a_netmap_larger_than_a_noise_message_arrives(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, stun=(f"{loopback()}:3478",)) as (process, foundation):

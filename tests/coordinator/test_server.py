@@ -10,7 +10,7 @@ from coordinator.connection import MAX_REFUSED, MESSAGE_BURST, OFFER_BURST
 from coordinator.credentials import LIFETIME
 from coordinator.homes import GRACE, Homes
 from coordinator.operations import Bury, Expire, Remove, Rename
-from coordinator.server import Settings
+from coordinator.settings import Settings
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Disconnected,

@@ -12,7 +12,8 @@ from coordinator.netmap import NetMapHistory
 from coordinator.nodes import Node
 from coordinator.operations import Changes, Operation, Result
 from coordinator.registry import Draft, Registry
-from coordinator.server import ControlServer, Settings
+from coordinator.server import ControlServer
+from coordinator.settings import Settings
 from meshwg.control.client import ControlClient, ControlState, Membership
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
