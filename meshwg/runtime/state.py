@@ -139,7 +139,8 @@ class StateDirectory:
     def last_port(self) -> int:
         """Return the UDP port of the last run, 0 if it is not known."""
         text = (self._read(self._path / PORT_FILE) or "").strip()
-        port = int(text) if text.isascii() and text.isdecimal() else 0
+        is_number = len(text) <= 5 and text.isascii() and text.isdecimal()
+        port = int(text) if is_number else 0
         return port if port <= 0xFFFF else 0
 
     def save_port(self, port: int) -> None:

@@ -1,0 +1,112 @@
+"""The cached netmap reaches the disk soon, whole, and without holding anything up."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from meshwg.errors import MeshError
+from meshwg.runtime import saver as module
+from meshwg.runtime.saver import NetmapSaver
+from meshwg.runtime.state import StateDirectory
+
+
+class Disk(StateDirectory):
+    """A state directory that can be slow, or full."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.written: list[bytes] = []
+        self.error: MeshError | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.writers = 0
+
+    def save_netmap(self, cache: bytes) -> None:
+        self.writers += 1
+        assert self.writers == 1
+        self.gate.wait(10)
+        self.writers -= 1
+        if self.error is not None:
+            raise self.error
+        self.written.append(cache)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    monkeypatch.setattr(module, "SETTLE", 0.001)
+    monkeypatch.setattr(module, "INTERVAL", 0.001)
+    return Disk(tmp_path)
+
+
+async def test_a_change_is_saved(disk: Disk) -> None:
+    saver = NetmapSaver(disk, lambda: b"netmap")
+
+    saver.change()
+    await until(lambda: disk.written == [b"netmap"])
+
+    await saver.close()
+    assert disk.written == [b"netmap"]
+
+
+async def test_what_is_not_saved_yet_is_saved_at_the_end(disk: Disk) -> None:
+    saver = NetmapSaver(disk, lambda: b"netmap")
+
+    saver.change()
+    await saver.close()
+
+    assert disk.written == [b"netmap"]
+
+
+async def test_without_a_change_or_a_netmap_nothing_is_written(disk: Disk) -> None:
+    saver = NetmapSaver(disk, lambda: None)
+    await saver.close()
+    saver = NetmapSaver(disk, lambda: None)
+    saver.change()
+    await saver.close()
+
+    assert disk.written == []
+
+
+async def test_a_slow_disk_holds_nothing_up_and_gets_the_newest(disk: Disk) -> None:
+    netmaps = iter([b"old", b"new"])
+    saver = NetmapSaver(disk, lambda: next(netmaps))
+    disk.gate.clear()
+    saver.change()
+    await until(lambda: disk.writers == 1)
+
+    saver.change()
+    closing = asyncio.create_task(saver.close())
+    await asyncio.sleep(0.01)
+    assert disk.written == []
+    disk.gate.set()
+    await closing
+
+    assert disk.written == [b"old", b"new"]
+
+
+async def test_a_full_disk_is_told_and_tried_again(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver = NetmapSaver(disk, lambda: b"netmap")
+    disk.error = MeshError("The disk is full")
+    with caplog.at_level(logging.ERROR):
+        saver.change()
+        await until(lambda: "The disk is full" in caplog.text)
+
+    disk.error = None
+    saver.change()
+    await saver.close()
+
+    assert disk.written == [b"netmap"]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("It never happened")

@@ -1,0 +1,154 @@
+"""The state directory: private, locked, and whole whatever happens to the disk."""
+
+import os
+import random
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime.state import Membership, StateDirectory
+
+RANDOM = random.Random(5).randbytes
+MEMBERSHIP = Membership("https://mesh.example", bytes(range(32)), "number.secret")
+FILES = ("node.key", "membership.json", "netmap.json", "port")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lib" / "meshwg"
+
+
+@pytest.fixture
+def state(path: Path) -> Iterator[StateDirectory]:
+    made = StateDirectory(path)
+    yield made
+    made.close()
+
+
+def test_a_new_one_is_empty(state: StateDirectory) -> None:
+    assert state.membership() is None
+    assert state.netmap() is None
+    assert state.last_port() == 0
+
+
+def test_what_was_saved_is_there_again(path: Path, state: StateDirectory) -> None:
+    key = state.private_key(RANDOM)
+    state.save_membership(MEMBERSHIP)
+    state.save_netmap('{"ü": 1}'.encode())
+    state.save_port(41641)
+    state.close()
+
+    again = StateDirectory(path)
+    assert again.private_key(RANDOM).private_bytes == key.private_bytes
+    assert again.membership() == MEMBERSHIP
+    assert again.netmap() == '{"ü": 1}'.encode()
+    assert again.last_port() == 41641
+
+    again.forget_netmap()
+    again.forget_netmap()
+    assert again.netmap() is None
+
+
+def test_only_its_user_may_look_inside(path: Path, state: StateDirectory) -> None:
+    fill(state)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for name in FILES:
+        assert stat.S_IMODE((path / name).stat().st_mode) == 0o600
+
+
+def test_one_daemon_at_a_time_uses_it(path: Path, state: StateDirectory) -> None:
+    with pytest.raises(ConfigError, match="Another meshwg node uses"):
+        StateDirectory(path)
+
+    state.close()
+    StateDirectory(path).close()
+    state._lock = os.open(path, os.O_RDONLY)
+
+
+@pytest.mark.parametrize("text", ["", "x", "A" * 44, "AAAA" * 10 + "AAA=", "\udcff"])
+def test_a_damaged_key_is_never_replaced(
+    path: Path, state: StateDirectory, text: str
+) -> None:
+    file = path / "node.key"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+
+    with pytest.raises(ConfigError, match="is damaged: restore it"):
+        state.private_key(RANDOM)
+    assert file.read_bytes() == text.encode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\xff", b"[]", b"null", b'{"url": "x"}', b'{"url":"x","coordinator_key":1}'],
+)
+def test_a_damaged_membership_is_named(
+    path: Path, state: StateDirectory, text: bytes
+) -> None:
+    (path / "membership.json").write_bytes(text)
+
+    with pytest.raises(ConfigError, match="is damaged: remove it and join again"):
+        state.membership()
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "70000", "²", "9" * 5000])
+def test_a_damaged_port_is_no_port(
+    path: Path, state: StateDirectory, text: str
+) -> None:
+    (path / "port").write_text(text)
+
+    assert state.last_port() == 0
+
+
+def test_a_full_disk_leaves_what_was_there(
+    path: Path, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(state)
+    before = {name: (path / name).read_bytes() for name in FILES}
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+
+    with pytest.raises(MeshError, match="make room on the disk"):
+        state.save_netmap(b"{}")
+    with pytest.raises(MeshError, match="No space left on device"):
+        state.save_membership(Membership("http://other", bytes(32)))
+    state.save_port(5)
+
+    assert {name: (path / name).read_bytes() for name in FILES} == before
+    assert not list(path.glob("*.new"))
+
+
+def test_a_file_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigError, match="name another one with --state-dir"):
+        StateDirectory(tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        StateDirectory(tmp_path / "file" / "below")
+
+
+def test_a_directory_where_a_file_should_be_is_named(
+    path: Path, state: StateDirectory
+) -> None:
+    (path / "node.key").mkdir()
+
+    with pytest.raises(NotPermitted, match="cannot be read"):
+        state.private_key(RANDOM)
+
+
+def test_secrets_are_not_shown(state: StateDirectory) -> None:
+    assert "secret" not in repr(MEMBERSHIP)
+
+
+def fill(state: StateDirectory) -> None:
+    """Write every file there is."""
+    state.private_key(RANDOM)
+    state.save_membership(MEMBERSHIP)
+    state.save_netmap(b'{"old": true}')
+    state.save_port(41641)
