@@ -5,7 +5,6 @@ that the daemon runs as.
 """
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -55,8 +54,9 @@ class AdminServer:
     async def start(self) -> None:
         """Listen.
 
-        :raises ConfigError: if another daemon listens there already.
-        :raises NotPermitted: if the socket cannot be made there.
+        :raises ConfigError: if another daemon listens there already, or the path is
+            none for a socket.
+        :raises NotPermitted: without the right to make the socket there.
         """
         sock = _listen(self._path)
         self._inode = self._path.stat().st_ino
@@ -66,7 +66,7 @@ class AdminServer:
     async def close(self) -> None:
         """Stop listening and remove the socket, if it is still this one."""
         await self._runner.cleanup()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
 
@@ -159,10 +159,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise NotPermitted(
-            f"{path.parent} cannot be made ({error.strerror}): run as root, or name "
-            "another socket with --control-socket"
-        ) from None
+        raise _refusal(f"The directory {path.parent}", error) from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
@@ -180,12 +177,19 @@ def _listen(path: Path) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        why = "too long a path" if error.errno == errno.ENAMETOOLONG else error.strerror
-        raise NotPermitted(
-            f"The control socket {path} cannot be made ({why or error}): run as root, "
-            "or name another one with --control-socket"
-        ) from None
+        raise _refusal(f"The control socket {path}", error) from None
     except ConfigError:
         sock.close()
         raise
     return sock
+
+
+def _refusal(what: str, error: OSError) -> MeshError:
+    """Return what to tell the user when the system does not let something be made."""
+    # A path that is too long is found out by Python, which gives no number.
+    why = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return NotPermitted(f"{what} cannot be made ({why}): run as root")
+    return ConfigError(
+        f"{what} cannot be made ({why}): name another one with --control-socket"
+    )

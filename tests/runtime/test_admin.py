@@ -1,0 +1,249 @@
+"""The control socket: who may do what, and what becomes of strange requests."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, UnixConnector
+
+from meshwg.errors import ConfigError, MeshError, NotJoined, NotPermitted
+from meshwg.runtime import admin
+from meshwg.runtime.admin import AdminServer
+
+Json = dict[str, Any]
+
+
+async def test_everybody_may_ask(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        assert await ask(session, "GET", "/v1/status") == (200, {"schema": 1})
+        assert await ask(session, "POST", "/v1/netcheck", {"timeout": 3}) == (200, {})
+
+    assert daemon.requests == [{"timeout": 3.0}]
+    assert stat.S_IMODE(daemon.mode) == 0o666
+
+
+async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        assert await ask(session, "POST", "/v1/down", {}) == (200, {})
+
+    assert daemon.is_stopped
+
+
+async def test_other_users_may_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = admin._PEER_CREDENTIALS.pack(1, 4242, 4242)
+    monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: stranger)
+
+    async with serving(tmp_path) as (daemon, session):
+        status, answer = await ask(session, "POST", "/v1/down", {})
+
+    assert (status, answer["kind"]) == (400, "NotPermitted")
+    assert "run as root" in answer["error"]
+    assert not daemon.is_stopped
+
+
+async def test_answers_to_pings_come_one_by_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        daemon.answers = [{"n": 1}, {"n": 2}]
+        async with session.post("http://x/v1/ping", json={"peer": "bob"}) as response:
+            assert response.content_type == "application/x-ndjson"
+            lines = [json.loads(line) async for line in response.content]
+
+    assert lines == [{"n": 1}, {"n": 2}]
+    assert daemon.ended_pings == 1
+
+
+async def test_an_error_before_the_first_answer_is_an_error(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        daemon.answers = [NotJoined("Not yet")]
+        answer = await ask(session, "POST", "/v1/ping", {"peer": "bob"})
+
+    assert answer == (400, {"error": "Not yet", "kind": "NotJoined"})
+
+
+async def test_an_error_after_answers_is_the_last_of_them(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        daemon.answers = [{"n": 1}, MeshError("Gone")]
+        async with session.post("http://x/v1/ping", json={}) as response:
+            lines = [json.loads(line) async for line in response.content]
+
+    assert lines == [{"n": 1}, {"error": "Gone", "kind": "MeshError"}]
+
+
+async def test_pinging_ends_when_nobody_listens_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        daemon.endless = True
+        response = await session.post("http://x/v1/ping", json={"peer": "bob"})
+        await response.content.readline()
+        response.close()
+        async with asyncio.timeout(10):
+            await daemon.ping_ended.wait()
+
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "The request is not a JSON object"),
+        (b"[]", "The request is not a JSON object"),
+        (b"\xff", "The request is not a JSON object"),
+        (b'{"peer": 5}', "The request's field peer has the wrong type"),
+        (b'{"count": "all"}', "The request's field count has the wrong type"),
+        (b'{"count": true}', "The request's field count has the wrong type"),
+        (b'{"timeout": []}', "The request's field timeout has the wrong type"),
+    ],
+)
+async def test_a_strange_request_is_explained(
+    tmp_path: Path, body: bytes, sentence: str
+) -> None:
+    async with (
+        serving(tmp_path) as (daemon, session),
+        session.post("http://x/v1/ping", data=body) as response,
+    ):
+        answer = await response.json()
+
+    assert response.status == 400
+    assert answer["error"] == sentence
+    assert daemon.requests == []
+
+
+async def test_a_request_too_large_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        body = b" " * (admin.MAX_BODY + 1)
+        async with session.post("http://x/v1/ping", data=body) as response:
+            assert response.status == 413
+
+    assert daemon.requests == []
+
+
+async def test_the_socket_goes_with_the_server(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        assert socket_path(tmp_path).exists()
+
+    assert not socket_path(tmp_path).exists()
+
+
+async def test_somebody_elses_socket_stays(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        socket_path(tmp_path).unlink()
+        socket_path(tmp_path).write_text("mine")
+
+    assert socket_path(tmp_path).read_text() == "mine"
+
+
+async def test_a_dead_daemons_socket_is_replaced(tmp_path: Path) -> None:
+    socket_path(tmp_path).parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_path(tmp_path)))
+
+    async with serving(tmp_path) as (_, session):
+        assert (await ask(session, "GET", "/v1/status"))[0] == 200
+
+
+async def test_a_second_daemon_is_turned_away(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, session):
+        second = AdminServer(FakeDaemon(), socket_path(tmp_path))
+        with pytest.raises(ConfigError, match="Another daemon listens at"):
+            await second.start()
+        await second.close()
+
+        assert (await ask(session, "GET", "/v1/status"))[0] == 200
+
+
+@pytest.mark.parametrize("where", ["file/below/sock", "file", "x" * 120])
+async def test_a_place_that_will_not_do_is_named(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("")
+    server = AdminServer(FakeDaemon(), tmp_path / where)
+
+    with pytest.raises(ConfigError, match="name another one with --control-socket"):
+        await server.start()
+    await server.close()
+
+
+async def test_missing_rights_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+
+    with pytest.raises(NotPermitted, match="Permission denied"):
+        await AdminServer(FakeDaemon(), socket_path(tmp_path)).start()
+
+
+class FakeDaemon:
+    """What the server serves."""
+
+    def __init__(self) -> None:
+        self.requests: list[Json] = []
+        self.answers: list[Json | MeshError] = []
+        self.endless = False
+        self.is_stopped = False
+        self.ended_pings = 0
+        self.ping_ended = asyncio.Event()
+        self.mode = 0
+
+    def status(self) -> Json:
+        return {"schema": 1}
+
+    async def netcheck(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
+    async def ping(self, request: Json) -> AsyncGenerator[Json]:
+        self.requests.append(request)
+        try:
+            for answer in self.answers:
+                if isinstance(answer, MeshError):
+                    raise answer
+                yield answer
+            while self.endless:
+                yield {"padding": "x" * 1000}
+                await asyncio.sleep(0)
+        finally:
+            self.ended_pings += 1
+            self.ping_ended.set()
+
+    def shut_down(self) -> None:
+        self.is_stopped = True
+
+
+def socket_path(directory: Path) -> Path:
+    return directory / "run" / "sock"
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path,
+) -> AsyncGenerator[tuple[FakeDaemon, ClientSession]]:
+    """Serve a daemon, and return it with a way to ask it."""
+    daemon, path = FakeDaemon(), socket_path(directory)
+    server = AdminServer(daemon, path)
+    await server.start()
+    daemon.mode = os.stat(path).st_mode
+    try:
+        async with ClientSession(connector=UnixConnector(str(path))) as session:
+            yield daemon, session
+    finally:
+        await server.close()
+
+
+async def ask(
+    session: ClientSession, method: str, path: str, body: Json | None = None
+) -> tuple[int, Json]:
+    """Return the status and the object of an answer."""
+    async with session.request(method, f"http://x{path}", json=body) as response:
+        return response.status, await response.json()
