@@ -90,9 +90,10 @@ def run(
                 _play(scenario, report, engine, hold)
             if MATRIX in chosen:
                 _fill(matrix.SIZES[size], seeded, report, hold)
-    finally:
-        if report.scenarios or report.matrices:
-            report.write(directory)
+    except LabError:
+        report.write(directory)
+        raise
+    report.write(directory)
     for sentence in report.verdicts:
         click.secho(sentence, bold=True)
     click.echo(f"The report is {directory / 'index.html'}.")

@@ -41,6 +41,8 @@ class Outcome:
     """Why this path, in the words of the node that pings."""
     attempts: tuple[str, ...] = ()
     """What that node tried and what came of it, the oldest first."""
+    losses: tuple[str, ...] = ()
+    """When pings were lost, and over which path."""
     problem: str | None = None
     """What is not as it should be, in a sentence."""
 
@@ -66,15 +68,18 @@ def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
     patience = HOPELESS_PATIENCE if hopeless else PATIENCE
     started = time.monotonic()
     first = direct = None
-    sent = lost = after = 0
+    sent = after = 0
+    losses: list[str] = []
+    before = "none"
     try:
         for answer in one.pings(other):
             elapsed = time.monotonic() - started
             sent += 1
             if answer["rtt_ms"] is None:
-                lost += 1
+                losses.append(f"{elapsed:.1f} s: {before}, later {_path(answer)}")
             elif first is None:
                 first = elapsed
+            before = _path(answer)
             if answer["path"]["kind"] == "direct":
                 direct = elapsed if direct is None else direct
                 after += 1
@@ -84,16 +89,19 @@ def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
                 break
         seen = one.peer(other), other.peer(one)
     except LabError as error:
-        return Outcome(None, "", first, direct, sent, lost, "", problem=str(error))
+        return Outcome(
+            None, "", first, direct, sent, len(losses), "", problem=str(error)
+        )
     return Outcome(
         _method(seen, first),
         "/".join(dict.fromkeys(str(peer["path"]["method"]) for peer in seen)),
         first,
         direct,
         sent,
-        lost,
+        len(losses),
         seen[0]["reason"],
         tuple(_told(attempt) for attempt in seen[0]["attempts"]),
+        tuple(losses),
     )
 
 
@@ -120,6 +128,10 @@ def _method(seen: tuple[dict[str, Any], ...], first: float | None) -> Method | N
     order = list(Method)
     methods = [_METHODS.get(peer["path"]["method"], Method.DIRECT) for peer in seen]
     return max(methods, key=order.index)
+
+
+def _path(answer: dict[str, Any]) -> str:
+    return f"{answer['path']['method']} {answer['path']['remote']}"
 
 
 def _told(attempt: dict[str, Any]) -> str:

@@ -59,6 +59,9 @@ SIZES = {"quick": QUICK, "full": FULL}
 PORT = 443
 """Of the coordinator, so that networks which let nothing else out reach it."""
 CELLS_AT_ONCE = 6
+BIRTHDAYS_AT_ONCE = 2
+"""Of these; each sends thousands of packets in a second or two, and a node that gets
+no processor meanwhile loses pings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Cell:
     def expected(self) -> Method:
         """The least that opens a path between them."""
         return truth.method(self.row, self.column)
+
+    @property
+    def is_birthday(self) -> bool:
+        return self.expected is Method.BIRTHDAY
 
     @property
     def nodes(self) -> tuple[str, str]:
@@ -142,6 +149,8 @@ def run(
             tell(Progress(cell))
             luck = truth.is_luck(cell.row, cell.column)
             outcome = meet(*nodes_of(cell, mesh), cell.expected, luck=luck)
+            if queue.is_closed:
+                return
             outcomes[cell] = outcome
             tell(Progress(cell, outcome))
 
@@ -152,6 +161,7 @@ def run(
                 worker.result()
         except BaseException:
             queue.close()
+            mesh.kill()
             raise
     for cell in wanted:
         outcomes[cell] = still_hopeless(cell, outcomes[cell], mesh)
@@ -182,7 +192,9 @@ class _Queue:
 
     def __init__(self, wanted: Sequence[Cell]) -> None:
         self._waiting = list(wanted)
-        self._busy: set[str] = set()
+        self._running: set[Cell] = set()
+        self.is_closed = False
+        """Whether what comes of the cells that still run is of no interest."""
         self._changed = threading.Condition()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -195,21 +207,28 @@ class _Queue:
     def close(self) -> None:
         """Hand out nothing more."""
         with self._changed:
+            self.is_closed = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def _take(self) -> Cell | None:
         with self._changed:
             while self._waiting:
-                for cell in self._waiting:
-                    if not self._busy & {*cell.nodes}:
-                        self._waiting.remove(cell)
-                        self._busy |= {*cell.nodes}
-                        return cell
+                cell = next(filter(self._may_run, self._waiting), None)
+                if cell is not None:
+                    self._waiting.remove(cell)
+                    self._running.add(cell)
+                    return cell
                 self._changed.wait()
             return None
 
+    def _may_run(self, cell: Cell) -> bool:
+        busy = {name for each in self._running for name in each.nodes}
+        birthdays = sum(each.is_birthday for each in self._running)
+        too_many = cell.is_birthday and birthdays >= BIRTHDAYS_AT_ONCE
+        return not too_many and not busy & {*cell.nodes}
+
     def _give_back(self, cell: Cell) -> None:
         with self._changed:
-            self._busy -= {*cell.nodes}
+            self._running.remove(cell)
             self._changed.notify_all()

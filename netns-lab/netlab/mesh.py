@@ -183,13 +183,16 @@ class Mesh:
             host, relay=relay, port=port, approve_routes=approve_routes
         )
         self._token = self.coordinator.token()
+        self._is_over = False
         self.nodes: dict[str, MeshNode] = {}
 
     def join(self, host: Host, *options: str) -> MeshNode:
         """Start a node on a host; return once it has joined."""
         node = MeshNode(host, self._token, options)
-        node.wait_until_joined(relay=self._relay)
         self.nodes[node.name] = node
+        if self._is_over:
+            node.process.kill()
+        node.wait_until_joined(relay=self._relay)
         return node
 
     def join_all(self, hosts: Mapping[Host, tuple[str, ...]] | Iterable[Host]) -> None:
@@ -199,7 +202,18 @@ class Mesh:
         """
         options = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts, ())
         with ThreadPoolExecutor(STARTING_AT_ONCE) as pool:
-            list(pool.map(lambda host: self.join(host, *options[host]), options))
+            try:
+                list(pool.map(lambda host: self.join(host, *options[host]), options))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.kill()
+                raise
+
+    def kill(self) -> None:
+        """End all nodes at once: whoever waits for one then waits no longer."""
+        self._is_over = True
+        for node in list(self.nodes.values()):
+            node.process.kill()
 
 
 def _has_joined(itself: Json, relay: bool) -> bool:

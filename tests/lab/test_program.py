@@ -126,6 +126,28 @@ def test_ctrl_c_at_any_moment_leaves_a_clean_machine(
     assert_clean(prefix)
 
 
+@pytest.mark.lab
+@pytest.mark.parametrize("seconds", [1.0, 8.0])
+def test_ctrl_c_ends_a_matrix_at_once_and_in_silence(seconds: float) -> None:
+    run = start("run", "matrix", "--matrix", "quick")
+    prefix = prefix_of(run, "matrix")
+    time.sleep(seconds)
+    run.send_signal(signal.SIGINT)
+
+    _, errors = run.communicate(timeout=60)
+
+    assert run.returncode == 128 + signal.SIGINT
+    assert errors == "\nInterrupted; the machine is as it was before.\n"
+    assert_clean(prefix)
+
+
+def test_a_fault_in_a_kind_that_is_none_is_wrong_usage() -> None:
+    done = netns_lab("run", "matrix", "--fault", "office=nonsense")
+
+    assert done.returncode == 2
+    assert "office=nonsense: the kinds are public, home-router" in done.stderr
+
+
 def netns_lab(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, PROGRAM, *arguments],
