@@ -3,7 +3,9 @@
 Forwarding is switched on, and a table of nftables of the hub's own lets the packets
 through and keeps TCP from sending segments that the next tunnel cannot carry. It also
 keeps the kernel from telling each sender that there is a shorter way: there is none.
-All is undone when the hub stops; what a killed one left is replaced by the next.
+A system that forwards IPv6 would stop to listen to router advertisements; those who did
+go on. All is undone when the hub stops; the table a killed one left is replaced by the
+next.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ _SWITCHES = (
     Path("/proc/sys/net/ipv4/ip_forward"),
     Path("/proc/sys/net/ipv6/conf/all/forwarding"),
 )
+_SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _RULES = """
 table inet {table}
 delete table inet {table}
@@ -50,10 +53,7 @@ class Forwarding:
         """
         await _nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
         try:
-            for switch in _SWITCHES:
-                if switch.exists():
-                    self._before[switch] = switch.read_text()
-                    switch.write_text("1")
+            self._switch_on()
         except OSError as error:
             await self.disable()
             raise NotPermitted(
@@ -63,12 +63,24 @@ class Forwarding:
 
     async def disable(self) -> None:
         """Undo everything."""
-        for switch, value in self._before.items():
+        for setting, value in reversed(self._before.items()):
             with contextlib.suppress(OSError):
-                switch.write_text(value)
+                setting.write_text(value)
         self._before.clear()
         with contextlib.suppress(ConfigError):
             await _nft(f"delete table inet {self._table}")
+
+    def _switch_on(self) -> None:
+        for setting in _SETTINGS_OF_INTERFACES.glob("*/accept_ra"):
+            self._change(setting, "1", "2")
+        for switch in _SWITCHES:
+            self._change(switch, "0", "1")
+
+    def _change(self, setting: Path, before: str, after: str) -> None:
+        """Change a setting that has the value ``before``, and remember that."""
+        if setting.exists() and setting.read_text().strip() == before:
+            setting.write_text(after)
+            self._before[setting] = before
 
 
 async def _nft(rules: str) -> None:

@@ -1,0 +1,117 @@
+"""A hub's forwarding: switched on with its table, and undone without a trace."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from meshwg.errors import ConfigError, NotPermitted
+from meshwg.runtime.forwarding import Forwarding
+from netlab.lab import Lab
+from netlab.machine import Host
+
+pytestmark = pytest.mark.netns
+
+SETTINGS = (
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.ipv6.conf.eth0.accept_ra",
+)
+
+
+@pytest.fixture
+def hub(lab: Lab) -> Host:
+    return lab.add_host("hub", lab.add_switch("cable", "192.0.2.0/24"))
+
+
+def test_it_is_switched_on_and_off(hub: Host) -> None:
+    hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 1})
+    forwarding = Forwarding("meshwg0")
+
+    run(hub, forwarding.enable)
+    assert settings(hub) == ["1", "1", "2"]
+    rules = tables(hub)
+    assert 'iifname "meshwg0" oifname "meshwg0" accept' in rules
+    assert "tcp option maxseg size set rt mtu" in rules
+
+    run(hub, forwarding.disable)
+    assert settings(hub) == ["0", "0", "1"]
+    assert tables(hub) == ""
+
+
+def test_what_was_on_before_stays_on(hub: Host) -> None:
+    hub.namespace.set_sysctl({"net.ipv4.ip_forward": 1})
+    forwarding = Forwarding("meshwg0")
+
+    run(hub, forwarding.enable)
+    run(hub, forwarding.disable)
+
+    assert settings(hub) == ["1", "0", "0"]
+
+
+def test_what_a_killed_hub_left_is_replaced(hub: Host) -> None:
+    run(hub, Forwarding("meshwg0").enable)
+    run(hub, Forwarding("meshwg0").enable)
+
+    assert tables(hub).count("table inet") == 1
+
+
+def test_two_hubs_on_one_machine_do_not_disturb_each_other(hub: Host) -> None:
+    one, two = Forwarding("mesh.one"), Forwarding("mesh-two_2")
+    run(hub, one.enable)
+    run(hub, two.enable)
+
+    run(hub, two.disable)
+
+    assert "meshwg-mesh.one" in tables(hub)
+    assert settings(hub)[0] == "1"
+
+
+def test_off_without_on_is_no_error(hub: Host) -> None:
+    run(hub, Forwarding("meshwg0").disable)
+
+
+def test_without_nftables_the_package_is_named(
+    hub: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(ConfigError, match="install the package nftables"):
+        run(hub, Forwarding("meshwg0").enable)
+
+
+def test_rules_that_are_refused_change_nothing(hub: Host) -> None:
+    with pytest.raises(ConfigError, match="nftables refuses the hub's rules"):
+        run(hub, Forwarding("no such name").enable)
+
+    assert settings(hub) == ["0", "0", "0"]
+    assert tables(hub) == ""
+
+
+def test_settings_that_are_read_only_are_explained(
+    hub: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    forwarding = Forwarding("meshwg0")
+    monkeypatch.setattr(forwarding, "_change", refuse)
+
+    with pytest.raises(NotPermitted, match="Read-only file system"):
+        run(hub, forwarding.enable)
+
+    assert tables(hub) == ""
+
+
+def run(hub: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do something in the hub's network."""
+    hub.call(lambda: asyncio.run(work()))
+
+
+def settings(hub: Host) -> list[str]:
+    return hub.run(["sysctl", "-n", *SETTINGS]).stdout.split()
+
+
+def tables(hub: Host) -> str:
+    return hub.run(["nft", "list", "ruleset"]).stdout
