@@ -46,7 +46,7 @@ class CoordinatorConfig(BaseModel):
     """Whether to serve as a relay, too."""
     turn_secret_file: Path | None = None
     """The secret shared with :attr:`relays`; by default one in :attr:`data_dir`."""
-    relays: tuple[str, ...] = ()
+    relays: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """More relays, as ``turn:HOST:PORT?transport=udp``."""
     relay_allow: tuple[str, ...] = ()
     """Private networks into which the own relay may send."""

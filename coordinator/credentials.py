@@ -11,6 +11,7 @@ import re
 
 from meshwg.errors import ConfigError
 from meshwg.wire.control import Relay
+from meshwg.wire.token import MAX_URL_LENGTH
 
 LIFETIME = 24 * 3600.0
 """Seconds for which credentials are valid; they are renewed at half of it."""
@@ -54,7 +55,7 @@ def parse_relay_url(url: str) -> str:
 
     :raises ConfigError: if they cannot.
     """
-    if _RELAY_URL.fullmatch(url) is None:
+    if len(url) > MAX_URL_LENGTH or _RELAY_URL.fullmatch(url) is None:
         raise ConfigError(
             f"{url} is no relay; write turn:HOST:PORT?transport=udp, or tcp, or turns:…"
         )

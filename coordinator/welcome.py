@@ -1,5 +1,7 @@
 """What a node is told when it has become, or is again, a member."""
 
+import ipaddress
+
 from coordinator import credentials
 from coordinator.nodes import Node
 from coordinator.registry import Registry
@@ -23,7 +25,7 @@ class Welcomes:
     ) -> Registered:
         """Return the message for one node.
 
-        :param observed: the address its connection comes from.
+        :param observed: the address its connection comes from, as the system says it.
         :param members: how many nodes are connected to this process.
         """
         networks, settings = self._registry.networks, self._settings
@@ -35,7 +37,7 @@ class Welcomes:
             notice=notice,
             heartbeat=settings.heartbeat,
             spread=min(MAX_SPREAD, 1.0 + members / RECONNECTIONS_PER_SECOND),
-            observed=observed,
+            observed=_numeric(observed),
             time=unix_time,
             stun=settings.stun,
             relays=self.relays(node.key, unix_time),
@@ -48,3 +50,17 @@ class Welcomes:
             credentials.mint(url, secret, key, unix_time)
             for url in self._settings.relays
         )
+
+
+def _numeric(address: str) -> str | None:
+    """Return an address as the protocol has it, ``None`` if there is none.
+
+    A socket for both families shows IPv4 addresses as mapped ones, and link-local ones
+    come with a zone.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)

@@ -33,7 +33,13 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise MeshError(
+                f"The Python package {error.name} is missing; install the coordinator "
+                "with: pip install 'meshwg[coordinator]'"
+            ) from None
         _name_environment(command)
         return command
 

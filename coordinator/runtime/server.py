@@ -63,7 +63,7 @@ async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> N
     directory = DataDirectory(config.data_dir, os.urandom)
     directory.create()
     with directory.lock():
-        async with _open(config, directory) as foundation:
+        async with open_foundation(config, directory) as foundation:
             process = CoordinatorProcess(foundation)
             async with process.run():
                 announce(process.ready_line)
@@ -71,7 +71,7 @@ async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> N
 
 
 @contextlib.asynccontextmanager
-async def _open(
+async def open_foundation(
     config: CoordinatorConfig, directory: DataDirectory
 ) -> AsyncIterator[Foundation]:
     """Read the files and open the database."""

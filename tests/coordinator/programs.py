@@ -15,7 +15,7 @@ from typing import Any
 from coordinator.config import load
 from coordinator.records import new_auth_key
 from coordinator.runtime.files import DataDirectory
-from coordinator.runtime.server import CoordinatorProcess, Foundation, _open
+from coordinator.runtime.server import CoordinatorProcess, Foundation, open_foundation
 from meshwg.wire.token import JoinToken
 
 _NUMBERS = itertools.count(1)
@@ -35,7 +35,7 @@ async def running(
     config = load(None, {"data_dir": data_dir, "listen": f"{loopback()}:0", **options})
     directory = DataDirectory(data_dir, os.urandom)
     directory.create()
-    async with _open(config, directory) as foundation:
+    async with open_foundation(config, directory) as foundation:
         process = CoordinatorProcess(foundation)
         async with process.run():
             yield process, foundation

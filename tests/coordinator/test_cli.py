@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -208,6 +209,14 @@ def test_options_may_come_from_the_environment(
     status, output = here.run(*command.split())
     assert status == 1
     assert str(tmp_path) in output.err
+
+
+def test_a_missing_package_is_named_with_the_mend(
+    tmp_path: Path, here: "Here", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "coordinator.cli.node", None)
+    named = "pip install 'meshwg[coordinator]'"
+    here.fails(tmp_path, "node", "list", status=1, named=named)
 
 
 def test_help_names_every_command(here: "Here") -> None:

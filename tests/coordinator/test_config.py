@@ -36,6 +36,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ({"stun": ("1.2.3.4:99999",)}, "--stun"),
         ({"tls_cert": Path("x")}, "--tls-key"),
         ({"relays": ("relay.example",)}, "relay.example"),
+        ({"relays": ("turn:h",) * 9}, "relays"),
         ({"approve_routes": ("10.0.0.1/8",)}, "approve_routes"),
         ({"relay_allow": ("x",)}, "relay_allow"),
         ({"connections_per_address": 0}, "connections_per_address"),
