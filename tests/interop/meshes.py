@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,15 @@ class Member:
         ]
         self.process: Process | None = None
 
-    def start(self, *options: str) -> "Member":
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of ``meshwg node``."""
+        return [*MESHWG, "node", *self.options, *arguments]
+
+    def start(self, *options: str, env: Mapping[str, str] | None = None) -> "Member":
         """Start the daemon; it may not be ready yet."""
-        command = [*MESHWG, "node", *self.options, *options]
-        self.process = self.host.popen(command, log=f"{self.name}.log")
+        self.process = self.host.popen(
+            self.command(*options), log=f"{self.name}.log", env=env
+        )
         return self
 
     def join(self, token: str, *options: str) -> "Member":
@@ -124,8 +129,7 @@ class Member:
 
     def try_to_start(self, *options: str) -> "subprocess.CompletedProcess[str]":
         """Run a daemon that is expected to end by itself, and return how it ended."""
-        command = [*MESHWG, "node", *self.options, *options]
-        return self.host.run(command, check=False, timeout=20)
+        return self.host.run(self.command(*options), check=False, timeout=20)
 
     def meshwg(
         self, command: str, *arguments: str, check: bool = True
