@@ -9,6 +9,7 @@ from collections.abc import Callable
 import aiohttp
 
 from meshwg.control.client import ControlClient
+from meshwg.runtime import clock
 from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
 
 PATH = "/v1/control"
@@ -102,7 +103,7 @@ class ControlLink:
                 self.update()
             raise
         self._task = None
-        self._client.control_closed(reason, self._now(), code)
+        self._client.control_closed(reason, clock.now(), code)
         self._on_activity()
 
     async def _dial(
@@ -119,13 +120,13 @@ class ControlLink:
 
     async def _carry(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         """Carry frames both ways until either side closes."""
-        self._client.control_opened(self._now())
+        self._client.control_opened(clock.now())
         sender = asyncio.create_task(self._send(socket))
         try:
             self._on_activity()
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
-                    self._client.receive_control(message.data, self._now())
+                    self._client.receive_control(message.data, clock.now())
                     self._on_activity()
         finally:
             sender.cancel()
@@ -154,10 +155,6 @@ class ControlLink:
                 return f"The coordinator at {self._url} is busy (HTTP {error.status})"
             return f"There is no coordinator at {self._url} (HTTP {error.status})"
         return f"The coordinator at {self._url} cannot be reached: {error}"
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _tls() -> ssl.SSLContext:

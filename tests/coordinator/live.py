@@ -8,6 +8,7 @@ from typing import TypeVar
 from meshwg.control.client import ControlClient, ControlState, Membership
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
+from meshwg.runtime import clock
 from meshwg.runtime.control import ControlLink
 from meshwg.wire.control import Cache
 from meshwg.wire.token import JoinToken
@@ -41,7 +42,7 @@ class LiveNode:
         )
         self._loop = asyncio.get_running_loop()
         self.client = ControlClient(
-            membership, now=self._loop.time(), random=os.urandom, cache=cache
+            membership, now=clock.now(), random=os.urandom, cache=cache
         )
         self.events: list[ControlEvent] = []
         self._link = ControlLink(self.client, joined.url, self._on_activity)
@@ -79,7 +80,7 @@ class LiveNode:
 
     async def stop(self) -> None:
         """Leave, as a daemon does on SIGTERM."""
-        self.client.stop(self._loop.time())
+        self.client.stop(clock.now())
         await self.vanish()
 
     async def vanish(self) -> None:
@@ -99,5 +100,5 @@ class LiveNode:
         self._timer = None if at is None else self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
-        self.client.handle_timer(self._loop.time())
+        self.client.handle_timer(clock.now())
         self._on_activity()

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 
 from meshwg.control.client import ControlClient, ControlState, Membership
 from meshwg.keys import PrivateKey
+from meshwg.runtime import clock
 from meshwg.runtime.control import ControlLink
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
@@ -62,13 +63,13 @@ class Daemon:
     def __init__(self, url: str) -> None:
         self.loop = asyncio.get_running_loop()
         membership = Membership(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
-        self.client = ControlClient(membership, now=self.loop.time(), random=os.urandom)
+        self.client = ControlClient(membership, now=clock.now(), random=os.urandom)
         self._news = asyncio.Event()
         self.link = ControlLink(self.client, url, self.on_activity)
         self.tick()
 
     def tick(self) -> None:
-        self.client.handle_timer(self.loop.time())
+        self.client.handle_timer(clock.now())
         self.on_activity()
 
     def on_activity(self) -> None:
@@ -103,7 +104,7 @@ async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -
     coordinator.serve = listen
     daemon = Daemon(coordinator.url)
     await daemon.until(ControlState.CONNECTED)
-    daemon.client.stop(daemon.loop.time())
+    daemon.client.stop(clock.now())
     await daemon.link.close()
     async with asyncio.timeout(PATIENCE):
         assert control.decode_from_node(await said.get()) == control.Leave()
@@ -120,7 +121,7 @@ async def test_a_link_comes_back_after_the_connection_broke(
     await daemon.until(ControlState.OFFLINE)
     assert "closed the connection" in (daemon.client.error or "")
     coordinator.serve = welcome
-    daemon.client.network_changed(daemon.loop.time())
+    daemon.client.network_changed(clock.now())
     daemon.tick()
     await daemon.until(ControlState.CONNECTED)
     assert coordinator.connections == 2
