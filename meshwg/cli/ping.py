@@ -1,12 +1,13 @@
 """``meshwg ping``: is a peer there, and over which path did each answer come."""
 
 import json
+import textwrap
 from typing import Any
 
 import click
 
 from meshwg.cli.client import DaemonClient, control_socket_option, json_option
-from meshwg.cli.table import echo, milliseconds_text
+from meshwg.cli.table import WIDTH, echo, milliseconds_text
 
 
 @click.command()
@@ -49,7 +50,7 @@ def ping(
         direct = event.get("path", {}).get("kind") == "direct"
         reason = event.get("reason", "")
     if until_direct and not direct and not as_json:
-        echo(f"There is no direct path yet. {reason}".rstrip())
+        echo(textwrap.fill(f"There is no direct path yet. {reason}", WIDTH))
     return 0 if (direct if until_direct else answered) else 1
 
 

@@ -9,6 +9,7 @@ import click
 
 from meshwg.cli.client import DaemonClient, control_socket_option, json_option
 from meshwg.cli.table import (
+    WIDTH,
     bytes_text,
     columns,
     duration_text,
@@ -104,7 +105,8 @@ def _relay_text(relay: dict[str, Any]) -> str:
     if relay["state"] != "allocated":
         return f"{relay['url']} {relay['state']}{error}"
     rtt = milliseconds_text(relay["rtt_ms"])
-    return f"{relay['url']} over {relay['transport']}, {rtt}{error}"
+    url = relay["url"].partition("?")[0]
+    return f"{url} over {relay['transport']}, {rtt}{error}"
 
 
 def _peer_row(peer: dict[str, Any]) -> list[str]:
@@ -114,7 +116,7 @@ def _peer_row(peer: dict[str, Any]) -> list[str]:
     return [
         name,
         next(iter(peer["addresses"]), "-"),
-        _path_text(path),
+        _path_text(peer),
         milliseconds_text(path["rtt_ms"]),
         "-" if loss is None else f"{loss:.0%}",
         bytes_text(peer["rx_bytes"]),
@@ -123,7 +125,10 @@ def _peer_row(peer: dict[str, Any]) -> list[str]:
     ]
 
 
-def _path_text(path: dict[str, Any]) -> str:
+def _path_text(peer: dict[str, Any]) -> str:
+    path = peer["path"]
+    if path["kind"] == "none" and not peer["attempts"]:
+        return click.style("idle", dim=True)
     kind = click.style(path["kind"], fg=_COLOURS.get(path["kind"]))
     if path["kind"] == "none":
         return kind
@@ -138,7 +143,7 @@ def _reason_lines(peer: dict[str, Any], unix_time: float) -> list[str]:
     text = peer["reason"]
     if peer["next_attempt_in"] is not None and peer["path"]["kind"] != "direct":
         text += f" Next attempt in {duration_text(peer['next_attempt_in'])}."
-    lines = textwrap.wrap(text, 92)
+    lines = textwrap.wrap(text, WIDTH)
     if peer["path"]["kind"] != "direct":
         for attempt in peer["attempts"][-ATTEMPTS_SHOWN:]:
             age = duration_text(max(unix_time - attempt["at"], 0))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import click
 
+WIDTH = 92
+"""Columns that sentences may take."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -54,6 +54,10 @@ class Pinger:
                 rtt = await self._ask(sent & MAX_SEQUENCE, deadline)
                 if rtt is not None:
                     times.append(rtt)
+                elif times and deadline is not None and clock.now() >= deadline:
+                    # There was no time left to wait for this answer.
+                    sent -= 1
+                    break
                 answer = self._answer(sent, rtt)
                 yield answer
                 if until_direct and answer["path"]["kind"] == "direct":

@@ -82,11 +82,19 @@ def test_peers_without_path_or_offline_say_so() -> None:
     assert re.split("  +", carol)[:5] == [
         "carol (offline)",
         "100.64.0.2",
-        "none",
+        "idle",
         "-",
         "-",
     ]
     assert carol.endswith("never")
+
+
+def test_a_path_that_was_looked_for_in_vain_is_none() -> None:
+    attempt = {"at": 1000.0, "method": "punch", "result": "failed", "detail": ""}
+
+    lines = shown(a_report(a_peer(path=NO_PATH, attempts=[attempt])))
+
+    assert any(re.match(r"bob +100\.64\.0\.2 +none ", line) for line in lines)
 
 
 def test_what_is_wrong_is_shown() -> None:

@@ -87,6 +87,19 @@ async def test_it_stops_when_time_is_up() -> None:
     assert answers[-1]["summary"]["sent"] >= 1
 
 
+async def test_a_request_that_was_given_no_time_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 60.0)
+    stage = Stage()
+    stage.lost = set(range(3, 10_000))
+
+    answers = await stage.run(count=None, limit=0.1)
+
+    assert [answer["rtt_ms"] is None for answer in answers[:-1]] == [False, False]
+    assert answers[-1]["summary"]["sent"] == 2
+
+
 async def test_a_node_without_address_says_so_and_ends() -> None:
     stage = Stage()
     stage.has_address = False
