@@ -21,6 +21,8 @@ from netlab.errors import LabError, NotReady
 from netlab.netns import Namespace
 
 MTU = 1500
+BRIDGE_ADDRESS = "02:00:00:00:00:01"
+"""Of every bridge: there is one on each wire."""
 READY_WITHIN = 10.0
 """Seconds until a link that does not come up is an error."""
 
@@ -61,11 +63,16 @@ def connect(inside: Port, outside: Port, mtu: int = MTU) -> None:
 
 
 def make_bridge(port: Port, addresses: list[str]) -> None:
-    """Make a bridge that forwards at once and answers at ``addresses``."""
+    """Make a bridge that forwards at once and answers at ``addresses``.
+
+    It keeps its hardware address: by default it takes the lowest of its ports', and
+    loses what hosts send to the one that it had before another was plugged in.
+    """
     name = port.interface
     ip(
         port.namespace,
-        f"link add name {name} type bridge forward_delay 0 mcast_snooping 0",
+        f"link add name {name} address {BRIDGE_ADDRESS} "
+        "type bridge forward_delay 0 mcast_snooping 0",
         f"link set {name} up",
         *(add_address(address, name) for address in addresses),
     )

@@ -36,6 +36,15 @@ def test_hosts_on_one_switch_reach_each_other_over_both_families(lab: Lab) -> No
     alice.run([*PING, bob.address(6)])
 
 
+def test_a_bridge_keeps_its_hardware_address_when_hosts_are_added(lab: Lab) -> None:
+    bridge = lab.add_switch("bridge", "172.18.0.0/24")
+    show = ["cat", "/sys/class/net/br0/address"]
+    before = bridge.run(show).stdout
+    for number in range(4):
+        lab.add_host(f"host{number}", bridge)
+        assert bridge.run(show).stdout == before
+
+
 def test_hosts_on_the_internet_are_one_router_hop_apart(lab: Lab) -> None:
     alice = lab.add_host("alice", lab.internet)
     bob = lab.add_host("bob", lab.internet)
