@@ -41,6 +41,7 @@ class MeshPeer:
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
+        self._session: object = None
         self._heard_from: Endpoint | None = None
         self._heard_at = self._sent_at = float("-inf")
 
@@ -94,6 +95,14 @@ class MeshPeer:
             return False
         self._sent_at = now
         return True
+
+    def has_restarted(self, offer: control.Offer) -> bool:
+        """Tell whether an offer is of another process than the one before.
+
+        Each agent chooses a word that is in all of its offers.
+        """
+        before, self._session = self._session, offer.extension.get("session")
+        return before not in (None, self._session)
 
     def status(self, now: float, unix_time: float) -> dict[str, Any]:
         """Return the peer's part of ``meshwg status --json``."""

@@ -80,6 +80,23 @@ def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
     assert shown(ipv6=six) == "open-internet"
 
 
+def test_another_word_in_its_offers_means_that_it_restarted() -> None:
+    peer = make_peer()
+
+    def restarted(word: object) -> bool:
+        extension = {} if word is None else {"session": word}
+        offer = control.Offer(to="A" * 43 + "=", sequence=1, extension=extension)
+        return peer.has_restarted(offer)
+
+    assert [restarted(word) for word in ("a", "a", "b", "b", ["strange"])] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
 @pytest.mark.parametrize("hub_has_path", [False, True])
 def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
     peer, hub = make_peer(), make_peer(name="hub")

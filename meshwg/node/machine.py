@@ -516,6 +516,7 @@ class Node(Steering):
             tunnel = self.device.add_peer(parse_key(entry.public_key), now)
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
             self._by_tunnel[tunnel] = peer
+        is_back = entry.online and not peer.entry.online
         peer.entry = entry
         self._end_diversions(peer)
         self._assign_networks(peer)
@@ -525,6 +526,9 @@ class Node(Steering):
             self.device.forwarders.discard(peer.tunnel)
         if peer.agent is not None:
             self._paths.offer_relay(peer, now)
+            if is_back:
+                # Perhaps from somewhere else, or without a memory of this node.
+                peer.agent.suspect(now)
             self._paths.settle(peer, now)
 
     def _assign_networks(self, peer: MeshPeer) -> None:

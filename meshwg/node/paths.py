@@ -128,6 +128,10 @@ class Paths:
             agent.confirm_hosts([offer.observed])
         agent.receive_offer(offer.model_dump(), now)
         self.settle(peer, now)
+        if peer.has_restarted(offer):
+            # Its sessions went with the process that it was.
+            peer.tunnel.initiate(now)
+            self._device.start_peer(peer.tunnel, now)
 
     def _peer_of_check(self, message: Message) -> MeshPeer | None:
         if message.cls is Class.REQUEST:

@@ -226,6 +226,27 @@ def test_birthday_sockets_are_asked_for_and_given_back() -> None:
     assert len(alice.host.sockets) == before + 1
 
 
+def test_a_peer_that_restarts_is_talked_to_as_soon_as_it_is_back() -> None:
+    mesh, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
+    mesh.network.advance(5)
+    cache = bob.die()
+    assert alice.keep_pinging(bob, 1) == 10
+
+    bob.start(cache)
+
+    assert alice.keep_pinging(bob, 5) < 10
+
+
+def test_a_peer_that_restarts_unnoticed_is_found_out_by_its_silence() -> None:
+    mesh, alice, bob = pair()
+    mesh.network.advance(5)
+    mesh.coordinator.stop()
+    bob.start(bob.die())
+    mesh.coordinator.start()
+
+    assert alice.reaches(bob, limit=40)
+
+
 # The coordinator
 
 
