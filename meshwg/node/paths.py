@@ -130,8 +130,7 @@ class Paths:
         self.settle(peer, now)
         if peer.has_restarted(offer):
             # Its sessions went with the process that it was.
-            peer.tunnel.initiate(now)
-            self._device.start_peer(peer.tunnel, now)
+            self._device.renew_session(peer.tunnel, now)
 
     def _peer_of_check(self, message: Message) -> MeshPeer | None:
         if message.cls is Class.REQUEST:

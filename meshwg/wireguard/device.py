@@ -377,6 +377,12 @@ class Device:
             peer.flush(now)
             self._schedule(peer)
 
+    def renew_session(self, peer: Peer, now: float) -> None:
+        """Begin a new session with a peer that has lost its half of this one."""
+        if self.is_up:
+            peer.renew(now)
+            self._schedule(peer)
+
     def up(self, now: float) -> None:
         """Begin to work, with a keepalive to the peers that want to be kept open."""
         if self.is_up:

@@ -200,6 +200,16 @@ class Peer:
         self._transmit([self._cookies.sign(message, now)], now)
         self.timers.initiation_sent(now, self._around.random(2))
 
+    def renew(self, now: float) -> None:
+        """Begin a new session: the other half of this one is lost.
+
+        Where that is not allowed so soon after the last handshake, it is done as soon
+        as it is, unless the peer shows meanwhile that it still has its half.
+        """
+        again = now + REKEY_TIMEOUT
+        self.timers.new_handshake = min(self.timers.new_handshake, again)
+        self.initiate(now)
+
     def receive_response(self, message: bytes, endpoint: Endpoint, now: float) -> bool:
         """Complete our handshake; return whether the response was the right one."""
         initiation = self._initiation

@@ -303,6 +303,37 @@ def test_the_indices_of_finished_sessions_are_free_again() -> None:
         assert len(side.device._around.indices) == 2
 
 
+def test_a_session_whose_other_half_is_lost_is_renewed() -> None:
+    pair = Pair()
+    pair.send(pair.alice, pair.packet(pair.alice, b"first"))
+    pair.run(START + REKEY_TIMEOUT)
+    pair.bob.peer.stop()
+    before = len(pair.sent(pair.alice, INITIATION))
+
+    pair.alice.device.renew_session(pair.alice.peer, pair.now)
+    pair.deliver()
+    pair.send(pair.alice, pair.packet(pair.alice, b"second"))
+
+    assert len(pair.sent(pair.alice, INITIATION)) == before + 1
+    assert pair.bob.received[-1] == pair.packet(pair.alice, b"second")
+
+
+def test_a_renewal_too_soon_is_made_up_for_unless_the_peer_is_heard() -> None:
+    pair = Pair()
+    pair.send(pair.alice, pair.packet(pair.alice, b"first"))
+    pair.alice.device.renew_session(pair.alice.peer, pair.now)
+    pair.deliver()
+    assert len(pair.sent(pair.alice, INITIATION)) == 1
+
+    pair.run(START + REKEY_TIMEOUT)
+    assert len(pair.sent(pair.alice, INITIATION)) == 2
+
+    pair.alice.device.renew_session(pair.alice.peer, pair.now)
+    pair.send(pair.bob, pair.packet(pair.bob, b"still here"))
+    pair.run(START + 2 * REKEY_TIMEOUT)
+    assert len(pair.sent(pair.alice, INITIATION)) == 2
+
+
 def test_persistent_keepalives_keep_coming_and_begin_at_once() -> None:
     pair = Pair()
     pair.alice.device.set_persistent_keepalive(pair.alice.peer, 25, pair.now)
