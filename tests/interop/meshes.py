@@ -20,6 +20,10 @@ MESHWG = (sys.executable, "-m", "meshwg")
 COORDINATOR = (sys.executable, "-m", "coordinator")
 PORT = 8443
 
+PATIENCE = 60.0
+"""Seconds for what a busy machine may take long to do; reconnecting, above all, whose
+pauses grow up to half a minute."""
+
 Json = dict[str, Any]
 
 
@@ -184,7 +188,7 @@ class Member:
             except MeshError:
                 return False
 
-        self.host.wait_until(holds, what)
+        self.host.wait_until(holds, what, PATIENCE)
 
     def wait_until_connected(self) -> None:
         """Wait until it is a member, and the coordinator is there."""

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from netlab.lab import Lab
+from netlab.presets import PORT_RESTRICTED
 from tests.interop.meshes import Coordinator, Member, leftovers
 
 pytestmark = pytest.mark.netns
@@ -106,6 +107,26 @@ def test_a_coordinator_that_is_killed_forgets_nobody_it_has_acknowledged(
     everybody = {member.name for member in members}
     for member in members:
         member.wait_until_sees(*everybody - {member.name})
+
+
+def test_a_node_that_roams_is_reached_in_its_new_network(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    home, cafe = (lab.add_router(name, PORT_RESTRICTED) for name in ("home", "cafe"))
+    alice = Member(lab.add_host("alice", home))
+    bob = Member(lab.add_host("bob", lab.internet))
+    join([alice, bob], coordinator.token(reusable=True))
+    bob.reaches(alice)
+
+    alice.host.move_to(cafe)
+
+    alice.wait_until(
+        lambda status: status["peers"][0]["path"]["kind"] == "direct", "it is back"
+    )
+    bob.reaches(alice)
+    bob.wait_until(
+        lambda status: status["peers"][0]["path"]["remote"].startswith(cafe.address()),
+        "alice is at the cafe",
+    )
 
 
 def have_joined(members: list[Member], count: int) -> bool:
