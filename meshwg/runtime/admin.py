@@ -4,6 +4,7 @@ Reading is for everyone who can open the socket; changing is for root and for th
 that the daemon runs as.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -21,6 +22,8 @@ from meshwg.errors import ConfigError, MeshError, NotPermitted
 
 SOCKET_MODE = 0o666
 MAX_BODY = 64 * 1024
+LAST_CONNECTIONS = 0.02
+"""Seconds in which the event loop accepts what is in the queue of connections."""
 _PEER_CREDENTIALS = struct.Struct("=iII")
 
 logger = logging.getLogger(__name__)
@@ -64,11 +67,13 @@ class AdminServer:
         await web.SockSite(self._runner, sock).start()
 
     async def close(self) -> None:
-        """Stop listening and remove the socket, if it is still this one."""
-        await self._runner.cleanup()
+        """Remove the socket, if it is still this one, and stop listening."""
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+        # Who connected before that is accepted first, to be closed with the others.
+        await asyncio.sleep(LAST_CONNECTIONS)
+        await self._runner.cleanup()
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._daemon.status())
