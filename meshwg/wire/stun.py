@@ -370,7 +370,12 @@ def _unpack_error(data: bytes) -> ErrorCode:
     code = (data[2] & 7) * 100 + data[3] if len(data) >= 4 else 0
     if not 300 <= code < 700:
         raise ValueError("its ERROR-CODE is out of range")
-    return ErrorCode(code, _unpack_text(data[4:]).rstrip("\0"))
+    return ErrorCode(code, _printable(_unpack_text(data[4:])).rstrip("\0"))
+
+
+def _printable(text: str) -> str:
+    """Return a reason without what could move the cursor of a user's terminal."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def _unpack_text(data: bytes) -> str:
