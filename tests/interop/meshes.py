@@ -71,6 +71,10 @@ class Coordinator:
         token: str = self._ask("POST", "/v1/tokens", options)["token"]
         return token
 
+    def revoke(self, number: str) -> None:
+        """Make the token of this number useless."""
+        self._ask("DELETE", f"/v1/tokens/{number}")
+
     def nodes(self) -> dict[str, Json]:
         """Return all members by name."""
         return {node["name"]: node for node in self._ask("GET", "/v1/nodes")["nodes"]}

@@ -86,7 +86,7 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
         extension=extension,
     )
     bob.host.drain()
-    bob.mesh.network.advance(1)
+    bob.mesh.network.advance(0.25)
 
     assert alice.path(bob) != "none"
 
