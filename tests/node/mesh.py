@@ -213,6 +213,8 @@ class MeshNode:
         """What the system got from the interface, but for echo requests."""
         self.lost_control = False
         """The network swallows what goes to and comes from the coordinator."""
+        self.clock_error = 0.0
+        """Seconds by which its wall clock is wrong."""
         self._carrier: int | None = None
         self._next_link = 0
         self.client: ControlClient
@@ -239,7 +241,7 @@ class MeshNode:
             self.key,
             self.client,
             random=random,
-            unix_time=lambda at: at + UNIX_OFFSET,
+            unix_time=lambda at: at + UNIX_OFFSET + self.clock_error,
             listen_port=NODE_PORT,
             now=now,
         )

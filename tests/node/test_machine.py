@@ -1,5 +1,7 @@
 """Whole nodes in virtual time: they join, talk, leave, and survive each other."""
 
+import pytest
+
 from coordinator.operations import Expire, Remove, Rename
 from meshwg.keys import format_key
 from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted
@@ -245,6 +247,26 @@ def test_a_peer_that_restarts_unnoticed_is_found_out_by_its_silence() -> None:
     mesh.coordinator.start()
 
     assert alice.reaches(bob, limit=40)
+
+
+@pytest.mark.parametrize("error", [-50 * 365 * 86400, -3600, 3600])
+def test_a_wrong_clock_keeps_nobody_out(error: float) -> None:
+    mesh = Mesh()
+    alice, bob = mesh.add("alice"), mesh.add("bob")
+    bob.clock_error = error
+    mesh.settle()
+
+    assert bob.reaches(alice)
+
+
+def test_a_clock_that_was_set_back_over_a_restart_is_forgiven() -> None:
+    _, alice, bob = pair()
+    cache = bob.die()
+    bob.clock_error = -3600
+
+    bob.start(cache)
+
+    assert bob.reaches(alice)
 
 
 # The coordinator
