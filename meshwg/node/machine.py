@@ -31,6 +31,7 @@ from meshwg.node.events import (
     ServersChanged,
     SocketsClosed,
 )
+from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.packet.icmp import echo_request, parse_echo_reply
 from meshwg.path.candidate import Candidate
@@ -52,9 +53,6 @@ from meshwg.wireguard.peer import Peer as Tunnel
 from meshwg.wireguard.peer import Steering
 
 ECHO_PAYLOAD = 32
-HUB = "hub"
-DIVERSION = 60.0
-"""Seconds for which a hub forwards to a peer before another way is looked for."""
 
 
 class Node(Steering):
@@ -100,7 +98,7 @@ class Node(Steering):
         self._by_tunnel: dict[Tunnel, MeshPeer] = {}
         self._interface = InterfaceChanged((), ())
         self._echo_identifiers: set[int] = set()
-        self._diverted: dict[MeshPeer, float] = {}
+        self._hubs = Diversions(self.device, self._by_tunnel)
         self._again: list[Buffer] = []
         self._now = now
         self._background_at: float | None = now
@@ -143,7 +141,8 @@ class Node(Steering):
         """Return what has to go out: by UDP, or on the stream of a relay's link."""
         paths = self._paths
         for tunnel in paths.take_found():
-            self._return_from_hub(self._by_tunnel.get(tunnel))
+            if (peer := self._by_tunnel.get(tunnel)) is not None:
+                self._hubs.end(peer)
             self.device.start_peer(tunnel, self._now)
         if self._again:
             again, self._again = self._again, []
@@ -246,8 +245,10 @@ class Node(Steering):
             agent = self._paths.begin(peer, now)
             if agent is not None and peer.is_traffic_news(now):
                 agent.sent(now)
-            if agent is None or agent.endpoint is None:
-                self._divert(peer, now)
+            if (agent is None or agent.endpoint is None) and self._hubs.begin(
+                peer, now
+            ):
+                self._again += peer.tunnel.take_staged()
             # The device is in the middle of a call: it goes on when that has ended.
             self._paths.schedule(peer, now)
 
@@ -387,7 +388,7 @@ class Node(Steering):
             self.device.get_timer(),
             self._paths.get_timer(),
             self._background_at,
-            min(self._diverted.values(), default=None),
+            self._hubs.get_timer(),
         )
         return min((when for when in times if when is not None), default=None)
 
@@ -396,8 +397,7 @@ class Node(Steering):
         self._now = now
         self.device.handle_timer(now)
         self._paths.handle_timer(now)
-        for peer in [p for p, until in self._diverted.items() if until <= now]:
-            self._return_from_hub(peer)
+        self._hubs.handle_timer(now)
         if self._background_at is not None and self._background_at <= now:
             self._run_background(now)
 
@@ -518,12 +518,7 @@ class Node(Steering):
             self._by_tunnel[tunnel] = peer
         is_back = entry.online and not peer.entry.online
         peer.entry = entry
-        self._end_diversions(peer)
-        self._assign_networks(peer)
-        if entry.role == HUB:
-            self.device.forwarders.add(peer.tunnel)
-        else:
-            self.device.forwarders.discard(peer.tunnel)
+        self._hubs.peer_changed(peer)
         if peer.agent is not None:
             self._paths.offer_relay(peer, now)
             if is_back:
@@ -531,54 +526,13 @@ class Node(Steering):
                 peer.agent.suspect(now)
             self._paths.settle(peer, now)
 
-    def _assign_networks(self, peer: MeshPeer) -> None:
-        allowed_ips = self.device.allowed_ips
-        known, wanted = allowed_ips.of(peer.tunnel), peer.networks()
-        for network in set(known).difference(wanted):
-            allowed_ips.remove(network, peer.tunnel)
-        for network in wanted:
-            if network not in known:
-                allowed_ips.insert(network, peer.tunnel)
-
     def _forget_peer(self, key: str, now: float) -> None:
         peer = self.peers.pop(key, None)
         if peer is not None:
-            self._end_diversions(peer)
+            self._hubs.end_all(peer)
             self._paths.forget(peer)
             self.device.remove_peer(peer.tunnel.public_key, now)
             del self._by_tunnel[peer.tunnel]
-
-    # Hubs.
-
-    def _divert(self, peer: MeshPeer, now: float) -> None:
-        """Let a hub forward to a peer to which there is no path, and no relay."""
-        hub = self._hub_for(peer)
-        if hub is None:
-            return
-        for network in peer.networks():
-            self.device.allowed_ips.insert(network, hub.tunnel)
-        peer.via = hub
-        self._diverted[peer] = now + DIVERSION
-        self._again += peer.tunnel.take_staged()
-
-    def _hub_for(self, peer: MeshPeer) -> MeshPeer | None:
-        if peer.entry.role == HUB:
-            return None
-        hubs = (self._by_tunnel[tunnel] for tunnel in self.device.forwarders)
-        online = (hub for hub in hubs if hub.entry.online)
-        return min(online, key=lambda hub: hub.entry.name, default=None)
-
-    def _return_from_hub(self, peer: MeshPeer | None) -> None:
-        """Send to a peer itself again; if that is not possible, it is diverted anew."""
-        if peer is not None and peer.via is not None:
-            peer.via = None
-            del self._diverted[peer]
-            self._assign_networks(peer)
-
-    def _end_diversions(self, peer: MeshPeer) -> None:
-        """Return from hubs what concerns a peer that is another one now."""
-        for other in [p for p in self._diverted if peer in (p, p.via)]:
-            self._return_from_hub(other)
 
     def _update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""

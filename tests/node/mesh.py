@@ -22,7 +22,7 @@ from meshwg.node import (
     SocketsClosed,
     SocketsWanted,
 )
-from meshwg.node.machine import HUB
+from meshwg.node.hubs import HUB
 from meshwg.packet.ip import checksum, word_sum
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import CloseStream, OpenStream

@@ -1,0 +1,83 @@
+"""Peers that can be reached in no other way than through a hub, which forwards.
+
+A peer is *diverted* when something waits for it and there is neither a path nor a
+relay: its addresses are then a hub's, until it is reached itself, or a while has passed
+and another way is looked for. What the peer is, and what a hub is, may change at any
+time; whoever was diverted then returns, and is diverted anew if need be.
+"""
+
+from meshwg.peer import MeshPeer
+from meshwg.wireguard.device import Device
+from meshwg.wireguard.peer import Peer as Tunnel
+
+HUB = "hub"
+DURATION = 60.0
+"""Seconds for which a hub forwards to a peer before another way is looked for."""
+
+
+class Diversions:
+    """Which peers' packets go to which hub, and so whose addresses belong to whom.
+
+    :param by_tunnel: all peers of the node.
+    """
+
+    def __init__(self, device: Device, by_tunnel: dict[Tunnel, MeshPeer]) -> None:
+        self._device = device
+        self._by_tunnel = by_tunnel
+        self._until: dict[MeshPeer, float] = {}
+
+    def peer_changed(self, peer: MeshPeer) -> None:
+        """Take note of a peer's addresses and role, new or not."""
+        self.end_all(peer)
+        self._assign_networks(peer)
+        if peer.entry.role == HUB:
+            self._device.forwarders.add(peer.tunnel)
+        else:
+            self._device.forwarders.discard(peer.tunnel)
+
+    def begin(self, peer: MeshPeer, now: float) -> bool:
+        """Divert a peer, if there is a hub; tell whether there is."""
+        hub = self._hub_for(peer)
+        if hub is None:
+            return False
+        for network in peer.networks():
+            self._device.allowed_ips.insert(network, hub.tunnel)
+        peer.via = hub
+        self._until[peer] = now + DURATION
+        return True
+
+    def end(self, peer: MeshPeer) -> None:
+        """Send to a peer itself again, if it is diverted."""
+        if peer.via is not None:
+            peer.via = None
+            del self._until[peer]
+            self._assign_networks(peer)
+
+    def end_all(self, peer: MeshPeer) -> None:
+        """End the diversion of a peer, and all those through it."""
+        for other in [p for p in self._until if peer in (p, p.via)]:
+            self.end(other)
+
+    def get_timer(self) -> float | None:
+        return min(self._until.values(), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """End the diversions that have lasted long enough."""
+        for peer in [p for p, until in self._until.items() if until <= now]:
+            self.end(peer)
+
+    def _hub_for(self, peer: MeshPeer) -> MeshPeer | None:
+        if peer.entry.role == HUB:
+            return None
+        hubs = (self._by_tunnel[tunnel] for tunnel in self._device.forwarders)
+        online = (hub for hub in hubs if hub.entry.online)
+        return min(online, key=lambda hub: hub.entry.name, default=None)
+
+    def _assign_networks(self, peer: MeshPeer) -> None:
+        allowed_ips = self._device.allowed_ips
+        known, wanted = allowed_ips.of(peer.tunnel), peer.networks()
+        for network in set(known).difference(wanted):
+            allowed_ips.remove(network, peer.tunnel)
+        for network in wanted:
+            if network not in known:
+                allowed_ips.insert(network, peer.tunnel)

@@ -1,0 +1,159 @@
+"""Diversions: whose packets go to which hub, and whose addresses belong to whom."""
+
+import random
+from ipaddress import ip_address, ip_network
+
+from meshwg.keys import PrivateKey, format_key
+from meshwg.node.hubs import DURATION, HUB, Diversions
+from meshwg.peer import MeshPeer
+from meshwg.wire import control
+from meshwg.wireguard.device import Device
+from meshwg.wireguard.peer import Peer as Tunnel
+
+NOW = 1000.0
+BOB, BOB6, BEHIND_BOB = "100.64.0.2", "fd00::2", "10.2.0.0/16"
+
+
+def test_a_peer_owns_its_addresses_and_what_is_behind_it() -> None:
+    stage = Stage()
+    bob = stage.add("bob", BOB, BOB6, routes=(BEHIND_BOB,))
+
+    assert stage.owner(BOB) is stage.owner(BOB6) is stage.owner("10.2.3.4") is bob
+
+
+def test_a_diverted_peers_addresses_are_the_hubs_until_it_returns() -> None:
+    stage = Stage()
+    hub = stage.add("hub", role=HUB)
+    bob = stage.add("bob", BOB, BOB6, routes=(BEHIND_BOB,))
+
+    assert stage.hubs.begin(bob, NOW)
+    assert stage.owner(BOB) is stage.owner(BOB6) is stage.owner("10.2.3.4") is hub
+    assert bob.via is hub
+
+    stage.hubs.end(bob)
+    assert stage.owner(BOB) is stage.owner(BOB6) is stage.owner("10.2.3.4") is bob
+    assert stage.hubs.get_timer() is None
+
+
+def test_a_diversion_ends_after_a_while() -> None:
+    stage = Stage()
+    stage.add("hub", role=HUB)
+    bob = stage.add("bob", BOB)
+    stage.hubs.begin(bob, NOW)
+
+    assert stage.hubs.get_timer() == NOW + DURATION
+    stage.hubs.handle_timer(NOW + DURATION - 1)
+    assert bob.via is not None
+    stage.hubs.handle_timer(NOW + DURATION)
+
+    assert stage.owner(BOB) is bob
+
+
+def test_without_a_hub_that_is_online_nobody_is_diverted() -> None:
+    stage = Stage()
+    stage.add("hub", role=HUB, online=False)
+    bob = stage.add("bob", BOB)
+
+    assert not stage.hubs.begin(bob, NOW)
+    assert stage.owner(BOB) is bob
+
+
+def test_a_hub_is_not_diverted_to_another() -> None:
+    stage = Stage()
+    stage.add("hub-1", role=HUB)
+    other = stage.add("hub-2", BOB, role=HUB)
+
+    assert not stage.hubs.begin(other, NOW)
+
+
+def test_the_first_hub_by_name_is_taken_by_all() -> None:
+    stage = Stage()
+    stage.add("hub-b", role=HUB)
+    first = stage.add("hub-a", role=HUB)
+    bob = stage.add("bob", BOB)
+
+    stage.hubs.begin(bob, NOW)
+
+    assert bob.via is first
+
+
+def test_news_about_a_hub_end_its_diversions_and_keep_all_addresses() -> None:
+    stage = Stage()
+    hub = stage.add("hub", "100.64.0.9", role=HUB)
+    bob = stage.add("bob", BOB)
+    stage.hubs.begin(bob, NOW)
+
+    stage.hubs.peer_changed(hub)
+
+    assert stage.owner(BOB) is bob
+    assert stage.owner("100.64.0.9") is hub
+
+
+def test_a_hub_that_is_none_any_more_may_not_speak_for_others() -> None:
+    stage = Stage()
+    hub = stage.add("hub", role=HUB)
+    assert hub.tunnel in stage.device.forwarders
+
+    hub.entry = hub.entry.model_copy(update={"role": "node"})
+    stage.hubs.peer_changed(hub)
+
+    assert hub.tunnel not in stage.device.forwarders
+
+
+def test_addresses_that_a_peer_gave_up_are_nobodys() -> None:
+    stage = Stage()
+    bob = stage.add("bob", BOB)
+
+    bob.entry = bob.entry.model_copy(update={"addresses": ("100.64.0.3",)})
+    stage.hubs.peer_changed(bob)
+
+    assert stage.owner(BOB) is None
+    assert stage.owner("100.64.0.3") is bob
+
+
+def test_ending_what_never_began_is_no_error() -> None:
+    stage = Stage()
+    bob = stage.add("bob", BOB)
+
+    stage.hubs.end(bob)
+    stage.hubs.end_all(bob)
+
+    assert stage.owner(BOB) is bob
+
+
+class Stage:
+    """A device with peers, some of them hubs."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(9).randbytes
+        self.device = Device(random=self._random, unix_time=lambda now: now)
+        self._by_tunnel: dict[Tunnel, MeshPeer] = {}
+        self.hubs = Diversions(self.device, self._by_tunnel)
+
+    def add(
+        self,
+        name: str,
+        *addresses: str,
+        role: str = "node",
+        routes: tuple[str, ...] = (),
+        online: bool = True,
+    ) -> MeshPeer:
+        key = PrivateKey.generate(self._random).public_bytes
+        entry = control.Peer(
+            public_key=format_key(key),
+            name=name,
+            addresses=addresses,
+            version=1,
+            online=online,
+            role=role,
+            routes=tuple(str(ip_network(route)) for route in routes),
+        )
+        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
+        self._by_tunnel[peer.tunnel] = peer
+        self.hubs.peer_changed(peer)
+        return peer
+
+    def owner(self, address: str) -> MeshPeer | None:
+        """Return to whom a packet for this address would go."""
+        tunnel = self.device.allowed_ips.lookup(ip_address(address).packed)
+        return None if tunnel is None else self._by_tunnel[tunnel]
