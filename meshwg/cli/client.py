@@ -16,6 +16,7 @@ DEFAULT_SOCKET = "/run/meshwg/meshwg.sock"
 control_socket_option = click.option(
     "--control-socket",
     default=DEFAULT_SOCKET,
+    envvar="MESHWG_CONTROL_SOCKET",
     show_default=True,
     metavar="PATH",
     help="The daemon's socket.",

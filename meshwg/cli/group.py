@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "MESHWG"})
+@click.group(cls=LazyGroup)
 @click.version_option(__version__, prog_name="meshwg")
 def meshwg() -> None:
     """Join this machine to a private network of your own."""

@@ -15,33 +15,41 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
 
 
-@click.command()
+@click.command(context_settings={"auto_envvar_prefix": "MESHWG"})
 @click.option("--join", metavar="TOKEN", help="Join this mesh; the first time only.")
 @click.option(
     "--config",
     "config_file",
+    envvar="MESHWG_CONFIG",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="TOML file with the same settings.",
 )
-@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Default: /var/lib/meshwg.",
+)
 @click.option("--interface", metavar="NAME", help="Default: meshwg0.")
 @click.option("--listen-port", type=int, metavar="N", help="UDP port; default: random.")
-@click.option("--control-socket", type=click.Path(path_type=Path), metavar="PATH")
-@click.option("--name", metavar="NAME", help="Default: the host's name.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option(
-    "--no-birthday",
-    "birthday",
-    flag_value=False,
-    type=bool,
-    default=None,
-    help="Never look for paths with many sockets at once.",
+    "--control-socket",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Default: /run/meshwg/meshwg.sock.",
+)
+@click.option("--name", metavar="NAME", help="Default: the host's name.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Default: info.",
+)
+@click.option(
+    "--no-birthday", is_flag=True, help="Never look for paths with many sockets."
 )
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
-@click.option(
-    "--hub", "role", flag_value="hub", default=None, help="Forward between others."
-)
+@click.option("--hub", is_flag=True, help="Forward between others.")
 @click.option(
     "--route",
     "routes",
@@ -49,12 +57,19 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     metavar="CIDR",
     help="A network behind this node.",
 )
-def node(config_file: Path | None, **options: Any) -> None:
-    """Join the mesh and stay in it until SIGTERM or 'meshwg down'."""
+def node(
+    config_file: Path | None, no_birthday: bool, hub: bool, **options: Any
+) -> None:
+    """Join the mesh and stay in it until SIGTERM or 'meshwg down'.
+
+    Every option is also a variable of the environment, such as MESHWG_JOIN.
+    """
     from meshwg.config import load
     from meshwg.runtime.daemon import run
 
     options["routes"] = options["routes"] or None
+    options["birthday"] = False if no_birthday else None
+    options["role"] = "hub" if hub else None
     config = load(config_file, options)
     if os.geteuid() != 0 and not _may_administer_networks():
         raise NotPermitted(

@@ -56,14 +56,60 @@ def test_the_environment_comes_between_options_and_file(
 ) -> None:
     file = tmp_path / "node.toml"
     file.write_text('interface = "file1"\nname = "file"\nmtu = 1400\nrole = "hub"\n')
-    monkeypatch.setenv("MESHWG_NODE_NAME", "environment")
-    monkeypatch.setenv("MESHWG_NODE_MTU", "1350")
+    monkeypatch.setenv("MESHWG_NAME", "environment")
+    monkeypatch.setenv("MESHWG_MTU", "1350")
+    monkeypatch.setenv("MESHWG_CONFIG", str(file))
 
-    start("--config", str(file), "--mtu", "1300")
+    start("--mtu", "1300")
 
     (config,) = started
     assert (config.interface, config.name, config.mtu) == ("file1", "environment", 1300)
     assert config.role == "hub"
+
+
+def test_every_option_is_a_variable_of_the_environment(
+    started: list[NodeConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "JOIN": "mwg1-x",
+        "STATE_DIR": "/s",
+        "INTERFACE": "mesh1",
+        "LISTEN_PORT": "5",
+        "CONTROL_SOCKET": "/c",
+        "LOG_LEVEL": "error",
+        "NO_BIRTHDAY": "1",
+        "HUB": "1",
+        "ROUTES": "10.1.0.0/16 fd01::/48",
+    }.items():
+        monkeypatch.setenv(f"MESHWG_{name}", value)
+
+    start()
+
+    assert started == [
+        NodeConfig(
+            join="mwg1-x",
+            state_dir=Path("/s"),
+            interface="mesh1",
+            listen_port=5,
+            control_socket=Path("/c"),
+            log_level="error",
+            birthday=False,
+            role="hub",
+            routes=("10.1.0.0/16", "fd01::/48"),
+        )
+    ]
+
+
+@pytest.mark.parametrize("off", ["0", "false", ""])
+def test_a_switch_in_the_environment_can_be_off(
+    off: str, started: list[NodeConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHWG_NO_BIRTHDAY", off)
+    monkeypatch.setenv("MESHWG_HUB", off)
+
+    start()
+
+    assert started == [NodeConfig()]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.coordinator = Coordinator.on_the_internet(lab)
+        self.coordinator = Coordinator.on_the_internet(lab, "--log-level", "debug")
         self.member = Member(lab.add_host("member", lab.internet))
         self.token = self.coordinator.token(reusable=True)
         self.member.join(self.token, "--log-level", "debug")
