@@ -207,9 +207,10 @@ class Daemon:
 
     async def _close(self) -> None:
         """Take leave, and give everything back to the system."""
+        self._finished.set()
         self._node.stop(clock.now())
         for transmit in self._node.datagrams_to_send():
-            self._sockets.send(transmit)
+            (self._links.get(transmit.destination.link) or self._sockets).send(transmit)
         await self._control.close()
         if self._mapper is not None:
             await self._mapper.stop()
@@ -311,7 +312,9 @@ class Daemon:
         if self._looked is not None and not self._node.whereabouts.is_looking:
             self._looked.set()
             self._looked = None
-        self._control.update()
+        if not self._finished.is_set():
+            # At the end, what is left to say goes out first: see _close.
+            self._control.update()
 
     def _carry_out(self, event: NodeEvent, now: float) -> None:
         """Do what the node wants done."""
@@ -400,14 +403,19 @@ class Daemon:
             drift = _drift()
             if drift - self._drift > SLEPT:
                 logger.info("The machine was asleep")
-                await self._look_around(slept=True)
+                self._run(self._look_around(slept=True))
             self._drift = drift
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         """Let something go on that a callback cannot wait for."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("Something failed that should not: %s", error, exc_info=error)
 
     # The system.
 
