@@ -66,6 +66,9 @@ SHOTS_AT_ONCE = 32
 """Checks sent in one go at most, when a timer was late."""
 
 
+UNCONFIRMED = "nobody confirmed that the peer's public address is its own"
+
+
 class State(Enum):
     """Where an attempt stands."""
 
@@ -320,11 +323,14 @@ class Puncher:
     def _refusal(self, method: Method, now: float) -> str | None:
         """Return why this node will not take part, or reserve it."""
         assert self._attempt is not None
-        if self._attempt.role is Role.FAN and not self._confirmed_endpoints():
-            return "nobody confirmed that the peer's public address is its own"
-        if self._attempt.role is Role.PROBE and not self._hosts():
-            return "nobody confirmed that the peer's public address is its own"
+        if not self._may_aim(self._attempt):
+            return UNCONFIRMED
         return self._limiter.acquire(self.peer, method, now)
+
+    def _may_aim(self, attempt: _Attempt) -> bool:
+        """Tell whether the peer has an address at which many packets may be aimed."""
+        is_fan = attempt.role is Role.FAN
+        return bool(self._confirmed_endpoints() if is_fan else self._hosts())
 
     def _confirmed_endpoints(self) -> list[Endpoint]:
         """Return the peer's public endpoints whose host is not just its claim."""
@@ -397,6 +403,10 @@ class Puncher:
             return
         if not attempt.knows_target:
             self._give_up("the peer's next ports are not known", now)
+            return
+        if not self._may_aim(attempt):
+            # It was confirmed when the attempt began: the peer has moved meanwhile.
+            self._give_up(UNCONFIRMED, now)
             return
         self._limiter.record(self.peer, attempt.method, now)
         self._shots.extend(self._aim(attempt, now))

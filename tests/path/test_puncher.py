@@ -21,7 +21,7 @@ from meshwg.path.punch import (
     Method,
     Role,
 )
-from meshwg.path.puncher import ELECTION, Puncher, State, Verdict
+from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, State, Verdict
 from meshwg.path.report import NatReport
 from meshwg.path.sampler import DURATION
 from meshwg.transmit import Endpoint, Transmit
@@ -199,6 +199,26 @@ def test_nothing_is_aimed_at_an_address_that_nobody_confirmed(
     pair = Pair(confirmed=False)
     refusal = pair.boss.begin(Method.BIRTHDAY, roles, 0.0)
     assert refusal == "nobody confirmed that the peer's public address is its own"
+
+
+@pytest.mark.parametrize("roles", [PROBE_FAN, FAN_PROBE])
+def test_a_peer_that_moves_away_meanwhile_is_not_aimed_at(
+    roles: tuple[Role, Role],
+) -> None:
+    pair = Pair()
+    pair.boss.begin(Method.BIRTHDAY, roles, 0.0)
+    pair.exchange(0.0)
+    for puncher in (pair.boss, pair.other):
+        puncher.peer_public = (Endpoint("192.0.2.66", 1111),)
+        puncher.peer_hosts = ()
+
+    fan = pair.boss if roles == FAN_PROBE else pair.other
+    pair.open_sockets(fan, 0.1)
+    pair.exchange(0.1)
+
+    assert fan.outcome is not None
+    assert fan.outcome.detail == UNCONFIRMED
+    assert pair.run(0.1, 3.0) == {True: [], False: []}
 
 
 def test_too_few_sockets_end_the_attempt_on_both_sides() -> None:
