@@ -3,6 +3,7 @@
 import pytest
 
 from coordinator.operations import Expire, Remove, Rename
+from meshwg.control.client import ControlState
 from meshwg.keys import format_key
 from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted
 from meshwg.wire import control
@@ -71,6 +72,17 @@ def test_a_node_that_falls_silent_is_offline_within_ten_seconds() -> None:
     mesh.network.advance(10)
 
     assert not alice.peer(bob).entry.online
+    assert alice.keep_pinging(bob, 1) == 0
+
+
+def test_a_coordinator_that_falls_silent_is_noticed_within_half_a_minute() -> None:
+    mesh, alice, bob = pair()
+
+    alice.lost_control = True
+    mesh.network.advance(31)
+
+    assert alice.client.state is not ControlState.CONNECTED
+    assert alice.client.error is not None
     assert alice.keep_pinging(bob, 1) == 0
 
 
