@@ -1,6 +1,7 @@
 """``meshwg status``: who is in the mesh, over which path, and why that one."""
 
 import json
+import sys
 import textwrap
 import time
 from typing import Any
@@ -20,7 +21,7 @@ from meshwg.cli.table import (
 REFRESH = 1.0
 """Seconds between two looks of ``--watch``."""
 ATTEMPTS_SHOWN = 3
-_CLEAR_SCREEN = "\x1b[H\x1b[2J"
+_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
 
 
@@ -36,11 +37,21 @@ def status(as_json: bool, watch: bool, control_socket: str) -> None:
         if as_json:
             click.echo(json.dumps(report))
         else:
-            screen = "\n".join(render(report, time.time()))
-            echo(_CLEAR_SCREEN + screen if watch else screen)
+            _show(render(report, time.time()), over=watch and sys.stdout.isatty())
         if not watch:
             return
         time.sleep(REFRESH)
+
+
+def _show(lines: list[str], over: bool) -> None:
+    """Print lines, if wanted over those before, which then do not flicker."""
+    if not over:
+        echo("\n".join(lines))
+        return
+    click.echo(_HOME, nl=False)
+    for line in lines:
+        echo(line, end=f"{_CLEAR_LINE}\n")
+    click.echo(_CLEAR_BELOW, nl=False)
 
 
 def render(report: dict[str, Any], unix_time: float) -> list[str]:

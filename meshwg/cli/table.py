@@ -17,9 +17,10 @@ def use_colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def echo(text: str) -> None:
+def echo(text: str, end: str = "\n") -> None:
     """Print to standard output, without colour where that is not wanted."""
-    click.echo(text, color=use_colour())
+    click.echo(text, nl=False, color=use_colour())
+    click.echo(end, nl=False)
 
 
 def columns(rows: Sequence[Sequence[str]], gap: int = 2) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshwg.cli.group import run
-from meshwg.cli.status import render
+from meshwg.cli.status import _show, render
 from tests.cli.daemon import FakeDaemon, Json, a_peer, a_report, serving
 
 UNIX_TIME = 1060.0
@@ -161,6 +161,17 @@ def test_watching_shows_it_again_until_the_daemon_is_gone(
 
     assert ended.value.code == 130
     assert [json.loads(show) for show in shows] == [daemon.report] * 3
+
+
+def test_watching_in_a_terminal_writes_over_what_was_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    _show(["\x1b[31mone\x1b[0m", "two"], over=True)
+
+    assert capsys.readouterr().out == "\x1b[Hone\x1b[K\ntwo\x1b[K\n\x1b[J"
 
 
 def output(
