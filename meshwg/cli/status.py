@@ -94,6 +94,8 @@ def _nat_text(nat: dict[str, Any] | None) -> str:
     if nat is None:
         return "not looked at yet"
     kind = str(nat["type"]).replace("-", " ")
+    if kind == "unknown":
+        kind = "NAT of unknown kind"
     where = f", seen as {nat['public']}" if nat["public"] else ""
     return kind + where
 
