@@ -31,12 +31,19 @@ def verdict(
     """
     if is_offline:
         return "This machine is offline: it has no route to any STUN server."
-    if not ipv4.reachable and ipv6 is not None and ipv6.reachable:
+    if ipv6 is not None and _tells_more(ipv6, ipv4):
         return f"Over IPv6 only: {_start_low(_of_one(ipv6, forwarder))}."
     sentence = _of_one(ipv4, forwarder)
     if ipv4.reachable and ipv6 is not None and ipv6.reachable:
         sentence += "; between peers that have IPv6, as here, NATs do not matter"
     return sentence + "."
+
+
+def _tells_more(one: NatBehavior, other: NatBehavior) -> bool:
+    """Tell whether a server answered, or at least was asked, in one family only."""
+    if one.reachable or other.reachable:
+        return not other.reachable
+    return one.blocked and not other.blocked
 
 
 def _of_one(nat: NatBehavior, forwarder: str | None) -> str:

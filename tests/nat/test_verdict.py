@@ -55,6 +55,13 @@ def test_only_ipv6_is_said_to_be_only_ipv6() -> None:
     assert "IPv6" not in verdict(kinds.LINUX.behaviour, blocked)
 
 
+def test_silence_over_ipv6_is_not_called_a_missing_server() -> None:
+    sentence = verdict(NatBehavior(), NatBehavior(blocked=True))
+    assert sentence.startswith("Over IPv6 only: no STUN server answered")
+    both = verdict(NatBehavior(blocked=True), NatBehavior(blocked=True))
+    assert both.startswith("No STUN server answered")
+
+
 @pytest.mark.parametrize(
     ("behavior", "start"),
     [
