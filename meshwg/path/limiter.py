@@ -1,8 +1,9 @@
 """Keeps the expensive methods rare: one attempt at a time per node, and few per peer.
 
-A birthday attempt costs up to 256 mappings in one router and 1,024 connection entries
-in the other, and home routers hold a few thousand. So attempts are spaced out by more
-than the half minute that Linux keeps an unanswered entry, and end after a few.
+A birthday attempt costs up to 256 mappings in one router (512 if the other one has two
+addresses) and 1,024 connection entries in the other, and home routers hold a few
+thousand. So attempts are spaced out by more than the half minute that Linux keeps an
+unanswered entry, and end after a few.
 """
 
 from collections.abc import Hashable

@@ -12,7 +12,8 @@ protocol, whose steps travel in the extension of offers::
 A *fan* opens auxiliary sockets; a prober uses the node's own. ``port`` and ``delta``
 come from a side that predicts: its last observed public port and the step to the next.
 A fan aims at the prober's public endpoint, or, if both sides are fans, at one port
-ahead of the peer's sequence; a prober aims at predicted or random ports.
+ahead of the peer's sequence; a prober aims at predicted or random ports. Where a NAT
+has several public addresses, all that are known are aimed at.
 
 The first auxiliary socket that hears the peer is the winner: the others fall silent, so
 that both sides find the same path, and are closed when that path is proven. If that
@@ -42,7 +43,7 @@ from meshwg.path.punch import (
     port_after,
     predicted_ports,
 )
-from meshwg.path.report import DELTA_LIMIT, NatReport
+from meshwg.path.report import DELTA_LIMIT, Filtering, NatReport
 from meshwg.path.sampler import Sampler
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
@@ -330,7 +331,22 @@ class Puncher:
     def _may_aim(self, attempt: _Attempt) -> bool:
         """Tell whether the peer has an address at which many packets may be aimed."""
         is_fan = attempt.role is Role.FAN
-        return bool(self._confirmed_endpoints() if is_fan else self._hosts())
+        return bool(self._targets() if is_fan else self._hosts())
+
+    def _targets(self) -> list[Endpoint]:
+        """Return the peer's endpoints that a fan opens its own NAT for.
+
+        A filter by address cares for no port, but for every address that the peer's
+        NAT may send from. So such a fan aims at all that are known, be it with a port
+        that somebody else was shown.
+        """
+        confirmed = self._confirmed_endpoints()
+        by_address = self.own_nat.filtering is Filtering.ADDRESS_DEPENDENT
+        if not by_address or not self.peer_public:
+            return confirmed[:1]
+        port = self.peer_public[0].port
+        claimed = {endpoint.host: endpoint for endpoint in reversed(confirmed)}
+        return [claimed.get(host, Endpoint(host, port)) for host in self._hosts()]
 
     def _confirmed_endpoints(self) -> list[Endpoint]:
         """Return the peer's public endpoints whose host is not just its claim."""
@@ -417,14 +433,16 @@ class Puncher:
 
     def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
         if attempt.role is Role.FAN:
-            target = self._confirmed_endpoints()[0]
-            predicts = attempt.method is Method.PREDICTION
-            waves = volley.PREDICTION_WAVES if predicts else volley.BIRTHDAY_WAVES
+            targets = self._targets()
+            if attempt.method is Method.BIRTHDAY:
+                return volley.fan(attempt.links, targets, volley.BIRTHDAY_WAVES, now)
+            # A second target would take ports out of the sequence.
+            del targets[1:]
             if attempt.peer_sequence is not None:
                 port, delta = attempt.peer_sequence
                 port = port_after(port, delta, PREDICTION_OFFSET)
-                target = target._replace(port=port)
-            return volley.fan(attempt.links, target, waves, now)
+                targets = [targets[0]._replace(port=port)]
+            return volley.fan(attempt.links, targets, volley.PREDICTION_WAVES, now)
         if attempt.peer_sequence is not None:
             ports = predicted_ports(*attempt.peer_sequence)
             return volley.sweep(self._hosts()[0], ports, now)

@@ -1,10 +1,11 @@
 """What prediction and birthday send, and when: pure lists of shots.
 
-A *fan* sends from many sockets to one endpoint. The first wave has a low TTL: it opens
-the fan's own NAT and dies on the way, because a packet that reached the peer's NAT too
-early could make it take the flow for a foreign one. Later waves go all the way, which
-opens outer NATs and makes up for losses; where the first wave did not do, they meet
-the holes that the prober's checks have made in the prober's NAT by then.
+A *fan* sends from many sockets to one endpoint, or to one at each address of the
+peer's NAT. The first wave has a low TTL: it opens the fan's own NAT and dies on the
+way, because a packet that reached the peer's NAT too early could make it take the flow
+for a foreign one. Later waves go all the way, which opens outer NATs and makes up for
+losses; where the first wave did not do, they meet the holes that the prober's checks
+have made in the prober's NAT by then.
 
 A *prober* sends from one socket to many ports.
 """
@@ -39,17 +40,21 @@ class Shot(NamedTuple):
 
 
 def fan(
-    links: Sequence[int], target: Endpoint, waves: Iterable[float], now: float
+    links: Sequence[int],
+    targets: Sequence[Endpoint],
+    waves: Iterable[float],
+    now: float,
 ) -> list[Shot]:
-    """Return checks from every socket to one endpoint, in waves."""
+    """Return checks from every socket to every target, in waves."""
+    flows = [target._replace(link=link) for target in targets for link in links]
     return [
         Shot(
             now + wave + index * PROBE_INTERVAL,
-            target._replace(link=link),
+            flow,
             OPENER_TTL if wave == 0 else None,
         )
         for wave in waves
-        for index, link in enumerate(links)
+        for index, flow in enumerate(flows)
     ]
 
 

@@ -22,7 +22,7 @@ from meshwg.path.punch import (
     Role,
 )
 from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, State, Verdict
-from meshwg.path.report import NatReport
+from meshwg.path.report import Filtering, NatReport
 from meshwg.path.sampler import DURATION
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
@@ -63,6 +63,33 @@ def test_the_fan_begins_when_it_is_asked_and_the_boss_may_be_the_fan() -> None:
     pair.open_sockets(pair.boss, 0.1)
     pair.exchange(0.1)
     assert pair.states() == (State.FIRING, State.FIRING)
+
+
+def test_a_fan_that_filters_by_address_opens_for_every_address_of_the_peer() -> None:
+    pair = Pair()
+    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.peer_hosts = (HOSTS[True], "203.0.113.3")
+    assert birthday_targets(pair) == {(HOSTS[True], 1111), ("203.0.113.3", 1111)}
+
+
+def test_a_fan_that_filters_by_address_needs_no_confirmed_port() -> None:
+    """A NAT with two addresses shows one to the coordinator, one to the STUN server."""
+    pair = Pair()
+    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.peer_hosts = ("203.0.113.3",)
+    assert birthday_targets(pair) == {("203.0.113.3", 1111)}
+
+
+def test_a_fan_that_filters_by_port_needs_the_very_endpoint() -> None:
+    pair = Pair()
+    pair.other.peer_hosts = (HOSTS[True], "203.0.113.3")
+    assert birthday_targets(pair) == {(HOSTS[True], 1111)}
+    pair = Pair()
+    pair.other.peer_hosts = ("203.0.113.3",)
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    assert pair.other.outcome is not None
+    assert pair.other.outcome.detail == UNCONFIRMED
 
 
 def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
@@ -393,6 +420,16 @@ class Pair:
             self.boss.handle_timer(now)
             self.other.handle_timer(now)
         return {True: self.boss.transmits, False: self.other.transmits}
+
+
+def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
+    """Return where the other side, as the fan, sends to."""
+    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.exchange(0.0)
+    pair.open_sockets(pair.other, 0.1)
+    pair.exchange(0.1)
+    sent = pair.run(0.1, 2.0)[False]
+    return {(t.destination.host, t.destination.port) for t in sent}
 
 
 def firing_birthday() -> Pair:

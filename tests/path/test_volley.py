@@ -11,15 +11,24 @@ TARGET = Endpoint("203.0.113.1", 1111)
 
 
 def test_a_fan_sends_from_every_socket_in_every_wave() -> None:
-    shots = volley.fan(range(100, 356), TARGET, volley.BIRTHDAY_WAVES, 10.0)
+    shots = volley.fan(range(100, 356), [TARGET], volley.BIRTHDAY_WAVES, 10.0)
     links = Counter(shot.endpoint.link for shot in shots)
     assert set(links) == set(range(100, 356))
     assert set(links.values()) == {len(volley.BIRTHDAY_WAVES)}
     assert {shot.endpoint[:2] for shot in shots} == {TARGET[:2]}
 
 
+def test_a_fan_sends_to_every_address_of_a_nat_with_several() -> None:
+    other = TARGET._replace(host="203.0.113.2")
+    shots = volley.fan((1, 2), [TARGET, other], (0.0, 0.5), 10.0)
+    flows = Counter(shot.endpoint for shot in shots)
+    assert flows == {
+        target._replace(link=link): 2 for target in (TARGET, other) for link in (1, 2)
+    }
+
+
 def test_only_the_first_wave_of_a_fan_dies_on_the_way() -> None:
-    shots = volley.fan((1, 2), TARGET, (0.0, 0.5), 10.0)
+    shots = volley.fan((1, 2), [TARGET], (0.0, 0.5), 10.0)
     assert [shot.ttl for shot in shots] == [volley.OPENER_TTL] * 2 + [None] * 2
 
 
@@ -46,8 +55,9 @@ def test_predicted_ports_are_tried_several_times() -> None:
 
 def test_shots_are_in_the_order_of_time() -> None:
     for shots in (
-        volley.fan(range(256), TARGET, volley.BIRTHDAY_WAVES, 10.0),
-        volley.fan(range(25), TARGET, volley.PREDICTION_WAVES, 10.0),
+        volley.fan(range(256), [TARGET], volley.BIRTHDAY_WAVES, 10.0),
+        volley.fan(range(256), [TARGET] * 2, volley.BIRTHDAY_WAVES, 10.0),
+        volley.fan(range(25), [TARGET], volley.PREDICTION_WAVES, 10.0),
         volley.sweep("203.0.113.1", range(40), 10.0),
     ):
         assert shots == sorted(shots, key=lambda shot: shot.when)
