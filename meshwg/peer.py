@@ -4,7 +4,7 @@ The path agent exists only once there is traffic or an offer: an idle mesh of a 
 peers costs a thousand entries and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -67,15 +67,20 @@ class MeshPeer:
         random: Random,
         limiter: PunchLimiter,
         mesh: Sequence[IPNetwork],
+        routes: Container[bytes],
     ) -> PathAgent | None:
         """Return the path agent, a new one if needed.
 
         ``None`` means that the peer's key has a low order, and can have no path.
+
+        :param routes: by which the agents of other peers are found.
         """
         if self.agent is None:
             keys = CheckKeys.derive(private_key, self.tunnel.public_key)
             if keys is not None:
-                self.agent = PathAgent(keys, random=random, limiter=limiter, mesh=mesh)
+                self.agent = PathAgent(
+                    keys, random=random, limiter=limiter, mesh=mesh, routes=routes
+                )
         return self.agent
 
     def is_news(self, endpoint: Endpoint, now: float) -> bool:

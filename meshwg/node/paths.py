@@ -15,6 +15,7 @@ from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWan
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import IPNetwork
+from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
@@ -24,8 +25,6 @@ from meshwg.wire import control
 from meshwg.wire.stun import Attribute, Class, Message
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.peer import Peer as Tunnel
-
-_ROUTE_LENGTH = 4
 
 
 class Paths:
@@ -83,6 +82,7 @@ class Paths:
             random=self._random,
             limiter=self._limiter,
             mesh=self.mesh,
+            routes=self._by_route,
         )
         if agent is not None:
             self._by_tag[agent.checks.keys.incoming.tag] = peer
@@ -136,7 +136,7 @@ class Paths:
         if message.cls is Class.REQUEST:
             tag = message.attributes.get(Attribute.USERNAME)
             return self._by_tag.get(tag) if isinstance(tag, str) else None
-        return self._by_route.get(message.transaction_id[:_ROUTE_LENGTH])
+        return self._by_route.get(message.transaction_id[:ROUTE_LENGTH])
 
     # The relay.
 

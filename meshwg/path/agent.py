@@ -20,7 +20,7 @@ The parent calls the verbs below and drains :meth:`~PathAgent.datagrams_to_send`
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from meshwg.path.candidate import (
     Candidate,
@@ -86,6 +86,7 @@ class PathAgent:
     :param keys: of the checks between this node and the peer.
     :param limiter: shared by the agents of a node.
     :param mesh: the mesh's own networks, which no candidate may be in.
+    :param routes: by which the other agents of the node are found.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class PathAgent:
         random: Random,
         limiter: PunchLimiter | None = None,
         mesh: Sequence[IPNetwork] = (),
+        routes: Container[bytes] = (),
     ) -> None:
-        self.checks = Checks(keys, random)
+        self.checks = Checks(keys, random, routes)
         self._controlling = keys.controlling
         self._random = random
         self._rendezvous = Rendezvous(mesh, random)

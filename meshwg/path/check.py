@@ -21,6 +21,7 @@ by which a node with many peers finds whose check was answered.
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -88,6 +89,14 @@ class CheckKeys:
         )
 
 
+def _free_route(route: bytes, taken: Container[bytes]) -> bytes:
+    """Return this route, or the next one that is free."""
+    while route in taken:
+        number = int.from_bytes(route) + 1
+        route = (number % (1 << 8 * ROUTE_LENGTH)).to_bytes(ROUTE_LENGTH)
+    return route
+
+
 def _direction(secret: bytes, asker: bytes, answerer: bytes) -> _Direction:
     tag, key = hkdf(_LABEL, secret + asker + answerer, 2)
     return _Direction(tag[:_TAG_LENGTH].hex(), key)
@@ -128,11 +137,16 @@ Outcome = Asked | Answered | Drop
 
 
 class Checks:
-    """Makes the checks for one peer, and judges what comes in."""
+    """Makes the checks for one peer, and judges what comes in.
 
-    def __init__(self, keys: CheckKeys, random: Random) -> None:
+    :param taken: the routes of the node's other peers.
+    """
+
+    def __init__(
+        self, keys: CheckKeys, random: Random, taken: Container[bytes] = ()
+    ) -> None:
         self.keys = keys
-        self.route = random(ROUTE_LENGTH)
+        self.route = _free_route(random(ROUTE_LENGTH), taken)
         self.drops: Counter[Drop] = Counter()
         self._random = random
         self._pending: OrderedDict[bytes, Check] = OrderedDict()

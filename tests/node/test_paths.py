@@ -8,10 +8,10 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.paths import Paths
 from meshwg.path.candidate import Kind
-from meshwg.path.check import CheckKeys, Checks
+from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import Endpoint
+from meshwg.transmit import Endpoint, Random
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control, stun
 from meshwg.wireguard.device import Device
@@ -58,6 +58,22 @@ def test_checks_find_their_agent_until_the_peer_is_forgotten() -> None:
     stage.paths.forget(peer)
     stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
     assert stage.paths.drops["unknown-check"] == 1
+
+
+def test_answers_find_their_agent_though_two_drew_the_same_route() -> None:
+    stage = Stage()
+    stage.paths = stage.make_paths(lambda length: bytes(length))
+    peers = [stage.add_peer() for _ in range(3)]
+    for peer in peers:
+        stage.paths.begin(peer, NOW)
+
+    for peer in peers:
+        stage.paths.receive_check(stage.answer_of(peer), SOURCE, NOW)
+
+    assert stage.paths.drops["unknown-check"] == 0
+    for peer in peers:
+        assert peer.agent is not None
+        assert peer.agent.drops.total() == 0, "everybody got their own answer"
 
 
 def test_an_offer_makes_an_agent_that_answers() -> None:
@@ -226,17 +242,22 @@ class Stage:
         membership = Membership(self.key, coordinator, "node")
         self.relays = Recorder()
         self.events: deque[NodeEvent] = deque()
-        self.paths = Paths(
+        self._control = ControlClient(membership, now=NOW, random=self.random)
+        self.paths = self.make_paths(self.random)
+        self._keys: dict[MeshPeer, PrivateKey] = {}
+
+    def make_paths(self, source: Random) -> Paths:
+        """Return new paths that draw from a source."""
+        return Paths(
             self.key,
             self.device,
-            ControlClient(membership, now=NOW, random=self.random),
+            self._control,
             self.relays,
             Whereabouts(random=self.random, listen_port=41641),
             self.events,
-            random=self.random,
+            random=source,
             birthday=True,
         )
-        self._keys: dict[MeshPeer, PrivateKey] = {}
 
     def add_peer(
         self, key: bytes | None = None, candidates: tuple[control.Candidate, ...] = ()
@@ -264,7 +285,17 @@ class Stage:
 
     def check_of(self, peer: MeshPeer) -> stun.Message:
         """Return a check that the peer makes."""
+        return stun.parse(self._checks_of(peer).ask(SOURCE, Kind.HOST, NOW))
+
+    def answer_of(self, peer: MeshPeer) -> stun.Message:
+        """Return the peer's answer to a check that its agent makes."""
+        assert peer.agent is not None
+        check = peer.agent.checks.ask(SOURCE, Kind.HOST, NOW)
+        asked = self._checks_of(peer).receive(stun.parse(check), SOURCE, NOW)
+        assert isinstance(asked, Asked)
+        return stun.parse(asked.answer)
+
+    def _checks_of(self, peer: MeshPeer) -> Checks:
         keys = CheckKeys.derive(self._keys[peer], self.key.public_bytes)
         assert keys is not None
-        checks = Checks(keys, self.random)
-        return stun.parse(checks.ask(SOURCE, Kind.HOST, NOW))
+        return Checks(keys, self.random)

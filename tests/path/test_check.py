@@ -12,6 +12,7 @@ from meshwg.path.candidate import Kind
 from meshwg.path.check import (
     CHECK_TIMEOUT,
     PENDING_LIMIT,
+    ROUTE_LENGTH,
     SEEN_LIMIT,
     Answered,
     Asked,
@@ -163,6 +164,15 @@ def test_an_answer_that_took_too_long_is_unknown() -> None:
 )
 def test_other_stun_messages_are_not_expected(message: Message) -> None:
     assert checks_of(ALICE, BOB).receive(message, AT_BOB, 0.0) is Drop.UNEXPECTED
+
+
+def test_no_two_peers_of_a_node_share_a_route() -> None:
+    keys = CheckKeys.derive(ALICE, BOB.public_bytes)
+    assert keys is not None
+    last = b"\xff" * ROUTE_LENGTH
+    first = bytes(ROUTE_LENGTH)
+    for taken, route in (((), last), ((last,), first), ((last, first), b"\0\0\0\1")):
+        assert Checks(keys, lambda length: b"\xff" * length, taken).route == route
 
 
 def test_memory_is_bounded_on_both_sides() -> None:
