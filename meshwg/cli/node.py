@@ -66,6 +66,7 @@ def node(
     """
     from meshwg.config import load
     from meshwg.runtime.daemon import run
+    from meshwg.runtime.packetloop import PacketLoop
 
     options["routes"] = options["routes"] or None
     options["birthday"] = False if no_birthday else None
@@ -82,7 +83,8 @@ def node(
     )
     for library in ("asyncio", "pyroute2", "aiohttp"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    asyncio.run(run(config))
+    with asyncio.Runner(loop_factory=PacketLoop) as runner:
+        runner.run(run(config))
 
 
 def _may_administer_networks() -> bool:

@@ -79,7 +79,7 @@ logger = logging.getLogger(__name__)
 
 
 async def run(config: NodeConfig) -> None:
-    """Run a node until it is told to stop.
+    """Run a node until it is told to stop, in a :class:`PacketLoop`.
 
     :raises MeshError: if it cannot start, or was refused by its mesh for good.
     """

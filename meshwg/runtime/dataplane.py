@@ -5,40 +5,31 @@ once. There is no queue and no task in between. While a socket blocks, the TUN d
 not read: that is all the back-pressure there is, and the kernel's own queues do the
 rest.
 
-The descriptors have an epoll instance of their own, which is one descriptor to the
-event loop. So a stretch of packets costs one turn of that loop and not one each, and
-what the system answers to a written packet is carried in the same turn.
+Packets that come one by one are in a hurry, packets that come in crowds want to be
+carried together. So after a pause one packet is read, and passed on before it is asked
+whether there are more; from then on as many as there are make one batch. And
+whatever has to be noted and planned waits until no more packets do.
 """
 
 import asyncio
-import select
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
 from meshwg.runtime import clock
+from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import UDP, Endpoint, Transmit
 
-TURN = 0.002
-"""Seconds for which packets are carried before the rest of the program goes on."""
 READS_PER_TURN = 4
 """Batches taken from the TUN device before the sockets are looked at."""
 DATAGRAMS_PER_TURN = 256
 """Datagrams taken from one socket before the others are looked at."""
 BURST = 32
 """Datagrams of one source that are passed on before more are read."""
-SPARSE = 4
-"""Packets and datagrams in one turn up to which the next turn is expected to begin with
-a single one."""
-LINGER = 0.0005
-"""Seconds to wait, awake, for the answer to what was sent. A peer in the same building
-answers sooner than a processor falls asleep and is woken up again."""
-MAX_LUCK = 8
-"""How many answers in a row may stay out until it is given up to wait like this."""
-TRY_AGAIN = 64
-"""How many times it is then left until it is tried again."""
+PAUSE = 0.001
+"""Seconds without a packet after which the next one is expected to come alone."""
 
 
 class Engine(Protocol):
@@ -63,8 +54,10 @@ class Link(Protocol):
 class Dataplane:
     """Carries packets and datagrams, and wakes the engine when it wants to be.
 
+    It lives in a :class:`~meshwg.runtime.packetloop.PacketLoop`.
+
     :param on_tun_gone: called once when the interface was removed.
-    :param on_turn: called after the engine did something, to collect its events.
+    :param on_turn: called soon after the engine did something, to collect its events.
     """
 
     def __init__(
@@ -79,17 +72,13 @@ class Dataplane:
         self._tun = tun
         self._on_tun_gone = on_tun_gone
         self._on_turn = on_turn
-        self._loop = asyncio.get_running_loop()
+        self._loop = _running_packet_loop()
         self._sockets: UdpSockets | None = None
         self._links: dict[int, Link] = {}
         self._blocked: set[UdpSocket] = set()
         self._reading_tun = False
-        self._poller: select.epoll | None = None
-        self._handlers: dict[int, Callable[[], None]] = {}
-        self._carried = 0
-        self._is_sparse = True
-        self._awaits_answer = False
-        self._luck = MAX_LUCK
+        self._readers: set[int] = set()
+        self._packet_at = self._datagram_at = 0.0
         self._waking = False
         self._tun_is_gone = False
         self._timer: asyncio.TimerHandle | None = None
@@ -99,11 +88,10 @@ class Dataplane:
         """Begin to carry: from now on the TUN device and the sockets are read."""
         self.stop()
         self._sockets = sockets
-        self._poller = select.epoll()
-        self._loop.add_reader(self._poller.fileno(), self._on_ready)
         for sock in (*sockets, *self._links.values()):
             if isinstance(sock, UdpSocket):
                 self._watch(sock.fileno(), partial(self._on_readable, sock))
+        self._loop.set_quiet_handler(self.turn)
         self._resume_tun()
         self.turn()
 
@@ -112,11 +100,9 @@ class Dataplane:
         self._pause_tun()
         for sock in list(self._blocked):
             self._unblock(sock)
-        if self._poller is not None:
-            self._loop.remove_reader(self._poller.fileno())
-            self._poller.close()
-            self._poller = None
-        self._handlers.clear()
+        for descriptor in list(self._readers):
+            self._unwatch(descriptor)
+        self._loop.set_quiet_handler(None)
         self._sockets = None
         self._disarm()
 
@@ -153,74 +139,45 @@ class Dataplane:
         self._waking = False
         self.turn()
 
-    def _on_ready(self) -> None:
-        """Serve what is ready until nothing is, or others have waited long enough.
-
-        Where packets come one by one, the first is passed on at once: to look for a
-        second would only delay it. Otherwise as many as there are make one batch.
-        """
-        end = clock.now() + TURN
-        self._carried = 0
-        while self._poller is not None and clock.now() < end:
-            ready = self._poller.poll(0) or self._linger(self._poller)
-            if not ready:
-                break
-            for descriptor, _ in ready:
-                handler = self._handlers.get(descriptor)
-                if handler is not None:
-                    handler()
-            self._is_sparse = False
-        self._is_sparse = self._carried <= SPARSE
-
-    def _linger(self, poller: select.epoll) -> list[tuple[int, int]]:
-        """Wait for an answer that may come at once, if such answers did so before."""
-        if not self._awaits_answer:
-            return []
-        self._awaits_answer = False
-        self._luck -= 1
-        if self._luck < 0:
-            if self._luck < -TRY_AGAIN:
-                self._luck = 0
-            return []
-        end = clock.now() + LINGER
-        while clock.now() < end:
-            if ready := poller.poll(0):
-                self._luck = min(self._luck + 2, MAX_LUCK)
-                return ready
-        return []
-
     def _on_tun_readable(self) -> None:
         now = clock.now()
-        limit = 1 if self._is_sparse else MAX_BATCH
+        limit = 1 if now - self._packet_at > PAUSE else MAX_BATCH
+        self._packet_at = now
         try:
             for _ in range(READS_PER_TURN):
                 packets = self._tun.read(limit)
                 if packets is None:
                     break
-                self._carried += len(packets)
                 self._engine.receive_packets(packets, now)
                 self._send()
-                self._awaits_answer = True
-                if self._blocked or len(packets) < BURST:
+                if self._blocked or len(packets) < MAX_BATCH:
                     break
         except TunGone:
             self._lose_tun()
-            return
-        self._finish_turn(now)
 
     def _on_readable(self, sock: UdpSocket) -> None:
+        now = clock.now()
+        if now - self._datagram_at > PAUSE:
+            received = sock.receive()
+            if received is not None:
+                self._engine.receive_datagrams(*received, now)
+        else:
+            self._receive_crowd(sock, now)
+        self._datagram_at = now
+        self._write()
+        self._send()
+
+    def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
 
         Many senders send packet by packet, and the kernel does not join what comes in
         through every kind of interface. What piled up is as good a batch as any.
         """
-        now = clock.now()
         waiting: dict[Endpoint, list[bytes]] = {}
-        left = 1 if self._is_sparse else DATAGRAMS_PER_TURN
+        left = DATAGRAMS_PER_TURN
         while left > 0 and (received := sock.receive()) is not None:
             datagrams, source = received
             left -= len(datagrams)
-            self._carried += len(datagrams)
             batch = waiting.setdefault(source, [])
             batch += datagrams
             if len(batch) >= BURST:
@@ -228,7 +185,6 @@ class Dataplane:
                 self._write()
         for source, batch in waiting.items():
             self._engine.receive_datagrams(batch, source, now)
-        self._finish_turn(now)
 
     def _on_writable(self, sock: UdpSocket) -> None:
         if sock.flush():
@@ -293,16 +249,14 @@ class Dataplane:
             self._unwatch(self._tun.fileno())
 
     def _watch(self, descriptor: int, handler: Callable[[], None]) -> None:
-        if self._poller is not None:
-            self._handlers[descriptor] = handler
-            self._poller.register(descriptor, select.EPOLLIN)
+        if self._sockets is not None:
+            self._readers.add(descriptor)
+            self._loop.add_packet_reader(descriptor, handler)
 
     def _unwatch(self, descriptor: int) -> None:
-        if (
-            self._poller is not None
-            and self._handlers.pop(descriptor, None) is not None
-        ):
-            self._poller.unregister(descriptor)
+        if descriptor in self._readers:
+            self._readers.remove(descriptor)
+            self._loop.remove_packet_reader(descriptor)
 
     def _lose_tun(self) -> None:
         if not self._tun_is_gone:
@@ -313,7 +267,9 @@ class Dataplane:
     def _arm(self, now: float) -> None:
         due = self._engine.get_timer()
         # A timer that comes too early only asks again; one that is late would hurt.
-        if due is not None and due < self._timer_at and not self._tun_is_gone:
+        if self._sockets is None:
+            return
+        if due is not None and due < self._timer_at:
             self._disarm()
             self._timer_at = due
             self._timer = self._loop.call_later(max(due - now, 0.0), self._on_timer)
@@ -323,3 +279,9 @@ class Dataplane:
             self._timer.cancel()
         self._timer = None
         self._timer_at = float("inf")
+
+
+def _running_packet_loop() -> PacketLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, PacketLoop), "packets need a loop that serves them first"
+    return loop

@@ -83,7 +83,6 @@ class TunDevice:
         self._fd = fd
         self._header = vnet.PLAIN if has_vnet_header else b""
         self._joins_udp = has_vnet_header and self._negotiate_offloads(tso)
-        self._is_drained = False
 
     @classmethod
     def open(
@@ -169,12 +168,11 @@ class TunDevice:
     def read(self, limit: int = MAX_BATCH) -> list[bytes] | None:
         """Return the packets that wait, up to a limit; ``None`` if there are none.
 
+        Fewer than the limit means that there are no more.
+
         :param limit: superpackets may exceed it by what they hold.
         :raises TunGone: if the interface was removed.
         """
-        if self._is_drained:
-            self._is_drained = False
-            return None
         read, fd, header = os.read, self._fd, self._header
         packets: list[bytes] = []
         try:
@@ -185,8 +183,7 @@ class TunDevice:
                 else:
                     packets += self._segment(data)
         except BlockingIOError:
-            # The next call would only meet the same error, which is not cheap.
-            self._is_drained = bool(packets)
+            pass
         except OSError as error:
             self._raise_if_gone(error)
         return packets or None
@@ -196,7 +193,10 @@ class TunDevice:
 
         :raises TunGone: if the interface was removed.
         """
-        if self._header:
+        writes: Sequence[Sequence[bytes]]
+        if len(packets) == 1:
+            writes = [(self._header, packets[0])]
+        elif self._header:
             writes = coalesce(packets, self.local_addresses, udp=self._joins_udp)
         else:
             writes = [[packet] for packet in packets]

@@ -160,11 +160,20 @@ class UdpSocket:
         ``False`` means that the socket blocks. What was not sent is kept, and goes
         first, when :meth:`flush` is called after the socket has become writable.
         """
+        datagrams = transmit.datagrams
+        route = self._routes.get(transmit.destination)
+        if len(datagrams) == 1 and not self._waiting and route and not transmit.ttl:
+            address, ancillary = route
+            try:
+                self._socket.sendmsg(datagrams, ancillary, 0, address)
+                return True
+            except OSError:
+                pass  # What follows meets the same error, and deals with it.
         if self._waiting:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.append(transmit)
             else:
-                self.errors["ENOBUFS"] += len(transmit.datagrams)
+                self.errors["ENOBUFS"] += len(datagrams)
             return False
         return self._send_all(transmit)
 

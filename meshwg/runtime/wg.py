@@ -17,6 +17,7 @@ from meshwg.runtime import clock
 from meshwg.runtime.background import Parent, fork
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.links import LinkState, LinkWatcher
+from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.uapi import UapiServer, UapiSocket
 from meshwg.runtime.udp import UdpSockets
@@ -105,7 +106,8 @@ def _serve_in_background(
 def _serve(tun: TunDevice, uapi_socket: UapiSocket, ready: Callable[[], None]) -> None:
     """Serve until the end, and leave nothing behind."""
     try:
-        asyncio.run(serve(tun, uapi_socket, ready))
+        with asyncio.Runner(loop_factory=PacketLoop) as runner:
+            runner.run(serve(tun, uapi_socket, ready))
     finally:
         uapi_socket.close()
         tun.close()

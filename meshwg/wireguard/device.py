@@ -70,7 +70,7 @@ class Device:
             random=random,
             unix_time=unix_time,
             indices=IndexTable(random),
-            steering=steering or Steering(),
+            steering=steering,
         )
         self._checker: CookieChecker | None = None
         self._load = LoadMeter()
@@ -79,11 +79,17 @@ class Device:
         # Deadlines, each with a number that keeps peers from being compared.
         self._agenda: list[tuple[float, int, Peer]] = []
         self._entries = 0
+        # Peers that packets were carried for, whose deadlines may have moved. Those
+        # are looked at after the packets have left.
+        self._touched: list[Peer] = []
 
     # Packets from the interface.
 
     def receive_packets(self, packets: Sequence[Buffer], now: float) -> None:
         """Take IP packets from the interface, bound for whoever owns their address."""
+        if len(packets) == 1:
+            self._receive_packet(packets, now)
+            return
         groups: dict[Peer, list[Buffer]] = {}
         last: Buffer = b""
         group: list[Buffer] | None = None
@@ -99,7 +105,21 @@ class Device:
                 group.append(packet)
         for peer, outgoing in groups.items():
             peer.send(outgoing, now)
-            self._schedule(peer)
+            self._touched.append(peer)
+
+    def _receive_packet(self, packets: Sequence[Buffer], now: float) -> None:
+        """Take a single packet: nothing to group, and nobody to wait for."""
+        (packet,) = packets
+        version = packet[0] >> 4 if packet else 0
+        peer = None
+        if self.is_up and version in (4, 6):
+            destination = packet[16:20] if version == 4 else packet[24:40]
+            peer = self.allowed_ips.lookup(bytes(destination))
+        if peer is None:
+            self.drops[Drop.NO_PEER] += 1
+        else:
+            peer.send(packets, now)
+            self._touched.append(peer)
 
     def _group(
         self, groups: dict[Peer, list[Buffer]], version: int, destination: bytes
@@ -142,14 +162,16 @@ class Device:
         self, index: int, messages: list[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         peer = self._around.indices.owner(index)
-        session = peer.session(index) if peer is not None else None
+        session = peer.current if peer is not None else None
+        if session is None or session.local_index != index:
+            session = peer.session(index) if peer is not None else None
         if peer is None or session is None or not self.is_up:
             self.drops[Drop.UNKNOWN_SESSION] += len(messages)
             return
         plaintexts = peer.receive_data(session, messages, endpoint, now)
         if plaintexts:
             self._deliver(peer, plaintexts)
-            self._schedule(peer)
+            self._touched.append(peer)
 
     def _deliver(self, peer: Peer, plaintexts: list[bytes]) -> None:
         """Pass on the packets that are whole and really the peer's, without padding."""
@@ -275,6 +297,10 @@ class Device:
         It may be asked for earlier than something is due, never later.
         """
         agenda = self._agenda
+        if self._touched:
+            for peer in dict.fromkeys(self._touched):
+                self._schedule(peer)
+            self._touched.clear()
         while agenda and agenda[0][0] != agenda[0][2].scheduled_at:
             heapq.heappop(agenda)
         return agenda[0][0] if agenda else None

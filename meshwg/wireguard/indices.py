@@ -1,5 +1,6 @@
 """The 32-bit indices by which peers name our handshakes and sessions."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from meshwg.transmit import Random
@@ -17,6 +18,8 @@ class IndexTable(Generic[Owner]):
     def __init__(self, random: Random) -> None:
         self._random = random
         self._owners: dict[int, Owner] = {}
+        self.owner: Callable[[int], Owner | None] = self._owners.get
+        """Return whose an index is; every data message asks."""
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -28,9 +31,6 @@ class IndexTable(Generic[Owner]):
             if index not in self._owners:
                 self._owners[index] = owner
                 return index
-
-    def owner(self, index: int) -> Owner | None:
-        return self._owners.get(index)
 
     def release(self, index: int) -> None:
         self._owners.pop(index, None)

@@ -7,6 +7,7 @@ initiation is sent or received, a session is derived, messages come in, timers e
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from meshwg.errors import RemoteProtocolError
 from meshwg.keys import KEY_LENGTH, PrivateKey
@@ -34,20 +35,19 @@ from meshwg.wireguard.timers import Timers
 
 NO_KEY = bytes(KEY_LENGTH)
 _LONG_AGO = float("-inf")
-# The last moment at which a busy receiver renews a session before it is refused.
-_LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
+# How long after a busy sender a busy receiver renews a session: there is just time for
+# that before the session is refused.
+_LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT - REKEY_AFTER_TIME
 
 
-class Steering:
-    """Where the datagrams of peers go: here, to wherever each was last heard from.
+class Steering(Protocol):
+    """Who decides where the datagrams of peers go, as a mesh node does.
 
-    A mesh node, which finds paths by other means, overrides all of it.
+    Without one they go to wherever each peer was last heard from.
     """
 
     def heard(self, peer: "Peer", endpoint: Endpoint, now: float) -> None:
         """Note that authentic messages of a peer came from an endpoint."""
-        if endpoint != peer.endpoint:
-            peer.endpoint = endpoint
 
     def sent(self, peer: "Peer", now: float) -> None:
         """Note that messages are on their way to a peer's endpoint."""
@@ -66,7 +66,7 @@ class Surroundings:
     random: Random
     unix_time: Callable[[float], float]
     indices: "IndexTable[Peer]"
-    steering: Steering
+    steering: Steering | None = None
     private_key: PrivateKey | None = None
     mtu: int = DEFAULT_MTU
     drops: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
@@ -115,7 +115,7 @@ class Peer:
     def send(self, packets: Sequence[Buffer], now: float) -> None:
         """Send packets, empty ones as keepalives, or keep them for the next session."""
         session = self.current
-        if session is None or not session.can_send(now):
+        if session is None or now >= session.usable_until:
             self._stage(packets)
             self.initiate(now)
             return
@@ -123,9 +123,10 @@ class Peer:
         if len(messages) < len(packets):
             self._stage(packets[len(messages) :])
             self.initiate(now)
-        if messages and self._transmit(messages, now) and any(packets):
-            self.timers.data_sent(now)
-        self._renew_before_sending_too_long(session, now)
+        if messages:
+            self._transmit(messages, now, is_data=any(packets))
+        if now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES:
+            self.initiate(now)
 
     def send_keepalive(self, now: float) -> None:
         """Send an empty message, unless something that waits does the same service."""
@@ -151,23 +152,20 @@ class Peer:
             self._staged.popleft()
             self._around.drops[Drop.STAGE_FULL] += 1
 
-    def _transmit(self, messages: list[bytes], now: float) -> bool:
+    def _transmit(
+        self, messages: list[bytes], now: float, *, is_data: bool = False
+    ) -> None:
         """Hand authenticated messages to the network, if it is known where to."""
-        self.timers.authenticated_sent(now)
+        around = self._around
         if self.endpoint is None:
-            self._around.drops[Drop.NO_ENDPOINT] += len(messages)
-            return False
-        self._around.transmits.append(Transmit(self.endpoint, messages))
-        self._around.steering.sent(self, now)
+            self.timers.sent(now)
+            around.drops[Drop.NO_ENDPOINT] += len(messages)
+            return
+        around.transmits.append(Transmit(self.endpoint, messages))
         self.tx_bytes += sum(map(len, messages))
-        return True
-
-    def _renew_before_sending_too_long(self, session: Session, now: float) -> None:
-        age = now - session.established_at
-        if session.sent > REKEY_AFTER_MESSAGES or (
-            session.is_initiator and age > REKEY_AFTER_TIME
-        ):
-            self.initiate(now)
+        self.timers.sent(now, is_data=is_data)
+        if around.steering is not None:
+            around.steering.sent(self, now)
 
     # Handshakes that we begin.
 
@@ -179,7 +177,8 @@ class Peer:
         if private_key is None or self._static_shared is None:
             return
         if self.endpoint is None:
-            self._around.steering.wanted(self, now)
+            if self._around.steering is not None:
+                self._around.steering.wanted(self, now)
             return
         if now - self._handshake_sent_at < REKEY_TIMEOUT:
             return
@@ -340,34 +339,34 @@ class Peer:
         now: float,
     ) -> list[bytes]:
         """Return the plaintexts of data messages, empty ones being keepalives."""
-        if not session.can_receive(now):
+        if now >= session.expires_at:
             self._around.drops[Drop.EXPIRED_SESSION] += len(messages)
             return []
         plaintexts, received = session.open(messages, self._around.drops)
         if not plaintexts:
             return []
-        self._heard(endpoint, received, now)
+        self._heard(endpoint, received, now, is_data=any(plaintexts))
         if session is self.next:
             self._confirm(session, now)
-        self._renew_before_receiving_too_long(now)
-        if any(plaintexts):
-            self.timers.data_received(now)
+        current = self.current
+        if current is not None and now > current.renew_at + _LAST_MINUTE:
+            self._renew_before_receiving_too_long(now)
         return plaintexts
 
-    def _heard(self, endpoint: Endpoint, length: int, now: float) -> None:
+    def _heard(
+        self, endpoint: Endpoint, length: int, now: float, *, is_data: bool = False
+    ) -> None:
         """Note an authentic message: the peer lives, and there."""
         self.rx_bytes += length
-        self._around.steering.heard(self, endpoint, now)
-        self.timers.authenticated_received(now)
+        steering = self._around.steering
+        if steering is not None:
+            steering.heard(self, endpoint, now)
+        elif endpoint is not self.endpoint:
+            self.endpoint = endpoint
+        self.timers.received(now, is_data=is_data)
 
     def _renew_before_receiving_too_long(self, now: float) -> None:
-        session = self.current
-        if (
-            session is not None
-            and session.is_initiator
-            and not self.timers.sent_last_minute
-            and now - session.established_at > _LAST_MINUTE
-        ):
+        if not self.timers.sent_last_minute:
             self.timers.sent_last_minute = True
             self.initiate(now)
 

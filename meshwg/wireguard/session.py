@@ -16,6 +16,7 @@ from meshwg.wireguard.constants import (
     PADDING_MULTIPLE,
     REJECT_AFTER_MESSAGES,
     REJECT_AFTER_TIME,
+    REKEY_AFTER_TIME,
 )
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.replay import ReplayWindow
@@ -31,18 +32,25 @@ class Session:
 
     :ivar established_at: when the handshake ended, on the clock of ``now``.
     :ivar is_initiator: whether this side began the handshake, and so renews it.
+    :ivar expires_at: from when on nothing is opened with it.
+    :ivar usable_until: from when on nothing is sealed with it.
+    :ivar renew_at: when this side begins a new handshake to go on sending, if it is the
+        one that does.
     :ivar sent: messages sealed so far, which is the next counter.
     """
 
     __slots__ = (
+        "_prefix",
         "_receive",
         "_replay",
         "_send",
         "established_at",
+        "expires_at",
         "is_initiator",
         "local_index",
-        "remote_index",
+        "renew_at",
         "sent",
+        "usable_until",
     )
 
     def __init__(
@@ -59,26 +67,17 @@ class Session:
         self._receive = ChaCha20Poly1305(receiving_key)
         self._replay = ReplayWindow()
         self.local_index = local_index
-        self.remote_index = remote_index
         self.is_initiator = is_initiator
         self.established_at = now
+        self.expires_at = self.usable_until = now + REJECT_AFTER_TIME
+        self.renew_at = now + REKEY_AFTER_TIME if is_initiator else float("inf")
         self.sent = 0
-
-    def can_send(self, now: float) -> bool:
-        """Return whether the keypair is young and unused enough to seal with."""
-        return (
-            self._send is not None
-            and self.sent < REJECT_AFTER_MESSAGES
-            and now - self.established_at < REJECT_AFTER_TIME
-        )
-
-    def can_receive(self, now: float) -> bool:
-        """Return whether the keypair is young enough to open with."""
-        return now - self.established_at < REJECT_AFTER_TIME
+        self._prefix = _PREFIX.pack(MESSAGE_DATA, remote_index)
 
     def retire(self) -> None:
         """Never seal again; what is on its way can still be opened."""
         self._send = None
+        self.usable_until = float("-inf")
 
     def seal(self, packets: Sequence[Buffer], mtu: int) -> list[bytes]:
         """Return a data message for each packet.
@@ -93,10 +92,16 @@ class Session:
         room = REJECT_AFTER_MESSAGES - self.sent
         if room < len(packets):
             packets = packets[:room]
+        encrypt, prefix = self._send.encrypt, self._prefix
+        if len(packets) == 1:
+            (packet,) = packets
+            if len(packet) % PADDING_MULTIPLE or len(packet) > mtu:
+                packet = _pad(packet, mtu)
+            counter = self.sent.to_bytes(8, "little")
+            self.sent += 1
+            return [prefix + counter + encrypt(_NONCE_PREFIX + counter, packet, None)]
         if any(padding_length(length, mtu) for length in set(map(len, packets))):
             packets = [_pad(packet, mtu) for packet in packets]
-        encrypt = self._send.encrypt
-        prefix = _PREFIX.pack(MESSAGE_DATA, self.remote_index)
         messages = [
             prefix
             + (counter := number.to_bytes(8, "little"))
@@ -114,6 +119,8 @@ class Session:
         :param messages: data messages of at least 32 bytes for this keypair.
         :param drops: where the others are counted by reason.
         """
+        if len(messages) == 1:
+            return self._open_each(messages, drops)
         decrypt, expected = self._receive.decrypt, self._replay.expected
         end = expected + len(messages)
         counters = [message[8:16] for message in messages]

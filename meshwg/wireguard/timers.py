@@ -86,17 +86,6 @@ class Timers:
         if self.zero_key == NEVER:
             self.zero_key = now + ZERO_KEY_TIME
 
-    def data_sent(self, now: float) -> None:
-        if self.new_handshake == NEVER:
-            silence = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self._jitter
-            self.new_handshake = now + silence
-
-    def data_received(self, now: float) -> None:
-        if self.keepalive == NEVER:
-            self.keepalive = now + KEEPALIVE_TIMEOUT
-        else:
-            self._another_keepalive = True
-
     def keepalive_due(self, now: float) -> None:
         """Re-arm if more data arrived since the keepalive was first owed."""
         self.keepalive = NEVER
@@ -104,14 +93,23 @@ class Timers:
             self._another_keepalive = False
             self.keepalive = now + KEEPALIVE_TIMEOUT
 
-    def authenticated_sent(self, now: float) -> None:
+    def sent(self, now: float, *, is_data: bool = False) -> None:
+        """An authenticated message was sent: it tells the peer that we are here."""
         self.keepalive = NEVER
-        self._traversed(now)
-
-    def authenticated_received(self, now: float) -> None:
-        self.new_handshake = NEVER
-        self._traversed(now)
-
-    def _traversed(self, now: float) -> None:
         if self.persistent_interval:
             self.persistent = now + self.persistent_interval
+        if is_data and self.new_handshake == NEVER:
+            silence = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self._jitter
+            self.new_handshake = now + silence
+
+    def received(self, now: float, *, is_data: bool = False) -> None:
+        """An authenticated message arrived: the peer is there."""
+        self.new_handshake = NEVER
+        if self.persistent_interval:
+            self.persistent = now + self.persistent_interval
+        if not is_data:
+            return
+        if self.keepalive == NEVER:
+            self.keepalive = now + KEEPALIVE_TIMEOUT
+        else:
+            self._another_keepalive = True

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwg.wireguard.constants import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME
+from meshwg.wireguard.constants import (
+    REJECT_AFTER_MESSAGES,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_TIME,
+)
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.session import Session, padding_length
 
@@ -73,28 +77,39 @@ def test_a_message_opens_once() -> None:
 def test_the_counter_ends_where_the_paper_says() -> None:
     ours, theirs, drops = sessions()
     ours.sent = REJECT_AFTER_MESSAGES - 2
-    assert ours.can_send(0.0)
     messages = ours.seal([b"a" * 16, b"b" * 16, b"c" * 16], 1420)
     assert len(messages) == 2
-    assert not ours.can_send(0.0)
+    assert ours.sent == REJECT_AFTER_MESSAGES
     assert ours.seal([b"d" * 16], 1420) == []
     assert theirs.open(messages, drops)[0] == [b"a" * 16, b"b" * 16]
 
 
 def test_a_keypair_is_refused_when_it_is_too_old() -> None:
     ours, _, _ = sessions()
-    assert ours.can_send(REJECT_AFTER_TIME - 0.001)
-    assert not ours.can_send(REJECT_AFTER_TIME)
-    assert ours.can_receive(REJECT_AFTER_TIME - 0.001)
-    assert not ours.can_receive(REJECT_AFTER_TIME)
+    assert ours.usable_until == ours.expires_at == REJECT_AFTER_TIME
+
+
+def test_only_the_initiator_renews_a_keypair() -> None:
+    ours, theirs, _ = sessions()
+    assert ours.renew_at == REKEY_AFTER_TIME
+    assert theirs.renew_at == float("inf")
 
 
 def test_a_retired_keypair_only_opens() -> None:
     ours, theirs, drops = sessions()
     theirs.retire()
-    assert not theirs.can_send(0.0)
+    assert theirs.usable_until == float("-inf")
     assert theirs.seal([b"x"], 1420) == []
+    assert theirs.expires_at == REJECT_AFTER_TIME
     assert theirs.open(ours.seal([b"x" * 16], 1420), drops)[0] == [b"x" * 16]
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 84, 1419, 1420, 1421, 1440, 2841])
+def test_one_packet_is_padded_like_one_of_many(length: int) -> None:
+    (alone, _, _), (together, _, _) = sessions(), sessions()
+    packet = bytes(length)
+    (message,) = alone.seal([packet], 1420)
+    assert message == together.seal([packet, packet], 1420)[0]
 
 
 def test_memoryviews_are_as_good_as_bytes() -> None:

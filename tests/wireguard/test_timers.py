@@ -26,25 +26,25 @@ def test_a_repetition_comes_after_five_seconds_and_up_to_a_third(
 
 def test_data_sent_is_waited_for_from_its_first_packet() -> None:
     timers = Timers()
-    timers.data_sent(100.0)
-    timers.data_sent(110.0)
+    timers.sent(100.0, is_data=True)
+    timers.sent(110.0, is_data=True)
     assert timers.next() == 115.0
-    timers.authenticated_received(111.0)
+    timers.received(111.0)
     assert timers.next() == NEVER
 
 
 def test_data_received_is_owed_a_keepalive_until_anything_is_sent() -> None:
     timers = Timers()
-    timers.data_received(100.0)
+    timers.received(100.0, is_data=True)
     assert timers.next() == 110.0
-    timers.authenticated_sent(105.0)
+    timers.sent(105.0)
     assert timers.next() == NEVER
 
 
 def test_data_received_twice_is_owed_a_second_keepalive() -> None:
     timers = Timers()
-    timers.data_received(100.0)
-    timers.data_received(104.0)
+    timers.received(100.0, is_data=True)
+    timers.received(104.0, is_data=True)
     timers.keepalive_due(110.0)
     assert timers.keepalive == 120.0
     timers.keepalive_due(120.0)
@@ -53,12 +53,12 @@ def test_data_received_twice_is_owed_a_second_keepalive() -> None:
 
 def test_persistent_keepalives_follow_the_last_packet_either_way() -> None:
     timers = Timers()
-    timers.authenticated_sent(100.0)
+    timers.sent(100.0)
     assert timers.persistent == NEVER
     timers.persistent_interval = 25
-    timers.authenticated_sent(100.0)
+    timers.sent(100.0)
     assert timers.persistent == 125.0
-    timers.authenticated_received(110.0)
+    timers.received(110.0)
     assert timers.persistent == 135.0
 
 
@@ -77,7 +77,7 @@ def test_giving_up_keeps_the_time_at_which_keys_are_forgotten() -> None:
     timers.gave_up(200.0)
     assert timers.zero_key == 100.0 + ZERO_KEY_TIME
     timers = Timers()
-    timers.data_received(199.0)
+    timers.received(199.0, is_data=True)
     timers.gave_up(200.0)
     assert timers.next() == timers.zero_key == 200.0 + ZERO_KEY_TIME
 
@@ -85,8 +85,8 @@ def test_giving_up_keeps_the_time_at_which_keys_are_forgotten() -> None:
 def test_stopped_timers_keep_only_their_setting() -> None:
     timers = Timers()
     timers.persistent_interval = 25
-    timers.data_sent(100.0)
-    timers.authenticated_sent(100.0)
+    timers.sent(100.0, is_data=True)
+    timers.sent(100.0)
     timers.stop()
     assert timers.next() == NEVER
     assert timers.persistent_interval == 25
