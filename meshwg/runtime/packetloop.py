@@ -23,6 +23,9 @@ TURN = 0.002
 QUIET = 0.001
 """Seconds without packets after which the rest of the program goes on."""
 
+MAX_READY = 16
+"""Descriptors named by one call: Python makes room for them each time."""
+
 Handler = Callable[[], None]
 
 
@@ -56,7 +59,7 @@ class PacketSelector(BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """Serve packets, and return what else is ready."""
-        ready = self._epoll.poll(timeout)
+        ready = self._epoll.poll(timeout, MAX_READY)
         return self._serve(ready) if ready else []
 
     def _serve(self, ready: list[tuple[int, int]]) -> list[tuple[SelectorKey, int]]:
@@ -74,7 +77,7 @@ class PacketSelector(BaseSelector):
             end = end or now + TURN
             if others or now >= end:
                 break
-            ready = self._epoll.poll(QUIET)
+            ready = self._epoll.poll(QUIET, MAX_READY)
         if end and self.on_quiet is not None:
             self._call(self.on_quiet)
         return self._others.select(0) if others else []
