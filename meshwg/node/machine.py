@@ -99,7 +99,7 @@ class Node(Steering):
         self._interface = InterfaceChanged((), ())
         self._echo_identifiers: set[int] = set()
         self._hubs = Diversions(self.device, self._by_tunnel)
-        self._again: list[Buffer] = []
+        self._again: list[bytes] = []
         self._now = now
         self._background_at: float | None = now
         if client.registered is not None:

@@ -6,9 +6,9 @@ not read: that is all the back-pressure there is, and the kernel's own queues do
 rest.
 
 Packets that come one by one are in a hurry, packets that come in crowds want to be
-carried together. So after a pause one packet is read, and passed on before it is asked
-whether there are more; from then on as many as there are make one batch. And
-whatever has to be noted and planned waits until no more packets do.
+carried together. So where the last one came alone, one packet is read, and passed on
+before it is asked whether there are more; if there are, as many as there are make one
+batch. And whatever has to be noted and planned waits until no more packets do.
 """
 
 import asyncio
@@ -28,8 +28,11 @@ DATAGRAMS_PER_TURN = 256
 """Datagrams taken from one socket before the others are looked at."""
 BURST = 32
 """Datagrams of one source that are passed on before more are read."""
-PAUSE = 0.001
-"""Seconds without a packet after which the next one is expected to come alone."""
+PAUSE = 0.00005
+"""Seconds after a single packet from which on the next one is expected to come alone,
+too; sooner ones are the rest of a crowd."""
+CROWD = float("inf")
+"""Stands for the time of the last single packet after a crowd."""
 
 
 class Engine(Protocol):
@@ -141,29 +144,38 @@ class Dataplane:
 
     def _on_tun_readable(self) -> None:
         now = clock.now()
-        limit = 1 if now - self._packet_at > PAUSE else MAX_BATCH
-        self._packet_at = now
         try:
-            for _ in range(READS_PER_TURN):
-                packets = self._tun.read(limit)
-                if packets is None:
-                    break
+            if now - self._packet_at > PAUSE:
+                self._packet_at = now
+                packets = self._tun.read_one()
                 self._engine.receive_packets(packets, now)
                 self._send()
-                if self._blocked or len(packets) < MAX_BATCH:
-                    break
+            else:
+                self._read_crowd(now)
         except TunGone:
             self._lose_tun()
+
+    def _read_crowd(self, now: float) -> None:
+        """Pass on what waits, in batches; as many go to a peer by one call."""
+        carried = 0
+        for _ in range(READS_PER_TURN):
+            packets = self._tun.read()
+            carried += len(packets)
+            self._engine.receive_packets(packets, now)
+            self._send()
+            if self._blocked or len(packets) < MAX_BATCH:
+                break
+        self._packet_at = now if carried == 1 else CROWD
 
     def _on_readable(self, sock: UdpSocket) -> None:
         now = clock.now()
         if now - self._datagram_at > PAUSE:
+            self._datagram_at = now
             received = sock.receive()
             if received is not None:
                 self._engine.receive_datagrams(*received, now)
         else:
             self._receive_crowd(sock, now)
-        self._datagram_at = now
         self._write()
         self._send()
 
@@ -185,6 +197,8 @@ class Dataplane:
                 self._write()
         for source, batch in waiting.items():
             self._engine.receive_datagrams(batch, source, now)
+        carried = DATAGRAMS_PER_TURN - left
+        self._datagram_at = now if carried == 1 else CROWD
 
     def _on_writable(self, sock: UdpSocket) -> None:
         if sock.flush():

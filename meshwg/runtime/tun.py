@@ -165,10 +165,25 @@ class TunDevice:
         """
         self._configure(SIOCSIFMTU, mtu, "MTU")
 
-    def read(self, limit: int = MAX_BATCH) -> list[bytes] | None:
-        """Return the packets that wait, up to a limit; ``None`` if there are none.
+    def read_one(self) -> list[bytes]:
+        """Return the next packet, or those of a superpacket, if one waits.
 
-        Fewer than the limit means that there are no more.
+        :raises TunGone: if the interface was removed.
+        """
+        header = self._header
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            self._raise_if_gone(error)
+            return []
+        if data.startswith(header):
+            return [data[len(header) :]]
+        return self._segment(data)
+
+    def read(self, limit: int = MAX_BATCH) -> list[bytes]:
+        """Return the packets that wait; fewer than the limit if there are no more.
 
         :param limit: superpackets may exceed it by what they hold.
         :raises TunGone: if the interface was removed.
@@ -186,7 +201,7 @@ class TunDevice:
             pass
         except OSError as error:
             self._raise_if_gone(error)
-        return packets or None
+        return packets
 
     def write(self, packets: Sequence[bytes]) -> None:
         """Hand packets to the kernel; what it does not take is counted as dropped.

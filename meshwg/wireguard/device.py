@@ -42,6 +42,8 @@ _HANDSHAKE_LENGTHS = {
     MESSAGE_RESPONSE: RESPONSE_LENGTH,
     MESSAGE_COOKIE: COOKIE_LENGTH,
 }
+_DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
+"""Where an IP packet has its destination address, by its version."""
 _IPV4_HEADER_LENGTH = 20
 _IPV6_HEADER_LENGTH = 40
 
@@ -85,20 +87,25 @@ class Device:
 
     # Packets from the interface.
 
-    def receive_packets(self, packets: Sequence[Buffer], now: float) -> None:
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         """Take IP packets from the interface, bound for whoever owns their address."""
         if len(packets) == 1:
-            self._receive_packet(packets, now)
+            peer = self._destination(packets[0])
+            if peer is None:
+                self.drops[Drop.NO_PEER] += 1
+            else:
+                peer.send(packets, now)
+                self._touched.append(peer)
             return
-        groups: dict[Peer, list[Buffer]] = {}
-        last: Buffer = b""
-        group: list[Buffer] | None = None
+        groups: dict[Peer, list[bytes]] = {}
+        last = b""
+        group: list[bytes] | None = None
         for packet in packets:
-            version = packet[0] >> 4 if packet else 0
-            destination = packet[16:20] if version == 4 else packet[24:40]
+            destination = packet[24:40] if packet[:1] >= b"\x60" else packet[16:20]
             if destination != last or group is None:
                 last = destination
-                group = self._group(groups, version, bytes(destination))
+                peer = self._destination(packet)
+                group = None if peer is None else groups.setdefault(peer, [])
             if group is None:
                 self.drops[Drop.NO_PEER] += 1
             else:
@@ -107,27 +114,10 @@ class Device:
             peer.send(outgoing, now)
             self._touched.append(peer)
 
-    def _receive_packet(self, packets: Sequence[Buffer], now: float) -> None:
-        """Take a single packet: nothing to group, and nobody to wait for."""
-        (packet,) = packets
-        version = packet[0] >> 4 if packet else 0
-        peer = None
-        if self.is_up and version in (4, 6):
-            destination = packet[16:20] if version == 4 else packet[24:40]
-            peer = self.allowed_ips.lookup(bytes(destination))
-        if peer is None:
-            self.drops[Drop.NO_PEER] += 1
-        else:
-            peer.send(packets, now)
-            self._touched.append(peer)
-
-    def _group(
-        self, groups: dict[Peer, list[Buffer]], version: int, destination: bytes
-    ) -> list[Buffer] | None:
-        if version not in (4, 6) or not self.is_up:
-            return None
-        peer = self.allowed_ips.lookup(destination)
-        return None if peer is None else groups.setdefault(peer, [])
+    def _destination(self, packet: bytes) -> Peer | None:
+        """Return who is to have an IP packet."""
+        where = _DESTINATION.get(packet[0] >> 4) if packet and self.is_up else None
+        return None if where is None else self.allowed_ips.lookup(packet[where])
 
     # Datagrams from the network.
 

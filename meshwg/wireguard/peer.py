@@ -95,7 +95,7 @@ class Peer:
         self.previous: Session | None = None
         self.next: Session | None = None
         self._around = surroundings
-        self._staged: deque[Buffer] = deque()
+        self._staged: deque[bytes] = deque()
         self._initiation: SentInitiation | None = None
         self._cookies = CookieJar(public_key)
         self._static_shared: bytes | None = None
@@ -124,7 +124,7 @@ class Peer:
             self._stage(packets[len(messages) :])
             self.initiate(now)
         if messages:
-            self._transmit(messages, now, is_data=_has_data(packets))
+            self._transmit(messages, now, is_data=bool(packets[0]) or any(packets))
         if now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES:
             self.initiate(now)
 
@@ -140,7 +140,7 @@ class Peer:
         if self._staged:
             self.send(self.take_staged(), now)
 
-    def take_staged(self) -> list[Buffer]:
+    def take_staged(self) -> list[bytes]:
         """Return what waits for a handshake, and forget it."""
         packets = list(self._staged)
         self._staged.clear()
@@ -347,7 +347,9 @@ class Peer:
         plaintexts, received = session.open(messages, self._around.drops)
         if not plaintexts:
             return []
-        self._heard(endpoint, received, now, is_data=_has_data(plaintexts))
+        self._heard(
+            endpoint, received, now, is_data=bool(plaintexts[0]) or any(plaintexts)
+        )
         if session is self.next:
             self._confirm(session, now)
         current = self.current
@@ -446,8 +448,3 @@ class Peer:
         if self._initiation is not None:
             self._around.indices.release(self._initiation.local_index)
             self._initiation = None
-
-
-def _has_data(packets: Sequence[Buffer]) -> bool:
-    """Tell whether not all are keepalives, which nearly never meet other packets."""
-    return bool(packets[0]) or any(packets)

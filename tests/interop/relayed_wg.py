@@ -5,7 +5,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshwg.cli.wg import main
 from meshwg.relay.client import RelayClient
@@ -31,9 +31,9 @@ class RelayedDevice(Device):
         self._client.start(now)
         super().up(now)
 
-    def receive_packets(self, packets: Iterable[Buffer], now: float) -> None:
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         self._now = now
-        super().receive_packets(list(packets), now)
+        super().receive_packets(packets, now)
 
     def receive_datagrams(
         self, datagrams: Iterable[Buffer], endpoint: Endpoint, now: float

@@ -55,6 +55,17 @@ async def test_after_a_quiet_time_the_first_is_passed_on_at_once() -> None:
         assert world.engine.batches == [[b"1"], [b"2", b"3"]]
 
 
+async def test_packets_behind_a_first_one_are_read_together() -> None:
+    async with pumping() as world:
+        await world.busy()
+        read: list[int] = []
+        world.engine.on_packets = lambda: read.append(len(world.engine.packets))
+        for number in b"1", b"2", b"3":
+            world.tun.send(number)
+        await world.until(lambda: len(world.engine.packets) == 3)
+        assert read == [1, 3]
+
+
 async def test_sources_are_not_mixed_and_each_keeps_its_order() -> None:
     async with pumping() as world:
         await world.busy()
@@ -182,7 +193,7 @@ async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
         assert [engine.packets, engine.batches, engine.woken] == [[], [], []]
 
 
-@pytest.mark.parametrize("notice", ["read", "write"])
+@pytest.mark.parametrize("notice", ["read_one", "read", "write"])
 async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
     notice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,8 +201,10 @@ async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
         raise TunGone("The interface 'wg0' was removed")
 
     async with pumping() as world:
+        await world.busy()
         monkeypatch.setattr(world.interface, notice, fail)
         world.tun.send(b"packet")
+        world.tun.send(b"and another")
         for _ in range(2):
             world.engine.to_write = [b"packet"]
             world.pump.turn()
