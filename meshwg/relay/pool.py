@@ -18,7 +18,7 @@ given up and the contest begins. So another server has taken over within 4 s.
 
 *Moving.* Every 25 s all servers are measured. Another one that is nearer by more than
 10 ms and 20 %, three times in a row, becomes home; the old allocation lingers for a
-minute, because peers still send to it.
+minute, because peers still send to it, and is home again if the new one dies.
 
 Endpoints of peers that are reached through a relay carry the link of its client. When
 that is gone, what is sent to them goes over the present home.
@@ -349,8 +349,12 @@ class RelayPool:
             return
         trying = [c for c in self._clients.values() if c.state is State.CONNECTING]
         since = self._contest_since
-        busy = [client.server.way for client in self._clients.values()]
+        former = {client.server.way: client for client in self._former_homes()}
+        busy = {client.server.way for client in self._clients.values()} - set(former)
         server = self._ways.next(self._prober, busy, since, now)
+        if server is not None and server.way in former:
+            self._promote(former[server.way], now)
+            return
         if server is not None and len(trying) < MAX_CONTENDERS:
             self._launch(server, now)
         if now < since + UDP_HEAD_START:
@@ -359,6 +363,11 @@ class RelayPool:
             self._contend_at = now + NEXT_CONTENDER
         else:
             self._contend_at = now + NEXT_LATE_CONTENDER
+
+    def _former_homes(self) -> list[RelayClient]:
+        """Return lingering clients, whose allocations need not be made anew."""
+        lingering = (self._clients[link] for link in self._lingering)
+        return [each for each in lingering if each.state is State.ALLOCATED]
 
     def _launch(self, server: RelayServer, now: float) -> RelayClient:
         """Begin to use a way."""

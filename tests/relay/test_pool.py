@@ -197,6 +197,18 @@ def test_home_moves_only_for_a_clear_and_steady_gain() -> None:
     assert [change.relayed for _, change in node.changes].count(None) == 0
 
 
+def test_a_relay_that_was_left_lately_takes_over_when_the_new_home_dies() -> None:
+    network, near, far, node = internet()
+    move_from_far_to_near(network, near, far, node)
+
+    near.is_dead = True
+    took = talk_until(network, node, lambda: lives_at(node, FAR))
+
+    assert took < 4, "it still had an allocation there"
+    network.advance(2 * LINGER)
+    assert lives_at(node, FAR)
+
+
 def test_after_a_move_the_old_address_lingers_for_those_who_still_use_it() -> None:
     network, near, far, node = internet()
     near.host.interfaces[0].uplink.delay = 0.050
@@ -508,6 +520,17 @@ def talk_until(network: Network, node: PoolHost, is_done: Callable[[], bool]) ->
         node.send(Endpoint("192.0.2.200", 9), b"anybody?")
         network.run(until=network.now + 0.1)
     return network.now - began
+
+
+def move_from_far_to_near(
+    network: Network, near: RelayHost, far: RelayHost, node: PoolHost
+) -> None:
+    """Let a relay come nearer until it becomes home."""
+    near.host.interfaces[0].uplink.delay = 0.030
+    node.use((far, UDP), (near, UDP))
+    node.wait()
+    near.host.interfaces[0].uplink.delay = 0.001
+    assert network.run(until=lambda: lives_at(node, NEAR), limit=300)
 
 
 def redirecting(relay: RelayHost, to: Endpoint) -> list[bytes]:
