@@ -486,7 +486,7 @@ class RelayPool:
             return
         if server.way == self._home.server.way or self._is_busy(server, now):
             return
-        if self._rivalry.is_better(server, self._home):
+        if self._rivalry.is_better(server, self._home, now):
             self._challenger = self._launch(server, now).link
 
     def _is_busy(self, server: RelayServer, now: float) -> bool:

@@ -22,6 +22,9 @@ CLEAR_GAIN, CLEAR_PART = 0.010, 0.2
 """Seconds, and the part of the round trip, by which another server has to be nearer."""
 STEADY_ROUNDS = 3
 """How many measurements in a row have to say so."""
+ROUND_GAP = 10.0
+"""Seconds between two measurements that count: a change of networks causes several at
+once, and what disturbs one of them disturbs all."""
 
 
 class Watch:
@@ -68,12 +71,14 @@ class Rivalry:
         self._prober = prober
         self._rounds: Counter[Way] = Counter()
         """How many times in a row a server was clearly nearer than home."""
+        self._counted_at: dict[Way, float] = {}
 
     def begin(self) -> None:
         """Forget what was measured: there is another home."""
         self._rounds.clear()
+        self._counted_at.clear()
 
-    def is_better(self, server: RelayServer, home: RelayClient) -> bool:
+    def is_better(self, server: RelayServer, home: RelayClient, now: float) -> bool:
         """Take a new measurement into account; tell whether home should be there.
 
         UDP beats any stream, at once.
@@ -83,6 +88,9 @@ class Rivalry:
         if not self._is_clearly_nearer(server, home):
             self._rounds.pop(server.way, None)
             return False
+        if now < self._counted_at.get(server.way, float("-inf")) + ROUND_GAP:
+            return False
+        self._counted_at[server.way] = now
         self._rounds[server.way] += 1
         return self._rounds[server.way] >= STEADY_ROUNDS
 

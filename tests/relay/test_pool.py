@@ -209,6 +209,21 @@ def test_a_relay_that_was_left_lately_takes_over_when_the_new_home_dies() -> Non
     assert lives_at(node, FAR)
 
 
+def test_measurements_in_quick_succession_say_nothing_about_a_steady_gain() -> None:
+    network, near, far, node = internet()
+    near.host.interfaces[0].uplink.delay = 0.030
+    node.use((far, UDP), (near, UDP))
+    node.wait()
+
+    near.host.interfaces[0].uplink.delay = 0.001
+    for _ in range(10):
+        node.pool.network_changed(network.now)
+        node.host.drain()
+        network.advance(0.5)
+
+    assert node.home == FAR
+
+
 def test_after_a_move_the_old_address_lingers_for_those_who_still_use_it() -> None:
     network, near, far, node = internet()
     near.host.interfaces[0].uplink.delay = 0.050
