@@ -14,7 +14,7 @@ from meshwg.keys import PrivateKey
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import IPNetwork
+from meshwg.path.candidate import IPNetwork, Kind, Rejection, parse_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
 from meshwg.peer import MeshPeer
@@ -170,6 +170,7 @@ class Paths:
             for peer in peers
             if (candidate := peer.relay_candidate()) is not None
         }
+        hosts = {host for host in hosts if self._rejection(host) is None}
         for host in self._permitted - hosts:
             self._relays.forbid(host)
         for host in hosts - self._permitted:
@@ -177,7 +178,10 @@ class Paths:
         self._permitted = hosts
 
     def _set_relayed(self, peer: MeshPeer, host: str, port: int, now: float) -> None:
-        link = self._relay_link
+        link, rejection = self._relay_link, self._rejection(host)
+        if rejection is not None:
+            self.drops[rejection.value] += 1
+            link = None
         endpoint = None if link is None else Endpoint(host, port, link)
         if peer.relayed is not None and peer.relayed != endpoint:
             self._relays.close(peer.relayed)
@@ -187,6 +191,18 @@ class Paths:
         if peer.agent is not None:
             peer.agent.set_relay(endpoint, now)
         self.background_wanted = True
+
+    def _rejection(self, host: str) -> Rejection | None:
+        """Return why no relay can be at an address that the coordinator named.
+
+        What is on the relay of this node is good wherever that is.
+        """
+        own = self._relays.relayed
+        if own is not None and own.host == host:
+            return None
+        claim = {"kind": Kind.RELAYED.value, "host": host, "port": 1}
+        _, rejections = parse_candidates([claim], self.mesh)
+        return next(iter(rejections), None)
 
     # What agents decide.
 

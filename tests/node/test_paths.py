@@ -2,12 +2,15 @@
 
 import random
 from collections import deque
+from ipaddress import ip_network
+
+import pytest
 
 from meshwg.control.client import ControlClient, Membership
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import Kind, Rejection
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
@@ -171,6 +174,33 @@ def test_the_hosts_of_peers_relays_are_permitted_once_and_forbidden_after() -> N
 
     stage.paths.permit_relays([], NOW)
     assert stage.relays.forbidden == [RELAYED.host]
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", Rejection.LOOPBACK),
+        ("224.0.0.1", Rejection.MULTICAST),
+        ("0.0.0.0", Rejection.UNSPECIFIED),
+        ("100.64.0.7", Rejection.MESH),
+    ],
+)
+def test_a_relayed_address_that_leads_nowhere_is_counted_and_not_opened(
+    host: str, why: Rejection
+) -> None:
+    stage = Stage()
+    stage.paths.mesh = (ip_network("100.64.0.0/16"),)
+    nowhere = RELAYED.model_copy(update={"host": host})
+    peer = stage.add_peer(candidates=(nowhere,))
+
+    stage.paths.permit_relays([peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.receive_offer(peer, stage.offer_of(peer, nowhere), NOW)
+
+    assert peer.relayed is None
+    assert stage.relays.opened == []
+    assert stage.relays.permitted == []
+    assert stage.paths.drops[why.value] > 0
 
 
 # Sockets
