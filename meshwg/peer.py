@@ -109,8 +109,13 @@ class MeshPeer:
         before, self._session = self._session, offer.extension.get("session")
         return before not in (None, self._session)
 
-    def status(self, now: float, unix_time: float) -> dict[str, Any]:
-        """Return the peer's part of ``meshwg status --json``."""
+    def status(
+        self, now: float, unix_time: float, refusal: str | None = None
+    ) -> dict[str, Any]:
+        """Return the peer's part of ``meshwg status --json``.
+
+        :param refusal: why the relay does not carry to it, if it said so.
+        """
         tunnel, path = self.tunnel, self._path_status(now)
         handshake = tunnel.last_handshake
         return {
@@ -121,7 +126,7 @@ class MeshPeer:
             "role": self.entry.role,
             "nat": _nat_json(self.entry.nat),
             "path": self.path_json(now, unix_time),
-            "reason": self.reason(now),
+            "reason": self.reason(now, refusal),
             "attempts": [
                 {
                     "at": round(unix_time - now + attempt.at, 3),
@@ -139,10 +144,12 @@ class MeshPeer:
             "tx_bytes": tunnel.tx_bytes,
         }
 
-    def reason(self, now: float) -> str:
+    def reason(self, now: float, refusal: str | None = None) -> str:
         """Return in a sentence why the path is this one, and not a better one."""
         path = self._path_status(now)
         reason = path.reason if path is not None else IDLE_REASON
+        if refusal is not None and path is not None and path.kind != "direct":
+            reason = f"{refusal}, so it carries nothing to this peer."
         if self.via is not None:
             return f"The hub {self.via.entry.name} forwards: {reason}"
         return reason

@@ -61,7 +61,7 @@ def status(
             "relay": _relay(node),
         },
         "peers": [
-            peer.status(now, unix_time)
+            peer.status(now, unix_time, node.relay_refusal(peer))
             for peer in sorted(node.peers.values(), key=lambda peer: peer.entry.name)
         ],
         "counters": {

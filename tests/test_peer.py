@@ -68,6 +68,16 @@ def test_a_peer_that_was_never_needed_says_so() -> None:
     assert set(status["path"].values()) == {None, "none"}
 
 
+def test_a_relay_that_refuses_is_the_reason_for_not_reaching_the_peer() -> None:
+    peer = make_peer()
+    begin(peer).sent(NOW)
+    refusal = "The relay does not relay to this address (403 Forbidden)"
+
+    reason = peer.status(NOW, UNIX_TIME, refusal)["reason"]
+
+    assert reason == f"{refusal}, so it carries nothing to this peer."
+
+
 def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
     four = control.NatBehavior(reachable=True, type="symmetric")
     six = control.NatBehavior(reachable=True, type="open-internet")

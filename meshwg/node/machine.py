@@ -273,6 +273,10 @@ class Node(Steering):
                 return peer
         return None
 
+    def relay_refusal(self, peer: MeshPeer) -> str | None:
+        """Return why the relay does not carry to a peer, if it said so."""
+        return None if peer.relayed is None else self.relays.refusal_of(peer.relayed)
+
     def all_drops(self) -> Counter[str]:
         """Return what went no further, by reason, over all parts of the node."""
         drops = self.drops + self._paths.drops
