@@ -17,7 +17,9 @@ BENCHMARKS = {
     "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
+    "paths": "how soon there is a path, and how well it survives: the targets",
     "control": "nodes held by one coordinator, and how fast they learn of a change",
+    "node": "memory, CPU and packets of a node with 1,000 known and 50 active peers",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

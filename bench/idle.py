@@ -25,9 +25,9 @@ def run() -> dict[str, Any]:
         process = host.popen(command)
         _configure(host)
         time.sleep(2)
-        resident, before = _resident(process.pid), _cpu(process.pid)
+        resident, before = resident_bytes(process.pid), cpu_seconds(process.pid)
         time.sleep(SECONDS)
-        share = (_cpu(process.pid) - before) / SECONDS
+        share = (cpu_seconds(process.pid) - before) / SECONDS
     print(f"{PEERS} idle peers: {resident / MEGABYTE:.1f} MB resident,", end=" ")
     print(f"{share:.2%} of one core over {SECONDS} s")
     return {
@@ -52,12 +52,13 @@ def _configure(host: Host) -> None:
     host.run(["ip", "link", "set", "wg0", "up"])
 
 
-def _resident(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

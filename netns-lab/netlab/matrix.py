@@ -8,7 +8,14 @@ none waits for another's punching. What comes out is held against :mod:`netlab.t
 
 import itertools
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -70,6 +77,8 @@ class Cell:
 
     row: Preset
     column: Preset
+    numbers: tuple[int, int] = (1, 2)
+    """Which node of each kind takes part."""
 
     def __str__(self) -> str:
         return f"{self.row.name} and {self.column.name}"
@@ -86,7 +95,8 @@ class Cell:
     @property
     def nodes(self) -> tuple[str, str]:
         """The names of the two nodes."""
-        return f"{self.row.name}-1", f"{self.column.name}-2"
+        one, other = self.numbers
+        return f"{self.row.name}-{one}", f"{self.column.name}-{other}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +127,19 @@ def cells(kinds: Sequence[Preset]) -> list[Cell]:
     return sorted(found, key=lambda cell: order.index(cell.expected))
 
 
-def build(lab: Lab, kinds: Collection[Preset], faults: Faults = HEALTHY) -> Mesh:
-    """Start the coordinator and two nodes of each kind; return when all have joined."""
+def build(
+    lab: Lab,
+    kinds: Collection[Preset],
+    faults: Faults = HEALTHY,
+    numbers: Iterable[int] = (1, 2),
+) -> Mesh:
+    """Start the coordinator and nodes of each kind; return when all have joined.
+
+    :param numbers: of the nodes of each kind.
+    """
     mesh = Mesh(lab, relay=faults.relay, port=PORT)
     hosts = []
-    for kind, number in itertools.product(kinds, (1, 2)):
+    for kind, number in itertools.product(kinds, numbers):
         name = f"{kind.name}-{number}"
         access = faults.disguised.get(kind.name, kind)
         hosts.append(lab.add_host(name, lab.add_access(f"{name}-nat", access)))

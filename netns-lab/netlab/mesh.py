@@ -26,7 +26,12 @@ Json = dict[str, Any]
 
 
 class Coordinator:
-    """The coordination server, with the relay and STUN on two public addresses."""
+    """The coordination server, with the relay and STUN on two public addresses.
+
+    :param relay: whether it is a relay itself.
+    :param approve_routes: networks inside which nodes may announce routes.
+    :param relays: other relays, which share ``turn_secret`` with it.
+    """
 
     def __init__(
         self,
@@ -35,11 +40,19 @@ class Coordinator:
         relay: bool = True,
         port: int = PORT,
         approve_routes: Sequence[str] = (),
+        relays: Sequence[str] = (),
+        turn_secret: str | None = None,
     ) -> None:
         self.host = host
         self.data_dir = host.directory / "data"
-        approved = f"approve_routes = {json.dumps(list(approve_routes))}\n"
-        config = host.write_file("coordinator.toml", approved)
+        settings: dict[str, object] = {"approve_routes": approve_routes}
+        settings["relays"] = relays
+        if turn_secret is not None:
+            path = host.write_file("turn-secret", turn_secret)
+            settings["turn_secret_file"] = str(path)
+        # JSON's strings and lists are TOML's, too.
+        lines = (f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        config = host.write_file("coordinator.toml", "".join(lines))
         options = ["--data-dir", str(self.data_dir), "--listen", f"0.0.0.0:{port}"]
         for address in host.addresses(4):
             options += ["--stun", address]
