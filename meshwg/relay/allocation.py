@@ -31,6 +31,8 @@ FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds until the next attempt: doubled after each failure."""
 REFUSED_RETRY = 15.0
 """Seconds until the next attempt, at least, after the server refused."""
+CLEARED_RETRY = 1.25
+"""The same after an old allocation was deleted: coturn keeps it for one second more."""
 
 
 class State(StrEnum):
@@ -94,7 +96,9 @@ class Allocation:
         self._retry_at: float | None = None
         self._failures = 0
         self._has_cleared = False
-        """Whether this attempt has deleted what was in its way."""
+        """Whether this attempt has asked to delete what was in its way."""
+        self._is_cleared = False
+        """Whether the server agreed to that."""
         self._has_switched = False
         """Whether this attempt has tried the other IP version."""
 
@@ -108,9 +112,14 @@ class Allocation:
             self._allocate(now)
 
     def stop(self, now: float) -> None:
-        """Give the allocation back; the answer is not waited for."""
+        """Give the allocation back, also one that is about to be made.
+
+        The answer is not waited for.
+        """
+        is_asking = self._transactions.is_open(Method.ALLOCATE)
         self._transactions.forget_all()
-        if self.state is State.ALLOCATED:
+        may_be_granted = is_asking and self._transactions.can_sign
+        if self.state is State.ALLOCATED or may_be_granted:
             self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
         self.state = State.OFFLINE
         self.relayed = self.error = None
@@ -135,6 +144,7 @@ class Allocation:
             self._on_allocate(answer, now)
         elif Attribute.LIFETIME in answer.request.attributes:
             # What was in the way is gone, or will not go.
+            self._is_cleared = answer.error is None
             self._allocate(now)
         else:
             self._on_refresh(answer, now)
@@ -163,7 +173,7 @@ class Allocation:
             return
         self.state = State.OFFLINE
         self.error = reason
-        self._has_cleared = self._has_switched = False
+        self._has_cleared = self._is_cleared = self._has_switched = False
         self._refresh_at = None
         self._transactions.forget_all()
         delay = min(max(patience, FIRST_RETRY * 2**self._failures), LAST_RETRY)
@@ -231,7 +241,8 @@ class Allocation:
             self._ip_version = 10 - self._ip_version
             self._allocate(now)
             return
-        self.fail(explain(error), now, REFUSED_RETRY)
+        is_leaving = error.code == 437 and self._is_cleared
+        self.fail(explain(error), now, CLEARED_RETRY if is_leaving else REFUSED_RETRY)
 
     def _on_refresh(self, answer: Answer, now: float) -> None:
         error = answer.error
@@ -252,7 +263,7 @@ class Allocation:
         self.state = State.ALLOCATED
         self.error = None
         self._failures = 0
-        self._has_cleared = self._has_switched = False
+        self._has_cleared = self._is_cleared = self._has_switched = False
         self._expires = now + lifetime
         self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 

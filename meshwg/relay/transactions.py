@@ -164,6 +164,11 @@ class Transactions:
             return None
         return answer
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether the server has told what requests are signed with."""
+        return self._nonce is not None
+
     def forget_all(self) -> None:
         """Drop all open requests."""
         self._pending.clear()

@@ -187,6 +187,25 @@ async def test_a_restarted_relay_is_used_again(tmp_path: Path) -> None:
             await bob.hears(b"after", alice)
 
 
+async def test_a_relay_that_was_tried_before_another_one_takes_over(
+    tmp_path: Path,
+) -> None:
+    """Both grant an allocation when the node starts, and it gives one of them back."""
+    (tmp_path / "other").mkdir()
+    async with coturn(tmp_path) as first, coturn(tmp_path / "other") as second:
+        with nodes() as (alice, _):
+            alice.use(server_at(first.port, "alice"), server_at(second.port, "alice"))
+            await alice.allocated()
+            url = str(alice.pool.status.url)
+            home = first if f":{first.port}?" in url else second
+
+            home.stop()
+            async with asyncio.timeout(12):
+                while alice.pool.status.url == url or alice.pool.relayed is None:
+                    alice.send(Endpoint(PEER_HOST, 9), b"anybody?")
+                    await asyncio.sleep(0.1)
+
+
 async def test_another_relay_takes_over_when_one_dies(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with coturn(tmp_path) as first, coturn(tmp_path / "other") as second:

@@ -13,7 +13,15 @@ from meshwg.relay.client import MAX_WAITING, Drop, RelayClient
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.relay.transactions import Credentials
 from meshwg.transmit import Endpoint
-from meshwg.wire.stun import Class, Message, encode, parse
+from meshwg.wire.stun import (
+    Attribute,
+    Class,
+    ErrorCode,
+    Message,
+    Method,
+    encode,
+    parse,
+)
 from tests.relay.simulation import LINK, ClientHost, RelayHost, mint
 from tests.sim.nat import Nat
 from tests.sim.network import Network
@@ -330,6 +338,23 @@ def test_an_allocation_from_before_a_restart_of_the_node_is_cleared_away() -> No
     assert alice.client.relayed != old.relayed
 
 
+def test_a_server_that_lets_an_old_allocation_go_slowly_is_asked_again_soon() -> None:
+    network, relay = internet()
+    alice = ready(ClientHost(network, relay, "203.0.113.1"))
+    linger_after_deletion(relay, seconds=1.0)
+    alice.client = RelayClient(
+        alice.client.server, LINK, random=network.random.randbytes
+    )
+    began = network.now
+
+    alice.client.start(network.now)
+    alice.host.drain()
+    assert network.run(until=alice.is_allocated, limit=10)
+
+    assert network.now - began < 2
+    assert relay.server.allocations == 1
+
+
 def test_an_allocation_of_somebody_else_in_the_way_is_explained() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1", node="alice"))
@@ -518,6 +543,24 @@ def test_stopping_gives_the_allocation_back() -> None:
     assert alice.client.get_timer() is None
 
 
+def test_stopping_gives_back_what_is_about_to_be_granted() -> None:
+    network, relay = internet()
+    alice = ClientHost(network, relay, "203.0.113.1")
+    alice.client.start(network.now)
+    alice.host.drain()
+    # The challenge is back, and the signed request has just left.
+    network.run(until=lambda: relay.server.counters.errors[401] > 0, limit=1)
+    network.advance(2 * 0.006)
+    assert alice.client.state is State.CONNECTING
+
+    alice.client.stop(network.now)
+    alice.host.drain()
+    network.advance(1)
+
+    assert relay.server.counters.requests.total() == 3
+    assert relay.server.allocations == 0
+
+
 def test_a_stream_that_carries_something_else_is_given_up() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1", transport=Transport.TCP))
@@ -582,6 +625,27 @@ def ready(client: ClientHost) -> ClientHost:
     """Return the client when it has an allocation."""
     client.start()
     return client
+
+
+def linger_after_deletion(relay: RelayHost, seconds: float) -> None:
+    """Let a relay refuse new allocations for a while after it has deleted one."""
+    original, until = relay.receive, 0.0
+
+    def refuse(data: bytes, source: Endpoint, now: float) -> None:
+        nonlocal until
+        request = parse(data)
+        if request.method == Method.ALLOCATE and now < until:
+            attributes = {Attribute.ERROR_CODE: ErrorCode(437, "Wrong transaction ID")}
+            answer = Message(
+                request.method, Class.ERROR, request.transaction_id, attributes
+            )
+            relay.host.sockets[0].send(encode(answer), source)
+            return
+        if request.attributes.get(Attribute.LIFETIME) == 0:
+            until = now + seconds
+        original(data, source, now)
+
+    relay.receive = refuse  # type: ignore[method-assign]
 
 
 def pair(
