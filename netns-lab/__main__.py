@@ -14,7 +14,7 @@ import scenarios
 from netlab import matrix, preflight, presets, registry, shell, terminal, wireguard
 from netlab.errors import LabError
 from netlab.lab import Lab
-from netlab.matrix import Faults
+from netlab.matrix import Cell, Faults
 from netlab.presets import Preset
 from netlab.report import MatrixResult, Report, ScenarioResult
 from netlab.scenario import Narrator, Scenario, Step
@@ -174,7 +174,7 @@ def _play(scenario: Scenario[Any], report: Report, engine: str, hold: bool) -> N
         result.topology = topology
 
     try:
-        with Lab(title=scenario.name, engine=ENGINES[engine]) as lab:
+        with Lab(title=scenario.name, engine=ENGINES[engine], record=True) as lab:
             scenario.run(lab, tell, remember)
             if hold:
                 _hold(lab)
@@ -189,17 +189,30 @@ def _fill(kinds: Sequence[Preset], faults: Faults, report: Report, hold: bool) -
     click.secho(f"\n{MATRIX}: {len(kinds)} kinds, {len(cells)} pairs", bold=True)
     view = MatrixView(kinds, len(cells), terminal.console())
     started = time.monotonic()
-    with Lab(title=MATRIX) as lab:
+    with Lab(title=MATRIX, record=True) as lab:
         with Narrator(_tell).step(f"{2 * len(kinds)} nodes have joined one mesh"):
             mesh = matrix.build(lab, kinds, faults)
         with view.shown():
             outcomes = matrix.run(mesh, cells, view.tell)
-        view.finish(outcomes)
         result = MatrixResult(kinds, outcomes, time.monotonic() - started)
         report.matrices.append(result)
         lab.keep_files = bool(result.problems)
+        view.finish(outcomes, _evidence(lab, result))
         if hold:
             _hold(lab)
+
+
+def _evidence(lab: Lab, result: MatrixResult) -> dict[Cell, Path]:
+    """Save what was on the wire of each cell that failed."""
+    if lab.evidence is None:
+        return {}
+    return {
+        cell: lab.evidence.save(
+            lab.directory / f"{str(cell).replace(' ', '-')}.pcap",
+            [lab.host(name) for name in cell.nodes],
+        )
+        for cell in result.problems
+    }
 
 
 def _hold(lab: Lab) -> None:

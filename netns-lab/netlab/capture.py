@@ -39,15 +39,37 @@ class Datagram:
 
 
 class Capture:
-    """A running ``tcpdump``; it captures from the moment that this object exists."""
+    """A running ``tcpdump``; it captures from the moment that this object exists.
+
+    :param length: how many bytes are kept of each frame, 0 for all.
+    :param limit: the number of frames after which it ends by itself.
+    """
 
     def __init__(
-        self, namespace: Namespace, interface: str, path: Path, filter: str = ""
+        self,
+        namespace: Namespace,
+        interface: str,
+        path: Path,
+        filter: str = "",
+        *,
+        length: int = 0,
+        limit: int | None = None,
     ) -> None:
         self.path = path
-        options = ["-w", str(path), "-U", "-n", "-s", "0", "-B", str(BUFFER_KIB)]
+        options = [
+            "-w",
+            str(path),
+            "-U",
+            "-n",
+            "-s",
+            str(length),
+            "-B",
+            str(BUFFER_KIB),
+        ]
         # Without -Z it would give up its privileges, and with them the directory.
         options += ["-Z", "root"]
+        if limit is not None:
+            options += ["-c", str(limit)]
         self._process = Process(
             namespace,
             ["tcpdump", "-i", interface, *options, *filter.split()],

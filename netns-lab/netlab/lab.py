@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 
 from netlab import netns, registry, signals, wireguard
 from netlab.errors import CommandFailed, LabError
+from netlab.evidence import Evidence
 from netlab.internet import Internet
 from netlab.lan import Switch
 from netlab.machine import Host, Machine, Request, Uplink
@@ -43,6 +44,7 @@ class Lab:
     :param prefix: with which all its namespaces' names begin; by default unique.
     :param title: what ``netns-lab list`` shows.
     :param engine: the program that runs its plain WireGuard interfaces.
+    :param record: whether to capture what crosses its internet, as evidence.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Lab:
         prefix: str | None = None,
         title: str = "",
         engine: Sequence[str] = wireguard.MESHWG,
+        *,
+        record: bool = False,
     ) -> None:
         self.prefix = prefix or f"nl{os.getpid()}x{next(_numbers)}"
         if not PREFIX.fullmatch(self.prefix):
@@ -58,7 +62,9 @@ class Lab:
             )
         self.title = title
         self.engine = engine
+        self.evidence: Evidence | None = None
         self.machines: dict[str, Machine] = {}
+        self._record = record
         self.keep_files = False
         """Whether logs and captures stay when the lab goes; so they do on failure."""
         self._cleanup = contextlib.ExitStack()
@@ -104,6 +110,8 @@ class Lab:
         if self._internet is None:
             self._internet = self._add("internet", Internet)
             self._internet.open_for_business()
+            if self._record:
+                self.evidence = Evidence(self._internet)
         return self._internet
 
     def add_host(

@@ -141,14 +141,25 @@ class Machine:
                 raise NotReady(f"{self.name}: not within {within:g} s that {what}.")
             time.sleep(POLL)
 
-    def capture(self, interface: str | None = None, filter: str = "") -> Capture:
+    def capture(
+        self,
+        interface: str | None = None,
+        filter: str = "",
+        *,
+        length: int = 0,
+        limit: int | None = None,
+    ) -> Capture:
         """Capture an interface, by default the first; return once that has begun.
 
         :param filter: in the language of ``pcap-filter(7)``.
+        :param length: how many bytes are kept of each frame, 0 for all.
+        :param limit: the number of frames after which it ends by itself.
         """
         interface = interface or self.first_interface
         path = self.directory / f"{interface}-{next(self._numbers)}.pcap"
-        capture = Capture(self.namespace, interface, path, filter)
+        capture = Capture(
+            self.namespace, interface, path, filter, length=length, limit=limit
+        )
         self._captures.append(capture)
         return capture
 

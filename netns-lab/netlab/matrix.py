@@ -120,10 +120,17 @@ HEALTHY = Faults({})
 
 
 def cells(kinds: Sequence[Preset]) -> list[Cell]:
-    """Return all pairs, the slowest first: many hands make an even end."""
+    """Return all pairs, the slowest first: many hands make an even end.
+
+    Both nodes of a kind get half of its cells. Otherwise one node of the slowest kind
+    would be in nearly all of them, one after the other, and everybody would wait.
+    """
     order = [Method.BIRTHDAY, Method.RELAY, Method.PREDICTION, Method.DIRECT]
-    pairs = itertools.combinations_with_replacement(kinds, 2)
-    found = [Cell(row, column) for row, column in pairs]
+    pairs = itertools.combinations_with_replacement(range(len(kinds)), 2)
+    found = [
+        Cell(kinds[row], kinds[column], (2, 1) if (row + column) % 2 else (1, 2))
+        for row, column in pairs
+    ]
     return sorted(found, key=lambda cell: order.index(cell.expected))
 
 

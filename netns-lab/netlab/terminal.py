@@ -2,8 +2,9 @@
 
 import string
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 
 from rich.console import Console, RenderableType
@@ -32,6 +33,7 @@ MEANINGS = {
 }
 REFRESH = 4
 """Times a second that the table is drawn."""
+NOTHING: Mapping[Cell, Path] = {}
 LINE_EVERY = 10
 """Cells between two lines where there is no terminal."""
 
@@ -43,7 +45,8 @@ class MatrixView:
         self._kinds = kinds
         self._total = total
         self._console = console
-        self._running: set[Cell] = set()
+        self._cells: dict[frozenset[str], Cell] = {}
+        """Those that have begun, by their kinds."""
         self._outcomes: dict[Cell, Outcome] = {}
         self._live: Live | None = None
 
@@ -63,18 +66,21 @@ class MatrixView:
     def tell(self, progress: Progress) -> None:
         """Take news of a cell."""
         cell, outcome = progress.cell, progress.outcome
-        if outcome is None:
-            self._running.add(cell)
-        else:
-            self._running.discard(cell)
+        self._cells[frozenset((cell.row.name, cell.column.name))] = cell
+        if outcome is not None:
             self._outcomes[cell] = outcome
         if self._live is not None:
             self._live.update(self.table())
         elif outcome is not None:
             self._print_line(cell, outcome)
 
-    def finish(self, outcomes: dict[Cell, Outcome]) -> None:
-        """Print the verdict, and first the table where nobody has seen it yet."""
+    def finish(
+        self, outcomes: dict[Cell, Outcome], evidence: Mapping[Cell, Path] = NOTHING
+    ) -> None:
+        """Print the verdict, and first the table where nobody has seen it yet.
+
+        :param evidence: what was captured of the cells that failed.
+        """
         self._outcomes = outcomes
         if not self._console.is_terminal:
             self._console.print(self.table())
@@ -83,6 +89,8 @@ class MatrixView:
             if outcome.problem is not None:
                 self._console.print(f"  [red]✗[/] {cell}: {outcome.problem}")
                 self._console.print(f"    {cell.nodes[0]} says: {outcome.reason}")
+                if cell in evidence:
+                    self._console.print(f"    On the wire: {evidence[cell]}")
 
     def table(self) -> RenderableType:
         """Return the matrix, as far as it is known."""
@@ -97,12 +105,12 @@ class MatrixView:
         return table
 
     def _mark(self, row: Preset, column: Preset) -> Text:
-        for cell in (Cell(row, column), Cell(column, row)):
-            if cell in self._outcomes:
-                return Text(*LETTERS[style(self._outcomes[cell])])
-            if cell in self._running:
-                return Text("…", "cyan")
-        return Text("·", "bright_black")
+        cell = self._cells.get(frozenset((row.name, column.name)))
+        if cell is None:
+            return Text("·", "bright_black")
+        if cell not in self._outcomes:
+            return Text("…", "cyan")
+        return Text(*LETTERS[style(self._outcomes[cell])])
 
     def _summary(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="")

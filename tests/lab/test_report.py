@@ -30,7 +30,8 @@ def outcome(method: Method, problem: str | None = None) -> Outcome:
 def outcomes(problem: str | None = None) -> dict[Cell, Outcome]:
     found = {cell: outcome(cell.expected) for cell in matrix.cells(KINDS)}
     if problem is not None:
-        found[Cell(*KINDS)] = outcome(Method.RELAY, problem)
+        (mixed,) = (cell for cell in found if cell.row is not cell.column)
+        found[mixed] = outcome(Method.RELAY, problem)
     return found
 
 
