@@ -5,6 +5,7 @@ One coordinator and one member serve all tests; every test has a host of its own
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -63,7 +64,9 @@ def used(world: World) -> str:
 
 
 def expired(world: World) -> str:
-    return world.coordinator.token(expires="1s")
+    token = world.coordinator.token(expires="1s")
+    time.sleep(1.1)
+    return token
 
 
 def revoked(world: World) -> str:

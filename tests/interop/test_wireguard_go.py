@@ -40,8 +40,8 @@ HASTY = (
     "-c",
     """
 from meshwg.cli.wg import main
-from meshwg.wireguard import peer, timers
-peer.REKEY_AFTER_TIME, peer.REKEY_TIMEOUT = 0.2, 0.1
+from meshwg.wireguard import peer, session, timers
+session.REKEY_AFTER_TIME, peer.REKEY_TIMEOUT = 0.2, 0.1
 timers.KEEPALIVE_TIMEOUT, timers.REKEY_TIMEOUT = 0.5, 0.5
 main()
 """,
@@ -138,7 +138,7 @@ def test_a_new_private_key_is_a_new_session(lab: Lab, engines: Engines) -> None:
 def test_sessions_are_renewed_under_traffic_and_nothing_is_lost(lab: Lab) -> None:
     initiator, responder = join_on_a_switch(lab, (HASTY, WIREGUARD_GO))
     wire = initiator.host.capture(filter="udp")
-    ping(initiator, responder.ip, count=300)
+    ping(initiator, responder.ip, count=900)
     assert message_types(wire)[1] > 3
 
 
