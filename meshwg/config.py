@@ -30,7 +30,10 @@ def _interface(text: str) -> str:
 
 def _network(text: str) -> str:
     """Return a network in its usual form; raise ``ValueError`` if it is none."""
-    return str(ip_network(text))
+    network = ip_network(text)
+    if network.prefixlen == 0:
+        raise ValueError(f"{text} is everything: a node cannot be the way to it all")
+    return str(network)
 
 
 class NodeConfig(BaseModel):

@@ -4,16 +4,16 @@ The path agent exists only once there is traffic or an offer: an idle mesh of a 
 peers costs a thousand entries and nothing else.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import IPNetwork
 from meshwg.path.check import CheckKeys
 from meshwg.path.events import PathStatus
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
 from meshwg.wireguard.peer import Peer as Tunnel
@@ -66,7 +66,7 @@ class MeshPeer:
         *,
         random: Random,
         limiter: PunchLimiter,
-        mesh: Sequence[IPNetwork],
+        overlay: Container[IPAddress],
         routes: Container[bytes],
     ) -> PathAgent | None:
         """Return the path agent, a new one if needed.
@@ -79,7 +79,11 @@ class MeshPeer:
             keys = CheckKeys.derive(private_key, self.tunnel.public_key)
             if keys is not None:
                 self.agent = PathAgent(
-                    keys, random=random, limiter=limiter, mesh=mesh, routes=routes
+                    keys,
+                    random=random,
+                    limiter=limiter,
+                    overlay=overlay,
+                    routes=routes,
                 )
         return self.agent
 

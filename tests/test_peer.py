@@ -126,7 +126,7 @@ def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
 def begin(peer: MeshPeer) -> PathAgent:
     key = PrivateKey.generate(RANDOM)
     agent = peer.begin(
-        key, random=RANDOM, limiter=PunchLimiter(True), mesh=(), routes=()
+        key, random=RANDOM, limiter=PunchLimiter(True), overlay=(), routes=()
     )
     assert agent is not None
     return agent

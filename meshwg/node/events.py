@@ -15,6 +15,8 @@ class InterfaceChanged:
     addresses: tuple[str, ...]
     """With the prefix length of the whole mesh."""
     routes: tuple[str, ...]
+    hidden: tuple[str, ...]
+    """Networks behind peers that get no route: the machine is in them itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Node(Steering):
         self.public_key = format_key(private_key.public_bytes)
         self._random = random
         self._by_tunnel: dict[Tunnel, MeshPeer] = {}
-        self._interface = InterfaceChanged((), ())
+        self._interface = InterfaceChanged((), (), ())
         self._echo_identifiers: set[int] = set()
         self._hubs = Diversions(self.device, self._by_tunnel)
         self._again: list[bytes] = []
@@ -291,8 +291,12 @@ class Node(Steering):
 
     # What happens outside.
 
-    def set_hosts(self, addresses: Sequence[str], now: float) -> None:
-        """Take note of the host's own addresses."""
+    def set_hosts(
+        self, addresses: Sequence[str], now: float, networks: Iterable[str] = ()
+    ) -> None:
+        """Take note of the host's own addresses, and of the networks they are in."""
+        self._paths.overlay.own = frozenset(ip_network(text) for text in networks)
+        self._update_interface()
         usable = [address for address in addresses if not self._is_in_mesh(address)]
         self.whereabouts.set_hosts(usable, now)
         self._background_at = now
@@ -496,7 +500,7 @@ class Node(Steering):
     # The mesh.
 
     def _learn_mesh(self, registered: control.Registered) -> None:
-        self._paths.mesh = tuple(ip_network(text) for text in registered.networks)
+        self._paths.overlay.mesh = frozenset(map(ip_network, registered.networks))
         self._update_interface()
 
     def _learn_servers(
@@ -540,16 +544,24 @@ class Node(Steering):
 
     def _update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
-        lengths = {network.version: network.prefixlen for network in self._paths.mesh}
+        overlay = self._paths.overlay
+        overlay.announce(
+            prefix for peer in self.peers.values() for prefix in peer.entry.routes
+        )
+        lengths = {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
             f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
             for address in self.own_addresses()
         )
-        routes = {
-            prefix for peer in self.peers.values() for prefix in peer.entry.routes
-        }
-        change = InterfaceChanged(addresses, tuple(sorted(routes)))
+        change = InterfaceChanged(
+            addresses,
+            tuple(sorted(map(str, overlay.routes))),
+            tuple(sorted(map(str, overlay.hidden))),
+        )
         if change != self._interface:
+            if self._interface in self._events:
+                # Not even for a moment may a route be there that is not wanted.
+                self._events.remove(self._interface)
             self._interface = change
             self._events.append(change)
 
@@ -558,7 +570,7 @@ class Node(Steering):
         parsed = ip_address(address)
         return any(
             parsed.version == network.version and parsed in network
-            for network in self._paths.mesh
+            for network in self._paths.overlay.mesh
         )
 
 

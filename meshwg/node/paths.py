@@ -14,9 +14,10 @@ from meshwg.keys import PrivateKey
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import IPNetwork, Kind, Rejection, parse_candidates
+from meshwg.path.candidate import Kind, Rejection, parse_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
 from meshwg.transmit import Endpoint, Random, Transmit
@@ -31,7 +32,7 @@ class Paths:
     """All path agents of one node.
 
     :param events: where requests to the runtime are put.
-    :ivar mesh: the mesh's networks, once known.
+    :ivar overlay: what is reached through the mesh, as far as it is known.
     :ivar transmits: checks to be sent.
     :ivar background_wanted: set when another machine was given something to do.
     """
@@ -48,7 +49,7 @@ class Paths:
         random: Random,
         birthday: bool,
     ) -> None:
-        self.mesh: tuple[IPNetwork, ...] = ()
+        self.overlay = Overlay()
         self.transmits: list[Transmit] = []
         self.background_wanted = False
         self.drops: Counter[str] = Counter()
@@ -81,7 +82,7 @@ class Paths:
             self._private_key,
             random=self._random,
             limiter=self._limiter,
-            mesh=self.mesh,
+            overlay=self.overlay,
             routes=self._by_route,
         )
         if agent is not None:
@@ -201,7 +202,7 @@ class Paths:
         if own is not None and own.host == host:
             return None
         claim = {"kind": Kind.RELAYED.value, "host": host, "port": 1}
-        _, rejections = parse_candidates([claim], self.mesh)
+        _, rejections = parse_candidates([claim], self.overlay)
         return next(iter(rejections), None)
 
     # What agents decide.

@@ -24,7 +24,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from meshwg.path.candidate import (
     Candidate,
-    IPNetwork,
     Kind,
     Rejection,
     is_private,
@@ -44,6 +43,7 @@ from meshwg.path.events import (
 )
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.overlay import IPAddress
 from meshwg.path.path import TRIGGERED_BURST, Path
 from meshwg.path.punch import plain_possible
 from meshwg.path.puncher import Outcome, Puncher, Verdict
@@ -85,7 +85,7 @@ class PathAgent:
 
     :param keys: of the checks between this node and the peer.
     :param limiter: shared by the agents of a node.
-    :param mesh: the mesh's own networks, which no candidate may be in.
+    :param overlay: what is reached through the mesh, which no candidate may be in.
     :param routes: by which the other agents of the node are found.
     """
 
@@ -95,13 +95,13 @@ class PathAgent:
         *,
         random: Random,
         limiter: PunchLimiter | None = None,
-        mesh: Sequence[IPNetwork] = (),
+        overlay: Container[IPAddress] = (),
         routes: Container[bytes] = (),
     ) -> None:
         self.checks = Checks(keys, random, routes)
         self._controlling = keys.controlling
         self._random = random
-        self._rendezvous = Rendezvous(mesh, random)
+        self._rendezvous = Rendezvous(overlay, random)
         self._ledger = Ledger()
         self._table = PathTable()
         self._rounds = Rounds()

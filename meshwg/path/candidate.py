@@ -7,10 +7,11 @@ the peer's own shows when a check to it is answered.
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint
 
 CANDIDATE_LIMIT = 16
@@ -18,9 +19,6 @@ CANDIDATE_LIMIT = 16
 
 OFFER_LIMIT = 64
 """Candidates of one offer that are looked at."""
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Kind(Enum):
@@ -94,19 +92,19 @@ class Candidate:
 
 
 def parse_candidates(
-    raw: object, mesh: Sequence[IPNetwork] = ()
+    raw: object, overlay: Container[IPAddress] = ()
 ) -> tuple[list[Candidate], Counter[Rejection]]:
     """Return the usable candidates of an offer, each once, and why others are not.
 
     :param raw: a list of objects as :meth:`Candidate.to_json` makes them; anything
         else yields nothing.
-    :param mesh: the mesh's own networks; a tunnel must not run through itself.
+    :param overlay: what is reached through the mesh, and leads to no candidate.
     """
     rejections: Counter[Rejection] = Counter()
     admitted: dict[Candidate, None] = {}
     items = raw if isinstance(raw, list | tuple) else ()
     for item in items[:OFFER_LIMIT]:
-        outcome = _parse_candidate(item, mesh)
+        outcome = _parse_candidate(item, overlay)
         if isinstance(outcome, Rejection):
             rejections[outcome] += 1
         elif len(admitted) < CANDIDATE_LIMIT or outcome in admitted:
@@ -119,11 +117,11 @@ def parse_candidates(
 
 
 def offerable(
-    candidates: Iterable[Candidate], mesh: Sequence[IPNetwork] = ()
+    candidates: Iterable[Candidate], overlay: Container[IPAddress] = ()
 ) -> tuple[Candidate, ...]:
     """Return those of the node's own candidates that a peer would accept, in order."""
     likely = sorted(candidates, key=lambda c: -c.kind.preference)
-    return tuple(parse_candidates([c.to_json() for c in likely], mesh)[0])
+    return tuple(parse_candidates([c.to_json() for c in likely], overlay)[0])
 
 
 def is_usable_host(host: str) -> bool:
@@ -158,7 +156,7 @@ _PRIVATE = tuple(
 
 
 def _parse_candidate(
-    item: object, mesh: Sequence[IPNetwork]
+    item: object, overlay: Container[IPAddress]
 ) -> "Candidate | Rejection":
     if not isinstance(item, Mapping):
         return Rejection.MALFORMED
@@ -171,7 +169,7 @@ def _parse_candidate(
         address = _plain(ipaddress.ip_address(host))
     except ValueError:
         return Rejection.MALFORMED
-    reason = Rejection.PORT_ZERO if port == 0 else _unusable(address, mesh)
+    reason = Rejection.PORT_ZERO if port == 0 else _unusable(address, overlay)
     return reason or Candidate(Kind(kind), str(address), port)
 
 
@@ -185,7 +183,7 @@ def _plain(address: IPAddress) -> IPAddress:
     return address
 
 
-def _unusable(address: IPAddress, mesh: Sequence[IPNetwork]) -> Rejection | None:
+def _unusable(address: IPAddress, overlay: Container[IPAddress]) -> Rejection | None:
     """Return why no other machine can be reached at an address.
 
     A zone is a name of the sender's own interfaces, so a link-local address means
@@ -199,7 +197,7 @@ def _unusable(address: IPAddress, mesh: Sequence[IPNetwork]) -> Rejection | None
         return Rejection.MULTICAST
     if address.is_link_local:
         return Rejection.LINK_LOCAL
-    if any(address.version == net.version and address in net for net in mesh):
+    if address in overlay:
         return Rejection.MESH
     if any(address.version == net.version and address in net for net in _RESERVED):
         return Rejection.RESERVED

@@ -5,17 +5,17 @@ so that one that comes late or twice is told apart.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 
 from meshwg.errors import InvalidMessage
 from meshwg.path.candidate import (
     Candidate,
-    IPNetwork,
     Kind,
     Rejection,
     is_private,
     offerable,
 )
+from meshwg.path.overlay import IPAddress
 from meshwg.path.report import NatReport, Offer
 from meshwg.transmit import Endpoint, Random
 
@@ -25,10 +25,10 @@ SESSION_LENGTH = 8
 class Rendezvous:
     """The offers of this node to one peer, and of the peer to this node.
 
-    :param mesh: the mesh's own networks, which no candidate may be in.
+    :param overlay: what is reached through the mesh, which no candidate may be in.
     """
 
-    def __init__(self, mesh: Sequence[IPNetwork], random: Random) -> None:
+    def __init__(self, overlay: Container[IPAddress], random: Random) -> None:
         self.nat = NatReport()
         """The NAT in front of this node."""
         self.peer = Offer(-1)
@@ -36,7 +36,7 @@ class Rendezvous:
         self.peer_hosts: tuple[str, ...] = ()
         """Public IPv4 addresses at which someone reliable saw the peer."""
         self.rejections: Counter[Rejection] = Counter()
-        self._mesh = tuple(mesh)
+        self._overlay = overlay
         self._session = random(SESSION_LENGTH).hex()
         self._sequence = 0
         self._own: tuple[Candidate, ...] = ()
@@ -53,7 +53,7 @@ class Rendezvous:
 
     def set_own(self, candidates: Iterable[Candidate], nat: NatReport) -> bool:
         """Offer these from now on; tell whether they differ from those before."""
-        own, before = offerable(candidates, self._mesh), self._own
+        own, before = offerable(candidates, self._overlay), self._own
         self._own, self.nat = own, nat
         return own != before
 
@@ -79,7 +79,7 @@ class Rendezvous:
     def take(self, raw: Mapping[str, object]) -> Offer | None:
         """Return an offer of the peer, ``None`` if it is malformed or an old one."""
         try:
-            offer, rejections = Offer.from_json(raw, self._mesh)
+            offer, rejections = Offer.from_json(raw, self._overlay)
         except InvalidMessage:
             self.rejections[Rejection.MALFORMED] += 1
             return None

@@ -6,8 +6,8 @@ ever decides what is tried next, never whether anything is tried at all.
 """
 
 from collections import Counter
+from collections.abc import Container
 from collections.abc import Mapping as JsonObject
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -15,10 +15,10 @@ from typing import TypeVar
 from meshwg.errors import InvalidMessage
 from meshwg.path.candidate import (
     Candidate,
-    IPNetwork,
     Rejection,
     parse_candidates,
 )
+from meshwg.path.overlay import IPAddress
 
 
 class Mapping(Enum):
@@ -153,7 +153,7 @@ class Offer:
 
     @classmethod
     def from_json(
-        cls, raw: JsonObject[str, object], mesh: Sequence[IPNetwork] = ()
+        cls, raw: JsonObject[str, object], overlay: Container[IPAddress] = ()
     ) -> "tuple[Offer, Counter[Rejection]]":
         """Return a received offer, and why some of its candidates are left out.
 
@@ -164,7 +164,7 @@ class Offer:
         sequence = raw.get("sequence")
         if not isinstance(sequence, int) or isinstance(sequence, bool):
             raise InvalidMessage("An offer has no sequence number")
-        candidates, rejections = parse_candidates(raw.get("candidates"), mesh)
+        candidates, rejections = parse_candidates(raw.get("candidates"), overlay)
         nat, extension = raw.get("nat"), raw.get("extension")
         ipv4 = nat.get("ipv4") if isinstance(nat, JsonObject) else None
         if not isinstance(extension, JsonObject):

@@ -110,6 +110,7 @@ class Daemon:
         self._drift = _drift()
         self._looked: asyncio.Event | None = None
         self._network = Network((), (), ())
+        self._hidden: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self._use_servers)
         self._open()
@@ -155,6 +156,8 @@ class Daemon:
     async def run(self) -> None:
         """Carry until a signal, ``meshwg down``, or the end of the membership."""
         self._interface = MeshInterface(self._tun.name)
+        for sock in self._sockets:
+            sock.refused_interface = self._interface.index
         self._dataplane = Dataplane(
             self._node,
             self._tun,
@@ -199,7 +202,9 @@ class Daemon:
         )
         undo.callback(watcher.close)
         self._network = await look_around(self._interface.index)
-        self._node.set_hosts(self._network.addresses, clock.now())
+        self._node.set_hosts(
+            self._network.addresses, clock.now(), self._network.networks
+        )
         self._dataplane.start(self._sockets)
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
@@ -319,7 +324,8 @@ class Daemon:
     def _carry_out(self, event: NodeEvent, now: float) -> None:
         """Do what the node wants done."""
         match event:
-            case InterfaceChanged(addresses, routes):
+            case InterfaceChanged(addresses, routes, hidden):
+                self._warn_of_hidden(hidden)
                 self._run(self._configure(addresses, routes))
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
@@ -343,6 +349,14 @@ class Daemon:
                 self._on_expelled(event)
             case PathChanged(peer, change):
                 _log_path(peer.entry.name, change)
+
+    def _warn_of_hidden(self, networks: tuple[str, ...]) -> None:
+        for network in sorted({*networks} - self._hidden):
+            logger.warning(
+                "The route to %s is not used: this machine is in such a network itself",
+                network,
+            )
+        self._hidden = {*networks}
 
     def _on_joined(self, notice: str) -> None:
         logger.info("Connected to the coordinator %s", self._membership.url)
@@ -390,7 +404,7 @@ class Daemon:
         logger.info("The network changed")
         self._network = network
         now = clock.now()
-        self._node.set_hosts(network.addresses, now)
+        self._node.set_hosts(network.addresses, now, network.networks)
         self._node.network_changed(now)
         if self._mapper is not None:
             self._mapper.network_changed()
@@ -452,6 +466,7 @@ class Daemon:
             except OSError as error:
                 logger.debug("No more sockets: %s", error)
                 break
+            sock.refused_interface = self._interface.index
             self._links[link] = sock
             self._dataplane.add_link(link, sock)
             ports[link] = sock.port

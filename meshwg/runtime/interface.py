@@ -80,7 +80,7 @@ class MeshInterface:
             for prefix in present - wanted:
                 await self._change_route(netlink, "del", prefix)
             for prefix in sorted(wanted - present):
-                problems += await self._change_route(netlink, "replace", prefix)
+                problems += await self._change_route(netlink, "add", prefix)
             self._routes = wanted
         if problems:
             raise ConfigError(problems[0])

@@ -65,6 +65,9 @@ class UdpSocket:
     ) -> None:
         self.link = link
         self.on_unpinned = on_unpinned
+        self.refused_interface = 0
+        """Index of the one interface that is not listened to: that of the tunnel which
+        the socket carries, since a tunnel must not run through itself."""
         self.errors: Counter[str] = Counter()
         """What could not be sent or received, by the name of the error."""
         self._socket = sock
@@ -130,7 +133,7 @@ class UdpSocket:
     def receive(self) -> tuple[list[bytes], Endpoint] | None:
         """Return the datagrams of one system call and where they came from.
 
-        There may be more; ``None`` means that there are none now.
+        There may be more; ``None`` means that there are none now, or none to be had.
         """
         try:
             size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], 128)
@@ -149,6 +152,9 @@ class UdpSocket:
         endpoint = self._endpoints.get((address, pktinfo))
         if endpoint is None:
             endpoint = self._remember_endpoint(address, pktinfo)
+            if endpoint is None:
+                self.errors["ELOOP"] += 1
+                return None
         batch = bytes(self._buffer[:size])
         if size <= stride:
             return [batch], endpoint
@@ -241,9 +247,12 @@ class UdpSocket:
             return socket.IPPROTO_IP, socket.IP_TTL, value
         return socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, value
 
-    def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint:
-        """Return the endpoint for a source address and the PKTINFO that came along."""
+    def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint | None:
+        """Return the endpoint for a source address and the PKTINFO that came along,
+        ``None`` if it is beyond the refused interface."""
         source = _parse_pktinfo(pktinfo)
+        if source is not None and source.interface == self.refused_interface:
+            return None
         host = address[0]
         if len(address) == 4 and address[3]:
             host = f"{host}%{_interface_name(address[3])}"

@@ -13,6 +13,7 @@ everything is encrypted and keeps its address; on one node the mesh touches noth
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
 from netlab.errors import ScenarioFailed
 from netlab.lab import Lab
@@ -27,6 +28,8 @@ from scenarios.ciphertext import PATIENCE, SECRET
 BRIDGE = "cni0"
 INTERFACE = "meshwg0"
 PODS = {"a": "10.244.1.0/24", "b": "10.244.2.0/24"}
+CGNAT = "100.64.0.0/10"
+"""Where the addresses of a mesh are."""
 DATAGRAMS = 20
 UNTOUCHED_TTL = 64
 
@@ -63,11 +66,12 @@ def verify(cluster: Cluster, narrator: Narrator) -> None:
     with narrator.step("pods on two nodes reach each other through their nodes"):
         a1.ping(b1.address())
         pods["pod-b2"].ping(a2.address())
-    with narrator.step("the path between the nodes is direct"):
+    with narrator.step("the path between the nodes is direct, around the tunnel"):
         node.host.wait_until(
             lambda: node.peer(cluster.b)["path"]["kind"] == "direct",
             "its path to node-b is direct",
         )
+        expect_outside(node.peer(cluster.b)["path"]["remote"])
     with narrator.step(f"{DATAGRAMS} datagrams arrive from the pod's own address"):
         outside = node.host.capture("eth0")
         deliver(a1, b1)
@@ -85,6 +89,13 @@ def verify(cluster: Cluster, narrator: Narrator) -> None:
         node.stop()
         if PODS["b"] in node.host.run(["ip", "route"]).stdout:
             raise ScenarioFailed(f"node-a still has a route to {PODS['b']}.")
+
+
+def expect_outside(remote: str) -> None:
+    """Check that a path leads through the internet, not through its own tunnel."""
+    address = ip_address(remote.rpartition(":")[0])
+    if any(address in ip_network(inside) for inside in (*PODS.values(), CGNAT)):
+        raise ScenarioFailed(f"The tunnel runs through itself, to {remote}.")
 
 
 def deliver(sender: Host, receiver: Host) -> None:

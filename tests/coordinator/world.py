@@ -30,8 +30,11 @@ NETWORKS = Networks.parse("100.64.0.0/16", "fd00:1:2::/48")
 class Ledger:
     """A database in memory, shared by coordinators as PostgreSQL is."""
 
-    def __init__(self, networks: Networks = NETWORKS) -> None:
+    def __init__(
+        self, networks: Networks = NETWORKS, approved_routes: Iterable[str] = ()
+    ) -> None:
         self.networks = networks
+        self.approved_routes = tuple(approved_routes)
         self.version = 0
         self.nodes: dict[str, Node] = {}
         self.tombstones: dict[str, int] = {}
@@ -75,7 +78,11 @@ class Ledger:
     ) -> tuple[list[tuple[Operation, Result]], list[Changes]]:
         changes = self._catch_up(registry)
         draft = Draft(
-            registry, self.auth_keys, unix_time=unix_time, random=randomness.randbytes
+            registry,
+            self.auth_keys,
+            unix_time=unix_time,
+            random=randomness.randbytes,
+            approved_routes=self.approved_routes,
         )
         outcomes = [(each, draft.perform(each)) for each in operations]
         self.auth_keys |= draft.spent

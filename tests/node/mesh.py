@@ -4,8 +4,9 @@ The coordinator's machine, the relay's and the STUN server's are the project's o
 hosts of the nodes do what a daemon and a kernel would do, and answer echo requests.
 """
 
-from collections.abc import Callable
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
 from coordinator.netmap import NetMapHistory
 from coordinator.operations import Operation
@@ -16,6 +17,7 @@ from meshwg.keys import PrivateKey
 from meshwg.node import (
     EchoReceived,
     Expelled,
+    InterfaceChanged,
     Node,
     NodeEvent,
     ServersChanged,
@@ -37,22 +39,27 @@ from tests.sim.kinds import PUBLIC, Kind
 from tests.sim.network import Network
 from tests.sim.servers import STUN_PORT, add_stun_server
 
+Event = TypeVar("Event", bound=NodeEvent)
+
 CONTROL_LATENCY = 0.02
 STUN_HOSTS = ("198.51.100.1", "198.51.100.2")
 RELAY_HOST = "198.51.100.9"
 NODE_PORT = 41641
-ICMP = 1
+ICMP, UDP_PROTOCOL = 1, 17
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 
 
 class Mesh:
-    """An internet with a coordinator, a STUN server and, if wanted, a relay."""
+    """An internet with a coordinator, a STUN server and, if wanted, a relay.
+
+    Nodes may announce routes to private networks.
+    """
 
     def __init__(self, seed: int = 1, *, relay: bool = True) -> None:
         self.network = Network(seed)
         add_stun_server(self.network, "stun", *STUN_HOSTS)
         self.relay = RelayHost(self.network, RELAY_HOST) if relay else None
-        self.ledger = Ledger()
+        self.ledger = Ledger(approved_routes=["10.0.0.0/8", "192.168.0.0/16"])
         self.auth_key = self.ledger.add_auth_key(self.network.random)
         self.coordinator = SimCoordinator(self)
         self.nodes: dict[str, MeshNode] = {}
@@ -61,10 +68,16 @@ class Mesh:
     def now(self) -> float:
         return self.network.now
 
-    def add(self, name: str, kind: Kind = PUBLIC, role: str = "node") -> "MeshNode":
+    def add(
+        self,
+        name: str,
+        kind: Kind = PUBLIC,
+        role: str = "node",
+        routes: Sequence[str] = (),
+    ) -> "MeshNode":
         """Run a node of a kind of network, which then joins."""
         host = kind.add_to(self.network, name, len(self.nodes) + 1)
-        node = self.nodes[name] = MeshNode(self, name, host, role)
+        node = self.nodes[name] = MeshNode(self, name, host, role, routes)
         node.start()
         return node
 
@@ -202,15 +215,27 @@ def _seen_from_outside(host: Host) -> str:
 class MeshNode:
     """A node with the host it runs on."""
 
-    def __init__(self, mesh: Mesh, name: str, host: Host, role: str) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        name: str,
+        host: Host,
+        role: str = "node",
+        routes: Sequence[str] = (),
+    ) -> None:
         self.mesh = mesh
         self.name = name
         self.host = host
         self.role = role
+        self.routes = tuple(routes)
+        self.networks: tuple[str, ...] = ()
+        """Those that its host is in."""
         self.key = PrivateKey.generate(mesh.network.random.randbytes)
         self.events: list[NodeEvent] = []
         self.packets: list[bytes] = []
         """What the system got from the interface, but for echo requests."""
+        self.entered_mesh = 0
+        """How many of its own datagrams were routed into its own tunnel."""
         self.lost_control = False
         """The network swallows what goes to and comes from the coordinator."""
         self.clock_error = 0.0
@@ -230,6 +255,7 @@ class MeshNode:
             self.name,
             auth_key=None if cache else mesh.auth_key,
             role=self.role,
+            routes=self.routes,
         )
         self.client = ControlClient(
             membership,
@@ -246,7 +272,7 @@ class MeshNode:
             now=now,
         )
         self.events = []
-        self.node.set_hosts(self.host.addresses, now)
+        self.node.set_hosts(self.host.addresses, now, self.networks)
         self.host.run(self, NODE_PORT)
 
     def die(self) -> bytes | None:
@@ -291,7 +317,7 @@ class MeshNode:
         path = self.peer(other).path_json(self.mesh.now, self.mesh.now)
         return f"via {path['via']}" if path["via"] else str(path["kind"])
 
-    def found(self, kind: type[NodeEvent]) -> list[NodeEvent]:
+    def found(self, kind: type[Event]) -> list[Event]:
         """Return the events of a kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -340,7 +366,11 @@ class MeshNode:
 
     def datagrams_to_send(self) -> list[Transmit]:
         self._work()
-        transmits = self.node.datagrams_to_send()
+        transmits = [
+            transmit
+            for transmit in self.node.datagrams_to_send()
+            if not self._enters_mesh(transmit)
+        ]
         for packet in self.node.packets_to_write():
             self._take_packet(packet)
         # An answer, an event or a wish may have come of it.
@@ -353,10 +383,31 @@ class MeshNode:
     def handle_timer(self, now: float) -> None:
         self.node.handle_timer(now)
 
+    def _enters_mesh(self, transmit: Transmit) -> bool:
+        """Do what a kernel does with datagrams to where a route into the mesh leads."""
+        to = transmit.destination
+        changes = self.found(InterfaceChanged)
+        routes = changes[-1].routes if changes else ()
+        if to.link or not any(_is_in(to.host, route) for route in routes):
+            return False
+        ports = NODE_PORT.to_bytes(2) + to.port.to_bytes(2)
+        packets = [
+            udp_packet(self.address, to.host, ports + bytes(4) + datagram)
+            for datagram in transmit.datagrams
+        ]
+        self.entered_mesh += len(packets)
+        self.node.receive_packets(packets, self.mesh.now)
+        return True
+
     def _take_packet(self, packet: bytes) -> None:
         """Do what a kernel does with a packet from the interface."""
-        destination = str(ip_address(packet[16:20]))
-        if destination != self.address:
+        source, destination = (str(ip_address(packet[at : at + 4])) for at in (12, 16))
+        if destination in self.host.addresses and packet[9] == UDP_PROTOCOL:
+            port = int.from_bytes(packet[20:22])
+            self.node.receive_datagrams(
+                [packet[28:]], Endpoint(source, port), self.mesh.now
+            )
+        elif destination != self.address:
             if self.role == HUB:
                 self.node.receive_packets([packet], self.mesh.now)
         elif packet[9] == ICMP and packet[20] == ECHO_REQUEST:
@@ -484,6 +535,10 @@ def udp_packet(source: str, destination: str, payload: bytes) -> bytes:
     header = b"\x45\0" + length + bytes(5) + b"\x11\0\0"
     ends = ip_address(source).packed + ip_address(destination).packed
     return header + ends + payload
+
+
+def _is_in(host: str, network: str) -> bool:
+    return ip_address(host) in ip_network(network)
 
 
 def _echo_reply(request: bytes) -> bytes:

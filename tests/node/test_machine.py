@@ -6,6 +6,7 @@ from coordinator.operations import Expire, Remove, Rename
 from meshwg.control.client import ControlState
 from meshwg.keys import format_key
 from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted
+from meshwg.path.candidate import Rejection
 from meshwg.wire import control
 from tests.node.mesh import Mesh, MeshNode, pair, strangers, udp_packet
 from tests.sim.kinds import (
@@ -326,6 +327,59 @@ def test_a_relay_that_restarts_is_used_again() -> None:
 
     assert alice.reaches(bob, limit=60)
     assert alice.path(bob) == "relay"
+
+
+# Routes
+
+
+def test_a_tunnel_does_not_run_through_itself() -> None:
+    mesh = Mesh()
+    alice = mesh.add("alice", PORT_RESTRICTED)
+    bob = mesh.add("bob", PORT_RESTRICTED)
+    (inside,) = bob.host.addresses
+    bob.routes = (f"{inside}/32",)
+    bob.start(bob.die())
+    mesh.settle()
+    assert alice.found(InterfaceChanged)[-1].routes == bob.routes
+
+    assert alice.reaches(bob)
+    lost = alice.keep_pinging(bob, 20)
+
+    assert lost == 0
+    assert alice.path(bob) == bob.path(alice) == "direct"
+    assert alice.entered_mesh == 0
+    assert alice.node.all_drops()[Rejection.MESH.value] > 0
+
+
+def test_a_network_that_the_host_is_in_is_not_routed_to_a_peer() -> None:
+    mesh = Mesh()
+    alice = mesh.add("alice")
+    mesh.add("bob", routes=("192.168.7.0/24", "10.7.0.0/16"))
+    mesh.settle()
+
+    alice.node.set_hosts(alice.host.addresses, mesh.now, ["192.168.7.0/24"])
+    alice.host.drain()
+    at_home = alice.found(InterfaceChanged)[-1]
+    alice.node.set_hosts(alice.host.addresses, mesh.now)
+    alice.host.drain()
+    on_the_road = alice.found(InterfaceChanged)[-1]
+
+    assert (at_home.routes, at_home.hidden) == (("10.7.0.0/16",), ("192.168.7.0/24",))
+    assert on_the_road.routes == ("10.7.0.0/16", "192.168.7.0/24")
+    assert on_the_road.hidden == ()
+
+
+def test_a_route_that_is_not_wanted_is_not_there_even_for_a_moment() -> None:
+    mesh, alice, bob = pair()
+    bob.routes = ("192.168.7.0/24",)
+    bob.start(bob.die())
+    mesh.settle()
+    cache = alice.die()
+
+    alice.networks = bob.routes
+    alice.start(cache)
+
+    assert [change.routes for change in alice.found(InterfaceChanged)] == [()]
 
 
 # Echo requests

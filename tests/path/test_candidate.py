@@ -17,8 +17,11 @@ from meshwg.path.candidate import (
     offerable,
     parse_candidates,
 )
+from meshwg.path.overlay import Overlay
 
-MESH = [ipaddress.ip_network("100.99.0.0/16"), ipaddress.ip_network("fd12::/48")]
+MESH = Overlay(
+    [ipaddress.ip_network("100.99.0.0/16"), ipaddress.ip_network("fd12::/48")]
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -4,6 +4,7 @@ import ipaddress
 import random
 
 from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.overlay import Overlay
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.report import NatReport, Offer
 from meshwg.transmit import Endpoint
@@ -47,7 +48,7 @@ def test_an_offer_is_taken_once_and_in_order() -> None:
 
 def test_what_is_malformed_is_counted() -> None:
     rendezvous = Rendezvous(
-        [ipaddress.ip_network("192.168.0.0/16")], random.Random(1).randbytes
+        Overlay([ipaddress.ip_network("192.168.0.0/16")]), random.Random(1).randbytes
     )
     assert rendezvous.take({}) is None
     assert take(rendezvous, [LAN])

@@ -9,6 +9,7 @@ from hypothesis import given
 from meshwg.errors import InvalidMessage
 from meshwg.nat import behaviour
 from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.overlay import Overlay
 from meshwg.path.report import (
     Filtering,
     Mapping,
@@ -20,7 +21,7 @@ from meshwg.wire import control
 from tests.path.test_candidate import json_values
 from tests.sim import kinds
 
-MESH = [ipaddress.ip_network("100.99.0.0/16")]
+MESH = Overlay([ipaddress.ip_network("100.99.0.0/16")])
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.name)

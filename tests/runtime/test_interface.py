@@ -50,6 +50,19 @@ def test_addresses_and_routes_are_those_wanted(host: Host) -> None:
     assert "100.64.0.0/16 dev meshwg0" in routes(host, "-4")
 
 
+def test_a_route_to_somewhere_else_is_left_alone(host: Host) -> None:
+    async def configure() -> None:
+        interface = MeshInterface(MESH)
+        await interface.up(1400)
+        await interface.configure(ADDRESSES, ["192.0.2.0/24", "10.1.0.0/16"])
+
+    with pytest.raises(ConfigError, match="route to 192"):
+        run(host, configure)
+
+    assert "192.0.2.0/24 dev eth0" in routes(host, "-4")
+    assert "10.1.0.0/16 dev meshwg0" in routes(host, "-4")
+
+
 def test_what_is_not_wanted_any_more_goes(host: Host) -> None:
     async def configure() -> None:
         interface = MeshInterface(MESH)

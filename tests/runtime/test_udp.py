@@ -362,6 +362,25 @@ def test_datagrams_longer_than_the_mtu_are_fragmented(lab: Lab, version: int) ->
         assert received == datagrams
 
 
+@FAMILIES
+@pytest.mark.netns
+def test_what_comes_through_the_tunnel_itself_is_refused(
+    lab: Lab, version: int
+) -> None:
+    a, b = pair(lab)
+    with opened(a) as sender, opened(b) as receiver:
+        sock = of_version(receiver, version)
+        sock.refused_interface = b.call(lambda: socket.if_nametoindex("eth0"))
+        for _ in range(2):
+            sender.send(Transmit(endpoint_of(b, version, receiver), [b"looped"]))
+            wait_readable(sock)
+            assert sock.receive() is None
+        assert sock.errors == {"ELOOP": 2}
+        sock.refused_interface = 0
+        sender.send(Transmit(endpoint_of(b, version, receiver), [b"good"]))
+        assert receive_all(sock)[0] == [b"good"]
+
+
 @pytest.mark.netns
 def test_a_link_local_endpoint_has_a_zone_that_leads_back(lab: Lab) -> None:
     a, b = pair(lab)
