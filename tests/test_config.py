@@ -48,7 +48,7 @@ def test_routes_are_networks_of_both_families() -> None:
         ({"interface": "mesh\n"}, "The setting 'interface' is wrong"),
         ({"role": "boss"}, "The setting 'role' is wrong: input should be 'node' or"),
         ({"routes": ["10.0.0.1/8"]}, "The setting 'routes.0' is wrong"),
-        ({"routes": ["0.0.0.0/0"]}, "0.0.0.0/0 is everything"),
+        ({"routes": ["0.0.0.0/0"]}, "The setting 'routes.0' is wrong"),
         ({"routes": ["everywhere"]}, "The setting 'routes.0' is wrong"),
         ({"speed": 3}, "There is no setting 'speed': use one of join, state_dir,"),
     ],
