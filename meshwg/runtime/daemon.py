@@ -191,8 +191,9 @@ class Daemon:
         await admin.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.shut_down)
+        forwarding = Forwarding(self._tun.name, self._state)
+        await forwarding.recover()
         if self._config.role == "hub":
-            forwarding = Forwarding(self._tun.name)
             undo.push_async_callback(forwarding.disable)
             await forwarding.enable()
         await self._interface.up(self._mtu)

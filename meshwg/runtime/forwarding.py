@@ -4,21 +4,29 @@ Forwarding is switched on, and a table of nftables of the hub's own lets the pac
 through and keeps TCP from sending segments that the next tunnel cannot carry. It also
 keeps the kernel from telling each sender that there is a shorter way: there is none.
 A system that forwards IPv6 would stop to listen to router advertisements; those who did
-go on. All is undone when the hub stops; the table a killed one left is replaced by the
-next.
+go on. All is undone when the hub stops. What was before is noted in the state directory
+first, so that a node which is killed undoes it at its next start, hub or not; what a
+reboot has reset is left as it is.
 """
 
 import asyncio
 import contextlib
+import logging
+import re
 from pathlib import Path
+from typing import Any
 
-from meshwg.errors import ConfigError, NotPermitted
+from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime.state import StateDirectory
 
 _SWITCHES = (
     Path("/proc/sys/net/ipv4/ip_forward"),
     Path("/proc/sys/net/ipv6/conf/all/forwarding"),
 )
 _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
+_SETTINGS = "/proc/sys/net/"
+_TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _RULES = """
 table inet {table}
 delete table inet {table}
@@ -37,13 +45,31 @@ table inet {table} {{
 """
 
 
+logger = logging.getLogger(__name__)
+
+
 class Forwarding:
     """Forwarding between the peers on one interface."""
 
-    def __init__(self, interface: str) -> None:
+    def __init__(self, interface: str, state: StateDirectory) -> None:
         self._interface = interface
+        self._state = state
         self._table = f"meshwg-{interface}"
-        self._before: dict[Path, str] = {}
+        self._changes: dict[Path, tuple[str, str]] = {}
+        """What was changed: the values before and after."""
+
+    async def recover(self) -> None:
+        """Undo what this node left when it was killed as a hub, if it was."""
+        left = self._state.forwarding()
+        if left is None:
+            return
+        table, changes = str(left.get("table")), left.get("changes")
+        if _TABLE.fullmatch(table) and isinstance(changes, dict):
+            logger.info("Undoing the forwarding of a hub that was killed")
+            if left.get("boot") == _boot():
+                self._changes = _parse_changes(changes)
+            await self._undo(table)
+        self._state.save_forwarding(None)
 
     async def enable(self) -> None:
         """Let packets through.
@@ -63,24 +89,55 @@ class Forwarding:
 
     async def disable(self) -> None:
         """Undo everything."""
-        for setting, value in reversed(self._before.items()):
+        await self._undo(self._table)
+        self._state.save_forwarding(None)
+
+    async def _undo(self, table: str) -> None:
+        """Put back the values from before that nobody else has changed since."""
+        for setting, (before, after) in reversed(self._changes.items()):
             with contextlib.suppress(OSError):
-                setting.write_text(value)
-        self._before.clear()
+                if setting.read_text().strip() == after:
+                    setting.write_text(before)
+        self._changes.clear()
         with contextlib.suppress(ConfigError):
-            await _nft(f"delete table inet {self._table}")
+            await _nft(f"delete table inet {table}")
 
     def _switch_on(self) -> None:
-        for setting in _SETTINGS_OF_INTERFACES.glob("*/accept_ra"):
-            self._change(setting, "1", "2")
-        for switch in _SWITCHES:
-            self._change(switch, "0", "1")
-
-    def _change(self, setting: Path, before: str, after: str) -> None:
-        """Change a setting that has the value ``before``, and remember that."""
-        if setting.exists() and setting.read_text().strip() == before:
+        interfaces = sorted(_SETTINGS_OF_INTERFACES.glob("*/accept_ra"))
+        wanted = dict.fromkeys(interfaces, ("1", "2"))
+        wanted |= dict.fromkeys(_SWITCHES, ("0", "1"))
+        self._changes = {
+            setting: (before, after)
+            for setting, (before, after) in wanted.items()
+            if setting.exists() and setting.read_text().strip() == before
+        }
+        self._note()
+        for setting, (_, after) in self._changes.items():
             setting.write_text(after)
-            self._before[setting] = before
+
+    def _note(self) -> None:
+        """Write down what is about to be changed."""
+        changes = {str(setting): values for setting, values in self._changes.items()}
+        note = {"boot": _boot(), "table": self._table, "changes": changes}
+        try:
+            self._state.save_forwarding(note)
+        except MeshError as error:
+            logger.warning("If this hub is killed, forwarding stays on: %s", error)
+
+
+def _boot() -> str:
+    """Return what tells this run of the system from others."""
+    return _BOOT.read_text().strip()
+
+
+def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:
+    """Return the changes in a note; whatever is no network setting is left out."""
+    return {
+        Path(setting): (str(values[0]), str(values[1]))
+        for setting, values in raw.items()
+        if setting.startswith(_SETTINGS) and ".." not in setting
+        if isinstance(values, list) and len(values) == 2
+    }
 
 
 async def _nft(rules: str) -> None:

@@ -21,6 +21,7 @@ KEY_FILE = "node.key"
 MEMBERSHIP_FILE = "membership.json"
 NETMAP_FILE = "netmap.json"
 PORT_FILE = "port"
+FORWARDING_FILE = "forwarding.json"
 LOCK_FILE = "lock"
 
 
@@ -150,6 +151,26 @@ class StateDirectory:
         """
         with contextlib.suppress(MeshError):
             self._write(self._path / PORT_FILE, f"{port}\n")
+
+    def forwarding(self) -> dict[str, Any] | None:
+        """Return what a hub has changed in the system and not undone yet."""
+        try:
+            note = json.loads(self._read(self._path / FORWARDING_FILE) or "null")
+        except ValueError:
+            return {}
+        return note if isinstance(note, dict) else None
+
+    def save_forwarding(self, note: dict[str, Any] | None) -> None:
+        """Remember what a hub is about to change, or that it was undone.
+
+        :raises MeshError: if the disk does not take it.
+        """
+        path = self._path / FORWARDING_FILE
+        if note is not None:
+            self._write(path, json.dumps(note) + "\n")
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> str | None:
         try:

@@ -77,6 +77,18 @@ def test_spokes_meet_again_when_a_killed_hub_is_back(star: Star) -> None:
     assert leftovers(hub.host) == []
 
 
+def test_a_killed_hub_that_comes_back_as_a_node_leaves_nothing_on(star: Star) -> None:
+    hub = star.hub
+    hub.kill()
+    assert switches(hub.host) == ["1", "1"]
+
+    hub.start().wait_until_connected()
+
+    assert switches(hub.host) == ["0", "0"]
+    hub.meshwg("down")
+    assert leftovers(hub.host) == []
+
+
 def segment_limit(client: Member, server: Member) -> int:
     """Return how many bytes a TCP segment from server to client may have."""
     address = server.addresses[0], 8000

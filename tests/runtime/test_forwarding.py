@@ -1,13 +1,16 @@
 """A hub's forwarding: switched on with its table, and undone without a trace."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshwg.errors import ConfigError, NotPermitted
 from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.state import FORWARDING_FILE, StateDirectory
 from netlab.lab import Lab
 from netlab.machine import Host
 
@@ -21,13 +24,19 @@ SETTINGS = (
 
 
 @pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDirectory]:
+    with closing(StateDirectory(tmp_path / "state")) as directory:
+        yield directory
+
+
+@pytest.fixture
 def hub(lab: Lab) -> Host:
     return lab.add_host("hub", lab.add_switch("cable", "192.0.2.0/24"))
 
 
-def test_it_is_switched_on_and_off(hub: Host) -> None:
+def test_it_is_switched_on_and_off(hub: Host, state: StateDirectory) -> None:
     hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 1})
-    forwarding = Forwarding("meshwg0")
+    forwarding = Forwarding("meshwg0", state)
 
     run(hub, forwarding.enable)
     assert settings(hub) == ["1", "1", "2"]
@@ -40,9 +49,9 @@ def test_it_is_switched_on_and_off(hub: Host) -> None:
     assert tables(hub) == ""
 
 
-def test_what_was_on_before_stays_on(hub: Host) -> None:
+def test_what_was_on_before_stays_on(hub: Host, state: StateDirectory) -> None:
     hub.namespace.set_sysctl({"net.ipv4.ip_forward": 1})
-    forwarding = Forwarding("meshwg0")
+    forwarding = Forwarding("meshwg0", state)
 
     run(hub, forwarding.enable)
     run(hub, forwarding.disable)
@@ -50,15 +59,79 @@ def test_what_was_on_before_stays_on(hub: Host) -> None:
     assert settings(hub) == ["1", "0", "0"]
 
 
-def test_what_a_killed_hub_left_is_replaced(hub: Host) -> None:
-    run(hub, Forwarding("meshwg0").enable)
-    run(hub, Forwarding("meshwg0").enable)
+def test_what_a_killed_hub_left_is_replaced(hub: Host, state: StateDirectory) -> None:
+    run(hub, Forwarding("meshwg0", state).enable)
+    run(hub, Forwarding("meshwg0", state).enable)
 
     assert tables(hub).count("table inet") == 1
 
 
-def test_two_hubs_on_one_machine_do_not_disturb_each_other(hub: Host) -> None:
-    one, two = Forwarding("mesh.one"), Forwarding("mesh-two_2")
+def test_what_a_killed_hub_left_is_undone_by_whatever_it_is_next(
+    hub: Host, state: StateDirectory
+) -> None:
+    hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 1})
+    run(hub, Forwarding("meshwg0", state).enable)
+
+    run(hub, Forwarding("meshwg1", state).recover)
+
+    assert settings(hub) == ["0", "0", "1"]
+    assert tables(hub) == ""
+    assert state.forwarding() is None
+
+
+def test_what_somebody_changed_after_a_killed_hub_stays(
+    hub: Host, state: StateDirectory
+) -> None:
+    hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 1})
+    run(hub, Forwarding("meshwg0", state).enable)
+    hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 0})
+
+    run(hub, Forwarding("meshwg0", state).recover)
+
+    assert settings(hub) == ["0", "0", "0"]
+
+
+def test_what_a_reboot_has_reset_is_left_as_it_is(
+    hub: Host, state: StateDirectory
+) -> None:
+    run(hub, Forwarding("meshwg0", state).enable)
+    note = state.forwarding()
+    assert note is not None
+    state.save_forwarding(note | {"boot": "another"})
+
+    run(hub, Forwarding("meshwg0", state).recover)
+
+    assert settings(hub) == ["1", "1", "0"]
+    assert state.forwarding() is None
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"table": 7, "changes": {}}',
+        '{"boot": "BOOT", "table": "t", "changes": {"/proc/sys/net/x": 7}}',
+        '{"boot": "BOOT", "table": "t", "changes": {"/etc/passwd": ["1", "2"]}}',
+    ],
+)
+def test_a_damaged_note_harms_nothing(
+    hub: Host, state: StateDirectory, tmp_path: Path, note: str
+) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (tmp_path / "state" / FORWARDING_FILE).write_text(note.replace("BOOT", boot))
+
+    run(hub, Forwarding("meshwg0", state).recover)
+
+    assert settings(hub) == ["0", "0", "0"]
+    assert state.forwarding() is None
+
+
+def test_two_hubs_on_one_machine_do_not_disturb_each_other(
+    hub: Host, state: StateDirectory
+) -> None:
+    one, two = Forwarding("mesh.one", state), Forwarding("mesh-two_2", state)
     run(hub, one.enable)
     run(hub, two.enable)
 
@@ -68,35 +141,38 @@ def test_two_hubs_on_one_machine_do_not_disturb_each_other(hub: Host) -> None:
     assert settings(hub)[0] == "1"
 
 
-def test_off_without_on_is_no_error(hub: Host) -> None:
-    run(hub, Forwarding("meshwg0").disable)
+def test_off_without_on_is_no_error(hub: Host, state: StateDirectory) -> None:
+    run(hub, Forwarding("meshwg0", state).disable)
 
 
 def test_without_nftables_the_package_is_named(
-    hub: Host, monkeypatch: pytest.MonkeyPatch
+    hub: Host, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(ConfigError, match="install the package nftables"):
-        run(hub, Forwarding("meshwg0").enable)
+        run(hub, Forwarding("meshwg0", state).enable)
 
 
-def test_rules_that_are_refused_change_nothing(hub: Host) -> None:
+def test_rules_that_are_refused_change_nothing(
+    hub: Host, state: StateDirectory
+) -> None:
     with pytest.raises(ConfigError, match="nftables refuses the hub's rules"):
-        run(hub, Forwarding("no such name").enable)
+        run(hub, Forwarding("no such name", state).enable)
 
     assert settings(hub) == ["0", "0", "0"]
     assert tables(hub) == ""
 
 
 def test_settings_that_are_read_only_are_explained(
-    hub: Host, monkeypatch: pytest.MonkeyPatch
+    hub: Host, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    forwarding = Forwarding("meshwg0")
-    monkeypatch.setattr(forwarding, "_change", refuse)
+    forwarding = Forwarding("meshwg0", state)
+    hub.namespace.set_sysctl({"net.ipv4.ip_forward": 0})
+    monkeypatch.setattr(Path, "write_text", refuse)
 
     with pytest.raises(NotPermitted, match="Read-only file system"):
         run(hub, forwarding.enable)
