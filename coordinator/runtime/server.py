@@ -18,7 +18,7 @@ from coordinator.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
-from coordinator.runtime.listener import bind, listen, load_tls
+from coordinator.runtime.listener import Door, bind, listen, load_tls, one_request
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
     Metric,
@@ -130,6 +130,7 @@ class CoordinatorProcess:
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
+        self._door = Door()
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -210,11 +211,15 @@ class CoordinatorProcess:
             tls = load_tls(str(config.tls_cert), str(config.tls_key))
         assert runner.server is not None
         stream = self._services.stream
-        return await listen(self._listener, runner.server, stream=stream, tls=tls)
+        return await listen(
+            self._listener, runner.server, door=self._door, stream=stream, tls=tls
+        )
 
     def _make_application(self) -> web.Application:
         foundation = self._foundation
-        application = web.Application(client_max_size=BODY_LIMIT)
+        application = web.Application(
+            client_max_size=BODY_LIMIT, middlewares=[one_request]
+        )
         administration = Administration(
             foundation.store,
             self._worker,
@@ -250,6 +255,8 @@ class CoordinatorProcess:
         yield gauge("nodes_online", "Members that are connected", online)
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
+        door = {"refused": self._door.refused, "late": self._door.late}
+        yield counters("tcp_cut", "TCP connections without a request", "why", door)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built

@@ -104,6 +104,8 @@ class StoreWorker:
         if not operations and not requests and not stale:
             return
         try:
+            if self.failing:
+                await self._store.rewrite()
             commit = await self._store.commit(
                 [*operations, *(operation for operation, _ in requests)], time.time()
             )

@@ -11,6 +11,8 @@ SETTLE = 0.1
 """Seconds from a change to its way to the disk: changes like to come together."""
 INTERVAL = 2.0
 """Seconds between two writes of a mesh that changes all the time."""
+RETRY_INTERVAL = 30.0
+"""Seconds until what a disk did not take is offered again."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class NetmapSaver:
         self._netmap = netmap
         self._changed = asyncio.Event()
         self._writing: asyncio.Future[None] | None = None
+        self._failing = False
         self._task = asyncio.create_task(self._save_changes(), name="saver")
 
     def change(self) -> None:
@@ -48,9 +51,10 @@ class NetmapSaver:
             await self._changed.wait()
             await asyncio.sleep(SETTLE)
             await self._save()
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(RETRY_INTERVAL if self._failing else INTERVAL)
 
     async def _save(self) -> None:
+        """Save the netmap; a disk that does not take it is complained about once."""
         self._changed.clear()
         netmap = self._netmap()
         if netmap is None:
@@ -61,4 +65,9 @@ class NetmapSaver:
             # A thread cannot be cancelled, and two of them must not write at once.
             await asyncio.shield(self._writing)
         except MeshError as error:
-            logger.error("%s", error)
+            if not self._failing:
+                logger.error("%s", error)
+            self._failing = True
+            self._changed.set()
+        else:
+            self._failing = False

@@ -1,12 +1,21 @@
 """One TCP port: the first byte says who is meant."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
-from coordinator.runtime.listener import bind, listen, load_tls
+from coordinator.runtime import listener as module
+from coordinator.runtime.listener import (
+    UNDECIDED_PER_ADDRESS,
+    Door,
+    bind,
+    listen,
+    load_tls,
+    one_request,
+)
 from meshwg.errors import MeshError
 from tests.coordinator.programs import loopback
 
@@ -23,17 +32,22 @@ class Echo(asyncio.Protocol):
 
 
 @pytest.fixture
-async def address() -> AsyncIterator[tuple[str, int]]:
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+async def address(door: Door) -> AsyncIterator[tuple[str, int]]:
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="http")
 
-    application = web.Application()
+    application = web.Application(middlewares=[one_request])
     application.add_routes([web.get("/", hello)])
     runner = web.AppRunner(application)
     await runner.setup()
     assert runner.server is not None
     socket = bind(loopback(), 0)
-    server = await listen(socket, runner.server, stream=Echo, tls=None)
+    server = await listen(socket, runner.server, door=door, stream=Echo, tls=None)
     host, port = socket.getsockname()
     yield host, port
     server.close()
@@ -69,10 +83,63 @@ async def test_stun_reaches_the_relay(address: tuple[str, int], first: bytes) ->
 async def test_a_connection_that_says_nothing_is_closed(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.runtime.listener.FIRST_BYTE_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
     reader, writer = await asyncio.open_connection(*address)
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_a_request_that_takes_too_long_is_not_waited_for(
+    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert door.late == 1
+    writer.close()
+
+
+async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
+    twice = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2
+    answer = await ask(address, twice)
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in answer
+
+
+async def test_one_address_may_not_have_many_connections_without_a_request(
+    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undecided = [
+        await asyncio.open_connection(*address) for _ in range(UNDECIDED_PER_ADDRESS)
+    ]
+    for _, writer in undecided[::2]:
+        writer.write(b"GET")
+
+    with contextlib.suppress(ConnectionResetError):
+        assert await ask(address, b"GET / HTTP/1.0\r\n\r\n") == b""
+    assert door.refused == 1
+
+    undecided.pop()[1].close()
+    await asyncio.sleep(0.05)
+    assert (await ask(address, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"http")
+    for _, writer in undecided:
+        writer.close()
+
+
+async def test_who_has_said_what_it_wants_is_counted_no_more(
+    address: tuple[str, int], door: Door
+) -> None:
+    streams = []
+    for _ in range(UNDECIDED_PER_ADDRESS + 2):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"\0")
+        assert await reader.readexactly(8) == b"stream:\0"
+        streams.append(writer)
+    assert door.refused == 0
+    for writer in streams:
+        writer.close()
 
 
 async def test_a_connection_that_goes_away_is_forgotten(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -30,8 +30,11 @@ class Bench:
         self.store = store
         self.error: StoreError | None = None
         self.committed: list[Operation] = []
-        self._commit = store.commit
+        self.is_full = False
+        """What is to be written fails, what is to be read does not."""
+        self._commit, self._rewrite = store.commit, store.rewrite
         monkeypatch.setattr(store, "commit", self._commit_or_fail)
+        monkeypatch.setattr(store, "rewrite", self._rewrite_or_fail)
         monkeypatch.setattr(worker_module, "RETRY_INTERVAL", 0.01)
         monkeypatch.setattr("coordinator.pending.RETRY_INTERVAL", 0.01)
 
@@ -57,14 +60,27 @@ class Bench:
         )
         self.task = asyncio.create_task(self.worker.run())
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.drained.clear()
+                await self.drained.wait()
+
     async def _commit_or_fail(
         self, operations: Sequence[Operation], unix_time: float
     ) -> Commit:
         if self.error is not None:
             raise self.error
+        if self.is_full and operations:
+            raise FULL
         commit = await self._commit(operations, unix_time)
         self.committed += operations
         return commit
+
+    async def _rewrite_or_fail(self) -> None:
+        if self.error is not None or self.is_full:
+            raise self.error or FULL
+        await self._rewrite()
 
 
 @pytest.fixture
@@ -111,6 +127,23 @@ async def test_what_failed_is_done_when_the_database_works_again(
             bench.drained.clear()
             await bench.drained.wait()
     assert not bench.worker.failing
+    assert [record.message for record in caplog.records] == [
+        str(FULL),
+        "The database works again",
+    ]
+
+
+async def test_a_full_disk_that_can_be_read_does_not_work_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.is_full = True
+    with pytest.raises(StoreError, match="is full"):
+        await bench.worker.perform(Rename("nobody", "x"))
+    await bench.until(lambda: bench.worker.failures >= 5)
+
+    bench.is_full = False
+    await bench.until(lambda: not bench.worker.failing)
+
     assert [record.message for record in caplog.records] == [
         str(FULL),
         "The database works again",

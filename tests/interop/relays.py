@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from coordinator.credentials import password
-from coordinator.runtime.listener import bind, listen
+from coordinator.runtime.listener import Door, bind, listen
 from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
@@ -161,7 +161,11 @@ async def own_relay(
     await own.udp.start()
     assert runner.server is not None
     listener = await listen(
-        bind(HOST, own.port), runner.server, stream=own.relay.stream_protocol, tls=tls
+        bind(HOST, own.port),
+        runner.server,
+        door=Door(),
+        stream=own.relay.stream_protocol,
+        tls=tls,
     )
     try:
         yield own

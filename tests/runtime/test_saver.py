@@ -23,9 +23,10 @@ class Disk(StateDirectory):
         self.error: MeshError | None = None
         self.gate = threading.Event()
         self.gate.set()
-        self.writers = 0
+        self.writers = self.attempts = 0
 
     def save_netmap(self, cache: bytes) -> None:
+        self.attempts += 1
         self.writers += 1
         assert self.writers == 1
         self.gate.wait(10)
@@ -39,6 +40,7 @@ class Disk(StateDirectory):
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     monkeypatch.setattr(module, "SETTLE", 0.001)
     monkeypatch.setattr(module, "INTERVAL", 0.001)
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.001)
     return Disk(tmp_path)
 
 
@@ -97,8 +99,10 @@ async def test_a_full_disk_is_told_and_tried_again(
         saver.change()
         await until(lambda: "The disk is full" in caplog.text)
 
+    await until(lambda: disk.attempts > 3)
+    assert caplog.text.count("The disk is full") == 1
     disk.error = None
-    saver.change()
+    await until(lambda: disk.written == [b"netmap"])
     await saver.close()
 
     assert disk.written == [b"netmap"]
