@@ -11,7 +11,7 @@ SETTLE = 0.1
 """Seconds from a change to its way to the disk: changes like to come together."""
 INTERVAL = 2.0
 """Seconds between two writes of a mesh that changes all the time."""
-RETRY_INTERVAL = 30.0
+RETRY_INTERVAL = 10.0
 """Seconds until what a disk did not take is offered again."""
 
 logger = logging.getLogger(__name__)

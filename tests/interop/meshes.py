@@ -213,6 +213,7 @@ class Member:
                 and all(f'"name":"{name}"' in netmap.read_text() for name in names)
             ),
             f"{self.name} has saved its netmap",
+            PATIENCE,
         )
 
     def wait_until_offline(self) -> None:
