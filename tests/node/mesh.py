@@ -43,22 +43,22 @@ Event = TypeVar("Event", bound=NodeEvent)
 
 CONTROL_LATENCY = 0.02
 STUN_HOSTS = ("198.51.100.1", "198.51.100.2")
-RELAY_HOST = "198.51.100.9"
+RELAY_HOSTS = ("198.51.100.9", "198.51.100.10")
 NODE_PORT = 41641
 ICMP, UDP_PROTOCOL = 1, 17
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 
 
 class Mesh:
-    """An internet with a coordinator, a STUN server and, if wanted, a relay.
+    """An internet with a coordinator, a STUN server and some relays.
 
     Nodes may announce routes to private networks.
     """
 
-    def __init__(self, seed: int = 1, *, relay: bool = True) -> None:
+    def __init__(self, seed: int = 1, *, relays: int = 1) -> None:
         self.network = Network(seed)
         add_stun_server(self.network, "stun", *STUN_HOSTS)
-        self.relay = RelayHost(self.network, RELAY_HOST) if relay else None
+        self.relays = [RelayHost(self.network, host) for host in RELAY_HOSTS[:relays]]
         self.ledger = Ledger(approved_routes=["10.0.0.0/8", "192.168.0.0/16"])
         self.auth_key = self.ledger.add_auth_key(self.network.random)
         self.coordinator = SimCoordinator(self)
@@ -113,14 +113,16 @@ class SimCoordinator:
         self.registry: Registry
         self._history: NetMapHistory
         self.registry, self._history = mesh.ledger.load()
-        relay = f"turn:{RELAY_HOST}:{RELAY_PORT}?transport=udp"
         self._server = ControlServer(
             self._key,
             self.registry,
             self._history,
             Settings(
                 stun=tuple(f"{host}:{STUN_PORT}" for host in STUN_HOSTS),
-                relays=(relay,) if mesh.relay is not None else (),
+                relays=tuple(
+                    f"turn:{relay.address}:{RELAY_PORT}?transport=udp"
+                    for relay in mesh.relays
+                ),
                 relay_secret=SECRET,
             ),
             now=mesh.now,
@@ -511,9 +513,9 @@ class MeshNode:
         self.host.drain()
 
 
-def strangers(*kinds: Kind, relay: bool = True) -> tuple[Mesh, MeshNode, MeshNode]:
+def strangers(*kinds: Kind, relays: int = 1) -> tuple[Mesh, MeshNode, MeshNode]:
     """Return two nodes in kinds of networks that have joined and never talked."""
-    mesh = Mesh(relay=relay)
+    mesh = Mesh(relays=relays)
     alice, bob = (
         mesh.add(name, kind)
         for name, kind in zip(("alice", "bob"), kinds or (PUBLIC, PUBLIC), strict=True)
@@ -522,9 +524,9 @@ def strangers(*kinds: Kind, relay: bool = True) -> tuple[Mesh, MeshNode, MeshNod
     return mesh, alice, bob
 
 
-def pair(*kinds: Kind, relay: bool = True) -> tuple[Mesh, MeshNode, MeshNode]:
+def pair(*kinds: Kind, relays: int = 1) -> tuple[Mesh, MeshNode, MeshNode]:
     """Return two nodes that have talked to each other."""
-    mesh, alice, bob = strangers(*kinds, relay=relay)
+    mesh, alice, bob = strangers(*kinds, relays=relays)
     assert alice.reaches(bob)
     return mesh, alice, bob
 

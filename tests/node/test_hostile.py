@@ -11,7 +11,7 @@ from meshwg.node.machine import Node
 from meshwg.relay.pool import FIRST_LINK
 from meshwg.transmit import UDP, Endpoint, Source, Transmit
 from meshwg.wire import control
-from tests.node.mesh import NODE_PORT, RELAY_HOST, STUN_HOSTS, pair, strangers
+from tests.node.mesh import NODE_PORT, RELAY_HOSTS, STUN_HOSTS, pair, strangers
 from tests.path.test_candidate import json_values
 from tests.sim.kinds import PUBLIC, SYMMETRIC_RANDOM
 
@@ -21,9 +21,9 @@ SOURCES = (
     Endpoint("203.0.1.2", NODE_PORT),
     Endpoint("203.0.2.2", NODE_PORT),
     Endpoint("fe80::1%eth0", 1, UDP, Source("fe80::2", 3)),
-    Endpoint(RELAY_HOST, 3478),
+    Endpoint(RELAY_HOSTS[0], 3478),
     Endpoint(STUN_HOSTS[0], 3478),
-    Endpoint(RELAY_HOST, 50000, FIRST_LINK),
+    Endpoint(RELAY_HOSTS[0], 50000, FIRST_LINK),
 )
 
 

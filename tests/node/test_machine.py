@@ -321,12 +321,25 @@ def test_relays_are_used_with_the_coordinator_away() -> None:
 
 def test_a_relay_that_restarts_is_used_again() -> None:
     mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
-    assert mesh.relay is not None
 
-    mesh.relay.restart()
+    mesh.relays[0].restart()
 
     assert alice.reaches(bob, limit=60)
     assert alice.path(bob) == "relay"
+
+
+def test_relays_that_die_in_turn_take_over_from_each_other() -> None:
+    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM, relays=2)
+
+    for _ in range(4):
+        home = alice.node.relays.relayed
+        assert home is not None
+        (dying,) = [each for each in mesh.relays if each.address == home.host]
+        dying.is_dead = True
+        assert alice.keep_pinging(bob, 10) < 50
+        dying.restart()
+        dying.is_dead = False
+        assert alice.keep_pinging(bob, 3) == 0
 
 
 # Routes
@@ -513,7 +526,7 @@ def with_strangers(node: MeshNode, count: int) -> bytes:
 
 def star() -> tuple[Mesh, MeshNode, MeshNode, MeshNode]:
     """Return a public hub and two spokes that cannot reach each other directly."""
-    mesh = Mesh(relay=False)
+    mesh = Mesh(relays=0)
     hub = mesh.add("hub", role="hub")
     alice, bob = (mesh.add(name, SYMMETRIC_RANDOM) for name in ("alice", "bob"))
     mesh.settle()

@@ -67,8 +67,8 @@ def make_trouble(mesh: Mesh, node: MeshNode, number: int) -> None:
             mesh.coordinator.start()
         case 4:
             node.lost_control = not node.lost_control
-        case 5 if mesh.relay is not None:
-            mesh.relay.restart()
+        case 5 if mesh.relays:
+            mesh.relays[0].restart()
         case 6:
             node.leave()
             node.start(node.client.cache())

@@ -86,6 +86,28 @@ def test_another_relay_takes_over_within_five_seconds_when_home_dies() -> None:
     assert [change.relayed for _, change in node.changes[1:]] == [None, node.relayed]
 
 
+@pytest.mark.parametrize("pause", [0, 0.5, 1, 2, 4, 8, 16, 30])
+@pytest.mark.parametrize("away", [5, 13, 40])
+def test_relays_that_die_in_turn_take_over_from_each_other(
+    away: float, pause: float
+) -> None:
+    network, near, far, node = internet()
+    node.use((near, UDP), (far, UDP))
+    node.wait()
+    talk(network, node, seconds=3)
+    near.is_dead = True
+    talk(network, node, seconds=away)
+    assert lives_at(node, FAR)
+
+    near.restart()
+    near.is_dead = False
+    talk(network, node, seconds=pause)
+    far.is_dead = True
+    took = talk_until(network, node, lambda: lives_at(node, NEAR))
+
+    assert took < 5
+
+
 def test_a_node_that_only_receives_notices_that_its_relay_died() -> None:
     network, near, far, node = internet()
     other = PoolHost(network, "203.0.113.2")
