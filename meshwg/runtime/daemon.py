@@ -481,7 +481,6 @@ class Daemon:
                 return self._next_link
 
     def _open_stream(self, link: int, server: Any) -> None:
-
         stream = RelayStream(
             server,
             on_open=lambda: self._on_stream_opened(link),
