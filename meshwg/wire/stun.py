@@ -33,6 +33,9 @@ CLASSIC_TRANSACTION_ID_LENGTH = 16
 UNKNOWN_LIMIT = 16
 """How many unknown attributes are remembered, and so named in a 420 answer."""
 
+ATTRIBUTE_LIMIT = 128
+"""Attributes of a message that is looked at; a datagram has room for 16,000."""
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -329,7 +332,11 @@ def _walk(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     if len(data) % 4:
         raise ValueError("its length is not a multiple of four")
     position = HEADER_LENGTH
+    left = ATTRIBUTE_LIMIT
     while position < len(data):
+        if left == 0:
+            raise ValueError(f"it has more than {ATTRIBUTE_LIMIT} attributes")
+        left -= 1
         kind, length = struct.unpack_from("!HH", data, position)
         start = position + 4
         if start + length > len(data):

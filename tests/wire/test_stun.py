@@ -211,9 +211,22 @@ def test_unknown_attributes_are_named_if_they_had_to_be_understood() -> None:
 
 
 def test_a_flood_of_unknown_attributes_is_remembered_only_in_part() -> None:
-    data = with_attributes(plain(), *[(0x7000 + number, b"") for number in range(999)])
+    data = with_attributes(plain(), *[(0x7000 + number, b"") for number in range(99)])
 
     assert len(stun.parse(data).unknown_required) == stun.UNKNOWN_LIMIT
+
+
+@pytest.mark.parametrize("kind", [b"\x7f\xff", b"\xff\xff", b"\x00\x12"])
+def test_a_message_with_very_many_attributes_is_not_looked_through(kind: bytes) -> None:
+    attribute = kind + b"\0\x08" + b"\0\x01" + bytes(6)
+
+    def message(count: int) -> bytes:
+        header = b"\0\x01" + (count * len(attribute)).to_bytes(2) + stun.COOKIE
+        return header + bytes(12) + attribute * count
+
+    assert stun.parse(message(stun.ATTRIBUTE_LIMIT))
+    with pytest.raises(InvalidMessage, match="more than 128 attributes"):
+        stun.parse(message(stun.ATTRIBUTE_LIMIT + 1))
 
 
 @pytest.mark.parametrize(
