@@ -62,7 +62,7 @@ def netcheck(
     lifetime: bool,
     control_socket: str,
 ) -> None:
-    """Show what kind of NAT this machine is behind, and what it allows."""
+    """Show what NAT this machine is behind, and what that allows."""
     report = (
         _look(servers, timeout, lifetime)
         if servers
