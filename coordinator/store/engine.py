@@ -26,7 +26,7 @@ from meshwg.errors import ConfigError, CoordinatorError
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process that holds SQLite's write lock."""
-MIGRATION_LOCK = 0x6D657368
+START_LOCK = 0x6D657368
 """PostgreSQL's advisory lock, so that only one process migrates at a time."""
 
 _DRIVERS = {
@@ -81,10 +81,18 @@ async def migrate(engine: AsyncEngine) -> None:
     :raises StoreError: if the database cannot be used, or is newer than this program.
     """
     async with transaction(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            lock = text("SELECT pg_advisory_xact_lock(:lock)")
-            await connection.execute(lock, {"lock": MIGRATION_LOCK})
+        await wait_for_others(connection)
         await connection.run_sync(_upgrade)
+
+
+async def wait_for_others(connection: AsyncConnection) -> None:
+    """Until the end of the transaction, keep other processes from starting, too.
+
+    Where there are no rows yet, there are none to lock. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(:lock)")
+        await connection.execute(lock, {"lock": START_LOCK})
 
 
 @contextlib.asynccontextmanager

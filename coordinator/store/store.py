@@ -31,6 +31,7 @@ from coordinator.store.engine import (
     migrate,
     parse_url,
     transaction,
+    wait_for_others,
 )
 from meshwg.errors import ConfigError
 from meshwg.transmit import Random
@@ -226,6 +227,7 @@ class Store:
     async def _settle_mesh(self, connection: AsyncConnection) -> None:
         """Make the mesh at first start; later, check that it is the one configured."""
         config = self._config
+        await wait_for_others(connection)
         found = await connection.execute(select(schema.mesh).with_for_update())
         mesh = found.one_or_none()
         if mesh is None:
