@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ from meshwg.errors import ConfigError, CoordinatorError
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process that holds SQLite's write lock."""
+WAL_RETRY = 0.02
+"""Seconds until SQLite is asked for its write-ahead log again."""
+
 START_LOCK = 0x6D657368
-"""PostgreSQL's advisory lock, so that only one process migrates at a time."""
+"""PostgreSQL's advisory lock, so that only one process starts at a time."""
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -143,11 +147,27 @@ def _create_private_file(path: Path) -> None:
 
 def _configure_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Have SQLite use a write-ahead log, which the file then remembers.
+
+    Who finds another process at this is told so at once, whatever the busy timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(WAL_RETRY)
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -271,7 +271,7 @@ async def test_networks_can_be_changed_until_a_node_has_joined(
 
 
 async def test_many_processes_may_start_at_once(database_url: str) -> None:
-    processes = await asyncio.gather(*(Process.start(database_url) for _ in range(4)))
+    processes = await asyncio.gather(*(Process.start(database_url) for _ in range(8)))
     assert len({process.registry.epoch for process in processes}) == 1
     for process in processes:
         await process.store.close()
