@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from coordinator.rendezvous import Delivery
+from coordinator.runtime.listener import keep
 from coordinator.runtime.outbox import Outbox
 from coordinator.server import ControlServer
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
@@ -45,6 +46,7 @@ class ControlEndpoint:
         if number is None:
             text = "Too many connections; try again later\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "10"})
+        keep(request)
         try:
             socket = web.WebSocketResponse(
                 max_msg_size=FRAME_LIMIT, compress=False, timeout=CLOSE_TIMEOUT

@@ -4,29 +4,32 @@ The first byte tells them apart: STUN messages begin with two zero bits and a me
 below 256, so with 0 or 1 (RFC 8489 section 5); HTTP begins with a letter, and a TLS
 handshake, which only comes where TLS is not ours, with 22.
 
-Who connects and says nothing, or says it letter by letter, costs a descriptor. So only
-so many connections of one address may be without a request at a time, and none for
-long; beyond that, control connections and TURN streams have limits of their own.
+Every connection costs a descriptor, also one that says nothing, says it letter by
+letter, or does not take its answer. So one address may have only so many at a time, and
+none for long, but for control connections and TURN streams: these have limits of their
+own, and leave the count when those are met.
 """
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from coordinator.limits import AddressLimits
 from meshwg.errors import MeshError, NotPermitted
 
-REQUEST_TIMEOUT = 15.0
-"""Seconds in which a connection must have said what it wants."""
+EXCHANGE_TIMEOUT = 15.0
+"""Seconds for a request and its answer."""
 
-UNDECIDED_PER_ADDRESS = 128
-"""Connections of one address (IPv6: /64) that may be about to say it."""
-UNDECIDED = 4096
+VISITORS_PER_ADDRESS = 128
+"""Connections of one address (IPv6: /64) that are in the middle of that."""
+VISITORS = 4096
 """The same of all addresses together."""
 
 BACKLOG = 1024
@@ -38,32 +41,32 @@ _STUN_FIRST_BYTES = (0, 1)
 
 
 class Door:
-    """Counts connections that have not said yet what they want."""
+    """Counts connections that will not, or may not, stay."""
 
     def __init__(self) -> None:
-        self._limits = AddressLimits(UNDECIDED_PER_ADDRESS, UNDECIDED_PER_ADDRESS)
-        self._undecided = 0
+        self._limits = AddressLimits(VISITORS_PER_ADDRESS, VISITORS_PER_ADDRESS)
+        self._visitors = 0
         self.refused = 0
         """Connections that were cut because there were too many."""
         self.late = 0
-        """Those that were cut because they did not get to the point."""
+        """Those that were cut because they took too long."""
 
     def open(self, host: str) -> bool:
         """Let a connection in, if there are not too many."""
-        if self._undecided >= UNDECIDED or not self._limits.opened(host):
+        if self._visitors >= VISITORS or not self._limits.opened(host):
             self.refused += 1
             return False
-        self._undecided += 1
+        self._visitors += 1
         return True
 
     def close(self, host: str) -> None:
-        """A connection has said what it wants, or is gone."""
-        self._undecided -= 1
+        """A connection stays, and is others' business, or is gone."""
+        self._visitors -= 1
         self._limits.closed(host, registered=False)
 
 
 class Visitor(asyncio.Protocol):
-    """A connection until it is clear what it wants; then others take it over."""
+    """A connection until it is clear that it stays, or until it goes."""
 
     def __init__(
         self, door: Door, http: ProtocolFactory, stream: ProtocolFactory | None
@@ -82,7 +85,7 @@ class Visitor(asyncio.Protocol):
             return
         self._host, self._transport = host, transport
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(REQUEST_TIMEOUT, self._on_late)
+        self._timer = loop.call_later(EXCHANGE_TIMEOUT, self._on_late)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -99,11 +102,11 @@ class Visitor(asyncio.Protocol):
         else:
             self._inner = self._stream()
             self._inner.connection_made(transport)
-            self.decide()
+            self.stay()
             self._inner.data_received(data)
 
-    def decide(self) -> None:
-        """It has said what it wants: whoever gives it that has it from now on."""
+    def stay(self) -> None:
+        """Be somebody else's from now on: whoever keeps it also counts it."""
         transport, inner = self._transport, self._inner
         self._leave()
         if transport is not None and inner is not None:
@@ -140,11 +143,7 @@ class Visitor(asyncio.Protocol):
 
 @web.middleware
 async def one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take note that a request is complete, and let it be the connection's last."""
-    transport = request.transport
-    visitor = transport.get_protocol() if transport is not None else None
-    if isinstance(visitor, Visitor):
-        visitor.decide()
+    """Let each request be its connection's last."""
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
@@ -152,6 +151,28 @@ async def one_request(request: web.Request, handler: Handler) -> web.StreamRespo
         raise
     response.force_close()
     return response
+
+
+def keep(request: web.Request) -> None:
+    """Let the connection of a request stay, which somebody else counts."""
+    transport = request.transport
+    visitor = transport.get_protocol() if transport is not None else None
+    if isinstance(visitor, Visitor):
+        visitor.stay()
+
+
+class Malformed(logging.Filter):
+    """Counts requests that are not HTTP, where aiohttp would log each as an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+            self.count += 1
+            return False
+        return True
 
 
 def bind(host: str, port: int) -> socket.socket:

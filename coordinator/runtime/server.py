@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,7 +19,14 @@ from coordinator.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
-from coordinator.runtime.listener import Door, bind, listen, load_tls, one_request
+from coordinator.runtime.listener import (
+    Door,
+    Malformed,
+    bind,
+    listen,
+    load_tls,
+    one_request,
+)
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
     Metric,
@@ -39,6 +47,8 @@ from meshwg.wire.token import check_url
 SHUTDOWN_TIMEOUT = 3.0
 """Seconds in which nodes are told that the coordinator stops."""
 CONTROL_PATH = "/v1/control"
+
+http_logger = logging.getLogger("coordinator.runtime.http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ class CoordinatorProcess:
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
-        self._door = Door()
+        self._door, self._malformed = Door(), Malformed()
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -156,8 +166,13 @@ class CoordinatorProcess:
             for service in self._services.services:
                 await service.start()
                 stack.push_async_callback(service.close)
+            http_logger.addFilter(self._malformed)
+            stack.callback(http_logger.removeFilter, self._malformed)
             runner = web.AppRunner(
-                self._make_application(), access_log=None, shutdown_timeout=1.0
+                self._make_application(),
+                access_log=None,
+                logger=http_logger,
+                shutdown_timeout=1.0,
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
@@ -256,7 +271,8 @@ class CoordinatorProcess:
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
         door = {"refused": self._door.refused, "late": self._door.late}
-        yield counters("tcp_cut", "TCP connections without a request", "why", door)
+        door["malformed"] = self._malformed.count
+        yield counters("tcp_cut", "TCP connections that were cut", "why", door)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built

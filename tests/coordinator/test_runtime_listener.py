@@ -9,9 +9,10 @@ from aiohttp import web
 
 from coordinator.runtime import listener as module
 from coordinator.runtime.listener import (
-    UNDECIDED_PER_ADDRESS,
+    VISITORS_PER_ADDRESS,
     Door,
     bind,
+    keep,
     listen,
     load_tls,
     one_request,
@@ -41,8 +42,22 @@ async def address(door: Door) -> AsyncIterator[tuple[str, int]]:
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="http")
 
+    async def stall(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def stay(request: web.Request) -> web.StreamResponse:
+        keep(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(0.2)
+        await response.write(b"still here")
+        return response
+
     application = web.Application(middlewares=[one_request])
-    application.add_routes([web.get("/", hello)])
+    application.add_routes(
+        [web.get("/", hello), web.get("/stall", stall), web.get("/stay", stay)]
+    )
     runner = web.AppRunner(application)
     await runner.setup()
     assert runner.server is not None
@@ -83,7 +98,7 @@ async def test_stun_reaches_the_relay(address: tuple[str, int], first: bytes) ->
 async def test_a_connection_that_says_nothing_is_closed(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
     reader, writer = await asyncio.open_connection(*address)
     assert await reader.read() == b""
     writer.close()
@@ -92,13 +107,31 @@ async def test_a_connection_that_says_nothing_is_closed(
 async def test_a_request_that_takes_too_long_is_not_waited_for(
     address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
     assert door.late == 1
     writer.close()
+
+
+async def test_an_exchange_that_takes_too_long_is_cut(
+    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    with contextlib.suppress(ConnectionResetError):
+        assert await ask(address, b"GET /stall HTTP/1.0\r\n\r\n") == b""
+    assert door.late == 1
+
+
+async def test_a_connection_that_is_kept_has_all_the_time(
+    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    answer = await ask(address, b"GET /stay HTTP/1.0\r\n\r\n")
+    assert answer.endswith(b"still here")
+    assert door.late == 0
 
 
 async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
@@ -112,7 +145,7 @@ async def test_one_address_may_not_have_many_connections_without_a_request(
     address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undecided = [
-        await asyncio.open_connection(*address) for _ in range(UNDECIDED_PER_ADDRESS)
+        await asyncio.open_connection(*address) for _ in range(VISITORS_PER_ADDRESS)
     ]
     for _, writer in undecided[::2]:
         writer.write(b"GET")
@@ -132,7 +165,7 @@ async def test_who_has_said_what_it_wants_is_counted_no_more(
     address: tuple[str, int], door: Door
 ) -> None:
     streams = []
-    for _ in range(UNDECIDED_PER_ADDRESS + 2):
+    for _ in range(VISITORS_PER_ADDRESS + 2):
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"\0")
         assert await reader.readexactly(8) == b"stream:\0"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordinator.runtime.listener import REQUEST_TIMEOUT, UNDECIDED_PER_ADDRESS
+from coordinator.runtime.listener import EXCHANGE_TIMEOUT, VISITORS_PER_ADDRESS
 from coordinator.settings import Settings
 from netlab.lab import Lab
 from netlab.machine import Host
@@ -70,7 +70,7 @@ def test_what_one_address_holds_is_little_and_not_for_long(
     for _ in range(NEW):
         assert status(strangers.connect(UPGRADE)) == 101
     assert status(strangers.connect(UPGRADE)) == 503
-    for number in range(UNDECIDED_PER_ADDRESS):
+    for number in range(VISITORS_PER_ADDRESS):
         undecided.connect(UPGRADE[: number % 30])
     assert is_cut(undecided.connect())
     letters = slow.connect(UPGRADE[:-2] + b"X-Slow: ")
@@ -80,15 +80,35 @@ def test_what_one_address_holds_is_little_and_not_for_long(
     assert metric(coordinator, "meshwg_connections ") == NEW + 1
     assert metric(coordinator, 'meshwg_tcp_cut_total{why="refused"}') == 1
 
-    deadline = time.monotonic() + REQUEST_TIMEOUT + 15
+    deadline = time.monotonic() + EXCHANGE_TIMEOUT + 15
     while has_connections(coordinator, greedy) and time.monotonic() < deadline:
         with contextlib.suppress(ConnectionError):
             letters.sendall(b"a")
         time.sleep(0.2)
     assert not has_connections(coordinator, greedy)
     late = metric(coordinator, 'meshwg_tcp_cut_total{why="late"}')
-    assert late == UNDECIDED_PER_ADDRESS + 1
+    assert late == VISITORS_PER_ADDRESS + 1
     assert {status(each.connect(UPGRADE)) for each in greedy} == {101}
+
+
+def test_what_is_no_http_is_counted_and_not_logged(
+    coordinator: Coordinator, greedy: list[Greedy]
+) -> None:
+    garbage = [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\0hello\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    ]
+    for each in garbage:
+        assert status(greedy[0].connect(each)) == 400
+
+    # What does not even begin like a request is nothing that aiohttp would log.
+    malformed = metric(coordinator, 'meshwg_tcp_cut_total{why="malformed"}')
+    assert malformed == len(garbage) - 1
+    assert coordinator.process is not None
+    (ready,) = coordinator.process.output().splitlines()
+    assert ready.startswith("meshwg-coordinator ready")
 
 
 def status(connection: socket.socket) -> int:
