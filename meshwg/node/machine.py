@@ -295,7 +295,7 @@ class Node(Steering):
         self, addresses: Sequence[str], now: float, networks: Iterable[str] = ()
     ) -> None:
         """Take note of the host's own addresses, and of the networks they are in."""
-        self._paths.overlay.own = frozenset(ip_network(text) for text in networks)
+        self._paths.overlay.set_own(networks)
         self._update_interface()
         usable = [address for address in addresses if not self._is_in_mesh(address)]
         self.whereabouts.set_hosts(usable, now)
@@ -500,7 +500,7 @@ class Node(Steering):
     # The mesh.
 
     def _learn_mesh(self, registered: control.Registered) -> None:
-        self._paths.overlay.mesh = frozenset(map(ip_network, registered.networks))
+        self._paths.overlay.set_mesh(map(ip_network, registered.networks))
         self._update_interface()
 
     def _learn_servers(

@@ -16,27 +16,38 @@ class Overlay:
     """The addresses that this machine reaches through the mesh.
 
     :ivar mesh: the mesh's own networks.
-    :ivar own: networks that the machine is in itself, and not through the mesh.
+    :ivar routes: what to route to peers: not the very networks that the machine is in.
+    :ivar hidden: what peers announce and is not routed to them.
     """
 
     def __init__(self, mesh: Iterable[IPNetwork] = ()) -> None:
         self.mesh = frozenset(mesh)
-        self.own: frozenset[IPNetwork] = frozenset()
+        self._own: frozenset[IPNetwork] = frozenset()
         self._announced: frozenset[IPNetwork] = frozenset()
+        self._settle()
+
+    def set_mesh(self, networks: Iterable[IPNetwork]) -> None:
+        """Know these to be the mesh's own networks."""
+        self.mesh = frozenset(networks)
+        self._settle()
+
+    def set_own(self, networks: Iterable[str]) -> None:
+        """Know the machine to be in these networks itself, and not through the mesh."""
+        self._own = _parse(networks)
+        self._settle()
 
     def announce(self, routes: Iterable[str]) -> None:
         """Know these networks to be behind peers, and no others."""
-        self._announced = frozenset(ipaddress.ip_network(text) for text in routes)
+        announced = _parse(routes)
+        if announced != self._announced:
+            self._announced = announced
+            self._settle()
 
-    @property
-    def routes(self) -> frozenset[IPNetwork]:
-        """What to route to peers: not the very networks that the machine is in."""
-        return self._announced - self.own
-
-    @property
-    def hidden(self) -> frozenset[IPNetwork]:
-        """What peers announce and is not routed to them."""
-        return self._announced & self.own
+    def _settle(self) -> None:
+        self.routes = self._announced - self._own
+        self.hidden = self._announced & self._own
+        self._inside = _Prefixes(self.mesh | self.routes)
+        self._outside = _Prefixes(self._own)
 
     def __contains__(self, address: object) -> bool:
         """Tell whether packets to an address go into the mesh: the longest prefix wins.
@@ -45,17 +56,30 @@ class Overlay:
         """
         if not isinstance(address, IPAddress):
             return False
-        inside = _longest(address, self.mesh | self.routes)
-        return inside is not None and inside > (_longest(address, self.own) or 0)
+        inside = self._inside.longest(address)
+        return inside is not None and inside > (self._outside.longest(address) or 0)
 
 
-def _longest(address: IPAddress, networks: Iterable[IPNetwork]) -> int | None:
-    """Return the length of the longest prefix that an address has, if any."""
-    return max(
-        (
-            network.prefixlen
-            for network in networks
-            if network.version == address.version and address in network
-        ),
-        default=None,
-    )
+class _Prefixes:
+    """Networks by length: peers may announce thousands, in few different lengths."""
+
+    def __init__(self, networks: Iterable[IPNetwork]) -> None:
+        self._by_length: dict[tuple[int, int], set[int]] = {}
+        for each in networks:
+            host_bits = each.max_prefixlen - each.prefixlen
+            known = self._by_length.setdefault((each.version, each.prefixlen), set())
+            known.add(int(each.network_address) >> host_bits)
+
+    def longest(self, address: IPAddress) -> int | None:
+        """Return the length of the longest prefix that an address has, if any."""
+        bits, number = address.max_prefixlen, int(address)
+        lengths = (
+            length
+            for (version, length), known in self._by_length.items()
+            if version == address.version and number >> (bits - length) in known
+        )
+        return max(lengths, default=None)
+
+
+def _parse(networks: Iterable[str]) -> frozenset[IPNetwork]:
+    return frozenset(ipaddress.ip_network(text) for text in networks)

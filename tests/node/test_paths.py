@@ -189,7 +189,7 @@ def test_a_relayed_address_that_leads_nowhere_is_counted_and_not_opened(
     host: str, why: Rejection
 ) -> None:
     stage = Stage()
-    stage.paths.overlay.mesh = frozenset({ip_network("100.64.0.0/16")})
+    stage.paths.overlay.set_mesh([ip_network("100.64.0.0/16")])
     nowhere = RELAYED.model_copy(update={"host": host})
     peer = stage.add_peer(candidates=(nowhere,))
 

@@ -12,7 +12,7 @@ LAN, PODS = ip_network("192.168.1.0/24"), "10.244.2.0/24"
 @pytest.fixture
 def overlay() -> Overlay:
     overlay = Overlay([ip_network("100.99.0.0/16"), ip_network("fd12::/48")])
-    overlay.own = frozenset({LAN})
+    overlay.set_own([str(LAN)])
     return overlay
 
 
@@ -60,6 +60,6 @@ def test_a_network_that_the_machine_leaves_is_reached_through_the_mesh(
     overlay: Overlay,
 ) -> None:
     overlay.announce([str(LAN)])
-    overlay.own = frozenset()
+    overlay.set_own([])
     assert ip_address("192.168.1.7") in overlay
     assert overlay.routes == {LAN}
