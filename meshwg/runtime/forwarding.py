@@ -5,8 +5,8 @@ through and keeps TCP from sending segments that the next tunnel cannot carry. I
 keeps the kernel from telling each sender that there is a shorter way: there is none.
 A system that forwards IPv6 would stop to listen to router advertisements; those who did
 go on. All is undone when the hub stops. What was before is noted in the state directory
-first, so that a node which is killed undoes it at its next start, hub or not; what a
-reboot has reset is left as it is.
+first, so that a node which is killed undoes it at its next start, hub or not; a system
+that was booted since, or another network namespace, is left as it is.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _SETTINGS = "/proc/sys/net/"
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/thread-self/ns/net")
 _RULES = """
 table inet {table}
 delete table inet {table}
@@ -66,7 +67,7 @@ class Forwarding:
         table, changes = str(left.get("table")), left.get("changes")
         if _TABLE.fullmatch(table) and isinstance(changes, dict):
             logger.info("Undoing the forwarding of a hub that was killed")
-            if left.get("boot") == _boot():
+            if left.get("system") == _system():
                 self._changes = _parse_changes(changes)
             await self._undo(table)
         self._state.save_forwarding(None)
@@ -118,16 +119,16 @@ class Forwarding:
     def _note(self) -> None:
         """Write down what is about to be changed."""
         changes = {str(setting): values for setting, values in self._changes.items()}
-        note = {"boot": _boot(), "table": self._table, "changes": changes}
+        note = {"system": _system(), "table": self._table, "changes": changes}
         try:
             self._state.save_forwarding(note)
         except MeshError as error:
             logger.warning("If this hub is killed, forwarding stays on: %s", error)
 
 
-def _boot() -> str:
-    """Return what tells this run of the system from others."""
-    return _BOOT.read_text().strip()
+def _system() -> str:
+    """Return what tells this run of the system, and its network, from others."""
+    return f"{_BOOT.read_text().strip()} {_NAMESPACE.stat().st_ino}"
 
 
 def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:

@@ -158,7 +158,7 @@ class StateDirectory:
             note = json.loads(self._read(self._path / FORWARDING_FILE) or "null")
         except ValueError:
             return {}
-        return note if isinstance(note, dict) else None
+        return note if note is None or isinstance(note, dict) else {}
 
     def save_forwarding(self, note: dict[str, Any] | None) -> None:
         """Remember what a hub is about to change, or that it was undone.

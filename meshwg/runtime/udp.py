@@ -65,7 +65,7 @@ class UdpSocket:
     ) -> None:
         self.link = link
         self.on_unpinned = on_unpinned
-        self.refused_interface = 0
+        self.refused_interface: int | None = None
         """Index of the one interface that is not listened to: that of the tunnel which
         the socket carries, since a tunnel must not run through itself."""
         self.errors: Counter[str] = Counter()

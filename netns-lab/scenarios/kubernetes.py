@@ -93,7 +93,7 @@ def verify(cluster: Cluster, narrator: Narrator) -> None:
 
 def expect_outside(remote: str) -> None:
     """Check that a path leads through the internet, not through its own tunnel."""
-    address = ip_address(remote.rpartition(":")[0])
+    address = ip_address(remote.rpartition(":")[0].strip("[]"))
     if any(address in ip_network(inside) for inside in (*PODS.values(), CGNAT)):
         raise ScenarioFailed(f"The tunnel runs through itself, to {remote}.")
 

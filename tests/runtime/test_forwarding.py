@@ -97,7 +97,7 @@ def test_what_a_reboot_has_reset_is_left_as_it_is(
     run(hub, Forwarding("meshwg0", state).enable)
     note = state.forwarding()
     assert note is not None
-    state.save_forwarding(note | {"boot": "another"})
+    state.save_forwarding(note | {"system": "another"})
 
     run(hub, Forwarding("meshwg0", state).recover)
 
@@ -112,20 +112,24 @@ def test_what_a_reboot_has_reset_is_left_as_it_is(
         "{}",
         "[1]",
         '{"table": 7, "changes": {}}',
-        '{"boot": "BOOT", "table": "t", "changes": {"/proc/sys/net/x": 7}}',
-        '{"boot": "BOOT", "table": "t", "changes": {"/etc/passwd": ["1", "2"]}}',
+        '{"system": "SYSTEM", "table": "t", "changes": {"/proc/sys/net/x": 7}}',
+        '{"system": "SYSTEM", "table": "t", "changes": {"/etc/passwd": ["1", "2"]}}',
     ],
 )
 def test_a_damaged_note_harms_nothing(
     hub: Host, state: StateDirectory, tmp_path: Path, note: str
 ) -> None:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    (tmp_path / "state" / FORWARDING_FILE).write_text(note.replace("BOOT", boot))
+    forwarding = Forwarding("meshwg0", state)
+    run(hub, forwarding.enable)
+    system = str((state.forwarding() or {})["system"])
+    run(hub, forwarding.disable)
+    file = tmp_path / "state" / FORWARDING_FILE
+    file.write_text(note.replace("SYSTEM", system))
 
     run(hub, Forwarding("meshwg0", state).recover)
 
     assert settings(hub) == ["0", "0", "0"]
-    assert state.forwarding() is None
+    assert not file.exists() or note == ""
 
 
 def test_two_hubs_on_one_machine_do_not_disturb_each_other(

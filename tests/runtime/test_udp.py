@@ -376,7 +376,7 @@ def test_what_comes_through_the_tunnel_itself_is_refused(
             wait_readable(sock)
             assert sock.receive() is None
         assert sock.errors == {"ELOOP": 2}
-        sock.refused_interface = 0
+        sock.refused_interface = None
         sender.send(Transmit(endpoint_of(b, version, receiver), [b"good"]))
         assert receive_all(sock)[0] == [b"good"]
 
