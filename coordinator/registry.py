@@ -230,12 +230,17 @@ class Draft:
         return Accepted(self._put(node), _notice(label, node))
 
     def _approve(self, routes: Iterable[str]) -> tuple[str, ...]:
-        """Return the routes that lie inside an approved network."""
+        """Return the routes that lie inside an approved network.
+
+        A route to everything is none: it would lead the nodes' own datagrams into
+        their tunnels, also where an administrator approves whatever nodes announce.
+        """
         parsed = sorted({ip_network(route) for route in routes}, key=str)
         return tuple(
             str(route)
             for route in parsed
-            if any(_inside(route, approved) for approved in self._approved_routes)
+            if route.prefixlen > 0
+            and any(_inside(route, approved) for approved in self._approved_routes)
         )
 
     # Members.

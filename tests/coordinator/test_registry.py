@@ -155,6 +155,13 @@ def test_only_approved_routes_are_told_to_peers() -> None:
     assert node.routes == ("10.42.7.0/24", "fd42:1::/32")
 
 
+def test_a_route_to_everything_is_not_told_even_if_everything_is_approved() -> None:
+    mesh = Mesh(approved=("0.0.0.0/0", "::/0"))
+    routes = ("0.0.0.0/0", "::/0", "10.42.7.0/24")
+    node = mesh.node(join("a", auth_key=str(mesh.text), routes=routes))
+    assert node.routes == ("10.42.7.0/24",)
+
+
 # Members.
 
 
