@@ -131,6 +131,25 @@ class Node(Steering):
             else:
                 self.drops["unknown-datagram"] += len(run)
 
+    def seal_one(self, packet: bytes, now: float) -> tuple[Endpoint, bytes] | None:
+        """Take a lone packet from the interface (:meth:`Device.seal_one`)."""
+        if self._paths.is_doubling:
+            return None
+        self._now = now
+        return self.device.seal_one(packet, now)
+
+    def open_one(self, datagram: bytes, endpoint: Endpoint, now: float) -> bytes | None:
+        """Take a lone datagram from a socket (:meth:`Device.open_one`)."""
+        self._now = now
+        packet = self.device.open_one(datagram, endpoint, now)
+        if packet and self._echo_identifiers and self._is_echo(packet):
+            return b""
+        return packet
+
+    def note(self) -> None:
+        """Note what took the fast path (:meth:`Device.note`)."""
+        self.device.note()
+
     def receive_stream(self, link: int, data: bytes, now: float) -> None:
         """Take bytes from the connection to a relay."""
         self._now = now

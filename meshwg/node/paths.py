@@ -230,6 +230,11 @@ class Paths:
         self._steer(peer, agent.endpoints)
         self.schedule(peer, agent.get_timer())
 
+    @property
+    def is_doubling(self) -> bool:
+        """Whether the datagrams of any peer go to two endpoints."""
+        return bool(self._second)
+
     def second(self, endpoint: Endpoint) -> Endpoint | None:
         """Return where datagrams also go while this endpoint is in doubt."""
         return self._second.get(endpoint) if self._second else None

@@ -23,6 +23,9 @@ TURN = 0.002
 QUIET = 0.001
 """Seconds without packets after which the rest of the program goes on."""
 
+UNTIMED = 4
+"""How often the descriptors are asked before the clock is looked at."""
+
 MAX_READY = 16
 """Descriptors named by one call: Python makes room for them each time."""
 
@@ -59,34 +62,36 @@ class PacketSelector(BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """Serve packets, and return what else is ready."""
-        ready = self._epoll.poll(timeout, MAX_READY)
-        return self._serve(ready) if ready else []
-
-    def _serve(self, ready: list[tuple[int, int]]) -> list[tuple[SelectorKey, int]]:
-        find, others = self._handlers.get, False
-        end = 0.0
+        poll, find = self._epoll.poll, self._handlers.get
+        ready = poll(timeout, MAX_READY)
+        others = False
+        rounds, end = 0, 0.0
         while ready:
             for descriptor, _ in ready:
                 handler = find(descriptor)
                 if handler is None:
                     others = True
                     continue
-                self._call(handler)
-            # The clock is read after the first packet: that one is in a hurry.
-            now = time.monotonic()
-            end = end or now + TURN
-            if others or now >= end:
+                try:
+                    handler()
+                except Exception as error:
+                    self._on_error(error)
+            rounds += 1
+            if others:
                 break
-            ready = self._epoll.poll(QUIET, MAX_READY)
-        if end and self.on_quiet is not None:
-            self._call(self.on_quiet)
+            # The clock is not read for the first packets: those are in a hurry.
+            if rounds >= UNTIMED:
+                now = time.monotonic()
+                end = end or now + TURN
+                if now >= end:
+                    break
+            ready = poll(QUIET, MAX_READY)
+        if rounds and self.on_quiet is not None:
+            try:
+                self.on_quiet()
+            except Exception as error:
+                self._on_error(error)
         return self._others.select(0) if others else []
-
-    def _call(self, handler: Handler) -> None:
-        try:
-            handler()
-        except Exception as error:
-            self._on_error(error)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
         """Register a descriptor of the loop's (:class:`selectors.BaseSelector`)."""

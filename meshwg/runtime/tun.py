@@ -15,7 +15,8 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.packet import vnet
@@ -81,7 +82,19 @@ class TunDevice:
         self.local_addresses: Container[bytes] = frozenset()
         """This host's addresses, packed: only packets to them are written joined."""
         self._fd = fd
-        self._header = vnet.PLAIN if has_vnet_header else b""
+        self.header = vnet.PLAIN if has_vnet_header else b""
+        """What stands before a packet, read or written, that is no superpacket."""
+        self.read_raw: Callable[[], bytes] = partial(os.read, fd, READ_SIZE)
+        """Return the next packet or superpacket with its header.
+
+        :raises OSError: BlockingIOError if none waits; what others mean, :meth:`read`
+            knows.
+        """
+        self.write_raw: Callable[[Sequence[bytes]], int] = partial(os.writev, fd)
+        """Hand a packet, in pieces that begin with the header, to the kernel.
+
+        :raises OSError: if it is not taken; why, :meth:`write` knows.
+        """
         self._joins_udp = has_vnet_header and self._negotiate_offloads(tso)
 
     @classmethod
@@ -165,19 +178,9 @@ class TunDevice:
         """
         self._configure(SIOCSIFMTU, mtu, "MTU")
 
-    def read_one(self) -> list[bytes]:
-        """Return the next packet, or those of a superpacket, if one waits.
-
-        :raises TunGone: if the interface was removed.
-        """
-        header = self._header
-        try:
-            data = os.read(self._fd, READ_SIZE)
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            self._raise_if_gone(error)
-            return []
+    def unpack(self, data: bytes) -> list[bytes]:
+        """Return the packet that was read, or those of a superpacket."""
+        header = self.header
         if data.startswith(header):
             return [data[len(header) :]]
         return self._segment(data)
@@ -188,7 +191,7 @@ class TunDevice:
         :param limit: superpackets may exceed it by what they hold.
         :raises TunGone: if the interface was removed.
         """
-        read, fd, header = os.read, self._fd, self._header
+        read, fd, header = os.read, self._fd, self.header
         packets: list[bytes] = []
         try:
             while len(packets) < limit:
@@ -210,8 +213,8 @@ class TunDevice:
         """
         writes: Sequence[Sequence[bytes]]
         if len(packets) == 1:
-            writes = [(self._header, packets[0])]
-        elif self._header:
+            writes = [(self.header, packets[0])]
+        elif self.header:
             writes = coalesce(packets, self.local_addresses, udp=self._joins_udp)
         else:
             writes = [[packet] for packet in packets]

@@ -18,6 +18,7 @@ import struct
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from meshwg.transmit import UDP, Endpoint, Source, Transmit
 
@@ -30,6 +31,8 @@ BUFFER_SIZE = 7 << 20
 MAX_WAITING = 1024
 """Batches kept while a socket blocks."""
 BIND_ATTEMPTS = 100
+ANCILLARY_SIZE = 128
+"""Bytes of control messages: there is room for PKTINFO and UDP_GRO."""
 CACHE_SIZE = 1024
 
 SO_SNDBUFFORCE = 32
@@ -74,9 +77,21 @@ class UdpSocket:
         self._is_ipv4 = sock.family == socket.AF_INET
         self._gso = _enlarge_and_offload(sock)
         self._waiting: deque[Transmit] = deque()
-        self._buffer = memoryview(bytearray(1 << 16))
-        self._endpoints: dict[tuple[Address, bytes], Endpoint] = {}
-        self._routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
+        self.buffer = memoryview(bytearray(1 << 16))
+        """Where datagrams are received."""
+        self.receive_raw: Callable[[], tuple[int, list[Ancillary], int, Address]]
+        self.receive_raw = partial(sock.recvmsg_into, [self.buffer], ANCILLARY_SIZE)
+        """Receive datagrams into the buffer, and return their length in bytes, control
+        messages, flags, and the source's address.
+
+        :raises OSError: what :meth:`cannot_receive` counts.
+        """
+        self.send_raw = sock.sendmsg
+        """:meth:`socket.socket.sendmsg`."""
+        self.endpoints: dict[tuple[Address, bytes], Endpoint] = {}
+        """Known sources, by their address and the IP_PKTINFO of their datagrams."""
+        self.routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
+        """Known destinations: their address and the control messages for it."""
 
     @classmethod
     def open(
@@ -136,12 +151,21 @@ class UdpSocket:
         There may be more; ``None`` means that there are none now, or none to be had.
         """
         try:
-            size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], 128)
-        except BlockingIOError:
-            return None
+            size, ancillary, _, address = self.receive_raw()
         except OSError as error:
-            self._count(error)
+            self.cannot_receive(error)
             return None
+        return self.unpack(size, ancillary, address)
+
+    def cannot_receive(self, error: OSError) -> None:
+        """Count an error, unless it says that there is nothing to receive."""
+        if not isinstance(error, BlockingIOError):
+            self._count(error)
+
+    def unpack(
+        self, size: int, ancillary: list[Ancillary], address: Address
+    ) -> tuple[list[bytes], Endpoint] | None:
+        """Return the datagrams that :attr:`receive_raw` put into the buffer."""
         stride = size
         pktinfo = b""
         for level, _, data in ancillary:
@@ -149,13 +173,13 @@ class UdpSocket:
                 stride = int.from_bytes(data, sys.byteorder)
             else:
                 pktinfo = data
-        endpoint = self._endpoints.get((address, pktinfo))
+        endpoint = self.endpoints.get((address, pktinfo))
         if endpoint is None:
             endpoint = self._remember_endpoint(address, pktinfo)
             if endpoint is None:
                 self.errors["ELOOP"] += 1
                 return None
-        batch = bytes(self._buffer[:size])
+        batch = bytes(self.buffer[:size])
         if size <= stride:
             return [batch], endpoint
         return [batch[i : i + stride] for i in range(0, size, stride)], endpoint
@@ -167,11 +191,11 @@ class UdpSocket:
         first, when :meth:`flush` is called after the socket has become writable.
         """
         datagrams = transmit.datagrams
-        route = self._routes.get(transmit.destination)
+        route = self.routes.get(transmit.destination)
         if len(datagrams) == 1 and not self._waiting and route and not transmit.ttl:
             address, ancillary = route
             try:
-                self._socket.sendmsg(datagrams, ancillary, 0, address)
+                self.send_raw(datagrams, ancillary, 0, address)
                 return True
             except OSError:
                 pass  # What follows meets the same error, and deals with it.
@@ -219,15 +243,13 @@ class UdpSocket:
         self, endpoint: Endpoint, run: Sequence[bytes], ttl: int | None
     ) -> None:
         """Send datagrams of equal length, the last perhaps shorter, by one call."""
-        address, ancillary = self._routes.get(endpoint) or self._remember_route(
-            endpoint
-        )
+        address, ancillary = self.routes.get(endpoint) or self._remember_route(endpoint)
         if len(run) > 1:
             segment_size = len(run[0]).to_bytes(2, sys.byteorder)
             ancillary = [*ancillary, (SOL_UDP, UDP_SEGMENT, segment_size)]
         if ttl is not None:
             ancillary = [*ancillary, self._hop_limit(ttl)]
-        self._socket.sendmsg(run, ancillary, 0, address)
+        self.send_raw(run, ancillary, 0, address)
 
     def _unpin(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint without its source, after telling the owner."""
@@ -257,9 +279,9 @@ class UdpSocket:
         if len(address) == 4 and address[3]:
             host = f"{host}%{_interface_name(address[3])}"
         endpoint = Endpoint(host, address[1], self.link, source)
-        if len(self._endpoints) >= CACHE_SIZE:
-            self._endpoints.clear()
-        self._endpoints[address, pktinfo] = endpoint
+        if len(self.endpoints) >= CACHE_SIZE:
+            self.endpoints.clear()
+        self.endpoints[address, pktinfo] = endpoint
         return endpoint
 
     def _remember_route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
@@ -269,9 +291,9 @@ class UdpSocket:
         if not self._is_ipv4:
             address = (host, endpoint.port, 0, _interface_index(zone))
         route = (address, _pktinfo(endpoint.source))
-        if len(self._routes) >= CACHE_SIZE:
-            self._routes.clear()
-        self._routes[endpoint] = route
+        if len(self.routes) >= CACHE_SIZE:
+            self.routes.clear()
+        self.routes[endpoint] = route
         return route
 
 

@@ -4,7 +4,7 @@ One table for each address family holds a dictionary for each prefix length in u
 bounded cache answers for addresses seen before, which is nearly every packet.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from ipaddress import IPv4Network, IPv6Network
 from typing import Generic, TypeVar
 
@@ -20,14 +20,9 @@ class AllowedIPs(Generic[P]):
     def __init__(self) -> None:
         self._tables: dict[int, _Table[P]] = {4: _Table(32), 16: _Table(128)}
         self._networks: dict[P, dict[Network, None]] = {}
-        self._cache: dict[bytes, P | None] = {}
-
-    def lookup(self, address: bytes) -> P | None:
+        self._cache: _Cache[P] = _Cache(self._lookup_slowly)
+        self.lookup: Callable[[bytes], P | None] = self._cache.__getitem__
         """Return the peer of an address of 4 or 16 bytes in network order."""
-        try:
-            return self._cache[address]
-        except KeyError:
-            return self._lookup_slowly(address)
 
     def insert(self, network: Network, peer: P) -> None:
         """Give a prefix to a peer; another peer that had it loses it."""
@@ -65,6 +60,16 @@ class AllowedIPs(Generic[P]):
             self._cache.clear()
         self._cache[bytes(address)] = peer
         return peer
+
+
+class _Cache(dict[bytes, P | None]):
+    """Answers that were given before; for others it asks."""
+
+    def __init__(self, ask: Callable[[bytes], P | None]) -> None:
+        self._ask = ask
+
+    def __missing__(self, address: bytes) -> P | None:
+        return self._ask(address)
 
 
 class _Table(Generic[P]):

@@ -18,6 +18,9 @@ KEEPALIVE_TIMEOUT = 10.0
 """Seconds after which received data is acknowledged by a keepalive."""
 ZERO_KEY_TIME = 3 * REJECT_AFTER_TIME
 """Seconds after a handshake in which a silent peer keeps its keys."""
+LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT - REKEY_AFTER_TIME
+"""Seconds after a busy sender in which a busy receiver renews a session: there is just
+time for that before the session is refused."""
 
 INITIATION_INTERVAL = 0.02
 """A peer's initiations closer together than this, in seconds, are a flood."""

@@ -17,12 +17,10 @@ from meshwg.wireguard.constants import (
     DEFAULT_MTU,
     INITIATION_INTERVAL,
     INITIATION_LENGTH,
-    KEEPALIVE_TIMEOUT,
+    LAST_MINUTE,
     MAX_HANDSHAKE_ATTEMPTS,
     MAX_STAGED_PACKETS,
-    REJECT_AFTER_TIME,
     REKEY_AFTER_MESSAGES,
-    REKEY_AFTER_TIME,
     REKEY_TIMEOUT,
     RESPONSE_LENGTH,
 )
@@ -35,9 +33,6 @@ from meshwg.wireguard.timers import Timers
 
 NO_KEY = bytes(KEY_LENGTH)
 _LONG_AGO = float("-inf")
-# How long after a busy sender a busy receiver renews a session: there is just time for
-# that before the session is refused.
-_LAST_MINUTE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT - REKEY_AFTER_TIME
 
 
 class Steering(Protocol):
@@ -127,6 +122,13 @@ class Peer:
             self._transmit(messages, now, is_data=bool(packets[0]) or any(packets))
         if now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES:
             self.initiate(now)
+
+    def note_sent(self, length: int, now: float) -> None:
+        """Note a data message that the fast path sealed and sent."""
+        self.tx_bytes += length
+        self.timers.sent(now, is_data=True)
+        if self._around.steering is not None:
+            self._around.steering.sent(self, now)
 
     def send_keepalive(self, now: float) -> None:
         """Send an empty message, unless something that waits does the same service."""
@@ -353,9 +355,13 @@ class Peer:
         if session is self.next:
             self._confirm(session, now)
         current = self.current
-        if current is not None and now > current.renew_at + _LAST_MINUTE:
+        if current is not None and now > current.renew_at + LAST_MINUTE:
             self._renew_before_receiving_too_long(now)
         return plaintexts
+
+    def note_received(self, endpoint: Endpoint, length: int, now: float) -> None:
+        """Note a data message that the fast path opened."""
+        self._heard(endpoint, length, now, is_data=True)
 
     def _heard(
         self, endpoint: Endpoint, length: int, now: float, *, is_data: bool = False

@@ -13,24 +13,19 @@ _MASK = (1 << (REPLAY_WINDOW + 1)) - 1
 class ReplayWindow:
     """The counters seen on one keypair; only authentic ones may be shown to it."""
 
-    __slots__ = ("_bits", "_run", "expected")
+    __slots__ = ("_bits", "_run_from", "expected")
 
     def __init__(self) -> None:
         self.expected = 0
-        """The counter after the newest."""
-        # The newest counters that all arrived, not yet in the bits.
-        self._run = 0
-        # Bit n is the counter (expected - run - 1 - n).
-        self._bits = 0
+        """The counter after the newest.
 
-    def extend(self, expected: int) -> None:
-        """Remember that all counters before ``expected`` arrived in their order.
-
-        The caller compared them with :attr:`expected` itself, which is most of the
-        work there is.
+        Whoever compared counters with it can raise it, to say that all of them arrived
+        in their order: that is all the work there is.
         """
-        self._run += expected - self.expected
-        self.expected = expected
+        # The counters from here on all arrived, and are not yet in the bits.
+        self._run_from = 0
+        # Bit n is the counter (run from - 1 - n).
+        self._bits = 0
 
     def accept(self, counter: int) -> bool:
         """Return whether this counter is new, and remember it."""
@@ -38,14 +33,13 @@ class ReplayWindow:
             return False
         if counter == self.expected:
             self.expected += 1
-            self._run += 1
             return True
         self._settle()
         if counter > self.expected:
             gap = min(counter - self.expected, REPLAY_WINDOW + 1)
             self._bits = (self._bits << gap) & _MASK
             self.expected = counter + 1
-            self._run = 1
+            self._run_from = counter
             return True
         behind = self.expected - 1 - counter
         if behind > REPLAY_WINDOW or self._bits >> behind & 1:
@@ -54,7 +48,6 @@ class ReplayWindow:
         return True
 
     def _settle(self) -> None:
-        run = min(self._run, REPLAY_WINDOW + 1)
-        if run:
-            self._bits = ((self._bits << run) | ((1 << run) - 1)) & _MASK
-        self._run = 0
+        run = min(self.expected - self._run_from, REPLAY_WINDOW + 1)
+        self._bits = ((self._bits << run) | ((1 << run) - 1)) & _MASK
+        self._run_from = self.expected

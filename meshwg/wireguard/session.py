@@ -5,13 +5,14 @@ knows no peers, no timers and no policy.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from meshwg.wireguard.constants import (
     DATA_HEADER_LENGTH,
+    LAST_MINUTE,
     MESSAGE_DATA,
     PADDING_MULTIPLE,
     REJECT_AFTER_MESSAGES,
@@ -22,9 +23,11 @@ from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.replay import ReplayWindow
 
 Buffer = bytes | bytearray | memoryview
+Crypt = Callable[[bytes, Buffer, None], bytes]
+"""Encrypts or decrypts and verifies: nonce, text, no associated data."""
 
 _PREFIX = struct.Struct("<II")
-_NONCE_PREFIX = bytes(4)
+NONCE_PREFIX = bytes(4)
 
 
 class Session:
@@ -36,19 +39,23 @@ class Session:
     :ivar usable_until: from when on nothing is sealed with it.
     :ivar renew_at: when this side begins a new handshake to go on sending, if it is the
         one that does.
+    :ivar seal_until: until when packets are sealed, and nothing else is to be done.
+    :ivar open_until: until when messages are opened, and nothing else is to be done.
     :ivar sent: messages sealed so far, which is the next counter.
     """
 
     __slots__ = (
-        "_prefix",
-        "_receive",
-        "_replay",
-        "_send",
+        "decrypt",
+        "encrypt",
         "established_at",
         "expires_at",
         "is_initiator",
         "local_index",
+        "open_until",
+        "prefix",
         "renew_at",
+        "replay",
+        "seal_until",
         "sent",
         "usable_until",
     )
@@ -63,21 +70,23 @@ class Session:
         now: float,
     ) -> None:
         sending_key, receiving_key = keys
-        self._send: ChaCha20Poly1305 | None = ChaCha20Poly1305(sending_key)
-        self._receive = ChaCha20Poly1305(receiving_key)
-        self._replay = ReplayWindow()
+        self.encrypt: Crypt | None = ChaCha20Poly1305(sending_key).encrypt
+        self.decrypt: Crypt = ChaCha20Poly1305(receiving_key).decrypt
+        self.replay = ReplayWindow()
         self.local_index = local_index
         self.is_initiator = is_initiator
         self.established_at = now
         self.expires_at = self.usable_until = now + REJECT_AFTER_TIME
         self.renew_at = now + REKEY_AFTER_TIME if is_initiator else float("inf")
+        self.seal_until = min(self.usable_until, self.renew_at)
+        self.open_until = min(self.expires_at, self.renew_at + LAST_MINUTE)
         self.sent = 0
-        self._prefix = _PREFIX.pack(MESSAGE_DATA, remote_index)
+        self.prefix = _PREFIX.pack(MESSAGE_DATA, remote_index)
 
     def retire(self) -> None:
         """Never seal again; what is on its way can still be opened."""
-        self._send = None
-        self.usable_until = float("-inf")
+        self.encrypt = None
+        self.usable_until = self.seal_until = float("-inf")
 
     def seal(self, packets: Sequence[Buffer], mtu: int) -> list[bytes]:
         """Return a data message for each packet.
@@ -87,25 +96,25 @@ class Session:
 
         :param mtu: the interface's MTU in bytes, which padding does not exceed.
         """
-        if self._send is None:
+        encrypt, prefix = self.encrypt, self.prefix
+        if encrypt is None:
             return []
         room = REJECT_AFTER_MESSAGES - self.sent
         if room < len(packets):
             packets = packets[:room]
-        encrypt, prefix = self._send.encrypt, self._prefix
         if len(packets) == 1:
             (packet,) = packets
             if len(packet) % PADDING_MULTIPLE or len(packet) > mtu:
                 packet = _pad(packet, mtu)
             counter = self.sent.to_bytes(8, "little")
             self.sent += 1
-            return [prefix + counter + encrypt(_NONCE_PREFIX + counter, packet, None)]
+            return [prefix + counter + encrypt(NONCE_PREFIX + counter, packet, None)]
         if any(padding_length(length, mtu) for length in set(map(len, packets))):
             packets = [_pad(packet, mtu) for packet in packets]
         messages = [
             prefix
             + (counter := number.to_bytes(8, "little"))
-            + encrypt(_NONCE_PREFIX + counter, packet, None)
+            + encrypt(NONCE_PREFIX + counter, packet, None)
             for number, packet in enumerate(packets, self.sent)
         ]
         self.sent += len(messages)
@@ -119,7 +128,7 @@ class Session:
         :param messages: data messages of at least 32 bytes for this keypair.
         :param drops: where the others are counted by reason.
         """
-        decrypt, expected = self._receive.decrypt, self._replay.expected
+        decrypt, expected = self.decrypt, self.replay.expected
         end = expected + len(messages)
         if len(messages) == 1:
             (message,) = messages
@@ -127,11 +136,11 @@ class Session:
             if message[8:16] != counter or end >= REJECT_AFTER_MESSAGES:
                 return self._open_each(messages, drops)
             try:
-                plaintext = decrypt(_NONCE_PREFIX + counter, message[16:], None)
+                plaintext = decrypt(NONCE_PREFIX + counter, message[16:], None)
             except InvalidTag:
                 drops[Drop.NOT_AUTHENTIC] += 1
                 return [], 0
-            self._replay.extend(end)
+            self.replay.expected = end
             return [plaintext], len(message)
         counters = [message[8:16] for message in messages]
         in_order = [n.to_bytes(8, "little") for n in range(expected, end)]
@@ -139,13 +148,13 @@ class Session:
         if counters == in_order and end < REJECT_AFTER_MESSAGES:
             try:
                 plaintexts = [
-                    decrypt(_NONCE_PREFIX + counter, message[DATA_HEADER_LENGTH:], None)
+                    decrypt(NONCE_PREFIX + counter, message[DATA_HEADER_LENGTH:], None)
                     for counter, message in zip(in_order, messages, strict=True)
                 ]
             except InvalidTag:
                 pass
             else:
-                self._replay.extend(end)
+                self.replay.expected = end
                 return plaintexts, sum(map(len, messages))
         return self._open_each(messages, drops)
 
@@ -158,13 +167,13 @@ class Session:
         for message in messages:
             counter = bytes(message[8:16])
             try:
-                plaintext = self._receive.decrypt(
-                    _NONCE_PREFIX + counter, message[DATA_HEADER_LENGTH:], None
+                plaintext = self.decrypt(
+                    NONCE_PREFIX + counter, message[DATA_HEADER_LENGTH:], None
                 )
             except InvalidTag:
                 drops[Drop.NOT_AUTHENTIC] += 1
                 continue
-            if not self._replay.accept(int.from_bytes(counter, "little")):
+            if not self.replay.accept(int.from_bytes(counter, "little")):
                 drops[Drop.REPLAY] += 1
                 continue
             received += len(message)

@@ -42,6 +42,12 @@ class RelayedDevice(Device):
         for peer, run in self._client.receive(list(datagrams), now):
             super().receive_datagrams(run, Endpoint(peer.host, peer.port), now)
 
+    def seal_one(self, packet: bytes, now: float) -> None:
+        """Leave it to :meth:`receive_packets`: the fast path knows no relays."""
+
+    def open_one(self, datagram: Buffer, endpoint: Endpoint, now: float) -> None:
+        """Leave it to :meth:`receive_datagrams`."""
+
     def datagrams_to_send(self) -> list[Transmit]:
         if not self.is_up:
             return []

@@ -237,6 +237,7 @@ class MeshNode:
         self.packets: list[bytes] = []
         """What the system got from the interface, but for echo requests."""
         self.entered_mesh = 0
+        self._sealed: list[Transmit] = []
         """How many of its own datagrams were routed into its own tunnel."""
         self.lost_control = False
         """The network swallows what goes to and comes from the coordinator."""
@@ -355,7 +356,10 @@ class MeshNode:
 
     def write(self, *packets: bytes) -> None:
         """Hand packets to the interface."""
-        self.node.receive_packets(packets, self.mesh.now)
+        if len(packets) == 1:
+            self._take_in(*packets)
+        else:
+            self.node.receive_packets(packets, self.mesh.now)
         self.host.drain()
 
     # The machine that the host runs.
@@ -363,21 +367,40 @@ class MeshNode:
     def receive(self, data: bytes, source: Endpoint, now: float) -> None:
         if source.link in self.host.streams:
             self.node.receive_stream(source.link, data, now)
-        else:
+            return
+        packet = self.node.open_one(data, source, now)
+        if packet is None:
             self.node.receive_datagrams([data], source, now)
+        elif packet:
+            self._take_packet(packet)
 
     def datagrams_to_send(self) -> list[Transmit]:
+        self.node.note()
         self._work()
         transmits = [
             transmit
-            for transmit in self.node.datagrams_to_send()
+            for transmit in self._take_sealed() + self.node.datagrams_to_send()
             if not self._enters_mesh(transmit)
         ]
         for packet in self.node.packets_to_write():
             self._take_packet(packet)
         # An answer, an event or a wish may have come of it.
+        self.node.note()
         self._work()
-        return transmits + self.node.datagrams_to_send()
+        return transmits + self._take_sealed() + self.node.datagrams_to_send()
+
+    def _take_in(self, packet: bytes) -> None:
+        """Give the node a lone packet of the interface, as the pump does."""
+        sealed = self.node.seal_one(packet, self.mesh.now)
+        if sealed is None:
+            self.node.receive_packets([packet], self.mesh.now)
+        else:
+            endpoint, message = sealed
+            self._sealed.append(Transmit(endpoint, [message]))
+
+    def _take_sealed(self) -> list[Transmit]:
+        sealed, self._sealed = self._sealed, []
+        return sealed
 
     def get_timer(self) -> float | None:
         return self.node.get_timer()
@@ -411,9 +434,9 @@ class MeshNode:
             )
         elif destination != self.address:
             if self.role == HUB:
-                self.node.receive_packets([packet], self.mesh.now)
+                self._take_in(packet)
         elif packet[9] == ICMP and packet[20] == ECHO_REQUEST:
-            self.node.receive_packets([_echo_reply(packet)], self.mesh.now)
+            self._take_in(_echo_reply(packet))
         else:
             self.packets.append(packet)
 

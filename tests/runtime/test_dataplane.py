@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +16,7 @@ from meshwg.runtime.dataplane import (
     Dataplane,
 )
 from meshwg.runtime.tun import TunDevice, TunGone
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp import Address, Ancillary, UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Transmit
 
 LINK = 7
@@ -193,16 +194,21 @@ async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
         assert [engine.packets, engine.batches, engine.woken] == [[], [], []]
 
 
-@pytest.mark.parametrize("notice", ["read_one", "read", "write"])
+@pytest.mark.parametrize("notices", [["read_raw", "read"], ["read"], ["write"]])
 async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
-    notice: str, monkeypatch: pytest.MonkeyPatch
+    notices: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise TunGone("The interface 'wg0' was removed")
 
+    def fail_raw(*_: object) -> None:
+        raise OSError(errno.EBADFD, "File descriptor in bad state")
+
     async with pumping() as world:
         await world.busy()
-        monkeypatch.setattr(world.interface, notice, fail)
+        for notice in notices:
+            failing = fail_raw if notice.endswith("raw") else fail
+            monkeypatch.setattr(world.interface, notice, failing)
         world.tun.send(b"packet")
         world.tun.send(b"and another")
         for _ in range(2):
@@ -215,10 +221,100 @@ async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
         assert world.engine.batches == []
 
 
+# The fast path.
+
+
+async def test_a_lone_packet_takes_the_fast_path() -> None:
+    async with pumping() as world:
+        world.engine.sealed = world.remote, b"sealed"
+        for _ in range(2):  # The first one has the socket learn its way.
+            world.tun.send(b"packet")
+            assert await world.hear(1) == [b"sealed"]
+            await world.pause()
+        assert world.engine.packets == []
+        assert world.engine.lone_packets == [b"packet"] * 2
+
+
+async def test_a_lone_datagram_takes_the_fast_path() -> None:
+    async with pumping(real_socket=True) as world:
+        world.engine.opened = b"opened"
+        for _ in range(2):  # The first one has the socket learn its source.
+            world.say(b"datagram")
+            await world.pause()
+        assert world.tun.recv(99) == b"opened"
+        assert world.engine.batches == [[b"datagram"]]
+        assert world.engine.lone_datagrams == [b"datagram"]
+
+
+async def test_what_must_not_reach_the_interface_ends_there() -> None:
+    async with pumping(real_socket=True) as world:
+        world.engine.opened = b""
+        for _ in range(2):
+            world.say(b"datagram")
+            await world.pause()
+        assert world.engine.lone_datagrams == [b"datagram"]
+        assert readable(world.tun) == []
+
+
+async def test_what_the_fast_path_leaves_takes_the_other() -> None:
+    async with pumping(real_socket=True) as world:
+        for _ in range(2):
+            world.say(b"datagram")
+            await world.pause()
+            world.tun.send(b"packet")
+            await world.pause()
+        assert world.engine.lone_datagrams == [b"datagram"]
+        assert world.engine.datagrams == [b"datagram"] * 2
+        assert world.engine.lone_packets == [b"packet"] * 2
+        assert world.engine.packets == [b"packet"] * 2
+
+
+async def test_what_took_the_fast_path_is_noted_when_there_is_time() -> None:
+    async with pumping() as world:
+        before = world.engine.noted
+        world.engine.sealed = world.remote, b"sealed"
+        world.tun.send(b"packet")
+        await world.hear(1)
+        await world.until(lambda: world.engine.noted > before)
+
+
+async def test_a_lone_packet_waits_for_a_socket_that_blocks() -> None:
+    async with pumping() as world:
+        world.wire.blocks = True
+        world.engine.sealed = world.remote, b"sealed"
+        world.tun.send(b"packet")
+        await world.until(lambda: world.wire.is_blocked)
+        world.wire.blocks = False
+        assert await world.hear(1) == [b"sealed"]
+
+
+async def test_a_lone_packet_that_cannot_be_written_is_counted() -> None:
+    async with pumping(real_socket=True) as world:
+        world.engine.opened = bytes(1 << 20)
+        for _ in range(2):
+            world.say(b"datagram")
+            await world.pause()
+        assert world.interface.dropped == 1
+
+
+def readable(sock: socket.socket) -> list[bytes]:
+    """Return what can be read at once, at most one."""
+    sock.setblocking(False)
+    try:
+        return [sock.recv(99)]
+    except BlockingIOError:
+        return []
+
+
 class RecordingEngine:
     """An engine that notes what it gets and answers what it was told to."""
 
     def __init__(self) -> None:
+        self.lone_packets: list[bytes] = []
+        self.lone_datagrams: list[bytes] = []
+        self.sealed: tuple[Endpoint, bytes] | None = None
+        self.opened: bytes | None = None
+        self.noted = 0
         self.packets: list[bytes] = []
         self.batches: list[list[bytes]] = []
         self.sources: list[Endpoint] = []
@@ -241,6 +337,17 @@ class RecordingEngine:
     ) -> None:
         self.batches.append(list(datagrams))
         self.sources.append(endpoint)
+
+    def seal_one(self, packet: bytes, now: float) -> tuple[Endpoint, bytes] | None:
+        self.lone_packets.append(packet)
+        return self.sealed
+
+    def open_one(self, datagram: bytes, endpoint: Endpoint, now: float) -> bytes | None:
+        self.lone_datagrams.append(datagram)
+        return self.opened
+
+    def note(self) -> None:
+        self.noted += 1
 
     def datagrams_to_send(self) -> list[Transmit]:
         answer, self.answer = self.answer, []
@@ -273,35 +380,47 @@ class WireSocket(UdpSocket):
     """A socket that receives what a test queued, and blocks while it is told to."""
 
     def __init__(self) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        sock.bind(("127.0.0.1", 0))
-        super().__init__(sock)
+        super().__init__(loopback_socket())
         self.arrived: list[tuple[list[bytes], Endpoint]] = []
         self.blocks = False
+        self._really_receive, self.receive_raw = self.receive_raw, self._receive
+        self._really_send = self.send_raw
+        monkey = cast(Any, self)
+        monkey.send_raw = self._send
 
-    def receive(self) -> tuple[list[bytes], Endpoint] | None:
-        if self.arrived:
-            return self.arrived.pop(0)
-        super().receive()
-        return None
+    def _receive(self) -> tuple[int, list[Ancillary], int, Address]:
+        return (0, [], 0, ("", 0)) if self.arrived else self._really_receive()
 
-    def _send_run(
-        self, endpoint: Endpoint, run: Sequence[bytes], ttl: int | None
-    ) -> None:
+    def _send(self, *arguments: Any) -> int:
         if self.blocks:
             raise BlockingIOError(errno.EAGAIN, "The wire is busy")
-        super()._send_run(endpoint, run, ttl)
+        return self._really_send(*arguments)
+
+    def unpack(self, *_: object) -> tuple[list[bytes], Endpoint] | None:
+        return self.arrived.pop(0) if self.arrived else None
+
+
+def loopback_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 class World:
-    """A pump between an interface and a wire, the far ends of which a test holds."""
+    """A pump between an interface and a wire, the far ends of which a test holds.
 
-    def __init__(self, on_turn: Callable[[float], None] | None) -> None:
+    :param real_socket: whether datagrams really arrive.
+    """
+
+    def __init__(
+        self, on_turn: Callable[[float], None] | None, *, real_socket: bool
+    ) -> None:
         near, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         self.interface = TunDevice(near.detach(), "wg0", has_vnet_header=False)
         self.wire = WireSocket()
+        self.socket = UdpSocket(loopback_socket()) if real_socket else self.wire
         self.remote_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.remote_socket.bind(("127.0.0.1", 0))
         self.remote_socket.setblocking(False)
@@ -312,10 +431,14 @@ class World:
         self.pump = Dataplane(
             self.engine, self.interface, on_tun_gone=self._lost, on_turn=on_turn
         )
-        self.pump.start(UdpSockets(self.wire, None))
+        self.pump.start(UdpSockets(self.socket, None))
 
     def say(self, *datagrams: bytes, source: Endpoint | None = None) -> None:
         """Let datagrams arrive, each by a system call of its own."""
+        if self.socket is not self.wire:
+            for each in datagrams:
+                self.remote_socket.sendto(each, ("127.0.0.1", self.socket.port))
+            return
         self.wire.arrived += [([each], source or self.remote) for each in datagrams]
         # What makes the real socket readable.
         self.remote_socket.sendto(b"", ("127.0.0.1", self.wire.port))
@@ -353,6 +476,7 @@ class World:
         self.stopped_clock.undo()
         self.pump.stop()
         self.interface.close()
+        self.socket.close()
         self.wire.close()
         self.tun.close()
         self.remote_socket.close()
@@ -364,6 +488,7 @@ class World:
 @asynccontextmanager
 async def pumping(
     on_turn: Callable[[float], None] | None = None,
+    real_socket: bool = False,
 ) -> AsyncIterator[World]:
-    with closing(World(on_turn)) as world:
+    with closing(World(on_turn, real_socket=real_socket)) as world:
         yield world
