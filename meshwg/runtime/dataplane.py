@@ -19,13 +19,12 @@ whatever is not usual is left to the way of the crowds.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Protocol
 
 from meshwg.runtime import clock
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp import UdpSocket, UdpSockets, Way
 from meshwg.transmit import UDP, Endpoint, Transmit
 
 READS_PER_TURN = 4
@@ -95,8 +94,11 @@ class Dataplane:
         self._links: dict[int, Link] = {}
         self._blocked: set[UdpSocket] = set()
         self._reading_tun = False
-        self._readers: set[int] = set()
+        self._readers: dict[int, UdpSocket] = {}
         self._packet_at = self._datagram_at = 0.0
+        # Where the last lone packet went, and how.
+        self._endpoint: Endpoint | None = None
+        self._way: Way
         self._waking = False
         self._tun_is_gone = False
         self._timer: asyncio.TimerHandle | None = None
@@ -108,7 +110,7 @@ class Dataplane:
         self._sockets = sockets
         for sock in (*sockets, *self._links.values()):
             if isinstance(sock, UdpSocket):
-                self._watch(sock.fileno(), partial(self._on_readable, sock))
+                self._watch_socket(sock)
         self._loop.set_quiet_handler(self.turn)
         self._resume_tun()
         self.turn()
@@ -121,14 +123,14 @@ class Dataplane:
         for descriptor in list(self._readers):
             self._unwatch(descriptor)
         self._loop.set_quiet_handler(None)
-        self._sockets = None
+        self._sockets = self._endpoint = None
         self._disarm()
 
     def add_link(self, number: int, link: Link) -> None:
         """Send what goes over this link number through ``link``."""
         self._links[number] = link
         if isinstance(link, UdpSocket):
-            self._watch(link.fileno(), partial(self._on_readable, link))
+            self._watch_socket(link)
 
     def remove_link(self, number: int) -> None:
         """Forget a link, which can then be closed."""
@@ -157,18 +159,20 @@ class Dataplane:
         self._waking = False
         self.turn()
 
-    def _on_tun_readable(self) -> None:
+    def _on_tun_readable(self, _descriptor: int) -> None:
         """Pass on what waits; a lone packet by the fast path, which all this is."""
         now, tun, sockets = clock.now(), self._tun, self._sockets
         if now - self._packet_at <= PAUSE or sockets is None:
             self._read_crowd(now)
             return
-        self._packet_at = now
         try:
             data = tun.read_raw()
+        except BlockingIOError:
+            return
         except OSError:
             self._read_crowd(now)  # This meets the same error, and deals with it.
             return
+        self._packet_at = now
         header, sealed = tun.header, None
         if data.startswith(header):
             sealed = self._engine.seal_one(data[len(header) :], now)
@@ -177,17 +181,18 @@ class Dataplane:
             self._send()
             return
         endpoint, message = sealed
-        sock = sockets.ipv6 if ":" in endpoint.host else sockets.ipv4
-        route = sock.routes.get(endpoint) if sock is not None else None
-        if sock is not None and route is not None:
-            address, ancillary = route
+        if endpoint is self._endpoint:
+            send, ancillary, address = self._way
             try:
-                sock.send_raw((message,), ancillary, 0, address)
+                send((message,), ancillary, 0, address)
                 return
             except OSError:
                 pass  # What follows meets the same error, and deals with it.
         if not sockets.send(Transmit(endpoint, [message])):
             self._block()
+        way = sockets.way(endpoint)
+        if way is not None:
+            self._endpoint, self._way = endpoint, way
 
     def _read_crowd(self, now: float) -> None:
         """Pass on what waits, in batches; as many go to a peer by one call."""
@@ -202,11 +207,11 @@ class Dataplane:
                     break
         except TunGone:
             self._lose_tun()
-        self._packet_at = now if carried <= 1 else CROWD
+        self._packet_at = now if carried == 1 else CROWD
 
-    def _on_readable(self, sock: UdpSocket) -> None:
+    def _on_readable(self, descriptor: int) -> None:
         """Pass on what arrived; a lone datagram by the fast path, which all this is."""
-        now = clock.now()
+        now, sock = clock.now(), self._readers[descriptor]
         if now - self._datagram_at <= PAUSE:
             self._receive_crowd(sock, now)
             return
@@ -234,6 +239,10 @@ class Dataplane:
                 self._tun.write_raw((self._tun.header, packet))
             except OSError:
                 self._write([packet])  # It meets the same error, and deals with it.
+            if self._reading_tun and now - self._packet_at > PAUSE:
+                # The system may have answered while it took the packet, as it does to
+                # echo requests and to TCP: that saves asking the selector.
+                self._on_tun_readable(self._tun.fileno())
 
     def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
@@ -313,21 +322,21 @@ class Dataplane:
     def _resume_tun(self) -> None:
         if not self._reading_tun and not self._blocked and self._sockets is not None:
             self._reading_tun = True
-            self._watch(self._tun.fileno(), self._on_tun_readable)
+            self._loop.add_packet_reader(self._tun.fileno(), self._on_tun_readable)
 
     def _pause_tun(self) -> None:
         if self._reading_tun:
             self._reading_tun = False
-            self._unwatch(self._tun.fileno())
+            self._loop.remove_packet_reader(self._tun.fileno())
 
-    def _watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+    def _watch_socket(self, sock: UdpSocket) -> None:
         if self._sockets is not None:
-            self._readers.add(descriptor)
-            self._loop.add_packet_reader(descriptor, handler)
+            self._readers[sock.fileno()] = sock
+            self._loop.add_packet_reader(sock.fileno(), self._on_readable)
 
     def _unwatch(self, descriptor: int) -> None:
         if descriptor in self._readers:
-            self._readers.remove(descriptor)
+            del self._readers[descriptor]
             self._loop.remove_packet_reader(descriptor)
 
     def _lose_tun(self) -> None:

@@ -29,7 +29,8 @@ UNTIMED = 4
 MAX_READY = 16
 """Descriptors named by one call: Python makes room for them each time."""
 
-Handler = Callable[[], None]
+Handler = Callable[[int], None]
+"""Called with the descriptor that is readable."""
 
 
 class PacketSelector(BaseSelector):
@@ -47,7 +48,7 @@ class PacketSelector(BaseSelector):
         self._epoll = select.epoll()
         self._epoll.register(self._others.fileno(), select.EPOLLIN)
         self._handlers: dict[int, Handler] = {}
-        self.on_quiet: Handler | None = None
+        self.on_quiet: Callable[[], None] | None = None
         """Called after packets were served."""
 
     def watch(self, descriptor: int, handler: Handler) -> None:
@@ -73,7 +74,7 @@ class PacketSelector(BaseSelector):
                     others = True
                     continue
                 try:
-                    handler()
+                    handler(descriptor)
                 except Exception as error:
                     self._on_error(error)
             rounds += 1
@@ -131,7 +132,7 @@ class PacketLoop(asyncio.SelectorEventLoop):
         """Stop to watch a descriptor that was added."""
         self._packets.unwatch(descriptor)
 
-    def set_quiet_handler(self, handler: Handler | None) -> None:
+    def set_quiet_handler(self, handler: Callable[[], None] | None) -> None:
         """Call a handler after packets were served, when there is time."""
         self._packets.on_quiet = handler
 

@@ -51,6 +51,8 @@ CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
 
 Ancillary = tuple[int, int, bytes]
 Address = tuple[str, int] | tuple[str, int, int, int]
+Way = tuple[Callable[..., int], list[Ancillary], Address]
+"""A socket's ``sendmsg``, and its control messages and address for an endpoint."""
 
 
 class UdpSocket:
@@ -90,8 +92,7 @@ class UdpSocket:
         """:meth:`socket.socket.sendmsg`."""
         self.endpoints: dict[tuple[Address, bytes], Endpoint] = {}
         """Known sources, by their address and the IP_PKTINFO of their datagrams."""
-        self.routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
-        """Known destinations: their address and the control messages for it."""
+        self._routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
 
     @classmethod
     def open(
@@ -191,7 +192,7 @@ class UdpSocket:
         first, when :meth:`flush` is called after the socket has become writable.
         """
         datagrams = transmit.datagrams
-        route = self.routes.get(transmit.destination)
+        route = self._routes.get(transmit.destination)
         if len(datagrams) == 1 and not self._waiting and route and not transmit.ttl:
             address, ancillary = route
             try:
@@ -206,6 +207,11 @@ class UdpSocket:
                 self.errors["ENOBUFS"] += len(datagrams)
             return False
         return self._send_all(transmit)
+
+    def way(self, endpoint: Endpoint) -> Way:
+        """Return how datagrams are sent to an endpoint without further questions."""
+        address, ancillary = self._route(endpoint)
+        return self.send_raw, ancillary, address
 
     def flush(self) -> bool:
         """Send what waits; return whether the socket takes more."""
@@ -243,7 +249,7 @@ class UdpSocket:
         self, endpoint: Endpoint, run: Sequence[bytes], ttl: int | None
     ) -> None:
         """Send datagrams of equal length, the last perhaps shorter, by one call."""
-        address, ancillary = self.routes.get(endpoint) or self._remember_route(endpoint)
+        address, ancillary = self._route(endpoint)
         if len(run) > 1:
             segment_size = len(run[0]).to_bytes(2, sys.byteorder)
             ancillary = [*ancillary, (SOL_UDP, UDP_SEGMENT, segment_size)]
@@ -284,6 +290,9 @@ class UdpSocket:
         self.endpoints[address, pktinfo] = endpoint
         return endpoint
 
+    def _route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
+        return self._routes.get(endpoint) or self._remember_route(endpoint)
+
     def _remember_route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
         """Return the socket address and the control messages for an endpoint."""
         host, _, zone = endpoint.host.partition("%")
@@ -291,9 +300,9 @@ class UdpSocket:
         if not self._is_ipv4:
             address = (host, endpoint.port, 0, _interface_index(zone))
         route = (address, _pktinfo(endpoint.source))
-        if len(self.routes) >= CACHE_SIZE:
-            self.routes.clear()
-        self.routes[endpoint] = route
+        if len(self._routes) >= CACHE_SIZE:
+            self._routes.clear()
+        self._routes[endpoint] = route
         return route
 
 
@@ -354,6 +363,11 @@ class UdpSockets:
             self.errors["EAFNOSUPPORT"] += len(transmit.datagrams)
             return True
         return sock.send(transmit)
+
+    def way(self, endpoint: Endpoint) -> Way | None:
+        """Return how an endpoint is reached, if there is a socket for it."""
+        sock = self.ipv6 if ":" in endpoint.host else self.ipv4
+        return None if sock is None else sock.way(endpoint)
 
     def set_fwmark(self, mark: int) -> None:
         """Mark what is sent from now on; see :meth:`UdpSocket.set_fwmark`."""

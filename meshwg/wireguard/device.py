@@ -49,6 +49,7 @@ _HANDSHAKE_LENGTHS = {
 }
 _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 """Where an IP packet has its destination address, by its version."""
+_PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
 _IPV4_HEADER_LENGTH = 20
 _IPV6_HEADER_LENGTH = 40
 
@@ -307,8 +308,8 @@ class Device:
             or length > mtu
         ):
             return None
-        padded = length + -length % PADDING_MULTIPLE
-        packet = packet.ljust(padded if padded < mtu else mtu, b"\0")
+        missing = -length % PADDING_MULTIPLE
+        packet += _PADDING[missing if length + missing <= mtu else mtu - length]
         session.sent = number + 1
         counter = number.to_bytes(8, "little")
         sealed = encrypt(NONCE_PREFIX + counter, packet, None)
@@ -322,16 +323,15 @@ class Device:
         ``None``, with nothing changed, is the answer to all that needs more than this:
         it is for :meth:`receive_datagrams`. What went this way waits for :meth:`note`.
         """
-        length = len(datagram)
-        if length <= DATA_OVERHEAD:
-            return None
-        kind, index = _KIND_AND_RECEIVER.unpack_from(datagram)
-        peer = self._around.indices.owner(index) if kind == MESSAGE_DATA else None
+        start, length = datagram[:8], len(datagram)
+        index = int.from_bytes(start, "little") >> 32
+        peer = self._around.indices.owner(index)
         session = peer.current if peer is not None else None
         if (
             peer is None
             or session is None
-            or session.local_index != index
+            or session.expected_start != start
+            or length <= DATA_OVERHEAD
             or now >= session.open_until
             or (peer.endpoint is not endpoint and self._around.steering is None)
         ):
@@ -346,7 +346,7 @@ class Device:
             return None
         session.replay.expected = number + 1
         self._unnoted.append((peer, endpoint, length, now))
-        size = int.from_bytes(packet[2:4], "big")
+        size = packet[2] << 8 | packet[3] if len(packet) > 3 else 0
         if (
             packet[0] >> 4 == 4
             and _IPV4_HEADER_LENGTH <= size <= len(packet)

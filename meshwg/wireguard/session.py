@@ -48,6 +48,7 @@ class Session:
         "decrypt",
         "encrypt",
         "established_at",
+        "expected_start",
         "expires_at",
         "is_initiator",
         "local_index",
@@ -82,6 +83,7 @@ class Session:
         self.open_until = min(self.expires_at, self.renew_at + LAST_MINUTE)
         self.sent = 0
         self.prefix = _PREFIX.pack(MESSAGE_DATA, remote_index)
+        self.expected_start = _PREFIX.pack(MESSAGE_DATA, local_index)
 
     def retire(self) -> None:
         """Never seal again; what is on its way can still be opened."""

@@ -59,7 +59,7 @@ async def test_a_flood_of_packets_leaves_the_rest_its_turn(pair: Pair) -> None:
     loop, (near, far) = packet_loop(), pair
     served = 0
 
-    def serve_and_ask_for_more() -> None:
+    def serve_and_ask_for_more(_: int) -> None:
         nonlocal served
         served += 1
         far.send(near.recv(99))
@@ -83,7 +83,7 @@ async def test_calls_from_other_threads_are_not_kept_waiting(pair: Pair) -> None
 async def test_a_handler_that_fails_is_reported_and_called_again(pair: Pair) -> None:
     loop, (near, far), reports = packet_loop(), pair, Notes()
 
-    def fail() -> None:
+    def fail(_: int) -> None:
         near.recv(99)
         raise ValueError("Not this packet")
 
@@ -102,7 +102,7 @@ async def test_a_handler_may_remove_another_that_is_ready(pair: Pair) -> None:
     second, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     both = {near.fileno(): near, second.fileno(): second}
 
-    def remove_all() -> None:
+    def remove_all(_: int) -> None:
         order.note("served")
         for descriptor in both:
             loop.remove_packet_reader(descriptor)
@@ -134,8 +134,8 @@ class Notes:
     def note(self, what: object) -> None:
         self.notes.append(what)
 
-    def reading(self, sock: socket.socket) -> Callable[[], None]:
-        return lambda: self.note(sock.recv(99))
+    def reading(self, sock: socket.socket) -> Callable[[int], None]:
+        return lambda _: self.note(sock.recv(99))
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(10):
