@@ -239,10 +239,6 @@ class Dataplane:
                 self._tun.write_raw((self._tun.header, packet))
             except OSError:
                 self._write([packet])  # It meets the same error, and deals with it.
-            if self._reading_tun and now - self._packet_at > PAUSE:
-                # The system may have answered while it took the packet, as it does to
-                # echo requests and to TCP: that saves asking the selector.
-                self._on_tun_readable(self._tun.fileno())
 
     def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
         """Pass on what arrived, in batches of one source each.

@@ -297,23 +297,6 @@ async def test_a_lone_packet_that_cannot_be_written_is_counted() -> None:
         assert world.interface.dropped == 1
 
 
-async def test_an_answer_that_is_there_at_once_does_not_wait_for_the_selector() -> None:
-    async with pumping(real_socket=True) as world:
-        world.engine.opened = b"request"
-        world.say(b"datagram")
-        await world.pause()
-        write = world.interface.write_raw
-
-        def answer(pieces: Sequence[bytes]) -> int:
-            world.tun.send(b"answer")
-            return write(pieces)
-
-        world.interface.write_raw = answer
-        world.say(b"datagram")
-        world.pump._on_readable(world.socket.fileno())
-        assert world.engine.packets == [b"answer"]
-
-
 def readable(sock: socket.socket) -> list[bytes]:
     """Return what can be read at once, at most one."""
     sock.setblocking(False)
