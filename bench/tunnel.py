@@ -26,7 +26,7 @@ SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
 PINGS = {
     "back to back": ["-c", "500", "-A"],
     "every 10 ms": ["-c", "300", "-i", "0.01"],
-    "every 200 ms": ["-c", "25", "-i", "0.2"],
+    "every 200 ms": ["-c", "50", "-i", "0.2"],
 }
 """How the tunnel is pinged; ``-A`` sends when the answer to the one before is there."""
 MTU = 1420
