@@ -99,14 +99,6 @@ class Device:
         """Take IP packets from the interface, bound for whoever owns their address."""
         if self._unnoted:
             self.note()
-        if len(packets) == 1:
-            peer = self._destination(packets[0])
-            if peer is None:
-                self.drops[Drop.NO_PEER] += 1
-            else:
-                peer.send(packets, now)
-                self._touched.append(peer)
-            return
         groups: dict[Peer, list[bytes]] = {}
         last = b""
         group: list[bytes] | None = None

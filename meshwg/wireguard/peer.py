@@ -164,9 +164,7 @@ class Peer:
             around.drops[Drop.NO_ENDPOINT] += len(messages)
             return
         around.transmits.append(Transmit(self.endpoint, messages))
-        # A lone message is in a hurry: it would find 'sum' out of the caches.
-        single = len(messages) == 1
-        self.tx_bytes += len(messages[0]) if single else sum(map(len, messages))
+        self.tx_bytes += sum(map(len, messages))
         self.timers.sent(now, is_data=is_data)
         if around.steering is not None:
             around.steering.sent(self, now)

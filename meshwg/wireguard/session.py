@@ -104,13 +104,6 @@ class Session:
         room = REJECT_AFTER_MESSAGES - self.sent
         if room < len(packets):
             packets = packets[:room]
-        if len(packets) == 1:
-            (packet,) = packets
-            if len(packet) % PADDING_MULTIPLE or len(packet) > mtu:
-                packet = _pad(packet, mtu)
-            counter = self.sent.to_bytes(8, "little")
-            self.sent += 1
-            return [prefix + counter + encrypt(NONCE_PREFIX + counter, packet, None)]
         if any(padding_length(length, mtu) for length in set(map(len, packets))):
             packets = [_pad(packet, mtu) for packet in packets]
         messages = [
