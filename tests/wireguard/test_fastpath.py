@@ -169,6 +169,42 @@ def test_a_packet_that_lies_proves_the_peer_and_goes_no_further() -> None:
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
 
 
+@settings(max_examples=300)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\4\0\0\0"]), st.booleans())
+def test_garbage_neither_raises_nor_changes_anything(
+    garbage: bytes, kind: bytes, has_index: bool
+) -> None:
+    pair = connected()
+    assert pair.bob.peer.current is not None
+    index = pair.bob.peer.current.local_index.to_bytes(4, "little")
+    datagram = kind + index * has_index + garbage
+    before = list(seen(pair.bob))
+    assert pair.bob.device.open_one(datagram, pair.alice.endpoint, pair.now) is None
+    assert list(seen(pair.bob)) == before
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_any_changed_byte_of_a_real_message_does_neither(
+    position: int, mask: int
+) -> None:
+    pair = connected()
+    changed = bytearray(sealed(pair, pair.packet(pair.alice, b"x"))[1])
+    changed[position % len(changed)] ^= mask
+    before = list(seen(pair.bob))
+    bob = pair.bob.device
+    assert bob.open_one(bytes(changed), pair.alice.endpoint, pair.now) is None
+    assert list(seen(pair.bob)) == before
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=100))
+def test_garbage_from_the_interface_does_not_raise(garbage: bytes) -> None:
+    pair = connected()
+    pair.alice.device.seal_one(garbage, pair.now)
+    pair.alice.device.note()
+
+
 class Step(NamedTuple):
     """Something that happens to two devices, whichever way their packets take."""
 
