@@ -12,9 +12,11 @@ batch. And whatever has to be noted and planned waits until no more packets do.
 
 A lone packet finds nothing of this program in the processor's caches, so what counts
 is how much of it there is to touch: the call of a Python function costs it up to ten
-microseconds then. Its way, the *fast path*, is therefore one function here and one in
-the engine (:meth:`Engine.seal_one`, :meth:`Engine.open_one`) for each direction, and
-whatever is not usual is left to the way of the crowds.
+microseconds then. Its way, the *fast path*, is therefore in one piece here, from the
+wait for packets on (:meth:`Dataplane._carry`), with one call of the engine
+(:meth:`Engine.seal_one`, :meth:`Engine.open_one`) and, after a few packets, a socket
+that is the peer's own (:mod:`meshwg.runtime.peersockets`). Whatever is not usual is
+left to the way of the crowds.
 """
 
 import asyncio
@@ -22,11 +24,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from meshwg.runtime import clock
-from meshwg.runtime.packetloop import PacketLoop
+from meshwg.runtime.packetloop import PacketLoop, Poll
+from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
-from meshwg.runtime.udp import UdpSocket, UdpSockets, Way
+from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import UDP, Endpoint, Transmit
 
+TURN = 0.002
+"""Seconds for which packets are carried before the rest of the program goes on."""
+QUIET = 0.001
+"""Seconds without packets after which the rest of the program goes on."""
+MAX_READY = 16
+"""Descriptors named by one wait: Python makes room for them each time."""
 READS_PER_TURN = 4
 """Batches taken from the TUN device before the sockets are looked at."""
 DATAGRAMS_PER_TURN = 256
@@ -93,12 +102,14 @@ class Dataplane:
         self._sockets: UdpSockets | None = None
         self._links: dict[int, Link] = {}
         self._blocked: set[UdpSocket] = set()
-        self._reading_tun = False
+        self._tun_descriptor = -1
+        """That of the TUN device while it is read."""
         self._readers: dict[int, UdpSocket] = {}
         self._packet_at = self._datagram_at = 0.0
-        # Where the last lone packet went, and how.
+        self._own = PeerSockets(self._watch, self._forget_own)
+        # Where the last lone packet went through the peer's own socket, and how.
         self._endpoint: Endpoint | None = None
-        self._way: Way
+        self._send_alone: Callable[[bytes], int]
         self._waking = False
         self._tun_is_gone = False
         self._timer: asyncio.TimerHandle | None = None
@@ -110,27 +121,32 @@ class Dataplane:
         self._sockets = sockets
         for sock in (*sockets, *self._links.values()):
             if isinstance(sock, UdpSocket):
-                self._watch_socket(sock)
-        self._loop.set_quiet_handler(self.turn)
+                self._watch(sock)
+        self._loop.set_carrier(self._carry)
         self._resume_tun()
         self.turn()
 
     def stop(self) -> None:
         """Stop carrying; the sockets can then be closed."""
         self._pause_tun()
+        self.disconnect()
         for sock in list(self._blocked):
             self._unblock(sock)
         for descriptor in list(self._readers):
             self._unwatch(descriptor)
-        self._loop.set_quiet_handler(None)
-        self._sockets = self._endpoint = None
+        self._loop.set_carrier(None)
+        self._sockets = None
         self._disarm()
+
+    def disconnect(self) -> None:
+        """Let all peers share the sockets again, as after these were given a mark."""
+        self._own.close_all()
 
     def add_link(self, number: int, link: Link) -> None:
         """Send what goes over this link number through ``link``."""
         self._links[number] = link
         if isinstance(link, UdpSocket):
-            self._watch_socket(link)
+            self._watch(link)
 
     def remove_link(self, number: int) -> None:
         """Forget a link, which can then be closed."""
@@ -159,40 +175,100 @@ class Dataplane:
         self._waking = False
         self.turn()
 
-    def _on_tun_readable(self, _descriptor: int) -> None:
-        """Pass on what waits; a lone packet by the fast path, which all this is."""
-        now, tun, sockets = clock.now(), self._tun, self._sockets
-        if now - self._packet_at <= PAUSE or sockets is None:
-            self._read_crowd(now)
-            return
+    def _carry(self, poll: Poll, timeout: float | None) -> bool:
+        """Wait for packets, and carry them; return whether anything else is ready.
+
+        This is the fast path, whole: a call for each half of it would cost a lone
+        packet more than all that the half does.
+        """
+        engine, tun, find = self._engine, self._tun, self._readers.get
+        get_now = clock.now
+        seal, open_, header = engine.seal_one, engine.open_one, tun.header
+        others, end = False, 0.0
         try:
-            data = tun.read_raw()
-        except BlockingIOError:
-            return
-        except OSError:
-            self._read_crowd(now)  # This meets the same error, and deals with it.
-            return
-        self._packet_at = now
-        header, sealed = tun.header, None
-        if data.startswith(header):
-            sealed = self._engine.seal_one(data[len(header) :], now)
+            while not others and (ready := poll(timeout, MAX_READY)):
+                now = get_now()
+                end, timeout = end or now + TURN, QUIET
+                for descriptor, _ in ready:
+                    if descriptor == self._tun_descriptor:
+                        if now - self._packet_at <= PAUSE:
+                            self._read_crowd(now)
+                            continue
+                        self._packet_at = now
+                        try:
+                            data = tun.read_raw()
+                        except OSError:
+                            self._read_crowd(now)  # It meets this, and deals with it.
+                            continue
+                        sealed = None
+                        if data.startswith(header):
+                            sealed = seal(data[len(header) :], now)
+                        if sealed is not None and sealed[0] is self._endpoint:
+                            try:
+                                self._send_alone(sealed[1])
+                                continue
+                            except OSError:
+                                self._own.close(sealed[0])
+                        self._send_lone(data, sealed, now)
+                    elif (sock := find(descriptor)) is None:
+                        others = True
+                    elif now - self._datagram_at <= PAUSE:
+                        self._receive_crowd(sock, now)
+                    else:
+                        self._datagram_at = now
+                        try:
+                            size, ancillary, _, address = sock.receive_raw()
+                        except OSError as error:
+                            sock.cannot_receive(error)
+                            continue
+                        remote, packet = sock.remote, None
+                        if remote and address == sock.remote_address and not ancillary:
+                            packet = open_(bytes(sock.buffer[:size]), remote, now)
+                        if packet is None:
+                            received = sock.unpack(size, ancillary, address)
+                            self._receive_lone(received, now)
+                        elif packet:
+                            try:
+                                tun.write_raw((header, packet))
+                            except OSError:
+                                self._write([packet])  # It meets this, too.
+                if now >= end:
+                    break
+        finally:
+            if end:
+                self.turn()
+        return others
+
+    def _send_lone(
+        self, data: bytes, sealed: tuple[Endpoint, bytes] | None, now: float
+    ) -> None:
+        """Pass on a lone packet that has no short way out, or none yet."""
         if sealed is None:
-            self._engine.receive_packets(tun.unpack(data), now)
+            self._engine.receive_packets(self._tun.unpack(data), now)
             self._send()
             return
         endpoint, message = sealed
-        if endpoint is self._endpoint:
-            send, ancillary, address = self._way
+        own = self._own.get(endpoint)
+        if own is not None:
+            self._endpoint, self._send_alone = endpoint, own.send_alone
             try:
-                send((message,), ancillary, 0, address)
+                own.send_alone(message)
                 return
             except OSError:
-                pass  # What follows meets the same error, and deals with it.
-        if not sockets.send(Transmit(endpoint, [message])):
-            self._block()
-        way = sockets.way(endpoint)
-        if way is not None:
-            self._endpoint, self._way = endpoint, way
+                self._own.close(endpoint)
+        if self._sockets is not None:
+            if not self._sockets.send(Transmit(endpoint, [message])):
+                self._block()
+            self._own.sent_alone(endpoint, self._sockets)
+
+    def _receive_lone(
+        self, received: tuple[list[bytes], Endpoint] | None, now: float
+    ) -> None:
+        """Pass on what came alone, and is not usual."""
+        if received is not None:
+            self._engine.receive_datagrams(*received, now)
+        self._write(self._engine.packets_to_write())
+        self._send()
 
     def _read_crowd(self, now: float) -> None:
         """Pass on what waits, in batches; as many go to a peer by one call."""
@@ -208,37 +284,6 @@ class Dataplane:
         except TunGone:
             self._lose_tun()
         self._packet_at = now if carried == 1 else CROWD
-
-    def _on_readable(self, descriptor: int) -> None:
-        """Pass on what arrived; a lone datagram by the fast path, which all this is."""
-        now, sock = clock.now(), self._readers[descriptor]
-        if now - self._datagram_at <= PAUSE:
-            self._receive_crowd(sock, now)
-            return
-        self._datagram_at = now
-        try:
-            size, ancillary, _, address = sock.receive_raw()
-        except OSError as error:
-            sock.cannot_receive(error)
-            return
-        endpoint = packet = None
-        if len(ancillary) == 1:
-            # A second one would say that datagrams were joined (UDP_GRO).
-            endpoint = sock.endpoints.get((address, ancillary[0][2]))
-        if endpoint is not None:
-            datagram = bytes(sock.buffer[:size])
-            packet = self._engine.open_one(datagram, endpoint, now)
-        if packet is None:
-            received = sock.unpack(size, ancillary, address)
-            if received is not None:
-                self._engine.receive_datagrams(*received, now)
-            self._write(self._engine.packets_to_write())
-            self._send()
-        elif packet:
-            try:
-                self._tun.write_raw((self._tun.header, packet))
-            except OSError:
-                self._write([packet])  # It meets the same error, and deals with it.
 
     def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
@@ -316,24 +361,31 @@ class Dataplane:
             self._loop.remove_writer(sock.fileno())
 
     def _resume_tun(self) -> None:
-        if not self._reading_tun and not self._blocked and self._sockets is not None:
-            self._reading_tun = True
-            self._loop.add_packet_reader(self._tun.fileno(), self._on_tun_readable)
+        is_read = self._tun_descriptor >= 0
+        if not is_read and not self._blocked and self._sockets is not None:
+            self._tun_descriptor = self._tun.fileno()
+            self._loop.add_packet_descriptor(self._tun_descriptor)
 
     def _pause_tun(self) -> None:
-        if self._reading_tun:
-            self._reading_tun = False
-            self._loop.remove_packet_reader(self._tun.fileno())
+        if self._tun_descriptor >= 0:
+            self._loop.remove_packet_descriptor(self._tun_descriptor)
+            self._tun_descriptor = -1
 
-    def _watch_socket(self, sock: UdpSocket) -> None:
+    def _watch(self, sock: UdpSocket) -> None:
         if self._sockets is not None:
             self._readers[sock.fileno()] = sock
-            self._loop.add_packet_reader(sock.fileno(), self._on_readable)
+            self._loop.add_packet_descriptor(sock.fileno())
 
     def _unwatch(self, descriptor: int) -> None:
         if descriptor in self._readers:
             del self._readers[descriptor]
-            self._loop.remove_packet_reader(descriptor)
+            self._loop.remove_packet_descriptor(descriptor)
+
+    def _forget_own(self, sock: UdpSocket) -> None:
+        """Read a peer's own socket no more, nor send through it."""
+        self._unwatch(sock.fileno())
+        if sock.remote is self._endpoint:
+            self._endpoint = None
 
     def _lose_tun(self) -> None:
         if not self._tun_is_gone:

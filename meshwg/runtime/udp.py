@@ -42,6 +42,7 @@ SOL_UDP = 17
 UDP_SEGMENT = 103
 UDP_GRO = 104
 FIRST_KERNEL_WITH_SOUND_GRO = (5, 12)
+SO_BINDTOIFINDEX = 62
 
 SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
 """A pinned source that was removed: IPv4 gives the first, IPv6 the second; the last,
@@ -51,8 +52,6 @@ CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
 
 Ancillary = tuple[int, int, bytes]
 Address = tuple[str, int] | tuple[str, int, int, int]
-Way = tuple[Callable[..., int], list[Ancillary], Address]
-"""A socket's ``sendmsg``, and its control messages and address for an endpoint."""
 
 
 class UdpSocket:
@@ -60,13 +59,18 @@ class UdpSocket:
 
     :param on_unpinned: called with an endpoint, without its source, whose sticky
         source address has gone: what is sent there must not be pinned again.
+    :param remote: the only endpoint that is heard, if the socket is connected to one.
     """
+
+    buffer = memoryview(bytearray(1 << 16))
+    """Where datagrams are received, by all sockets: nothing stays there."""
 
     def __init__(
         self,
         sock: socket.socket,
         link: int = UDP,
         on_unpinned: Callable[[Endpoint], None] | None = None,
+        remote: Endpoint | None = None,
     ) -> None:
         self.link = link
         self.on_unpinned = on_unpinned
@@ -79,8 +83,18 @@ class UdpSocket:
         self._is_ipv4 = sock.family == socket.AF_INET
         self._gso = _enlarge_and_offload(sock)
         self._waiting: deque[Transmit] = deque()
-        self.buffer = memoryview(bytearray(1 << 16))
-        """Where datagrams are received."""
+        self.remote = remote
+        self.remote_address: Address | None = None
+        """The address of :attr:`remote`; other datagrams may have been there before."""
+        if remote is None:
+            _ask_for_destinations(sock)
+        else:
+            self.remote_address = sock.getpeername()
+        self.send_alone: Callable[[bytes], int] = sock.send
+        """Send a datagram to :attr:`remote`.
+
+        :raises OSError: if it is not sent, or one before it was refused.
+        """
         self.receive_raw: Callable[[], tuple[int, list[Ancillary], int, Address]]
         self.receive_raw = partial(sock.recvmsg_into, [self.buffer], ANCILLARY_SIZE)
         """Receive datagrams into the buffer, and return their length in bytes, control
@@ -88,10 +102,11 @@ class UdpSocket:
 
         :raises OSError: what :meth:`cannot_receive` counts.
         """
-        self.send_raw = sock.sendmsg
-        """:meth:`socket.socket.sendmsg`."""
-        self.endpoints: dict[tuple[Address, bytes], Endpoint] = {}
-        """Known sources, by their address and the IP_PKTINFO of their datagrams."""
+        self._send = sock.sendmsg
+        # Known sources, by their address and the IP_PKTINFO of their datagrams.
+        self._endpoints: dict[tuple[Address, bytes], Endpoint] = {}
+        if remote is not None and self.remote_address is not None:
+            self._endpoints[self.remote_address, b""] = remote
         self._routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
 
     @classmethod
@@ -174,7 +189,7 @@ class UdpSocket:
                 stride = int.from_bytes(data, sys.byteorder)
             else:
                 pktinfo = data
-        endpoint = self.endpoints.get((address, pktinfo))
+        endpoint = self._endpoints.get((address, pktinfo))
         if endpoint is None:
             endpoint = self._remember_endpoint(address, pktinfo)
             if endpoint is None:
@@ -196,7 +211,7 @@ class UdpSocket:
         if len(datagrams) == 1 and not self._waiting and route and not transmit.ttl:
             address, ancillary = route
             try:
-                self.send_raw(datagrams, ancillary, 0, address)
+                self._send(datagrams, ancillary, 0, address)
                 return True
             except OSError:
                 pass  # What follows meets the same error, and deals with it.
@@ -208,10 +223,46 @@ class UdpSocket:
             return False
         return self._send_all(transmit)
 
-    def way(self, endpoint: Endpoint) -> Way:
-        """Return how datagrams are sent to an endpoint without further questions."""
-        address, ancillary = self._route(endpoint)
-        return self.send_raw, ancillary, address
+    def connected(self, remote: Endpoint) -> "UdpSocket":
+        """Return another socket of the same port, which hears one endpoint only.
+
+        It needs no address and no control message with what it sends and receives, and
+        the kernel looks up the way once and not for each datagram: for a program that
+        was woken by a single packet, that is a tenth of the round trip.
+
+        :param remote: an endpoint with a source, which the socket is bound to.
+        :raises OSError: if the system refuses, or cannot (before Linux 5.1).
+        """
+        assert remote.source is not None, "a connected socket has a local address"
+        sock = socket.socket(self._socket.family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            interface = remote.source.interface
+            sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, interface)
+            mark = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)
+            if mark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            self._bind_too(sock, remote.source.host)
+            sock.connect(self._route(remote)[0])
+            twin = UdpSocket(sock, self.link, self.on_unpinned, remote)
+        except BaseException:
+            sock.close()
+            raise
+        twin.errors = self.errors
+        return twin
+
+    def _bind_too(self, sock: socket.socket, host: str) -> None:
+        """Bind a socket to this one's port, too.
+
+        SO_REUSEPORT is for sockets of one user that all ask for it. This one asks for
+        this moment alone, so that its port is not taken together with others.
+        """
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sock.bind((host, self.port))
+        finally:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
     def flush(self) -> bool:
         """Send what waits; return whether the socket takes more."""
@@ -255,7 +306,7 @@ class UdpSocket:
             ancillary = [*ancillary, (SOL_UDP, UDP_SEGMENT, segment_size)]
         if ttl is not None:
             ancillary = [*ancillary, self._hop_limit(ttl)]
-        self.send_raw(run, ancillary, 0, address)
+        self._send(run, ancillary, 0, address)
 
     def _unpin(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint without its source, after telling the owner."""
@@ -279,15 +330,18 @@ class UdpSocket:
         """Return the endpoint for a source address and the PKTINFO that came along,
         ``None`` if it is beyond the refused interface."""
         source = _parse_pktinfo(pktinfo)
+        if self.remote is not None:
+            # Connected sockets get no PKTINFO: they have one local address.
+            source = self.remote.source
         if source is not None and source.interface == self.refused_interface:
             return None
         host = address[0]
         if len(address) == 4 and address[3]:
             host = f"{host}%{_interface_name(address[3])}"
         endpoint = Endpoint(host, address[1], self.link, source)
-        if len(self.endpoints) >= CACHE_SIZE:
-            self.endpoints.clear()
-        self.endpoints[address, pktinfo] = endpoint
+        if len(self._endpoints) >= CACHE_SIZE:
+            self._endpoints.clear()
+        self._endpoints[address, pktinfo] = endpoint
         return endpoint
 
     def _route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
@@ -358,16 +412,15 @@ class UdpSockets:
 
         What has no socket is counted and lost: the answer is ``True``.
         """
-        sock = self.ipv6 if ":" in transmit.destination.host else self.ipv4
+        sock = self.of(transmit.destination)
         if sock is None:
             self.errors["EAFNOSUPPORT"] += len(transmit.datagrams)
             return True
         return sock.send(transmit)
 
-    def way(self, endpoint: Endpoint) -> Way | None:
-        """Return how an endpoint is reached, if there is a socket for it."""
-        sock = self.ipv6 if ":" in endpoint.host else self.ipv4
-        return None if sock is None else sock.way(endpoint)
+    def of(self, endpoint: Endpoint) -> UdpSocket | None:
+        """Return the socket of the endpoint's family, if there is one."""
+        return self.ipv6 if ":" in endpoint.host else self.ipv4
 
     def set_fwmark(self, mark: int) -> None:
         """Mark what is sent from now on; see :meth:`UdpSocket.set_fwmark`."""
@@ -404,10 +457,6 @@ def _enlarge_and_offload(sock: socket.socket) -> bool:
         sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
         with contextlib.suppress(OSError):  # The force needs a privilege.
             sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     if _kernel_version() >= FIRST_KERNEL_WITH_SOUND_GRO:
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
     try:
@@ -415,6 +464,14 @@ def _enlarge_and_offload(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _ask_for_destinations(sock: socket.socket) -> None:
+    """Have the kernel say which local address a datagram was sent to."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
 
 def _kernel_version() -> tuple[int, int]:

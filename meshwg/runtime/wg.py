@@ -186,6 +186,7 @@ class WireGuardInterface:
         """
         if self._sockets is not None:
             self._sockets.set_fwmark(mark)
+            self._dataplane.disconnect()
         self.fwmark = mark
         self.device.unpin_endpoints()
 

@@ -13,13 +13,16 @@ from meshwg.runtime import clock
 from meshwg.runtime.dataplane import (
     BURST,
     DATAGRAMS_PER_TURN,
+    PAUSE,
     Dataplane,
 )
+from meshwg.runtime.peersockets import CONNECT_AFTER
 from meshwg.runtime.tun import TunDevice, TunGone
 from meshwg.runtime.udp import Address, Ancillary, UdpSocket, UdpSockets
-from meshwg.transmit import Endpoint, Transmit
+from meshwg.transmit import Endpoint, Source, Transmit
 
 LINK = 7
+LOCAL = Source("127.0.0.1", 1)
 ALICE, BOB = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
 
 
@@ -51,6 +54,7 @@ async def test_what_piled_up_from_one_source_is_one_batch() -> None:
 
 async def test_after_a_quiet_time_the_first_is_passed_on_at_once() -> None:
     async with pumping() as world:
+        world.stop_time()
         world.say(b"1", b"2", b"3")
         await world.until(lambda: len(world.engine.datagrams) == 3)
         assert world.engine.batches == [[b"1"], [b"2", b"3"]]
@@ -226,47 +230,109 @@ async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
 
 async def test_a_lone_packet_takes_the_fast_path() -> None:
     async with pumping() as world:
-        world.engine.sealed = world.remote, b"sealed"
-        for _ in range(2):  # The first one has the socket learn its way.
-            world.tun.send(b"packet")
-            assert await world.hear(1) == [b"sealed"]
-            await world.pause()
+        await world.converse(2)
         assert world.engine.packets == []
         assert world.engine.lone_packets == [b"packet"] * 2
 
 
-async def test_a_lone_datagram_takes_the_fast_path() -> None:
+async def test_after_some_lone_packets_the_peer_has_a_socket_of_its_own() -> None:
     async with pumping(real_socket=True) as world:
         world.engine.opened = b"opened"
-        for _ in range(2):  # The first one has the socket learn its source.
-            world.say(b"datagram")
-            await world.pause()
+        await world.converse(CONNECT_AFTER - 1)
+        world.say(b"before")
+        await world.until(lambda: world.engine.batches == [[b"before"]])
+        await world.converse(3)
+        world.say(b"after")
+        await world.until(lambda: world.engine.lone_datagrams == [b"after"])
         assert world.tun.recv(99) == b"opened"
-        assert world.engine.batches == [[b"datagram"]]
-        assert world.engine.lone_datagrams == [b"datagram"]
+        assert world.engine.batches == [[b"before"]]
 
 
 async def test_what_must_not_reach_the_interface_ends_there() -> None:
     async with pumping(real_socket=True) as world:
         world.engine.opened = b""
-        for _ in range(2):
-            world.say(b"datagram")
-            await world.pause()
+        await world.converse()
+        world.say(b"datagram")
+        await world.pause()
         assert world.engine.lone_datagrams == [b"datagram"]
         assert readable(world.tun) == []
 
 
 async def test_what_the_fast_path_leaves_takes_the_other() -> None:
     async with pumping(real_socket=True) as world:
-        for _ in range(2):
-            world.say(b"datagram")
-            await world.pause()
-            world.tun.send(b"packet")
-            await world.pause()
+        await world.converse()
+        world.engine.sealed = None
+        world.say(b"datagram")
+        await world.pause()
+        world.tun.send(b"last packet")
+        await world.pause()
         assert world.engine.lone_datagrams == [b"datagram"]
-        assert world.engine.datagrams == [b"datagram"] * 2
-        assert world.engine.lone_packets == [b"packet"] * 2
-        assert world.engine.packets == [b"packet"] * 2
+        assert world.engine.datagrams == [b"datagram"]
+        assert world.engine.lone_packets[-1] == b"last packet"
+        assert world.engine.packets == [b"last packet"]
+
+
+async def test_a_crowd_is_carried_together_by_the_peers_own_socket_too() -> None:
+    async with pumping(real_socket=True) as world:
+        await world.converse()
+        world.stop_time()
+        world.say(b"0", b"1", b"2")
+        await world.until(lambda: len(world.engine.datagrams) == 3)
+        assert world.engine.batches == [[b"0"], [b"1", b"2"]]
+        assert set(world.engine.sources) == {world.remote}
+
+
+async def test_two_peers_have_a_socket_each() -> None:
+    async with pumping(real_socket=True) as world:
+        with loopback_socket() as socket_of_other:
+            world.engine.opened = b""
+            other = Endpoint(*socket_of_other.getsockname())._replace(source=LOCAL)
+            for _ in range(CONNECT_AFTER + 1):
+                world.engine.sealed = other, b"to the other"
+                world.tun.send(b"packet")
+                await world.pause()
+                await world.converse(1)
+            socket_of_other.sendto(b"from the other", ("127.0.0.1", world.socket.port))
+            await world.until(lambda: world.engine.lone_datagrams != [])
+            world.say(b"from the first")
+            await world.until(lambda: len(world.engine.lone_datagrams) == 2)
+            heard = [socket_of_other.recv(99) for _ in range(CONNECT_AFTER + 1)]
+            assert heard == [b"to the other"] * (CONNECT_AFTER + 1)
+            assert world.engine.lone_sources == [other, world.remote]
+
+
+async def test_a_peer_that_refused_a_datagram_loses_its_socket_not_the_next_one() -> (
+    None
+):
+    async with pumping(real_socket=True) as world:
+        await world.converse()
+        port = world.remote.port
+        world.remote_socket.close()
+        world.tun.send(b"packet")  # This one is refused, of which the kernel tells.
+        await world.pause()
+        world.remote_socket = loopback_socket(port)
+        world.tun.send(b"packet")
+        assert await world.hear(1) == [b"sealed"]
+
+
+async def test_without_its_own_sockets_the_pump_has_none_for_peers() -> None:
+    async with pumping(real_socket=True) as world:
+        await world.converse()
+        world.pump.stop()
+        world.pump.start(UdpSockets(world.socket, None))
+        world.say(b"datagram")
+        await world.until(lambda: world.engine.datagrams == [b"datagram"])
+        assert world.engine.lone_datagrams == []
+
+
+async def test_disconnected_peers_share_the_sockets_again() -> None:
+    async with pumping(real_socket=True) as world:
+        await world.converse()
+        world.pump.disconnect()
+        await world.converse(1)
+        world.say(b"datagram")
+        await world.until(lambda: world.engine.datagrams == [b"datagram"])
+        assert world.engine.lone_datagrams == []
 
 
 async def test_what_took_the_fast_path_is_noted_when_there_is_time() -> None:
@@ -291,9 +357,9 @@ async def test_a_lone_packet_waits_for_a_socket_that_blocks() -> None:
 async def test_a_lone_packet_that_cannot_be_written_is_counted() -> None:
     async with pumping(real_socket=True) as world:
         world.engine.opened = bytes(1 << 20)
-        for _ in range(2):
-            world.say(b"datagram")
-            await world.pause()
+        await world.converse()
+        world.say(b"datagram")
+        await world.pause()
         assert world.interface.dropped == 1
 
 
@@ -312,6 +378,7 @@ class RecordingEngine:
     def __init__(self) -> None:
         self.lone_packets: list[bytes] = []
         self.lone_datagrams: list[bytes] = []
+        self.lone_sources: list[Endpoint] = []
         self.sealed: tuple[Endpoint, bytes] | None = None
         self.opened: bytes | None = None
         self.noted = 0
@@ -344,6 +411,7 @@ class RecordingEngine:
 
     def open_one(self, datagram: bytes, endpoint: Endpoint, now: float) -> bytes | None:
         self.lone_datagrams.append(datagram)
+        self.lone_sources.append(endpoint)
         return self.opened
 
     def note(self) -> None:
@@ -384,14 +452,13 @@ class WireSocket(UdpSocket):
         self.arrived: list[tuple[list[bytes], Endpoint]] = []
         self.blocks = False
         self._really_receive, self.receive_raw = self.receive_raw, self._receive
-        self._really_send = self.send_raw
-        monkey = cast(Any, self)
-        monkey.send_raw = self._send
+        self._really_send = self._send
+        cast(Any, self)._send = self._send_if_not_blocked
 
     def _receive(self) -> tuple[int, list[Ancillary], int, Address]:
         return (0, [], 0, ("", 0)) if self.arrived else self._really_receive()
 
-    def _send(self, *arguments: Any) -> int:
+    def _send_if_not_blocked(self, *arguments: Any) -> int:
         if self.blocks:
             raise BlockingIOError(errno.EAGAIN, "The wire is busy")
         return self._really_send(*arguments)
@@ -400,10 +467,10 @@ class WireSocket(UdpSocket):
         return self.arrived.pop(0) if self.arrived else None
 
 
-def loopback_socket() -> socket.socket:
+def loopback_socket(port: int = 0) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind(("127.0.0.1", port))
     return sock
 
 
@@ -421,10 +488,8 @@ class World:
         self.interface = TunDevice(near.detach(), "wg0", has_vnet_header=False)
         self.wire = WireSocket()
         self.socket = UdpSocket(loopback_socket()) if real_socket else self.wire
-        self.remote_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.remote_socket.bind(("127.0.0.1", 0))
-        self.remote_socket.setblocking(False)
-        self.remote = Endpoint(*self.remote_socket.getsockname())
+        self.remote_socket = loopback_socket()
+        self.remote = Endpoint(*self.remote_socket.getsockname())._replace(source=LOCAL)
         self.engine = RecordingEngine()
         self.stopped_clock = pytest.MonkeyPatch()
         self.gone = 0
@@ -443,14 +508,26 @@ class World:
         # What makes the real socket readable.
         self.remote_socket.sendto(b"", ("127.0.0.1", self.wire.port))
 
+    def stop_time(self) -> None:
+        """Let no time pass from now on; packets before were long ago."""
+        moment = clock.now() + 1
+        self.stopped_clock.setattr(clock, "now", lambda: moment)
+
     async def busy(self) -> None:
         """Let a datagram arrive, and no time pass from then on."""
-        moment = clock.now()
-        self.stopped_clock.setattr(clock, "now", lambda: moment)
+        self.stop_time()
         self.say(b"x")
         await self.until(lambda: self.engine.batches != [])
         self.engine.batches.clear()
         self.engine.sources.clear()
+
+    async def converse(self, packets: int = CONNECT_AFTER + 1) -> None:
+        """Let lone packets go to the remote end, one by one."""
+        self.engine.sealed = self.remote, b"sealed"
+        for _ in range(packets):
+            self.tun.send(b"packet")
+            assert await self.hear(1) == [b"sealed"]
+            await asyncio.sleep(2 * PAUSE)
 
     def tell(self, transmit: Transmit) -> None:
         """Let the engine send something on its own account."""

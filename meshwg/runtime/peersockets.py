@@ -1,0 +1,76 @@
+"""Sockets of their own for the peers whose packets come one by one.
+
+Whatever comes from elsewhere, or arrives elsewhere, is still heard by the socket for
+all. So a peer that roams is found, and its own socket is of no more use, but does no
+harm until another peer's takes its place.
+"""
+
+from collections.abc import Callable
+
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.transmit import UDP, Endpoint
+
+CONNECT_AFTER = 8
+"""Lone packets to an endpoint after which it gets a socket of its own."""
+MAX_CONNECTED = 64
+"""Endpoints with a socket of their own; who has it longest makes room."""
+MAX_COUNTED = 1024
+"""Endpoints to which lone packets are counted; with one more, all counts end."""
+
+
+class PeerSockets:
+    """Which endpoints have a socket of their own.
+
+    :param on_opened: called with a socket that is to be read from now on.
+    :param on_closing: called with a socket that is not to be read any more.
+    """
+
+    def __init__(
+        self,
+        on_opened: Callable[[UdpSocket], None],
+        on_closing: Callable[[UdpSocket], None],
+    ) -> None:
+        self._on_opened = on_opened
+        self._on_closing = on_closing
+        self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._sent: dict[Endpoint, int] = {}
+
+    def get(self, endpoint: Endpoint) -> UdpSocket | None:
+        """Return the endpoint's own socket, if it has one."""
+        return self._sockets.get(endpoint)
+
+    def sent_alone(self, endpoint: Endpoint, sockets: UdpSockets) -> None:
+        """Count a lone packet that went through a socket for all."""
+        if endpoint.source is None or endpoint.link != UDP:
+            return
+        if endpoint not in self._sent and len(self._sent) >= MAX_COUNTED:
+            self._sent.clear()
+        self._sent[endpoint] = count = self._sent.get(endpoint, 0) + 1
+        if count == CONNECT_AFTER:
+            self._open(endpoint, sockets)
+
+    def close(self, endpoint: Endpoint) -> None:
+        """Close an endpoint's socket; it has to earn the next one anew."""
+        sock = self._sockets.pop(endpoint)
+        self._sent.pop(endpoint, None)
+        self._on_closing(sock)
+        sock.close()
+
+    def close_all(self) -> None:
+        """Close all sockets, as before the port or the mark changes."""
+        for endpoint in list(self._sockets):
+            self.close(endpoint)
+        self._sent.clear()
+
+    def _open(self, endpoint: Endpoint, sockets: UdpSockets) -> None:
+        parent = sockets.of(endpoint)
+        if parent is None:
+            return
+        try:
+            sock = parent.connected(endpoint)
+        except OSError:
+            return  # The socket for all does, too, and this is not tried again soon.
+        if len(self._sockets) >= MAX_CONNECTED:
+            self.close(next(iter(self._sockets)))
+        self._sockets[endpoint] = sock
+        self._on_opened(sock)
