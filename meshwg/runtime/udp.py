@@ -95,6 +95,8 @@ class UdpSocket:
 
         :raises OSError: if it is not sent, or one before it was refused.
         """
+        if remote is not None and not self._is_ipv4:
+            self.send_alone = self._send_pinned
         self.receive_raw: Callable[[], tuple[int, list[Ancillary], int, Address]]
         self.receive_raw = partial(sock.recvmsg_into, [self.buffer], ANCILLARY_SIZE)
         """Receive datagrams into the buffer, and return their length in bytes, control
@@ -250,6 +252,15 @@ class UdpSocket:
             raise
         twin.errors = self.errors
         return twin
+
+    def _send_pinned(self, datagram: bytes) -> int:
+        """Send to the remote, if the source address is still this host's.
+
+        For IPv6, the kernel does not ask that of a connected socket by itself.
+        """
+        assert self.remote is not None, "only connected sockets are pinned"
+        _, ancillary = self._route(self.remote)
+        return self._send((datagram,), ancillary)
 
     def _bind_too(self, sock: socket.socket, host: str) -> None:
         """Bind a socket to this one's port, too.

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from meshwg.keys import format_key
+from meshwg.runtime.peersockets import CONNECT_AFTER
 from netlab import links
 from netlab.capture import Capture
 from netlab.lab import Lab
@@ -47,6 +48,11 @@ main()
 """,
 )
 """Our engine with shorter times than the protocol's: renewal, and silence."""
+
+long_or_short = pytest.mark.parametrize(
+    "before", [1, 3 * CONNECT_AFTER], ids=["a-word", "a-conversation"]
+)
+"""Pings before something happens: after some, our side has a socket for the peer."""
 
 
 @both_roles
@@ -165,19 +171,21 @@ def test_either_side_can_be_restarted(lab: Lab, engines: Engines) -> None:
 
 
 @both_roles
+@long_or_short
 @pytest.mark.parametrize("version", [4, 6])
 def test_our_side_roams_to_another_network_and_is_followed(
-    lab: Lab, engines: Engines, version: int
+    lab: Lab, engines: Engines, version: int, before: int
 ) -> None:
     one, two = (lab.add_host(name, lab.internet) for name in ("one", "two"))
     sides = join(one, two, engines, version=version)
-    ping(sides[0], sides[1].ip)
+    ping(sides[0], sides[1].ip, count=before)
     ours, theirs = in_order(sides, engines)
     ours.host.move_to(lab.internet, Request(("203.0.113.77", "2001:db8::77")))
     expect_followed(ours, theirs, version)
 
 
 @both_roles
+@long_or_short
 @pytest.mark.parametrize(
     ("who", "version"),
     [
@@ -188,10 +196,10 @@ def test_our_side_roams_to_another_network_and_is_followed(
     ],
 )
 def test_a_side_that_gets_another_address_is_followed(
-    lab: Lab, engines: Engines, who: str, version: int
+    lab: Lab, engines: Engines, who: str, version: int, before: int
 ) -> None:
     sides = join_on_a_switch(lab, engines, version=version)
-    ping(sides[0], sides[1].ip)
+    ping(sides[0], sides[1].ip, count=before)
     ours, theirs = in_order(sides, engines)
     roaming, other = (ours, theirs) if who == "ours" else (theirs, ours)
     renumber(roaming.host, version)
@@ -223,16 +231,28 @@ def test_a_keepalive_holds_the_mapping_of_a_forgetful_nat(lab: Lab) -> None:
 
 
 @both_roles
+@long_or_short
 def test_a_router_that_reboots_or_dials_in_anew_cuts_nobody_off(
-    lab: Lab, engines: Engines
+    lab: Lab, engines: Engines, before: int
 ) -> None:
     router = lab.add_router("router", FORGETFUL)
     laptop, server = behind(router, lab, "laptop", engines, keepalive=1)
-    ping(laptop, server.ip)
+    ping(laptop, server.ip, count=before)
     for disturb in (router.reboot_nat, router.renumber):
         disturb()
         server.host.ping(laptop.ip)
         assert server.peer_endpoint().startswith(f"{router.address()}:")
+
+
+def test_a_new_mark_holds_for_a_conversation_that_goes_on(lab: Lab) -> None:
+    ours, theirs = join_on_a_switch(lab, (MESHWG, WIREGUARD_GO))
+    ours.host.run(["ip", "rule", "add", "fwmark", "77", "unreachable"])
+    ping(ours, theirs.ip, count=3 * CONNECT_AFTER)
+    ours.set("fwmark", 77)
+    assert not answers(ours, theirs.ip, within=0.5)
+    ours.set("fwmark", "off")
+    ours.host.ping(theirs.ip)
+    ping(ours, theirs.ip, count=3 * CONNECT_AFTER)
 
 
 def behind(

@@ -387,6 +387,25 @@ def test_a_connected_socket_has_the_mark_of_the_one_for_all(lab: Lab) -> None:
 
 @FAMILIES
 @pytest.mark.netns
+def test_a_connected_socket_does_not_send_from_an_address_that_is_gone(
+    lab: Lab, version: int
+) -> None:
+    a, b = pair(lab)
+    with opened(a) as here, opened(b) as there:
+        sock = of_version(here, version)
+        local = Source(
+            a.address(version), a.call(lambda: socket.if_nametoindex("eth0"))
+        )
+        remote = endpoint_of(b, version, there)._replace(source=local)
+        with closing(a.call(lambda: sock.connected(remote))) as own:
+            assert own.send_alone(b"here") == 4
+            a.run(["ip", f"-{version}", "address", "flush", "dev", "eth0"])
+            with pytest.raises(OSError, match=r"\[Errno"):
+                own.send_alone(b"gone")
+
+
+@FAMILIES
+@pytest.mark.netns
 def test_many_datagrams_reach_a_connected_socket_by_few_calls(
     lab: Lab, version: int
 ) -> None:
@@ -511,6 +530,10 @@ def test_a_link_local_endpoint_has_a_zone_that_leads_back(lab: Lab) -> None:
         assert endpoint.host.endswith("%eth0")
         b.call(lambda: answering.send(Transmit(endpoint, [b"!"])))
         assert receive_all(of_version(asking, 6))[0] == [b"!"]
+        with closing(b.call(lambda: sock.connected(endpoint))) as own:
+            a.call(lambda: asking.send(Transmit(Endpoint(host, sock.port), [b"?!"])))
+            wait_readable(own)
+            assert b.call(own.receive) == ([b"?!"], endpoint)
 
 
 @pytest.mark.netns
