@@ -384,7 +384,7 @@ class Dataplane:
     def _forget_own(self, sock: UdpSocket) -> None:
         """Read a peer's own socket no more, nor send through it."""
         self._unwatch(sock.fileno())
-        if sock.remote is self._endpoint:
+        if sock.remote == self._endpoint:
             self._endpoint = None
 
     def _lose_tun(self) -> None:

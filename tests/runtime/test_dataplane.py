@@ -328,6 +328,9 @@ async def test_without_its_own_sockets_the_pump_has_none_for_peers() -> None:
 async def test_disconnected_peers_share_the_sockets_again() -> None:
     async with pumping(real_socket=True) as world:
         await world.converse()
+        # The same endpoint, but known from elsewhere.
+        world.remote = world.remote._replace()
+        await world.converse(1)
         world.pump.disconnect()
         await world.converse(1)
         world.say(b"datagram")
