@@ -156,7 +156,9 @@ class UdpSocket:
 
         :raises OSError: EPERM without the privilege.
         """
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        # The kernel asks for the privilege even where nothing changes.
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != mark:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
 
     def close(self) -> None:
         """Close the socket and forget what waits."""

@@ -552,6 +552,19 @@ def test_a_mark_is_what_policy_routing_sees(lab: Lab) -> None:
 
 
 @pytest.mark.netns
+def test_only_a_change_of_the_mark_needs_a_privilege(lab: Lab) -> None:
+    a, _ = pair(lab)
+    with opened(a) as sockets:
+        os.seteuid(65534)
+        try:
+            sockets.set_fwmark(0)
+            with pytest.raises(PermissionError):
+                sockets.set_fwmark(1)
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.netns
 def test_a_full_socket_blocks_and_loses_nothing(lab: Lab) -> None:
     a, b = pair(lab)
     # So slow that the receiver's buffer outlasts any pause of this test.
