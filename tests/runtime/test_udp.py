@@ -6,7 +6,7 @@ import select
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,12 +20,19 @@ from meshwg.runtime.udp import (
 )
 from meshwg.transmit import Endpoint, Source, Transmit
 from netlab.lab import Lab
-from netlab.machine import Host
+from tests.runtime.wire import (
+    FAMILIES,
+    LOOPBACK,
+    NOWHERE,
+    endpoint_of,
+    of_version,
+    opened,
+    pair,
+    receive_all,
+    wait_readable,
+)
 
-FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
-LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 NODAD: dict[int, list[str]] = {4: [], 6: ["nodad"]}
-NOWHERE = Endpoint("192.0.2.1", 9)
 PINNED = NOWHERE._replace(source=Source("192.0.2.2", 7))
 
 IP_RECVTTL = 12
@@ -292,139 +299,6 @@ def test_the_hop_limit_holds_for_one_batch(version: int) -> None:
 
 
 @FAMILIES
-def test_a_connected_socket_hears_its_remote_and_the_other_one_the_rest(
-    version: int,
-) -> None:
-    with opened_three() as (here, remote, stranger):
-        sock = of_version(here, version)
-        endpoint = known(sock, remote, version)
-        with closing(sock.connected(endpoint)) as own:
-            to_here = Endpoint(LOOPBACK[version], here.port)
-            remote.send(Transmit(to_here, [b"from the remote"]))
-            stranger.send(Transmit(to_here, [b"from a stranger"]))
-            assert receive_all(own) == ([b"from the remote"], endpoint)
-            datagrams, source = receive_all(sock)
-            assert datagrams == [b"from a stranger"]
-            assert source == endpoint._replace(port=stranger.port)
-
-
-@FAMILIES
-def test_a_connected_socket_sends_from_the_same_port(version: int) -> None:
-    with opened_three() as (here, remote, _):
-        sock = of_version(here, version)
-        with closing(sock.connected(known(sock, remote, version))) as own:
-            assert own.send_alone(b"alone") == 5
-            datagrams, source = receive_all(of_version(remote, version))
-            assert datagrams == [b"alone"]
-            assert source.port == here.port
-
-
-@FAMILIES
-def test_what_lay_there_before_it_was_connected_keeps_its_sender(version: int) -> None:
-    with opened_three() as (here, remote, _):
-        sock = of_version(here, version)
-        endpoint = known(sock, remote, version)
-        with closing(sock.connected(endpoint)) as own:
-            address = ("192.0.2.9", 9) if version == 4 else ("2001:db8::9", 9, 0, 0)
-            own.buffer[:5] = b"early"
-            expected = endpoint._replace(host=address[0], port=9)
-            assert own.remote_address != address
-            assert own.unpack(5, [], address) == ([b"early"], expected)
-
-
-def test_the_port_stays_taken_for_others_while_some_are_connected() -> None:
-    with opened_three() as (here, remote, stranger):
-        sock = of_version(here, 4)
-        with (
-            closing(sock.connected(known(sock, remote, 4))),
-            closing(sock.connected(known(sock, stranger, 4))),
-        ):
-            with pytest.raises(OSError, match="in use"):
-                UdpSocket.open(socket.AF_INET, here.port)
-            with (
-                closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as intruder,
-                pytest.raises(OSError, match="in use"),
-            ):
-                intruder.bind(("127.0.0.1", here.port))
-
-
-def test_a_socket_that_cannot_be_connected_leaves_nothing() -> None:
-    with opened_three() as (here, remote, _):
-        sock = of_version(here, 4)
-        endpoint = known(sock, remote, 4)
-        before = os.listdir("/proc/self/fd")
-        for source in Source("192.0.2.1", 1), Source("127.0.0.1", 1 << 30):
-            with pytest.raises(OSError, match=r"\[Errno"):
-                sock.connected(endpoint._replace(source=source))
-        assert os.listdir("/proc/self/fd") == before
-        remote.send(Transmit(Endpoint("127.0.0.1", here.port), [b"still here"]))
-        assert receive_all(sock)[0] == [b"still here"]
-
-
-def test_what_the_remote_refuses_is_counted_with_the_rest() -> None:
-    with opened_three() as (here, remote, _):
-        sock = of_version(here, 4)
-        with closing(sock.connected(known(sock, remote, 4))) as own:
-            remote.close()
-            own.send_alone(b"nobody is there")
-            wait_readable(own)
-            assert own.receive() is None
-            assert sock.errors == Counter(ECONNREFUSED=1)
-
-
-@pytest.mark.netns
-def test_a_connected_socket_has_the_mark_of_the_one_for_all(lab: Lab) -> None:
-    a, _ = pair(lab)
-    with opened(a) as sockets:
-        sock = of_version(sockets, 4)
-        sock.set_fwmark(7)
-        remote = Endpoint(a.address(4), 9, source=Source(a.address(4), 0))
-        with closing(a.call(lambda: sock.connected(remote))) as own:
-            twin = socket.socket(fileno=os.dup(own.fileno()))
-            with twin:
-                assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 7
-
-
-@FAMILIES
-@pytest.mark.netns
-def test_a_connected_socket_does_not_send_from_an_address_that_is_gone(
-    lab: Lab, version: int
-) -> None:
-    a, b = pair(lab)
-    with opened(a) as here, opened(b) as there:
-        sock = of_version(here, version)
-        local = Source(
-            a.address(version), a.call(lambda: socket.if_nametoindex("eth0"))
-        )
-        remote = endpoint_of(b, version, there)._replace(source=local)
-        with closing(a.call(lambda: sock.connected(remote))) as own:
-            assert own.send_alone(b"here") == 4
-            a.run(["ip", f"-{version}", "address", "flush", "dev", "eth0"])
-            with pytest.raises(OSError, match=r"\[Errno"):
-                own.send_alone(b"gone")
-
-
-@FAMILIES
-@pytest.mark.netns
-def test_many_datagrams_reach_a_connected_socket_by_few_calls(
-    lab: Lab, version: int
-) -> None:
-    a, b = pair(lab)
-    with opened(a) as sender, opened(b) as receiver:
-        sock = of_version(receiver, version)
-        sender.send(Transmit(endpoint_of(b, version, receiver), [b"hello"]))
-        _, endpoint = receive_all(sock)
-        with closing(b.call(lambda: sock.connected(endpoint))) as own:
-            datagrams = [bytes([n]) * 1400 for n in range(90)]
-            assert sender.send(Transmit(endpoint_of(b, version, receiver), datagrams))
-            wait_readable(own)
-            batch, source = own.receive() or ([], None)
-            assert len(batch) > 40
-            assert batch + receive_all(own)[0] == datagrams
-            assert source is endpoint
-
-
-@FAMILIES
 @pytest.mark.netns
 def test_many_datagrams_cross_a_cable_by_few_calls(lab: Lab, version: int) -> None:
     a, b = pair(lab)
@@ -622,22 +496,6 @@ class ScriptedSocket(UdpSocket):
         super().__init__(script, on_unpinned=self.unpinned.append)
 
 
-@contextmanager
-def opened_three() -> Iterator[tuple[UdpSockets, UdpSockets, UdpSockets]]:
-    with (
-        closing(UdpSockets.open()) as first,
-        closing(UdpSockets.open()) as second,
-        closing(UdpSockets.open()) as third,
-    ):
-        yield first, second, third
-
-
-def known(sock: UdpSocket, remote: UdpSockets, version: int) -> Endpoint:
-    """Return the endpoint of a remote end that a socket has heard."""
-    remote.send(Transmit(Endpoint(LOOPBACK[version], sock.port), [b"hello"]))
-    return receive_all(sock)[1]
-
-
 def lengths_by_call(lengths: list[int]) -> list[list[int]]:
     """Return how datagrams of these lengths are put into calls."""
     with closing(ScriptedSocket(Script([]))) as sock:
@@ -660,44 +518,6 @@ def refuse_ipv6(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> lis
 
     monkeypatch.setattr(UdpSocket, "open", open_or_refuse)
     return refused
-
-
-def pair(lab: Lab) -> tuple[Host, Host]:
-    """Return two hosts on one cable."""
-    cable = lab.add_switch("cable", "10.99.0.0/24", "fd99::/64")
-    return lab.add_host("a", cable), lab.add_host("b", cable)
-
-
-@contextmanager
-def opened(host: Host) -> Iterator[UdpSockets]:
-    """Give sockets that live on a host."""
-    with closing(host.call(UdpSockets.open)) as sockets:
-        yield sockets
-
-
-def endpoint_of(host: Host, version: int, sockets: UdpSockets) -> Endpoint:
-    return Endpoint(host.address(version), sockets.port)
-
-
-def of_version(sockets: UdpSockets, version: int) -> UdpSocket:
-    sock = sockets.ipv4 if version == 4 else sockets.ipv6
-    assert sock is not None
-    return sock
-
-
-def receive_all(sock: UdpSocket) -> tuple[list[bytes], Endpoint]:
-    """Wait for something, and return all that is there and who sent the last."""
-    wait_readable(sock)
-    datagrams: list[bytes] = []
-    endpoint = NOWHERE
-    while (received := sock.receive()) is not None:
-        datagrams += received[0]
-        endpoint = received[1]
-    return datagrams, endpoint
-
-
-def wait_readable(sock: UdpSocket) -> None:
-    assert select.select([sock], [], [], 5)[0], "nothing arrived"
 
 
 def numbered(batch: int) -> list[bytes]:
