@@ -29,14 +29,12 @@ class MeshPeer:
 
     :ivar entry: what the coordinator says about it.
     :ivar tunnel: its WireGuard side, whose endpoint follows the path agent.
-    :ivar scheduled_at: when the agent next wants to be woken.
     """
 
     def __init__(self, entry: control.Peer, tunnel: Tunnel) -> None:
         self.entry = entry
         self.tunnel = tunnel
         self.agent: PathAgent | None = None
-        self.scheduled_at = float("inf")
         self.relayed: Endpoint | None = None
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None

@@ -33,7 +33,7 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     own, (peer,) = report["self"], report["peers"]
     assert own["name"] == "alice"
     assert own["public_key"] == alice.node.public_key
-    assert own["addresses"] == list(alice.node.own_addresses())
+    assert own["addresses"] == list(alice.node.members.own_addresses())
     assert (own["interface"], own["listen_port"], own["mtu"]) == ("mesh0", 41641, 1400)
     assert own["nat"].keys() >= NAT
     assert own["nat"]["type"] == "port-restricted-cone"

@@ -153,7 +153,9 @@ def describe(interface: Interface) -> str:
         lines.append(f"fwmark={interface.fwmark}")
     for peer in device.peers.values():
         lines += _describe_peer(peer)
-        lines += (f"allowed_ip={network}" for network in device.allowed_ips.of(peer))
+        lines += (
+            f"allowed_ip={network}" for network in device.allowed_ips.of(peer.lane)
+        )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -290,12 +292,12 @@ class _Set:
                 section.keepalive = _parse_number(value, 0xFFFF)
             case "replace_allowed_ips":
                 _require_true(value)
-                self._change(section, device.allowed_ips.clear)
+                self._change(section, lambda peer: device.allowed_ips.clear(peer.lane))
             case "allowed_ip":
                 network = _parse_network(value.removeprefix("-"))
                 table = device.allowed_ips
                 change = table.remove if value.startswith("-") else table.insert
-                self._change(section, lambda peer: change(network, peer))
+                self._change(section, lambda peer: change(network, peer.lane))
             case "protocol_version":
                 if value != "1":
                     raise UapiError(EINVAL, "This protocol version is unknown")

@@ -307,11 +307,11 @@ class MeshNode:
     @property
     def address(self) -> str:
         """Its IPv4 address in the mesh."""
-        return next(one for one in self.node.own_addresses() if ":" not in one)
+        return next(one for one in self.node.members.own_addresses() if ":" not in one)
 
     def peer(self, other: "MeshNode") -> MeshPeer:
         """Return what it knows of a peer."""
-        found = self.node.find(other.node.public_key)
+        found = self.node.members.find(other.node.public_key)
         assert found is not None
         return found
 
@@ -375,7 +375,7 @@ class MeshNode:
             self._take_packet(packet)
 
     def datagrams_to_send(self) -> list[Transmit]:
-        self.node.note()
+        self.node.settle()
         self._work()
         transmits = [
             transmit
@@ -385,7 +385,7 @@ class MeshNode:
         for packet in self.node.packets_to_write():
             self._take_packet(packet)
         # An answer, an event or a wish may have come of it.
-        self.node.note()
+        self.node.settle()
         self._work()
         return transmits + self._take_sealed() + self.node.datagrams_to_send()
 
@@ -463,12 +463,14 @@ class MeshNode:
                     self.host.close(link)
             case ServersChanged(stun, relays):
                 servers = [Endpoint(s.rpartition(":")[0], STUN_PORT) for s in stun]
-                self.node.set_servers(servers, map(_resolved, relays), now)
+                self.node.background.set_servers(servers, map(_resolved, relays), now)
             case OpenStream(link, server):
                 to = Endpoint(server.address, server.url.port, link)
                 stream = self.host.connect(to)
-                stream.on_open = lambda at: self.node.stream_opened(link, at)
-                stream.on_close = lambda at: self.node.stream_closed(link, "gone", at)
+                stream.on_open = lambda at: self.node.background.stream_opened(link, at)
+                stream.on_close = lambda at: self.node.background.stream_closed(
+                    link, "gone", at
+                )
             case CloseStream(link):
                 self.host.close(link)
             case Expelled():
@@ -536,9 +538,11 @@ class MeshNode:
         self.host.drain()
 
 
-def strangers(*kinds: Kind, relays: int = 1) -> tuple[Mesh, MeshNode, MeshNode]:
+def strangers(
+    *kinds: Kind, relays: int = 1, seed: int = 1
+) -> tuple[Mesh, MeshNode, MeshNode]:
     """Return two nodes in kinds of networks that have joined and never talked."""
-    mesh = Mesh(relays=relays)
+    mesh = Mesh(seed, relays=relays)
     alice, bob = (
         mesh.add(name, kind)
         for name, kind in zip(("alice", "bob"), kinds or (PUBLIC, PUBLIC), strict=True)

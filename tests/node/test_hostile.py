@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from meshwg.node.machine import Node
 from meshwg.relay.pool import FIRST_LINK
+from meshwg.status import all_drops
 from meshwg.transmit import UDP, Endpoint, Source, Transmit
 from meshwg.wire import control
 from tests.node.mesh import NODE_PORT, RELAY_HOSTS, STUN_HOSTS, pair, strangers
@@ -99,12 +100,12 @@ def test_an_offer_of_a_stranger_is_counted() -> None:
     bob.host.drain()
     mesh.network.advance(1)
 
-    assert alice.node.all_drops()["offer-of-stranger"] > 0
+    assert all_drops(alice.node)["offer-of-stranger"] > 0
 
 
 def test_what_belongs_to_nobody_is_counted() -> None:
     mesh, alice, _ = strangers()
-    now, before = mesh.now, alice.node.all_drops()
+    now, before = mesh.now, all_drops(alice.node)
     binding_request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
 
     alice.node.receive_datagrams([b"what is this?"], STRANGER, now)
@@ -112,7 +113,7 @@ def test_what_belongs_to_nobody_is_counted() -> None:
     alice.node.receive_datagrams([binding_request], STRANGER, now)
     alice.node.receive_datagrams([binding_request[:-1]], STRANGER, now)
 
-    counted = alice.node.all_drops() - before
+    counted = all_drops(alice.node) - before
     assert counted == {"unknown-datagram": 3, "unknown-check": 1}
     assert alice.node.datagrams_to_send() == []
 

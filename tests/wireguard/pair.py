@@ -24,7 +24,9 @@ INITIATION, RESPONSE, COOKIE, DATA = 1, 2, 3, 4
 class Side:
     """One device, its name for the other, and what it delivered."""
 
-    def __init__(self, name: str, seed: int, address: str, host: str) -> None:
+    def __init__(
+        self, name: str, seed: int, address: str, host: str, *, roaming: bool = True
+    ) -> None:
         self.name = name
         self.address = address
         self.endpoint = Endpoint(host, 51820)
@@ -33,6 +35,7 @@ class Side:
         self.device = Device(
             random=source.randbytes,
             unix_time=lambda now: UNIX_START - START + now + self.clock_error,
+            roaming=roaming,
         )
         self.device.set_private_key(PrivateKey.generate(source.randbytes), START)
         self.received: list[bytes] = []
@@ -54,21 +57,30 @@ class Side:
 
 
 class Pair:
-    """Alice knows where Bob is; Bob only knows who Alice is."""
+    """Alice knows where Bob is; Bob only knows who Alice is.
+
+    :param roaming: whether Bob's engine finds out itself where Alice is.
+    """
 
     fast_path = False
     """Whether packets and datagrams that come alone take the fast path."""
 
-    def __init__(self, seed: int = 1, *, preshared_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        preshared_key: bytes | None = None,
+        roaming: bool = True,
+    ) -> None:
         self.now = START
         self.alice = Side("alice", seed, "10.0.0.1", "192.0.2.1")
-        self.bob = Side("bob", seed + 1000, "10.0.0.2", "192.0.2.2")
+        self.bob = Side("bob", seed + 1000, "10.0.0.2", "192.0.2.2", roaming=roaming)
         self.wire: list[tuple[float, Side, bytes]] = []
         self.lose: Callable[[Side, bytes], bool] = lambda _side, _datagram: False
         for side, other in ((self.alice, self.bob), (self.bob, self.alice)):
             peer = side.device.add_peer(other.public_key, self.now)
             network = ip_network(other.address)
-            side.device.allowed_ips.insert(network, peer)
+            side.device.allowed_ips.insert(network, peer.lane)
             if preshared_key is not None:
                 side.device.set_preshared_key(peer, preshared_key, self.now)
         self.alice.device.set_endpoint(self.alice.peer, self.bob.endpoint)
@@ -104,7 +116,7 @@ class Pair:
         while self._carry(self.alice) | self._carry(self.bob):
             pass
         for side in (self.alice, self.bob):
-            side.device.note()
+            side.device.settle()
 
     def _carry(self, side: Side) -> bool:
         carried = False

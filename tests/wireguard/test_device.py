@@ -13,7 +13,7 @@ from meshwg.transmit import Endpoint, Source
 from meshwg.wireguard import device as device_module
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.peer import Peer, Steering
+from meshwg.wireguard.news import Heard, Sent, Wanted
 from tests.wireguard.pair import (
     COOKIE,
     DATA,
@@ -57,7 +57,7 @@ def test_ipv6_is_carried_like_ipv4() -> None:
     pair = Pair()
     for side, other in ((pair.alice, pair.bob), (pair.bob, pair.alice)):
         network = ip_network("fd00::1" if other is pair.alice else "fd00::2")
-        side.device.allowed_ips.insert(network, side.peer)
+        side.device.allowed_ips.insert(network, side.peer.lane)
     source, destination = bytes([0xFD] + [0] * 14), bytes([0xFD] + [0] * 14)
     packet = (
         b"\x60\0\0\0\0\x05\x11\x40" + source + b"\1" + destination + b"\2" + b"hello"
@@ -83,7 +83,7 @@ def test_one_batch_is_grouped_by_peer_in_order() -> None:
     pair = Pair()
     pair.connect()
     third = pair.alice.device.add_peer(os.urandom(32), pair.now)
-    pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third)
+    pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third.lane)
     mine = [pair.packet(pair.alice, bytes([number])) for number in range(4)]
     theirs = ipv4("10.0.0.1", "10.0.0.3")
     pair.alice.device.receive_packets(
@@ -138,9 +138,9 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
     pair = Pair()
     pair.connect()
     # Alice may use all of 10/8 except what a third peer has.
-    pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer)
+    pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer.lane)
     third = pair.bob.device.add_peer(os.urandom(32), pair.now)
-    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     pair.send(pair.alice, ipv4("10.7.0.1", "10.0.0.2"), ipv4("10.3.0.1", "10.0.0.2"))
     assert pair.bob.received == [ipv4("10.7.0.1", "10.0.0.2")]
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
@@ -150,11 +150,12 @@ def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
     pair = Pair()
     pair.connect()
     third = pair.bob.device.add_peer(os.urandom(32), pair.now)
-    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     forwarded = ipv4("10.3.0.1", "10.0.0.2")
     pair.send(pair.alice, forwarded)
     assert pair.bob.received == []
-    pair.bob.device.forwarders.add(pair.bob.device.peers[pair.alice.public_key])
+    lane = pair.bob.device.peers[pair.alice.public_key].lane
+    pair.bob.device.datapath.let_forward(lane, True)
     pair.send(pair.alice, forwarded, ipv4("10.4.0.1", "10.0.0.2"))
     assert pair.bob.received == [forwarded]
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 2}
@@ -199,31 +200,55 @@ def test_nobody_else_can_move_a_peer() -> None:
     assert pair.bob.peer.endpoint == pair.alice.endpoint
 
 
-def test_a_mesh_decides_itself_where_its_peers_are() -> None:
-    class Recorder(Steering):
-        def __init__(self) -> None:
-            self.notes: list[tuple[str, Peer, object]] = []
-
-        def heard(self, peer: Peer, endpoint: Endpoint, now: float) -> None:
-            self.notes.append(("heard", peer, endpoint))
-
-        def sent(self, peer: Peer, now: float) -> None:
-            self.notes.append(("sent", peer, now))
-
-        def wanted(self, peer: Peer, now: float) -> None:
-            self.notes.append(("wanted", peer, now))
-
-    pair, recorder = Pair(), Recorder()
-    bob = pair.bob
-    bob.device._around.steering = recorder
-    pair.send(bob, pair.packet(bob))
-    assert recorder.notes == [("wanted", bob.peer, START)]
-    pair.send(pair.alice, pair.packet(pair.alice))
-    assert recorder.notes[1] == ("heard", bob.peer, pair.alice.endpoint)
+def test_an_owner_that_decides_on_endpoints_hears_what_it_needs() -> None:
+    pair = Pair(roaming=False)
+    bob, lane = pair.bob, pair.bob.peer.lane
+    bob.device.receive_packets([pair.packet(bob)], pair.now)
+    assert bob.device.next_news() == Wanted(lane, START)
+    assert bob.device.next_news() is None
+    (initiation,) = initiations(pair)
+    bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    assert bob.device.next_news() == Heard(lane, pair.alice.endpoint, START)
+    assert bob.device.next_news() == Sent(lane, START)
     assert bob.peer.endpoint is None
-    bob.device.set_endpoint(bob.peer, pair.alice.endpoint)
-    pair.run(START + 6)
-    assert recorder.notes[-1][:2] == ("sent", bob.peer)
+
+
+def test_an_answer_gets_its_address_when_it_is_drained() -> None:
+    pair = Pair(roaming=False)
+    bob = pair.bob
+    (initiation,) = initiations(pair)
+    bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    bob.device.set_endpoint(bob.peer, ELSEWHERE)
+    (answer,) = bob.device.datagrams_to_send()
+    assert answer.destination == ELSEWHERE
+    assert answer.datagrams[0][0] == RESPONSE
+
+
+def test_an_answer_to_a_peer_that_is_nowhere_is_dropped() -> None:
+    pair = Pair(roaming=False)
+    (initiation,) = initiations(pair)
+    pair.bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    assert pair.bob.device.datagrams_to_send() == []
+    assert pair.bob.drops == {Drop.NO_ENDPOINT: 1}
+
+
+def test_packets_for_a_peer_that_is_nowhere_wait_for_it() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.send(pair.bob, pair.packet(pair.bob, b"first"))
+    pair.bob.device.set_endpoint(pair.bob.peer, None)
+    pair.send(pair.bob, pair.packet(pair.bob, b"second"))
+    assert pair.alice.received == [pair.packet(pair.bob, b"first")]
+    pair.bob.device.set_endpoint(pair.bob.peer, pair.alice.endpoint)
+    pair.bob.device.start_peer(pair.bob.peer, pair.now)
+    pair.deliver()
+    assert pair.alice.received[1:] == [pair.packet(pair.bob, b"second")]
+
+
+def initiations(pair: Pair) -> list[bytes]:
+    """Return what Alice says first to send a packet."""
+    pair.alice.device.receive_packets([pair.packet(pair.alice)], pair.now)
+    return [d for each in pair.alice.device.datagrams_to_send() for d in each.datagrams]
 
 
 def test_silence_lets_go_of_the_sticky_source() -> None:
