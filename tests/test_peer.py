@@ -139,4 +139,4 @@ def make_peer(name: str = "bob", **fields: object) -> MeshPeer:
     entry = control.Peer.model_validate(
         {"public_key": format_key(key), "name": name, "version": 1, **raw}
     )
-    return MeshPeer(entry, device.add_peer(key, NOW))
+    return MeshPeer(entry, device.add_peer(key))

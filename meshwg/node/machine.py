@@ -61,7 +61,7 @@ class Node:
         self.relays = RelayPool(random=random)
         self.whereabouts = Whereabouts(random=random, listen_port=listen_port)
         self.device = Device(random=random, unix_time=unix_time, roaming=False)
-        self.device.set_private_key(private_key, now)
+        self.device.set_private_key(private_key)
         self.device.up(now)
         self.seal_one = self.device.seal_one
         self.open_one = self.device.open_one
@@ -181,7 +181,7 @@ class Node:
     def stop(self, now: float) -> None:
         """Take leave of the coordinator and the relays."""
         self.background.stop(now)
-        self.device.down(now)
+        self.device.down()
 
     # Time and events.
 

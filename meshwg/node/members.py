@@ -92,7 +92,7 @@ class Members:
     ) -> None:
         """Take note of members that are new, other than before, or gone."""
         for key in removed:
-            self._remove(key, now)
+            self._remove(key)
         for entry in changed:
             self._put(entry, now)
         self._paths.permit_relays(self.peers.values(), now)
@@ -124,7 +124,7 @@ class Members:
     def _put(self, entry: control.Peer, now: float) -> None:
         peer = self.peers.get(entry.public_key)
         if peer is None:
-            tunnel = self._device.add_peer(parse_key(entry.public_key), now)
+            tunnel = self._device.add_peer(parse_key(entry.public_key))
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
             self._paths.add(peer)
         is_back = entry.online and not peer.entry.online
@@ -132,9 +132,9 @@ class Members:
         self._hubs.peer_changed(peer)
         self._paths.entry_changed(peer, is_back=is_back, now=now)
 
-    def _remove(self, key: str, now: float) -> None:
+    def _remove(self, key: str) -> None:
         peer = self.peers.pop(key, None)
         if peer is not None:
             self._hubs.remove(peer)
             self._paths.remove(peer)
-            self._device.remove_peer(peer.tunnel.public_key, now)
+            self._device.remove_peer(peer.tunnel.public_key)

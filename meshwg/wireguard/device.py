@@ -21,6 +21,7 @@ from meshwg.agenda import Agenda
 from meshwg.errors import ConfigError, RemoteProtocolError
 from meshwg.keys import PrivateKey
 from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wireguard.admission import Admission
 from meshwg.wireguard.allowedips import AllowedIPs
 from meshwg.wireguard.constants import (
     COOKIE_LENGTH,
@@ -33,7 +34,6 @@ from meshwg.wireguard.constants import (
     MESSAGE_RESPONSE,
     RESPONSE_LENGTH,
 )
-from meshwg.wireguard.cookie import CookieChecker
 from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
@@ -42,7 +42,6 @@ from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.news import News
 from meshwg.wireguard.peer import Peer, Surroundings
 from meshwg.wireguard.python_datapath import PythonDatapath
-from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
 from meshwg.wireguard.session import Buffer
 from meshwg.wireguard.timers import NEVER
 
@@ -82,10 +81,7 @@ class Device:
             datapath=self.datapath,
             news=None if roaming else deque(),
         )
-        self._checker: CookieChecker | None = None
-        self._load = LoadMeter()
-        self._limiter = RateLimiter()
-        self._replies: list[Transmit] = []
+        self._admission: Admission | None = None
         self._agenda: Agenda[Peer] = Agenda()
         # Peers that packets were carried for, whose deadlines may have moved. Those
         # are looked at after the packets have left.
@@ -144,35 +140,17 @@ class Device:
     def _receive_handshake(
         self, kind: int, message: bytes, endpoint: Endpoint, now: float
     ) -> None:
-        private_key = self._around.private_key
-        if private_key is None or self._checker is None or not self.is_up:
+        private_key, admission = self._around.private_key, self._admission
+        if private_key is None or admission is None or not self.is_up:
             self._around.drops[Drop.NO_PRIVATE_KEY] += 1
         elif kind == MESSAGE_COOKIE:
             self._receive_cookie(message, now)
-        elif self._may_cost_work(self._checker, message, endpoint, now):
-            if kind == MESSAGE_INITIATION:
-                self._receive_initiation(private_key, message, endpoint, now)
-            else:
-                self._receive_response(message, endpoint, now)
-
-    def _may_cost_work(
-        self, checker: CookieChecker, message: bytes, endpoint: Endpoint, now: float
-    ) -> bool:
-        """Return whether the MACs allow curve operations for this message."""
-        if not checker.check_mac1(message):
-            self._around.drops[Drop.INVALID_MAC1] += 1
-            return False
-        if not self._load.handshake_arrived(now):
-            return True
-        if not checker.check_mac2(message, endpoint, now):
-            self._around.drops[Drop.UNDER_LOAD] += 1
-            reply = checker.reply(message, endpoint, now, self._around.random)
-            self._replies.append(Transmit(endpoint, [reply]))
-            return False
-        if not self._limiter.allow(endpoint, now):
-            self._around.drops[Drop.RATE_LIMITED] += 1
-            return False
-        return True
+        elif (refusal := admission.refusal(message, endpoint, now)) is not None:
+            self._around.drops[refusal] += 1
+        elif kind == MESSAGE_INITIATION:
+            self._receive_initiation(private_key, message, endpoint, now)
+        else:
+            self._receive_response(message, endpoint, now)
 
     def _receive_initiation(
         self, private_key: PrivateKey, message: bytes, endpoint: Endpoint, now: float
@@ -206,9 +184,8 @@ class Device:
     def datagrams_to_send(self) -> list[Transmit]:
         """Return what has to go to the network, and forget it."""
         transmits = self.datapath.datagrams_to_send()
-        if self._replies:
-            transmits += self._replies
-            self._replies = []
+        if self._admission is not None:
+            transmits += self._admission.take_replies()
         return transmits
 
     def packets_to_write(self) -> list[bytes]:
@@ -276,19 +253,20 @@ class Device:
     def mtu(self, mtu: int) -> None:
         self.datapath.mtu = mtu
 
-    def set_private_key(self, key: PrivateKey | None, now: float) -> None:
+    def set_private_key(self, key: PrivateKey | None) -> None:
         """Change the key: every peer begins anew, and one with this key goes."""
         current = self._around.private_key
         if (key and key.private_bytes) == (current and current.private_bytes):
             return
         if key is not None:
-            self.remove_peer(key.public_bytes, now)
+            self.remove_peer(key.public_bytes)
         self._around.private_key = key
-        self._checker = CookieChecker(key.public_bytes) if key else None
+        random = self._around.random
+        self._admission = Admission(key.public_bytes, random) if key else None
         for peer in self.peers.values():
             peer.private_key_changed()
 
-    def add_peer(self, public_key: bytes, now: float) -> Peer:
+    def add_peer(self, public_key: bytes) -> Peer:
         """Return the peer of that key, which is new if there was none.
 
         :raises ConfigError: if the device has as many peers as it can.
@@ -301,8 +279,8 @@ class Device:
             self._by_lane[peer.lane] = peer
         return peer
 
-    def remove_peer(self, public_key: bytes, now: float) -> None:
-        """Forget a peer, if it is known: its networks, sessions and keys."""
+    def remove_peer(self, public_key: bytes) -> None:
+        """Forget a peer if it is known, with its networks, sessions and keys."""
         self.settle()
         peer = self.peers.pop(public_key, None)
         if peer is not None:
@@ -311,7 +289,7 @@ class Device:
             self.datapath.remove_lane(peer.lane)
             del self._by_lane[peer.lane]
 
-    def set_preshared_key(self, peer: Peer, key: bytes, now: float) -> None:
+    def set_preshared_key(self, peer: Peer, key: bytes) -> None:
         """Change the preshared key from the next handshake on; zeros are none."""
         peer.preshared_key = key
 
@@ -356,7 +334,7 @@ class Device:
                 peer.send_keepalive(now)
                 self._schedule(peer)
 
-    def down(self, now: float) -> None:
+    def down(self) -> None:
         """Stop all timers and forget all sessions; the configuration stays."""
         self.settle()
         self.datapath.is_up = False

@@ -247,7 +247,7 @@ class _Set:
             case "private_key":
                 scalar = _parse_key(value)
                 self._device.set_private_key(
-                    PrivateKey.from_bytes(scalar) if any(scalar) else None, self._now
+                    PrivateKey.from_bytes(scalar) if any(scalar) else None
                 )
             case "listen_port":
                 self._try(self._interface.rebind, _parse_number(value, 0xFFFF))
@@ -256,7 +256,7 @@ class _Set:
             case "replace_peers":
                 _require_true(value)
                 for public_key in list(self._device.peers):
-                    self._device.remove_peer(public_key, self._now)
+                    self._device.remove_peer(public_key)
             case _:
                 raise UapiError(EINVAL, "This setting of an interface is unknown")
 
@@ -283,7 +283,7 @@ class _Set:
                 preshared = _parse_key(value)
                 self._change(
                     section,
-                    lambda peer: device.set_preshared_key(peer, preshared, self._now),
+                    lambda peer: device.set_preshared_key(peer, preshared),
                 )
             case "endpoint":
                 endpoint = parse_endpoint(value)
@@ -312,7 +312,7 @@ class _Set:
         """Return the peer that the lines are about; make it if it is new."""
         if section.peer is None:
             try:
-                section.peer = self._device.add_peer(section.public_key, self._now)
+                section.peer = self._device.add_peer(section.public_key)
             except ConfigError as error:
                 raise UapiError(EINVAL, str(error)) from None
             section.created = True
@@ -321,7 +321,7 @@ class _Set:
     def _remove_peer(self, section: _Section) -> None:
         section.ignored = True
         if section.public_key in self._device.peers:
-            self._device.remove_peer(section.public_key, self._now)
+            self._device.remove_peer(section.public_key)
 
     @staticmethod
     def _try(change: Callable[[int], None], value: int) -> None:

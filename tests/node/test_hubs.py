@@ -148,7 +148,7 @@ class Stage:
             role=role,
             routes=tuple(str(ip_network(route)) for route in routes),
         )
-        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
+        peer = MeshPeer(entry, self.device.add_peer(key))
         self._by_lane[peer.tunnel.lane] = peer
         self.hubs.peer_changed(peer)
         return peer

@@ -231,7 +231,7 @@ def test_a_peer_that_roams_is_followed() -> None:
 
 
 def test_birthday_sockets_are_asked_for_and_given_back() -> None:
-    # With this seed the first attempt hits; of a hundred seeds, two or three miss.
+    # A birthday attempt may miss; with this seed it hits.
     _, alice, bob = strangers(SYMMETRIC_RANDOM, PORT_RESTRICTED, seed=2)
     before = len(alice.host.sockets)
 

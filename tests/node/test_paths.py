@@ -286,7 +286,7 @@ class Stage:
         self.device = Device(
             random=self.random, unix_time=lambda now: now, roaming=False
         )
-        self.device.set_private_key(self.key, NOW)
+        self.device.set_private_key(self.key)
         self.device.up(NOW)
         coordinator = PrivateKey.generate(self.random).public_bytes
         membership = Membership(self.key, coordinator, "node")
@@ -324,7 +324,7 @@ class Stage:
             version=1,
             candidates=candidates,
         )
-        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
+        peer = MeshPeer(entry, self.device.add_peer(key))
         self._keys[peer] = private_key
         self.paths.add(peer)
         return peer

@@ -37,7 +37,7 @@ class Side:
             unix_time=lambda now: UNIX_START - START + now + self.clock_error,
             roaming=roaming,
         )
-        self.device.set_private_key(PrivateKey.generate(source.randbytes), START)
+        self.device.set_private_key(PrivateKey.generate(source.randbytes))
         self.received: list[bytes] = []
 
     @property
@@ -50,6 +50,12 @@ class Side:
         """The only peer of this side: the other one."""
         (peer,) = self.device.peers.values()
         return peer
+
+    def put_under_load(self, now: float) -> None:
+        """Let the device see more handshakes than it could answer."""
+        assert self.device._admission is not None
+        for _ in range(200):
+            self.device._admission.load.handshake_arrived(now)
 
     @property
     def drops(self) -> dict[Drop, int]:
@@ -78,11 +84,11 @@ class Pair:
         self.wire: list[tuple[float, Side, bytes]] = []
         self.lose: Callable[[Side, bytes], bool] = lambda _side, _datagram: False
         for side, other in ((self.alice, self.bob), (self.bob, self.alice)):
-            peer = side.device.add_peer(other.public_key, self.now)
+            peer = side.device.add_peer(other.public_key)
             network = ip_network(other.address)
             side.device.allowed_ips.insert(network, peer.lane)
             if preshared_key is not None:
-                side.device.set_preshared_key(peer, preshared_key, self.now)
+                side.device.set_preshared_key(peer, preshared_key)
         self.alice.device.set_endpoint(self.alice.peer, self.bob.endpoint)
         self.alice.device.up(self.now)
         self.bob.device.up(self.now)

@@ -82,7 +82,7 @@ def test_packets_for_nobody_are_counted(packet: bytes) -> None:
 def test_one_batch_is_grouped_by_peer_in_order() -> None:
     pair = Pair()
     pair.connect()
-    third = pair.alice.device.add_peer(os.urandom(32), pair.now)
+    third = pair.alice.device.add_peer(os.urandom(32))
     pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third.lane)
     mine = [pair.packet(pair.alice, bytes([number])) for number in range(4)]
     theirs = ipv4("10.0.0.1", "10.0.0.3")
@@ -139,7 +139,7 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
     pair.connect()
     # Alice may use all of 10/8 except what a third peer has.
     pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer.lane)
-    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
+    third = pair.bob.device.add_peer(os.urandom(32))
     pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     pair.send(pair.alice, ipv4("10.7.0.1", "10.0.0.2"), ipv4("10.3.0.1", "10.0.0.2"))
     assert pair.bob.received == [ipv4("10.7.0.1", "10.0.0.2")]
@@ -149,7 +149,7 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
 def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
     pair = Pair()
     pair.connect()
-    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
+    third = pair.bob.device.add_peer(os.urandom(32))
     pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     forwarded = ipv4("10.3.0.1", "10.0.0.2")
     pair.send(pair.alice, forwarded)
@@ -301,7 +301,7 @@ def test_a_flood_of_authentic_initiations_is_slowed_down() -> None:
 def test_a_stranger_is_not_answered() -> None:
     pair = Pair()
     stranger = Pair(seed=77)
-    peer = stranger.alice.device.add_peer(pair.bob.public_key, START)
+    peer = stranger.alice.device.add_peer(pair.bob.public_key)
     stranger.alice.device.set_endpoint(peer, pair.bob.endpoint)
     peer.initiate(START)
     (transmit,) = stranger.alice.device.datagrams_to_send()
@@ -331,7 +331,7 @@ def test_a_second_response_is_refused() -> None:
 
 def test_peers_with_low_order_keys_can_be_configured_and_are_never_spoken_to() -> None:
     pair = Pair()
-    peer = pair.alice.device.add_peer(bytes(32), pair.now)
+    peer = pair.alice.device.add_peer(bytes(32))
     pair.alice.device.set_endpoint(peer, ELSEWHERE)
     peer.send([pair.packet(pair.alice)], pair.now)
     assert pair.alice.device.datagrams_to_send() == []
@@ -504,7 +504,7 @@ def test_without_a_private_key_nothing_is_said_and_nothing_heard() -> None:
     pair.alice.peer.initiate(pair.now)
     initiation = pair.alice.device.datagrams_to_send()[0].datagrams
     for side in (pair.alice, pair.bob):
-        side.device.set_private_key(None, pair.now)
+        side.device.set_private_key(None)
     pair.bob.device.receive_datagrams(initiation, pair.alice.endpoint, pair.now)
     assert pair.bob.drops == {Drop.NO_PRIVATE_KEY: 1}
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -518,7 +518,7 @@ def test_a_new_private_key_needs_a_new_handshake_but_late_data_still_arrives() -
     late = pair.packet(pair.bob, b"late")
     pair.bob.device.receive_packets([late], pair.now)
     (transmit,) = pair.bob.device.datagrams_to_send()
-    pair.alice.device.set_private_key(PrivateKey.generate(os.urandom), pair.now)
+    pair.alice.device.set_private_key(PrivateKey.generate(os.urandom))
     pair.alice.device.receive_datagrams(transmit.datagrams, pair.bob.endpoint, pair.now)
     assert pair.alice.device.packets_to_write() == [late]
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -529,7 +529,7 @@ def test_a_new_private_key_needs_a_new_handshake_but_late_data_still_arrives() -
 def test_the_same_private_key_again_changes_nothing() -> None:
     pair = Pair()
     pair.connect()
-    pair.alice.device.set_private_key(pair.alice.device.private_key, pair.now)
+    pair.alice.device.set_private_key(pair.alice.device.private_key)
     pair.send(pair.alice, pair.packet(pair.alice))
     assert len(pair.bob.received) == 1
     assert len(pair.sent(pair.alice, INITIATION)) == 1
@@ -538,8 +538,8 @@ def test_the_same_private_key_again_changes_nothing() -> None:
 def test_a_peer_that_has_our_new_key_goes() -> None:
     pair = Pair()
     key = PrivateKey.generate(os.urandom)
-    pair.alice.device.add_peer(key.public_bytes, pair.now)
-    pair.alice.device.set_private_key(key, pair.now)
+    pair.alice.device.add_peer(key.public_bytes)
+    pair.alice.device.set_private_key(key)
     assert list(pair.alice.device.peers) == [pair.bob.public_key]
 
 
@@ -547,7 +547,7 @@ def test_a_removed_peer_leaves_nothing_behind() -> None:
     pair = Pair()
     pair.connect()
     peer = pair.alice.peer
-    pair.alice.device.remove_peer(pair.bob.public_key, pair.now)
+    pair.alice.device.remove_peer(pair.bob.public_key)
     assert peer.current is None
     assert len(pair.alice.device._around.indices) == 0
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -560,7 +560,7 @@ def test_a_removed_peer_leaves_nothing_behind() -> None:
 def test_an_interface_that_goes_down_forgets_sessions_and_keeps_peers() -> None:
     pair = Pair()
     pair.connect()
-    pair.alice.device.down(pair.now)
+    pair.alice.device.down()
     assert pair.alice.peer.current is None
     assert pair.alice.device.get_timer() is None
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -573,7 +573,7 @@ def test_an_interface_that_goes_down_forgets_sessions_and_keeps_peers() -> None:
 
 def test_going_up_wakes_the_peers_that_want_to_be_kept_open() -> None:
     pair = Pair()
-    pair.alice.device.down(pair.now)
+    pair.alice.device.down()
     pair.alice.device.set_persistent_keepalive(pair.alice.peer, 25, pair.now)
     pair.deliver()
     assert pair.wire == []
@@ -584,7 +584,7 @@ def test_going_up_wakes_the_peers_that_want_to_be_kept_open() -> None:
 
 def test_a_down_interface_answers_nothing() -> None:
     pair = Pair()
-    pair.bob.device.down(pair.now)
+    pair.bob.device.down()
     pair.send(pair.alice, pair.packet(pair.alice))
     assert [side for _, side, _ in pair.wire] == [pair.alice]
 
@@ -592,11 +592,11 @@ def test_a_down_interface_answers_nothing() -> None:
 def test_the_number_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_module, "MAX_PEERS", 2)
     device = Device(random=os.urandom, unix_time=lambda now: now)
-    first = device.add_peer(b"a" * 32, 0.0)
-    device.add_peer(b"b" * 32, 0.0)
+    first = device.add_peer(b"a" * 32)
+    device.add_peer(b"b" * 32)
     with pytest.raises(ConfigError, match="at most 2 peers"):
-        device.add_peer(b"c" * 32, 0.0)
-    assert device.add_peer(b"a" * 32, 0.0) is first
+        device.add_peer(b"c" * 32)
+    assert device.add_peer(b"a" * 32) is first
 
 
 def test_the_mtu_bounds_the_padding() -> None:
@@ -609,10 +609,10 @@ def test_the_mtu_bounds_the_padding() -> None:
 
 def test_idle_peers_need_no_timer() -> None:
     device = Device(random=os.urandom, unix_time=lambda now: now)
-    device.set_private_key(PrivateKey.generate(os.urandom), 0.0)
+    device.set_private_key(PrivateKey.generate(os.urandom))
     device.up(0.0)
     for number in range(50):
-        peer = device.add_peer(os.urandom(32), 0.0)
+        peer = device.add_peer(os.urandom(32))
         device.set_endpoint(peer, Endpoint("192.0.2.1", number + 1))
     assert device.get_timer() is None
 
@@ -630,8 +630,7 @@ def test_no_secret_shows_in_a_representation() -> None:
 
 def load(pair: Pair) -> None:
     """Put Bob under load."""
-    for _ in range(200):
-        pair.bob.device._load.handshake_arrived(pair.now)
+    pair.bob.put_under_load(pair.now)
 
 
 def assert_harmless(garbage: list[bytes]) -> None:

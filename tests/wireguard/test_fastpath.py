@@ -75,7 +75,7 @@ def test_whoever_asks_for_the_timer_hears_what_was_not_yet_noted() -> None:
 def test_a_peer_that_is_removed_before_it_was_noted_stays_silent() -> None:
     pair = connected()
     sealed(pair, pair.packet(pair.alice))
-    pair.alice.device.remove_peer(pair.bob.public_key, pair.now)
+    pair.alice.device.remove_peer(pair.bob.public_key)
     said = [datagram for _, side, datagram in pair.wire if side is pair.alice]
     pair.run(pair.now + 400)
     now = [datagram for _, side, datagram in pair.wire if side is pair.alice]
