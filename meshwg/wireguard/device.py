@@ -43,7 +43,6 @@ from meshwg.wireguard.news import News
 from meshwg.wireguard.peer import Peer, Surroundings
 from meshwg.wireguard.python_datapath import PythonDatapath
 from meshwg.wireguard.session import Buffer
-from meshwg.wireguard.timers import NEVER
 
 _TYPE_AND_RECEIVER = struct.Struct("<II")
 _RECEIVER_OF_RESPONSE = struct.Struct("<8xI")
@@ -217,9 +216,7 @@ class Device:
             self._schedule(peer)
 
     def _schedule(self, peer: Peer) -> None:
-        deadline = peer.timers.next()
-        if deadline != NEVER:
-            self._agenda.schedule(peer, deadline)
+        self._agenda.schedule(peer, peer.timers.next())
 
     # Configuration.
 

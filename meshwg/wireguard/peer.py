@@ -111,7 +111,10 @@ class Peer:
         :param length: of the messages, in bytes.
         :param is_data: whether there was anything but keepalives.
         """
-        self._note_sent(length, is_data, now)
+        self.tx_bytes += length
+        self.timers.sent(now, is_data=is_data)
+        if self._around.news is not None:
+            self._around.news.append(Sent(self.lane, now))
         session = self.current
         if session is not None and (
             now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES
@@ -148,11 +151,8 @@ class Peer:
         signed = self._cookies.sign(message, now)
         self._handshake_sent_at = now
         self._around.datapath.send(self.lane, signed)
-        self._note_sent(len(signed), False, now)
-
-    def _note_sent(self, length: int, is_data: bool, now: float) -> None:
-        self.tx_bytes += length
-        self.timers.sent(now, is_data=is_data)
+        self.tx_bytes += len(signed)
+        self.timers.sent(now)
         if self._around.news is not None:
             self._around.news.append(Sent(self.lane, now))
 

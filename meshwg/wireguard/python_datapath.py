@@ -1,5 +1,6 @@
 """The data path in Python: what runs everywhere, and the reference for all others."""
 
+import struct
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +25,11 @@ from meshwg.wireguard.session import NONCE_PREFIX, Buffer, Session
 _CHANNEL_NUMBERS = range(FIRST_CHANNEL, LAST_OLD_CHANNEL + 1)
 _PLAIN_IPV4 = 0x45
 """The first byte of an IPv4 packet without options."""
+_FLOW = struct.Struct("!I2xI2xQI")
+_flow_of = _FLOW.unpack_from
+"""Return what makes an IPv4 packet without options one of a flow and of a length: its
+first four bytes; flags, hops and protocol; addresses and ports."""
+_FLOW_LENGTH = _FLOW.size
 _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 """Where an IP packet has its destination address, by its version."""
 _PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
@@ -184,26 +190,18 @@ class PythonDatapath:
         and of the same length: all IPv4 packets without options and padding that agree
         in what :meth:`_genuine_length`, or a filter, looks at.
         """
-        packets = self._packets
-        start, middle, flow, last_size = b"", b"", b"", -1
+        packets, flow_of = self._packets, _flow_of
+        flow, last_size = None, -1
         for packet in plaintexts:
             size = len(packet)
-            if (
-                size == last_size
-                and packet[12:24] == flow
-                and packet[:4] == start
-                and packet[6:10] == middle
-            ):
+            if size == last_size and flow_of(packet) == flow:
                 packets.append(packet)
             elif size:
                 length = self._genuine_length(lane, packet)
                 if length:
                     packets.append(packet if length == size else packet[:length])
-                if length == size and packet[0] == _PLAIN_IPV4:
-                    # Version, header length and length; flags, hops and protocol;
-                    # addresses and ports.
-                    start, middle, flow = packet[:4], packet[6:10], packet[12:24]
-                    last_size = size
+                if length == size >= _FLOW_LENGTH and packet[0] == _PLAIN_IPV4:
+                    flow, last_size = flow_of(packet), size
         if self._echo_identifiers:
             self._packets = [each for each in packets if not self._is_echo(each)]
 
@@ -348,14 +346,20 @@ class PythonDatapath:
     # What goes up.
 
     def take_notes(self) -> list[Note]:
+        if not self._notes:
+            return []
         notes, self._notes = self._notes, []
         return notes
 
     def take_unsent(self) -> list[tuple[Lane, Sequence[Buffer], float]]:
+        if not self._unsent:
+            return []
         unsent, self._unsent = self._unsent, []
         return unsent
 
     def take_exceptions(self) -> list[tuple[Sequence[Buffer], Endpoint]]:
+        if not self._exceptions:
+            return []
         exceptions, self._exceptions = self._exceptions, []
         return exceptions
 
