@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from meshwg.nat.behaviour import NatBehavior, NatType
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import FRESH_SOCKETS
+from meshwg.nattypes import NatType
 from meshwg.path.candidate import Kind
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.whereabouts import (

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatBehavior
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.inference import (
     Passed,
     Sample,
@@ -37,6 +37,7 @@ from meshwg.nat.inference import (
     mapping_of,
 )
 from meshwg.nat.probe import DENSE_REPEATS, Probe, Probes
+from meshwg.nattypes import Filtering, Mapping
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Attribute, Buffer, Change
 

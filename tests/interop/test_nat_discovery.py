@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatType
+from meshwg.nattypes import Filtering, Mapping, NatType
 from netlab import coturn, presets
 from netlab.coturn import Discovery
 from netlab.lab import Lab

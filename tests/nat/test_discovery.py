@@ -6,8 +6,8 @@ from collections.abc import Mapping as Dict
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatType, PortAllocation
 from meshwg.nat.discovery import DiscoveryReport, NatDiscovery
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method

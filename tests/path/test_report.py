@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from meshwg import nattypes
 from meshwg.errors import InvalidMessage
-from meshwg.nat import behaviour
 from meshwg.path.candidate import Candidate, Kind, Rejection
 from meshwg.path.overlay import Overlay
 from meshwg.path.report import (
@@ -36,9 +36,9 @@ def test_the_report_of_nat_discovery_is_understood(kind: kinds.Kind) -> None:
 @pytest.mark.parametrize(
     ("own", "theirs"),
     [
-        (Mapping, behaviour.Mapping),
-        (Filtering, behaviour.Filtering),
-        (PortAllocation, behaviour.PortAllocation),
+        (Mapping, nattypes.Mapping),
+        (Filtering, nattypes.Filtering),
+        (PortAllocation, nattypes.PortAllocation),
     ],
 )
 def test_the_words_are_those_of_nat_discovery(own: Any, theirs: Any) -> None:
