@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import pairwise
 
-from meshwg.path.report import Filtering, NatReport
+from meshwg.nattypes import Filtering
+from meshwg.path.report import NatReport
 from meshwg.transmit import Random
 
 BIRTHDAY_SOCKETS = 256

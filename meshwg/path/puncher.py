@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from meshwg.nattypes import Filtering
 from meshwg.path import volley
 from meshwg.path.candidate import Kind
 from meshwg.path.check import Checks
@@ -43,7 +44,7 @@ from meshwg.path.punch import (
     port_after,
     predicted_ports,
 )
-from meshwg.path.report import DELTA_LIMIT, Filtering, NatReport
+from meshwg.path.report import DELTA_LIMIT, NatReport
 from meshwg.path.sampler import Sampler
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message

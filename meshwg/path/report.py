@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Container
 from collections.abc import Mapping as JsonObject
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeVar
 
 from meshwg.errors import InvalidMessage
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.path.candidate import (
     Candidate,
     Rejection,
@@ -20,37 +20,8 @@ from meshwg.path.candidate import (
 )
 from meshwg.path.overlay import IPAddress
 
-
-class Mapping(Enum):
-    """How public ports are given out (RFC 4787 section 4.1)."""
-
-    NONE = "none"
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    ADDRESS_DEPENDENT = "address-dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-    UNKNOWN = "unknown"
-
-
-class Filtering(Enum):
-    """Who may send to a public port (RFC 4787 section 5)."""
-
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    ADDRESS_DEPENDENT = "address-dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-    UNKNOWN = "unknown"
-
-
-class PortAllocation(Enum):
-    """Which public port a new mapping gets."""
-
-    PRESERVING = "preserving"
-    SEQUENTIAL = "sequential"
-    RANDOM = "random"
-    UNKNOWN = "unknown"
-
-
 _E = TypeVar("_E", Mapping, Filtering, PortAllocation)
-_BLOCKED = "udp-blocked"
+_BLOCKED = NatType.UDP_BLOCKED.value
 
 SESSION_LIMIT = 64
 """Characters of a session's name that are compared."""
@@ -93,11 +64,6 @@ class NatReport:
             "port_delta": self.delta,
         }
         return {**report, "type": _BLOCKED} if self.blocked else report
-
-    @property
-    def keeps_port(self) -> bool:
-        """Whether one socket has one public endpoint, whoever it talks to."""
-        return self.mapping in (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
     @property
     def is_hard(self) -> bool:

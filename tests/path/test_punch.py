@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from meshwg.path.punch import (
     BIRTHDAY_PROBES,
     BIRTHDAY_SOCKETS,
@@ -21,7 +22,7 @@ from meshwg.path.punch import (
     random_ports,
     roles,
 )
-from meshwg.path.report import Filtering, Mapping, NatReport, PortAllocation
+from meshwg.path.report import NatReport
 
 EIM, ADM, APDM = (
     Mapping.ENDPOINT_INDEPENDENT,

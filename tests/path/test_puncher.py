@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from meshwg.keys import PrivateKey
+from meshwg.nattypes import Filtering
 from meshwg.path.candidate import Kind
 from meshwg.path.check import CheckKeys, Checks
 from meshwg.path.ledger import Ledger
@@ -22,7 +23,7 @@ from meshwg.path.punch import (
     Role,
 )
 from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, State, Verdict
-from meshwg.path.report import Filtering, NatReport
+from meshwg.path.report import NatReport
 from meshwg.path.sampler import DURATION
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun

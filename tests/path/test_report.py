@@ -6,17 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from meshwg import nattypes
 from meshwg.errors import InvalidMessage
+from meshwg.nattypes import Mapping, PortAllocation
 from meshwg.path.candidate import Candidate, Kind, Rejection
 from meshwg.path.overlay import Overlay
-from meshwg.path.report import (
-    Filtering,
-    Mapping,
-    NatReport,
-    Offer,
-    PortAllocation,
-)
+from meshwg.path.report import NatReport, Offer
 from meshwg.wire import control
 from tests.path.test_candidate import json_values
 from tests.sim import kinds
@@ -31,18 +25,6 @@ def test_the_report_of_nat_discovery_is_understood(kind: kinds.Kind) -> None:
     assert report.filtering.value == kind.behaviour.filtering.value
     assert report.blocked is kind.block_udp
     assert NatReport.from_json(report.to_json()) == report
-
-
-@pytest.mark.parametrize(
-    ("own", "theirs"),
-    [
-        (Mapping, nattypes.Mapping),
-        (Filtering, nattypes.Filtering),
-        (PortAllocation, nattypes.PortAllocation),
-    ],
-)
-def test_the_words_are_those_of_nat_discovery(own: Any, theirs: Any) -> None:
-    assert {member.value for member in own} == {member.value for member in theirs}
 
 
 @pytest.mark.parametrize(
