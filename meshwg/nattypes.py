@@ -8,7 +8,10 @@ from enum import Enum
 
 
 class Mapping(Enum):
-    """When a socket's public endpoint changes (RFC 4787 section 4.1)."""
+    """When a socket's public endpoint changes (RFC 4787 section 4.1).
+
+    From the mildest to the strictest.
+    """
 
     NONE = "none"
     """There is no NAT: the public endpoint is the local one."""
@@ -19,7 +22,7 @@ class Mapping(Enum):
 
 
 class Filtering(Enum):
-    """Whose datagrams pass to a socket (RFC 4787 section 5)."""
+    """Whose datagrams pass to a socket (RFC 4787 section 5), mildest first."""
 
     ENDPOINT_INDEPENDENT = "endpoint-independent"
     """Everyone's."""
