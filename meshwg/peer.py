@@ -13,6 +13,7 @@ from meshwg.path.agent import PathAgent
 from meshwg.path.check import CheckKeys
 from meshwg.path.events import PathStatus
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
@@ -41,7 +42,7 @@ class MeshPeer:
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
-        self._session: object = None
+        self._session = ""
         self._heard_from: Endpoint | None = None
         self._heard_at = self._sent_at = float("-inf")
 
@@ -105,13 +106,13 @@ class MeshPeer:
         self._sent_at = now
         return True
 
-    def has_restarted(self, offer: control.Offer) -> bool:
+    def has_restarted(self, offer: Offer) -> bool:
         """Tell whether an offer is of another process than the one before.
 
         Each agent chooses a word that is in all of its offers.
         """
-        before, self._session = self._session, offer.extension.get("session")
-        return before not in (None, self._session)
+        before, self._session = self._session, offer.session
+        return before not in ("", self._session)
 
     def status(
         self, now: float, unix_time: float, refusal: str | None = None

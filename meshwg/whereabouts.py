@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery, ServerReport
 from meshwg.path.candidate import Candidate, Kind
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits, followable
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Buffer
 
@@ -86,10 +86,18 @@ class Whereabouts:
         return self._hosts
 
     @property
-    def report(self) -> NatReport:
+    def report(self) -> NatTraits:
         """What matters of the IPv4 NAT for punching."""
         nat = self.nat[4]
-        return NatReport() if nat is None else NatReport.from_json(nat.to_json())
+        if nat is None:
+            return NatTraits()
+        return NatTraits(
+            nat.mapping,
+            nat.filtering,
+            nat.port_allocation,
+            followable(nat.port_delta),
+            nat.blocked,
+        )
 
     def stun_server(self) -> Endpoint | None:
         """Return a server by which to see what ports the IPv4 NAT gives out."""

@@ -8,6 +8,7 @@ import pytest
 from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import from_message
 from meshwg.peer import IDLE_REASON, NOTE_INTERVAL, MeshPeer
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
@@ -96,7 +97,7 @@ def test_another_word_in_its_offers_means_that_it_restarted() -> None:
     def restarted(word: object) -> bool:
         extension = {} if word is None else {"session": word}
         offer = control.Offer(to="A" * 43 + "=", sequence=1, extension=extension)
-        return peer.has_restarted(offer)
+        return peer.has_restarted(from_message(offer)[0])
 
     assert [restarted(word) for word in ("a", "a", "b", "b", ["strange"])] == [
         False,

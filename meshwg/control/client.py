@@ -27,7 +27,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from meshwg.control.events import (
     ControlEvent,
@@ -151,8 +150,6 @@ class ControlClient:
         self._report_waits = False
         """The coordinator does not know :attr:`_report` yet."""
         self._reported_at = now - REPORT_INTERVAL
-        # Of offers. It goes on from the coordinator's time, and so over restarts.
-        self._sequence = 0
         self._frames: list[bytes] = []
         self._events: deque[ControlEvent] = deque()
 
@@ -219,29 +216,13 @@ class ControlClient:
             self._report, self._report_waits = report, True
             self._send_report(now)
 
-    def offer(
-        self,
-        peer: str,
-        candidates: Sequence[Candidate],
-        now: float,
-        *,
-        nat: NatReport | None = None,
-        extension: dict[str, Any] | None = None,
-    ) -> bool:
-        """Send an offer to a peer; return whether it is on its way.
+    def offer(self, offer: control.Offer, now: float) -> bool:
+        """Send an offer to a peer, as it is; return whether it is on its way.
 
         It is not while the coordinator is away: offers are never kept for later.
         """
         if self.state is not ControlState.CONNECTED:
             return False
-        self._sequence += 1
-        offer = control.Offer(
-            to=peer,
-            sequence=self._sequence,
-            candidates=tuple(candidates)[: control.MAX_CANDIDATES],
-            nat=nat,
-            extension=extension or {},
-        )
         self._send(offer, now)
         return True
 
@@ -392,7 +373,6 @@ class ControlClient:
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error = None
-        self._sequence = max(self._sequence, int(message.time * 1000))
         self._enter(ControlState.CONNECTED, now)
         self._events.append(Joined(message))
         self._send_report(now)

@@ -34,7 +34,6 @@ from meshwg.node.events import (
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.packet.icmp import echo_request, parse_echo_reply
-from meshwg.path.candidate import Candidate
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
@@ -305,7 +304,6 @@ class Node(Steering):
         for peer in self.peers.values():
             if (agent := peer.agent) is not None:
                 drops.update({drop.value: n for drop, n in agent.drops.items()})
-                drops.update({why.value: n for why, n in agent.rejections.items()})
         return drops
 
     # What happens outside.
@@ -491,7 +489,7 @@ class Node(Steering):
         """Tell the mesh and the agents where this node is now."""
         whereabouts = self.whereabouts
         self.control.report(
-            [_to_wire(candidate) for candidate in whereabouts.candidates],
+            [candidate.to_message() for candidate in whereabouts.candidates],
             self._nat_report(),
             now,
         )
@@ -591,9 +589,3 @@ class Node(Steering):
             parsed.version == network.version and parsed in network
             for network in self._paths.overlay.mesh
         )
-
-
-def _to_wire(candidate: Candidate) -> control.Candidate:
-    return control.Candidate(
-        kind=candidate.kind.value, host=candidate.host, port=candidate.port
-    )

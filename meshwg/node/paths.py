@@ -14,9 +14,10 @@ from meshwg.keys import PrivateKey
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Kind, Rejection, parse_candidates
+from meshwg.path.candidate import Candidate, Kind, Rejection, admit_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
@@ -127,9 +128,11 @@ class Paths:
             self._set_relayed(peer, relayed.host, relayed.port, now)
         if offer.observed is not None:
             agent.confirm_hosts([offer.observed])
-        agent.receive_offer(offer.model_dump(), now)
+        said, rejections = from_message(offer, self.overlay)
+        self.drops.update({why.value: n for why, n in rejections.items()})
+        agent.receive_offer(said, now)
         self.settle(peer, now)
-        if peer.has_restarted(offer):
+        if peer.has_restarted(said):
             # Its sessions went with the process that it was.
             self._device.renew_session(peer.tunnel, now)
 
@@ -201,8 +204,8 @@ class Paths:
         own = self._relays.relayed
         if own is not None and own.host == host:
             return None
-        claim = {"kind": Kind.RELAYED.value, "host": host, "port": 1}
-        _, rejections = parse_candidates([claim], self.overlay)
+        claim = Candidate(Kind.RELAYED, host, 1)
+        _, rejections = admit_candidates([claim], self.overlay)
         return next(iter(rejections), None)
 
     # What agents decide.
@@ -275,15 +278,8 @@ class Paths:
                 # The device may be in the middle of a call for this very peer.
                 self._found.append(peer.tunnel)
 
-    def _send_offer(self, peer: MeshPeer, offer: dict[str, object], now: float) -> None:
-        message = control.Offer.model_validate({**offer, "to": peer.key})
-        self._control.offer(
-            peer.key,
-            message.candidates,
-            now,
-            nat=message.nat,
-            extension=message.extension,
-        )
+    def _send_offer(self, peer: MeshPeer, offer: Offer, now: float) -> None:
+        self._control.offer(to_message(offer, peer.key), now)
         self.background_wanted = True
 
     # Time.

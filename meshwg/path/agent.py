@@ -25,7 +25,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from meshwg.path.candidate import (
     Candidate,
     Kind,
-    Rejection,
     is_private,
     is_usable_host,
 )
@@ -43,16 +42,17 @@ from meshwg.path.events import (
 )
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.path.path import TRIGGERED_BURST, Path
 from meshwg.path.punch import plain_possible
 from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.reason import Situation, explain
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.report import NatReport, Offer
 from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
 from meshwg.path.sockets import SocketKeeper
 from meshwg.path.table import PathTable
+from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
@@ -142,11 +142,6 @@ class PathAgent:
         """STUN messages that were ignored, by reason."""
         return self.checks.drops
 
-    @property
-    def rejections(self) -> Counter[Rejection]:
-        """Why candidates that the peer offered are not used."""
-        return self._rendezvous.rejections
-
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
         selected, next_at = self._table.selected, self._next_attempt_at()
@@ -170,7 +165,7 @@ class PathAgent:
     # In: what this node knows
 
     def set_local_candidates(
-        self, candidates: Iterable[Candidate], nat: NatReport, now: float
+        self, candidates: Iterable[Candidate], nat: NatTraits, now: float
     ) -> None:
         """Offer these from now on; the peer is told if it was told others before."""
         changed = self._rendezvous.set_own(candidates, nat)
@@ -264,11 +259,10 @@ class PathAgent:
 
     # In: the peer
 
-    def receive_offer(self, raw: Mapping[str, object], now: float) -> None:
-        """Take an offer of the peer: the control message's fields, as JSON."""
+    def receive_offer(self, offer: Offer, now: float) -> None:
+        """Take an offer of the peer."""
         session = self._rendezvous.peer.session
-        offer = self._rendezvous.take(raw)
-        if offer is None:
+        if not self._rendezvous.take(offer):
             return
         if offer.session != session:
             self._puncher.peer_restarted(now)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.path.candidate import Kind
+from meshwg.path.offer import Offer
 from meshwg.transmit import Endpoint
 
 
@@ -22,8 +23,7 @@ class PathChanged:
 class CandidatesOffered:
     """Send this to the peer through the coordinator."""
 
-    offer: dict[str, object]
-    """Fields of the control message: sequence, candidates, nat, extension."""
+    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import pairwise
 
 from meshwg.nattypes import Filtering
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Random
 
 BIRTHDAY_SOCKETS = 256
@@ -60,14 +60,14 @@ class Role(Enum):
     PROBE = "probe"
 
 
-def plain_possible(own: NatReport, peer: NatReport) -> bool:
+def plain_possible(own: NatTraits, peer: NatTraits) -> bool:
     """Tell whether simultaneous checks should do; the benefit of the doubt counts."""
     if own.blocked or peer.blocked:
         return False
     return _accepts(own, peer) or _accepts(peer, own)
 
 
-def roles(own: NatReport, peer: NatReport, method: Method) -> tuple[Role, Role] | None:
+def roles(own: NatTraits, peer: NatTraits, method: Method) -> tuple[Role, Role] | None:
     """Return who does what, own side first, or ``None`` if the method cannot work."""
     if own.blocked or peer.blocked or plain_possible(own, peer):
         return None
@@ -112,7 +112,7 @@ def random_ports(random: Random, count: int = BIRTHDAY_PROBES) -> Iterator[int]:
 _PORTS = LAST_PORT - FIRST_PORT + 1
 
 
-def _accepts(node: NatReport, peer: NatReport, *, predict: bool = False) -> bool:
+def _accepts(node: NatTraits, peer: NatTraits, *, predict: bool = False) -> bool:
     if node.filtering is Filtering.ENDPOINT_INDEPENDENT:
         return True
     known = _is_known(node, predict)
@@ -121,11 +121,11 @@ def _accepts(node: NatReport, peer: NatReport, *, predict: bool = False) -> bool
     return known and _is_known(peer, predict)
 
 
-def _is_known(node: NatReport, predict: bool) -> bool:
+def _is_known(node: NatTraits, predict: bool) -> bool:
     return not node.is_hard or (predict and node.is_sequential)
 
 
-def _prediction_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | None:
+def _prediction_roles(own: NatTraits, peer: NatTraits) -> tuple[Role, Role] | None:
     possible = _accepts(own, peer, predict=True) or _accepts(peer, own, predict=True)
     if not possible:
         return None
@@ -135,12 +135,12 @@ def _prediction_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | No
     return (Role.FAN, Role.PROBE) if fans[0] else (Role.PROBE, Role.FAN)
 
 
-def _birthday_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | None:
+def _birthday_roles(own: NatTraits, peer: NatTraits) -> tuple[Role, Role] | None:
     if _can_fan(own, peer):
         return Role.FAN, Role.PROBE
     return (Role.PROBE, Role.FAN) if _can_fan(peer, own) else None
 
 
-def _can_fan(fan: NatReport, prober: NatReport) -> bool:
+def _can_fan(fan: NatTraits, prober: NatTraits) -> bool:
     by_address = fan.filtering is Filtering.ADDRESS_DEPENDENT
     return fan.is_hard and (not prober.is_hard or by_address)

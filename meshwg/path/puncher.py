@@ -44,8 +44,8 @@ from meshwg.path.punch import (
     port_after,
     predicted_ports,
 )
-from meshwg.path.report import DELTA_LIMIT, NatReport
 from meshwg.path.sampler import Sampler
+from meshwg.path.traits import DELTA_LIMIT, NatTraits
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -151,7 +151,7 @@ class Puncher:
     def __init__(
         self, checks: Checks, ledger: Ledger, limiter: PunchLimiter, random: Random
     ) -> None:
-        self.own_nat = NatReport()
+        self.own_nat = NatTraits()
         self.stun_server: Endpoint | None = None
         self.peer_public: tuple[Endpoint, ...] = ()
         """Where the outside sees the peer's socket, as it says."""

@@ -7,7 +7,7 @@ from meshwg.path.candidate import Kind
 from meshwg.path.events import Attempt, Result
 from meshwg.path.path import Path
 from meshwg.path.punch import Method, plain_possible, roles
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Situation:
     """What is being tried, besides plain punching."""
     in_round: bool
     """Whether plain punching is under way."""
-    own: NatReport
-    peer: NatReport
+    own: NatTraits
+    peer: NatTraits
     birthday: bool
     """Whether this node may use the birthday method."""
     history: Sequence[Attempt]
@@ -63,7 +63,7 @@ def _direct(path: Path, now: float) -> str:
     return _DIRECT[path.kind]
 
 
-def _impossible(own: NatReport, peer: NatReport) -> str | None:
+def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
     """Return why no direct path can be opened, if none can."""
     if own.blocked:
         return "UDP is blocked on this side, so no direct path can be opened."

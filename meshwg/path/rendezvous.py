@@ -4,19 +4,17 @@ Offers have numbers that grow, and a session that changes when the sender starts
 so that one that comes late or twice is told apart.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 
-from meshwg.errors import InvalidMessage
 from meshwg.path.candidate import (
     Candidate,
     Kind,
-    Rejection,
     is_private,
     offerable,
 )
+from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Random
 
 SESSION_LENGTH = 8
@@ -29,13 +27,12 @@ class Rendezvous:
     """
 
     def __init__(self, overlay: Container[IPAddress], random: Random) -> None:
-        self.nat = NatReport()
+        self.nat = NatTraits()
         """The NAT in front of this node."""
         self.peer = Offer(-1)
         """The last offer of the peer; with a negative number, there was none yet."""
         self.peer_hosts: tuple[str, ...] = ()
         """Public IPv4 addresses at which someone reliable saw the peer."""
-        self.rejections: Counter[Rejection] = Counter()
         self._overlay = overlay
         self._session = random(SESSION_LENGTH).hex()
         self._sequence = 0
@@ -51,7 +48,7 @@ class Rendezvous:
         """Whether the peer ever offered anything."""
         return self.peer.sequence >= 0
 
-    def set_own(self, candidates: Iterable[Candidate], nat: NatReport) -> bool:
+    def set_own(self, candidates: Iterable[Candidate], nat: NatTraits) -> bool:
         """Offer these from now on; tell whether they differ from those before."""
         own, before = offerable(candidates, self._overlay), self._own
         self._own, self.nat = own, nat
@@ -63,7 +60,7 @@ class Rendezvous:
         answer: bool = False,
         trouble: bool = False,
         punch: Mapping[str, object] | None = None,
-    ) -> dict[str, object]:
+    ) -> Offer:
         """Return the next offer to the peer."""
         self._sequence += 1
         return Offer(
@@ -74,21 +71,15 @@ class Rendezvous:
             answer=answer,
             trouble=trouble,
             punch=punch,
-        ).to_json()
+        )
 
-    def take(self, raw: Mapping[str, object]) -> Offer | None:
-        """Return an offer of the peer, ``None`` if it is malformed or an old one."""
-        try:
-            offer, rejections = Offer.from_json(raw, self._overlay)
-        except InvalidMessage:
-            self.rejections[Rejection.MALFORMED] += 1
-            return None
-        self.rejections.update(rejections)
+    def take(self, offer: Offer) -> bool:
+        """Take an offer of the peer; return whether it is a new one."""
         same_session = offer.session == self.peer.session
         if same_session and offer.sequence <= self.peer.sequence:
-            return None
+            return False
         self.peer = offer
-        return offer
+        return True
 
     def targets(self) -> list[Candidate]:
         """Return what to check: what this node can reach, without relays and itself."""

@@ -174,7 +174,7 @@ def test_a_quiet_node_sends_heartbeats() -> None:
 def test_a_node_that_has_something_to_say_sends_no_heartbeat() -> None:
     link = Link().joined()
     link.pass_time(2.0)
-    link.client.offer(OTHER_KEY, [CANDIDATE], link.now)
+    link.client.offer(Offer(to=OTHER_KEY, sequence=1), link.now)
     link.said()
     link.pass_time(2.0)
     assert link.said() == []
@@ -366,17 +366,15 @@ def test_new_relay_credentials_replace_the_old_ones() -> None:
 # Offers and reports.
 
 
-def test_offers_are_numbered_and_not_kept_for_later() -> None:
+def test_offers_go_as_they_were_made_and_are_not_kept_for_later() -> None:
     link = Link().joined()
-    assert link.client.offer(OTHER_KEY, [CANDIDATE], link.now, extension={"x": 1})
-    assert link.client.offer(OTHER_KEY, [], link.now)
-    first, second = link.messages()
-    assert isinstance(first, Offer)
-    assert isinstance(second, Offer)
-    assert first.extension == {"x": 1}
-    assert second.sequence > first.sequence >= 1000 * REGISTERED.time
+    first = Offer(to=OTHER_KEY, sequence=7, candidates=(CANDIDATE,), extension={"x": 1})
+    second = Offer(to=OTHER_KEY, sequence=8)
+    assert link.client.offer(first, link.now)
+    assert link.client.offer(second, link.now)
+    assert link.messages() == [first, second]
     link.lose()
-    assert not link.client.offer(OTHER_KEY, [], link.now)
+    assert not link.client.offer(Offer(to=OTHER_KEY, sequence=9), link.now)
 
 
 def test_an_offer_from_a_peer_is_an_event() -> None:

@@ -22,7 +22,7 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Candidate, CloseCode, load_cache
+from meshwg.wire.control import Candidate, CloseCode, Offer, load_cache
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import loopback, make_token, program, running
@@ -37,7 +37,13 @@ async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) ->
         for node in nodes:
             await knows(node, 4)
         now = asyncio.get_running_loop().time()
-        nodes[0].client.offer(nodes[1].key, [CANDIDATE], now, extension={"x": [1]})
+        offer = Offer(
+            to=nodes[1].key,
+            sequence=1,
+            candidates=(CANDIDATE,),
+            extension={"x": [1]},
+        )
+        nodes[0].client.offer(offer, now)
         nodes[0].act()
         event = await nodes[1].event(OfferReceived)
         assert event.offer.sender == nodes[0].key
@@ -271,7 +277,8 @@ async def test_two_coordinators_on_one_postgresql_act_as_one(
             await a.until(lambda: online(a, b))
             await b.until(lambda: online(b, a))
             now = asyncio.get_running_loop().time()
-            a.client.offer(b.key, [CANDIDATE], now)
+            offer = Offer(to=b.key, sequence=1, candidates=(CANDIDATE,))
+            a.client.offer(offer, now)
             a.act()
             assert (await b.event(OfferReceived)).offer.sender == a.key
             await b.stop()

@@ -282,7 +282,8 @@ def test_registering_twice_is_refused() -> None:
 def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
     world, a, b = mesh()
     extension = {"predicted": [1, 2, 3], "plan": {"seed": "x"}}
-    a.client.offer(b.key, [CANDIDATE], world.now, extension=extension)
+    offer = Offer(to=b.key, sequence=1, candidates=(CANDIDATE,), extension=extension)
+    a.client.offer(offer, world.now)
     world.run(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
@@ -303,12 +304,13 @@ def test_nobody_can_send_offers_in_anothers_name() -> None:
 
 def test_an_offer_to_nobody_is_refused() -> None:
     world, a, b = mesh()
-    a.client.offer(a.key, [], world.now)
+    a.client.offer(Offer(to=a.key, sequence=1), world.now)
     stranger = PrivateKey.generate(world.random.randbytes)
-    a.client.offer(format_key(stranger.public_bytes), [], world.now)
+    nobody = format_key(stranger.public_bytes)
+    a.client.offer(Offer(to=nobody, sequence=1), world.now)
     b.client.stop(world.now)
     world.run(1.0)
-    a.client.offer(b.key, [], world.now)
+    a.client.offer(Offer(to=b.key, sequence=1), world.now)
     world.run(1.0)
     codes = [e.error.code for e in a.found(OfferRefused) if isinstance(e, OfferRefused)]
     assert codes == [
@@ -321,7 +323,8 @@ def test_an_offer_to_nobody_is_refused() -> None:
 def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
     world, a, b = mesh()
     filler = "x" * control.MAX_OFFER
-    a.client.offer(b.key, [], world.now, extension={"filler": filler})
+    offer = Offer(to=b.key, sequence=1, extension={"filler": filler})
+    a.client.offer(offer, world.now)
     world.run(1.0)
     (event,) = a.found(OfferRefused)
     assert isinstance(event, OfferRefused)
@@ -333,11 +336,11 @@ def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
 def test_too_many_offers_are_refused_and_others_are_not_disturbed() -> None:
     world, a, b = mesh()
     for _ in range(int(OFFER_BURST) + 20):
-        a.client.offer(b.key, [], world.now)
+        a.client.offer(Offer(to=b.key, sequence=1), world.now)
     world.run(1.0)
     assert len(b.found(OfferReceived)) == OFFER_BURST
     assert len(a.found(OfferRefused)) == 20
-    b.client.offer(a.key, [], world.now)
+    b.client.offer(Offer(to=a.key, sequence=1), world.now)
     world.run(1.0)
     assert len(a.found(OfferReceived)) == 1
 
@@ -347,7 +350,7 @@ def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
     server = world.coordinators[0].server
     number = next(n for n, c in world.coordinators[0].carriers.items() if c is b)
     server.set_writable(number, False, world.now)
-    a.client.offer(b.key, [], world.now)
+    a.client.offer(Offer(to=b.key, sequence=1), world.now)
     world.run(1.0)
     server.set_writable(number, True, world.now)
     world.run(1.0)

@@ -7,13 +7,13 @@ takes 30 ms, and a :class:`Relay` hands packets over in 40 ms.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from meshwg.errors import InvalidMessage
-from meshwg.keys import PrivateKey
+from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, Kind, Rejection
 from meshwg.path.check import ROUTE_LENGTH, CheckKeys
 from meshwg.path.events import (
     AuxiliarySockets,
@@ -22,9 +22,11 @@ from meshwg.path.events import (
     PathChanged,
 )
 from meshwg.path.limiter import PunchLimiter
-from meshwg.path.report import NatReport
+from meshwg.path.offer import from_message, to_message
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import UDP, Endpoint, Transmit
-from meshwg.wire import stun
+from meshwg.wire import control, stun
+from tests.path.test_traits import traits_of
 from tests.sim import kinds
 from tests.sim.conntrack import track_flows
 from tests.sim.host import Host
@@ -61,7 +63,7 @@ class Mesh:
         host.run(StunServer(), port=3478)
         host.open(port=3479, link=1)
 
-    def add(self, host: Host, nat: NatReport, *, birthday: bool = True) -> "MeshNode":
+    def add(self, host: Host, nat: NatTraits, *, birthday: bool = True) -> "MeshNode":
         """Run a node on a host; ``nat`` is what it would find out about its NAT."""
         for interface in host.interfaces:
             interface.uplink.loss = self.loss
@@ -76,7 +78,7 @@ class Mesh:
     def add_kind(self, kind: kinds.Kind, number: int) -> "MeshNode":
         """Run a node in a kind of network."""
         host = kind.add_to(self.network, f"node-{number}", number)
-        return self.add(host, NatReport.from_json(kind.behaviour.to_json()))
+        return self.add(host, traits_of(kind))
 
     def introduce(self, *nodes: "MeshNode") -> None:
         """Make each of the nodes a peer of each other."""
@@ -101,9 +103,9 @@ class Coordinator:
         self._mesh = mesh
         self.is_up = True
         self.carried: Counter[str] = Counter()
-        self.tamper: Callable[[dict[str, object]], dict[str, object]] = dict
+        self.tamper: Callable[[control.Offer], control.Offer] = honest
 
-    def carry(self, sender: str, to: str, offer: dict[str, object]) -> None:
+    def carry(self, sender: str, to: str, offer: control.Offer) -> None:
         """Bring an offer to its addressee."""
         if not self.is_up:
             return
@@ -112,6 +114,11 @@ class Coordinator:
         self._mesh.network.after(
             COORDINATOR_DELAY, lambda: node.receive_offer(sender, tampered)
         )
+
+
+def honest(offer: control.Offer) -> control.Offer:
+    """Carry an offer as it is."""
+    return offer
 
 
 class Relay:
@@ -170,6 +177,8 @@ class Contact:
     received: int = 0
     first_at: float | None = None
     changes: list[tuple[float, PathChanged]] = field(default_factory=list)
+    rejections: Counter[Rejection] = field(default_factory=Counter)
+    """Why candidates that the peer offered are not used."""
     pinging: float | None = None
     """Seconds between data packets to the peer, ``None`` to be silent."""
     next_ping: float = 0.0
@@ -199,7 +208,7 @@ class MeshNode:
     """A machine of the simulated internet with a path agent per peer."""
 
     def __init__(
-        self, mesh: Mesh, host: Host, nat: NatReport, birthday: bool = True
+        self, mesh: Mesh, host: Host, nat: NatTraits, birthday: bool = True
     ) -> None:
         self.mesh = mesh
         self.host = host
@@ -352,10 +361,12 @@ class MeshNode:
 
     # From elsewhere
 
-    def receive_offer(self, sender: str, offer: Mapping[str, object]) -> None:
+    def receive_offer(self, sender: str, offer: control.Offer) -> None:
         contact = self.contacts.get(sender)
         if contact is not None:
-            contact.agent.receive_offer(offer, self.mesh.network.now)
+            said, rejections = from_message(offer)
+            contact.rejections.update(rejections)
+            contact.agent.receive_offer(said, self.mesh.network.now)
             self._drain(sender)
             self.host.drain()
 
@@ -411,7 +422,9 @@ class MeshNode:
             if event is None:
                 return
             if isinstance(event, CandidatesOffered):
-                self.mesh.coordinator.carry(self.name, name, event.offer)
+                key = format_key(self.mesh.nodes[name].key.public_bytes)
+                message = to_message(event.offer, key)
+                self.mesh.coordinator.carry(self.name, name, message)
             elif isinstance(event, AuxiliarySockets):
                 self._open_and_close(agent, event, now)
             elif isinstance(event, CandidatesWanted):

@@ -3,20 +3,21 @@
 import pytest
 
 from meshwg.path.candidate import Kind
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 from tests.mesh.meshnet import Mesh, MeshNode
+from tests.path.test_traits import traits_of
 from tests.sim import kinds
 from tests.sim.host import Host
 from tests.sim.nat import Nat
 from tests.sim.router import Router
 
-LINUX = NatReport.from_json(kinds.LINUX.behaviour.to_json())
-SYMMETRIC = NatReport.from_json(kinds.SYMMETRIC_RANDOM.behaviour.to_json())
+LINUX = traits_of(kinds.LINUX)
+SYMMETRIC = traits_of(kinds.SYMMETRIC_RANDOM)
 
 
 @pytest.mark.parametrize("hairpin", [False, True], ids=["no hairpin", "hairpin"])
 @pytest.mark.parametrize("nat", [LINUX, SYMMETRIC], ids=["cone", "symmetric"])
-def test_two_nodes_on_one_lan_use_it(nat: NatReport, hairpin: bool) -> None:
+def test_two_nodes_on_one_lan_use_it(nat: NatTraits, hairpin: bool) -> None:
     mesh = Mesh(seed=1)
     kind = kinds.LINUX if nat is LINUX else kinds.SYMMETRIC_RANDOM
     policy = kind.routers[0]

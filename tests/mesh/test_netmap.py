@@ -10,6 +10,7 @@ from meshwg.wire.control import (
     Candidate,
     Delta,
     NetMap,
+    Offer,
     Peer,
     decode_from_coordinator,
     load_cache,
@@ -125,7 +126,9 @@ def test_two_coordinators_on_one_database_are_one_mesh() -> None:
     world.run(10.0)
     assert_all_agree(world)
     one, other = world.nodes[0], world.nodes[1]
-    one.client.offer(other.key, CANDIDATES, world.now, extension={"plan": [1, 2]})
+    plan, candidates = {"plan": [1, 2]}, tuple(CANDIDATES)
+    offer = Offer(to=other.key, sequence=1, candidates=candidates, extension=plan)
+    one.client.offer(offer, world.now)
     world.run(1.0)
     assert len(other.found(OfferReceived)) == 1
 

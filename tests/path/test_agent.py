@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
 from meshwg.path.agent import ACTIVE, DORMANT, HISTORY, OPENERS, PathAgent
-from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.candidate import Candidate, Kind
 from meshwg.path.check import Asked, CheckKeys, Checks, Drop
 from meshwg.path.events import (
     AuxiliarySockets,
@@ -22,14 +21,15 @@ from meshwg.path.events import (
     Result,
 )
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer, from_message
 from meshwg.path.path import BURST, TRUST
-from meshwg.path.report import NatReport
 from meshwg.path.rounds import ANSWER_TIMEOUT, ANSWERER_LEAD, OFFERER_LEAD
 from meshwg.path.table import HEARTBEAT
+from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import Endpoint, Source, Transmit
-from meshwg.wire import stun
-from tests.path.test_candidate import json_values
+from meshwg.wire import control, stun
+from tests.path.test_offer import strange_messages
 from tests.path.test_punch import CONE, HARD
 
 RELAY = Endpoint("198.51.100.9", 50000, 1)
@@ -59,9 +59,9 @@ def test_the_first_packet_goes_by_the_relay_and_starts_a_round() -> None:
     stage.agent.sent(stage.now)
     assert stage.endpoints() == (RELAY,)
     (offer,) = stage.offers()
-    assert offer["sequence"] == 1
-    assert OWN.to_json() in offer["candidates"]
-    assert "answer" not in offer["extension"]
+    assert offer.sequence == 1
+    assert OWN in offer.candidates
+    assert not offer.answer
 
 
 def test_without_a_relay_there_is_no_way_yet() -> None:
@@ -89,7 +89,7 @@ def test_an_offer_of_the_peer_is_answered_and_followed_a_little_later() -> None:
     stage = Stage()
     stage.offer()
     (answer,) = stage.offers()
-    assert answer["extension"]["answer"] is True
+    assert answer.answer
     assert all(t.ttl == OPENER_TTL for t in stage.sent() if t.destination == FAR)
     start = stage.now
     lan = [at - start for at, t in stage.until(start + 3.0) if t.destination == LAN]
@@ -233,7 +233,7 @@ def test_a_silent_path_brings_the_relay_back_and_a_new_round() -> None:
     assert stage.agent.status(stage.now).attempts[-1].result is Result.LOST
     events = stage.events
     assert any(isinstance(event, CandidatesWanted) for event in events)
-    assert stage.offers()[-1]["extension"]["trouble"] is True
+    assert stage.offers()[-1].trouble
     stage.until(proven_at + 31.0, traffic=True)
     assert stage.endpoints() == (RELAY,)
 
@@ -263,7 +263,7 @@ def test_a_tunnel_that_hears_nothing_casts_doubt_at_once() -> None:
     stage.become_direct()
     stage.agent.suspect(stage.now)
     assert stage.endpoints() == (FAR, RELAY)
-    assert stage.offers()[-1]["extension"]["trouble"] is True
+    assert stage.offers()[-1].trouble
 
 
 def test_complaints_for_every_packet_count_once() -> None:
@@ -311,7 +311,7 @@ def test_new_candidates_are_told_to_an_active_peer() -> None:
     new = Candidate(Kind.REFLEXIVE, "203.0.113.77", 1)
     stage.agent.set_local_candidates([OWN, new], CONE, stage.now)
     (offer,) = stage.offers()
-    assert new.to_json() in offer["candidates"]
+    assert new in offer.candidates
     stage.agent.set_local_candidates([OWN, new], CONE, stage.now + 1)
     assert stage.offers() == []
 
@@ -358,19 +358,13 @@ def test_an_old_offer_is_not_taken_again() -> None:
     assert stage.sent() != []
 
 
-def test_an_offer_without_a_number_is_counted() -> None:
-    stage = Stage()
-    stage.agent.receive_offer({}, stage.now)
-    assert stage.agent.rejections[Rejection.MALFORMED] == 1
-
-
 def test_only_the_controlling_side_asks_for_a_birthday() -> None:
     for controlling in (True, False):
         stage = Stage(controlling=controlling, nat=CONE, confirmed=True)
         stage.agent.sent(stage.now)
         stage.offer(answer=True, nat=HARD)
         stage.until(stage.now + 3.0, traffic=True)
-        asked = [o for o in stage.offers() if "punch" in o["extension"]]
+        asked = [o for o in stage.offers() if o.punch is not None]
         assert bool(asked) is controlling
 
 
@@ -434,12 +428,11 @@ def test_confirmed_hosts_that_are_none_are_ignored() -> None:
     assert stage.agent._puncher.peer_hosts == ("203.0.113.2",)
 
 
-@given(st.lists(st.tuples(json_values, json_values, json_values), max_size=5))
-def test_no_offer_is_too_strange(offers: list[tuple[Any, Any, Any]]) -> None:
+@given(st.lists(strange_messages(), max_size=5))
+def test_no_offer_is_too_strange(messages: list[control.Offer]) -> None:
     stage = Stage()
-    for number, (candidates, nat, extension) in enumerate(offers):
-        raw = {"sequence": number, "candidates": candidates, "nat": nat}
-        stage.agent.receive_offer({**raw, "extension": extension}, stage.now)
+    for message in messages:
+        stage.agent.receive_offer(from_message(message)[0], stage.now)
         stage.until(stage.now + 1.0)
 
 
@@ -464,7 +457,7 @@ class Stage:
         *,
         relay: Endpoint | None = RELAY,
         controlling: bool = True,
-        nat: NatReport = CONE,
+        nat: NatTraits = CONE,
         confirmed: bool = False,
         limiter: PunchLimiter | None = None,
     ) -> None:
@@ -509,7 +502,7 @@ class Stage:
         """Return how many datagrams ever went to a host."""
         return self._sent.get(host, 0)
 
-    def offers(self) -> list[Any]:
+    def offers(self) -> list[Offer]:
         """Return the offers made, and forget them."""
         self.drain()
         offers = [e.offer for e in self.events if isinstance(e, CandidatesOffered)]
@@ -520,20 +513,25 @@ class Stage:
         self,
         candidates: list[Candidate] = PEER_CANDIDATES,
         *,
-        nat: NatReport = CONE,
+        nat: NatTraits = CONE,
         sequence: int | None = None,
         session: str = "peer",
-        **extension: object,
+        answer: bool = False,
+        trouble: bool = False,
+        punch: dict[str, object] | None = None,
     ) -> None:
         """Receive an offer of the peer."""
         self._sequence += 1
-        raw = {
-            "sequence": self._sequence if sequence is None else sequence,
-            "candidates": [candidate.to_json() for candidate in candidates],
-            "nat": {"ipv4": nat.to_json()},
-            "extension": {"session": session, **extension},
-        }
-        self.agent.receive_offer(raw, self.now)
+        offer = Offer(
+            self._sequence if sequence is None else sequence,
+            tuple(candidates),
+            nat,
+            session,
+            answer=answer,
+            trouble=trouble,
+            punch=punch,
+        )
+        self.agent.receive_offer(offer, self.now)
 
     def check_from(self, source: Endpoint) -> bool:
         """Receive a check of the peer."""

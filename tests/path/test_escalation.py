@@ -10,10 +10,11 @@ from meshwg.path.escalation import BUSY_PAUSE, SLACK, Escalation
 from meshwg.path.events import Result
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import ALLOWANCES, OFF, PunchLimiter
+from meshwg.path.offer import Offer
 from meshwg.path.punch import Method
 from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from tests.path.test_agent import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, FIREWALL, HARD, HARD_LOOSE, OPEN, STEPPING
 
@@ -33,7 +34,7 @@ PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
     ],
 )
 def test_the_cheapest_method_that_can_work_comes_first(
-    own: NatReport, peer: NatReport, method: Method | None
+    own: NatTraits, peer: NatTraits, method: Method | None
 ) -> None:
     stage = Stage(own, peer)
     assert stage.escalation.begin(0.0) == []
@@ -101,7 +102,7 @@ class Stage:
     """The controlling side of two nodes with these NATs."""
 
     def __init__(
-        self, own: NatReport, peer: NatReport, limiter: PunchLimiter | None = None
+        self, own: NatTraits, peer: NatTraits, limiter: PunchLimiter | None = None
     ) -> None:
         source = random.Random(3).randbytes
         keys = [keys_of(LOW, HIGH), keys_of(HIGH, LOW)]
@@ -111,7 +112,7 @@ class Stage:
         self.puncher = Puncher(checks, Ledger(), self.limiter, source)
         rendezvous = Rendezvous([], source)
         rendezvous.nat = self.puncher.own_nat = own
-        rendezvous.take(Offer(1, (PUBLIC,), peer).to_json())
+        rendezvous.take(Offer(1, (PUBLIC,), peer))
         self.puncher.peer_public = rendezvous.peer_public()
         self.puncher.peer_hosts = (PUBLIC.host,)
         self.escalation = Escalation(self.puncher, self.limiter, rendezvous, source)

@@ -22,7 +22,7 @@ from meshwg.path.punch import (
     random_ports,
     roles,
 )
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 
 EIM, ADM, APDM = (
     Mapping.ENDPOINT_INDEPENDENT,
@@ -36,16 +36,16 @@ EIF, ADF, APDF = (
 )
 SEQUENTIAL, RANDOM = PortAllocation.SEQUENTIAL, PortAllocation.RANDOM
 
-OPEN = NatReport(Mapping.NONE, EIF)
-FIREWALL = NatReport(Mapping.NONE, APDF)
-CONE = NatReport(EIM, APDF)
-RESTRICTED = NatReport(EIM, ADF)
-HARD = NatReport(APDM, APDF, RANDOM)
-HARD_BY_ADDRESS = NatReport(ADM, APDF, RANDOM)
-HARD_LOOSE = NatReport(APDM, ADF, RANDOM)
-STEPPING = NatReport(APDM, APDF, SEQUENTIAL, 1)
-BLOCKED = NatReport(blocked=True)
-UNKNOWN = NatReport()
+OPEN = NatTraits(Mapping.NONE, EIF)
+FIREWALL = NatTraits(Mapping.NONE, APDF)
+CONE = NatTraits(EIM, APDF)
+RESTRICTED = NatTraits(EIM, ADF)
+HARD = NatTraits(APDM, APDF, RANDOM)
+HARD_BY_ADDRESS = NatTraits(ADM, APDF, RANDOM)
+HARD_LOOSE = NatTraits(APDM, ADF, RANDOM)
+STEPPING = NatTraits(APDM, APDF, SEQUENTIAL, 1)
+BLOCKED = NatTraits(blocked=True)
+UNKNOWN = NatTraits()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ UNKNOWN = NatReport()
     ],
 )
 def test_plain_punching_is_possible_or_not(
-    one: NatReport, other: NatReport, possible: bool
+    one: NatTraits, other: NatTraits, possible: bool
 ) -> None:
     assert plain_possible(one, other) is possible
     assert plain_possible(other, one) is possible
@@ -86,7 +86,7 @@ def test_plain_punching_is_possible_or_not(
     ],
 )
 def test_prediction_needs_a_sequence(
-    one: NatReport, other: NatReport, expected: tuple[Role, Role] | None
+    one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
     assert roles(one, other, Method.PREDICTION) == expected
     mirrored = expected[::-1] if expected else None
@@ -107,7 +107,7 @@ def test_prediction_needs_a_sequence(
     ],
 )
 def test_birthday_needs_many_mappings_on_one_side_only(
-    one: NatReport, other: NatReport, expected: tuple[Role, Role] | None
+    one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
     assert roles(one, other, Method.BIRTHDAY) == expected
     mirrored = expected[::-1] if expected else None

@@ -23,8 +23,8 @@ from meshwg.path.punch import (
     Role,
 )
 from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, State, Verdict
-from meshwg.path.report import NatReport
 from meshwg.path.sampler import DURATION
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
 from tests.path.test_candidate import json_values
@@ -68,7 +68,7 @@ def test_the_fan_begins_when_it_is_asked_and_the_boss_may_be_the_fan() -> None:
 
 def test_a_fan_that_filters_by_address_opens_for_every_address_of_the_peer() -> None:
     pair = Pair()
-    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat = NatTraits(filtering=Filtering.ADDRESS_DEPENDENT)
     pair.other.peer_hosts = (HOSTS[True], "203.0.113.3")
     assert birthday_targets(pair) == {(HOSTS[True], 1111), ("203.0.113.3", 1111)}
 
@@ -76,7 +76,7 @@ def test_a_fan_that_filters_by_address_opens_for_every_address_of_the_peer() -> 
 def test_a_fan_that_filters_by_address_needs_no_confirmed_port() -> None:
     """A NAT with two addresses shows one to the coordinator, one to the STUN server."""
     pair = Pair()
-    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat = NatTraits(filtering=Filtering.ADDRESS_DEPENDENT)
     pair.other.peer_hosts = ("203.0.113.3",)
     assert birthday_targets(pair) == {("203.0.113.3", 1111)}
 
@@ -95,7 +95,7 @@ def test_a_fan_that_filters_by_port_needs_the_very_endpoint() -> None:
 
 def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
     pair = Pair()
-    pair.other.own_nat = NatReport(delta=2)
+    pair.other.own_nat = NatTraits(delta=2)
     pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.other.sockets_wanted == PREDICTION_SOCKETS
@@ -110,7 +110,7 @@ def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
 
 def test_two_sequences_are_met_at_one_port_each() -> None:
     pair = Pair()
-    pair.boss.own_nat = NatReport(delta=-2)
+    pair.boss.own_nat = NatTraits(delta=-2)
     pair.boss.begin(Method.PREDICTION, FAN_FAN, 0.0)
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.0)

@@ -9,7 +9,7 @@ from meshwg.path.events import Attempt, Result
 from meshwg.path.path import Path
 from meshwg.path.punch import Method
 from meshwg.path.reason import Situation, explain
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
 from tests.path.test_punch import BLOCKED, CONE, HARD, STEPPING
 
@@ -44,7 +44,7 @@ def test_a_path_that_was_never_tried_says_so() -> None:
     ],
 )
 def test_what_cannot_be_is_explained(
-    own: NatReport, peer: NatReport, words: str
+    own: NatTraits, peer: NatTraits, words: str
 ) -> None:
     assert words in explain(situation(own=own, peer=peer))
 

@@ -1,12 +1,11 @@
 """Offers of both sides, and the addresses that follow from them."""
 
-import ipaddress
 import random
 
-from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.overlay import Overlay
+from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.offer import Offer
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
 from tests.path.test_punch import CONE, HARD
 
@@ -20,7 +19,7 @@ IPV6 = Candidate(Kind.HOST, "2001:db8::2", 1111)
 def test_offers_are_numbered_and_of_one_session() -> None:
     rendezvous = new()
     assert not rendezvous.has_offered
-    first, second = (Offer.from_json(rendezvous.make())[0] for _ in range(2))
+    first, second = (rendezvous.make() for _ in range(2))
     assert (first.sequence, second.sequence) == (1, 2)
     assert first.session == second.session != ""
     assert rendezvous.has_offered
@@ -46,13 +45,12 @@ def test_an_offer_is_taken_once_and_in_order() -> None:
     assert rendezvous.peer.candidates == (PUBLIC,)
 
 
-def test_what_is_malformed_is_counted() -> None:
-    rendezvous = Rendezvous(
-        Overlay([ipaddress.ip_network("192.168.0.0/16")]), random.Random(1).randbytes
-    )
-    assert rendezvous.take({}) is None
-    assert take(rendezvous, [LAN])
-    assert rendezvous.rejections == {Rejection.MALFORMED: 1, Rejection.MESH: 1}
+def test_a_node_that_restarts_as_a_newer_version_is_heard_again() -> None:
+    rendezvous = new()
+    # Older versions numbered offers by the coordinator's clock, in milliseconds.
+    assert take(rendezvous, [LAN], sequence=1_790_000_000_001, session="old")
+    assert take(rendezvous, [PUBLIC], sequence=1, session="new")
+    assert take(rendezvous, [PUBLIC], sequence=1_790_000_000_002, session="older")
 
 
 def test_relays_are_no_targets_and_neither_is_this_node() -> None:
@@ -101,9 +99,9 @@ def take(
     rendezvous: Rendezvous,
     candidates: list[Candidate],
     *,
-    nat: NatReport = CONE,
+    nat: NatTraits = CONE,
     sequence: int = 1,
     session: str = "peer",
 ) -> bool:
     offer = Offer(sequence, tuple(candidates), nat, session)
-    return rendezvous.take(offer.to_json()) is not None
+    return rendezvous.take(offer)
