@@ -38,11 +38,6 @@ class Escalation:
         self._random = random
 
     @property
-    def birthday_allowed(self) -> bool:
-        """Whether this node uses the birthday method at all."""
-        return self._limiter.birthday
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing is being tried."""
         return self._puncher.state is State.IDLE

@@ -166,6 +166,11 @@ class PathTable:
             elif path.due is None:
                 path.check_by(now + interval)
 
+    def rest(self) -> None:
+        """Plan no more checks."""
+        for path in self:
+            path.rest()
+
     def get_timer(self, now: float) -> float | None:
         """Return when a check is due, or the selected path loses its standing."""
         times = [path.due for path in self if path.due is not None]

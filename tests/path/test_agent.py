@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
-from meshwg.path.agent import ACTIVE, DORMANT, HISTORY, OPENERS, PathAgent
+from meshwg.path.activity import ACTIVE, DORMANT
+from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import Candidate, Kind
 from meshwg.path.check import Asked, CheckKeys, Checks, Drop
 from meshwg.path.events import (
@@ -20,6 +21,7 @@ from meshwg.path.events import (
     PathChanged,
     Result,
 )
+from meshwg.path.holepunching import HISTORY, OPENERS
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message
 from meshwg.path.path import BURST, TRUST

@@ -87,7 +87,7 @@ def test_what_this_node_may_not_do_is_noted() -> None:
     (attempt,) = stage.escalation.begin(3.0)
     assert (attempt.at, attempt.method) == (3.0, "birthday")
     assert (attempt.result, attempt.detail) == (Result.REFUSED, OFF)
-    assert not stage.escalation.birthday_allowed
+    assert not stage.limiter.birthday
 
 
 def test_an_attempt_under_way_is_not_disturbed() -> None:
