@@ -183,7 +183,7 @@ class UpnpReleased:
 PortMappingEvent = MappingChanged | UpnpRequested | UpnpReleased
 
 
-class Drop(Enum):
+class GatewayDrop(Enum):
     """Why something that a gateway, or someone else, sent was not believed."""
 
     WRONG_SOURCE = "port-mapping-wrong-source"

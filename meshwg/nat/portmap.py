@@ -29,7 +29,7 @@ not :attr:`~Mapped.public` and the reason says why.
 Over IPv6 there is no NAT, but a firewall that PCP opens in the same way.
 
 Everything from the network is believed only if it comes from the gateway's address,
-and counted as a :class:`Drop` otherwise. Lifetimes are bounded on both sides.
+and counted as a :class:`GatewayDrop` otherwise. Lifetimes are bounded on both sides.
 """
 
 from collections import Counter, deque
@@ -43,10 +43,10 @@ from meshwg.nat.gateway import (
     SERVER_PORT,
     Addressed,
     Answer,
-    Drop,
     EpochClock,
     EpochRule,
     GatewayClient,
+    GatewayDrop,
     Granted,
     Mapped,
     MappingChanged,
@@ -115,7 +115,7 @@ class PortMapping:
         """
         self.mapped: Mapped | None = None
         self.reason = "Port mapping has not been tried yet."
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[GatewayDrop] = Counter()
         self._internal_port = internal_port
         self._random = random
         self._methods = methods
@@ -197,7 +197,7 @@ class PortMapping:
         try:
             epoch, is_lost, address = _read_announcement(data)
         except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[GatewayDrop.MALFORMED] += 1
             return
         moved = address is not None and address != self.mapped.external.host
         if moved or self._epoch.lost(is_lost, epoch, now):
@@ -391,15 +391,15 @@ class PortMapping:
                 continue
             if not isinstance(answer, NotOurs):
                 return client, answer, epoch
-            self.drops[Drop.NOT_OURS] += 1
+            self.drops[GatewayDrop.NOT_OURS] += 1
             return None
-        self.drops[Drop.MALFORMED] += 1
+        self.drops[GatewayDrop.MALFORMED] += 1
         return None
 
     def _is_gateway(self, source: Endpoint) -> bool:
         if (source.host, source.port) == (self._gateway, SERVER_PORT):
             return True
-        self.drops[Drop.WRONG_SOURCE] += 1
+        self.drops[GatewayDrop.WRONG_SOURCE] += 1
         return False
 
     def _handle_answer(self, client: GatewayClient, answer: Answer, now: float) -> None:
@@ -450,7 +450,7 @@ class PortMapping:
         A refusal ends nothing: the mapping stands until its lifetime is over.
         """
         if self.mapped is None or not self._holds(client):
-            self.drops[Drop.UNASKED] += 1
+            self.drops[GatewayDrop.UNASKED] += 1
         elif isinstance(answer, Granted):
             self._accept(client.method, answer, now)
         elif isinstance(answer, Addressed):
@@ -458,7 +458,7 @@ class PortMapping:
             if is_usable(external):
                 self._become(replace(self.mapped, external=external))
             else:
-                self.drops[Drop.ADDRESS] += 1
+                self.drops[GatewayDrop.ADDRESS] += 1
 
     def _handle_release(self, client: GatewayClient, answer: Answer) -> None:
         still_mapped = isinstance(answer, Granted) and answer.lifetime > 0
@@ -474,11 +474,11 @@ class PortMapping:
     def _accept(self, method: Method, granted: Granted, now: float) -> bool:
         """Take a mapping, unless it is of no use."""
         if not is_usable(granted.external):
-            self.drops[Drop.ADDRESS] += 1
+            self.drops[GatewayDrop.ADDRESS] += 1
             return False
         lifetime = min(granted.lifetime, MAX_LIFETIME)
         if lifetime != granted.lifetime or lifetime < MIN_LIFETIME:
-            self.drops[Drop.LIFETIME] += 1
+            self.drops[GatewayDrop.LIFETIME] += 1
         if lifetime < MIN_LIFETIME:
             return False
         self._phase, self._deadline = _Phase.MAPPED, now + lifetime

@@ -22,7 +22,7 @@ DENSE_REPEATS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 in five is lost, all of these are once in fifteen thousand."""
 
 
-class Drop(Enum):
+class ProbeDrop(Enum):
     """Why a message with a transaction of ours was not taken for its answer."""
 
     MALFORMED = "malformed"
@@ -86,7 +86,7 @@ class Probes:
         self._random = random
         self._probes: dict[bytes, Probe] = {}
         self._to_send: list[Transmit] = []
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[ProbeDrop] = Counter()
 
     def start(
         self,
@@ -150,22 +150,24 @@ class Probes:
         return min(times, default=None)
 
 
-def _take(probe: Probe, data: stun.Buffer, source: Endpoint, now: float) -> Drop | None:
+def _take(
+    probe: Probe, data: stun.Buffer, source: Endpoint, now: float
+) -> ProbeDrop | None:
     """Enter an answer into its probe, or return why it is none."""
     try:
         message = stun.parse(data)
     except InvalidMessage:
-        return Drop.MALFORMED
+        return ProbeDrop.MALFORMED
     if source[:3] not in (probe.answers_from[:3], probe.destination[:3]):
         probe.has_strayed = probe.has_strayed or message.cls is not Class.REQUEST
-        return Drop.WRONG_SOURCE
+        return ProbeDrop.WRONG_SOURCE
     if message.cls is Class.ERROR and message.error is not None:
         probe.refusal = message.error
         return None
     if message.cls is not Class.SUCCESS or message.unknown_required:
-        return Drop.NOT_AN_ANSWER
+        return ProbeDrop.NOT_AN_ANSWER
     if message.mapped is None or not _same_family(message.mapped, source):
-        return Drop.NO_ADDRESS
+        return ProbeDrop.NO_ADDRESS
     if source[:3] != probe.answers_from[:3]:
         probe.is_ignored = True
     elif probe.is_open(now):

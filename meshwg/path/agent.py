@@ -29,7 +29,7 @@ from meshwg.path.candidate import (
     is_private,
     is_usable_host,
 )
-from meshwg.path.check import Answered, Asked, CheckKeys, Checks, Drop
+from meshwg.path.check import Answered, Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.checker import Checker
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
@@ -121,7 +121,7 @@ class PathAgent:
         return self._endpoints[0] if self._endpoints else None
 
     @property
-    def drops(self) -> Counter[Drop]:
+    def drops(self) -> Counter[CheckDrop]:
         """STUN messages that were ignored, by reason."""
         return self.checks.drops
 
@@ -267,10 +267,10 @@ class PathAgent:
             self._settle(now)
             return True
         if not self._sockets.may_use(source.link, now):
-            self.drops[Drop.LOSER] += 1
+            self.drops[CheckDrop.LOSER] += 1
             return False
         outcome = self.checks.receive(message, source, now)
-        if isinstance(outcome, Drop):
+        if isinstance(outcome, CheckDrop):
             return False
         if isinstance(outcome, Asked):
             self._checker.transmits.append(Transmit(source, [outcome.answer]))

@@ -47,7 +47,7 @@ _TAG_LENGTH = 12
 _LABEL = b"meshwg path check 1"
 
 
-class Drop(Enum):
+class CheckDrop(Enum):
     """Why a STUN message was ignored."""
 
     FORGED = "check with a wrong signature"
@@ -133,7 +133,7 @@ class Answered:
     rtt: float
 
 
-Outcome = Asked | Answered | Drop
+Outcome = Asked | Answered | CheckDrop
 
 
 class Checks:
@@ -147,7 +147,7 @@ class Checks:
     ) -> None:
         self.keys = keys
         self.route = _free_route(random(ROUTE_LENGTH), taken)
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[CheckDrop] = Counter()
         self._random = random
         self._pending: OrderedDict[bytes, Check] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
@@ -169,9 +169,9 @@ class Checks:
         return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
 
     def receive(self, message: Message, source: Endpoint, now: float) -> Outcome:
-        """Judge a message; a :class:`Drop` is counted already."""
+        """Judge a message; a :class:`CheckDrop` is counted already."""
         outcome = self._judge(message, source, now)
-        if isinstance(outcome, Drop):
+        if isinstance(outcome, CheckDrop):
             self.drops[outcome] += 1
         return outcome
 
@@ -194,22 +194,22 @@ class Checks:
 
     def _judge(self, message: Message, source: Endpoint, now: float) -> Outcome:
         if message.method is not Method.BINDING or message.unknown_required:
-            return Drop.UNEXPECTED
+            return CheckDrop.UNEXPECTED
         if message.cls is Class.REQUEST:
             return self._judge_request(message, source)
         if message.cls is Class.SUCCESS:
             return self._judge_answer(message, source, now)
-        return Drop.UNEXPECTED
+        return CheckDrop.UNEXPECTED
 
     def _judge_request(self, message: Message, source: Endpoint) -> Outcome:
         tag = message.attributes.get(Attribute.USERNAME)
         if tag == self.keys.outgoing.tag:
-            return Drop.REFLECTED
+            return CheckDrop.REFLECTED
         key = self.keys.incoming.key
         if tag != self.keys.incoming.tag or not stun.check_integrity(message, key):
-            return Drop.FORGED
+            return CheckDrop.FORGED
         if message.transaction_id in self._seen:
-            return Drop.REPLAYED
+            return CheckDrop.REPLAYED
         self._seen[message.transaction_id] = None
         if len(self._seen) > SEEN_LIMIT:
             self._seen.popitem(last=False)
@@ -221,10 +221,10 @@ class Checks:
     def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
         check = self._pending.get(message.transaction_id)
         if check is None:
-            return Drop.UNKNOWN_ANSWER
+            return CheckDrop.UNKNOWN_ANSWER
         if not stun.check_integrity(message, self.keys.outgoing.key):
-            return Drop.FORGED
+            return CheckDrop.FORGED
         del self._pending[message.transaction_id]
         if source[:3] != check.endpoint[:3]:
-            return Drop.WRONG_SOURCE
+            return CheckDrop.WRONG_SOURCE
         return Answered(check, source, now - check.sent_at)

@@ -1,7 +1,7 @@
 """Sends the checks for one peer, as far as the addresses deserve them."""
 
 from meshwg.path.candidate import Kind
-from meshwg.path.check import Checks, Drop
+from meshwg.path.check import CheckDrop, Checks
 from meshwg.path.ledger import Ledger
 from meshwg.path.path import TRIGGERED_BURST, Path
 from meshwg.path.table import PathTable
@@ -24,7 +24,7 @@ class Checker:
         """Send one check, unless too much went to an unconfirmed address already."""
         endpoint = path.endpoint
         if not path.is_relayed and not self._ledger.charge(endpoint.host, now):
-            self._checks.drops[Drop.OVER_BUDGET] += 1
+            self._checks.drops[CheckDrop.OVER_BUDGET] += 1
             path.rest()
             return
         counts = path.is_trusted(now)
@@ -44,7 +44,7 @@ class Checker:
             if relay is not None and source.link == relay.endpoint.link != UDP:
                 return
             if not self._ledger.may_learn(now):
-                self._checks.drops[Drop.OVERLEARNT] += 1
+                self._checks.drops[CheckDrop.OVERLEARNT] += 1
                 return
             path = self._table.add(source, kind)
         elif path.is_trusted(now):

@@ -52,7 +52,7 @@ MAX_WAITING = 128
 """Packets kept for the time when there is an allocation."""
 
 
-class Drop(Enum):
+class RelayDrop(Enum):
     """Why something was dropped."""
 
     MALFORMED = "relay-malformed"
@@ -97,7 +97,7 @@ class RelayClient:
         """Seconds, smoothed."""
         self.heard_at = 0.0
         """When the server said anything last."""
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[RelayDrop] = Counter()
         self._random = random
         self._renew_after = renew_after
         self._transactions = Transactions(
@@ -230,7 +230,7 @@ class RelayClient:
             if number >= FIRST_CHANNEL:
                 peer = self._peers.on_channel(number)
                 if peer is None:
-                    self.drops[Drop.UNKNOWN_CHANNEL] += len(run)
+                    self.drops[RelayDrop.UNKNOWN_CHANNEL] += len(run)
                     continue
                 peer.used_at = self.heard_at = now
                 received.append((peer.tagged, run))
@@ -244,7 +244,7 @@ class RelayClient:
         try:
             messages = self._framer.receive(data)
         except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             self.stream_closed("it carries something else than TURN", now)
             return []
         return self.receive(messages, now)
@@ -331,7 +331,7 @@ class RelayClient:
         peer = self._peers.get(address, now)
         peer.used_at = now
         if peer.refusal is not None and now < peer.attend_at:
-            self.drops[Drop.REFUSED] += len(datagrams)
+            self.drops[RelayDrop.REFUSED] += len(datagrams)
             return
         self._attend(peer, now)
         self._to_send += [self._send_indication(address, each) for each in datagrams]
@@ -341,7 +341,7 @@ class RelayClient:
         self._waiting.extend((address, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self.drops[Drop.QUEUE_FULL] += 1
+            self.drops[RelayDrop.QUEUE_FULL] += 1
 
     def _send_indication(self, address: Endpoint, datagram: bytes) -> bytes:
         attributes: dict[Attribute, Any] = {
@@ -407,20 +407,20 @@ class RelayClient:
         try:
             message = parse(data)
         except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             return
         if message.method == Method.DATA and message.cls == Class.INDICATION:
             self._receive_data(message, received, now)
         elif self._transactions.has(message.transaction_id):
             self._receive_response(message, now)
         else:
-            self.drops[Drop.UNEXPECTED] += 1
+            self.drops[RelayDrop.UNEXPECTED] += 1
 
     def _receive_data(self, message: Message, received: Received, now: float) -> None:
         """Take a packet from a permitted host without a channel."""
         payload = message.attributes.get(Attribute.DATA)
         if payload is None or len(message.peers) != 1 or message.unknown_required:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             return
         self.heard_at = now
         address = message.peers[0]

@@ -32,9 +32,9 @@ from meshwg.relay.allocation import Allocated, Redirected, State
 from meshwg.relay.client import (
     MAX_WAITING,
     RENEW_AFTER,
-    Drop,
     Received,
     RelayClient,
+    RelayDrop,
 )
 from meshwg.relay.events import (
     CloseStream,
@@ -110,7 +110,7 @@ class RelayPool:
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._events: deque[Event] = deque()
         self._farewells: list[Transmit] = []
-        self._past_drops: Counter[Drop] = Counter()
+        self._past_drops: Counter[RelayDrop] = Counter()
         self._error: str | None = None
         self._contest_since = 0.0
         self._contend_at: float | None = None
@@ -177,7 +177,7 @@ class RelayPool:
         return self._home.relayed if self._home is not None else None
 
     @property
-    def drops(self) -> Counter[Drop]:
+    def drops(self) -> Counter[RelayDrop]:
         """What was dropped, over all relays there were."""
         drops = self._past_drops.copy()
         for client in self._clients.values():
@@ -332,7 +332,7 @@ class RelayPool:
         self._waiting.extend((peer, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self._past_drops[Drop.QUEUE_FULL] += 1
+            self._past_drops[RelayDrop.QUEUE_FULL] += 1
 
     # The contest for home.
 

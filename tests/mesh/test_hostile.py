@@ -6,7 +6,7 @@ import pytest
 
 from meshwg.keys import format_key
 from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.check import Drop
+from meshwg.path.check import CheckDrop
 from meshwg.path.ledger import HOST_LIMIT, TOTAL_LIMIT
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire import control, stun
@@ -28,7 +28,7 @@ def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
     mesh.advance(2.0)
     assert socket.received == []
     assert b.sent[VICTIM] == 0
-    assert b.contact(a).agent.drops[Drop.REPLAYED] == len(recorded)
+    assert b.contact(a).agent.drops[CheckDrop.REPLAYED] == len(recorded)
 
 
 def test_a_check_that_comes_back_proves_nothing() -> None:
@@ -41,7 +41,7 @@ def test_a_check_that_comes_back_proves_nothing() -> None:
     mesh.advance(2.0)
     assert socket.received == []
     assert a.sent[VICTIM] == 0
-    assert a.contact(b).agent.drops[Drop.REFLECTED] == len(recorded)
+    assert a.contact(b).agent.drops[CheckDrop.REFLECTED] == len(recorded)
 
 
 def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
@@ -55,7 +55,7 @@ def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
         socket.send(stun.encode(message, key, fingerprint=True), udp_endpoint(b))
     mesh.advance(2.0)
     assert socket.received == []
-    assert b.contact(a).agent.drops[Drop.FORGED] == 3
+    assert b.contact(a).agent.drops[CheckDrop.FORGED] == 3
 
 
 def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> None:
@@ -87,7 +87,7 @@ def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
         offer(a, b, 1000 + number, ports)
         mesh.advance(0.1)
     assert 0 < a.sent[VICTIM] <= HOST_LIMIT
-    assert a.contact(b).agent.drops[Drop.OVER_BUDGET] > 0
+    assert a.contact(b).agent.drops[CheckDrop.OVER_BUDGET] > 0
     assert b.contact(a).received > 500
 
 

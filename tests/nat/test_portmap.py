@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from meshwg.nat import natpmp, pcp
 from meshwg.nat.gateway import (
     SERVER_PORT,
-    Drop,
+    GatewayDrop,
     Mapped,
     MappingChanged,
     Method,
@@ -348,7 +348,7 @@ def test_an_announcement_from_elsewhere_is_not_believed() -> None:
     home.announce(Method.PCP, source=Endpoint("192.168.1.66", SERVER_PORT))
     home.run(until=1010.0)
     assert len(home.sent) == 1
-    assert home.machine.drops == {Drop.WRONG_SOURCE: 1}
+    assert home.machine.drops == {GatewayDrop.WRONG_SOURCE: 1}
 
 
 def test_an_announcement_that_is_none_is_counted() -> None:
@@ -358,7 +358,7 @@ def test_an_announcement_that_is_none_is_counted() -> None:
     home.machine.receive_announcement(b"NOTIFY * HTTP/1.1", source, 1000.0)
     home.run(until=1010.0)
     assert len(home.sent) == 1
-    assert home.machine.drops == {Drop.MALFORMED: 1}
+    assert home.machine.drops == {GatewayDrop.MALFORMED: 1}
 
 
 def test_an_announcement_before_there_is_a_mapping_is_ignored() -> None:
@@ -465,7 +465,7 @@ def test_a_useless_upnp_mapping_is_given_back(host: str) -> None:
     home.drain()
     assert UpnpReleased(PORT) in home.events
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.ADDRESS: 1}
+    assert home.machine.drops == {GatewayDrop.ADDRESS: 1}
     assert "UPnP grants a mapping of no use" in home.machine.reason
 
 
@@ -535,7 +535,7 @@ def test_a_lifetime_too_short_to_keep_is_refused(lifetime: int, method: Method) 
     home = Home(Gateway(lifetime=lifetime), methods=ONLY[method])
     home.run(until=20.0)
     assert home.mapped_by() is None
-    assert home.machine.drops[Drop.LIFETIME] >= 1
+    assert home.machine.drops[GatewayDrop.LIFETIME] >= 1
     assert "grants a mapping of no use" in home.machine.reason
     assert len(home.sent) <= 5
 
@@ -545,7 +545,7 @@ def test_an_endless_lifetime_is_taken_for_a_day() -> None:
     home.run()
     assert home.machine.mapped is not None
     assert home.machine.mapped.expires_at == MAX_LIFETIME
-    assert home.machine.drops == {Drop.LIFETIME: 1}
+    assert home.machine.drops == {GatewayDrop.LIFETIME: 1}
 
 
 def test_answers_from_elsewhere_are_counted_and_not_believed() -> None:
@@ -555,7 +555,7 @@ def test_answers_from_elsewhere_are_counted_and_not_believed() -> None:
     for source in (Endpoint("192.168.1.66", SERVER_PORT), Endpoint(GATEWAY, 5352)):
         home.machine.receive_datagram(answer, source, 0.0)
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.WRONG_SOURCE: 2}
+    assert home.machine.drops == {GatewayDrop.WRONG_SOURCE: 2}
 
 
 def test_a_nonce_that_is_not_ours_is_counted() -> None:
@@ -566,7 +566,7 @@ def test_a_nonce_that_is_not_ours_is_counted() -> None:
     (answer,) = home.gateway.answer(bytes(question), LOCAL, 0.0)
     home.machine.receive_datagram(answer, Endpoint(GATEWAY, SERVER_PORT), 0.0)
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.NOT_OURS: 1}
+    assert home.machine.drops == {GatewayDrop.NOT_OURS: 1}
 
 
 def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() -> None:
@@ -576,7 +576,7 @@ def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() ->
     (late,) = home.gateway.answer(home.questions[0], LOCAL, 1.0)
     home.machine.receive_datagram(late, Endpoint(GATEWAY, SERVER_PORT), 1.0)
     assert home.mapped_by() is Method.NAT_PMP
-    assert home.machine.drops == {Drop.UNASKED: 1}
+    assert home.machine.drops == {GatewayDrop.UNASKED: 1}
 
     home.run(until=2.0)
     home.machine.stop(2.0)
@@ -592,7 +592,7 @@ def test_an_unasked_nat_pmp_answer_changes_no_mapping(method: Method) -> None:
     for _ in range(100):
         home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
     assert home.external() == Endpoint(PUBLIC, PORT)
-    assert home.machine.drops == {Drop.NOT_OURS: 100}
+    assert home.machine.drops == {GatewayDrop.NOT_OURS: 100}
 
 
 def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
@@ -601,7 +601,7 @@ def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
     home.gateway.external = "0.0.0.0"
     home.run(until=400.0)
     assert home.external() == Endpoint(PUBLIC, PORT)
-    assert home.machine.drops == {Drop.ADDRESS: 2}
+    assert home.machine.drops == {GatewayDrop.ADDRESS: 2}
 
 
 @settings(deadline=None)

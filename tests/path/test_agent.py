@@ -13,7 +13,7 @@ from meshwg.keys import PrivateKey
 from meshwg.path.activity import ACTIVE, DORMANT
 from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import Candidate, Kind
-from meshwg.path.check import Asked, CheckKeys, Checks, Drop
+from meshwg.path.check import Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesOffered,
@@ -385,7 +385,7 @@ def test_a_fan_gets_sockets_and_the_winner_carries_the_data() -> None:
     winner, loser = FAR._replace(link=107), FAR._replace(link=108)
     assert stage.check_from(winner)
     assert not stage.check_from(loser)
-    assert stage.agent.drops[Drop.LOSER] == 1
+    assert stage.agent.drops[CheckDrop.LOSER] == 1
     (check,) = [t for t in stage.sent() if is_request(t) and t.ttl is None]
     assert check.destination == winner
     stage.events.clear()
@@ -405,7 +405,7 @@ def test_a_fan_gets_sockets_and_the_winner_carries_the_data() -> None:
 def test_a_check_on_a_socket_that_was_closed_is_ignored() -> None:
     stage = Stage()
     assert not stage.check_from(FAR._replace(link=107))
-    assert stage.agent.drops[Drop.LOSER] == 1
+    assert stage.agent.drops[CheckDrop.LOSER] == 1
 
 
 def test_sockets_that_nobody_wanted_are_closed() -> None:

@@ -3,7 +3,7 @@
 import random
 
 from meshwg.path.candidate import Kind
-from meshwg.path.check import CHECK_TIMEOUT, Checks, Drop
+from meshwg.path.check import CHECK_TIMEOUT, CheckDrop, Checks
 from meshwg.path.checker import Checker
 from meshwg.path.ledger import HOST_LIMIT, LEARN_LIMIT, Ledger
 from meshwg.path.table import PathTable
@@ -22,7 +22,7 @@ def test_an_unconfirmed_address_gets_few_checks_and_its_path_rests() -> None:
     for _ in range(HOST_LIMIT + 5):
         stage.checker.check(path, NOW)
     assert len(stage.checker.transmits) == HOST_LIMIT
-    assert stage.checks.drops == {Drop.OVER_BUDGET: 5}
+    assert stage.checks.drops == {CheckDrop.OVER_BUDGET: 5}
     assert path.due is None
 
 
@@ -68,7 +68,7 @@ def test_only_so_many_addresses_are_learnt() -> None:
     stage = Stage()
     for port in range(LEARN_LIMIT + 3):
         stage.checker.learn(FAR._replace(port=port + 1), Kind.PEER_REFLEXIVE, NOW)
-    assert stage.checks.drops[Drop.OVERLEARNT] == 3
+    assert stage.checks.drops[CheckDrop.OVERLEARNT] == 3
 
 
 def test_a_lost_check_counts_only_on_a_path_that_worked() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coordinator.turn import Drop as ServerDrop
 from coordinator.turn import Limits, PeerRules
 from meshwg.relay.allocation import Allocated, Lost, State
-from meshwg.relay.client import MAX_WAITING, Drop, RelayClient
+from meshwg.relay.client import MAX_WAITING, RelayClient, RelayDrop
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.relay.transactions import Credentials
 from meshwg.transmit import Endpoint
@@ -176,7 +176,7 @@ def test_packets_wait_for_the_allocation_and_the_oldest_make_way() -> None:
     bob.host.drain()
     network.advance(1)
 
-    assert alice.client.drops == {Drop.QUEUE_FULL: 3}
+    assert alice.client.drops == {RelayDrop.QUEUE_FULL: 3}
     assert relay.server.counters.drops == {ServerDrop.NO_PERMISSION: 128}
 
 
@@ -473,7 +473,7 @@ def test_a_forbidden_peer_is_refused_with_a_reason_and_not_asked_for_again() -> 
     assert refusal is not None
     assert "403" in refusal
     assert relay.server.counters.errors[403] == 1
-    assert alice.client.drops[Drop.REFUSED] == 49
+    assert alice.client.drops[RelayDrop.REFUSED] == 49
     assert alice.client.state is State.ALLOCATED
 
 
@@ -569,7 +569,7 @@ def test_a_stream_that_carries_something_else_is_given_up() -> None:
     )
 
     assert alice.client.state is State.OFFLINE
-    assert alice.client.drops == {Drop.MALFORMED: 1}
+    assert alice.client.drops == {RelayDrop.MALFORMED: 1}
 
 
 @settings(
@@ -610,7 +610,7 @@ def test_a_response_with_a_wrong_signature_is_ignored() -> None:
 
     alice.client.receive([answer], network.now)
 
-    assert alice.client.drops == {Drop.UNEXPECTED: 1}
+    assert alice.client.drops == {RelayDrop.UNEXPECTED: 1}
 
 
 def internet(

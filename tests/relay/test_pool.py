@@ -6,7 +6,7 @@ import pytest
 
 from coordinator.turn import Limits
 from meshwg.relay.allocation import State
-from meshwg.relay.client import MAX_WAITING, Drop
+from meshwg.relay.client import MAX_WAITING, RelayDrop
 from meshwg.relay.pool import LINGER
 from meshwg.relay.server import Transport
 from meshwg.transmit import Endpoint
@@ -475,7 +475,7 @@ def test_what_waits_for_a_home_is_bounded() -> None:
     for number in range(MAX_WAITING + 5):
         node.send(Endpoint(FAR, 50000), b"%d" % number)
 
-    assert node.pool.drops == {Drop.QUEUE_FULL: 5}
+    assert node.pool.drops == {RelayDrop.QUEUE_FULL: 5}
 
 
 def test_after_a_change_of_networks_the_relay_is_asked_at_once() -> None:
