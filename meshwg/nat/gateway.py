@@ -9,7 +9,7 @@ here too.
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from meshwg.transmit import Endpoint
@@ -183,15 +183,20 @@ class UpnpReleased:
 PortMappingEvent = MappingChanged | UpnpRequested | UpnpReleased
 
 
-class GatewayDrop(Enum):
+class GatewayDrop(StrEnum):
     """Why something that a gateway, or someone else, sent was not believed."""
 
     WRONG_SOURCE = "port-mapping-wrong-source"
+    """It did not come from the gateway."""
     MALFORMED = "port-mapping-malformed"
     NOT_OURS = "port-mapping-not-ours"
+    """It is about another mapping than ours."""
     UNASKED = "port-mapping-unasked"
+    """It is of a method that the mapping was not made by."""
     LIFETIME = "port-mapping-lifetime"
+    """The lifetime is too short or too long, and was cut or refused."""
     ADDRESS = "port-mapping-address"
+    """The external address is none that anything could be sent to."""
 
 
 def is_usable(external: Endpoint) -> bool:

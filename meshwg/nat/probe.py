@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import InvalidMessage
@@ -22,13 +22,16 @@ DENSE_REPEATS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 in five is lost, all of these are once in fifteen thousand."""
 
 
-class ProbeDrop(Enum):
+class ProbeDrop(StrEnum):
     """Why a message with a transaction of ours was not taken for its answer."""
 
-    MALFORMED = "malformed"
-    WRONG_SOURCE = "from somewhere else than was asked"
-    NOT_AN_ANSWER = "neither success nor error"
-    NO_ADDRESS = "without a mapped address"
+    MALFORMED = "probe-malformed"
+    WRONG_SOURCE = "probe-wrong-source"
+    """It came from another endpoint than was asked."""
+    NOT_AN_ANSWER = "probe-not-an-answer"
+    """It is neither a success nor an error."""
+    NO_ADDRESS = "probe-no-address"
+    """It holds no mapped address of the right family."""
 
 
 @dataclass(slots=True, eq=False)

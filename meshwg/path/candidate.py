@@ -9,7 +9,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Protocol
 
 from meshwg.path.overlay import IPAddress
@@ -61,18 +61,25 @@ OFFERED_KINDS = (Kind.HOST, Kind.PORT_MAPPED, Kind.REFLEXIVE, Kind.RELAYED)
 """What a node can know about itself; the other kinds arise between two nodes."""
 
 
-class Rejection(Enum):
+class Rejection(StrEnum):
     """Why an offered candidate is not used."""
 
-    MALFORMED = "malformed candidate"
-    PORT_ZERO = "candidate with port 0"
-    LOOPBACK = "loopback candidate"
-    UNSPECIFIED = "unspecified candidate"
-    MULTICAST = "multicast or broadcast candidate"
-    LINK_LOCAL = "link-local candidate without a zone"
-    MESH = "candidate inside the mesh"
-    RESERVED = "candidate from a reserved range"
-    EXCESS = "too many candidates"
+    MALFORMED = "candidate-malformed"
+    """Not an address and a port, or of a kind that nobody can know of itself."""
+    PORT_ZERO = "candidate-port-zero"
+    LOOPBACK = "candidate-loopback"
+    UNSPECIFIED = "candidate-unspecified"
+    """``0.0.0.0`` or ``::``."""
+    MULTICAST = "candidate-multicast"
+    """A multicast address, or the limited broadcast address."""
+    LINK_LOCAL = "candidate-link-local"
+    """A link-local address: which link it is on, only its owner knows."""
+    MESH = "candidate-inside-mesh"
+    """An address that is reached through the mesh."""
+    RESERVED = "candidate-reserved"
+    """An address from a reserved range."""
+    EXCESS = "candidate-excess"
+    """One of more candidates than are used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ by which a node with many peers finds whose check was answered.
 from collections import Counter, OrderedDict
 from collections.abc import Container
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from meshwg.keys import PrivateKey
@@ -47,18 +47,27 @@ _TAG_LENGTH = 12
 _LABEL = b"meshwg path check 1"
 
 
-class CheckDrop(Enum):
-    """Why a STUN message was ignored."""
+class CheckDrop(StrEnum):
+    """Why a STUN message was ignored, or a check not sent."""
 
-    FORGED = "check with a wrong signature"
-    REFLECTED = "own check sent back"
-    REPLAYED = "check seen before"
-    UNKNOWN_ANSWER = "answer to no check"
-    WRONG_SOURCE = "answer from another address"
-    UNEXPECTED = "unexpected STUN message"
-    LOSER = "check on a socket that was not the first"
-    OVER_BUDGET = "too many checks for an unverified address"
-    OVERLEARNT = "too many new addresses"
+    FORGED = "check-forged"
+    """A check or an answer with a wrong signature."""
+    REFLECTED = "check-reflected"
+    """This node's own check, sent back to it."""
+    REPLAYED = "check-replayed"
+    """A check that was seen before."""
+    UNKNOWN_ANSWER = "check-answer-unknown"
+    """An answer to no check that is on its way."""
+    WRONG_SOURCE = "check-answer-wrong-source"
+    """An answer from another address than was asked."""
+    UNEXPECTED = "check-unexpected"
+    """A STUN message that is neither a check nor an answer."""
+    LOSER = "check-lost-election"
+    """A check on an auxiliary socket that was not the first to hear the peer."""
+    OVER_BUDGET = "check-over-budget"
+    """A check not sent, because an unconfirmed address has had enough of them."""
+    OVERLEARNT = "check-too-many-sources"
+    """A check not sent, because too many new addresses were learnt lately."""
 
 
 class _Direction(NamedTuple):

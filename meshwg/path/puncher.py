@@ -85,10 +85,14 @@ class State(Enum):
 class Verdict(Enum):
     """How an attempt ended."""
 
-    OK = "a direct path works"
-    MISSED = "all that could be sent was sent in vain"
-    BUSY = "one of the nodes is busy with another peer"
-    REFUSED = "it did not come to sending"
+    OK = "ok"
+    """A direct path works."""
+    MISSED = "missed"
+    """Everything was sent, and nothing was answered."""
+    BUSY = "busy"
+    """One of the nodes makes an attempt with another peer."""
+    REFUSED = "refused"
+    """The attempt ended before anything was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ Which server to use, and when to ask whether it lives, is the affair of
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import InvalidMessage
@@ -52,13 +52,15 @@ MAX_WAITING = 128
 """Packets kept for the time when there is an allocation."""
 
 
-class RelayDrop(Enum):
-    """Why something was dropped."""
+class RelayDrop(StrEnum):
+    """Why something from a relay, or for a peer behind it, was dropped."""
 
     MALFORMED = "relay-malformed"
+    """Not a well-formed message, or not one of TURN."""
     UNEXPECTED = "relay-unexpected"
     """A STUN message that is neither a Data indication nor answers a request."""
     UNKNOWN_CHANNEL = "relay-unknown-channel"
+    """ChannelData on a channel that no peer is bound to."""
     QUEUE_FULL = "relay-queue-full"
     """Packets for which there was no allocation in time."""
     REFUSED = "relay-refused"
