@@ -21,7 +21,7 @@ ANNOUNCEMENT_PORT = 5350
 """Where hosts hear a restarted gateway's announcement, sent to every host's group."""
 
 
-class Method(Enum):
+class MappingMethod(Enum):
     """How a port is mapped, in the order in which the methods are tried."""
 
     PCP = "pcp"
@@ -51,7 +51,7 @@ class Addressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MappingRefused:
     """The gateway speaks the protocol and will not map the port."""
 
     reason: str
@@ -77,7 +77,7 @@ class NotOurs:
     """Well-formed, but about another mapping than the one that was asked for."""
 
 
-Answer = Granted | Addressed | Refused | NotSpoken | Announced | NotOurs
+Answer = Granted | Addressed | MappingRefused | NotSpoken | Announced | NotOurs
 
 
 EpochRule = Callable[[int, int, float], bool]
@@ -88,7 +88,7 @@ the seconds that passed here in between."""
 class GatewayClient(Protocol):
     """One protocol's side of a mapping: what to send, and what an answer means."""
 
-    method: Method
+    method: MappingMethod
     asked: bool
     """Whether a mapping was asked for, so that there may be one to give back."""
 
@@ -144,7 +144,7 @@ class Mapped:
     """The port is mapped, as far as the gateway says."""
 
     external: Endpoint
-    method: Method
+    method: MappingMethod
     expires_at: float = field(compare=False)
     """On the clock of ``now``; a renewal alone makes no other mapping."""
     public: bool

@@ -50,11 +50,11 @@ from meshwg.nat.gateway import (
     Granted,
     Mapped,
     MappingChanged,
-    Method,
+    MappingMethod,
+    MappingRefused,
     NotOurs,
     NotSpoken,
     PortMappingEvent,
-    Refused,
     UpnpReleased,
     UpnpRequested,
     is_public,
@@ -105,7 +105,7 @@ class PortMapping:
         internal_port: int,
         random: Random,
         *,
-        methods: frozenset[Method] = frozenset(Method),
+        methods: frozenset[MappingMethod] = frozenset(MappingMethod),
         lifetime: int = LIFETIME,
     ) -> None:
         """Make an idle machine; :meth:`set_gateway` starts it.
@@ -124,11 +124,12 @@ class PortMapping:
         self._phase = _Phase.IDLE
         self._gateway: str | None = None
         self._local = ""
-        self._clients: dict[Method, GatewayClient] = {}
+        self._clients: dict[MappingMethod, GatewayClient] = {}
         self._epoch = EpochClock()
-        self._pending: list[Method] = []  # In PROBING and RELEASING: still to answer.
+        # In PROBING and RELEASING: still to answer.
+        self._pending: list[MappingMethod] = []
         self._addressed = False
-        self._failures: dict[Method, str] = {}
+        self._failures: dict[MappingMethod, str] = {}
         self._wish: Endpoint | None = None
 
         self._sends: list[float] = []
@@ -214,11 +215,11 @@ class PortMapping:
 
         :param lifetime: in seconds; 0 means that only permanent mappings are granted.
         """
-        wanted = self._phase is _Phase.UPNP or self._held_by(Method.UPNP)
+        wanted = self._phase is _Phase.UPNP or self._held_by(MappingMethod.UPNP)
         granted = Granted(external, lifetime or self._lifetime)
         if not wanted:
             self._events.append(UpnpReleased(external.port))
-        elif not self._accept(Method.UPNP, granted, now):
+        elif not self._accept(MappingMethod.UPNP, granted, now):
             self._events.append(UpnpReleased(external.port))
             self.receive_upnp_failure("grants a mapping of no use", now)
 
@@ -228,14 +229,14 @@ class PortMapping:
         :param reason: completes the sentence "UPnP ...".
         """
         if self._phase is _Phase.UPNP:
-            self._failures[Method.UPNP] = reason
+            self._failures[MappingMethod.UPNP] = reason
             self._give_up(now)
 
     def stop(self, now: float) -> None:
         """Give the mapping back; :attr:`finished` tells when that is done."""
         if self._phase in (_Phase.RELEASING, _Phase.STOPPED):
             return
-        if self.mapped is not None and self._held_by(Method.UPNP):
+        if self.mapped is not None and self._held_by(MappingMethod.UPNP):
             self._events.append(UpnpReleased(self.mapped.external.port))
         self._phase = _Phase.RELEASING
         self._change(None, "The port mapping has been given back.")
@@ -270,9 +271,9 @@ class PortMapping:
 
     def _make_clients(self) -> None:
         clients: list[GatewayClient] = []
-        if Method.PCP in self._methods:
+        if MappingMethod.PCP in self._methods:
             clients.append(PcpClient(self._local, self._internal_port, self._random))
-        if Method.NAT_PMP in self._methods and self._is_ipv4:
+        if MappingMethod.NAT_PMP in self._methods and self._is_ipv4:
             clients.append(NatPmpClient(self._internal_port))
         self._clients = {client.method: client for client in clients}
 
@@ -334,7 +335,7 @@ class PortMapping:
         else:
             self._end()
 
-    def _pass_over(self, method: Method, why: str, now: float) -> None:
+    def _pass_over(self, method: MappingMethod, why: str, now: float) -> None:
         """Go on without a method by which the gateway maps nothing."""
         if self._phase is not _Phase.PROBING or method not in self._pending:
             return
@@ -347,7 +348,7 @@ class PortMapping:
 
     def _try_upnp(self, now: float) -> None:
         self._sends = []
-        if Method.UPNP not in self._methods or not self._is_ipv4:
+        if MappingMethod.UPNP not in self._methods or not self._is_ipv4:
             self._give_up(now)
             return
         self._phase, self._deadline = _Phase.UPNP, now + UPNP_LIMIT
@@ -419,11 +420,11 @@ class PortMapping:
             self._handle_address(client, now)
         elif isinstance(answer, NotSpoken):
             self._pass_over(client.method, "is not spoken", now)
-        elif isinstance(answer, Refused):
+        elif isinstance(answer, MappingRefused):
             self._handle_refusal(client, answer, now)
 
     def _handle_refusal(
-        self, client: GatewayClient, answer: Refused, now: float
+        self, client: GatewayClient, answer: MappingRefused, now: float
     ) -> None:
         self._retry_after = min(answer.retry_after, REFUSAL_MAX)
         if not answer.double_nat:
@@ -471,7 +472,7 @@ class PortMapping:
 
     # Mappings.
 
-    def _accept(self, method: Method, granted: Granted, now: float) -> bool:
+    def _accept(self, method: MappingMethod, granted: Granted, now: float) -> bool:
         """Take a mapping, unless it is of no use."""
         if not is_usable(granted.external):
             self.drops[GatewayDrop.ADDRESS] += 1
@@ -505,7 +506,7 @@ class PortMapping:
         self._sends = [at] if at < self._deadline else []
 
     def _renew(self, now: float) -> None:
-        if self._held_by(Method.UPNP):
+        if self._held_by(MappingMethod.UPNP):
             self._request_upnp(now)
         for client in self._clients.values():
             if self._holds(client):
@@ -521,7 +522,7 @@ class PortMapping:
     def _holds(self, client: GatewayClient) -> bool:
         return self._held_by(client.method)
 
-    def _held_by(self, method: Method) -> bool:
+    def _held_by(self, method: MappingMethod) -> bool:
         return self.mapped is not None and self.mapped.method is method
 
     def _change(self, mapped: Mapped | None, reason: str) -> None:
