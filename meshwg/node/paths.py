@@ -218,7 +218,7 @@ class Paths:
         self.transmits += agent.datagrams_to_send()
         while (event := agent.next_event()) is not None:
             match event:
-                case path_events.PathChanged():
+                case path_events.SelectionChanged():
                     self._events.append(PathChanged(peer, event))
                 case path_events.CandidatesOffered(offer):
                     self._send_offer(peer, offer, now)

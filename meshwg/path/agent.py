@@ -36,8 +36,8 @@ from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesWanted,
     Event,
-    PathChanged,
     PathStatus,
+    SelectionChanged,
 )
 from meshwg.path.holepunching import HolePunching
 from meshwg.path.ledger import Ledger
@@ -102,7 +102,7 @@ class PathAgent:
         self._timer: float | None = None
         self._timer_is_stale = False
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._shown: PathChanged | None = None
+        self._shown: SelectionChanged | None = None
         self._since: float | None = None
 
     # What the parent asks
@@ -381,7 +381,7 @@ class PathAgent:
         kind = selected.kind if selected else None
         endpoint = selected.endpoint if selected else None
         doubted = len(self._endpoints) > 1 and self._activity.is_active(now)
-        change = PathChanged(kind, endpoint, doubted)
+        change = SelectionChanged(kind, endpoint, doubted)
         if change != self._shown:
             if self._shown is None or endpoint != self._shown.endpoint:
                 self._since = now

@@ -5,10 +5,10 @@ two NATs; one that failed makes way for the next, and comes again after a pause 
 as the limiter allows it. While another peer has its turn, this one waits.
 """
 
-from meshwg.path.events import Attempt, Result
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.limiter import BUSY, PunchLimiter
-from meshwg.path.punch import Method, Role, roles
-from meshwg.path.puncher import Outcome, Puncher, State, Verdict
+from meshwg.path.punch import PunchMethod, Role, roles
+from meshwg.path.puncher import Outcome, Puncher, PunchState, Verdict
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.transmit import Random
 
@@ -40,9 +40,9 @@ class Escalation:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being tried."""
-        return self._puncher.state is State.IDLE
+        return self._puncher.state is PunchState.IDLE
 
-    def begin(self, now: float, without: Method | None = None) -> list[Attempt]:
+    def begin(self, now: float, without: PunchMethod | None = None) -> list[Attempt]:
         """Begin the first method that can work; return those that were refused.
 
         :param without: the method that was just tried.
@@ -51,7 +51,7 @@ class Escalation:
         refused: list[Attempt] = []
         if not self.is_idle:
             return refused
-        for method in Method:
+        for method in PunchMethod:
             parts = roles(self._rendezvous.nat, self._rendezvous.peer.nat, method)
             if parts is None:
                 continue
@@ -62,7 +62,9 @@ class Escalation:
                 refusal = self._begin(method, parts, now)
                 if refusal is None:
                     break
-                refused.append(Attempt(now, method.value, Result.REFUSED, refusal))
+                refused.append(
+                    Attempt(now, method.value, AttemptResult.REFUSED, refusal)
+                )
         return refused
 
     def follow(self, outcome: Outcome, now: float) -> list[Attempt]:
@@ -73,7 +75,7 @@ class Escalation:
         return self.begin(now, without=outcome.method)
 
     def _begin(
-        self, method: Method, parts: tuple[Role, Role], now: float
+        self, method: PunchMethod, parts: tuple[Role, Role], now: float
     ) -> str | None:
         """Return why a method cannot be tried, ``None`` if it is, or will be soon."""
         refusal = self._puncher.begin(method, parts, now)

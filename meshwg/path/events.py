@@ -9,7 +9,7 @@ from meshwg.transmit import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
-class PathChanged:
+class SelectionChanged:
     """Data goes another way, or the way it goes came into doubt or out of it."""
 
     kind: Kind | None
@@ -40,10 +40,10 @@ class AuxiliarySockets:
     close: tuple[int, ...] = ()
 
 
-Event = PathChanged | CandidatesOffered | CandidatesWanted | AuxiliarySockets
+Event = SelectionChanged | CandidatesOffered | CandidatesWanted | AuxiliarySockets
 
 
-class Result(Enum):
+class AttemptResult(Enum):
     """How an attempt to find a path ended."""
 
     OK = "ok"
@@ -60,7 +60,7 @@ class Attempt:
     """On the clock of ``now``."""
     method: str
     """``punch``, ``prediction``, ``birthday``, or the kind of a path that was lost."""
-    result: Result
+    result: AttemptResult
     detail: str
 
 

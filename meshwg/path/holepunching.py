@@ -16,11 +16,11 @@ from meshwg.path.checker import Checker
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
     Attempt,
+    AttemptResult,
     AuxiliarySockets,
     CandidatesOffered,
     CandidatesWanted,
     Event,
-    Result,
 )
 from meshwg.path.offer import Offer
 from meshwg.path.path import Path
@@ -123,7 +123,9 @@ class HolePunching:
         if before.has_consent(now) and not before.is_doubted(now):
             return
         self._lost = before
-        self._note(before.kind.value, Result.LOST, "checks were not answered", now)
+        self._note(
+            before.kind.value, AttemptResult.LOST, "checks were not answered", now
+        )
         if not self._table.has_direct(now):
             self._events.append(CandidatesWanted())
             self.begin(Trigger.DOUBT, now)
@@ -145,7 +147,9 @@ class HolePunching:
         found = self._rounds.succeed() if first else None
         if found is not None:
             took = f"{path.endpoint} answered after {now - found.started_at:.2f} s"
-            self._note("punch", Result.OK, f"{took} ({found.trigger.value})", now)
+            self._note(
+                "punch", AttemptResult.OK, f"{took} ({found.trigger.value})", now
+            )
 
     # Time
 
@@ -236,7 +240,7 @@ class HolePunching:
         if self._rendezvous.was_heard:
             count = len(self._rendezvous.peer.candidates)
             detail = f"none of the peer's {count} addresses answered"
-        self._note("punch", Result.FAILED, detail, now)
+        self._note("punch", AttemptResult.FAILED, detail, now)
         self._rounds.fail(now)
         self._escalate(now)
 
@@ -259,7 +263,9 @@ class HolePunching:
         else:
             self.history.extend(self._escalation.follow(after, now))
 
-    def _note(self, method: str, result: Result, detail: str, now: float) -> None:
+    def _note(
+        self, method: str, result: AttemptResult, detail: str, now: float
+    ) -> None:
         self.history.append(Attempt(now, method, result, detail))
 
 

@@ -46,7 +46,7 @@ SAMPLES = 3
 FIRST_PORT, LAST_PORT = 1024, 65535
 
 
-class Method(Enum):
+class PunchMethod(Enum):
     """A way to open a direct path after plain punching failed."""
 
     PREDICTION = "prediction"
@@ -67,11 +67,13 @@ def plain_possible(own: NatTraits, peer: NatTraits) -> bool:
     return _accepts(own, peer) or _accepts(peer, own)
 
 
-def roles(own: NatTraits, peer: NatTraits, method: Method) -> tuple[Role, Role] | None:
+def roles(
+    own: NatTraits, peer: NatTraits, method: PunchMethod
+) -> tuple[Role, Role] | None:
     """Return who does what, own side first, or ``None`` if the method cannot work."""
     if own.blocked or peer.blocked or plain_possible(own, peer):
         return None
-    if method is Method.PREDICTION:
+    if method is PunchMethod.PREDICTION:
         return _prediction_roles(own, peer)
     return _birthday_roles(own, peer)
 

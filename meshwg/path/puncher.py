@@ -29,7 +29,7 @@ from meshwg.nattypes import Filtering
 from meshwg.path import volley
 from meshwg.path.candidate import Kind
 from meshwg.path.check import Checks
-from meshwg.path.events import Result
+from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import (
@@ -39,7 +39,7 @@ from meshwg.path.punch import (
     PREDICTION_OFFSET,
     PREDICTION_SOCKETS,
     SAMPLES,
-    Method,
+    PunchMethod,
     Role,
     port_after,
     predicted_ports,
@@ -71,7 +71,7 @@ SHOTS_AT_ONCE = 32
 UNCONFIRMED = "nobody confirmed that the peer's public address is its own"
 
 
-class State(Enum):
+class PunchState(Enum):
     """Where an attempt stands."""
 
     IDLE = 0
@@ -99,16 +99,20 @@ class Verdict(Enum):
 class Outcome:
     """How an attempt ended, with a few words for a person."""
 
-    method: Method
+    method: PunchMethod
     verdict: Verdict
     detail: str
 
     @property
-    def result(self) -> Result:
+    def result(self) -> AttemptResult:
         """What goes into the peer's history."""
         if self.verdict is Verdict.OK:
-            return Result.OK
-        return Result.FAILED if self.verdict is Verdict.MISSED else Result.REFUSED
+            return AttemptResult.OK
+        return (
+            AttemptResult.FAILED
+            if self.verdict is Verdict.MISSED
+            else AttemptResult.REFUSED
+        )
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ class _Attempt:
     """One attempt, as one side sees it."""
 
     id: int
-    method: Method
+    method: PunchMethod
     role: Role
     peer_role: Role
     own_sequence: tuple[int, int] | None = None
@@ -129,18 +133,18 @@ class _Attempt:
     @property
     def kind(self) -> Kind:
         """What a path that this attempt finds is called."""
-        predicts = self.method is Method.PREDICTION
+        predicts = self.method is PunchMethod.PREDICTION
         return Kind.PREDICTED if predicts else Kind.BIRTHDAY
 
     @property
     def needs_sample(self) -> bool:
         """Whether the peer has to be told where this side's sequence is."""
-        return self.role is Role.FAN and self.method is Method.PREDICTION
+        return self.role is Role.FAN and self.method is PunchMethod.PREDICTION
 
     @property
     def knows_target(self) -> bool:
         """Whether this side can begin."""
-        if self.peer_role is Role.FAN and self.method is Method.PREDICTION:
+        if self.peer_role is Role.FAN and self.method is PunchMethod.PREDICTION:
             return self.peer_sequence is not None
         return True
 
@@ -161,7 +165,7 @@ class Puncher:
         """Where the outside sees the peer's socket, as it says."""
         self.peer_hosts: tuple[str, ...] = ()
         """Where someone reliable saw the peer."""
-        self.state = State.IDLE
+        self.state = PunchState.IDLE
         self.messages: list[dict[str, object]] = []
         self.transmits: list[Transmit] = []
         self.sockets_wanted = 0
@@ -183,14 +187,14 @@ class Puncher:
         return self._checks.keys.incoming.tag
 
     @property
-    def method(self) -> Method | None:
+    def method(self) -> PunchMethod | None:
         """What is being tried, if anything is."""
         return None if self._attempt is None else self._attempt.method
 
     @property
     def kind(self) -> Kind | None:
         """What a path that comes up now owes itself to."""
-        if self._attempt is None or self.state is not State.FIRING:
+        if self._attempt is None or self.state is not PunchState.FIRING:
             return None
         return self._attempt.kind
 
@@ -201,7 +205,9 @@ class Puncher:
 
     # In
 
-    def begin(self, method: Method, roles: tuple[Role, Role], now: float) -> str | None:
+    def begin(
+        self, method: PunchMethod, roles: tuple[Role, Role], now: float
+    ) -> str | None:
         """Ask the peer for an attempt, as the controlling side.
 
         :return: why it cannot be now, or ``None`` if the peer is asked.
@@ -214,7 +220,7 @@ class Puncher:
         self._last_id += 1
         step = {"step": "ask", "method": method.value, "role": roles[1].value}
         self._say(**step, peer_role=roles[0].value)
-        self._enter(State.ASKED, now + ANSWER_TIMEOUT)
+        self._enter(PunchState.ASKED, now + ANSWER_TIMEOUT)
         return None
 
     def receive(self, raw: Mapping[str, object], now: float) -> None:
@@ -230,17 +236,17 @@ class Puncher:
             why = raw.get("why")
             verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
             self._finish(verdict, f"the peer refused: {_text(why)}", now)
-        elif step == "ready" and self.state is State.ASKED:
+        elif step == "ready" and self.state is PunchState.ASKED:
             self._attempt.peer_sequence = _sequence(raw)
             self._prepare(now)
-        elif step == "go" and self.state is State.WAITING:
+        elif step == "go" and self.state is PunchState.WAITING:
             self._attempt.peer_sequence = _sequence(raw)
             self._fire(now)
 
     def add_sockets(self, links: Sequence[int], now: float) -> None:
         """Use these auxiliary sockets; fewer than wanted if no more could be opened."""
         attempt = self._attempt
-        if attempt is None or self.state is not State.OPENING:
+        if attempt is None or self.state is not PunchState.OPENING:
             self.losers.extend(links)
             return
         attempt.links = tuple(links)
@@ -287,7 +293,7 @@ class Puncher:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.state is State.IDLE:
+        if self.state is PunchState.IDLE:
             return
         if self._sampler is not None:
             self.transmits.extend(self._sampler.datagrams_to_send(now))
@@ -298,7 +304,7 @@ class Puncher:
 
     def get_timer(self) -> float | None:
         """Return when there is something to do."""
-        if self.state is State.IDLE:
+        if self.state is PunchState.IDLE:
             return None
         when = self._deadline
         if self._shots:
@@ -313,7 +319,7 @@ class Puncher:
         if self._checks.keys.controlling or id_ <= self._last_id:
             return
         try:
-            method = Method(raw.get("method"))
+            method = PunchMethod(raw.get("method"))
             roles = Role(raw.get("role")), Role(raw.get("peer_role"))
         except ValueError:
             return
@@ -326,7 +332,7 @@ class Puncher:
         else:
             self._prepare(now)
 
-    def _refusal(self, method: Method, now: float) -> str | None:
+    def _refusal(self, method: PunchMethod, now: float) -> str | None:
         """Return why this node will not take part, or reserve it."""
         assert self._attempt is not None
         if not self._may_aim(self._attempt):
@@ -375,12 +381,12 @@ class Puncher:
         if attempt.role is Role.PROBE:
             self._prepared(now)
             return
-        predicts = attempt.method is Method.PREDICTION
+        predicts = attempt.method is PunchMethod.PREDICTION
         if predicts and self.stun_server is None:
             self._give_up("no STUN server shows which ports the NAT gives out", now)
             return
         self.sockets_wanted = PREDICTION_SOCKETS if predicts else BIRTHDAY_SOCKETS
-        self._enter(State.OPENING, now + SOCKETS_TIMEOUT)
+        self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
 
     def _sample(self, attempt: _Attempt, now: float) -> None:
         assert self.stun_server is not None
@@ -388,7 +394,7 @@ class Puncher:
         ids = [self._checks.transaction_id() for _ in links]
         self._sampler = Sampler(links, self.stun_server, ids, now)
         self.transmits.extend(self._sampler.datagrams_to_send(now))
-        self._enter(State.SAMPLING, now + SOCKETS_TIMEOUT)
+        self._enter(PunchState.SAMPLING, now + SOCKETS_TIMEOUT)
 
     def _check_sample(self, now: float) -> None:
         if self._sampler is None or self._attempt is None:
@@ -416,7 +422,7 @@ class Puncher:
         if controlling or (attempt.role is Role.FAN and attempt.knows_target):
             self._fire(now)
         else:
-            self._enter(State.WAITING, now + ANSWER_TIMEOUT)
+            self._enter(PunchState.WAITING, now + ANSWER_TIMEOUT)
 
     def _fire(self, now: float) -> None:
         attempt = self._attempt
@@ -431,15 +437,15 @@ class Puncher:
             return
         self._limiter.record(self.peer, attempt.method, now)
         self._shots.extend(self._aim(attempt, now))
-        predicts = attempt.method is Method.PREDICTION
+        predicts = attempt.method is PunchMethod.PREDICTION
         duration = volley.PREDICTION_DURATION if predicts else volley.BIRTHDAY_DURATION
-        self._enter(State.FIRING, now + duration)
+        self._enter(PunchState.FIRING, now + duration)
         self._shoot(now)
 
     def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
         if attempt.role is Role.FAN:
             targets = self._targets()
-            if attempt.method is Method.BIRTHDAY:
+            if attempt.method is PunchMethod.BIRTHDAY:
                 return volley.fan(attempt.links, targets, volley.BIRTHDAY_WAVES, now)
             # A second target would take ports out of the sequence.
             del targets[1:]
@@ -468,9 +474,9 @@ class Puncher:
     # End
 
     def _time_out(self, now: float) -> None:
-        if self.state is State.FIRING:
+        if self.state is PunchState.FIRING:
             self._finish(Verdict.MISSED, "no port that was tried answered", now)
-        elif self.state in (State.ASKED, State.WAITING):
+        elif self.state in (PunchState.ASKED, PunchState.WAITING):
             self._finish(Verdict.REFUSED, "the peer did not answer", now)
         else:
             self._give_up("no sockets could be opened in time", now)
@@ -491,9 +497,9 @@ class Puncher:
         self._limiter.release(self.peer)
         self._attempt = self._sampler = None
         self._shots.clear()
-        self._enter(State.IDLE, now)
+        self._enter(PunchState.IDLE, now)
 
-    def _enter(self, state: State, deadline: float) -> None:
+    def _enter(self, state: PunchState, deadline: float) -> None:
         self.state, self._deadline = state, deadline
 
     def _say(self, **step: object) -> None:

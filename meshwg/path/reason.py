@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshwg.path.candidate import Kind
-from meshwg.path.events import Attempt, Result
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
-from meshwg.path.punch import Method, plain_possible, roles
+from meshwg.path.punch import PunchMethod, plain_possible, roles
 from meshwg.path.traits import NatTraits
 
 
@@ -16,7 +16,7 @@ class Situation:
 
     now: float
     selected: Path | None
-    method: Method | None
+    method: PunchMethod | None
     """What is being tried, besides plain punching."""
     in_round: bool
     """Whether plain punching is under way."""
@@ -69,7 +69,7 @@ def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
         return "UDP is blocked on this side, so no direct path can be opened."
     if peer.blocked:
         return "UDP is blocked on the peer's side, so no direct path can be opened."
-    if plain_possible(own, peer) or any(roles(own, peer, way) for way in Method):
+    if plain_possible(own, peer) or any(roles(own, peer, way) for way in PunchMethod):
         return None
     return (
         "Both sides are behind symmetric NATs, which give every destination another "
@@ -79,9 +79,9 @@ def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
 
 def _switched_off(situation: Situation) -> str | None:
     own, peer = situation.own, situation.peer
-    if situation.birthday or roles(own, peer, Method.BIRTHDAY) is None:
+    if situation.birthday or roles(own, peer, PunchMethod.BIRTHDAY) is None:
         return None
-    if roles(own, peer, Method.PREDICTION) is not None:
+    if roles(own, peer, PunchMethod.PREDICTION) is not None:
         return None
     return (
         "A symmetric NAT is in the way, and the birthday method, which could help, "
@@ -91,17 +91,17 @@ def _switched_off(situation: Situation) -> str | None:
 
 def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
-        if attempt.result is not Result.OK:
+        if attempt.result is not AttemptResult.OK:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
     return "There was no traffic yet that would be worth a direct path."
 
 
 _PUNCHING = {
-    Method.PREDICTION: (
+    PunchMethod.PREDICTION: (
         "A direct path is being opened by predicting the next ports of a NAT; "
         "meanwhile data goes by the relay."
     ),
-    Method.BIRTHDAY: (
+    PunchMethod.BIRTHDAY: (
         "A direct path is being opened by trying many ports of a symmetric NAT; "
         "meanwhile data goes by the relay."
     ),

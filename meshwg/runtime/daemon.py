@@ -568,7 +568,7 @@ def _open_sockets(
         ) from None
 
 
-def _log_path(name: str, change: path_events.PathChanged) -> None:
+def _log_path(name: str, change: path_events.SelectionChanged) -> None:
     if change.kind is None:
         logger.debug("%s: no path", name)
     else:

@@ -19,7 +19,7 @@ from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesOffered,
     CandidatesWanted,
-    PathChanged,
+    SelectionChanged,
 )
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import from_message, to_message
@@ -176,7 +176,7 @@ class Contact:
     agent: PathAgent
     received: int = 0
     first_at: float | None = None
-    changes: list[tuple[float, PathChanged]] = field(default_factory=list)
+    changes: list[tuple[float, SelectionChanged]] = field(default_factory=list)
     rejections: Counter[Rejection] = field(default_factory=Counter)
     """Why candidates that the peer offered are not used."""
     pinging: float | None = None

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from meshwg.path.candidate import Kind
-from meshwg.path.events import Result
+from meshwg.path.events import AttemptResult
 from tests.mesh.meshnet import Contact, Mesh, MeshNode
 from tests.sim import kinds
 from tests.sim.nat import Nat
@@ -89,7 +89,7 @@ def test_a_check_every_25_seconds_keeps_an_idle_mapping_open() -> None:
     silence(a, b)
     mesh.advance(300.0)
     assert a.contact(b).is_direct
-    assert all(one is Result.OK for one in attempts(a, b))
+    assert all(one is AttemptResult.OK for one in attempts(a, b))
 
 
 @pytest.mark.parametrize("lifetime", [5.0, 10.0, 20.0])
@@ -109,7 +109,7 @@ def test_an_active_path_keeps_a_short_mapping_open() -> None:
     hasty = kinds.Kind("10 s", kinds.LINUX.behaviour, (Nat(lifetime=10.0),))
     mesh, a, b = direct_pair(hasty, hasty)
     mesh.advance(120.0)
-    assert all(one is Result.OK for one in attempts(a, b))
+    assert all(one is AttemptResult.OK for one in attempts(a, b))
 
 
 def test_a_laptop_that_moves_takes_its_tunnel_along() -> None:
@@ -218,7 +218,7 @@ def public_host(node: MeshNode) -> str:
     return node.public_hosts()[0]
 
 
-def attempts(node: MeshNode, peer: MeshNode) -> list[Result]:
+def attempts(node: MeshNode, peer: MeshNode) -> list[AttemptResult]:
     status = node.contact(peer).agent.status(node.mesh.network.now)
     return [one.result for one in status.attempts]
 

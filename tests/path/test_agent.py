@@ -15,11 +15,11 @@ from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import Candidate, Kind
 from meshwg.path.check import Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.events import (
+    AttemptResult,
     AuxiliarySockets,
     CandidatesOffered,
     CandidatesWanted,
-    PathChanged,
-    Result,
+    SelectionChanged,
 )
 from meshwg.path.holepunching import HISTORY, OPENERS
 from meshwg.path.limiter import PunchLimiter
@@ -139,7 +139,7 @@ def test_an_answered_check_moves_the_data() -> None:
     status = stage.agent.status(stage.now)
     assert (status.kind, status.method, status.remote) == ("direct", "reflexive", FAR)
     assert status.rtt == pytest.approx(0.025)
-    assert [one.result for one in status.attempts] == [Result.OK]
+    assert [one.result for one in status.attempts] == [AttemptResult.OK]
     assert status.next_attempt_in is None
 
 
@@ -232,7 +232,7 @@ def test_a_silent_path_brings_the_relay_back_and_a_new_round() -> None:
     assert stage.endpoints() == (FAR,)
     stage.until(proven_at + TRUST + 0.1, traffic=True)
     assert stage.endpoints() == (FAR, RELAY)
-    assert stage.agent.status(stage.now).attempts[-1].result is Result.LOST
+    assert stage.agent.status(stage.now).attempts[-1].result is AttemptResult.LOST
     events = stage.events
     assert any(isinstance(event, CandidatesWanted) for event in events)
     assert stage.offers()[-1].trouble
@@ -247,7 +247,7 @@ def test_one_lost_heartbeat_changes_nothing() -> None:
     stage.until(stage.now + 3.2, traffic=True)
     stage.until(stage.now + 10.0, traffic=True, answering=True)
     assert stage.endpoints() == (FAR,)
-    assert not [event for event in stage.events if isinstance(event, PathChanged)]
+    assert not [event for event in stage.events if isinstance(event, SelectionChanged)]
 
 
 def test_after_a_pause_data_goes_both_ways_until_the_path_answers() -> None:

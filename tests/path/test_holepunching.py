@@ -8,7 +8,7 @@ from meshwg.path.candidate import Candidate, Kind
 from meshwg.path.check import Checks
 from meshwg.path.checker import Checker
 from meshwg.path.escalation import Escalation
-from meshwg.path.events import CandidatesOffered, CandidatesWanted, Event, Result
+from meshwg.path.events import AttemptResult, CandidatesOffered, CandidatesWanted, Event
 from meshwg.path.holepunching import OPENERS, PUNCH_RETRY, HolePunching
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import PunchLimiter
@@ -72,7 +72,7 @@ def test_a_failed_round_is_noted_and_planned_again() -> None:
     stage.hear(Offer(1, CANDIDATES))
     stage.punching.handle_timer(NOW + WINDOW)
     (attempt,) = stage.punching.history
-    assert attempt.result is Result.FAILED
+    assert attempt.result is AttemptResult.FAILED
     assert attempt.detail == "none of the peer's 2 addresses answered"
     assert not stage.punching.in_round
     assert stage.punching.next_at is not None
@@ -87,7 +87,7 @@ def test_a_round_ends_with_the_first_direct_path() -> None:
     path.answered(FAR, 0.02, NOW + 0.1)
     stage.punching.succeed(path, NOW + 0.1, first=True)
     (attempt,) = stage.punching.history
-    assert attempt.result is Result.OK
+    assert attempt.result is AttemptResult.OK
     assert attempt.detail == f"{FAR} answered after 0.10 s (the peer asked)"
     assert not stage.punching.in_round
 
@@ -126,7 +126,7 @@ def test_a_lost_path_is_noted_once_and_begins_a_round() -> None:
     for _ in range(2):
         stage.punching.begin_if_lost(path, NOW)
     (attempt,) = stage.punching.history
-    assert attempt.result is Result.LOST
+    assert attempt.result is AttemptResult.LOST
     assert isinstance(stage.events.popleft(), CandidatesWanted)
     assert stage.offers()[0].trouble
 

@@ -13,7 +13,7 @@ from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    Method,
+    PunchMethod,
     Role,
     observed_delta,
     plain_possible,
@@ -88,9 +88,9 @@ def test_plain_punching_is_possible_or_not(
 def test_prediction_needs_a_sequence(
     one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
-    assert roles(one, other, Method.PREDICTION) == expected
+    assert roles(one, other, PunchMethod.PREDICTION) == expected
     mirrored = expected[::-1] if expected else None
-    assert roles(other, one, Method.PREDICTION) == mirrored
+    assert roles(other, one, PunchMethod.PREDICTION) == mirrored
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_prediction_needs_a_sequence(
 def test_birthday_needs_many_mappings_on_one_side_only(
     one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
-    assert roles(one, other, Method.BIRTHDAY) == expected
+    assert roles(one, other, PunchMethod.BIRTHDAY) == expected
     mirrored = expected[::-1] if expected else None
-    assert roles(other, one, Method.BIRTHDAY) == mirrored
+    assert roles(other, one, PunchMethod.BIRTHDAY) == mirrored
 
 
 def test_two_loose_symmetric_nats_agree_on_one_fan() -> None:
-    assert roles(HARD_LOOSE, HARD_LOOSE, Method.BIRTHDAY) == (Role.FAN, Role.PROBE)
+    assert roles(HARD_LOOSE, HARD_LOOSE, PunchMethod.BIRTHDAY) == (Role.FAN, Role.PROBE)
 
 
 def test_a_sequence_goes_on_and_wraps_around() -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from meshwg.path.candidate import Kind
-from meshwg.path.events import Attempt, Result
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
-from meshwg.path.punch import Method
+from meshwg.path.punch import PunchMethod
 from meshwg.path.reason import Situation, explain
 from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
@@ -51,7 +51,7 @@ def test_what_cannot_be_is_explained(
 
 def test_the_switch_that_prevents_a_direct_path_is_named() -> None:
     assert "switched off" in explain(situation(own=HARD, peer=CONE, birthday=False))
-    failed = Attempt(1.0, "prediction", Result.FAILED, "nothing answered")
+    failed = Attempt(1.0, "prediction", AttemptResult.FAILED, "nothing answered")
     sentence = explain(
         situation(own=STEPPING, peer=CONE, birthday=False, history=[failed])
     )
@@ -60,15 +60,15 @@ def test_the_switch_that_prevents_a_direct_path_is_named() -> None:
 
 def test_the_last_failure_is_told() -> None:
     history = [
-        Attempt(1.0, "punch", Result.FAILED, "nothing answered"),
-        Attempt(2.0, "birthday", Result.REFUSED, "the peer is busy"),
+        Attempt(1.0, "punch", AttemptResult.FAILED, "nothing answered"),
+        Attempt(2.0, "birthday", AttemptResult.REFUSED, "the peer is busy"),
     ]
     sentence = explain(situation(history=history))
     assert sentence == "The last birthday attempt failed: the peer is busy."
 
 
-@pytest.mark.parametrize("method", Method)
-def test_what_is_being_tried_is_told(method: Method) -> None:
+@pytest.mark.parametrize("method", PunchMethod)
+def test_what_is_being_tried_is_told(method: PunchMethod) -> None:
     assert "is being opened" in explain(situation(method=method))
     assert "is being opened" in explain(situation(in_round=True))
 
