@@ -4,7 +4,7 @@ from typing import Any
 
 from meshwg.control.client import ControlState
 from meshwg.node import Node
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 
 SCHEMA = 1
 
@@ -15,9 +15,9 @@ _COORDINATOR_STATES = {
     ControlState.ENDED: "offline",
 }
 _RELAY_STATES = {
-    State.ALLOCATED: "allocated",
-    State.CONNECTING: "connecting",
-    State.OFFLINE: "offline",
+    RelayState.ALLOCATED: "allocated",
+    RelayState.CONNECTING: "connecting",
+    RelayState.OFFLINE: "offline",
 }
 
 

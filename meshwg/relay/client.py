@@ -22,10 +22,10 @@ from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import InvalidMessage
-from meshwg.relay.allocation import Allocated, Allocation, Event, State, explain
-from meshwg.relay.peers import Peer, Peers
+from meshwg.relay.allocation import Allocated, Allocation, Event, RelayState, explain
+from meshwg.relay.peers import Peers, RelayPeer
 from meshwg.relay.server import RelayServer, Transport
-from meshwg.relay.transactions import Answer, Credentials, Request, Transactions
+from meshwg.relay.transactions import Answer, Request, Transactions, TurnCredentials
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.channeldata import (
     FIRST_CHANNEL,
@@ -103,7 +103,7 @@ class RelayClient:
         self._random = random
         self._renew_after = renew_after
         self._transactions = Transactions(
-            Credentials(server.username, server.password),
+            TurnCredentials(server.username, server.password),
             random=random,
             reliable=self.is_stream,
         )
@@ -116,7 +116,7 @@ class RelayClient:
         self._timer: float | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> RelayState:
         """Whether there is an allocation."""
         return self._allocation.state
 
@@ -149,7 +149,7 @@ class RelayClient:
         self._transactions.forget_all()
         self._timer = None
 
-    def set_credentials(self, credentials: Credentials, now: float) -> None:
+    def set_credentials(self, credentials: TurnCredentials, now: float) -> None:
         """Use other credentials as soon as the present ones are not good any more."""
         if self._transactions.set_credentials(credentials):
             self.hasten(now)
@@ -161,18 +161,18 @@ class RelayClient:
 
     def connecting(self) -> None:
         """Count as connecting while the stream is opened."""
-        self._allocation.state = State.CONNECTING
+        self._allocation.state = RelayState.CONNECTING
 
     def probe(self, now: float) -> None:
         """Ask the server whether it and the allocation are alive."""
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             self._allocation.refresh(now)
             self._settle(now)
 
     @property
     def is_probing(self) -> bool:
         """Whether the server's silence would mean that it is dead."""
-        is_allocated = self.state is State.ALLOCATED
+        is_allocated = self.state is RelayState.ALLOCATED
         return not is_allocated or self._transactions.is_open(Method.REFRESH)
 
     def give_up(self, now: float) -> None:
@@ -286,7 +286,7 @@ class RelayClient:
         for request in self._transactions.handle_timer(now):
             self._on_timeout(request, now)
         self._allocation.handle_timer(now)
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             for peer in self._peers.due(now):
                 self._renew(peer, now)
         self._settle(now)
@@ -299,7 +299,7 @@ class RelayClient:
             if isinstance(event, Allocated):
                 self._on_allocated(event.is_new, now)
         deadlines = [self._transactions.get_timer(), self._allocation.get_timer()]
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             deadlines.append(self._peers.next_due())
         self._timer = min(
             (each for each in deadlines if each is not None), default=None
@@ -327,7 +327,7 @@ class RelayClient:
     def _send_without_channel(
         self, address: Endpoint, datagrams: Sequence[bytes], now: float
     ) -> None:
-        if self.state is not State.ALLOCATED:
+        if self.state is not RelayState.ALLOCATED:
             self._keep(address, datagrams)
             return
         peer = self._peers.get(address, now)
@@ -362,16 +362,16 @@ class RelayClient:
         peer.is_open = True
         self._attend(peer, now)
 
-    def _attend(self, peer: Peer, now: float) -> None:
+    def _attend(self, peer: RelayPeer, now: float) -> None:
         """See to what a peer needs at once, unless that is under way already."""
-        if self.state is not State.ALLOCATED or peer.is_asking:
+        if self.state is not RelayState.ALLOCATED or peer.is_asking:
             return
         if peer.is_ready(now) or (peer.refusal is not None and now < peer.attend_at):
             return
         self._renew(peer, now)
         self._settle(now)
 
-    def _renew(self, peer: Peer, now: float) -> None:
+    def _renew(self, peer: RelayPeer, now: float) -> None:
         """Ask for the channel of a peer, or just for the permission."""
         peer.is_asking = True
         attributes: dict[Attribute, Any] = {}

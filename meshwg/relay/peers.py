@@ -31,7 +31,7 @@ EXPIRY_MARGIN = 10.0
 
 
 @dataclass(slots=True, eq=False)
-class Peer:
+class RelayPeer:
     """Somebody behind the relay."""
 
     address: Endpoint
@@ -76,23 +76,25 @@ class Peers:
         """
         self._link = link
         self._renew_after = renew_after
-        self._by_address: dict[Endpoint, Peer] = {}
-        self._by_channel: dict[int, Peer] = {}
+        self._by_address: dict[Endpoint, RelayPeer] = {}
+        self._by_channel: dict[int, RelayPeer] = {}
         self._numbers = deque(range(FIRST_CHANNEL, LAST_CHANNEL + 1))
         self._retired: deque[tuple[float, int]] = deque()
 
-    def __iter__(self) -> Iterator[Peer]:
+    def __iter__(self) -> Iterator[RelayPeer]:
         return iter(self._by_address.values())
 
-    def find(self, address: Endpoint) -> Peer | None:
+    def find(self, address: Endpoint) -> RelayPeer | None:
         """Return the peer with an address."""
         return self._by_address.get(address)
 
-    def on_channel(self, number: int) -> Peer | None:
+    def on_channel(self, number: int) -> RelayPeer | None:
         """Return the peer behind a channel."""
         return self._by_channel.get(number)
 
-    def get(self, address: Endpoint, now: float, with_channel: bool = True) -> Peer:
+    def get(
+        self, address: Endpoint, now: float, with_channel: bool = True
+    ) -> RelayPeer:
         """Return the peer with an address, made if there is none yet.
 
         :param with_channel: ``False`` for a permission alone, which ends with
@@ -102,15 +104,15 @@ class Peers:
         if peer is None:
             tagged = address._replace(link=self._link)
             used_at = now if with_channel else float("-inf")
-            peer = Peer(address, tagged, None, attend_at=now, used_at=used_at)
+            peer = RelayPeer(address, tagged, None, attend_at=now, used_at=used_at)
             self._by_address[address] = peer
             if with_channel:
                 self._number(peer, now)
         return peer
 
-    def due(self, now: float) -> list[Peer]:
+    def due(self, now: float) -> list[RelayPeer]:
         """Return the peers that have to be renewed now; forget those that are gone."""
-        due: list[Peer] = []
+        due: list[RelayPeer] = []
         for peer in list(self._by_address.values()):
             if peer.attend_at > now or peer.is_asking:
                 continue
@@ -129,7 +131,7 @@ class Peers:
         waiting = (p.attend_at for p in self._by_address.values() if not p.is_asking)
         return min(waiting, default=None)
 
-    def renewed(self, peer: Peer, asked_at: float) -> None:
+    def renewed(self, peer: RelayPeer, asked_at: float) -> None:
         """Learn that the relay granted what was asked for."""
         peer.is_asking = False
         peer.refusal = None
@@ -139,18 +141,18 @@ class Peers:
             peer.bound_until = asked_at + CHANNEL_LIFETIME - EXPIRY_MARGIN
         peer.attend_at = asked_at + self._renew_after
 
-    def refused(self, peer: Peer, reason: str, now: float) -> None:
+    def refused(self, peer: RelayPeer, reason: str, now: float) -> None:
         """Learn that the relay refused; it is asked again after a while."""
         peer.is_asking = False
         peer.refusal = reason
         peer.attend_at = now + RETRY_AFTER
 
-    def unanswered(self, peer: Peer, now: float) -> None:
+    def unanswered(self, peer: RelayPeer, now: float) -> None:
         """Learn that there was no answer; it is asked again at once."""
         peer.is_asking = False
         peer.attend_at = now
 
-    def renumber(self, peer: Peer, now: float) -> bool:
+    def renumber(self, peer: RelayPeer, now: float) -> bool:
         """Give a peer another channel because the relay knows this one otherwise.
 
         Returns ``False`` after some attempts: the number cannot be the reason.
@@ -179,7 +181,7 @@ class Peers:
                 peer.is_open, peer.used_at = old.is_open, old.used_at
         return peers
 
-    def _number(self, peer: Peer, now: float) -> None:
+    def _number(self, peer: RelayPeer, now: float) -> None:
         """Give a peer a channel number, if there is one left."""
         while self._retired and self._retired[0][0] <= now:
             self._numbers.append(self._retired.popleft()[1])
@@ -187,7 +189,7 @@ class Peers:
             peer.channel = self._numbers.popleft()
             self._by_channel[peer.channel] = peer
 
-    def _retire(self, peer: Peer, until: float) -> None:
+    def _retire(self, peer: RelayPeer, until: float) -> None:
         """Take a peer's channel number out of use for a while."""
         if peer.channel is not None:
             del self._by_channel[peer.channel]
@@ -195,6 +197,6 @@ class Peers:
             peer.channel = None
             peer.bound_until = 0.0
 
-    def _forget(self, peer: Peer, now: float) -> None:
+    def _forget(self, peer: RelayPeer, now: float) -> None:
         del self._by_address[peer.address]
         self._retire(peer, now)

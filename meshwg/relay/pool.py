@@ -28,7 +28,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from meshwg.relay.allocation import Allocated, Redirected, State
+from meshwg.relay.allocation import Allocated, Redirected, RelayState
 from meshwg.relay.client import (
     MAX_WAITING,
     RENEW_AFTER,
@@ -45,7 +45,7 @@ from meshwg.relay.events import (
 )
 from meshwg.relay.prober import Prober
 from meshwg.relay.server import RelayServer
-from meshwg.relay.transactions import Credentials
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.relay.watch import Rivalry, Watch
 from meshwg.relay.ways import UDP_HEAD_START, Ways
 from meshwg.transmit import Endpoint, Random, Transmit
@@ -125,7 +125,7 @@ class RelayPool:
             if server is None:
                 self._close(client, now)
             else:
-                user = Credentials(server.username, server.password)
+                user = TurnCredentials(server.username, server.password)
                 client.set_credentials(user, now)
         self._prober.watch(self._ways.udp_endpoints(), now)
         if self._home is None:
@@ -159,7 +159,7 @@ class RelayPool:
             some = next(iter(self._ways), None)
             error = self._error if some else "The coordinator offers no relay"
             return RelayStatus(
-                State.OFFLINE, str(some.url) if some else None, error=error
+                RelayState.OFFLINE, str(some.url) if some else None, error=error
             )
         round_trip = self._prober.round_trip(client.destination) or client.round_trip
         return RelayStatus(
@@ -222,7 +222,7 @@ class RelayPool:
         Without an allocation they wait for one, or make way for younger ones.
         """
         client = self._clients.get(peer.link)
-        if client is None or client.state is not State.ALLOCATED:
+        if client is None or client.state is not RelayState.ALLOCATED:
             client = self._home
         if client is None:
             self._keep(peer, datagrams)
@@ -347,7 +347,7 @@ class RelayPool:
         self._contend_at = None
         if self._home is not None:
             return
-        trying = [c for c in self._clients.values() if c.state is State.CONNECTING]
+        trying = [c for c in self._clients.values() if c.state is RelayState.CONNECTING]
         since = self._contest_since
         former = {client.server.way: client for client in self._former_homes()}
         busy = {client.server.way for client in self._clients.values()} - set(former)
@@ -367,7 +367,7 @@ class RelayPool:
     def _former_homes(self) -> list[RelayClient]:
         """Return lingering clients, whose allocations need not be made anew."""
         lingering = (self._clients[link] for link in self._lingering)
-        return [each for each in lingering if each.state is State.ALLOCATED]
+        return [each for each in lingering if each.state is RelayState.ALLOCATED]
 
     def _launch(self, server: RelayServer, now: float) -> RelayClient:
         """Begin to use a way."""
@@ -447,7 +447,7 @@ class RelayPool:
                     self._on_allocated(client, now)
                 elif isinstance(event, Redirected):
                     self._ways.redirect(client.server, event.alternate)
-                elif client.state is State.OFFLINE:
+                elif client.state is RelayState.OFFLINE:
                     self._on_offline(client, event.reason, now)
 
     def _on_allocated(self, client: RelayClient, now: float) -> None:

@@ -40,14 +40,14 @@ MAX_ROUNDS = 4
 """How often one request is signed anew before its refusal is believed."""
 
 
-class Credentials(NamedTuple):
+class TurnCredentials(NamedTuple):
     """A user name and the password that belongs to it."""
 
     username: str
     password: str
 
     def __repr__(self) -> str:
-        return f"Credentials({self.username!r})"
+        return f"TurnCredentials({self.username!r})"
 
 
 @dataclass(slots=True)
@@ -96,14 +96,14 @@ class Transactions:
     """The open requests to one server, and what they are signed with."""
 
     def __init__(
-        self, credentials: Credentials, *, random: Random, reliable: bool
+        self, credentials: TurnCredentials, *, random: Random, reliable: bool
     ) -> None:
         """Begin without knowing realm and nonce.
 
         :param reliable: whether the requests travel over a stream.
         """
         self._credentials = credentials
-        self._newer: Credentials | None = None
+        self._newer: TurnCredentials | None = None
         self._random = random
         self._reliable = reliable
         self._realm = ""
@@ -111,7 +111,7 @@ class Transactions:
         self._pending: dict[bytes, _Pending] = {}
         self._to_send: list[bytes] = []
 
-    def set_credentials(self, credentials: Credentials) -> bool:
+    def set_credentials(self, credentials: TurnCredentials) -> bool:
         """Use these credentials when the server takes the present ones no longer.
 
         Returns whether they are others.
@@ -265,7 +265,7 @@ def _is_authentic(message: Message, key: bytes | None) -> bool:
     return message.cls == Class.ERROR
 
 
-def _long_term_key(credentials: Credentials, realm: str) -> bytes:
+def _long_term_key(credentials: TurnCredentials, realm: str) -> bytes:
     """Return the key of MESSAGE-INTEGRITY (RFC 8489 section 9.2.2)."""
     text = f"{credentials.username}:{realm}:{credentials.password}"
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()

@@ -20,7 +20,7 @@ from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.pool import CloseStream, OpenStream, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.runtime.stream import RelayStream
@@ -213,7 +213,7 @@ class LiveNode:
 
     async def allocated(self) -> None:
         """Wait for an allocation."""
-        await self.until(lambda: self.pool.status.state is State.ALLOCATED)
+        await self.until(lambda: self.pool.status.state is RelayState.ALLOCATED)
 
     async def hears(self, packet: bytes, sender: "LiveNode") -> None:
         """Wait for a packet that the sender repeats until it arrives."""

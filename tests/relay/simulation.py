@@ -11,7 +11,7 @@ from coordinator.turn import (
     PeerRules,
     TurnServer,
 )
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.client import RelayClient
 from meshwg.relay.pool import CloseStream, OpenStream, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
@@ -200,7 +200,7 @@ class ClientHost:
         assert self.network.run(until=self.is_allocated, limit=30)
 
     def is_allocated(self) -> bool:
-        return self.client.state is State.ALLOCATED
+        return self.client.state is RelayState.ALLOCATED
 
     @property
     def relayed(self) -> Endpoint:
@@ -273,7 +273,7 @@ class PoolHost:
         self.host.drain()
 
     def is_ready(self) -> bool:
-        return self.pool.status.state is State.ALLOCATED
+        return self.pool.status.state is RelayState.ALLOCATED
 
     def wait(self, limit: float = 30) -> None:
         """Run until there is an allocation."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.turn import Limits
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.client import MAX_WAITING, RelayDrop
 from meshwg.relay.pool import LINGER
 from meshwg.relay.server import Transport
@@ -53,7 +53,7 @@ def test_without_any_relay_the_status_says_so() -> None:
     node.use()
     node.send(Endpoint(FAR, 50000), b"lost")
 
-    assert node.pool.status.state is State.OFFLINE
+    assert node.pool.status.state is RelayState.OFFLINE
     assert node.pool.status.error == "The coordinator offers no relay"
     assert node.pool.drops.total() == 0
 
@@ -368,7 +368,7 @@ def test_relays_that_send_in_a_circle_are_not_followed_for_ever() -> None:
     node.use((near, UDP))
     network.advance(120)
 
-    assert node.pool.status.state is not State.ALLOCATED
+    assert node.pool.status.state is not RelayState.ALLOCATED
     assert node.pool.status.error is not None
     assert "use another one" in node.pool.status.error
     assert sum(map(len, asked)) < 40

@@ -9,9 +9,9 @@ from coordinator.turn.credentials import long_term_key
 from meshwg.relay.transactions import (
     RETRANSMIT_AFTER,
     Answer,
-    Credentials,
     Request,
     Transactions,
+    TurnCredentials,
 )
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
@@ -25,7 +25,7 @@ from meshwg.wire.stun import (
     parse,
 )
 
-OLD, NEW = Credentials("old", "one"), Credentials("new", "two")
+OLD, NEW = TurnCredentials("old", "one"), TurnCredentials("new", "two")
 CHALLENGE = {Attribute.REALM: "mesh.test", Attribute.NONCE: b"nonce"}
 
 
@@ -204,7 +204,7 @@ def test_requests_about_peers_are_told_apart() -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert repr(OLD) == "Credentials('old')"
+    assert repr(OLD) == "TurnCredentials('old')"
 
 
 class Server:
@@ -255,7 +255,7 @@ class Server:
         return key_of(self.user)
 
 
-def key_of(user: Credentials) -> bytes:
+def key_of(user: TurnCredentials) -> bytes:
     """Return the long-term key, made by other code than what is tested."""
     return long_term_key(user.username, "mesh.test", user.password)
 
