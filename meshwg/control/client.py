@@ -29,17 +29,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from meshwg.control.events import (
+    Accepted,
     ControlEvent,
     Disconnected,
-    Joined,
+    MembershipRevoked,
     OfferReceived,
     OfferRefused,
     Refused,
     RelaysChanged,
-    Revoked,
     SelfChanged,
 )
-from meshwg.control.netmap import Change, PeerTable
+from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random
@@ -99,7 +99,7 @@ class ControlDrop(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class Identity:
     """Who this node is, and which mesh it belongs to."""
 
     private_key: PrivateKey
@@ -120,15 +120,15 @@ class ControlClient:
 
     def __init__(
         self,
-        membership: Membership,
+        identity: Identity,
         *,
         now: float,
         random: Random,
         cache: control.Cache | None = None,
     ) -> None:
-        self._membership = membership
+        self._identity = identity
         self._random = random
-        self._own_key = format_key(membership.private_key.public_bytes)
+        self._own_key = format_key(identity.private_key.public_bytes)
         self.peers = PeerTable(self._own_key)
         self.registered: control.Registered | None = None
         if cache is not None:
@@ -140,7 +140,7 @@ class ControlClient:
         self.error: str | None = None
         """Why there is no connection, in one sentence."""
         self.drops: Counter[ControlDrop] = Counter()
-        self._must_authenticate = membership.auth_key is not None
+        self._must_authenticate = identity.auth_key is not None
         self._failures = 0
         self._contested = False
         self._retry_at = now
@@ -167,10 +167,10 @@ class ControlClient:
         """A WebSocket is open: begin the handshake."""
         if self.state is not ControlState.CONNECTING:
             return
-        membership = self._membership
+        identity = self._identity
         try:
             self._handshake = channel.ClientHandshake(
-                membership.private_key, membership.coordinator_key, random=self._random
+                identity.private_key, identity.coordinator_key, random=self._random
             )
         except AuthenticationFailed:
             self._end_refused("wrong-key", "The coordinator's key is unusable", now)
@@ -308,13 +308,13 @@ class ControlClient:
         self._report_waits, self._reported_at = False, now
 
     def _register(self) -> control.Register:
-        membership, known = self._membership, self.registered
+        identity, known = self._identity, self.registered
         return control.Register(
-            name=membership.name,
-            auth_key=membership.auth_key if self._must_authenticate else None,
-            software=membership.software,
-            role=membership.role,
-            routes=membership.routes,
+            name=identity.name,
+            auth_key=identity.auth_key if self._must_authenticate else None,
+            software=identity.software,
+            role=identity.role,
+            routes=identity.routes,
             epoch=known.epoch if known else "",
             version=self.peers.version,
             candidates=self._report.candidates,
@@ -377,7 +377,7 @@ class ControlClient:
         self._must_authenticate = False
         self.error = None
         self._enter(ControlState.CONNECTED, now)
-        self._events.append(Joined(message))
+        self._events.append(Accepted(message))
         self._send_report(now)
 
     def _on_delta(self, delta: control.Delta, now: float) -> None:
@@ -387,7 +387,7 @@ class ControlClient:
         if change is None or not change.consistent:
             self._send(control.Resync(), now)
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: NetMapChange) -> None:
         if change.peers.changed or change.peers.removed:
             self._events.append(change.peers)
         if change.itself is not None:
@@ -461,7 +461,7 @@ class ControlClient:
         self.registered = None
         if removed.removed:
             self._events.append(removed)
-        self._events.append(Revoked(reason))
+        self._events.append(MembershipRevoked(reason))
 
     def _enter(self, state: ControlState, now: float) -> None:
         if state in (ControlState.OFFLINE, ControlState.ENDED):

@@ -11,7 +11,7 @@ class ControlEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined(ControlEvent):
+class Accepted(ControlEvent):
     """The coordinator has accepted this node, for the first time or again."""
 
     registered: Registered
@@ -65,7 +65,7 @@ class Refused(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Revoked(ControlEvent):
+class MembershipRevoked(ControlEvent):
     """This node is no member any more: drop all peers and forget the netmap."""
 
     reason: str

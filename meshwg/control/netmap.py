@@ -15,7 +15,7 @@ from meshwg.wire.control import (
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class NetMapChange:
     """The difference that a netmap or a delta made."""
 
     peers: PeersChanged
@@ -67,13 +67,13 @@ class PeerTable:
         cache = Cache(registered=registered, version=self.version, peers=peers)
         return cache.model_dump_json(exclude_none=True).encode()
 
-    def replace(self, netmap: NetMap) -> Change:
+    def replace(self, netmap: NetMap) -> NetMapChange:
         """Take a whole netmap; return the difference."""
         present = {peer.public_key for peer in netmap.peers}
         removed = tuple(key for key in self._nodes if key not in present)
         return self._apply(netmap.peers, removed, netmap.version, netmap.digest)
 
-    def update(self, delta: Delta) -> Change | None:
+    def update(self, delta: Delta) -> NetMapChange | None:
         """Apply a delta; return the difference, ``None`` if it begins too late."""
         if not delta.base <= self.version <= delta.version:
             return None
@@ -92,7 +92,7 @@ class PeerTable:
         removed: tuple[str, ...],
         version: int,
         digest: str,
-    ) -> Change:
+    ) -> NetMapChange:
         own = self._own_key
         changed = [peer for peer in peers if self._put(peer)]
         gone = [key for key in removed if self._drop(key)]
@@ -102,7 +102,7 @@ class PeerTable:
             tuple(key for key in gone if key != own),
         )
         itself = next((peer for peer in changed if peer.public_key == own), None)
-        return Change(difference, itself, self.digest == digest)
+        return NetMapChange(difference, itself, self.digest == digest)
 
     def _put(self, peer: Peer) -> bool:
         if self._nodes.get(peer.public_key) == peer:

@@ -446,7 +446,7 @@ class Node(Steering):
     def _drain_control(self, now: float) -> None:
         while (event := self.control.next_event()) is not None:
             match event:
-                case control_events.Joined(registered):
+                case control_events.Accepted(registered):
                     self._learn_mesh(registered)
                     self._learn_servers(registered, registered.relays)
                     self._events.append(Joined(registered.notice))
@@ -462,7 +462,7 @@ class Node(Steering):
                 case control_events.RelaysChanged(relays):
                     if (known := self.control.registered) is not None:
                         self._learn_servers(known, relays)
-                case control_events.Revoked(reason):
+                case control_events.MembershipRevoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):
                     self._events.append(Expelled(error.message, forget=False))

@@ -17,7 +17,7 @@ from meshwg.control.client import (
     ControlClient,
     ControlDrop,
     ControlState,
-    Membership,
+    Identity,
 )
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
@@ -73,7 +73,7 @@ def test_the_first_message_registers_with_the_auth_key() -> None:
 def test_being_registered_is_an_event_and_a_state() -> None:
     link = Link().joined()
     assert link.client.state is ControlState.CONNECTED
-    assert link.found(events.Joined) == [events.Joined(REGISTERED)]
+    assert link.found(events.Accepted) == [events.Accepted(REGISTERED)]
 
 
 def test_an_auth_key_is_not_shown_again_after_joining() -> None:
@@ -436,7 +436,7 @@ def test_a_revoked_node_loses_its_peers_and_does_not_come_back() -> None:
     link.hear(control.Revoked(reason="Removed"))
     assert link.client.state is ControlState.ENDED
     assert link.found(events.PeersChanged)[-1].removed == (OTHER_KEY,)
-    assert link.found(events.Revoked) == [events.Revoked("Removed")]
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Removed")]
     assert link.client.cache() is None
 
 
@@ -446,7 +446,7 @@ def test_a_node_that_was_removed_while_away_loses_its_peers_too() -> None:
     link.lose()
     link.connect()
     link.hear(Error(code=ErrorCode.NOT_A_MEMBER, message="Who?", fatal=True))
-    assert link.found(events.Revoked) == [events.Revoked("Who?")]
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Who?")]
     assert link.client.peers.peers == []
 
 
@@ -512,7 +512,7 @@ class Link:
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed).randbytes
-        membership = Membership(NODE, coordinator_key, name, auth_key)
+        membership = Identity(NODE, coordinator_key, name, auth_key)
         self.client = ControlClient(
             membership, now=self.now, random=self.random, cache=cache
         )

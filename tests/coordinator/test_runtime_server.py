@@ -15,10 +15,10 @@ from coordinator.operations import Remove
 from coordinator.runtime.control import FRAME_LIMIT
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
-    Joined,
+    Accepted,
+    MembershipRevoked,
     OfferReceived,
     Refused,
-    Revoked,
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
@@ -57,7 +57,7 @@ async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) ->
 async def test_nodes_are_told_where_stun_and_relay_are(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, foundation):
         node = await LiveNode(await make_token(process, foundation)).joined()
-        registered = (await node.event(Joined)).registered
+        registered = (await node.event(Accepted)).registered
         host = process.public.host
         assert registered.stun == (f"{host}:3478",)
         assert [relay.url for relay in registered.relays] == [
@@ -74,7 +74,7 @@ async def test_a_removed_node_is_told_at_once(tmp_path: Path) -> None:
         one, other = await LiveNode(token).joined(), await LiveNode(token).joined()
         await one.until(lambda: online(one, other))
         await process._worker.perform(Remove(other.key))
-        await other.event(Revoked)
+        await other.event(MembershipRevoked)
         await one.until(lambda: one.client.peers.get(other.key) is None)
         await one.vanish()
         await other.vanish()

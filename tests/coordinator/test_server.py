@@ -13,14 +13,14 @@ from coordinator.operations import Bury, Expire, Remove, Rename
 from coordinator.settings import Settings
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
+    Accepted,
     Disconnected,
-    Joined,
+    MembershipRevoked,
     OfferReceived,
     OfferRefused,
     PeersChanged,
     Refused,
     RelaysChanged,
-    Revoked,
     SelfChanged,
 )
 from meshwg.keys import PrivateKey, format_key
@@ -491,7 +491,7 @@ def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
     took = world.run_until(lambda: a.client.peers.get(b.key) is None)
     world.run(1.0)
     assert took < 0.5
-    assert len(b.found(Revoked)) == 1
+    assert len(b.found(MembershipRevoked)) == 1
     assert b.client.peers.peers == []
     world.run(60.0)
     assert b.client.state is ControlState.ENDED
@@ -535,8 +535,8 @@ def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
     world.add_coordinator()
     node = world.add_node()
     world.run(1.0)
-    (joined,) = node.found(Joined)
-    assert isinstance(joined, Joined)
+    (joined,) = node.found(Accepted)
+    assert isinstance(joined, Accepted)
     first = joined.registered.relays[0]
     assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
     assert node.key in first.username

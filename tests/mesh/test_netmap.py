@@ -4,7 +4,7 @@ import pytest
 
 from coordinator.operations import Remove, Rename
 from meshwg.control.client import ControlState
-from meshwg.control.events import Disconnected, Joined, OfferReceived
+from meshwg.control.events import Accepted, Disconnected, OfferReceived
 from meshwg.control.netmap import PeerTable
 from meshwg.wire.control import (
     Candidate,
@@ -81,7 +81,7 @@ def test_a_coordinator_restart_is_not_seen_by_peers() -> None:
     world.run(60.0)
     assert_all_agree(world)
     for node in world.nodes:
-        assert {type(event) for event in node.events} == {Disconnected, Joined}
+        assert {type(event) for event in node.events} == {Disconnected, Accepted}
 
 
 def test_a_coordinator_killed_during_joins_keeps_every_node_it_acknowledged() -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from meshwg.control.client import ControlClient, Membership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.paths import Paths
@@ -269,7 +269,7 @@ class Stage:
         self.device.set_private_key(self.key, NOW)
         self.device.up(NOW)
         coordinator = PrivateKey.generate(self.random).public_bytes
-        membership = Membership(self.key, coordinator, "node")
+        membership = Identity(self.key, coordinator, "node")
         self.relays = Recorder()
         self.events: deque[NodeEvent] = deque()
         self._control = ControlClient(membership, now=NOW, random=self.random)
