@@ -9,7 +9,7 @@ from typing import Any
 from meshwg.errors import InvalidMessage
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 
 REPEATS = (0.0, 0.2, 0.6, 1.4)
 """Seconds after its start at which a request is sent, as long as nothing comes back.
@@ -54,7 +54,7 @@ class Probe:
     local: str | None = None
     """The local address that the answer came to, if the runtime tells it."""
     answered: float | None = None
-    refusal: ErrorCode | None = None
+    refusal: StunErrorCode | None = None
     is_ignored: bool = False
     """Whether the server answered as if CHANGE-REQUEST were not there."""
     has_strayed: bool = False

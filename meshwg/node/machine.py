@@ -45,7 +45,7 @@ from meshwg.whereabouts import (
     Whereabouts,
 )
 from meshwg.wire import control, stun
-from meshwg.wire.demux import Kind, runs
+from meshwg.wire.demux import DatagramKind, runs
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.peer import Peer as Tunnel
@@ -119,12 +119,12 @@ class Node(Steering):
         self._now = now
         batch = datagrams if isinstance(datagrams, list) else list(datagrams)
         for kind, run in runs(batch):
-            if kind is Kind.WIREGUARD:
+            if kind is DatagramKind.WIREGUARD:
                 self.device.receive_datagrams(run, endpoint, now)
-            elif kind is Kind.STUN:
+            elif kind is DatagramKind.STUN:
                 for datagram in run:
                     self._receive_stun(datagram, endpoint, now)
-            elif kind is Kind.CHANNEL_DATA and self.relays.is_relay(endpoint):
+            elif kind is DatagramKind.CHANNEL_DATA and self.relays.is_relay(endpoint):
                 received = self.relays.receive_channel_data(run, endpoint, now)
                 self._receive_relayed(received, now)
             else:
@@ -199,9 +199,9 @@ class Node(Steering):
         """Take what peers sent through a relay, as having come from them."""
         for endpoint, payloads in received:
             for kind, run in runs(payloads):
-                if kind is Kind.WIREGUARD:
+                if kind is DatagramKind.WIREGUARD:
                     self.device.receive_datagrams(run, endpoint, now)
-                elif kind is Kind.STUN:
+                elif kind is DatagramKind.STUN:
                     for datagram in run:
                         self._receive_check(datagram, endpoint, now)
                 else:

@@ -18,7 +18,7 @@ from typing import Any
 
 from meshwg.relay.transactions import PROBE_AFTER, Answer, Request, Transactions
 from meshwg.transmit import Endpoint
-from meshwg.wire.stun import Attribute, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Message, Method, StunErrorCode
 
 UDP_PROTOCOL = 17
 ADDRESS_FAMILIES = {4: 1, 6: 2}
@@ -149,7 +149,7 @@ class Allocation:
         else:
             self._on_refresh(answer, now)
 
-    def is_gone(self, error: ErrorCode, now: float) -> None:
+    def is_gone(self, error: StunErrorCode, now: float) -> None:
         """Learn that the server has no such allocation, and ask for a new one."""
         if self.state is RelayState.ALLOCATED:
             self._events.append(Lost(explain(error)))
@@ -228,7 +228,7 @@ class Allocation:
         self.relayed, self.mapped = relayed, message.mapped
         self._on_granted(message, now, is_new=True)
 
-    def _on_refused(self, error: ErrorCode, message: Message, now: float) -> None:
+    def _on_refused(self, error: StunErrorCode, message: Message, now: float) -> None:
         alternate = message.address(Attribute.ALTERNATE_SERVER)
         if error.code == 300 and alternate is not None:
             self._events.append(Redirected(alternate))
@@ -268,7 +268,7 @@ class Allocation:
         self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 
 
-def explain(error: ErrorCode) -> str:
+def explain(error: StunErrorCode) -> str:
     """Return why a relay refuses, in a sentence for a person."""
     sentence = {
         300: "The relay asks to use another one",

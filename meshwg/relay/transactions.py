@@ -17,9 +17,9 @@ from meshwg.wire.stun import (
     TRANSACTION_ID_LENGTH,
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     check_integrity,
     encode,
 )
@@ -72,11 +72,11 @@ class Answer(NamedTuple):
     """Seconds; ``None`` if it was sent more than once, so that nobody can tell."""
 
     @property
-    def error(self) -> ErrorCode | None:
+    def error(self) -> StunErrorCode | None:
         """Why the server refuses, ``None`` if it does not."""
         if self.message.cls == Class.SUCCESS:
             return None
-        return self.message.error or ErrorCode(500, "No reason given")
+        return self.message.error or StunErrorCode(500, "No reason given")
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.runtime.stream import RelayStream
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
-from meshwg.wire.demux import Kind, kind_of
+from meshwg.wire.demux import DatagramKind, kind_of
 
 HOST, PEER_HOST = "127.0.0.1", "127.0.0.2"
 REALM = "mesh.test"
@@ -251,7 +251,7 @@ class LiveNode:
             datagrams, source = received
             now = self._loop.time()
             for data in datagrams:
-                if kind_of(data) is Kind.CHANNEL_DATA:
+                if kind_of(data) is DatagramKind.CHANNEL_DATA:
                     runs = self.pool.receive_channel_data([data], source, now)
                 else:
                     runs = self.pool.receive_stun(data, source, now) or []

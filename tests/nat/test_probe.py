@@ -10,7 +10,7 @@ from meshwg.nat.discovery import NatDiscovery
 from meshwg.nat.probe import DENSE_REPEATS, REPEATS, Probe, ProbeDrop, Probes
 from meshwg.transmit import UDP, Endpoint, Source
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 
 SERVER = Endpoint("198.51.100.1", 3478)
 OTHER = Endpoint("198.51.100.2", 3479)
@@ -64,7 +64,7 @@ def test_an_answer_after_the_deadline_is_none() -> None:
 
 def test_a_refusal_ends_it_with_the_reason() -> None:
     probes, probe = started()
-    error = ErrorCode(420, "Unknown Attribute")
+    error = StunErrorCode(420, "Unknown Attribute")
 
     probes.receive(
         answer(probe, {Attribute.ERROR_CODE: error}, Class.ERROR), SERVER, 11

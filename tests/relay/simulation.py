@@ -17,7 +17,7 @@ from meshwg.relay.pool import CloseStream, OpenStream, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import StreamFramer
-from meshwg.wire.demux import Kind, kind_of
+from meshwg.wire.demux import DatagramKind, kind_of
 from meshwg.wire.stun import Buffer
 from tests.sim.host import Host
 from tests.sim.network import Network
@@ -302,7 +302,7 @@ class PoolHost:
         pool = self.pool
         if source.link:
             received = pool.receive_stream(source.link, data, now)
-        elif kind_of(data) is Kind.CHANNEL_DATA:
+        elif kind_of(data) is DatagramKind.CHANNEL_DATA:
             received = pool.receive_channel_data([data], source, now)
         else:
             received = pool.receive_stun(data, source, now) or []

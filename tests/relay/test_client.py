@@ -16,9 +16,9 @@ from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     encode,
     parse,
 )
@@ -635,7 +635,9 @@ def linger_after_deletion(relay: RelayHost, seconds: float) -> None:
         nonlocal until
         request = parse(data)
         if request.method == Method.ALLOCATE and now < until:
-            attributes = {Attribute.ERROR_CODE: ErrorCode(437, "Wrong transaction ID")}
+            attributes = {
+                Attribute.ERROR_CODE: StunErrorCode(437, "Wrong transaction ID")
+            }
             answer = Message(
                 request.method, Class.ERROR, request.transaction_id, attributes
             )

@@ -13,8 +13,8 @@ from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
+    StunErrorCode,
     binding_request,
     encode,
     parse,
@@ -582,7 +582,7 @@ def redirecting(relay: RelayHost, to: Endpoint) -> list[bytes]:
         asked.append(data)
         request = parse(data)
         attributes = {
-            Attribute.ERROR_CODE: ErrorCode(300, "Try Alternate"),
+            Attribute.ERROR_CODE: StunErrorCode(300, "Try Alternate"),
             Attribute.ALTERNATE_SERVER: to,
         }
         answer = Message(

@@ -17,9 +17,9 @@ from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     check_integrity,
     encode,
     parse,
@@ -102,7 +102,7 @@ def test_a_server_that_always_finds_the_nonce_stale_is_believed_in_the_end() -> 
 
     assert answers[:4] == [None] * 4
     assert answers[4] is not None
-    assert answers[4].error == ErrorCode(438, "")
+    assert answers[4].error == StunErrorCode(438, "")
 
 
 def test_a_refusal_of_what_was_signed_is_believed_at_the_second_time() -> None:
@@ -152,7 +152,7 @@ def test_a_success_that_is_not_signed_right_is_ignored() -> None:
 def test_an_error_with_a_wrong_signature_is_ignored_and_without_one_believed() -> None:
     server = Server(challenged=True)
     server.ask(Method.REFRESH)
-    error = {Attribute.ERROR_CODE: ErrorCode(437, "")}
+    error = {Attribute.ERROR_CODE: StunErrorCode(437, "")}
 
     assert server.answer(Class.ERROR, error, key=b"wrong") is None
     assert server.answer(Class.ERROR, error, key=None) is not None
@@ -225,7 +225,7 @@ class Server:
 
     def refuse(self, code: int, attributes: dict[Attribute, Any]) -> Answer | None:
         """Answer with an error."""
-        error = {Attribute.ERROR_CODE: ErrorCode(code, "")}
+        error = {Attribute.ERROR_CODE: StunErrorCode(code, "")}
         answer = self.answer(Class.ERROR, error | attributes, key=None)
         self._look()
         return answer
