@@ -438,7 +438,7 @@ class ControlClient:
         self._events.append(Disconnected(reason))
 
     def _back_off(self, lasted: bool) -> float:
-        """Return the seconds to wait: random, so that a mesh does not come at once."""
+        """Return the seconds to wait: random, so that not all nodes come at once."""
         bound = RETRY_MIN * 2.0 ** min(self._failures + 1, 8)
         if lasted and self.registered is not None:
             bound = max(bound, self.registered.spread)

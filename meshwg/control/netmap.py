@@ -63,7 +63,7 @@ class PeerTable:
 
     def cache(self, registered: Registered) -> bytes:
         """Return the table as JSON, to be loaded after a restart."""
-        peers = tuple(self._nodes.values())
+        peers = tuple(self.nodes)
         cache = Cache(registered=registered, version=self.version, peers=peers)
         return cache.model_dump_json(exclude_none=True).encode()
 

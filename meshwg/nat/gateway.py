@@ -45,7 +45,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """The gateway told its external address; nothing is mapped by that."""
+    """The gateway named its external address; nothing is mapped by that."""
 
     host: str
 
@@ -69,7 +69,7 @@ class NotSpoken:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The gateway speaks the protocol and told its epoch time, nothing more."""
+    """The gateway speaks the protocol and gave its epoch time, nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

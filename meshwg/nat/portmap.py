@@ -191,7 +191,7 @@ class PortMapping:
         """Take in a datagram that the gateway sent to every host.
 
         Anyone nearby can forge one, so it is only a hint to ask again. It is heeded
-        whatever the method: who speaks several may announce by one alone.
+        whatever the method: a gateway that speaks several may announce by only one.
         """
         if not self._is_gateway(source) or self.mapped is None:
             return

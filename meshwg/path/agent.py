@@ -12,7 +12,7 @@ the relay, and :meth:`PathAgent.status` says why.
 While there is traffic, the path in use is checked every 3 s. When it was not answered
 for 6.5 s, data goes through the relay too, and a new round begins. Without traffic one
 check in 25 s keeps the path open for ten minutes; then the agent sleeps until it is
-needed. An agent without traffic never starts anything, so a thousand peers cost
+needed again. An agent without traffic never starts anything, so a thousand peers cost
 nothing.
 
 The parent calls the verbs below and drains :meth:`~PathAgent.datagrams_to_send` and
@@ -283,7 +283,7 @@ class PathAgent:
     def add_auxiliary_sockets(self, links: Sequence[int], now: float) -> None:
         """Use these sockets, which an :class:`AuxiliarySockets` event asked for.
 
-        Fewer than wanted, or none, is an answer, too.
+        Fewer than wanted, or none, is also an answer.
         """
         self._sockets.add(links)
         self._puncher.add_sockets(links, now)

@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
     @property
     def preference(self) -> int:
-        """How much the kind is liked, more is better (RFC 8445 section 5.1.2.2)."""
+        """How much the kind is preferred; more is better (RFC 8445 section 5.1.2.2)."""
         return _PREFERENCE[self]
 
 
@@ -101,7 +101,7 @@ class Candidate:
 
 
 class Claim(Protocol):
-    """What somebody says is a candidate: of any type, and perhaps of no sense."""
+    """What somebody says is a candidate; its values may be of any type."""
 
     @property
     def kind(self) -> object: ...

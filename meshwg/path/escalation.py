@@ -1,8 +1,9 @@
 """What comes after plain punching: which method is tried, and when again.
 
 The controlling side decides. It begins with the cheapest method that can work for the
-two NATs; one that failed makes way for the next, and comes again after a pause as long
-as the limiter allows it. While another peer has its turn, this one waits.
+two NATs; a method that failed is followed by the next one, and is tried again after a
+pause, as often as the limiter allows. While the node makes an attempt with another
+peer, this one waits.
 """
 
 from meshwg.path.events import Attempt, AttemptResult
@@ -13,11 +14,11 @@ from meshwg.path.rendezvous import Rendezvous
 from meshwg.transmit import Random
 
 SLACK = 5.0
-"""Seconds by which the controlling side is late with another attempt, so that the
-other side's limiter, which may have counted the last one later, allows it, too."""
+"""Seconds that the controlling side waits longer than its own limiter asks for: the
+other side's may have counted the last attempt later."""
 
 BUSY_PAUSE = 5.0
-"""Seconds to wait while another peer has its turn, half as much more or less."""
+"""Seconds to wait, more or less by half, while another peer has its turn."""
 
 
 class Escalation:

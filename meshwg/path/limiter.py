@@ -23,7 +23,7 @@ class Allowance:
 
 
 PERIOD = 600.0
-"""Seconds after which an attempt does not count any more."""
+"""Seconds after which an attempt no longer counts."""
 
 ALLOWANCES = {
     PunchMethod.PREDICTION: Allowance(spacing=2.0, attempts=4),
@@ -31,7 +31,7 @@ ALLOWANCES = {
 }
 
 LEASE = 30.0
-"""Seconds after which an attempt that was never ended blocks nobody any more."""
+"""Seconds after which an attempt that was never ended no longer blocks others."""
 
 
 class PunchLimiter:
@@ -47,7 +47,7 @@ class PunchLimiter:
         self._attempts: dict[tuple[Hashable, PunchMethod], list[float]] = {}
 
     def acquire(self, peer: Hashable, method: PunchMethod, now: float) -> str | None:
-        """Reserve the node for an attempt; return why not, or ``None`` if it is."""
+        """Reserve the node for an attempt; return why it cannot be, else ``None``."""
         if method is PunchMethod.BIRTHDAY and not self.birthday:
             return OFF
         if self.allowed_at(peer, method, now) > now:

@@ -1,6 +1,6 @@
 """One path to a peer: an endpoint, what its checks showed, and when the next is due.
 
-A path begins unproven, with a burst of checks that is to open NATs on both ways. The
+A path begins unproven, with a burst of checks that opens the NATs on both sides. The
 first answer proves it; from then on it is checked at intervals. A check that stays
 unanswered is repeated, and when nothing came for :data:`DOUBT_AFTER` the path is
 doubted: two intervals of an active path, 3 s + 3.5 s, make the 6.5 s of the design.
@@ -31,7 +31,7 @@ TRUST = 6.5
 """Seconds for which an answer proves that a path works now."""
 
 CONSENT_LIFETIME = 30.0
-"""Seconds for which an answer permits to send at all (RFC 7675 section 5.1)."""
+"""Seconds for which an answer permits sending at all (RFC 7675 section 5.1)."""
 
 
 class Path:

@@ -61,7 +61,7 @@ class Role(Enum):
 
 
 def plain_possible(own: NatTraits, peer: NatTraits) -> bool:
-    """Tell whether simultaneous checks should do; the benefit of the doubt counts."""
+    """Tell whether simultaneous checks should be enough; what is unknown may be so."""
     if own.blocked or peer.blocked:
         return False
     return _accepts(own, peer) or _accepts(peer, own)

@@ -188,12 +188,12 @@ class Puncher:
 
     @property
     def method(self) -> PunchMethod | None:
-        """What is being tried, if anything is."""
+        """The method that is being tried, if any."""
         return None if self._attempt is None else self._attempt.method
 
     @property
     def kind(self) -> Kind | None:
-        """What a path that comes up now owes itself to."""
+        """The kind of a path that is found now, if it is this attempt's doing."""
         if self._attempt is None or self.state is not PunchState.FIRING:
             return None
         return self._attempt.kind
@@ -347,9 +347,9 @@ class Puncher:
     def _targets(self) -> list[Endpoint]:
         """Return the peer's endpoints that a fan opens its own NAT for.
 
-        A filter by address cares for no port, but for every address that the peer's
-        NAT may send from. So such a fan aims at all that are known, be it with a port
-        that somebody else was shown.
+        A NAT that filters by address ignores ports, but has to know every address
+        that the peer's NAT may send from. So such a fan aims at all that are known,
+        if need be with a port that somebody else was shown.
         """
         confirmed = self._confirmed_endpoints()
         by_address = self.own_nat.filtering is Filtering.ADDRESS_DEPENDENT

@@ -1,7 +1,7 @@
 """What the two nodes told each other: their offers, and which addresses follow.
 
-Offers have numbers that grow, and a session that changes when the sender starts anew,
-so that one that comes late or twice is told apart.
+Offers have numbers that grow, and a session that changes when the sender starts anew.
+So an offer that comes late or twice is recognized.
 """
 
 from collections.abc import Container, Iterable, Mapping

@@ -21,7 +21,7 @@ LOSS_COST = 0.2
 """Seconds that a loss of 100 % counts for: 5 % weigh as much as 10 ms."""
 
 POOR_LOSS = 0.3
-"""A direct path that loses this much is not preferred to a relay any more."""
+"""A direct path that loses this much is no longer preferred to a relay."""
 
 WINDOW = 32
 """Checks over which loss is counted."""

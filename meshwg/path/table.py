@@ -17,7 +17,7 @@ HEARTBEAT = 3.0
 """Seconds between checks of the selected path while there is traffic."""
 
 ALTERNATE_HEARTBEAT = 15.0
-"""The same for the paths that would be next, and for the relay."""
+"""The same for the paths that would be chosen next, and for the relay."""
 
 KEEPALIVE = 25.0
 """The same for the selected path without traffic: less than any sane NAT's timeout."""
@@ -85,7 +85,7 @@ class PathTable:
     def rename(self, candidates: Iterable[Candidate]) -> None:
         """Take note of what the peer offers now.
 
-        Addresses that it does not offer any more and that never worked are forgotten;
+        Addresses that it no longer offers and that never worked are forgotten;
         those that were learnt before they were offered take the offered kind.
         """
         offered = {candidate.endpoint: candidate.kind for candidate in candidates}
@@ -107,7 +107,7 @@ class PathTable:
         return (path for path in self if not path.is_relayed)
 
     def unproven(self) -> Iterator[Path]:
-        """Yield the direct paths that do not work, or not any more."""
+        """Yield the direct paths that never worked, or no longer do."""
         return (path for path in self.direct() if not path.is_proven)
 
     def usable(self, now: float) -> list[Path]:

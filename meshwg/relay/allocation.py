@@ -72,7 +72,7 @@ Event = Allocated | Lost | Redirected
 
 
 class Allocation:
-    """One allocation over all its lives."""
+    """One allocation, however often it is made again."""
 
     def __init__(
         self, transactions: Transactions, ip_version: int, transport: str

@@ -12,7 +12,7 @@ with the same request lets through. When the answer is there, runs of packets ge
 ChannelData headers at C speed. Channels and permissions are renewed for peers in use,
 see :mod:`meshwg.relay.peers`.
 
-Which server to use, and when to ask whether it lives, is the affair of
+Which server to use, and when to ask whether it is alive, is decided by
 :mod:`meshwg.relay.pool`.
 """
 
@@ -339,7 +339,7 @@ class RelayClient:
         self._to_send += [self._send_indication(address, each) for each in datagrams]
 
     def _keep(self, address: Endpoint, datagrams: Sequence[bytes]) -> None:
-        """Keep packets for later; the oldest make way."""
+        """Keep packets for later; of too many, the oldest are dropped."""
         self._waiting.extend((address, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
@@ -443,7 +443,7 @@ class RelayClient:
         self._settle(now)
 
     def _smooth(self, sample: float | None) -> None:
-        """Take a measurement of the round trip into account (RFC 6298's 1/8)."""
+        """Take a measurement of the round trip into account (RFC 6298 section 2)."""
         if sample is None:
             return
         last = self.round_trip

@@ -32,7 +32,7 @@ EXPIRY_MARGIN = 10.0
 
 @dataclass(slots=True, eq=False)
 class RelayPeer:
-    """Somebody behind the relay."""
+    """A peer behind the relay."""
 
     address: Endpoint
     tagged: Endpoint
@@ -62,7 +62,7 @@ class RelayPeer:
 
     @property
     def gone_at(self) -> float:
-        """When the relay has forgotten the peer for sure."""
+        """When the relay has certainly forgotten the peer."""
         return self.bound_until + CHANNEL_REST + EXPIRY_MARGIN
 
 
@@ -173,7 +173,7 @@ class Peers:
                 self.unanswered(peer, now)
 
     def survivors(self, now: float) -> "Peers":
-        """Return the peers in use as they are to a new allocation: all unknown."""
+        """Return the peers in use, for a new allocation that knows none of them."""
         peers = Peers(self._link, self._renew_after)
         for old in self:
             if old.is_used(now):

@@ -12,9 +12,10 @@ whoever answers first, which is the nearest, is asked for an allocation. When no
 answered after 0.3 s, UDP may be blocked, so streams are opened too, one more each half
 second. A server over UDP that is heard later replaces a stream.
 
-*Life.* A home that is in use and says nothing for 1.5 s is asked whether it lives, with
-a refresh that only a living allocation answers well; after 2 s without an answer it is
-given up and the contest begins. So another server has taken over within 4 s.
+*Liveness.* A home that is in use and says nothing for 1.5 s is asked whether it is
+alive, with a refresh that only a living allocation answers well; after 2 s without an
+answer it is given up and the contest begins. So another server has taken over within
+4 s.
 
 *Moving.* Every 25 s all servers are measured. Another one that is nearer by more than
 10 ms and 20 %, three times in a row, becomes home; the old allocation lingers for a
@@ -133,7 +134,7 @@ class RelayPool:
         self._settle(now)
 
     def network_changed(self, now: float) -> None:
-        """Find out at once what the node's new addresses are worth."""
+        """Find out at once which relays the node's new addresses reach."""
         self._ways.wake()
         self._prober.probe(now)
         for client in self._clients.values():
@@ -219,7 +220,7 @@ class RelayPool:
     def send(self, peer: Endpoint, datagrams: Sequence[bytes], now: float) -> None:
         """Send packets to a peer through the relay of its link, or else through home.
 
-        Without an allocation they wait for one, or make way for younger ones.
+        Without an allocation they wait for one; of too many, the oldest are dropped.
         """
         client = self._clients.get(peer.link)
         if client is None or client.state is not RelayState.ALLOCATED:
@@ -328,7 +329,7 @@ class RelayPool:
         self._settle(now)
 
     def _keep(self, peer: Endpoint, datagrams: Sequence[bytes]) -> None:
-        """Keep packets until there is a home; the oldest make way."""
+        """Keep packets until there is a home; of too many, the oldest are dropped."""
         self._waiting.extend((peer, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()

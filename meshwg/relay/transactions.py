@@ -30,7 +30,7 @@ below RFC 8489's 500 ms, as section 6.2.1 allows, since a second lost here is a 
 without a network; ends far below its 39.5 s, since there are other relays."""
 
 PROBE_AFTER = (0.4, 0.4, 0.4, 0.4, 0.4)
-"""The same for a request that asks whether the server lives: it may get lost four
+"""The same for a request that asks whether the server is alive: it may get lost four
 times, but has to be over after two seconds."""
 
 STREAM_TIMEOUT = (8.0,)

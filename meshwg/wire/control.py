@@ -92,7 +92,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Model(BaseModel):
-    """A value of the protocol: immutable, and deaf to fields it does not know."""
+    """A value of the protocol: immutable; fields that it does not know are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
