@@ -95,11 +95,11 @@ class GatewayClient(Protocol):
     @property
     def epoch_is_lost(self) -> EpochRule: ...
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the mapping, or renew it.
 
         :param lifetime: in seconds.
-        :param wish: the external endpoint to ask for, such as the one held before.
+        :param suggested: the external endpoint to ask for, such as the one held before.
         """
         ...
 
@@ -169,7 +169,7 @@ class UpnpRequested:
 
     internal_port: int
     external_port: int
-    """The wished one."""
+    """The suggested one."""
     lifetime: int
 
 

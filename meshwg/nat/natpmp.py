@@ -69,7 +69,7 @@ def encode_address_request() -> bytes:
 def encode_map_request(internal_port: int, external_port: int, lifetime: int) -> bytes:
     """Return a request for a mapping.
 
-    :param external_port: the wished one, 0 for any; must be 0 when deleting.
+    :param external_port: the suggested one, 0 for any; must be 0 when deleting.
     :param lifetime: in seconds; 0 deletes.
     """
     return _REQUEST.pack(
@@ -134,14 +134,14 @@ class NatPmpClient:
         self._open: set[int] = set()
         """The operations that were asked for and not answered yet."""
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the address and, later, the mapping."""
         self._open.add(NatPmpOpcode.ADDRESS)
         requests = [encode_address_request()]
         if self._host is not None:
             self.asked = True
             self._open.add(NatPmpOpcode.MAP_UDP)
-            port = wish.port if wish is not None else self._internal_port
+            port = suggested.port if suggested is not None else self._internal_port
             requests.append(encode_map_request(self._internal_port, port, lifetime))
         return requests
 

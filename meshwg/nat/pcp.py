@@ -85,7 +85,7 @@ class MapRequest:
     lifetime: int
     """In seconds; 0 deletes."""
     external: Endpoint | None = None
-    """The wished endpoint; none must be given when deleting (section 15)."""
+    """The suggested endpoint; none must be given when deleting (section 15)."""
 
     def encode(self) -> bytes:
         """Return the datagram."""
@@ -195,16 +195,16 @@ class PcpClient:
         self._nonce = random(NONCE_LENGTH)
         self.asked = False
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagram that asks for the mapping, or renews it."""
         self.asked = True
         anything = Endpoint(_unspecified(self._client), self._internal_port)
-        return [self._map(lifetime, wish or anything)]
+        return [self._map(lifetime, suggested or anything)]
 
     def release(self) -> list[bytes]:
         """Return the datagram that deletes the mapping (section 15).
 
-        The same nonce shows that it is ours; a wished endpoint is not allowed.
+        The same nonce shows that it is ours; a suggested endpoint is not allowed.
         """
         return [self._map(0, None)]
 
@@ -215,9 +215,9 @@ class PcpClient:
         response = parse_response(data)
         return self._meaning(response), response.epoch
 
-    def _map(self, lifetime: int, wish: Endpoint | None) -> bytes:
+    def _map(self, lifetime: int, suggested: Endpoint | None) -> bytes:
         return MapRequest(
-            self._client, self._nonce, self._internal_port, lifetime, wish
+            self._client, self._nonce, self._internal_port, lifetime, suggested
         ).encode()
 
     def _meaning(self, response: PcpResponse) -> Answer:

@@ -130,7 +130,7 @@ class PortMapping:
         self._pending: list[MappingMethod] = []
         self._addressed = False
         self._failures: dict[MappingMethod, str] = {}
-        self._wish: Endpoint | None = None
+        self._suggested: Endpoint | None = None
 
         self._sends: list[float] = []
         self._deadline = float("inf")
@@ -165,7 +165,7 @@ class PortMapping:
             self._check_again(now)
             return
         self._gateway, self._local = gateway, local
-        self._wish, self._retry_delay = None, RETRY_FIRST
+        self._suggested, self._retry_delay = None, RETRY_FIRST
         self._outbox, self._sent_at = [], float("-inf")
         self._clients, self._epoch = {}, EpochClock()
         if gateway is None:
@@ -221,7 +221,7 @@ class PortMapping:
             self._events.append(UpnpReleased(external.port))
         elif not self._accept(MappingMethod.UPNP, granted, now):
             self._events.append(UpnpReleased(external.port))
-            self.receive_upnp_failure("grants a mapping of no use", now)
+            self.receive_upnp_failure("grants an unusable mapping", now)
 
     def receive_upnp_failure(self, reason: str, now: float) -> None:
         """Take in that the runtime could not map the port by UPnP.
@@ -321,7 +321,7 @@ class PortMapping:
 
     def _ask(self, client: GatewayClient, now: float) -> None:
         self._sent_at = now
-        self._outbox += client.request(self._lifetime, self._wish)
+        self._outbox += client.request(self._lifetime, self._suggested)
 
     def _handle_deadline(self, now: float) -> None:
         if self._phase is _Phase.PROBING:
@@ -356,7 +356,9 @@ class PortMapping:
 
     def _request_upnp(self, now: float) -> None:
         self._sent_at = now
-        port = self._wish.port if self._wish is not None else self._internal_port
+        port = (
+            self._suggested.port if self._suggested is not None else self._internal_port
+        )
         self._events.append(UpnpRequested(self._internal_port, port, self._lifetime))
 
     def _give_up(self, now: float) -> None:
@@ -415,7 +417,7 @@ class PortMapping:
         """React to an answer while nothing is mapped."""
         if isinstance(answer, Granted):
             if not self._accept(client.method, answer, now):
-                self._pass_over(client.method, "grants a mapping of no use", now)
+                self._pass_over(client.method, "grants an unusable mapping", now)
         elif isinstance(answer, Addressed):
             self._handle_address(client, now)
         elif isinstance(answer, NotSpoken):
@@ -473,7 +475,7 @@ class PortMapping:
     # Mappings.
 
     def _accept(self, method: MappingMethod, granted: Granted, now: float) -> bool:
-        """Take a mapping, unless it is of no use."""
+        """Take a mapping, unless it is unusable."""
         if not is_usable(granted.external):
             self.drops[GatewayDrop.ADDRESS] += 1
             return False
@@ -483,7 +485,7 @@ class PortMapping:
         if lifetime < MIN_LIFETIME:
             return False
         self._phase, self._deadline = _Phase.MAPPED, now + lifetime
-        self._wish, self._retry_delay = granted.external, RETRY_FIRST
+        self._suggested, self._retry_delay = granted.external, RETRY_FIRST
         self._plan_renewal(now)
         self._become(Mapped(granted.external, method, self._deadline, public=True))
         return True

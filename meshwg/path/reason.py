@@ -73,7 +73,7 @@ def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
         return None
     return (
         "Both sides are behind symmetric NATs, which give every destination another "
-        "port that nobody can foretell, so no direct path can be opened."
+        "port that nobody can predict, so no direct path can be opened."
     )
 
 
@@ -93,7 +93,7 @@ def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
         if attempt.result is not AttemptResult.OK:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
-    return "There was no traffic yet that would be worth a direct path."
+    return "There has been no traffic yet that would be worth a direct path."
 
 
 _PUNCHING = {

@@ -332,10 +332,10 @@ class RelayClient:
             return
         peer = self._peers.get(address, now)
         peer.used_at = now
-        if peer.refusal is not None and now < peer.attend_at:
+        if peer.refusal is not None and now < peer.due_at:
             self.drops[RelayDrop.REFUSED] += len(datagrams)
             return
-        self._attend(peer, now)
+        self._renew_if_needed(peer, now)
         self._to_send += [self._send_indication(address, each) for each in datagrams]
 
     def _keep(self, address: Endpoint, datagrams: Sequence[bytes]) -> None:
@@ -360,13 +360,13 @@ class RelayClient:
     def _open(self, address: Endpoint, now: float, with_channel: bool) -> None:
         peer = self._peers.get(address, now, with_channel)
         peer.is_open = True
-        self._attend(peer, now)
+        self._renew_if_needed(peer, now)
 
-    def _attend(self, peer: RelayPeer, now: float) -> None:
-        """See to what a peer needs at once, unless that is under way already."""
+    def _renew_if_needed(self, peer: RelayPeer, now: float) -> None:
+        """Ask for what a peer lacks, unless that is under way already."""
         if self.state is not RelayState.ALLOCATED or peer.is_asking:
             return
-        if peer.is_ready(now) or (peer.refusal is not None and now < peer.attend_at):
+        if peer.is_ready(now) or (peer.refusal is not None and now < peer.due_at):
             return
         self._renew(peer, now)
         self._settle(now)

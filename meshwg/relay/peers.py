@@ -42,7 +42,7 @@ class RelayPeer:
     bound_until: float = 0.0
     """Until when packets may go over the channel."""
     permitted_until: float = 0.0
-    attend_at: float = 0.0
+    due_at: float = 0.0
     """When to renew the peer's channel, or to see whether it is still used."""
     used_at: float = 0.0
     is_asking: bool = False
@@ -104,7 +104,7 @@ class Peers:
         if peer is None:
             tagged = address._replace(link=self._link)
             used_at = now if with_channel else float("-inf")
-            peer = RelayPeer(address, tagged, None, attend_at=now, used_at=used_at)
+            peer = RelayPeer(address, tagged, None, due_at=now, used_at=used_at)
             self._by_address[address] = peer
             if with_channel:
                 self._number(peer, now)
@@ -114,7 +114,7 @@ class Peers:
         """Return the peers that have to be renewed now; forget those that are gone."""
         due: list[RelayPeer] = []
         for peer in list(self._by_address.values()):
-            if peer.attend_at > now or peer.is_asking:
+            if peer.due_at > now or peer.is_asking:
                 continue
             if peer.is_used(now):
                 due.append(peer)
@@ -123,12 +123,12 @@ class Peers:
             else:
                 # Once more while its channel lives, then when it is gone.
                 last_chance = peer.bound_until - self._renew_after / 2
-                peer.attend_at = last_chance if last_chance > now else peer.gone_at
+                peer.due_at = last_chance if last_chance > now else peer.gone_at
         return due
 
     def next_due(self) -> float | None:
         """Return when :meth:`due` has something to do."""
-        waiting = (p.attend_at for p in self._by_address.values() if not p.is_asking)
+        waiting = (p.due_at for p in self._by_address.values() if not p.is_asking)
         return min(waiting, default=None)
 
     def renewed(self, peer: RelayPeer, asked_at: float) -> None:
@@ -139,18 +139,18 @@ class Peers:
         peer.permitted_until = asked_at + PERMISSION_LIFETIME - EXPIRY_MARGIN
         if peer.channel is not None:
             peer.bound_until = asked_at + CHANNEL_LIFETIME - EXPIRY_MARGIN
-        peer.attend_at = asked_at + self._renew_after
+        peer.due_at = asked_at + self._renew_after
 
     def refused(self, peer: RelayPeer, reason: str, now: float) -> None:
         """Learn that the relay refused; it is asked again after a while."""
         peer.is_asking = False
         peer.refusal = reason
-        peer.attend_at = now + RETRY_AFTER
+        peer.due_at = now + RETRY_AFTER
 
     def unanswered(self, peer: RelayPeer, now: float) -> None:
         """Learn that there was no answer; it is asked again at once."""
         peer.is_asking = False
-        peer.attend_at = now
+        peer.due_at = now
 
     def renumber(self, peer: RelayPeer, now: float) -> bool:
         """Give a peer another channel because the relay knows this one otherwise.
@@ -161,7 +161,7 @@ class Peers:
             return False
         peer.rebinds += 1
         peer.is_asking = False
-        peer.attend_at = now
+        peer.due_at = now
         self._retire(peer, now + CHANNEL_LIFETIME + CHANNEL_REST)
         self._number(peer, now)
         return True

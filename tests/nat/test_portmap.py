@@ -473,7 +473,7 @@ def test_a_useless_upnp_mapping_is_given_back(host: str) -> None:
     assert UpnpReleased(PORT) in home.events
     assert home.mapped_by() is None
     assert home.machine.drops == {GatewayDrop.ADDRESS: 1}
-    assert "UPnP grants a mapping of no use" in home.machine.reason
+    assert "UPnP grants an unusable mapping" in home.machine.reason
 
 
 def test_a_runtime_that_forgets_to_report_does_not_stop_the_machine() -> None:
@@ -545,7 +545,7 @@ def test_a_lifetime_too_short_to_keep_is_refused(
     home.run(until=20.0)
     assert home.mapped_by() is None
     assert home.machine.drops[GatewayDrop.LIFETIME] >= 1
-    assert "grants a mapping of no use" in home.machine.reason
+    assert "grants an unusable mapping" in home.machine.reason
     assert len(home.sent) <= 5
 
 
