@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.nattypes import Filtering
-from meshwg.path import volley
+from meshwg.path.aim import KnownAddresses, PunchAttempt
 from meshwg.path.candidate import Kind
 from meshwg.path.check import Checks
 from meshwg.path.events import AttemptResult
@@ -36,16 +36,14 @@ from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    PREDICTION_OFFSET,
     PREDICTION_SOCKETS,
     SAMPLES,
     PunchMethod,
     Role,
-    port_after,
-    predicted_ports,
 )
 from meshwg.path.sampler import Sampler
 from meshwg.path.traits import DELTA_LIMIT, NatTraits
+from meshwg.path.volley import BIRTHDAY_DURATION, PREDICTION_DURATION, Shot
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -57,9 +55,6 @@ SOCKETS_TIMEOUT = 2.0
 
 SOCKETS_NEEDED = 8
 """Fewer sockets than this are not worth an attempt."""
-
-HOST_LIMIT = 2
-"""Public addresses of one peer that probes are spread over."""
 
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
@@ -115,40 +110,6 @@ class Outcome:
         )
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One attempt, as one side sees it."""
-
-    id: int
-    method: PunchMethod
-    role: Role
-    peer_role: Role
-    own_sequence: tuple[int, int] | None = None
-    """The last observed public port and the step, of this side."""
-    peer_sequence: tuple[int, int] | None = None
-    links: tuple[int, ...] = ()
-    winner: int | None = None
-    elected_at: float = 0.0
-
-    @property
-    def kind(self) -> Kind:
-        """What a path that this attempt finds is called."""
-        predicts = self.method is PunchMethod.PREDICTION
-        return Kind.PREDICTED if predicts else Kind.BIRTHDAY
-
-    @property
-    def needs_sample(self) -> bool:
-        """Whether the peer has to be told where this side's sequence is."""
-        return self.role is Role.FAN and self.method is PunchMethod.PREDICTION
-
-    @property
-    def knows_target(self) -> bool:
-        """Whether this side can begin."""
-        if self.peer_role is Role.FAN and self.method is PunchMethod.PREDICTION:
-            return self.peer_sequence is not None
-        return True
-
-
 class Puncher:
     """Runs at most one attempt with one peer.
 
@@ -176,10 +137,10 @@ class Puncher:
         self._limiter = limiter
         self._random = random
         self._last_id = 0
-        self._attempt: _Attempt | None = None
+        self._attempt: PunchAttempt | None = None
         self._deadline = 0.0
         self._sampler: Sampler | None = None
-        self._shots: deque[volley.Shot] = deque()
+        self._shots: deque[Shot] = deque()
 
     @property
     def peer(self) -> str:
@@ -212,7 +173,7 @@ class Puncher:
 
         :return: why it cannot be now, or ``None`` if the peer is asked.
         """
-        self._attempt = _Attempt(self._last_id + 1, method, *roles)
+        self._attempt = PunchAttempt(self._last_id + 1, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._attempt = None
@@ -325,7 +286,7 @@ class Puncher:
             return
         self._last_id = id_
         self.abandon("the peer began anew", now)
-        self._attempt = _Attempt(id_, method, *roles)
+        self._attempt = PunchAttempt(id_, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._give_up(refusal, now)
@@ -339,39 +300,16 @@ class Puncher:
             return UNCONFIRMED
         return self._limiter.acquire(self.peer, method, now)
 
-    def _may_aim(self, attempt: _Attempt) -> bool:
+    def _may_aim(self, attempt: PunchAttempt) -> bool:
         """Tell whether the peer has an address at which many packets may be aimed."""
-        is_fan = attempt.role is Role.FAN
-        return bool(self._targets() if is_fan else self._hosts())
+        known, is_fan = self._known_addresses(), attempt.role is Role.FAN
+        return bool(known.targets() if is_fan else known.hosts())
 
-    def _targets(self) -> list[Endpoint]:
-        """Return the peer's endpoints that a fan opens its own NAT for.
-
-        A NAT that filters by address ignores ports, but has to know every address
-        that the peer's NAT may send from. So such a fan aims at all that are known,
-        if need be with a port that somebody else was shown.
-        """
-        confirmed = self._confirmed_endpoints()
+    def _known_addresses(self) -> KnownAddresses:
         by_address = self.own_nat.filtering is Filtering.ADDRESS_DEPENDENT
-        if not by_address or not self.peer_public:
-            return confirmed[:1]
-        port = self.peer_public[0].port
-        claimed = {endpoint.host: endpoint for endpoint in reversed(confirmed)}
-        return [claimed.get(host, Endpoint(host, port)) for host in self._hosts()]
-
-    def _confirmed_endpoints(self) -> list[Endpoint]:
-        """Return the peer's public endpoints whose host is not just its claim."""
-        return [
-            endpoint
-            for endpoint in self.peer_public
-            if endpoint.host in self.peer_hosts
-            or self._ledger.is_confirmed(endpoint.host)
-        ]
-
-    def _hosts(self) -> list[str]:
-        """Return the addresses that the peer's sockets may be seen as."""
-        claimed = [endpoint.host for endpoint in self._confirmed_endpoints()]
-        return list(dict.fromkeys([*claimed, *self.peer_hosts]))[:HOST_LIMIT]
+        return KnownAddresses(
+            self._ledger, self.peer_public, self.peer_hosts, by_address
+        )
 
     def _prepare(self, now: float) -> None:
         """Get sockets if this side needs any."""
@@ -388,7 +326,7 @@ class Puncher:
         self.sockets_wanted = PREDICTION_SOCKETS if predicts else BIRTHDAY_SOCKETS
         self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
 
-    def _sample(self, attempt: _Attempt, now: float) -> None:
+    def _sample(self, attempt: PunchAttempt, now: float) -> None:
         assert self.stun_server is not None
         links = attempt.links[:SAMPLES]
         ids = [self._checks.transaction_id() for _ in links]
@@ -436,28 +374,11 @@ class Puncher:
             self._give_up(UNCONFIRMED, now)
             return
         self._limiter.record(self.peer, attempt.method, now)
-        self._shots.extend(self._aim(attempt, now))
+        self._shots.extend(attempt.aim(self._known_addresses(), self._random, now))
         predicts = attempt.method is PunchMethod.PREDICTION
-        duration = volley.PREDICTION_DURATION if predicts else volley.BIRTHDAY_DURATION
+        duration = PREDICTION_DURATION if predicts else BIRTHDAY_DURATION
         self._enter(PunchState.FIRING, now + duration)
         self._shoot(now)
-
-    def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
-        if attempt.role is Role.FAN:
-            targets = self._targets()
-            if attempt.method is PunchMethod.BIRTHDAY:
-                return volley.fan(attempt.links, targets, volley.BIRTHDAY_WAVES, now)
-            # A second target would take ports out of the sequence.
-            del targets[1:]
-            if attempt.peer_sequence is not None:
-                port, delta = attempt.peer_sequence
-                port = port_after(port, delta, PREDICTION_OFFSET)
-                targets = [targets[0]._replace(port=port)]
-            return volley.fan(attempt.links, targets, volley.PREDICTION_WAVES, now)
-        if attempt.peer_sequence is not None:
-            ports = predicted_ports(*attempt.peer_sequence)
-            return volley.sweep(self._hosts()[0], ports, now)
-        return volley.scatter(self._hosts(), self._random, now)
 
     def _shoot(self, now: float) -> None:
         attempt = self._attempt
