@@ -28,8 +28,8 @@ not :attr:`~Mapped.public` and the reason says why.
 
 Over IPv6 there is no NAT, but a firewall that PCP opens in the same way.
 
-Everything from the network is believed only if it comes from the gateway's address,
-and counted as a :class:`GatewayDrop` otherwise. Lifetimes are bounded on both sides.
+What the gateway says is read in :mod:`meshwg.nat.asking`. Lifetimes are bounded on both
+sides.
 """
 
 from collections import Counter, deque
@@ -37,14 +37,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from meshwg.errors import InvalidMessage
-from meshwg.nat import natpmp, pcp
+from meshwg.nat.asking import AskedGateway
 from meshwg.nat.gateway import (
     SERVER_PORT,
     Addressed,
     Answer,
-    EpochClock,
-    EpochRule,
     GatewayClient,
     GatewayDrop,
     Granted,
@@ -52,7 +49,6 @@ from meshwg.nat.gateway import (
     MappingChanged,
     MappingMethod,
     MappingRefused,
-    NotOurs,
     NotSpoken,
     PortMappingEvent,
     UpnpReleased,
@@ -60,8 +56,6 @@ from meshwg.nat.gateway import (
     is_public,
     is_usable,
 )
-from meshwg.nat.natpmp import NatPmpClient
-from meshwg.nat.pcp import PcpClient
 from meshwg.transmit import Endpoint, Random, Transmit
 
 LIFETIME = 7200
@@ -122,10 +116,7 @@ class PortMapping:
         self._lifetime = lifetime
 
         self._phase = _Phase.IDLE
-        self._gateway: str | None = None
-        self._local = ""
-        self._clients: dict[MappingMethod, GatewayClient] = {}
-        self._epoch = EpochClock()
+        self._gateway = AskedGateway(None, "", self.drops)
         # In PROBING and RELEASING: still to answer.
         self._pending: list[MappingMethod] = []
         self._addressed = False
@@ -158,31 +149,25 @@ class PortMapping:
         """
         if self._phase in (_Phase.RELEASING, _Phase.STOPPED):
             return
-        if self._phase is not _Phase.IDLE and (gateway, local) == (
-            self._gateway,
-            self._local,
-        ):
+        before = self._gateway.address, self._gateway.local
+        if self._phase is not _Phase.IDLE and (gateway, local) == before:
             self._check_again(now)
             return
-        self._gateway, self._local = gateway, local
+        self._gateway = AskedGateway(gateway, local, self.drops)
         self._suggested, self._retry_delay = None, RETRY_FIRST
         self._outbox, self._sent_at = [], float("-inf")
-        self._clients, self._epoch = {}, EpochClock()
         if gateway is None:
             self._fail("There is no default gateway that could map a port.", now)
         else:
-            self._make_clients()
+            self._gateway.begin(self._internal_port, self._methods, self._random)
             self._start_round("The gateway is being asked to map a port.", now)
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take in a datagram that arrived on the socket towards the gateway."""
-        received = self._parse(data, source)
-        if received is None:
+        said = self._gateway.receive(data, source, now)
+        if said is None:
             return
-        client, answer, epoch = received
-        lost = epoch is not None and self._epoch.observe(
-            client.epoch_is_lost, epoch, now
-        )
+        client, answer, lost = said
         self._handle_answer(client, answer, now)
         if lost and self.mapped is not None and not isinstance(answer, Granted):
             self._recreate(now)
@@ -193,21 +178,14 @@ class PortMapping:
         Anyone nearby can forge one, so it is only a hint to ask again. It is heeded
         whatever the method: a gateway that speaks several may announce by only one.
         """
-        if not self._is_gateway(source) or self.mapped is None:
-            return
-        try:
-            epoch, is_lost, address = _read_announcement(data)
-        except InvalidMessage:
-            self.drops[GatewayDrop.MALFORMED] += 1
-            return
-        moved = address is not None and address != self.mapped.external.host
-        if moved or self._epoch.lost(is_lost, epoch, now):
+        held = None if self.mapped is None else self.mapped.external.host
+        if self._gateway.announces_loss(data, source, held, now):
             self._recreate(now)
 
     def receive_unreachable(self, now: float) -> None:
         """Take in an ICMP error: nobody listens for PCP or NAT-PMP."""
         if self._phase is _Phase.PROBING:
-            self._failures = dict.fromkeys(self._clients, "is not spoken")
+            self._failures = dict.fromkeys(self._gateway.clients, "is not spoken")
             self._try_upnp(now)
 
     def receive_upnp(self, external: Endpoint, lifetime: int, now: float) -> None:
@@ -240,7 +218,8 @@ class PortMapping:
             self._events.append(UpnpReleased(self.mapped.external.port))
         self._phase = _Phase.RELEASING
         self._change(None, "The port mapping has been given back.")
-        self._pending = [name for name in self._clients if self._clients[name].asked]
+        clients = self._gateway.clients
+        self._pending = [method for method in clients if clients[method].asked]
         self._schedule(RELEASE_SENDS, RELEASE_LIMIT if self._pending else 0.0, now)
 
     def get_timer(self) -> float | None:
@@ -259,9 +238,9 @@ class PortMapping:
     def datagrams_to_send(self) -> list[Transmit]:
         """Return what to send to the gateway."""
         datagrams, self._outbox = self._outbox, []
-        if not datagrams or self._gateway is None:
+        if not datagrams or self._gateway.address is None:
             return []
-        return [Transmit(Endpoint(self._gateway, SERVER_PORT), datagrams)]
+        return [Transmit(Endpoint(self._gateway.address, SERVER_PORT), datagrams)]
 
     def next_event(self) -> PortMappingEvent | None:
         """Return the next thing to know or to do."""
@@ -269,24 +248,12 @@ class PortMapping:
 
     # Rounds.
 
-    def _make_clients(self) -> None:
-        clients: list[GatewayClient] = []
-        if MappingMethod.PCP in self._methods:
-            clients.append(PcpClient(self._local, self._internal_port, self._random))
-        if MappingMethod.NAT_PMP in self._methods and self._is_ipv4:
-            clients.append(NatPmpClient(self._internal_port))
-        self._clients = {client.method: client for client in clients}
-
-    @property
-    def _is_ipv4(self) -> bool:
-        return ":" not in self._local
-
     def _check_again(self, now: float) -> None:
         """Ask whether the mapping still stands, or whether there can be one now."""
         soon = max(now, self._sent_at + SPACING)
         if self._phase is _Phase.MAPPED:
             self._sends = [min([soon, *self._sends])]
-        elif self._phase is _Phase.FAILED and self._gateway is not None:
+        elif self._phase is _Phase.FAILED and self._gateway.address is not None:
             self._retry_delay = RETRY_FIRST
             self._deadline = min(self._deadline, soon)
         self.handle_timer(now)
@@ -295,12 +262,12 @@ class PortMapping:
         self._change(None, reason)
         self._failures, self._retry_after = {}, 0.0
         self._addressed = False
-        self._pending = list(self._clients)
+        self._pending = list(self._gateway.clients)
         if not self._pending:
             self._try_upnp(now)
             return
         self._phase = _Phase.PROBING
-        self._ask(self._clients[self._pending[0]], now)
+        self._ask(self._gateway.clients[self._pending[0]], now)
         self._schedule(ROUND_SENDS[1:], ROUND_LIMIT, now)
 
     def _schedule(self, sends: Sequence[float], limit: float, now: float) -> None:
@@ -312,12 +279,12 @@ class PortMapping:
     def _send(self, now: float) -> None:
         if self._phase is _Phase.PROBING:
             for method in self._pending:
-                self._ask(self._clients[method], now)
+                self._ask(self._gateway.clients[method], now)
         elif self._phase is _Phase.MAPPED:
             self._renew(now)
         elif self._phase is _Phase.RELEASING:
             for method in self._pending:
-                self._outbox += self._clients[method].release()
+                self._outbox += self._gateway.clients[method].release()
 
     def _ask(self, client: GatewayClient, now: float) -> None:
         self._sent_at = now
@@ -348,7 +315,7 @@ class PortMapping:
 
     def _try_upnp(self, now: float) -> None:
         self._sends = []
-        if MappingMethod.UPNP not in self._methods or not self._is_ipv4:
+        if MappingMethod.UPNP not in self._methods or not self._gateway.is_ipv4:
             self._give_up(now)
             return
         self._phase, self._deadline = _Phase.UPNP, now + UPNP_LIMIT
@@ -362,7 +329,8 @@ class PortMapping:
         self._events.append(UpnpRequested(self._internal_port, port, self._lifetime))
 
     def _give_up(self, now: float) -> None:
-        outcomes = dict.fromkeys(self._clients, "is not answered") | self._failures
+        silent = dict.fromkeys(self._gateway.clients, "is not answered")
+        outcomes = silent | self._failures
         said = (f"{method.title} {outcome}" for method, outcome in outcomes.items())
         self._fail(f"The gateway maps no port: {', '.join(said)}.", now)
 
@@ -371,7 +339,7 @@ class PortMapping:
         self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
         self._phase, self._sends = _Phase.FAILED, []
         self._deadline = now + max(delay, self._retry_after)
-        if self._gateway is None:
+        if self._gateway.address is None:
             self._deadline = float("inf")
         self._change(None, reason)
 
@@ -380,30 +348,6 @@ class PortMapping:
         self._sends, self._deadline = [], float("inf")
 
     # Answers.
-
-    def _parse(
-        self, data: bytes, source: Endpoint
-    ) -> tuple[GatewayClient, Answer, int | None] | None:
-        """Return whom an answer is for, what it means, and its epoch time."""
-        if not self._is_gateway(source):
-            return None
-        for client in self._clients.values():
-            try:
-                answer, epoch = client.receive(data)
-            except InvalidMessage:
-                continue
-            if not isinstance(answer, NotOurs):
-                return client, answer, epoch
-            self.drops[GatewayDrop.NOT_OURS] += 1
-            return None
-        self.drops[GatewayDrop.MALFORMED] += 1
-        return None
-
-    def _is_gateway(self, source: Endpoint) -> bool:
-        if (source.host, source.port) == (self._gateway, SERVER_PORT):
-            return True
-        self.drops[GatewayDrop.WRONG_SOURCE] += 1
-        return False
 
     def _handle_answer(self, client: GatewayClient, answer: Answer, now: float) -> None:
         if self._phase is _Phase.RELEASING:
@@ -494,7 +438,7 @@ class PortMapping:
         """Make known what is mapped, with what its address tells."""
         host, method = mapped.external.host, mapped.method.title
         public = is_public(host)
-        if host == self._local:
+        if host == self._gateway.local:
             reason = f"The gateway lets packets to the port pass by {method}."
         elif public:
             reason = f"The gateway maps the port by {method}."
@@ -510,7 +454,7 @@ class PortMapping:
     def _renew(self, now: float) -> None:
         if self._held_by(MappingMethod.UPNP):
             self._request_upnp(now)
-        for client in self._clients.values():
+        for client in self._gateway.clients.values():
             if self._holds(client):
                 self._ask(client, now)
         self._plan_renewal(now)
@@ -536,15 +480,3 @@ class PortMapping:
     def _fraction(self) -> float:
         """Return a random number from 0 to 1."""
         return int.from_bytes(self._random(2)) / 65_535
-
-
-def _read_announcement(data: bytes) -> tuple[int, EpochRule, str | None]:
-    """Return an announcement's epoch time, the rule for it, and the address it tells.
-
-    :raises InvalidMessage: if it is none.
-    """
-    try:
-        return pcp.parse_response(data).epoch, pcp.epoch_is_lost, None
-    except InvalidMessage:
-        response = natpmp.parse_response(data)
-        return response.epoch, natpmp.epoch_is_lost, response.address
