@@ -354,6 +354,12 @@ class ControlClient:
                 self.drops[ControlDrop.UNKNOWN_TYPE] += 1
             case _ if self.state is not ControlState.CONNECTED:
                 self.drops[ControlDrop.UNEXPECTED] += 1
+            case _:
+                self._receive_as_member(message, now)
+
+    def _receive_as_member(self, message: control.FromCoordinator, now: float) -> None:
+        """Take what is for those that have joined."""
+        match message:
             case control.NetMap():
                 self._on_change(self.peers.replace(message))
             case control.Delta():
