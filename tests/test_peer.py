@@ -80,10 +80,10 @@ def test_a_relay_that_refuses_is_the_reason_for_not_reaching_the_peer() -> None:
 
 
 def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
-    four = control.NatBehavior(reachable=True, type="symmetric")
-    six = control.NatBehavior(reachable=True, type="open-internet")
+    four = control.ReportedNat(reachable=True, type="symmetric")
+    six = control.ReportedNat(reachable=True, type="open-internet")
 
-    def shown(**families: control.NatBehavior) -> str:
+    def shown(**families: control.ReportedNat) -> str:
         peer = make_peer(nat=control.NatReport(**families))
         return str(peer.status(NOW, UNIX_TIME)["nat"]["type"])
 

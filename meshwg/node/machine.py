@@ -502,7 +502,7 @@ class Node(Steering):
 
     def _nat_report(self) -> control.NatReport:
         ipv4, ipv6 = (
-            None if nat is None else control.NatBehavior(**nat.to_json())
+            None if nat is None else control.ReportedNat(**nat.to_json())
             for nat in (self.whereabouts.nat[4], self.whereabouts.nat[6])
         )
         return control.NatReport(ipv4=ipv4, ipv6=ipv6)

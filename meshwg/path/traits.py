@@ -39,10 +39,10 @@ class NatTraits:
         """Whether the next public port can be told from the last ones."""
         return self.allocation is PortAllocation.SEQUENTIAL and bool(self.delta)
 
-    def to_message(self) -> control.NatBehavior:
+    def to_message(self) -> control.ReportedNat:
         """Return the part of an offer that carries this."""
         kind = NatType.UDP_BLOCKED if self.blocked else NatType.UNKNOWN
-        return control.NatBehavior(
+        return control.ReportedNat(
             mapping=self.mapping.value,
             filtering=self.filtering.value,
             type=kind.value,
@@ -51,7 +51,7 @@ class NatTraits:
         )
 
     @classmethod
-    def from_message(cls, nat: control.NatBehavior | None) -> "NatTraits":
+    def from_message(cls, nat: control.ReportedNat | None) -> "NatTraits":
         """Return what matters of a reported NAT; ``None`` says nothing."""
         if nat is None:
             return cls()

@@ -107,7 +107,7 @@ class Candidate(Model):
     port: Port
 
 
-class NatBehavior(Model):
+class ReportedNat(Model):
     """What a node found out about the NAT in front of it, in RFC 4787's words."""
 
     reachable: bool = False
@@ -124,10 +124,10 @@ class NatBehavior(Model):
 
 
 class NatReport(Model):
-    """A :class:`NatBehavior` for each address family that was looked at."""
+    """A :class:`ReportedNat` for each address family that was looked at."""
 
-    ipv4: NatBehavior | None = None
-    ipv6: NatBehavior | None = None
+    ipv4: ReportedNat | None = None
+    ipv6: ReportedNat | None = None
 
 
 class Relay(Model):

@@ -159,7 +159,7 @@ def strange_messages() -> st.SearchStrategy[control.Offer]:
         port=st.integers(1, 65535),
     )
     nats = st.builds(
-        control.NatBehavior,
+        control.ReportedNat,
         mapping=words,
         filtering=words,
         type=words,

@@ -12,7 +12,7 @@ from tests.sim import kinds
 
 @pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.name)
 def test_the_report_of_nat_discovery_is_understood(kind: kinds.Kind) -> None:
-    reported = control.NatBehavior(**kind.behaviour.to_json())
+    reported = control.ReportedNat(**kind.behaviour.to_json())
     traits = NatTraits.from_message(reported)
     assert traits.mapping is kind.behaviour.mapping
     assert traits.filtering is kind.behaviour.filtering
@@ -24,16 +24,16 @@ def test_the_report_of_nat_discovery_is_understood(kind: kinds.Kind) -> None:
     "reported",
     [
         None,
-        control.NatBehavior(),
-        control.NatBehavior(mapping="weird", filtering="odd", port_allocation="new"),
-        control.NatBehavior(mapping="weird", port_delta=0),
-        control.NatBehavior(type="symmetric"),
-        control.NatBehavior(port_delta=1000),
-        control.NatBehavior(port_delta=-1000),
+        control.ReportedNat(),
+        control.ReportedNat(mapping="weird", filtering="odd", port_allocation="new"),
+        control.ReportedNat(mapping="weird", port_delta=0),
+        control.ReportedNat(type="symmetric"),
+        control.ReportedNat(port_delta=1000),
+        control.ReportedNat(port_delta=-1000),
     ],
 )
 def test_what_is_not_understood_is_unknown(
-    reported: control.NatBehavior | None,
+    reported: control.ReportedNat | None,
 ) -> None:
     assert NatTraits.from_message(reported) == NatTraits()
 

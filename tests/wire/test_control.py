@@ -16,7 +16,6 @@ from meshwg.wire.control import (
     Cache,
     Candidate,
     Error,
-    NatBehavior,
     NatReport,
     NetMap,
     Offer,
@@ -25,6 +24,7 @@ from meshwg.wire.control import (
     Register,
     Registered,
     Relay,
+    ReportedNat,
     decode_from_coordinator,
     decode_from_node,
     encode,
@@ -35,7 +35,7 @@ from meshwg.wire.control import (
 
 KEY = format_key(bytes(range(32)))
 CANDIDATE = Candidate(kind="host", host="2001:db8::1", port=51820)
-NAT = NatReport(ipv4=NatBehavior(reachable=True, public="192.0.2.1:7", mapping="none"))
+NAT = NatReport(ipv4=ReportedNat(reachable=True, public="192.0.2.1:7", mapping="none"))
 FROM_NODE = [
     Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
     control.Report(candidates=(CANDIDATE,)),
