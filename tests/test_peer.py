@@ -96,7 +96,7 @@ def test_another_word_in_its_offers_means_that_it_restarted() -> None:
 
     def restarted(word: object) -> bool:
         extension = {} if word is None else {"session": word}
-        offer = control.Offer(to="A" * 43 + "=", sequence=1, extension=extension)
+        offer = control.OfferMessage(to="A" * 43 + "=", sequence=1, extension=extension)
         return peer.has_restarted(from_message(offer)[0])
 
     assert [restarted(word) for word in ("a", "a", "b", "b", ["strange"])] == [

@@ -219,7 +219,7 @@ class ControlClient:
             self._report, self._report_waits = report, True
             self._send_report(now)
 
-    def offer(self, offer: control.Offer, now: float) -> bool:
+    def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
 
         It is not while the coordinator is away: offers are never kept for later.
@@ -364,7 +364,7 @@ class ControlClient:
                 self._on_change(self.peers.replace(message))
             case control.Delta():
                 self._on_delta(message, now)
-            case control.Offer():
+            case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
                 self._update_registered(relays=message.relays)
@@ -409,7 +409,7 @@ class ControlClient:
         assert self.registered is not None
         self.registered = self.registered.model_copy(update=fields)
 
-    def _on_offer(self, offer: control.Offer) -> None:
+    def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender
         if sender is None or sender == self._own_key or offer.to != self._own_key:
             self.drops[ControlDrop.UNEXPECTED] += 1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshwg.wire.control import Error, Offer, Peer, Registered, Relay
+from meshwg.wire.control import Error, OfferMessage, Peer, Registered, Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class SelfChanged(ControlEvent):
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived(ControlEvent):
-    """A peer wants to look for a path; :attr:`Offer.sender` says which."""
+    """A peer wants to look for a path; :attr:`OfferMessage.sender` says which."""
 
-    offer: Offer
+    offer: OfferMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -507,7 +507,7 @@ class Node(Steering):
         )
         return control.NatReport(ipv4=ipv4, ipv6=ipv6)
 
-    def _receive_offer(self, offer: control.Offer, now: float) -> None:
+    def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self.peers.get(offer.sender or "")
         if peer is None:
             self.drops["offer-of-stranger"] += 1

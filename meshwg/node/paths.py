@@ -118,7 +118,9 @@ class Paths:
         peer.agent.receive_stun(message, source, now)
         self.settle(peer, now)
 
-    def receive_offer(self, peer: MeshPeer, offer: control.Offer, now: float) -> None:
+    def receive_offer(
+        self, peer: MeshPeer, offer: control.OfferMessage, now: float
+    ) -> None:
         """Give an offer to the agent of its sender."""
         agent = self.begin(peer, now)
         if agent is None:

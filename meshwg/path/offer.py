@@ -43,7 +43,7 @@ class Offer:
     """A step of prediction or birthday: see :mod:`meshwg.path.puncher`."""
 
 
-def to_message(offer: Offer, peer: str) -> control.Offer:
+def to_message(offer: Offer, peer: str) -> control.OfferMessage:
     """Return the control message that carries an offer.
 
     :param peer: the public key of the addressee.
@@ -55,7 +55,7 @@ def to_message(offer: Offer, peer: str) -> control.Offer:
         extension["trouble"] = True
     if offer.punch is not None:
         extension["punch"] = dict(offer.punch)
-    return control.Offer(
+    return control.OfferMessage(
         to=peer,
         sequence=offer.sequence,
         candidates=tuple(candidate.to_message() for candidate in offer.candidates),
@@ -65,7 +65,7 @@ def to_message(offer: Offer, peer: str) -> control.Offer:
 
 
 def from_message(
-    message: control.Offer, overlay: Container[IPAddress] = ()
+    message: control.OfferMessage, overlay: Container[IPAddress] = ()
 ) -> tuple[Offer, Counter[Rejection]]:
     """Return the offer in a control message, and why candidates are left out.
 

@@ -205,7 +205,7 @@ class Leave(Model):
 # Both ways.
 
 
-class Offer(Model):
+class OfferMessage(Model):
     """Let us look for a path: what the sender is reachable at, right now."""
 
     type: Literal["offer"] = "offer"
@@ -381,9 +381,17 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | Offer | Ping | Pong | Resync | Leave
+FromNode = Register | Report | OfferMessage | Ping | Pong | Resync | Leave
 FromCoordinator = (
-    Registered | NetMap | Delta | Offer | Ping | Pong | Credentials | Revoked | Error
+    Registered
+    | NetMap
+    | Delta
+    | OfferMessage
+    | Ping
+    | Pong
+    | Credentials
+    | Revoked
+    | Error
 )
 Message = FromNode | FromCoordinator
 

@@ -29,7 +29,7 @@ from meshwg.wire.control import (
     Error,
     ErrorCode,
     NetMap,
-    Offer,
+    OfferMessage,
     Peer,
     Registered,
     Relay,
@@ -174,7 +174,7 @@ def test_a_quiet_node_sends_heartbeats() -> None:
 def test_a_node_that_has_something_to_say_sends_no_heartbeat() -> None:
     link = Link().joined()
     link.pass_time(2.0)
-    link.client.offer(Offer(to=OTHER_KEY, sequence=1), link.now)
+    link.client.offer(OfferMessage(to=OTHER_KEY, sequence=1), link.now)
     link.said()
     link.pass_time(2.0)
     assert link.said() == []
@@ -368,18 +368,20 @@ def test_new_relay_credentials_replace_the_old_ones() -> None:
 
 def test_offers_go_as_they_were_made_and_are_not_kept_for_later() -> None:
     link = Link().joined()
-    first = Offer(to=OTHER_KEY, sequence=7, candidates=(CANDIDATE,), extension={"x": 1})
-    second = Offer(to=OTHER_KEY, sequence=8)
+    first = OfferMessage(
+        to=OTHER_KEY, sequence=7, candidates=(CANDIDATE,), extension={"x": 1}
+    )
+    second = OfferMessage(to=OTHER_KEY, sequence=8)
     assert link.client.offer(first, link.now)
     assert link.client.offer(second, link.now)
     assert link.messages() == [first, second]
     link.lose()
-    assert not link.client.offer(Offer(to=OTHER_KEY, sequence=9), link.now)
+    assert not link.client.offer(OfferMessage(to=OTHER_KEY, sequence=9), link.now)
 
 
 def test_an_offer_from_a_peer_is_an_event() -> None:
     link = Link().joined()
-    offer = Offer(to=OWN_KEY, sender=OTHER_KEY, sequence=1)
+    offer = OfferMessage(to=OWN_KEY, sender=OTHER_KEY, sequence=1)
     link.hear(offer)
     assert link.found(events.OfferReceived) == [events.OfferReceived(offer)]
 
@@ -387,12 +389,12 @@ def test_an_offer_from_a_peer_is_an_event() -> None:
 @pytest.mark.parametrize(
     "offer",
     [
-        Offer(to=OTHER_KEY, sender=OTHER_KEY, sequence=1),
-        Offer(to=OWN_KEY, sequence=1),
-        Offer(to=OWN_KEY, sender=OWN_KEY, sequence=1),
+        OfferMessage(to=OTHER_KEY, sender=OTHER_KEY, sequence=1),
+        OfferMessage(to=OWN_KEY, sequence=1),
+        OfferMessage(to=OWN_KEY, sender=OWN_KEY, sequence=1),
     ],
 )
-def test_an_offer_that_is_not_for_this_node_is_dropped(offer: Offer) -> None:
+def test_an_offer_that_is_not_for_this_node_is_dropped(offer: OfferMessage) -> None:
     link = Link().joined()
     link.hear(offer)
     assert link.client.drops == {ControlDrop.UNEXPECTED: 1}

@@ -22,7 +22,7 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Candidate, CloseCode, Offer, load_cache
+from meshwg.wire.control import Candidate, CloseCode, OfferMessage, load_cache
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import loopback, make_token, program, running
@@ -37,7 +37,7 @@ async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) ->
         for node in nodes:
             await knows(node, 4)
         now = asyncio.get_running_loop().time()
-        offer = Offer(
+        offer = OfferMessage(
             to=nodes[1].key,
             sequence=1,
             candidates=(CANDIDATE,),
@@ -277,7 +277,7 @@ async def test_two_coordinators_on_one_postgresql_act_as_one(
             await a.until(lambda: online(a, b))
             await b.until(lambda: online(b, a))
             now = asyncio.get_running_loop().time()
-            offer = Offer(to=b.key, sequence=1, candidates=(CANDIDATE,))
+            offer = OfferMessage(to=b.key, sequence=1, candidates=(CANDIDATE,))
             a.client.offer(offer, now)
             a.act()
             assert (await b.event(OfferReceived)).offer.sender == a.key

@@ -25,7 +25,7 @@ from meshwg.control.events import (
 )
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
-from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, Offer
+from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, OfferMessage
 from tests.coordinator.world import SimCoordinator, SimNode, World
 
 CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
@@ -282,7 +282,9 @@ def test_registering_twice_is_refused() -> None:
 def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
     world, a, b = mesh()
     extension = {"predicted": [1, 2, 3], "plan": {"seed": "x"}}
-    offer = Offer(to=b.key, sequence=1, candidates=(CANDIDATE,), extension=extension)
+    offer = OfferMessage(
+        to=b.key, sequence=1, candidates=(CANDIDATE,), extension=extension
+    )
     a.client.offer(offer, world.now)
     world.run(1.0)
     (event,) = b.found(OfferReceived)
@@ -295,7 +297,7 @@ def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
 def test_nobody_can_send_offers_in_anothers_name() -> None:
     world, a, b = mesh()
     member = Visitor(world, world.coordinators[0]).join()
-    member.say(Offer(to=b.key, sender=a.key, sequence=1))
+    member.say(OfferMessage(to=b.key, sender=a.key, sequence=1))
     world.run(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
@@ -304,13 +306,13 @@ def test_nobody_can_send_offers_in_anothers_name() -> None:
 
 def test_an_offer_to_nobody_is_refused() -> None:
     world, a, b = mesh()
-    a.client.offer(Offer(to=a.key, sequence=1), world.now)
+    a.client.offer(OfferMessage(to=a.key, sequence=1), world.now)
     stranger = PrivateKey.generate(world.random.randbytes)
     nobody = format_key(stranger.public_bytes)
-    a.client.offer(Offer(to=nobody, sequence=1), world.now)
+    a.client.offer(OfferMessage(to=nobody, sequence=1), world.now)
     b.client.stop(world.now)
     world.run(1.0)
-    a.client.offer(Offer(to=b.key, sequence=1), world.now)
+    a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.run(1.0)
     codes = [e.error.code for e in a.found(OfferRefused) if isinstance(e, OfferRefused)]
     assert codes == [
@@ -323,7 +325,7 @@ def test_an_offer_to_nobody_is_refused() -> None:
 def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
     world, a, b = mesh()
     filler = "x" * control.MAX_OFFER
-    offer = Offer(to=b.key, sequence=1, extension={"filler": filler})
+    offer = OfferMessage(to=b.key, sequence=1, extension={"filler": filler})
     a.client.offer(offer, world.now)
     world.run(1.0)
     (event,) = a.found(OfferRefused)
@@ -336,11 +338,11 @@ def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
 def test_too_many_offers_are_refused_and_others_are_not_disturbed() -> None:
     world, a, b = mesh()
     for _ in range(int(OFFER_BURST) + 20):
-        a.client.offer(Offer(to=b.key, sequence=1), world.now)
+        a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.run(1.0)
     assert len(b.found(OfferReceived)) == OFFER_BURST
     assert len(a.found(OfferRefused)) == 20
-    b.client.offer(Offer(to=a.key, sequence=1), world.now)
+    b.client.offer(OfferMessage(to=a.key, sequence=1), world.now)
     world.run(1.0)
     assert len(a.found(OfferReceived)) == 1
 
@@ -350,7 +352,7 @@ def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
     server = world.coordinators[0].server
     number = next(n for n, c in world.coordinators[0].carriers.items() if c is b)
     server.set_writable(number, False, world.now)
-    a.client.offer(Offer(to=b.key, sequence=1), world.now)
+    a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.run(1.0)
     server.set_writable(number, True, world.now)
     world.run(1.0)

@@ -103,9 +103,9 @@ class Coordinator:
         self._mesh = mesh
         self.is_up = True
         self.carried: Counter[str] = Counter()
-        self.tamper: Callable[[control.Offer], control.Offer] = honest
+        self.tamper: Callable[[control.OfferMessage], control.OfferMessage] = honest
 
-    def carry(self, sender: str, to: str, offer: control.Offer) -> None:
+    def carry(self, sender: str, to: str, offer: control.OfferMessage) -> None:
         """Bring an offer to its addressee."""
         if not self.is_up:
             return
@@ -116,7 +116,7 @@ class Coordinator:
         )
 
 
-def honest(offer: control.Offer) -> control.Offer:
+def honest(offer: control.OfferMessage) -> control.OfferMessage:
     """Carry an offer as it is."""
     return offer
 
@@ -361,7 +361,7 @@ class MeshNode:
 
     # From elsewhere
 
-    def receive_offer(self, sender: str, offer: control.Offer) -> None:
+    def receive_offer(self, sender: str, offer: control.OfferMessage) -> None:
         contact = self.contacts.get(sender)
         if contact is not None:
             said, rejections = from_message(offer)

@@ -220,7 +220,7 @@ def offer(
     candidates: list[control.Candidate],
     **extension: Any,
 ) -> None:
-    message = control.Offer(
+    message = control.OfferMessage(
         to=format_key(to.key.public_bytes),
         sequence=sequence,
         candidates=tuple(candidates),
@@ -229,7 +229,9 @@ def offer(
     to.receive_offer(sender.name, message)
 
 
-def with_candidates(offer: control.Offer, *candidates: Candidate) -> control.Offer:
+def with_candidates(
+    offer: control.OfferMessage, *candidates: Candidate
+) -> control.OfferMessage:
     """Return an offer that somebody has changed on its way."""
     changed = tuple(candidate.to_message() for candidate in candidates)
     return offer.model_copy(update={"candidates": changed})

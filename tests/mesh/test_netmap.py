@@ -10,7 +10,7 @@ from meshwg.wire.control import (
     Candidate,
     Delta,
     NetMap,
-    Offer,
+    OfferMessage,
     Peer,
     decode_from_coordinator,
     load_cache,
@@ -127,7 +127,9 @@ def test_two_coordinators_on_one_database_are_one_mesh() -> None:
     assert_all_agree(world)
     one, other = world.nodes[0], world.nodes[1]
     plan, candidates = {"plan": [1, 2]}, tuple(CANDIDATES)
-    offer = Offer(to=other.key, sequence=1, candidates=candidates, extension=plan)
+    offer = OfferMessage(
+        to=other.key, sequence=1, candidates=candidates, extension=plan
+    )
     one.client.offer(offer, world.now)
     world.run(1.0)
     assert len(other.found(OfferReceived)) == 1

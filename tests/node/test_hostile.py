@@ -79,7 +79,7 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
     overheard = talking()
     alice, bob = overheard.alice, overheard.bob
 
-    offer = control.Offer(
+    offer = control.OfferMessage(
         to=alice.node.public_key,
         sequence=1,
         candidates=(control.Candidate(kind="strange", host="0.0.0.0", port=1),),
@@ -96,7 +96,7 @@ def test_an_offer_of_a_stranger_is_counted() -> None:
     mesh, alice, bob = pair()
     del alice.node.peers[bob.node.public_key]
 
-    offer = control.Offer(to=alice.node.public_key, sequence=1)
+    offer = control.OfferMessage(to=alice.node.public_key, sequence=1)
     bob.client.offer(offer, mesh.now)
     bob.host.drain()
     mesh.network.advance(1)

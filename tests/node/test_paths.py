@@ -305,8 +305,10 @@ class Stage:
         self._keys[peer] = private_key
         return peer
 
-    def offer_of(self, peer: MeshPeer, *candidates: control.Candidate) -> control.Offer:
-        return control.Offer(
+    def offer_of(
+        self, peer: MeshPeer, *candidates: control.Candidate
+    ) -> control.OfferMessage:
+        return control.OfferMessage(
             to=format_key(self.key.public_bytes),
             sender=peer.key,
             sequence=1,

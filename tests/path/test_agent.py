@@ -431,7 +431,7 @@ def test_confirmed_hosts_that_are_none_are_ignored() -> None:
 
 
 @given(st.lists(strange_messages(), max_size=5))
-def test_no_offer_is_too_strange(messages: list[control.Offer]) -> None:
+def test_no_offer_is_too_strange(messages: list[control.OfferMessage]) -> None:
     stage = Stage()
     for message in messages:
         stage.agent.receive_offer(from_message(message)[0], stage.now)

@@ -81,7 +81,7 @@ def test_the_large_number_of_an_older_node_is_taken() -> None:
 
 
 def test_candidates_that_cannot_be_are_left_out_and_counted() -> None:
-    message = control.Offer(
+    message = control.OfferMessage(
         to=KEY,
         sequence=1,
         candidates=(
@@ -117,12 +117,14 @@ def test_an_offer_without_a_number_is_none(sequence: object) -> None:
 def test_an_extension_that_makes_no_sense_reads_as_empty(
     extension: dict[str, Any],
 ) -> None:
-    message = control.Offer(to=KEY, sequence=1, extension=extension)
+    message = control.OfferMessage(to=KEY, sequence=1, extension=extension)
     assert from_message(message) == (Offer(1), {})
 
 
 def test_the_name_of_a_session_is_cut() -> None:
-    message = control.Offer(to=KEY, sequence=1, extension={"session": "x" * 1000})
+    message = control.OfferMessage(
+        to=KEY, sequence=1, extension={"session": "x" * 1000}
+    )
     assert from_message(message)[0].session == "x" * SESSION_LIMIT
 
 
@@ -149,7 +151,7 @@ def test_an_offer_arrives_as_it_was_sent(offer: Offer) -> None:
     assert from_message(received(text)) == (offer, {})
 
 
-def strange_messages() -> st.SearchStrategy[control.Offer]:
+def strange_messages() -> st.SearchStrategy[control.OfferMessage]:
     """Return offers that pass for control messages, and may contain anything else."""
     words = st.from_regex(r"\A[a-z0-9-]{1,32}\Z") | st.sampled_from(OFFERED_KINDS)
     candidates = st.builds(
@@ -168,7 +170,7 @@ def strange_messages() -> st.SearchStrategy[control.Offer]:
     )
     keys = st.sampled_from(["session", "answer", "trouble", "punch"]) | st.text()
     return st.builds(
-        control.Offer,
+        control.OfferMessage,
         to=st.just(KEY),
         sequence=st.integers(0, (1 << 63) - 1),
         candidates=st.lists(candidates, max_size=8).map(tuple),
@@ -178,7 +180,7 @@ def strange_messages() -> st.SearchStrategy[control.Offer]:
 
 
 @given(strange_messages())
-def test_an_offer_may_contain_anything(message: control.Offer) -> None:
+def test_an_offer_may_contain_anything(message: control.OfferMessage) -> None:
     offer, rejections = from_message(message, MESH)
     distinct = len(offer.candidates) + rejections.total()
     assert distinct <= len(message.candidates)
@@ -198,8 +200,8 @@ def test_any_json_is_an_offer_or_refused(
     from_message(message, MESH)
 
 
-def received(text: str) -> control.Offer:
+def received(text: str) -> control.OfferMessage:
     """Return the message that a node makes of a JSON text."""
     message = control.decode_from_coordinator(control.pack(text.encode()))
-    assert isinstance(message, control.Offer)
+    assert isinstance(message, control.OfferMessage)
     return message

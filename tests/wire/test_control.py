@@ -18,7 +18,7 @@ from meshwg.wire.control import (
     Error,
     NatReport,
     NetMap,
-    Offer,
+    OfferMessage,
     Peer,
     Ping,
     Register,
@@ -39,7 +39,9 @@ NAT = NatReport(ipv4=ReportedNat(reachable=True, public="192.0.2.1:7", mapping="
 FROM_NODE = [
     Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
     control.Report(candidates=(CANDIDATE,)),
-    Offer(to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}),
+    OfferMessage(
+        to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}
+    ),
     Ping(id=1),
     control.Pong(id=2),
     control.Resync(),
@@ -66,7 +68,7 @@ FROM_COORDINATOR = [
     REGISTERED,
     NetMap(version=4, digest="0" * 16, peers=(PEER,)),
     control.Delta(base=3, version=4, digest="0" * 16, changed=(PEER,), removed=(KEY,)),
-    Offer(to=KEY, sender=KEY, sequence=3),
+    OfferMessage(to=KEY, sender=KEY, sequence=3),
     Ping(id=1),
     control.Credentials(relays=REGISTERED.relays),
     control.Revoked(reason="gone"),
@@ -185,7 +187,7 @@ def test_a_sentence_cannot_move_the_cursor_of_a_terminal() -> None:
 def test_addresses_and_keys_have_one_form() -> None:
     candidate = Candidate(kind="host", host="2001:DB8:0::0001", port=1)
     assert candidate.host == "2001:db8::1"
-    assert Offer(to=KEY[:-2] + "9=", sequence=1).to == KEY
+    assert OfferMessage(to=KEY[:-2] + "9=", sequence=1).to == KEY
 
 
 def test_a_cache_survives_the_disk() -> None:
