@@ -578,7 +578,7 @@ def _due(times: dict[int, float], now: float) -> list[int]:
 
 
 def _report_json(
-    candidates: tuple[control.Candidate, ...], nat: control.NatReport | None
+    candidates: tuple[control.ReportedCandidate, ...], nat: control.NatReport | None
 ) -> tuple[str, str]:
     """Return what a node reports as the JSON texts that netmaps contain."""
     listed = ",".join(candidate.model_dump_json() for candidate in candidates)

@@ -57,7 +57,7 @@ class MeshPeer:
             ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
         ]
 
-    def relay_candidate(self) -> control.Candidate | None:
+    def relay_candidate(self) -> control.ReportedCandidate | None:
         """Return its relayed address, if it reported one."""
         return next((c for c in self.entry.candidates if c.kind == "relay"), None)
 

@@ -27,8 +27,8 @@ def test_its_networks_are_its_addresses_and_what_is_behind_it() -> None:
 
 
 def test_its_relayed_address_is_the_one_it_reported() -> None:
-    relayed = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
-    host = control.Candidate(kind="host", host="192.0.2.7", port=41641)
+    relayed = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
+    host = control.ReportedCandidate(kind="host", host="192.0.2.7", port=41641)
 
     assert make_peer(candidates=(host, relayed)).relay_candidate() == relayed
     assert make_peer(candidates=(host,)).relay_candidate() is None

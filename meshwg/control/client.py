@@ -45,12 +45,12 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
-    Candidate,
     CloseCode,
     ErrorCode,
     FromNode,
     NatReport,
     Peer,
+    ReportedCandidate,
 )
 
 CONNECT_TIMEOUT = 15.0
@@ -209,7 +209,7 @@ class ControlClient:
         return self._events.popleft() if self._events else None
 
     def report(
-        self, candidates: Sequence[Candidate], nat: NatReport | None, now: float
+        self, candidates: Sequence[ReportedCandidate], nat: NatReport | None, now: float
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
         report = control.Report(

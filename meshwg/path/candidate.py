@@ -95,9 +95,11 @@ class Candidate:
         """Where a check for this candidate goes."""
         return Endpoint(self.host, self.port)
 
-    def to_message(self) -> control.Candidate:
+    def to_message(self) -> control.ReportedCandidate:
         """Return the part of a control message that carries this."""
-        return control.Candidate(kind=self.kind.value, host=self.host, port=self.port)
+        return control.ReportedCandidate(
+            kind=self.kind.value, host=self.host, port=self.port
+        )
 
 
 class Claim(Protocol):

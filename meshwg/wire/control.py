@@ -97,7 +97,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Candidate(Model):
+class ReportedCandidate(Model):
     """An address where a node may be reached (RFC 8445)."""
 
     kind: Word
@@ -156,7 +156,9 @@ class Peer(Model):
     """``hub`` forwards between others."""
     routes: Annotated[tuple[Prefix, ...], Field(max_length=MAX_ROUTES)] = ()
     """Networks behind it, beyond its own addresses."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -178,7 +180,9 @@ class Register(Model):
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
     """The netmap this node holds, from which deltas may go on."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -186,7 +190,9 @@ class Report(Model):
     """Where I am reachable has changed."""
 
     type: Literal["report"] = "report"
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -217,7 +223,9 @@ class OfferMessage(Model):
     an address that somebody else saw is worth hundreds of packets."""
     sequence: Count
     """Grows with each offer to one peer, so that an old one is told apart."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
     extension: dict[str, Any] = Field(default_factory=dict)
     """What path agents agree on among themselves; the coordinator passes it on."""

@@ -23,7 +23,6 @@ from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
-    Candidate,
     CloseCode,
     Delta,
     Error,
@@ -33,6 +32,7 @@ from meshwg.wire.control import (
     Peer,
     Registered,
     Relay,
+    ReportedCandidate,
     format_digest,
     peer_digest,
 )
@@ -43,7 +43,7 @@ COORDINATOR = PrivateKey.generate(random.Random(1).randbytes)
 NODE = PrivateKey.generate(random.Random(2).randbytes)
 OWN_KEY = format_key(NODE.public_bytes)
 OTHER_KEY = format_key(bytes(range(32)))
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 REGISTERED = Registered(
     epoch="e",
     name="node",
@@ -411,7 +411,7 @@ def test_a_refused_offer_names_the_peer() -> None:
 def test_reports_are_sent_once_a_second_at_most_and_only_if_they_differ() -> None:
     link = Link().joined()
     for port in (1, 2, 2, 3):
-        candidate = Candidate(kind="host", host="192.0.2.1", port=port)
+        candidate = ReportedCandidate(kind="host", host="192.0.2.1", port=port)
         link.client.report([candidate], None, link.now)
     link.pass_time(1.0)
     (report,) = link.messages()

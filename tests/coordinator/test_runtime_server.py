@@ -22,12 +22,12 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Candidate, CloseCode, OfferMessage, load_cache
+from meshwg.wire.control import CloseCode, OfferMessage, ReportedCandidate, load_cache
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import loopback, make_token, program, running
 
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
 
 async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) -> None:

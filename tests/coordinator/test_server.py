@@ -25,10 +25,16 @@ from meshwg.control.events import (
 )
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
-from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, OfferMessage
+from meshwg.wire.control import (
+    CloseCode,
+    Error,
+    ErrorCode,
+    OfferMessage,
+    ReportedCandidate,
+)
 from tests.coordinator.world import SimCoordinator, SimNode, World
 
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
 
 # Joining.

@@ -217,7 +217,7 @@ def offer(
     to: MeshNode,
     sender: MeshNode,
     sequence: int,
-    candidates: list[control.Candidate],
+    candidates: list[control.ReportedCandidate],
     **extension: Any,
 ) -> None:
     message = control.OfferMessage(

@@ -7,18 +7,18 @@ from meshwg.control.client import ControlState
 from meshwg.control.events import Accepted, Disconnected, OfferReceived
 from meshwg.control.netmap import PeerTable
 from meshwg.wire.control import (
-    Candidate,
     Delta,
     NetMap,
     OfferMessage,
     Peer,
+    ReportedCandidate,
     decode_from_coordinator,
     load_cache,
 )
 from tests.coordinator.world import SimNode, World
 
 SIZE = 50
-CANDIDATES = [Candidate(kind="host", host="10.0.0.7", port=51820)]
+CANDIDATES = [ReportedCandidate(kind="host", host="10.0.0.7", port=51820)]
 
 
 def test_fifty_nodes_join_and_all_know_the_same() -> None:
@@ -166,7 +166,9 @@ def change_something(world: World, step: int) -> None:
     node = world.random.choice(members)
     match step % 6:
         case 0 | 1:
-            candidate = Candidate(kind="host", host=f"10.0.0.{step + 1}", port=1 + step)
+            candidate = ReportedCandidate(
+                kind="host", host=f"10.0.0.{step + 1}", port=1 + step
+            )
             node.client.report([candidate], None, world.now)
         case 2:
             coordinator.perform(Rename(node.key, f"renamed-{step}"))

@@ -82,7 +82,7 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
     offer = control.OfferMessage(
         to=alice.node.public_key,
         sequence=1,
-        candidates=(control.Candidate(kind="strange", host="0.0.0.0", port=1),),
+        candidates=(control.ReportedCandidate(kind="strange", host="0.0.0.0", port=1),),
         extension=extension,
     )
     bob.client.offer(offer, bob.mesh.now)

@@ -23,7 +23,7 @@ NOW = 1000.0
 LOW_ORDER_KEY = bytes(32)
 RELAY_LINK = FIRST_LINK
 SOURCE = Endpoint("192.0.2.1", 1)
-RELAYED = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
+RELAYED = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
 RELAYED_ENDPOINT = Endpoint("198.51.100.9", 50000, RELAY_LINK)
 
 # Agents
@@ -290,7 +290,9 @@ class Stage:
         )
 
     def add_peer(
-        self, key: bytes | None = None, candidates: tuple[control.Candidate, ...] = ()
+        self,
+        key: bytes | None = None,
+        candidates: tuple[control.ReportedCandidate, ...] = (),
     ) -> MeshPeer:
         private_key = PrivateKey.generate(self.random)
         key = key or private_key.public_bytes
@@ -306,7 +308,7 @@ class Stage:
         return peer
 
     def offer_of(
-        self, peer: MeshPeer, *candidates: control.Candidate
+        self, peer: MeshPeer, *candidates: control.ReportedCandidate
     ) -> control.OfferMessage:
         return control.OfferMessage(
             to=format_key(self.key.public_bytes),

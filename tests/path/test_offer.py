@@ -85,9 +85,9 @@ def test_candidates_that_cannot_be_are_left_out_and_counted() -> None:
         to=KEY,
         sequence=1,
         candidates=(
-            control.Candidate(kind="host", host="100.99.0.5", port=1),
-            control.Candidate(kind="carrier-pigeon", host="192.0.2.1", port=1),
-            control.Candidate(kind="host", host="127.0.0.1", port=1),
+            control.ReportedCandidate(kind="host", host="100.99.0.5", port=1),
+            control.ReportedCandidate(kind="carrier-pigeon", host="192.0.2.1", port=1),
+            control.ReportedCandidate(kind="host", host="127.0.0.1", port=1),
         ),
     )
     offer, rejections = from_message(message, MESH)
@@ -155,7 +155,7 @@ def strange_messages() -> st.SearchStrategy[control.OfferMessage]:
     """Return offers that pass for control messages, and may contain anything else."""
     words = st.from_regex(r"\A[a-z0-9-]{1,32}\Z") | st.sampled_from(OFFERED_KINDS)
     candidates = st.builds(
-        control.Candidate,
+        control.ReportedCandidate,
         kind=words,
         host=st.ip_addresses().map(str),
         port=st.integers(1, 65535),

@@ -14,7 +14,6 @@ from meshwg.wire import control
 from meshwg.wire.control import (
     MAX_NODE_PAYLOAD,
     Cache,
-    Candidate,
     Error,
     NatReport,
     NetMap,
@@ -24,6 +23,7 @@ from meshwg.wire.control import (
     Register,
     Registered,
     Relay,
+    ReportedCandidate,
     ReportedNat,
     decode_from_coordinator,
     decode_from_node,
@@ -34,7 +34,7 @@ from meshwg.wire.control import (
 )
 
 KEY = format_key(bytes(range(32)))
-CANDIDATE = Candidate(kind="host", host="2001:db8::1", port=51820)
+CANDIDATE = ReportedCandidate(kind="host", host="2001:db8::1", port=51820)
 NAT = NatReport(ipv4=ReportedNat(reachable=True, public="192.0.2.1:7", mapping="none"))
 FROM_NODE = [
     Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
@@ -185,7 +185,7 @@ def test_a_sentence_cannot_move_the_cursor_of_a_terminal() -> None:
 
 
 def test_addresses_and_keys_have_one_form() -> None:
-    candidate = Candidate(kind="host", host="2001:DB8:0::0001", port=1)
+    candidate = ReportedCandidate(kind="host", host="2001:DB8:0::0001", port=1)
     assert candidate.host == "2001:db8::1"
     assert OfferMessage(to=KEY[:-2] + "9=", sequence=1).to == KEY
 
