@@ -33,7 +33,7 @@ class MeshPeer:
     :ivar scheduled_at: when the agent next wants to be woken.
     """
 
-    def __init__(self, entry: control.Peer, tunnel: Tunnel) -> None:
+    def __init__(self, entry: control.PeerEntry, tunnel: Tunnel) -> None:
         self.entry = entry
         self.tunnel = tunnel
         self.agent: PathAgent | None = None

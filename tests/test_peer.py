@@ -137,7 +137,7 @@ def make_peer(name: str = "bob", **fields: object) -> MeshPeer:
     device = Device(random=RANDOM, unix_time=lambda now: now)
     key = PrivateKey.generate(RANDOM).public_bytes
     raw = {"addresses": (), **fields}
-    entry = control.Peer.model_validate(
+    entry = control.PeerEntry.model_validate(
         {"public_key": format_key(key), "name": name, "version": 1, **raw}
     )
     return MeshPeer(entry, device.add_peer(key, NOW))

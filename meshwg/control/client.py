@@ -49,7 +49,7 @@ from meshwg.wire.control import (
     ErrorCode,
     FromNode,
     NatReport,
-    Peer,
+    PeerEntry,
     ReportedCandidate,
 )
 
@@ -399,7 +399,7 @@ class ControlClient:
         if change.itself is not None:
             self._on_self_changed(change.itself)
 
-    def _on_self_changed(self, itself: Peer) -> None:
+    def _on_self_changed(self, itself: PeerEntry) -> None:
         known = self.registered
         if known and (known.name, known.addresses) != (itself.name, itself.addresses):
             self._update_registered(name=itself.name, addresses=itself.addresses)

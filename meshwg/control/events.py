@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshwg.wire.control import Error, OfferMessage, Peer, Registered, Relay
+from meshwg.wire.control import Error, OfferMessage, PeerEntry, Registered, Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Accepted(ControlEvent):
 class PeersChanged(ControlEvent):
     """Peers came, changed or went. The node itself is never among them."""
 
-    changed: tuple[Peer, ...]
+    changed: tuple[PeerEntry, ...]
     """New peers, and known ones that differ from before."""
     removed: tuple[str, ...]
     """Public keys of peers that are no members any more: drop their sessions."""
@@ -32,7 +32,7 @@ class PeersChanged(ControlEvent):
 class SelfChanged(ControlEvent):
     """The node's own name or addresses changed, for example by ``node rename``."""
 
-    itself: Peer
+    itself: PeerEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Node(Steering):
     # What there is to know.
 
     @property
-    def itself(self) -> control.Peer | None:
+    def itself(self) -> control.PeerEntry | None:
         """This node as the others see it, once it has joined."""
         return self.control.peers.get(self.public_key)
 
@@ -526,7 +526,7 @@ class Node(Steering):
         self._events.append(ServersChanged(registered.stun, relays))
 
     def _learn_peers(
-        self, changed: Iterable[control.Peer], removed: Iterable[str], now: float
+        self, changed: Iterable[control.PeerEntry], removed: Iterable[str], now: float
     ) -> None:
         for key in removed:
             self._forget_peer(key, now)
@@ -535,7 +535,7 @@ class Node(Steering):
         self._paths.permit_relays(self.peers.values(), now)
         self._update_interface()
 
-    def _learn_peer(self, entry: control.Peer, now: float) -> None:
+    def _learn_peer(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
         if peer is None:
             tunnel = self.device.add_peer(parse_key(entry.public_key), now)

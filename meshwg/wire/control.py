@@ -141,7 +141,7 @@ class Relay(Model):
     """Unix time after which the relay refuses the credentials."""
 
 
-class Peer(Model):
+class PeerEntry(Model):
     """A node as all others see it."""
 
     public_key: PublicKey
@@ -280,7 +280,7 @@ class NetMap(Model):
     type: Literal["netmap"] = "netmap"
     version: Count
     digest: Annotated[str, _short(16)]
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerEntry, ...]
 
 
 class Delta(Model):
@@ -292,7 +292,7 @@ class Delta(Model):
     version: Count
     digest: Annotated[str, _short(16)]
     """Of the whole netmap after the change, see :func:`peer_digest`."""
-    changed: tuple[Peer, ...] = ()
+    changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
 
 
@@ -371,7 +371,7 @@ class Cache(Model):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     registered: Registered
     version: Count
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerEntry, ...]
 
     model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True)
 

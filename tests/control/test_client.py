@@ -29,7 +29,7 @@ from meshwg.wire.control import (
     ErrorCode,
     NetMap,
     OfferMessage,
-    Peer,
+    PeerEntry,
     Registered,
     Relay,
     ReportedCandidate,
@@ -600,8 +600,8 @@ class Link:
         return [event for event in self.events() if isinstance(event, kind)]
 
 
-def peer(key: str, version: int, *, online: bool = True) -> Peer:
-    return Peer(
+def peer(key: str, version: int, *, online: bool = True) -> PeerEntry:
+    return PeerEntry(
         public_key=key,
         name="node" if key == OWN_KEY else "peer",
         addresses=("100.64.0.1", "fd00::1"),
@@ -610,19 +610,23 @@ def peer(key: str, version: int, *, online: bool = True) -> Peer:
     )
 
 
-def digest_of(peers: list[Peer]) -> str:
+def digest_of(peers: list[PeerEntry]) -> str:
     digest = 0
     for each in peers:
         digest ^= peer_digest(each.public_key, each.version)
     return format_digest(digest)
 
 
-def netmap(version: int, *peers: Peer) -> NetMap:
+def netmap(version: int, *peers: PeerEntry) -> NetMap:
     return NetMap(version=version, digest=digest_of(list(peers)), peers=peers)
 
 
 def delta(
-    base: int, version: int, changed: list[Peer], removed: list[str], all_: list[Peer]
+    base: int,
+    version: int,
+    changed: list[PeerEntry],
+    removed: list[str],
+    all_: list[PeerEntry],
 ) -> Delta:
     return Delta(
         base=base,

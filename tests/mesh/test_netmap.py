@@ -10,7 +10,7 @@ from meshwg.wire.control import (
     Delta,
     NetMap,
     OfferMessage,
-    Peer,
+    PeerEntry,
     ReportedCandidate,
     decode_from_coordinator,
     load_cache,
@@ -186,11 +186,11 @@ def has_ended(node: SimNode) -> bool:
     return node.client.state is ControlState.ENDED
 
 
-def known(table: PeerTable) -> dict[str, Peer]:
+def known(table: PeerTable) -> dict[str, PeerEntry]:
     return {peer.public_key: peer for peer in table.nodes}
 
 
-def snapshot(world: World) -> dict[str, Peer]:
+def snapshot(world: World) -> dict[str, PeerEntry]:
     """Return what a node without any netmap would be told."""
     table = PeerTable("")
     for payload in world.coordinators[0].history.full():

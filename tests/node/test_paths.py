@@ -296,7 +296,7 @@ class Stage:
     ) -> MeshPeer:
         private_key = PrivateKey.generate(self.random)
         key = key or private_key.public_bytes
-        entry = control.Peer(
+        entry = control.PeerEntry(
             public_key=format_key(key),
             name="peer",
             addresses=("100.64.0.9",),

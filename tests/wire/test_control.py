@@ -18,7 +18,7 @@ from meshwg.wire.control import (
     NatReport,
     NetMap,
     OfferMessage,
-    Peer,
+    PeerEntry,
     Ping,
     Register,
     Registered,
@@ -47,7 +47,7 @@ FROM_NODE = [
     control.Resync(),
     control.Leave(),
 ]
-PEER = Peer(
+PEER = PeerEntry(
     public_key=KEY,
     name="a",
     addresses=("100.64.0.1", "fd00::1"),
