@@ -14,7 +14,7 @@ from meshwg.keys import PrivateKey
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, Kind, Rejection, admit_candidates
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection, admit_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
@@ -206,7 +206,7 @@ class Paths:
         own = self._relays.relayed
         if own is not None and own.host == host:
             return None
-        claim = Candidate(Kind.RELAYED, host, 1)
+        claim = Candidate(CandidateKind.RELAYED, host, 1)
         _, rejections = admit_candidates([claim], self.overlay)
         return next(iter(rejections), None)
 

@@ -25,7 +25,7 @@ from collections.abc import Container, Iterable, Sequence
 from meshwg.path.activity import Activity
 from meshwg.path.candidate import (
     Candidate,
-    Kind,
+    CandidateKind,
     is_private,
     is_usable_host,
 )
@@ -329,7 +329,7 @@ class PathAgent:
                 path.check_by(now)
 
     def _learn(self, source: Endpoint, now: float) -> None:
-        kind = self._puncher.kind or Kind.PEER_REFLEXIVE
+        kind = self._puncher.kind or CandidateKind.PEER_REFLEXIVE
         self._checker.learn(source, kind, now)
 
     def _prove(self, outcome: Answered, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.ledger import Ledger
 from meshwg.path.punch import (
     PREDICTION_OFFSET,
@@ -81,10 +81,10 @@ class PunchAttempt:
     elected_at: float = 0.0
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> CandidateKind:
         """What a path that this attempt finds is called."""
         predicts = self.method is PunchMethod.PREDICTION
-        return Kind.PREDICTED if predicts else Kind.BIRTHDAY
+        return CandidateKind.PREDICTED if predicts else CandidateKind.BIRTHDAY
 
     @property
     def needs_sample(self) -> bool:

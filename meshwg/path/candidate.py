@@ -23,7 +23,7 @@ OFFER_LIMIT = 64
 """Candidates of one offer that are looked at."""
 
 
-class Kind(StrEnum):
+class CandidateKind(StrEnum):
     """How an address became known; the values are those of ``meshwg status``."""
 
     HOST = "host"
@@ -48,16 +48,21 @@ class Kind(StrEnum):
 
 
 _PREFERENCE = {
-    Kind.HOST: 5,
-    Kind.PORT_MAPPED: 4,
-    Kind.REFLEXIVE: 3,
-    Kind.PEER_REFLEXIVE: 3,
-    Kind.PREDICTED: 2,
-    Kind.BIRTHDAY: 2,
-    Kind.RELAYED: 0,
+    CandidateKind.HOST: 5,
+    CandidateKind.PORT_MAPPED: 4,
+    CandidateKind.REFLEXIVE: 3,
+    CandidateKind.PEER_REFLEXIVE: 3,
+    CandidateKind.PREDICTED: 2,
+    CandidateKind.BIRTHDAY: 2,
+    CandidateKind.RELAYED: 0,
 }
 
-OFFERED_KINDS = (Kind.HOST, Kind.PORT_MAPPED, Kind.REFLEXIVE, Kind.RELAYED)
+OFFERED_KINDS = (
+    CandidateKind.HOST,
+    CandidateKind.PORT_MAPPED,
+    CandidateKind.REFLEXIVE,
+    CandidateKind.RELAYED,
+)
 """What a node can know about itself; the other kinds arise between two nodes."""
 
 
@@ -86,7 +91,7 @@ class Rejection(StrEnum):
 class Candidate:
     """One address of a node, with how it became known."""
 
-    kind: Kind
+    kind: CandidateKind
     host: str
     port: int
 
@@ -189,7 +194,7 @@ def _judge(claim: Claim, overlay: Container[IPAddress]) -> Candidate | Rejection
     except ValueError:
         return Rejection.MALFORMED
     reason = Rejection.PORT_ZERO if port == 0 else _unusable(address, overlay)
-    return reason or Candidate(Kind(kind), str(address), port)
+    return reason or Candidate(CandidateKind(kind), str(address), port)
 
 
 def _plain(address: IPAddress) -> IPAddress:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from meshwg.keys import PrivateKey
 from meshwg.noise import hkdf
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method
@@ -117,7 +117,7 @@ class Check:
 
     endpoint: Endpoint
     """Where it went; the link tells from which socket."""
-    kind: Kind
+    kind: CandidateKind
     """What the endpoint is, if the answer shows that it is anything."""
     sent_at: float
     counts: bool
@@ -166,7 +166,12 @@ class Checks:
         return self.route + self._random(stun.TRANSACTION_ID_LENGTH - ROUTE_LENGTH)
 
     def ask(
-        self, endpoint: Endpoint, kind: Kind, now: float, *, counts: bool = False
+        self,
+        endpoint: Endpoint,
+        kind: CandidateKind,
+        now: float,
+        *,
+        counts: bool = False,
     ) -> bytes:
         """Return a check for an endpoint, and expect its answer."""
         transaction_id = self.transaction_id()

@@ -1,6 +1,6 @@
 """Sends the checks for one peer, as far as the addresses deserve them."""
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckDrop, Checks
 from meshwg.path.ledger import Ledger
 from meshwg.path.path import TRIGGERED_BURST, Path
@@ -31,7 +31,7 @@ class Checker:
         check = self._checks.ask(endpoint, path.kind, now, counts=counts)
         self.transmits.append(Transmit(endpoint, [check], ttl))
 
-    def learn(self, source: Endpoint, kind: Kind, now: float) -> None:
+    def learn(self, source: Endpoint, kind: CandidateKind, now: float) -> None:
         """Check back at once where an authentic packet came from (RFC 8445 7.3.1.4).
 
         A path that is known to work needs none. What comes from another address

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.offer import Offer
 from meshwg.transmit import Endpoint
 
@@ -12,7 +12,7 @@ from meshwg.transmit import Endpoint
 class SelectionChanged:
     """Data goes another way, or the way it goes came into doubt or out of it."""
 
-    kind: Kind | None
+    kind: CandidateKind | None
     """``None``: there is no way at all."""
     endpoint: Endpoint | None
     doubted: bool

@@ -8,7 +8,7 @@ After :data:`CONSENT_LIFETIME` without an answer the peer's consent is gone (RFC
 and nothing more is sent there.
 """
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.score import Score, Statistics
 from meshwg.transmit import Endpoint
 
@@ -47,7 +47,7 @@ class Path:
         "waiting_since",
     )
 
-    def __init__(self, endpoint: Endpoint, kind: Kind) -> None:
+    def __init__(self, endpoint: Endpoint, kind: CandidateKind) -> None:
         self.endpoint = endpoint
         """Where to send; it gets the sticky source of the last answer."""
         self.kind = kind
@@ -62,7 +62,7 @@ class Path:
     @property
     def is_relayed(self) -> bool:
         """Whether a relay passes the datagrams on."""
-        return self.kind is Kind.RELAYED
+        return self.kind is CandidateKind.RELAYED
 
     @property
     def is_proven(self) -> bool:

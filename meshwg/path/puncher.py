@@ -27,7 +27,7 @@ from enum import Enum
 
 from meshwg.nattypes import Filtering
 from meshwg.path.aim import KnownAddresses, PunchAttempt
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
@@ -153,7 +153,7 @@ class Puncher:
         return None if self._attempt is None else self._attempt.method
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> CandidateKind | None:
         """The kind of a path that is found now, if it is this attempt's doing."""
         if self._attempt is None or self.state is not PunchState.FIRING:
             return None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod, plain_possible, roles
@@ -108,10 +108,12 @@ _PUNCHING = {
 }
 
 _DIRECT = {
-    Kind.HOST: "The peer's own address can be reached.",
-    Kind.PORT_MAPPED: "The peer's router forwards a port to it.",
-    Kind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
-    Kind.PEER_REFLEXIVE: "The peer got through first, and its address was learnt.",
-    Kind.PREDICTED: "The next port of a sequential NAT was predicted.",
-    Kind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
+    CandidateKind.HOST: "The peer's own address can be reached.",
+    CandidateKind.PORT_MAPPED: "The peer's router forwards a port to it.",
+    CandidateKind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
+    CandidateKind.PEER_REFLEXIVE: (
+        "The peer got through first, and its address was learnt."
+    ),
+    CandidateKind.PREDICTED: "The next port of a sequential NAT was predicted.",
+    CandidateKind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
 }

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from meshwg.path.candidate import (
     Candidate,
-    Kind,
+    CandidateKind,
     is_private,
     offerable,
 )
@@ -83,20 +83,20 @@ class Rendezvous:
 
     def targets(self) -> list[Candidate]:
         """Return what to check: what this node can reach, without relays and itself."""
-        direct = [one for one in self._own if one.kind is not Kind.RELAYED]
+        direct = [one for one in self._own if one.kind is not CandidateKind.RELAYED]
         own = {candidate.endpoint for candidate in direct}
         families = {":" in candidate.host for candidate in direct} or {False, True}
         return [
             candidate
             for candidate in (*self.peer.candidates, *self._other_addresses())
-            if candidate.kind is not Kind.RELAYED
+            if candidate.kind is not CandidateKind.RELAYED
             and candidate.endpoint not in own
             and (":" in candidate.host) in families
         ]
 
     def peer_public(self) -> tuple[Endpoint, ...]:
         """Return where the outside sees the peer's IPv4 socket, the likeliest first."""
-        order = (Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.HOST)
+        order = (CandidateKind.REFLEXIVE, CandidateKind.PORT_MAPPED, CandidateKind.HOST)
         return tuple(
             candidate.endpoint
             for kind in order
@@ -117,4 +117,6 @@ class Rendezvous:
             return []
         offered = {candidate.host for candidate in self.peer.candidates}
         hosts = (host for host in self.peer_hosts if host not in offered)
-        return [Candidate(Kind.REFLEXIVE, host, public[0].port) for host in hosts]
+        return [
+            Candidate(CandidateKind.REFLEXIVE, host, public[0].port) for host in hosts
+        ]

@@ -8,7 +8,7 @@ consent is gone: failing checks of other paths change nothing.
 
 from collections.abc import Iterable, Iterator
 
-from meshwg.path.candidate import OFFERED_KINDS, Candidate, Kind
+from meshwg.path.candidate import OFFERED_KINDS, Candidate, CandidateKind
 from meshwg.path.path import Path
 from meshwg.path.score import outranks
 from meshwg.transmit import Endpoint
@@ -49,7 +49,7 @@ class PathTable:
         """Return the path to an endpoint, if it is known."""
         return self._paths.get(endpoint.unpinned())
 
-    def add(self, endpoint: Endpoint, kind: Kind) -> Path:
+    def add(self, endpoint: Endpoint, kind: CandidateKind) -> Path:
         """Return the path to an endpoint, a new one if needed.
 
         An address that was learnt and is offered later takes the offered kind.
@@ -59,7 +59,7 @@ class PathTable:
         if path is None:
             path = self._paths[key] = Path(endpoint, kind)
             self._evict(spare=path)
-        elif path.kind is Kind.PEER_REFLEXIVE:
+        elif path.kind is CandidateKind.PEER_REFLEXIVE:
             path.kind = kind
         return path
 
@@ -78,8 +78,8 @@ class PathTable:
                 return
             self.remove(self.relay)
         if endpoint is not None:
-            self.relay = self.add(endpoint, Kind.RELAYED)
-            self.relay.kind = Kind.RELAYED
+            self.relay = self.add(endpoint, CandidateKind.RELAYED)
+            self.relay.kind = CandidateKind.RELAYED
             self.relay.burst(now, RELAY_BURST)
 
     def rename(self, candidates: Iterable[Candidate]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection
 from meshwg.path.check import ROUTE_LENGTH, CheckKeys
 from meshwg.path.events import (
     AuxiliarySockets,
@@ -191,16 +191,16 @@ class Contact:
     def is_direct(self) -> bool:
         return bool(self.changes) and self.changes[-1][1].kind not in (
             None,
-            Kind.RELAYED,
+            CandidateKind.RELAYED,
         )
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> CandidateKind | None:
         return self.changes[-1][1].kind if self.changes else None
 
     def direct_at(self) -> float | None:
         """Return when data went directly for the first time."""
-        relayed = (None, Kind.RELAYED)
+        relayed = (None, CandidateKind.RELAYED)
         return next((at for at, one in self.changes if one.kind not in relayed), None)
 
 
@@ -283,10 +283,17 @@ class MeshNode:
     def candidates(self) -> list[Candidate]:
         """Return what this node offers."""
         port = self.host.sockets[UDP].port
-        own = [Candidate(Kind.HOST, address, port) for address in self.host.addresses]
+        own = [
+            Candidate(CandidateKind.HOST, address, port)
+            for address in self.host.addresses
+        ]
         per_host = {endpoint.host: endpoint for endpoint in self.reflexive.values()}
-        seen = [Candidate(Kind.REFLEXIVE, *one[:2]) for one in per_host.values()]
-        relayed = Candidate(Kind.RELAYED, *self.mesh.relay.endpoint(self.name)[:2])
+        seen = [
+            Candidate(CandidateKind.REFLEXIVE, *one[:2]) for one in per_host.values()
+        ]
+        relayed = Candidate(
+            CandidateKind.RELAYED, *self.mesh.relay.endpoint(self.name)[:2]
+        )
         return [*own, *seen, relayed, *self.extra]
 
     def discover(self, now: float) -> None:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.events import AttemptResult
 from tests.mesh.meshnet import Contact, Mesh, MeshNode
 from tests.sim import kinds
@@ -66,7 +66,7 @@ def test_a_nat_that_reboots_behind_a_birthday_path_is_punched_again() -> None:
     at = mesh.network.now
     mesh.advance(70.0)
     assert resumed(a.contact(b), at) < 8.0
-    assert a.contact(b).kind is Kind.BIRTHDAY
+    assert a.contact(b).kind is CandidateKind.BIRTHDAY
     assert len(a.host.sockets) == 2, "the socket of the lost path is closed"
 
 
@@ -178,7 +178,7 @@ def test_an_agent_that_was_used_falls_asleep_and_wakes_up() -> None:
     silence(a, b)
     mesh.advance(700.0)
     assert a.contact(b).agent.get_timer() is None
-    assert a.contact(b).kind is Kind.RELAYED
+    assert a.contact(b).kind is CandidateKind.RELAYED
     a.ping(b, 0.1)
     assert mesh.run(lambda: a.contact(b).is_direct, 5.0)
 

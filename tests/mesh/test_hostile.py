@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from meshwg.keys import format_key
-from meshwg.path.candidate import Candidate, Kind, Rejection
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection
 from meshwg.path.check import CheckDrop
 from meshwg.path.ledger import HOST_LIMIT, TOTAL_LIMIT
 from meshwg.transmit import Endpoint, Source
@@ -65,7 +65,7 @@ def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> 
     towards_a, towards_b = middle.open(4001), middle.open(4002, link=1)
     pass_on(towards_a, towards_b, udp_endpoint(b))
     pass_on(towards_b, towards_a, udp_endpoint(a))
-    detour = Candidate(Kind.HOST, VICTIM, 4001)
+    detour = Candidate(CandidateKind.HOST, VICTIM, 4001)
     mesh.coordinator.tamper = lambda offer: with_candidates(offer, detour)
     talk(mesh, a, b)
     mesh.advance(10.0)
@@ -82,7 +82,10 @@ def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
     mesh, a, b = public_pair()
     mesh.network.add_host("victim", VICTIM).open(80)
     talk(mesh, a, b)
-    ports = [Candidate(Kind.HOST, VICTIM, port).to_message() for port in range(80, 100)]
+    ports = [
+        Candidate(CandidateKind.HOST, VICTIM, port).to_message()
+        for port in range(80, 100)
+    ]
     for number in range(590):
         offer(a, b, 1000 + number, ports)
         mesh.advance(0.1)
@@ -96,7 +99,9 @@ def test_a_peer_that_offers_many_strangers_reaches_a_limit_for_all() -> None:
     talk(mesh, a, b)
     for number in range(590):
         strangers = [
-            Candidate(Kind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80).to_message()
+            Candidate(
+                CandidateKind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80
+            ).to_message()
             for n in range(1, 17)
         ]
         offer(a, b, 1000 + number, strangers)
@@ -113,7 +118,7 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
     mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM)
     while a.contact(b).agent.checks.keys.controlling:
         mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM, mesh.seed + 1)
-    claimed = [Candidate(Kind.REFLEXIVE, VICTIM, 80).to_message()]
+    claimed = [Candidate(CandidateKind.REFLEXIVE, VICTIM, 80).to_message()]
     ask = {"step": "ask", "id": 1, "method": method, "role": role, "peer_role": "fan"}
     go = {"step": "go", "id": 1, "port": 5000, "delta": 1}
     for number, step in enumerate((ask, go, {**ask, "id": 2}, {**go, "id": 2})):
@@ -142,7 +147,7 @@ def test_a_nonsense_candidate_is_counted_and_never_sent_to(
     host: str, reason: Rejection
 ) -> None:
     mesh, a, b = public_pair()
-    nonsense = Candidate(Kind.HOST, host, 80)
+    nonsense = Candidate(CandidateKind.HOST, host, 80)
     mesh.coordinator.tamper = lambda offer: with_candidates(offer, nonsense)
     talk(mesh, a, b)
     mesh.advance(10.0)

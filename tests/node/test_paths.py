@@ -10,7 +10,7 @@ from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Kind, Rejection
+from meshwg.path.candidate import CandidateKind, Rejection
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
@@ -319,12 +319,12 @@ class Stage:
 
     def check_of(self, peer: MeshPeer) -> stun.Message:
         """Return a check that the peer makes."""
-        return stun.parse(self._checks_of(peer).ask(SOURCE, Kind.HOST, NOW))
+        return stun.parse(self._checks_of(peer).ask(SOURCE, CandidateKind.HOST, NOW))
 
     def answer_of(self, peer: MeshPeer) -> stun.Message:
         """Return the peer's answer to a check that its agent makes."""
         assert peer.agent is not None
-        check = peer.agent.checks.ask(SOURCE, Kind.HOST, NOW)
+        check = peer.agent.checks.ask(SOURCE, CandidateKind.HOST, NOW)
         asked = self._checks_of(peer).receive(stun.parse(check), SOURCE, NOW)
         assert isinstance(asked, Asked)
         return stun.parse(asked.answer)

@@ -12,7 +12,7 @@ from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
 from meshwg.path.activity import ACTIVE, DORMANT
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.events import (
     AttemptResult,
@@ -37,15 +37,15 @@ from tests.path.test_punch import CONE, HARD
 RELAY = Endpoint("198.51.100.9", 50000, 1)
 FAR = Endpoint("203.0.113.2", 2222)
 LAN = Endpoint("192.168.1.2", 2222)
-OWN = Candidate(Kind.HOST, "192.168.7.7", 1111)
+OWN = Candidate(CandidateKind.HOST, "192.168.7.7", 1111)
 LOW = PrivateKey.from_bytes(bytes([2] * 32))
 HIGH = PrivateKey.from_bytes(bytes([1] * 32))
 """The controlling side is the one with the smaller public key."""
 
 PEER_CANDIDATES = [
-    Candidate(Kind.HOST, *LAN[:2]),
-    Candidate(Kind.REFLEXIVE, *FAR[:2]),
-    Candidate(Kind.RELAYED, "198.51.100.9", 50000),
+    Candidate(CandidateKind.HOST, *LAN[:2]),
+    Candidate(CandidateKind.REFLEXIVE, *FAR[:2]),
+    Candidate(CandidateKind.RELAYED, "198.51.100.9", 50000),
 ]
 
 
@@ -127,7 +127,7 @@ def test_the_relayed_candidate_is_not_checked_directly() -> None:
 
 def test_addresses_of_a_family_that_this_node_lacks_are_not_checked() -> None:
     stage = Stage()
-    stage.offer(candidates=[Candidate(Kind.HOST, "2001:db8::2", 2222)])
+    stage.offer(candidates=[Candidate(CandidateKind.HOST, "2001:db8::2", 2222)])
     stage.until(stage.now + 5.0)
     assert stage.all_sent("2001:db8::2") == 0
 
@@ -310,7 +310,7 @@ def test_new_candidates_are_told_to_an_active_peer() -> None:
     stage = Stage()
     stage.become_direct()
     stage.offers()
-    new = Candidate(Kind.REFLEXIVE, "203.0.113.77", 1)
+    new = Candidate(CandidateKind.REFLEXIVE, "203.0.113.77", 1)
     stage.agent.set_local_candidates([OWN, new], CONE, stage.now)
     (offer,) = stage.offers()
     assert new in offer.candidates
@@ -537,7 +537,7 @@ class Stage:
 
     def check_from(self, source: Endpoint) -> bool:
         """Receive a check of the peer."""
-        check = self.peer.ask(source, Kind.HOST, self.now)
+        check = self.peer.ask(source, CandidateKind.HOST, self.now)
         return self.agent.receive_stun(stun.parse(check), source, self.now)
 
     def answer(self, transmit: Transmit, source: Endpoint | None = None) -> None:

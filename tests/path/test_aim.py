@@ -5,7 +5,7 @@ import random
 import pytest
 
 from meshwg.path.aim import PROBED_HOSTS, KnownAddresses, PunchAttempt
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.ledger import Ledger
 from meshwg.path.punch import (
     BIRTHDAY_PROBES,
@@ -69,9 +69,12 @@ def test_two_fans_aim_at_one_port_ahead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [(BIRTHDAY, Kind.BIRTHDAY), (PREDICTION, Kind.PREDICTED)]
+    ("method", "kind"),
+    [(BIRTHDAY, CandidateKind.BIRTHDAY), (PREDICTION, CandidateKind.PREDICTED)],
 )
-def test_a_path_is_called_after_the_method(method: PunchMethod, kind: Kind) -> None:
+def test_a_path_is_called_after_the_method(
+    method: PunchMethod, kind: CandidateKind
+) -> None:
     assert PunchAttempt(1, method, Role.FAN, Role.PROBE).kind is kind
 
 

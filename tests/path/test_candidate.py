@@ -11,7 +11,7 @@ from meshwg.path.candidate import (
     CANDIDATE_LIMIT,
     OFFER_LIMIT,
     Candidate,
-    Kind,
+    CandidateKind,
     Rejection,
     admit_candidates,
     is_private,
@@ -45,9 +45,15 @@ json_values = st.recursive(
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "10.0.0.1", "100.64.1.2", "2001:db8::7"])
 @pytest.mark.parametrize(
-    "kind", [Kind.HOST, Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.RELAYED]
+    "kind",
+    [
+        CandidateKind.HOST,
+        CandidateKind.REFLEXIVE,
+        CandidateKind.PORT_MAPPED,
+        CandidateKind.RELAYED,
+    ],
 )
-def test_what_a_node_offers_its_peer_reads(kind: Kind, host: str) -> None:
+def test_what_a_node_offers_its_peer_reads(kind: CandidateKind, host: str) -> None:
     candidate = Candidate(kind, host, 51820)
     assert admit_candidates([candidate.to_message()], MESH) == ([candidate], {})
 
@@ -103,12 +109,12 @@ def test_only_kinds_that_a_node_can_know_about_itself_are_taken(kind: object) ->
 
 
 def test_a_candidate_counts_once() -> None:
-    candidate = Candidate(Kind.HOST, "192.0.2.1", 1)
+    candidate = Candidate(CandidateKind.HOST, "192.0.2.1", 1)
     assert admit_candidates([candidate] * 30)[0] == [candidate]
 
 
 def test_only_so_many_candidates_are_used() -> None:
-    claims = [Candidate(Kind.HOST, "192.0.2.1", n + 1) for n in range(100)]
+    claims = [Candidate(CandidateKind.HOST, "192.0.2.1", n + 1) for n in range(100)]
     used, rejections = admit_candidates(claims)
     assert len(used) == CANDIDATE_LIMIT
     assert rejections == {Rejection.EXCESS: 100 - CANDIDATE_LIMIT}
@@ -126,9 +132,9 @@ def test_no_claim_is_too_strange(claims: list[Claimed]) -> None:
 
 
 def test_a_node_offers_its_best_candidates_first_and_no_useless_ones() -> None:
-    relayed = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
-    loopback = Candidate(Kind.HOST, "127.0.0.1", 51820)
-    host = Candidate(Kind.HOST, "192.168.1.2", 51820)
+    relayed = Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000)
+    loopback = Candidate(CandidateKind.HOST, "127.0.0.1", 51820)
+    host = Candidate(CandidateKind.HOST, "192.168.1.2", 51820)
     assert offerable([relayed, loopback, host]) == (host, relayed)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import (
     CHECK_TIMEOUT,
     PENDING_LIMIT,
@@ -33,19 +33,21 @@ AT_ALICE = Endpoint("203.0.113.1", 1111)
 
 def test_a_check_is_answered_and_the_answer_proves_the_path() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.REFLEXIVE, 100.0)
+    request = alice.ask(AT_BOB, CandidateKind.REFLEXIVE, 100.0)
     asked = bob.receive(stun.parse(request), AT_ALICE, 100.02)
     assert isinstance(asked, Asked)
     answer = alice.receive(stun.parse(asked.answer), AT_BOB, 100.05)
     assert isinstance(answer, Answered)
     assert answer.check.endpoint == AT_BOB
-    assert answer.check.kind is Kind.REFLEXIVE
+    assert answer.check.kind is CandidateKind.REFLEXIVE
     assert answer.rtt == pytest.approx(0.05)
 
 
 def test_the_answer_names_the_address_the_check_came_from() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    asked = bob.receive(stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0)), AT_ALICE, 0.0)
+    asked = bob.receive(
+        stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0)), AT_ALICE, 0.0
+    )
     assert isinstance(asked, Asked)
     assert stun.parse(asked.answer).mapped == AT_ALICE
 
@@ -53,7 +55,7 @@ def test_the_answer_names_the_address_the_check_came_from() -> None:
 @pytest.mark.parametrize("host", ["203.0.113.1", "2001:db8::1", "fe80::1%eth0"])
 def test_an_answer_is_never_longer_than_its_check(host: str) -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+    request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     asked = bob.receive(stun.parse(request), Endpoint(host, 1), 0.0)
     assert isinstance(asked, Asked)
     assert len(asked.answer) <= len(request)
@@ -83,7 +85,7 @@ def test_there_are_no_keys_with_a_low_order_point_or_oneself() -> None:
 
 def test_a_check_for_another_peer_is_forged() -> None:
     bob = checks_of(BOB, ALICE)
-    request = checks_of(EVE, BOB).ask(AT_BOB, Kind.HOST, 0.0)
+    request = checks_of(EVE, BOB).ask(AT_BOB, CandidateKind.HOST, 0.0)
     assert bob.receive(stun.parse(request), AT_ALICE, 0.0) is CheckDrop.FORGED
     assert bob.drops == {CheckDrop.FORGED: 1}
 
@@ -99,13 +101,13 @@ def test_a_tag_without_the_key_is_worth_nothing() -> None:
 
 def test_a_check_sent_back_to_its_sender_is_refused() -> None:
     alice = checks_of(ALICE, BOB)
-    request = stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0))
+    request = stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0))
     assert alice.receive(request, AT_BOB, 0.0) is CheckDrop.REFLECTED
 
 
 def test_a_check_is_answered_once_wherever_its_copies_come_from() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0))
+    request = stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0))
     assert isinstance(bob.receive(request, AT_ALICE, 0.0), Asked)
     assert bob.receive(request, AT_ALICE, 0.1) is CheckDrop.REPLAYED
     assert bob.receive(request, Endpoint("198.18.0.1", 1), 0.2) is CheckDrop.REPLAYED
@@ -178,10 +180,10 @@ def test_no_two_peers_of_a_node_share_a_route() -> None:
 def test_memory_is_bounded_on_both_sides() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
     for _ in range(SEEN_LIMIT + 10):
-        request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+        request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
         bob.receive(stun.parse(request), AT_ALICE, 0.0)
     for _ in range(PENDING_LIMIT):
-        alice.ask(AT_BOB, Kind.HOST, 0.0)
+        alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     assert len(bob._seen) == SEEN_LIMIT
     assert len(alice._pending) == PENDING_LIMIT
 
@@ -191,7 +193,7 @@ def test_a_check_with_any_signed_byte_changed_is_not_answered(
     noise: bytes, at: int
 ) -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+    request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     changed = request[:at] + noise + request[at + len(noise) :]
     try:
         message = stun.parse(changed)
@@ -213,6 +215,8 @@ def checks_of(own: PrivateKey, peer: PrivateKey) -> Checks:
 
 def answered_check() -> tuple[Checks, Message]:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    asked = bob.receive(stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0)), AT_ALICE, 0.0)
+    asked = bob.receive(
+        stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0)), AT_ALICE, 0.0
+    )
     assert isinstance(asked, Asked)
     return alice, stun.parse(asked.answer)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.escalation import BUSY_PAUSE, SLACK, Escalation
 from meshwg.path.events import AttemptResult
@@ -18,7 +18,7 @@ from meshwg.path.traits import NatTraits
 from tests.path.test_agent import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, FIREWALL, HARD, HARD_LOOSE, OPEN, STEPPING
 
-PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
+PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)
 
 
 @pytest.mark.parametrize(

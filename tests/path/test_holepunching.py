@@ -4,7 +4,7 @@ import random
 from collections import deque
 
 from meshwg.path.activity import ACTIVE, Activity
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.checker import Checker
 from meshwg.path.escalation import Escalation
@@ -28,8 +28,8 @@ NOW = 1000.0
 FAR = Endpoint("203.0.113.2", 2222)
 LAN = Endpoint("192.168.1.2", 2222)
 CANDIDATES = (
-    Candidate(Kind.HOST, *LAN[:2]),
-    Candidate(Kind.REFLEXIVE, *FAR[:2]),
+    Candidate(CandidateKind.HOST, *LAN[:2]),
+    Candidate(CandidateKind.REFLEXIVE, *FAR[:2]),
 )
 
 
@@ -121,7 +121,7 @@ def test_another_round_waits_for_a_method_that_is_under_way() -> None:
 
 def test_a_lost_path_is_noted_once_and_begins_a_round() -> None:
     stage = Stage()
-    path = stage.table.add(FAR, Kind.REFLEXIVE)
+    path = stage.table.add(FAR, CandidateKind.REFLEXIVE)
     path.answered(FAR, 0.02, NOW - CONSENT_LIFETIME)
     for _ in range(2):
         stage.punching.begin_if_lost(path, NOW)

@@ -13,7 +13,7 @@ from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from meshwg.path.candidate import (
     OFFERED_KINDS,
     Candidate,
-    Kind,
+    CandidateKind,
     Rejection,
     offerable,
 )
@@ -30,8 +30,8 @@ MESH = Overlay([ipaddress.ip_network("100.99.0.0/16")])
 OFFER = Offer(
     5,
     (
-        Candidate(Kind.HOST, "192.168.1.2", 51820),
-        Candidate(Kind.RELAYED, "198.51.100.1", 50000),
+        Candidate(CandidateKind.HOST, "192.168.1.2", 51820),
+        Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000),
     ),
     NatTraits(
         Mapping.ADDRESS_AND_PORT_DEPENDENT,

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from meshwg.keys import PrivateKey
 from meshwg.nattypes import Filtering
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckKeys, Checks
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, OFF, TOO_OFTEN, PunchLimiter
@@ -358,7 +358,7 @@ def test_no_step_is_too_strange(one: object, two: object, three: object) -> None
 
 def test_the_path_is_named_after_the_method_that_found_it() -> None:
     pair = firing_birthday()
-    assert pair.boss.kind is pair.other.kind is Kind.BIRTHDAY
+    assert pair.boss.kind is pair.other.kind is CandidateKind.BIRTHDAY
     assert Pair().boss.kind is None
 
 

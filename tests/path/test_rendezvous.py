@@ -2,18 +2,18 @@
 
 import random
 
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.offer import Offer
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
 from tests.path.test_punch import CONE, HARD
 
-LAN = Candidate(Kind.HOST, "192.168.1.2", 1111)
-PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
-MAPPED = Candidate(Kind.PORT_MAPPED, "203.0.113.2", 3333)
-RELAYED = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
-IPV6 = Candidate(Kind.HOST, "2001:db8::2", 1111)
+LAN = Candidate(CandidateKind.HOST, "192.168.1.2", 1111)
+PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)
+MAPPED = Candidate(CandidateKind.PORT_MAPPED, "203.0.113.2", 3333)
+RELAYED = Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000)
+IPV6 = Candidate(CandidateKind.HOST, "2001:db8::2", 1111)
 
 
 def test_offers_are_numbered_and_of_one_session() -> None:
@@ -66,7 +66,7 @@ def test_addresses_of_a_family_that_this_node_lacks_are_no_targets() -> None:
     assert rendezvous.targets() == [IPV6, PUBLIC], "nothing is known yet"
     rendezvous.set_own([RELAYED, IPV6], CONE)
     assert rendezvous.targets() == [], "its own address is not checked"
-    rendezvous.set_own([Candidate(Kind.HOST, "2001:db8::9", 1)], CONE)
+    rendezvous.set_own([Candidate(CandidateKind.HOST, "2001:db8::9", 1)], CONE)
     assert rendezvous.targets() == [IPV6]
     rendezvous.set_own([LAN], CONE)
     assert rendezvous.targets() == [PUBLIC]
@@ -74,7 +74,7 @@ def test_addresses_of_a_family_that_this_node_lacks_are_no_targets() -> None:
 
 def test_the_public_endpoints_of_a_peer_are_reflexive_first_and_ipv4() -> None:
     rendezvous = new()
-    server = Candidate(Kind.HOST, "203.0.113.9", 9)
+    server = Candidate(CandidateKind.HOST, "203.0.113.9", 9)
     take(rendezvous, [LAN, server, MAPPED, PUBLIC, IPV6, RELAYED])
     expected = PUBLIC.endpoint, MAPPED.endpoint, server.endpoint
     assert rendezvous.peer_public() == expected
