@@ -5,7 +5,7 @@ from typing import Any
 
 from meshwg.control.client import ControlState
 from meshwg.node import Node
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 
 SCHEMA = 1
 
@@ -16,9 +16,9 @@ _COORDINATOR_STATES = {
     ControlState.ENDED: "offline",
 }
 _RELAY_STATES = {
-    State.ALLOCATED: "allocated",
-    State.CONNECTING: "connecting",
-    State.OFFLINE: "offline",
+    RelayState.ALLOCATED: "allocated",
+    RelayState.CONNECTING: "connecting",
+    RelayState.OFFLINE: "offline",
 }
 
 
@@ -79,7 +79,6 @@ def all_drops(node: Node) -> Counter[str]:
     for peer in node.peers.values():
         if (agent := peer.agent) is not None:
             drops.update({drop.value: count for drop, count in agent.drops.items()})
-            drops.update({why.value: count for why, count in agent.rejections.items()})
     return drops
 
 

@@ -28,6 +28,7 @@ LAYERS = {
     "meshwg.config": 30,
     "meshwg.noise": 20,
     "meshwg.keys": 15,
+    "meshwg.nattypes": 10,
     "meshwg.transmit": 10,
     "meshwg.agenda": 10,
     "meshwg.errors": 5,

@@ -2,13 +2,32 @@
 
 import base64
 import json
+import re
 from typing import Any
 
+from meshwg.control.client import ControlDrop
+from meshwg.nat.gateway import GatewayDrop
+from meshwg.nat.probe import ProbeDrop
+from meshwg.path.candidate import Rejection
+from meshwg.path.check import CheckDrop
+from meshwg.relay.client import RelayDrop
 from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
+from meshwg.wireguard.drop import Drop
 from tests.node.mesh import Mesh, MeshNode, pair, strangers
 from tests.relay.simulation import SECRET, UNIX_OFFSET
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
+
+REASONS = (
+    CheckDrop,
+    ControlDrop,
+    Drop,
+    GatewayDrop,
+    ProbeDrop,
+    Rejection,
+    RelayDrop,
+)
+"""Why things are dropped. One object of counters holds them all."""
 
 NAT = {
     "reachable",
@@ -22,6 +41,12 @@ NAT = {
     "hairpinning",
     "lifetime_s",
 }
+
+
+def test_the_reasons_of_all_drops_are_different_words_with_hyphens() -> None:
+    words = [reason.value for reasons in REASONS for reason in reasons]
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", word) for word in words)
+    assert len(words) == len(set(words))
 
 
 def test_it_has_the_keys_that_programs_rely_on() -> None:

@@ -20,7 +20,6 @@ from meshwg.node.events import (
 )
 from meshwg.node.members import Members
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Candidate
 from meshwg.relay.pool import RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
 from meshwg.transmit import Endpoint
@@ -141,7 +140,7 @@ class Background:
     def _drain_control(self, now: float) -> None:
         while (event := self._control.next_event()) is not None:
             match event:
-                case control_events.Joined(registered):
+                case control_events.Accepted(registered):
                     self._members.set_mesh(registered)
                     servers = ServersChanged(registered.stun, registered.relays)
                     self._events.append(servers)
@@ -158,12 +157,12 @@ class Background:
                 case control_events.RelaysChanged(relays):
                     if (known := self._control.registered) is not None:
                         self._events.append(ServersChanged(known.stun, relays))
-                case control_events.Revoked(reason):
+                case control_events.MembershipRevoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):
                     self._events.append(Expelled(error.message, forget=False))
 
-    def _receive_offer(self, offer: control.Offer, now: float) -> None:
+    def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")
         if peer is None:
             self.drops["offer-of-stranger"] += 1
@@ -193,17 +192,11 @@ class Background:
         """Tell the mesh where this node is now."""
         whereabouts = self._whereabouts
         ipv4, ipv6 = (
-            None if nat is None else control.NatBehavior(**nat.to_json())
+            None if nat is None else control.ReportedNat(**nat.to_json())
             for nat in (whereabouts.nat[4], whereabouts.nat[6])
         )
         self._control.report(
-            [_to_wire(candidate) for candidate in whereabouts.candidates],
+            [candidate.to_message() for candidate in whereabouts.candidates],
             control.NatReport(ipv4=ipv4, ipv6=ipv6),
             now,
         )
-
-
-def _to_wire(candidate: Candidate) -> control.Candidate:
-    return control.Candidate(
-        kind=candidate.kind.value, host=candidate.host, port=candidate.port
-    )

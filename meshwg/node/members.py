@@ -49,7 +49,7 @@ class Members:
         self._interface = InterfaceChanged((), (), ())
 
     @property
-    def itself(self) -> control.Peer | None:
+    def itself(self) -> control.PeerEntry | None:
         """This node as the others see it, once it has joined."""
         return self._control.peers.get(self._public_key)
 
@@ -88,7 +88,7 @@ class Members:
         self.update_interface()
 
     def change(
-        self, changed: Iterable[control.Peer], removed: Iterable[str], now: float
+        self, changed: Iterable[control.PeerEntry], removed: Iterable[str], now: float
     ) -> None:
         """Take note of members that are new, other than before, or gone."""
         for key in removed:
@@ -121,7 +121,7 @@ class Members:
             self._interface = change
             self._events.append(change)
 
-    def _put(self, entry: control.Peer, now: float) -> None:
+    def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
         if peer is None:
             tunnel = self._device.add_peer(parse_key(entry.public_key))

@@ -16,9 +16,10 @@ from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWan
 from meshwg.node.hubs import Diversions
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Kind, Rejection, parse_candidates
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection, admit_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
@@ -177,7 +178,9 @@ class Paths:
         peer.agent.receive_stun(message, source, now)
         self._settle(peer, now)
 
-    def receive_offer(self, peer: MeshPeer, offer: control.Offer, now: float) -> None:
+    def receive_offer(
+        self, peer: MeshPeer, offer: control.OfferMessage, now: float
+    ) -> None:
         """Give an offer to the agent of its sender."""
         agent = self.begin(peer, now)
         if agent is None:
@@ -187,9 +190,11 @@ class Paths:
             self._set_relayed(peer, relayed.host, relayed.port, now)
         if offer.observed is not None:
             agent.confirm_hosts([offer.observed])
-        agent.receive_offer(offer.model_dump(), now)
+        said, rejections = from_message(offer, self._overlay)
+        self.drops.update({why.value: n for why, n in rejections.items()})
+        agent.receive_offer(said, now)
         self._settle(peer, now)
-        if peer.has_restarted(offer):
+        if peer.has_restarted(said):
             # Its sessions went with the process that it was.
             self._device.renew_session(peer.tunnel, now)
 
@@ -285,8 +290,8 @@ class Paths:
         own = self._relays.relayed
         if own is not None and own.host == host:
             return None
-        claim = {"kind": Kind.RELAYED.value, "host": host, "port": 1}
-        _, rejections = parse_candidates([claim], self._overlay)
+        claim = Candidate(CandidateKind.RELAYED, host, 1)
+        _, rejections = admit_candidates([claim], self._overlay)
         return next(iter(rejections), None)
 
     def refusal_of(self, peer: MeshPeer) -> str | None:
@@ -308,7 +313,7 @@ class Paths:
         self._transmits += agent.datagrams_to_send()
         while (event := agent.next_event()) is not None:
             match event:
-                case path_events.PathChanged():
+                case path_events.SelectionChanged():
                     self._events.append(PathChanged(peer, event))
                 case path_events.CandidatesOffered(offer):
                     self._send_offer(peer, offer, now)
@@ -354,15 +359,8 @@ class Paths:
         elif ports:
             self._events.append(SocketsClosed(tuple(ports)))
 
-    def _send_offer(self, peer: MeshPeer, offer: dict[str, object], now: float) -> None:
-        message = control.Offer.model_validate({**offer, "to": peer.key})
-        self._control.offer(
-            peer.key,
-            message.candidates,
-            now,
-            nat=message.nat,
-            extension=message.extension,
-        )
+    def _send_offer(self, peer: MeshPeer, offer: Offer, now: float) -> None:
+        self._control.offer(to_message(offer, peer.key), now)
         self.has_asked = True
 
     # Time.

@@ -19,7 +19,7 @@ from meshwg.relay.pool import FIRST_LINK, RelayPool
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import stun
-from meshwg.wire.demux import Kind, runs
+from meshwg.wire.demux import DatagramKind, runs
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.news import Heard, Sent, Wanted
@@ -68,12 +68,12 @@ class Traffic:
     ) -> None:
         """Take what the data path has no session for."""
         for kind, run in runs(datagrams):
-            if kind is Kind.WIREGUARD:
+            if kind is DatagramKind.WIREGUARD:
                 self._device.receive_exceptions(run, endpoint, now)
-            elif kind is Kind.STUN:
+            elif kind is DatagramKind.STUN:
                 for datagram in run:
                     self._receive_stun(datagram, endpoint, now)
-            elif kind is Kind.CHANNEL_DATA and self._relays.is_relay(endpoint):
+            elif kind is DatagramKind.CHANNEL_DATA and self._relays.is_relay(endpoint):
                 received = self._relays.receive_channel_data(run, endpoint, now)
                 self._unwrapped(received, now)
             else:
@@ -84,9 +84,9 @@ class Traffic:
     ) -> None:
         """Take the same of what a peer sent through a relay."""
         for kind, run in runs(datagrams):
-            if kind is Kind.WIREGUARD:
+            if kind is DatagramKind.WIREGUARD:
                 self._device.receive_exceptions(run, endpoint, now)
-            elif kind is Kind.STUN:
+            elif kind is DatagramKind.STUN:
                 for datagram in run:
                     self._receive_check(datagram, endpoint, now)
             else:

@@ -16,8 +16,7 @@ from typing import Any
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import ControlClient
-from meshwg.control.client import Membership as ControlMembership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.gateway import Mapped
@@ -120,7 +119,7 @@ class Daemon:
         config, now = self._config, clock.now()
         private_key = self._state.private_key(os.urandom)
         self._client = ControlClient(
-            ControlMembership(
+            Identity(
                 private_key,
                 self._membership.coordinator_key,
                 config.name or socket.gethostname(),
@@ -568,7 +567,7 @@ def _open_sockets(
         ) from None
 
 
-def _log_path(name: str, change: path_events.PathChanged) -> None:
+def _log_path(name: str, change: path_events.SelectionChanged) -> None:
     if change.kind is None:
         logger.debug("%s: no path", name)
     else:

@@ -14,7 +14,7 @@ from coordinator.operations import Changes, Operation, Result
 from coordinator.registry import Draft, Registry
 from coordinator.server import ControlServer
 from coordinator.settings import Settings
-from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire.control import Cache
@@ -323,7 +323,7 @@ class SimNode:
         self, *, auth_key: str | None = None, cache: Cache | None = None
     ) -> ControlClient:
         """Return a client as a fresh start of the daemon has it."""
-        membership = Membership(
+        membership = Identity(
             self.private_key,
             self.world.key.public_bytes,
             self.name,

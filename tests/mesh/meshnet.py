@@ -7,24 +7,26 @@ takes 30 ms, and a :class:`Relay` hands packets over in 40 ms.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from meshwg.errors import InvalidMessage
-from meshwg.keys import PrivateKey
+from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection
 from meshwg.path.check import ROUTE_LENGTH, CheckKeys
 from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesOffered,
     CandidatesWanted,
-    PathChanged,
+    SelectionChanged,
 )
 from meshwg.path.limiter import PunchLimiter
-from meshwg.path.report import NatReport
+from meshwg.path.offer import from_message, to_message
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import UDP, Endpoint, Transmit
-from meshwg.wire import stun
+from meshwg.wire import control, stun
+from tests.path.test_traits import traits_of
 from tests.sim import kinds
 from tests.sim.conntrack import track_flows
 from tests.sim.host import Host
@@ -61,7 +63,7 @@ class Mesh:
         host.run(StunServer(), port=3478)
         host.open(port=3479, link=1)
 
-    def add(self, host: Host, nat: NatReport, *, birthday: bool = True) -> "MeshNode":
+    def add(self, host: Host, nat: NatTraits, *, birthday: bool = True) -> "MeshNode":
         """Run a node on a host; ``nat`` is what it would find out about its NAT."""
         for interface in host.interfaces:
             interface.uplink.loss = self.loss
@@ -76,7 +78,7 @@ class Mesh:
     def add_kind(self, kind: kinds.Kind, number: int) -> "MeshNode":
         """Run a node in a kind of network."""
         host = kind.add_to(self.network, f"node-{number}", number)
-        return self.add(host, NatReport.from_json(kind.behaviour.to_json()))
+        return self.add(host, traits_of(kind))
 
     def introduce(self, *nodes: "MeshNode") -> None:
         """Make each of the nodes a peer of each other."""
@@ -101,9 +103,9 @@ class Coordinator:
         self._mesh = mesh
         self.is_up = True
         self.carried: Counter[str] = Counter()
-        self.tamper: Callable[[dict[str, object]], dict[str, object]] = dict
+        self.tamper: Callable[[control.OfferMessage], control.OfferMessage] = honest
 
-    def carry(self, sender: str, to: str, offer: dict[str, object]) -> None:
+    def carry(self, sender: str, to: str, offer: control.OfferMessage) -> None:
         """Bring an offer to its addressee."""
         if not self.is_up:
             return
@@ -112,6 +114,11 @@ class Coordinator:
         self._mesh.network.after(
             COORDINATOR_DELAY, lambda: node.receive_offer(sender, tampered)
         )
+
+
+def honest(offer: control.OfferMessage) -> control.OfferMessage:
+    """Carry an offer as it is."""
+    return offer
 
 
 class Relay:
@@ -169,7 +176,9 @@ class Contact:
     agent: PathAgent
     received: int = 0
     first_at: float | None = None
-    changes: list[tuple[float, PathChanged]] = field(default_factory=list)
+    changes: list[tuple[float, SelectionChanged]] = field(default_factory=list)
+    rejections: Counter[Rejection] = field(default_factory=Counter)
+    """Why candidates that the peer offered are not used."""
     pinging: float | None = None
     """Seconds between data packets to the peer, ``None`` to be silent."""
     next_ping: float = 0.0
@@ -182,16 +191,16 @@ class Contact:
     def is_direct(self) -> bool:
         return bool(self.changes) and self.changes[-1][1].kind not in (
             None,
-            Kind.RELAYED,
+            CandidateKind.RELAYED,
         )
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> CandidateKind | None:
         return self.changes[-1][1].kind if self.changes else None
 
     def direct_at(self) -> float | None:
         """Return when data went directly for the first time."""
-        relayed = (None, Kind.RELAYED)
+        relayed = (None, CandidateKind.RELAYED)
         return next((at for at, one in self.changes if one.kind not in relayed), None)
 
 
@@ -199,7 +208,7 @@ class MeshNode:
     """A machine of the simulated internet with a path agent per peer."""
 
     def __init__(
-        self, mesh: Mesh, host: Host, nat: NatReport, birthday: bool = True
+        self, mesh: Mesh, host: Host, nat: NatTraits, birthday: bool = True
     ) -> None:
         self.mesh = mesh
         self.host = host
@@ -274,10 +283,17 @@ class MeshNode:
     def candidates(self) -> list[Candidate]:
         """Return what this node offers."""
         port = self.host.sockets[UDP].port
-        own = [Candidate(Kind.HOST, address, port) for address in self.host.addresses]
+        own = [
+            Candidate(CandidateKind.HOST, address, port)
+            for address in self.host.addresses
+        ]
         per_host = {endpoint.host: endpoint for endpoint in self.reflexive.values()}
-        seen = [Candidate(Kind.REFLEXIVE, *one[:2]) for one in per_host.values()]
-        relayed = Candidate(Kind.RELAYED, *self.mesh.relay.endpoint(self.name)[:2])
+        seen = [
+            Candidate(CandidateKind.REFLEXIVE, *one[:2]) for one in per_host.values()
+        ]
+        relayed = Candidate(
+            CandidateKind.RELAYED, *self.mesh.relay.endpoint(self.name)[:2]
+        )
         return [*own, *seen, relayed, *self.extra]
 
     def discover(self, now: float) -> None:
@@ -352,10 +368,12 @@ class MeshNode:
 
     # From elsewhere
 
-    def receive_offer(self, sender: str, offer: Mapping[str, object]) -> None:
+    def receive_offer(self, sender: str, offer: control.OfferMessage) -> None:
         contact = self.contacts.get(sender)
         if contact is not None:
-            contact.agent.receive_offer(offer, self.mesh.network.now)
+            said, rejections = from_message(offer)
+            contact.rejections.update(rejections)
+            contact.agent.receive_offer(said, self.mesh.network.now)
             self._drain(sender)
             self.host.drain()
 
@@ -411,7 +429,9 @@ class MeshNode:
             if event is None:
                 return
             if isinstance(event, CandidatesOffered):
-                self.mesh.coordinator.carry(self.name, name, event.offer)
+                key = format_key(self.mesh.nodes[name].key.public_bytes)
+                message = to_message(event.offer, key)
+                self.mesh.coordinator.carry(self.name, name, message)
             elif isinstance(event, AuxiliarySockets):
                 self._open_and_close(agent, event, now)
             elif isinstance(event, CandidatesWanted):

@@ -16,7 +16,7 @@ from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    Method,
+    PunchMethod,
 )
 from tests.mesh.meshnet import Mesh
 from tests.sim import kinds
@@ -89,7 +89,7 @@ def is_hit(a: kinds.Kind, b: kinds.Kind, loss: float, seed: int) -> bool:
     hit = mesh.run(lambda: all(contact.is_direct for contact in contacts), PATIENCE)
     attempts = contacts[0].agent.status(mesh.network.now).attempts
     methods = [attempt.method for attempt in attempts]
-    assert methods.count(Method.BIRTHDAY.value) == 1, methods
+    assert methods.count(PunchMethod.BIRTHDAY.value) == 1, methods
     return hit
 
 

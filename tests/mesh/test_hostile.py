@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.check import Drop
+from meshwg.keys import format_key
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection
+from meshwg.path.check import CheckDrop
 from meshwg.path.ledger import HOST_LIMIT, TOTAL_LIMIT
 from meshwg.transmit import Endpoint, Source
-from meshwg.wire import stun
-from tests.mesh.meshnet import Mesh, MeshNode
+from meshwg.wire import control, stun
+from tests.mesh.meshnet import Mesh, MeshNode, honest
 from tests.sim import kinds
 from tests.sim.host import Host, Socket
 from tests.sim.realm import Packet
@@ -27,7 +28,7 @@ def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
     mesh.advance(2.0)
     assert socket.received == []
     assert b.sent[VICTIM] == 0
-    assert b.contact(a).agent.drops[Drop.REPLAYED] == len(recorded)
+    assert b.contact(a).agent.drops[CheckDrop.REPLAYED] == len(recorded)
 
 
 def test_a_check_that_comes_back_proves_nothing() -> None:
@@ -40,7 +41,7 @@ def test_a_check_that_comes_back_proves_nothing() -> None:
     mesh.advance(2.0)
     assert socket.received == []
     assert a.sent[VICTIM] == 0
-    assert a.contact(b).agent.drops[Drop.REFLECTED] == len(recorded)
+    assert a.contact(b).agent.drops[CheckDrop.REFLECTED] == len(recorded)
 
 
 def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
@@ -54,7 +55,7 @@ def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
         socket.send(stun.encode(message, key, fingerprint=True), udp_endpoint(b))
     mesh.advance(2.0)
     assert socket.received == []
-    assert b.contact(a).agent.drops[Drop.FORGED] == 3
+    assert b.contact(a).agent.drops[CheckDrop.FORGED] == 3
 
 
 def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> None:
@@ -64,13 +65,13 @@ def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> 
     towards_a, towards_b = middle.open(4001), middle.open(4002, link=1)
     pass_on(towards_a, towards_b, udp_endpoint(b))
     pass_on(towards_b, towards_a, udp_endpoint(a))
-    detour = [Candidate(Kind.HOST, VICTIM, 4001).to_json()]
-    mesh.coordinator.tamper = lambda offer: {**offer, "candidates": detour}
+    detour = Candidate(CandidateKind.HOST, VICTIM, 4001)
+    mesh.coordinator.tamper = lambda offer: with_candidates(offer, detour)
     talk(mesh, a, b)
     mesh.advance(10.0)
     assert b.contact(a).agent.endpoint == Endpoint(VICTIM, 4002, source=pin(b))
     middle.stop()
-    mesh.coordinator.tamper = dict
+    mesh.coordinator.tamper = honest
     mesh.advance(10.0)
     remote = b.contact(a).agent.endpoint
     assert remote is not None
@@ -81,12 +82,15 @@ def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
     mesh, a, b = public_pair()
     mesh.network.add_host("victim", VICTIM).open(80)
     talk(mesh, a, b)
-    ports = [Candidate(Kind.HOST, VICTIM, port).to_json() for port in range(80, 100)]
+    ports = [
+        Candidate(CandidateKind.HOST, VICTIM, port).to_message()
+        for port in range(80, 100)
+    ]
     for number in range(590):
         offer(a, b, 1000 + number, ports)
         mesh.advance(0.1)
     assert 0 < a.sent[VICTIM] <= HOST_LIMIT
-    assert a.contact(b).agent.drops[Drop.OVER_BUDGET] > 0
+    assert a.contact(b).agent.drops[CheckDrop.OVER_BUDGET] > 0
     assert b.contact(a).received > 500
 
 
@@ -95,7 +99,9 @@ def test_a_peer_that_offers_many_strangers_reaches_a_limit_for_all() -> None:
     talk(mesh, a, b)
     for number in range(590):
         strangers = [
-            Candidate(Kind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80).to_json()
+            Candidate(
+                CandidateKind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80
+            ).to_message()
             for n in range(1, 17)
         ]
         offer(a, b, 1000 + number, strangers)
@@ -112,7 +118,7 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
     mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM)
     while a.contact(b).agent.checks.keys.controlling:
         mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM, mesh.seed + 1)
-    claimed = [Candidate(Kind.REFLEXIVE, VICTIM, 80).to_json()]
+    claimed = [Candidate(CandidateKind.REFLEXIVE, VICTIM, 80).to_message()]
     ask = {"step": "ask", "id": 1, "method": method, "role": role, "peer_role": "fan"}
     go = {"step": "go", "id": 1, "port": 5000, "delta": 1}
     for number, step in enumerate((ask, go, {**ask, "id": 2}, {**go, "id": 2})):
@@ -141,19 +147,19 @@ def test_a_nonsense_candidate_is_counted_and_never_sent_to(
     host: str, reason: Rejection
 ) -> None:
     mesh, a, b = public_pair()
-    nonsense = [Candidate(Kind.HOST, host, 80).to_json()]
-    mesh.coordinator.tamper = lambda offer: {**offer, "candidates": nonsense}
+    nonsense = Candidate(CandidateKind.HOST, host, 80)
+    mesh.coordinator.tamper = lambda offer: with_candidates(offer, nonsense)
     talk(mesh, a, b)
     mesh.advance(10.0)
     assert a.sent[host] == b.sent[host] == 0
-    assert a.contact(b).agent.rejections[reason] > 0
+    assert a.contact(b).rejections[reason] > 0
 
 
 def test_an_endless_stream_of_birthday_requests_opens_few_sockets() -> None:
     mesh, a, b = public_pair(kinds.SYMMETRIC_RANDOM, kinds.LINUX)
     while a.contact(b).agent.checks.keys.controlling:
         mesh, a, b = public_pair(kinds.SYMMETRIC_RANDOM, kinds.LINUX, mesh.seed + 1)
-    own = [c.to_json() for c in b.candidates()]
+    own = [c.to_message() for c in b.candidates()]
     for number in range(200):
         ask = {"step": "ask", "id": number + 1, "method": "birthday"}
         roles = {"role": "fan", "peer_role": "probe"}
@@ -216,17 +222,24 @@ def offer(
     to: MeshNode,
     sender: MeshNode,
     sequence: int,
-    candidates: list[dict[str, object]],
+    candidates: list[control.ReportedCandidate],
     **extension: Any,
 ) -> None:
-    to.receive_offer(
-        sender.name,
-        {
-            "sequence": sequence,
-            "candidates": candidates,
-            "extension": {"session": "hostile", **extension},
-        },
+    message = control.OfferMessage(
+        to=format_key(to.key.public_bytes),
+        sequence=sequence,
+        candidates=tuple(candidates),
+        extension={"session": "hostile", **extension},
     )
+    to.receive_offer(sender.name, message)
+
+
+def with_candidates(
+    offer: control.OfferMessage, *candidates: Candidate
+) -> control.OfferMessage:
+    """Return an offer that somebody has changed on its way."""
+    changed = tuple(candidate.to_message() for candidate in candidates)
+    return offer.model_copy(update={"candidates": changed})
 
 
 def attempts(node: MeshNode, peer: MeshNode) -> list[Any]:

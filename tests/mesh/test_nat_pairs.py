@@ -15,7 +15,7 @@ from functools import cache
 
 import pytest
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from tests.mesh.meshnet import Contact, Mesh, MeshNode
 from tests.sim import kinds
 
@@ -59,7 +59,11 @@ ORACLE = {
     )
 }
 
-SHOWN_AS = {Kind.PREDICTED: "P", Kind.BIRTHDAY: "B", Kind.RELAYED: "-"}
+SHOWN_AS = {
+    CandidateKind.PREDICTED: "P",
+    CandidateKind.BIRTHDAY: "B",
+    CandidateKind.RELAYED: "-",
+}
 """What the oracle calls a path; all others are D."""
 
 PAIRS = [(a, b) for index, a in enumerate(ALL) for b in ALL[: index + 1]]

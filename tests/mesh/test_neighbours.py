@@ -2,21 +2,22 @@
 
 import pytest
 
-from meshwg.path.candidate import Kind
-from meshwg.path.report import NatReport
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.traits import NatTraits
 from tests.mesh.meshnet import Mesh, MeshNode
+from tests.path.test_traits import traits_of
 from tests.sim import kinds
 from tests.sim.host import Host
 from tests.sim.nat import Nat
 from tests.sim.router import Router
 
-LINUX = NatReport.from_json(kinds.LINUX.behaviour.to_json())
-SYMMETRIC = NatReport.from_json(kinds.SYMMETRIC_RANDOM.behaviour.to_json())
+LINUX = traits_of(kinds.LINUX)
+SYMMETRIC = traits_of(kinds.SYMMETRIC_RANDOM)
 
 
 @pytest.mark.parametrize("hairpin", [False, True], ids=["no hairpin", "hairpin"])
 @pytest.mark.parametrize("nat", [LINUX, SYMMETRIC], ids=["cone", "symmetric"])
-def test_two_nodes_on_one_lan_use_it(nat: NatReport, hairpin: bool) -> None:
+def test_two_nodes_on_one_lan_use_it(nat: NatTraits, hairpin: bool) -> None:
     mesh = Mesh(seed=1)
     kind = kinds.LINUX if nat is LINUX else kinds.SYMMETRIC_RANDOM
     policy = kind.routers[0]
@@ -28,7 +29,7 @@ def test_two_nodes_on_one_lan_use_it(nat: NatReport, hairpin: bool) -> None:
     talk(mesh, a, b)
     assert both_direct(mesh, a, b)
     mesh.advance(5.0)
-    assert a.contact(b).kind is b.contact(a).kind is Kind.HOST
+    assert a.contact(b).kind is b.contact(a).kind is CandidateKind.HOST
     status = a.contact(b).agent.status(mesh.network.now)
     assert status.reason == "The peer's own address can be reached."
 
@@ -57,7 +58,7 @@ def test_the_same_private_address_in_two_homes_is_no_shared_lan() -> None:
     mesh.advance(1.0)
     talk(mesh, a, b)
     assert both_direct(mesh, a, b)
-    assert a.contact(b).kind is not Kind.HOST
+    assert a.contact(b).kind is not CandidateKind.HOST
 
 
 def test_twenty_nodes_behind_one_nat_all_reach_a_node_outside() -> None:

@@ -12,7 +12,7 @@ from coordinator.netmap import NetMapHistory
 from coordinator.operations import Operation
 from coordinator.registry import Registry
 from coordinator.server import ControlServer, Settings
-from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.keys import PrivateKey
 from meshwg.node import (
     EchoReceived,
@@ -252,7 +252,7 @@ class MeshNode:
         """Start the daemon, perhaps with a netmap from before."""
         mesh, now = self.mesh, self.mesh.now
         random = mesh.network.random.randbytes
-        membership = Membership(
+        membership = Identity(
             self.key,
             mesh.coordinator.public_key,
             self.name,

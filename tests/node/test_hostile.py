@@ -80,12 +80,13 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
     overheard = talking()
     alice, bob = overheard.alice, overheard.bob
 
-    bob.client.offer(
-        alice.node.public_key,
-        [control.Candidate(kind="strange", host="0.0.0.0", port=1)],
-        bob.mesh.now,
+    offer = control.OfferMessage(
+        to=alice.node.public_key,
+        sequence=1,
+        candidates=(control.ReportedCandidate(kind="strange", host="0.0.0.0", port=1),),
         extension=extension,
     )
+    bob.client.offer(offer, bob.mesh.now)
     bob.host.drain()
     bob.mesh.network.advance(0.25)
 
@@ -96,7 +97,8 @@ def test_an_offer_of_a_stranger_is_counted() -> None:
     mesh, alice, bob = pair()
     del alice.node.peers[bob.node.public_key]
 
-    bob.client.offer(alice.node.public_key, [], mesh.now)
+    offer = control.OfferMessage(to=alice.node.public_key, sequence=1)
+    bob.client.offer(offer, mesh.now)
     bob.host.drain()
     mesh.network.advance(1)
 

@@ -139,7 +139,7 @@ class Stage:
         online: bool = True,
     ) -> MeshPeer:
         key = PrivateKey.generate(self._random).public_bytes
-        entry = control.Peer(
+        entry = control.PeerEntry(
             public_key=format_key(key),
             name=name,
             addresses=addresses,

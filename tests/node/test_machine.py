@@ -513,7 +513,7 @@ def with_strangers(node: MeshNode, count: int) -> bytes:
     cache = control.load_cache(saved)
     random = node.mesh.network.random
     peers = tuple(
-        control.Peer(
+        control.PeerEntry(
             public_key=format_key(random.randbytes(32)),
             name=f"stranger-{number}",
             addresses=(f"100.64.{number // 250 + 100}.{number % 250 + 1}",),

@@ -6,12 +6,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from meshwg.control.client import ControlClient, Membership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Kind, Rejection
+from meshwg.path.candidate import CandidateKind, Rejection
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
@@ -25,7 +25,7 @@ NOW = 1000.0
 LOW_ORDER_KEY = bytes(32)
 RELAY_LINK = FIRST_LINK
 SOURCE = Endpoint("192.0.2.1", 1)
-RELAYED = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
+RELAYED = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
 RELAYED_ENDPOINT = Endpoint("198.51.100.9", 50000, RELAY_LINK)
 
 # Agents
@@ -289,7 +289,7 @@ class Stage:
         self.device.set_private_key(self.key)
         self.device.up(NOW)
         coordinator = PrivateKey.generate(self.random).public_bytes
-        membership = Membership(self.key, coordinator, "node")
+        membership = Identity(self.key, coordinator, "node")
         self.relays = Recorder()
         self.events: deque[NodeEvent] = deque()
         self.overlay = Overlay()
@@ -313,11 +313,13 @@ class Stage:
         )
 
     def add_peer(
-        self, key: bytes | None = None, candidates: tuple[control.Candidate, ...] = ()
+        self,
+        key: bytes | None = None,
+        candidates: tuple[control.ReportedCandidate, ...] = (),
     ) -> MeshPeer:
         private_key = PrivateKey.generate(self.random)
         key = key or private_key.public_bytes
-        entry = control.Peer(
+        entry = control.PeerEntry(
             public_key=format_key(key),
             name="peer",
             addresses=("100.64.0.9",),
@@ -329,8 +331,10 @@ class Stage:
         self.paths.add(peer)
         return peer
 
-    def offer_of(self, peer: MeshPeer, *candidates: control.Candidate) -> control.Offer:
-        return control.Offer(
+    def offer_of(
+        self, peer: MeshPeer, *candidates: control.ReportedCandidate
+    ) -> control.OfferMessage:
+        return control.OfferMessage(
             to=format_key(self.key.public_bytes),
             sender=peer.key,
             sequence=1,
@@ -339,12 +343,12 @@ class Stage:
 
     def check_of(self, peer: MeshPeer) -> stun.Message:
         """Return a check that the peer makes."""
-        return stun.parse(self._checks_of(peer).ask(SOURCE, Kind.HOST, NOW))
+        return stun.parse(self._checks_of(peer).ask(SOURCE, CandidateKind.HOST, NOW))
 
     def answer_of(self, peer: MeshPeer) -> stun.Message:
         """Return the peer's answer to a check that its agent makes."""
         assert peer.agent is not None
-        check = peer.agent.checks.ask(SOURCE, Kind.HOST, NOW)
+        check = peer.agent.checks.ask(SOURCE, CandidateKind.HOST, NOW)
         asked = self._checks_of(peer).receive(stun.parse(check), SOURCE, NOW)
         assert isinstance(asked, Asked)
         return stun.parse(asked.answer)
