@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Daemon(Protocol):
-    """What the commands can ask of a daemon."""
+class Commands(Protocol):
+    """What can be asked at the control socket."""
 
     def status(self) -> dict[str, Any]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -41,10 +41,10 @@ class Daemon(Protocol):
 
 
 class AdminServer:
-    """Serves one daemon on one Unix socket."""
+    """Serves one node's commands at one Unix socket."""
 
-    def __init__(self, daemon: Daemon, path: Path) -> None:
-        self._daemon = daemon
+    def __init__(self, commands: Commands, path: Path) -> None:
+        self._commands = commands
         self._path = path
         app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_BODY)
         app.router.add_get("/v1/status", self._status)
@@ -76,11 +76,11 @@ class AdminServer:
         await self._runner.cleanup()
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._daemon.status())
+        return web.json_response(self._commands.status())
 
     async def _netcheck(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, timeout=float, lifetime=bool)
-        return web.json_response(await self._daemon.netcheck(body))
+        return web.json_response(await self._commands.netcheck(body))
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
         body = await _body(
@@ -88,7 +88,7 @@ class AdminServer:
         )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
-        async with contextlib.aclosing(self._daemon.ping(body)) as answers:
+        async with contextlib.aclosing(self._commands.ping(body)) as answers:
             try:
                 async for answer in answers:
                     if not response.prepared:
@@ -104,7 +104,7 @@ class AdminServer:
 
     async def _down(self, request: web.Request) -> web.StreamResponse:
         _require_owner(request)
-        self._daemon.shut_down()
+        self._commands.shut_down()
         return web.json_response({})
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import ControlClient
-from meshwg.control.client import Membership as ControlMembership
+from meshwg.control.client import ControlClient, Membership
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.gateway import Mapped
@@ -58,7 +57,7 @@ from meshwg.runtime.netcheck import (
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.saver import NetmapSaver
-from meshwg.runtime.state import Membership, StateDirectory
+from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.stream import RelayStream
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSocket, UdpSockets
@@ -120,7 +119,7 @@ class Daemon:
         config, now = self._config, clock.now()
         private_key = self._state.private_key(os.urandom)
         self._client = ControlClient(
-            ControlMembership(
+            Membership(
                 private_key,
                 self._membership.coordinator_key,
                 config.name or socket.gethostname(),
@@ -232,7 +231,7 @@ class Daemon:
         if self._is_expelled:
             self._state.forget_netmap()
 
-    # What the commands ask (meshwg.runtime.admin.Daemon).
+    # What the commands ask (meshwg.runtime.admin.Commands).
 
     def status(self) -> dict[str, Any]:
         """Return ``meshwg status --json``."""
@@ -364,7 +363,7 @@ class Daemon:
         if notice:
             logger.warning("%s", notice)
         if self._membership.auth_key is not None:
-            self._membership = Membership(
+            self._membership = StoredMembership(
                 self._membership.url, self._membership.coordinator_key
             )
             try:
@@ -522,7 +521,7 @@ class Daemon:
             return None
 
 
-def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
+def _membership(config: NodeConfig, state: StateDirectory) -> StoredMembership:
     """Return which mesh to be in: that of the token, or the one from before.
 
     :raises NotJoined: if there is neither.
@@ -542,12 +541,12 @@ def _membership(config: NodeConfig, state: StateDirectory) -> Membership:
             "This node already belongs to another mesh: use another --state-dir, or "
             f"remove the files in {config.state_dir} to leave that mesh"
         )
-    membership = Membership(token.url, token.coordinator_key, str(token.auth_key))
+    membership = StoredMembership(token.url, token.coordinator_key, str(token.auth_key))
     state.save_membership(membership)
     return membership
 
 
-def _was_accepted(membership: Membership, state: StateDirectory) -> bool:
+def _was_accepted(membership: StoredMembership, state: StateDirectory) -> bool:
     """Tell whether a coordinator has let this node in, or only been asked to."""
     return membership.auth_key is None or state.netmap() is not None
 

@@ -26,7 +26,7 @@ LOCK_FILE = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class StoredMembership:
     """Which coordinator this node belongs to."""
 
     url: str
@@ -92,7 +92,7 @@ class StateDirectory:
             )
         return PrivateKey.from_bytes(scalar)
 
-    def membership(self) -> Membership | None:
+    def membership(self) -> StoredMembership | None:
         """Return which mesh this node is in, ``None`` before it first joined.
 
         :raises ConfigError: if the file is damaged.
@@ -104,14 +104,14 @@ class StateDirectory:
         try:
             raw: dict[str, Any] = json.loads(text)
             key = parse_key(raw["coordinator_key"])
-            return Membership(str(raw["url"]), key, raw.get("auth_key"))
+            return StoredMembership(str(raw["url"]), key, raw.get("auth_key"))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
                 f"The membership {path} is damaged: remove it and join again with "
                 "'meshwg node --join TOKEN'"
             ) from None
 
-    def save_membership(self, membership: Membership) -> None:
+    def save_membership(self, membership: StoredMembership) -> None:
         """Remember the mesh for the next start."""
         raw = {
             "url": membership.url,

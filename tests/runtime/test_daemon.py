@@ -11,7 +11,7 @@ import pytest
 from meshwg.config import NodeConfig
 from meshwg.errors import ConfigError, NotJoined
 from meshwg.runtime import daemon
-from meshwg.runtime.state import Membership, StateDirectory
+from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.token import AuthKeyText, JoinToken
 from netlab.lab import Lab
 from tests.interop.meshes import Member, leftovers
@@ -38,7 +38,7 @@ def test_a_token_is_remembered_until_the_node_has_joined(
 
     membership = choose(state, token)
 
-    assert membership == Membership(URL, KEY, str(token.auth_key))
+    assert membership == StoredMembership(URL, KEY, str(token.auth_key))
     assert choose(state) == membership
 
 
@@ -48,7 +48,7 @@ def test_without_token_or_membership_there_is_no_mesh(state: StateDirectory) -> 
 
 
 def test_a_member_keeps_its_mesh(state: StateDirectory) -> None:
-    accepted = Membership(URL, KEY)
+    accepted = StoredMembership(URL, KEY)
     state.save_membership(accepted)
 
     with pytest.raises(ConfigError, match="already belongs to another mesh"):
@@ -60,7 +60,7 @@ def test_a_member_keeps_its_mesh(state: StateDirectory) -> None:
 def test_a_member_follows_its_coordinator_to_another_address(
     state: StateDirectory,
 ) -> None:
-    state.save_membership(Membership(URL, KEY))
+    state.save_membership(StoredMembership(URL, KEY))
 
     assert choose(state, make_token(OTHER_URL, KEY)).url == OTHER_URL
 
@@ -172,7 +172,7 @@ def lonely_member(lab: Lab, **environment: str) -> Member:
     return member
 
 
-def choose(state: StateDirectory, token: JoinToken | None = None) -> Membership:
+def choose(state: StateDirectory, token: JoinToken | None = None) -> StoredMembership:
     """Return which mesh a daemon would be in."""
     config = NodeConfig(join=None if token is None else str(token))
     return daemon._membership(config, state)
