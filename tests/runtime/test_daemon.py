@@ -175,7 +175,7 @@ def lonely_member(lab: Lab, **environment: str) -> Member:
 def choose(state: StateDirectory, token: JoinToken | None = None) -> StoredMembership:
     """Return which mesh a daemon would be in."""
     config = NodeConfig(join=None if token is None else str(token))
-    return daemon._membership(config, state)
+    return daemon.choose_membership(config, state)
 
 
 def make_token(url: str, key: bytes) -> JoinToken:
