@@ -27,7 +27,12 @@ from meshwg.runtime import clock
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp import (
+    ConnectedUdpSocket,
+    UdpReceiver,
+    UdpSocket,
+    UdpSockets,
+)
 from meshwg.transmit import UDP, Endpoint, Transmit
 
 TURN = 0.002
@@ -104,7 +109,7 @@ class Dataplane:
         self._blocked: set[UdpSocket] = set()
         self._tun_descriptor = -1
         """That of the TUN device while it is read."""
-        self._readers: dict[int, UdpSocket] = {}
+        self._readers: dict[int, UdpReceiver] = {}
         self._packet_at = self._datagram_at = 0.0
         self._own = PeerSockets(self._watch, self._forget_own)
         # Where the last lone packet went through the peer's own socket, and how.
@@ -285,7 +290,7 @@ class Dataplane:
             self._lose_tun()
         self._packet_at = now if carried == 1 else CROWD
 
-    def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
+    def _receive_crowd(self, sock: UdpReceiver, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
 
         Many senders send packet by packet, and the kernel does not join what comes in
@@ -371,7 +376,7 @@ class Dataplane:
             self._loop.remove_packet_descriptor(self._tun_descriptor)
             self._tun_descriptor = -1
 
-    def _watch(self, sock: UdpSocket) -> None:
+    def _watch(self, sock: UdpReceiver) -> None:
         if self._sockets is not None:
             self._readers[sock.fileno()] = sock
             self._loop.add_packet_descriptor(sock.fileno())
@@ -381,7 +386,7 @@ class Dataplane:
             del self._readers[descriptor]
             self._loop.remove_packet_descriptor(descriptor)
 
-    def _forget_own(self, sock: UdpSocket) -> None:
+    def _forget_own(self, sock: ConnectedUdpSocket) -> None:
         """Read a peer's own socket no more, nor send through it."""
         self._unwatch(sock.fileno())
         if sock.remote == self._endpoint:

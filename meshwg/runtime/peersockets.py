@@ -7,7 +7,7 @@ harm until another peer's takes its place.
 
 from collections.abc import Callable
 
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp import ConnectedUdpSocket, UdpSockets
 from meshwg.transmit import UDP, Endpoint
 
 CONNECT_AFTER = 8
@@ -27,15 +27,15 @@ class PeerSockets:
 
     def __init__(
         self,
-        on_opened: Callable[[UdpSocket], None],
-        on_closing: Callable[[UdpSocket], None],
+        on_opened: Callable[[ConnectedUdpSocket], None],
+        on_closing: Callable[[ConnectedUdpSocket], None],
     ) -> None:
         self._on_opened = on_opened
         self._on_closing = on_closing
-        self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._sockets: dict[Endpoint, ConnectedUdpSocket] = {}
         self._sent: dict[Endpoint, int] = {}
 
-    def get(self, endpoint: Endpoint) -> UdpSocket | None:
+    def get(self, endpoint: Endpoint) -> ConnectedUdpSocket | None:
         """Return the endpoint's own socket, if it has one."""
         return self._sockets.get(endpoint)
 

@@ -12,7 +12,7 @@ from meshwg.runtime.peersockets import (
     MAX_COUNTED,
     PeerSockets,
 )
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp import ConnectedUdpSocket, UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source
 
 LOCAL = Source("127.0.0.1", 1)
@@ -76,7 +76,7 @@ def test_what_the_system_refuses_is_not_tried_with_every_packet(
 ) -> None:
     tried = []
 
-    def refuse(_: UdpSocket, remote: Endpoint) -> UdpSocket:
+    def refuse(_: UdpSocket, remote: Endpoint) -> ConnectedUdpSocket:
         tried.append(remote)
         raise OSError(errno.ENOPROTOOPT, "The kernel is too old")
 
