@@ -24,15 +24,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from meshwg.runtime import clock
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
-from meshwg.runtime.udp import (
-    ConnectedUdpSocket,
-    UdpReceiver,
-    UdpSocket,
-    UdpSockets,
-)
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import UDP, Endpoint, Transmit
 
 TURN = 0.002

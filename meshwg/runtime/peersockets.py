@@ -7,7 +7,8 @@ harm until another peer's takes its place.
 
 from collections.abc import Callable
 
-from meshwg.runtime.udp import ConnectedUdpSocket, UdpSockets
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
+from meshwg.runtime.udp import UdpSockets
 from meshwg.transmit import UDP, Endpoint
 
 CONNECT_AFTER = 8

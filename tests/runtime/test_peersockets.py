@@ -6,13 +6,14 @@ from contextlib import closing
 
 import pytest
 
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.peersockets import (
     CONNECT_AFTER,
     MAX_CONNECTED,
     MAX_COUNTED,
     PeerSockets,
 )
-from meshwg.runtime.udp import ConnectedUdpSocket, UdpSocket, UdpSockets
+from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source
 
 LOCAL = Source("127.0.0.1", 1)

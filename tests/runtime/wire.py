@@ -6,7 +6,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from meshwg.runtime.udp import UdpReceiver, UdpSocket, UdpSockets
+from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import Endpoint
 from netlab.lab import Lab
 from netlab.machine import Host
