@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from meshwg.runtime import clock
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
@@ -114,8 +115,7 @@ class Dataplane:
         self._send_alone: Callable[[bytes], int]
         self._waking = False
         self._tun_is_gone = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._alarm = Alarm(self._on_alarm)
 
     def start(self, sockets: UdpSockets) -> None:
         """Begin to carry: from now on the TUN device and the sockets are read."""
@@ -138,7 +138,7 @@ class Dataplane:
             self._unwatch(descriptor)
         self._loop.set_carrier(None)
         self._sockets = None
-        self._disarm()
+        self._alarm.clear()
 
     def disconnect(self) -> None:
         """Let all peers share the sockets again, as after these were given a mark."""
@@ -315,8 +315,7 @@ class Dataplane:
             self._unblock(sock)
             self._resume_tun()
 
-    def _on_timer(self) -> None:
-        self._disarm()
+    def _on_alarm(self) -> None:
         now = clock.now()
         self._engine.handle_timer(now)
         self._finish_turn(now)
@@ -327,7 +326,9 @@ class Dataplane:
             self._on_turn(now)
         self._write(self._engine.packets_to_write())
         self._send()
-        self._arm(now)
+        if self._sockets is not None:
+            # An alarm that comes too early only asks again; a late one would hurt.
+            self._alarm.set(self._engine.get_timer(), now)
 
     def _write(self, packets: list[bytes]) -> None:
         if packets:
@@ -394,22 +395,6 @@ class Dataplane:
             self._tun_is_gone = True
             self.stop()
             self._on_tun_gone()
-
-    def _arm(self, now: float) -> None:
-        due = self._engine.get_timer()
-        # A timer that comes too early only asks again; one that is late would hurt.
-        if self._sockets is None:
-            return
-        if due is not None and due < self._timer_at:
-            self._disarm()
-            self._timer_at = due
-            self._timer = self._loop.call_later(max(due - now, 0.0), self._on_timer)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        self._timer_at = float("inf")
 
 
 def _running_packet_loop() -> PacketLoop:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from meshwg.nat.gateway import ANNOUNCEMENT_PORT, SERVER_PORT
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.default_gateway import Gateway
 from meshwg.transmit import Endpoint, Transmit
 
@@ -50,7 +51,7 @@ class GatewayDriver:
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._server = Endpoint("", SERVER_PORT)
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._on_alarm)
 
     def connect(self, gateway: Gateway) -> None:
         """Talk to this gateway from now on."""
@@ -77,23 +78,16 @@ class GatewayDriver:
                 self._send(datagram)
         if self._on_turn is not None:
             self._on_turn()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        due = self._machine.get_timer()
-        if due is not None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+        self._alarm.set(self._machine.get_timer(), self._loop.time())
         if self._machine.finished:
             self.finished.set()
 
     def close(self) -> None:
         """Let the machine rest for good."""
         self.disconnect()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.clear()
 
-    def _on_timer(self) -> None:
+    def _on_alarm(self) -> None:
         self._machine.handle_timer(self._loop.time())
         self.turn()
 

@@ -15,6 +15,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshwg.errors import ConfigError
+from meshwg.runtime.alarm import Alarm
 
 SETTLE = 0.25
 """Seconds that the network must be quiet before a change is reported."""
@@ -193,10 +194,9 @@ class NetworkWatcher:
     """
 
     def __init__(self, on_change: Callable[[], None], *, except_interface: int) -> None:
-        self._on_change = on_change
         self._except = except_interface
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(on_change)
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0
         )
@@ -207,8 +207,7 @@ class NetworkWatcher:
         """Watch no longer."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
 
     def _on_readable(self) -> None:
         while True:
@@ -236,10 +235,6 @@ class NetworkWatcher:
         return kind not in _ADDRESS_AND_LINK_MESSAGES or index != self._except
 
     def _schedule(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(SETTLE, self._report)
-
-    def _report(self) -> None:
-        self._timer = None
-        self._on_change()
+        now = self._loop.time()
+        self._alarm.clear()
+        self._alarm.set(now + SETTLE, now)

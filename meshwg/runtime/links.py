@@ -23,6 +23,7 @@ from threading import Thread
 from typing import TypeVar
 
 from meshwg.runtime import netlink
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.tun import TunDevice, TunGone
 
 VISIT_INTERVAL = 1.0
@@ -74,7 +75,7 @@ class LinkWatcher:
         self._on_gone = on_gone
         self._state: LinkState | None = None
         self._changes: socket.socket | None = None
-        self._visit: asyncio.TimerHandle | None = None
+        self._visit = Alarm(self._look)
         self._home = 0, 0
 
     async def start(self) -> None:
@@ -87,9 +88,7 @@ class LinkWatcher:
 
     def close(self) -> None:
         """Stop reporting."""
-        if self._visit is not None:
-            self._visit.cancel()
-        self._visit = None
+        self._visit.clear()
         if self._changes is not None:
             asyncio.get_running_loop().remove_reader(self._changes.fileno())
             self._changes.close()
@@ -101,9 +100,7 @@ class LinkWatcher:
 
     def _look(self) -> None:
         """See how the interface is, and plan the next visit if it is elsewhere."""
-        if self._visit is not None:
-            self._visit.cancel()
-        self._visit = None
+        self._visit.clear()
         try:
             interval = self._inspect(*self._tun.locate())
         except TunGone:
@@ -114,8 +111,7 @@ class LinkWatcher:
             # It was moved or renamed while this looked.
             interval = VISIT_INTERVAL_DOWN
         if interval is not None and self._changes is not None:
-            loop = asyncio.get_running_loop()
-            self._visit = loop.call_later(interval, self._look)
+            self._visit.set(interval, 0.0)
 
     def _inspect(self, name: str, namespace: int | None) -> float | None:
         """Report the state; return after how many seconds to look again, if at all.

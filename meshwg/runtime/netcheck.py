@@ -25,6 +25,7 @@ from meshwg.nat.discovery import (
 )
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
@@ -157,7 +158,7 @@ class _Sockets:
         self._loop = asyncio.get_running_loop()
         self._sockets = [UdpSocket.open(family, link=link) for link in range(count)]
         self._machine: Machine | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._wake)
         self._finished = self._loop.create_future()
 
     @property
@@ -178,8 +179,7 @@ class _Sockets:
 
     def close(self) -> None:
         """Close the sockets."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
@@ -203,13 +203,11 @@ class _Sockets:
             return
         for transmit in self._machine.datagrams_to_send():
             self._sockets[transmit.destination.link].send(transmit)
-        if self._timer is not None:
-            self._timer.cancel()
         due = self._machine.get_timer()
         if due is None:
             self._finished.set_result(None)
         else:
-            self._timer = self._loop.call_at(due, self._wake)
+            self._alarm.set(due, self._loop.time())
 
 
 async def _discover(
