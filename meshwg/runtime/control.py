@@ -50,6 +50,7 @@ class ControlLink:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_closed = False
 
     def update(self) -> None:
         """Do what the client wants now: open, send, or close.
@@ -57,6 +58,8 @@ class ControlLink:
         To be called after everything that may have changed the client.
         """
         self._enqueue()
+        if self._is_closed:
+            return
         if self._client.wants_connection and self._task is None:
             self._outgoing.clear()
             self._idle.set()
@@ -66,6 +69,7 @@ class ControlLink:
 
     async def close(self) -> None:
         """Send what is left, for example that the node leaves, and close."""
+        self._is_closed = True
         self._enqueue()
         task = self._task
         if task is None:

@@ -206,6 +206,17 @@ async def test_a_link_that_never_opened_can_be_closed() -> None:
     await daemon.link.close()
 
 
+async def test_a_closed_link_is_not_opened_again(coordinator: Coordinator) -> None:
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    daemon.link.update()
+
+    assert daemon.client.wants_connection
+    assert "control" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
 async def welcome(websocket: web.WebSocketResponse) -> None:
     """Let any node in, and listen to it."""
     secure = await shake_hands(websocket)
