@@ -7,10 +7,8 @@ is unknown.
 """
 
 import asyncio
-import contextlib
 import os
 import socket
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -26,6 +24,7 @@ from meshwg.nat.discovery import (
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.resolver import look_up
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
@@ -287,7 +286,7 @@ async def _resolve(
     named: Sequence[tuple[str, int]], limit: float
 ) -> tuple[list[Endpoint], dict[str, str]]:
     """Return the endpoints of servers, and why others have none."""
-    lookups = [_lookup(host, port, limit) for host, port in named]
+    lookups = [_addresses(host, port, limit) for host, port in named]
     endpoints: dict[Endpoint, None] = {}
     unresolved: dict[str, str] = {}
     for (host, port), found in zip(named, await asyncio.gather(*lookups), strict=True):
@@ -297,38 +296,14 @@ async def _resolve(
     return list(endpoints), unresolved
 
 
-async def _lookup(host: str, port: int, limit: float) -> list[Endpoint]:
-    """Return the addresses of a name, none if they are not known in time.
-
-    A thread of the loop's pool would keep the program from ending for as long as a
-    dead resolver takes; this one is left behind.
-    """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[Endpoint]] = loop.create_future()
-
-    def settle(endpoints: list[Endpoint]) -> None:
-        if not found.done():
-            found.set_result(endpoints)
-
-    def look_up() -> None:
-        endpoints = _look_up(host, port)
-        with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
-            loop.call_soon_threadsafe(settle, endpoints)
-
-    threading.Thread(target=look_up, daemon=True).start()
+async def _addresses(host: str, port: int, limit: float) -> list[Endpoint]:
+    """Return the addresses of a name, none if they are not known in time."""
     try:
         async with asyncio.timeout(limit):
-            return await found
-    except TimeoutError:
+            found = await look_up(host, port)
+    except (OSError, TimeoutError):
         return []
-
-
-def _look_up(host: str, port: int) -> list[Endpoint]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        return []
-    return [Endpoint(str(address[0]), int(address[1])) for *_, address in found]
+    return [Endpoint(str(address[0]), port) for *_, address in found]
 
 
 def _parse_server(text: str) -> tuple[str, int]:
