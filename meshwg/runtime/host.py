@@ -293,7 +293,7 @@ class Host:
 
     def _on_control_activity(self) -> None:
         self.node.control_changed(clock.now())
-        self._dataplane.wake()
+        self.turn()
 
     def _on_unpinned(self, endpoint: Endpoint) -> None:
         self.node.endpoint_failed(endpoint, clock.now())
@@ -309,7 +309,7 @@ class Host:
         logger.debug("Port mapping: %s", reason)
         endpoint = mapped.external if mapped is not None and mapped.public else None
         self.node.set_mapped(endpoint, clock.now())
-        self._dataplane.wake()
+        self.turn()
 
     def _on_network(self, network: Network) -> None:
         now = clock.now()
@@ -317,13 +317,13 @@ class Host:
         self.node.network_changed(now)
         if self._mapper is not None:
             self._mapper.network_changed()
-        self._dataplane.wake()
+        self.turn()
 
     def _use_servers(
         self, servers: Sequence[Endpoint], relays: Sequence[RelayServer]
     ) -> None:
         self.node.set_servers(servers, relays, clock.now())
-        self._dataplane.wake()
+        self.turn()
 
     def _fail(self, error: MeshError) -> None:
         self.failure = error

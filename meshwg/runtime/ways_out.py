@@ -113,7 +113,7 @@ class WaysOut:
     def _on_stream_closed(self, link: int, reason: str) -> None:
         self._close(link)
         self._node.stream_closed(link, reason, clock.now())
-        self._dataplane.wake()
+        self._dataplane.turn()
 
     def _close(self, number: int) -> None:
         self._dataplane.remove_link(number)
