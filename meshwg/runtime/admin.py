@@ -1,7 +1,7 @@
 """The daemon's control socket: HTTP for the commands of the same machine.
 
-Reading is for everyone who can open the socket; changing is for root and for the user
-that the daemon runs as.
+Everyone who can open the socket may read; only root and the user that the daemon runs
+as may change anything.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from meshwg.errors import ConfigError, MeshError, NotPermitted
 SOCKET_MODE = 0o666
 MAX_BODY = 64 * 1024
 LAST_CONNECTIONS = 0.02
-"""Seconds in which the event loop accepts what is in the queue of connections."""
+"""Seconds for the event loop to accept the connections that are queued."""
 _PEER_CREDENTIALS = struct.Struct("=iII")
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class AdminServer:
     async def start(self) -> None:
         """Listen.
 
-        :raises ConfigError: if another daemon listens there already, or the path is
-            none for a socket.
+        :raises ConfigError: if another daemon listens there already, or no socket can
+            be made at the path.
         :raises NotPermitted: without the right to make the socket there.
         """
         sock = _listen(self._path)
@@ -71,7 +71,7 @@ class AdminServer:
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        # Who connected before that is accepted first, to be closed with the others.
+        # Connections that are queued are accepted first, to be closed with the others.
         await asyncio.sleep(LAST_CONNECTIONS)
         await self._runner.cleanup()
 
@@ -99,7 +99,7 @@ class AdminServer:
                     raise
                 await response.write(json.dumps(_error_json(error)).encode() + b"\n")
             except ConnectionError:
-                logger.debug("Whoever asked for pings is gone")
+                logger.debug("The client that asked for pings is gone")
         return response
 
     async def _down(self, request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,7 @@ NEVER = float("inf")
 class Alarm:
     """One timer of the running loop.
 
-    :param on_alarm: called when it goes off; it is not set any more then.
+    :param on_alarm: called when it goes off, after which it is not set.
     """
 
     def __init__(self, on_alarm: Callable[[], None]) -> None:
@@ -25,7 +25,7 @@ class Alarm:
     def set(self, due: float | None, now: float) -> None:
         """Go off at ``due``, or earlier if it is set to an earlier time already.
 
-        :param due: on the clock of ``now``, whichever that is; ``None`` for no wish.
+        :param due: on the clock of ``now``, whichever it is; ``None`` asks for nothing.
         """
         if due is not None and due < self._due:
             if self._timer is not None:

@@ -35,7 +35,7 @@ _REASONS = {
 class ControlLink:
     """Keeps one WebSocket open while a control client wants it.
 
-    It has no timers: whoever owns the client calls its ``handle_timer``.
+    It has no timers: the owner of the client calls its ``handle_timer``.
 
     :param url: the coordinator's URL from the join token.
     :param on_activity: called after every input to the client, so that its owner can

@@ -1,7 +1,7 @@
-"""Sockets towards the gateway: one for questions, one for announcements to everyone.
+"""Sockets towards the gateway: one for requests, one for announcements to every host.
 
-The first is connected, so that the kernel passes on nothing that comes from elsewhere
-and reports a closed port as an error.
+The first is connected, so that the kernel drops what comes from elsewhere and reports a
+closed port as an error.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class GatewayDriver:
     ) -> None:
         """Make a driver that is not connected yet.
 
-        :param on_turn: called whenever the machine may have news.
+        :param on_turn: called whenever the machine may have events.
         """
         self.finished = asyncio.Event()
         self._machine = machine
@@ -54,7 +54,7 @@ class GatewayDriver:
         self._alarm = Alarm(self._on_alarm)
 
     def connect(self, gateway: Gateway) -> None:
-        """Talk to this gateway from now on."""
+        """Talk to this gateway."""
         self.disconnect()
         self._server = Endpoint(gateway.address, SERVER_PORT)
         try:
@@ -65,14 +65,14 @@ class GatewayDriver:
             self._loop.add_reader(self._socket, self._read, self._socket)
 
     def disconnect(self) -> None:
-        """Talk to no gateway any more."""
+        """Stop talking to the gateway."""
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
 
     def turn(self) -> None:
-        """Send what the machine has to send, tell its news and set its timer."""
+        """Send what the machine has to send, report its events and set the alarm."""
         for transmit in self._machine.datagrams_to_send():
             for datagram in transmit.datagrams:
                 self._send(datagram)
@@ -83,7 +83,7 @@ class GatewayDriver:
             self.finished.set()
 
     def close(self) -> None:
-        """Let the machine rest for good."""
+        """Stop driving the machine."""
         self.disconnect()
         self._alarm.clear()
 
@@ -92,7 +92,7 @@ class GatewayDriver:
         self.turn()
 
     def _send(self, datagram: bytes) -> None:
-        """Send, or lose: an error that concerns an earlier datagram comes up here."""
+        """Send a datagram or lose it; the error may be about an earlier one."""
         if self._socket is None:
             return
         with contextlib.suppress(OSError):

@@ -71,7 +71,7 @@ class Host:
         self.failure: MeshError | None = None
         """Why it cannot go on."""
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
-        """Who gets the sequence numbers of echo replies, by their identifier."""
+        """What gets the sequence numbers of echo replies, by identifier."""
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
@@ -94,7 +94,7 @@ class Host:
                 sock.refused_interface = self._interface.index
             self.node = self._make_node(private_key, client)
             self._state.save_port(self._sockets.port)
-            self._make_servants(client)
+            self._make_parts(client)
             undo.pop_all()
         self._undo.push_async_callback(self._give_back)
 
@@ -129,8 +129,8 @@ class Host:
         node.device.mtu = self.mtu
         return node
 
-    def _make_servants(self, client: ControlClient) -> None:
-        """Make what carries for the node and looks things up for it."""
+    def _make_parts(self, client: ControlClient) -> None:
+        """Make what carries for the node, watches for it and looks things up."""
         self._dataplane = Dataplane(
             self.node, self._tun, on_tun_gone=self._on_tun_gone, on_turn=self._on_turn
         )

@@ -1,4 +1,4 @@
-"""The network around a node: its interface's addresses and routes, and the host's.
+"""The addresses and routes of a node's own interface, and those of the host.
 
 The interface vanishes with the TUN descriptor, and its addresses and routes with it, so
 nothing has to be undone here.
@@ -65,9 +65,9 @@ class MeshInterface:
     async def configure(
         self, addresses: Iterable[str], prefixes: Iterable[str]
     ) -> None:
-        """Have these addresses and routes, and no others that came from here.
+        """Set these addresses and routes, and remove others that were set here.
 
-        :raises ConfigError: if the system refuses one; the others are there then.
+        :raises ConfigError: if the system refuses one; the others are set all the same.
         """
         problems: list[str] = []
         async with self._lock, AsyncIPRoute() as netlink:
@@ -89,7 +89,7 @@ class MeshInterface:
     async def _change_address(
         self, netlink: Any, command: str, address: str
     ) -> list[str]:
-        """Return what went wrong, for a person."""
+        """Return what went wrong, in sentences for the user."""
         interface = ip_interface(address)
         try:
             await netlink.addr(
@@ -114,7 +114,7 @@ class MeshInterface:
 
 
 class Network(NamedTuple):
-    """What there is of a network around the node."""
+    """The network that the host is in."""
 
     addresses: tuple[str, ...]
     """Those at which other machines may reach this one: without loopback, link-local
@@ -125,7 +125,7 @@ class Network(NamedTuple):
     """Interface index and gateway of each."""
 
     def overlapping(self, prefixes: Iterable[str]) -> str | None:
-        """Return one of the prefixes that a network here overlaps."""
+        """Return the first prefix that overlaps a network here, if one does."""
         here = [ip_network(text) for text in self.networks]
         for text in prefixes:
             network = ip_network(text)
@@ -187,7 +187,7 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 
 class NetworkWatcher:
-    """Tells when addresses, routes or links of the host have changed.
+    """Reports that addresses, routes or links of the host have changed.
 
     :param on_change: called once the network has been quiet for :data:`SETTLE`.
     :param except_interface: index of the interface whose own changes do not count.
@@ -204,7 +204,7 @@ class NetworkWatcher:
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._alarm.clear()
@@ -216,7 +216,7 @@ class NetworkWatcher:
             except BlockingIOError:
                 return
             except OSError:
-                # The kernel had more to say than the socket holds: look for oneself.
+                # Messages were lost, so there was a change.
                 self._schedule()
                 return
             if self._is_of_interest(data):
@@ -225,8 +225,8 @@ class NetworkWatcher:
     def _is_of_interest(self, data: bytes) -> bool:
         """Tell whether a message is about anything but the mesh interface.
 
-        Routes through it are its own too, but tell no index in a fixed place: they are
-        few, and a needless look at the addresses costs little.
+        A route has the index in an attribute, so routes through the mesh interface are
+        not recognized: they are few, and a needless look costs little.
         """
         if len(data) < _HEADER.size + _MESSAGE_INDEX.size:
             return False

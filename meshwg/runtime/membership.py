@@ -1,4 +1,4 @@
-"""Which mesh a node is in, and what it remembers of it from one run to the next."""
+"""Which mesh a node is in, and what it remembers of that mesh between two runs."""
 
 import logging
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class MembershipRecord:
             self._saver.change()
 
     def accepted(self) -> None:
-        """The coordinator has let the node in: its auth key is not needed any more."""
+        """The coordinator has let the node in: its auth key is no longer needed."""
         if self.stored.auth_key is None:
             return
         self.stored = StoredMembership(self.stored.url, self.stored.coordinator_key)
@@ -57,7 +57,7 @@ class MembershipRecord:
             logger.error("%s", error)
 
     def expelled(self) -> None:
-        """The node is no member any more: forget the netmap in the end."""
+        """The node is no longer a member: forget the netmap when this is closed."""
         self._is_void = True
 
     async def close(self) -> None:

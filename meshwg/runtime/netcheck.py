@@ -1,9 +1,9 @@
-"""One look at the network, without a daemon: sockets and names around the discovery.
+"""One look at the network without a daemon: the sockets and names for a discovery.
 
 Every address family that the host has a route for gets five sockets of its own and a
 :class:`~meshwg.nat.discovery.NatDiscovery`; the gateway is asked about port mapping
-meanwhile. Nothing here raises on what the network does: what was not found out in time
-is unknown.
+meanwhile. Nothing that the network does raises here: what was not found out in time is
+unknown.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ DEFAULT_PORT = 3478
 MARGIN = 0.2
 """Seconds of the limit that are kept for the program itself."""
 RESOLVE_SHARE = 0.4
-"""The share of the limit that looking up names may take."""
+"""The share of the limit that name resolution may take."""
 
 HEAD_START = 0.3
-"""Seconds after which port mapping is looked at: loading what it needs would blur the
+"""Seconds before port mapping is probed: importing what it needs would distort the
 round trips of the first answers."""
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -55,7 +55,7 @@ class PortMappingSummary:
 
 @dataclass(slots=True)
 class NetcheckReport:
-    """Everything one look found."""
+    """Everything that one look found."""
 
     ipv4: NatBehavior
     ipv6: NatBehavior | None
@@ -115,7 +115,7 @@ async def netcheck(
 
     :param servers: STUN servers as ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``.
     :param limit: seconds for everything but the lifetime.
-    :param lifetime: whether to also measure how long idle mappings live, which takes
+    :param lifetime: whether also to measure how long idle mappings live, which takes
         minutes.
     :raises ConfigError: if a server is not written as one.
     """
@@ -243,7 +243,7 @@ def _has_route(report: DiscoveryReport) -> bool:
 
 
 async def measure_lifetime(server: Endpoint) -> float | None:
-    """Return for how many seconds idle mappings live, ``None`` if it cannot be told.
+    """Return for how many seconds idle mappings live, ``None`` if unknown.
 
     It takes as long as they live, five minutes at most.
     """

@@ -1,6 +1,6 @@
-"""The few words of rtnetlink that ``meshwg-wg`` needs, without a library.
+"""The little of rtnetlink that ``meshwg-wg`` needs, without a library.
 
-pyroute2 speaks all of it, and takes a fifth of a second to import.
+pyroute2 has all of it, and takes a fifth of a second to import.
 """
 
 import socket
@@ -42,7 +42,7 @@ def subscribe(groups: int) -> socket.socket:
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard what a subscribed socket was told."""
+    """Discard what waits at a subscribed socket."""
     while True:
         try:
             sock.recv(_RECEIVE_SIZE)

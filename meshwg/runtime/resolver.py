@@ -1,4 +1,4 @@
-"""Turns names into addresses, and holds nobody up who does not want to wait for them.
+"""Turns names into addresses without holding anything up.
 
 A look-up waits in a thread of its own. In the event loop's pool it would keep the
 program from ending for as long as a dead name server takes; this one is left behind.

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Surroundings:
-    """Keeps watch on the network around a node.
+    """Watches the network that a node's host is in.
 
     :param on_change: called when the network has changed or the machine has slept.
     :param except_interface: index of the node's own interface, which does not count.
@@ -43,7 +43,7 @@ class Surroundings:
         self._tasks.run(self._watch_sleep())
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._watcher is not None:
             self._watcher.close()
         self._tasks.cancel()
