@@ -61,8 +61,8 @@ def set_fwmark(sock: socket.socket, mark: int) -> None:
 def bind_beside(sock: socket.socket, other: socket.socket, host: str) -> None:
     """Bind a socket to the port that another one has.
 
-    SO_REUSEPORT is for sockets of one user that all ask for it. The other one asks for
-    this moment alone, so that its port is not taken together with strangers.
+    SO_REUSEPORT is for sockets of one user that all ask for it. The other one asks only
+    for this moment, so that as long as it is alone its port is its own.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
