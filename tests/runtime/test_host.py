@@ -1,6 +1,7 @@
-"""The host of a node: its sockets, and that what happens is dealt with at once."""
+"""The host of a node: its sockets, what it does when something happens, its end."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from meshwg.config import NodeConfig
 from meshwg.errors import ConfigError
-from meshwg.node import EchoReceived
+from meshwg.node import EchoReceived, Expelled
 from meshwg.runtime import host as module
 from meshwg.runtime.host import Host
-from meshwg.runtime.interface import Network
+from meshwg.runtime.interface import MeshInterface, Network
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.tun import TunDevice
 from meshwg.transmit import Transmit
@@ -77,10 +78,92 @@ async def test_what_follows_news_happens_in_the_same_turn_of_the_loop(
     ]
 
 
+async def test_an_expelled_node_ends_and_forgets_the_netmap(world: "World") -> None:
+    world.state.save_netmap(b"{}")
+
+    world.host._carry_out(Expelled("It was revoked.", forget=True))
+
+    assert world.host.finished.is_set()
+    assert str(world.host.failure) == "It was revoked."
+    await world.host.close()
+    assert world.state.netmap() is None
+
+
+async def test_a_refused_node_ends_and_keeps_the_netmap(world: "World") -> None:
+    world.state.save_netmap(b"{}")
+
+    world.host._carry_out(Expelled("The token has expired", forget=False))
+
+    assert str(world.host.failure) == "The token has expired."
+    await world.host.close()
+    assert world.state.netmap() == b"{}"
+
+
+async def test_without_its_interface_a_node_ends(world: "World") -> None:
+    world.host._on_tun_gone()
+
+    assert world.host.finished.is_set()
+    assert "The interface lo was removed" in str(world.host.failure)
+
+
+async def test_a_look_at_the_network_ends_with_the_look_or_the_time(
+    world: "World",
+) -> None:
+    world.whereabouts.is_looking = True
+    await world.host.look_again(0.01)
+
+    looking = asyncio.create_task(world.host.look_again(10))
+    await asyncio.sleep(0)
+    world.whereabouts.is_looking = False
+    world.host.turn()
+    await looking
+
+    assert world.order.count("look_again") == 2
+
+
+# Beginning and end
+
+
+async def test_a_host_that_cannot_be_made_leaves_nothing(world: "World") -> None:
+    before = os.listdir("/proc/self/fd")
+
+    config = NodeConfig(listen_port=world.host.port)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Host(config, world.state, 1400)
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+async def test_a_host_that_was_never_started_can_be_closed_twice(
+    world: "World",
+) -> None:
+    await world.host.close()
+    await world.host.close()
+
+    assert world.host.finished.is_set()
+    assert world.order == ["stop"]
+
+
+async def test_what_cannot_be_started_is_closed(
+    world: "World", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: MeshInterface, mtu: int) -> None:
+        raise ConfigError("The interface cannot be brought up")
+
+    monkeypatch.setattr(MeshInterface, "up", refuse)
+
+    with pytest.raises(ConfigError, match="cannot be brought up"):
+        async with world.host:
+            raise AssertionError("It was started")
+
+    assert world.order == ["stop"]
+
+
 class StandInNode:
     """A node to which an event and datagrams follow from whatever it is told."""
 
-    def __init__(self, order: list[str]) -> None:
+    def __init__(self, order: list[str], whereabouts: SimpleNamespace) -> None:
+        self.whereabouts = whereabouts
         self.device = SimpleNamespace(mtu=0)
         self._order = order
         self._events: list[EchoReceived] = []
@@ -114,7 +197,7 @@ class StandInNode:
         pass
 
     def stop(self, now: float) -> None:
-        pass
+        self._order.append("stop")
 
 
 class World:
@@ -126,7 +209,13 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: StateDirectory) -> None:
         self.order: list[str] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
-        monkeypatch.setattr(module, "Node", lambda *_, **__: StandInNode(self.order))
+        self.whereabouts = SimpleNamespace(is_looking=False)
+        self.state = state
+
+        def make_node(*_: object, **__: object) -> StandInNode:
+            return StandInNode(self.order, self.whereabouts)
+
+        monkeypatch.setattr(module, "Node", make_node)
         monkeypatch.setattr(TunDevice, "open", interface_without_privilege)
         for part in ("ControlLink", "Resolver", "PortMapper", "Surroundings"):
             self._note_callback(monkeypatch, part)

@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from meshwg.config import NodeConfig
-from meshwg.errors import ConfigError, NotJoined
-from meshwg.runtime.membership import choose_membership
+from meshwg.control.netmap import PeerTable
+from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.runtime.membership import MembershipRecord, choose_membership
 from meshwg.runtime.state import StateDirectory, StoredMembership
+from meshwg.wire.control import Registered
 from meshwg.wire.token import AuthKeyText, JoinToken
 
 RANDOM = random.Random(6).randbytes
 KEY, OTHER_KEY = RANDOM(32), RANDOM(32)
 URL, OTHER_URL = "http://192.0.2.99:8443", "https://mesh.example"
+
+# Which mesh
 
 
 @pytest.fixture
@@ -72,6 +76,88 @@ def test_a_member_that_joins_anew_is_still_a_member(state: StateDirectory) -> No
 
     with pytest.raises(ConfigError, match="already belongs to another mesh"):
         choose(state, make_token(OTHER_URL, OTHER_KEY))
+
+
+# What is remembered
+
+
+async def test_once_accepted_the_auth_key_is_forgotten(state: StateDirectory) -> None:
+    choose(state, make_token(URL, KEY))
+    record = MembershipRecord(NodeConfig(), state)
+
+    record.accepted()
+
+    assert record.stored == StoredMembership(URL, KEY)
+    assert state.membership() == StoredMembership(URL, KEY)
+
+
+async def test_a_full_disk_does_not_end_a_membership(
+    state: StateDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(membership: StoredMembership) -> None:
+        raise MeshError("The disk is full")
+
+    choose(state, make_token(URL, KEY))
+    record = MembershipRecord(NodeConfig(), state)
+    monkeypatch.setattr(state, "save_membership", refuse)
+
+    record.accepted()
+    record.accepted()
+
+    assert record.stored.auth_key is None
+    assert caplog.messages == ["The disk is full"]
+
+
+async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) -> None:
+    record = record_of_a_member(state)
+    record.save_netmap_from(lambda: b"netmap")
+
+    record.netmap_changed()
+    await record.close()
+
+    assert state.netmap() == b"netmap"
+
+
+async def test_an_expelled_node_forgets_the_netmap(state: StateDirectory) -> None:
+    record = record_of_a_member(state)
+    record.save_netmap_from(lambda: b"netmap")
+
+    record.netmap_changed()
+    record.expelled()
+    await record.close()
+
+    assert state.netmap() is None
+
+
+async def test_a_netmap_that_cannot_be_read_is_none(
+    state: StateDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = record_of_a_member(state)
+    assert record.cached_netmap() is None
+    assert caplog.messages == []
+
+    state.save_netmap(b"{")
+
+    assert record.cached_netmap() is None
+    assert len(caplog.messages) == 1
+
+
+async def test_a_netmap_that_was_saved_is_read(state: StateDirectory) -> None:
+    registered = Registered(epoch="e", name="n", addresses=(), networks=())
+    cache = PeerTable("own key").cache(registered)
+    state.save_netmap(cache)
+
+    cached = record_of_a_member(state).cached_netmap()
+
+    assert cached is not None
+    assert cached.registered == registered
+
+
+def record_of_a_member(state: StateDirectory) -> MembershipRecord:
+    state.save_membership(StoredMembership(URL, KEY))
+    return MembershipRecord(NodeConfig(), state)
 
 
 def choose(state: StateDirectory, token: JoinToken | None = None) -> StoredMembership:
