@@ -54,8 +54,10 @@ logger = logging.getLogger(__name__)
 class Host:
     """A node and everything it owns in this system.
 
-    It lives in a :class:`~meshwg.runtime.packetloop.PacketLoop`. It is a context
-    manager, too: started in the beginning and closed in the end.
+    It has a :class:`~meshwg.runtime.packetloop.PacketLoop` for itself, in any thread,
+    and changes nothing of the process: there can be several, each with an interface and
+    a state directory of its own. It is also a context manager, which starts and closes
+    it.
 
     :param state: stays open when the host is closed.
     :param mtu: of the interface, in bytes.

@@ -8,6 +8,7 @@ that the network does raises: it is counted.
 import errno
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -18,18 +19,28 @@ from meshwg.transmit import Endpoint, Source
 
 ANCILLARY_SIZE = 128
 """Bytes of control messages: there is room for PKTINFO and UDP_GRO."""
+BUFFER_SIZE = 1 << 16
 CACHE_SIZE = 1024
+
+
+class _Shared(threading.local):
+    """What the sockets of one thread share, and so find in the processor's caches."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(BUFFER_SIZE))
+
+
+_shared = _Shared()
 
 
 class UdpReceiver:
     """What is the same in receiving, whether a socket is connected or not.
 
+    It belongs to the thread that it was made in.
+
     :param local: the only local address, where the kernel does not tell it of each
         datagram.
     """
-
-    buffer = memoryview(bytearray(1 << 16))
-    """Where datagrams are received, by all sockets: nothing stays there."""
 
     def __init__(
         self, sock: socket.socket, link: int, *, local: Source | None = None
@@ -44,6 +55,8 @@ class UdpReceiver:
         """The only endpoint that is heard, if the socket is connected to one."""
         self.remote_address: Address | None = None
         """The address of :attr:`remote`; others may have been heard before."""
+        self.buffer = _shared.buffer
+        """Where datagrams are received: nothing stays there."""
         self.receive_raw: Callable[[], tuple[int, list[Ancillary], int, Address]]
         self.receive_raw = partial(sock.recvmsg_into, [self.buffer], ANCILLARY_SIZE)
         """Receive datagrams into the buffer, and return their length in bytes, control

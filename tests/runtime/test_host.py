@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from meshwg.runtime.interface import MeshInterface, Network
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.tun import TunDevice
 from meshwg.transmit import Transmit
+from netlab.lab import Lab
 
 IDENTIFIER = 5
 
@@ -157,6 +159,55 @@ async def test_what_cannot_be_started_is_closed(
             raise AssertionError("It was started")
 
     assert world.order == ["stop"]
+
+
+@pytest.mark.netns
+def test_several_hosts_live_in_one_process(lab: Lab) -> None:
+    machine = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
+
+    done = machine.run([sys.executable, "-c", TWO_HOSTS, str(lab.directory)])
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["up: eth0 lo mesh0 mesh1", "down: eth0 lo"]
+
+
+TWO_HOSTS = """
+import asyncio, socket, sys, threading
+from pathlib import Path
+from meshwg.config import NodeConfig
+from meshwg.runtime.host import Host
+from meshwg.runtime.packetloop import PacketLoop
+from meshwg.runtime.state import StateDirectory, StoredMembership
+
+all_up, all_seen = threading.Barrier(3, timeout=20), threading.Barrier(3, timeout=20)
+
+async def live(number):
+    path = Path(sys.argv[1]) / f"state{number}"
+    state = StateDirectory(path)
+    state.save_membership(StoredMembership("http://192.0.2.99:1", bytes([9] * 32)))
+    config = NodeConfig(state_dir=path, interface=f"mesh{number}", port_mapping=False)
+    async with Host(config, state, 1400):
+        await asyncio.to_thread(all_up.wait)
+        await asyncio.to_thread(all_seen.wait)
+    state.close()
+
+def run(number):
+    with asyncio.Runner(loop_factory=PacketLoop) as runner:
+        runner.run(live(number))
+
+def show(when):
+    print(f"{when}:", *sorted(name for _, name in socket.if_nameindex()))
+
+threads = [threading.Thread(target=run, args=[number]) for number in range(2)]
+for thread in threads:
+    thread.start()
+all_up.wait()
+show("up")
+all_seen.wait()
+for thread in threads:
+    thread.join()
+show("down")
+"""
 
 
 class StandInNode:

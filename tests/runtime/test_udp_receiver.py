@@ -4,6 +4,7 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,6 +68,19 @@ def test_only_so_many_sources_are_known(receiver: UdpReceiver) -> None:
         receiver.unpack(1, [], ("192.0.2.1", port))
 
     assert len(receiver._endpoints) == 1
+
+
+def test_sockets_share_a_buffer_with_those_of_their_thread(
+    receiver: UdpReceiver,
+) -> None:
+    second = UdpReceiver(opened(), link=5)
+    with ThreadPoolExecutor() as other_thread:
+        third = other_thread.submit(UdpReceiver, opened(), link=5).result()
+
+    assert second.buffer is receiver.buffer
+    assert third.buffer is not receiver.buffer
+    second.close()
+    third.close()
 
 
 def test_nothing_to_receive_is_no_error(receiver: UdpReceiver) -> None:
