@@ -12,7 +12,7 @@ from meshwg.nat.behaviour import NatBehavior
 from meshwg.peer import MeshPeer
 from meshwg.runtime import clock
 from meshwg.runtime.echo import Pinger
-from meshwg.runtime.host import Host
+from meshwg.runtime.host import NodeHost
 from meshwg.runtime.netcheck import (
     NetcheckReport,
     measure_lifetime,
@@ -31,7 +31,7 @@ class NodeCommands:
     :param shut_down: called when the node is to end.
     """
 
-    def __init__(self, host: Host, shut_down: Callable[[], None]) -> None:
+    def __init__(self, host: NodeHost, shut_down: Callable[[], None]) -> None:
         self._host = host
         self._shut_down = shut_down
 

@@ -13,7 +13,7 @@ from meshwg.config import NodeConfig
 from meshwg.runtime import systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.commands import NodeCommands
-from meshwg.runtime.host import Host
+from meshwg.runtime.host import NodeHost
 from meshwg.runtime.interface import automatic_mtu
 from meshwg.runtime.state import StateDirectory
 
@@ -37,7 +37,7 @@ class Daemon:
     """A process that is there for one node."""
 
     def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
-        self._host = Host(config, state, mtu)
+        self._host = NodeHost(config, state, mtu)
         self._admin = AdminServer(
             NodeCommands(self._host, self._host.stop), config.control_socket
         )

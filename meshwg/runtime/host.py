@@ -51,7 +51,7 @@ from meshwg.transmit import Endpoint
 logger = logging.getLogger(__name__)
 
 
-class Host:
+class NodeHost:
     """A node and everything it owns in this system.
 
     It has a :class:`~meshwg.runtime.packetloop.PacketLoop` for itself, in any thread,

@@ -11,7 +11,7 @@ from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import ServerReport
 from meshwg.runtime import commands as module
 from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
-from meshwg.runtime.host import Host
+from meshwg.runtime.host import NodeHost
 from meshwg.runtime.netcheck import PortMappingSummary
 from meshwg.transmit import Endpoint
 
@@ -37,7 +37,7 @@ class StandInHost:
             peers={name: a_peer(name) for name in ("bob", "alice")},
             find=self._find,
         )
-        self.commands = NodeCommands(cast(Host, self), self._stop)
+        self.commands = NodeCommands(cast(NodeHost, self), self._stop)
 
     async def look_again(self, limit: float) -> None:
         self.looked_for.append(limit)

@@ -15,7 +15,7 @@ from meshwg.config import NodeConfig
 from meshwg.errors import ConfigError
 from meshwg.node import EchoReceived, Expelled
 from meshwg.runtime import host as module
-from meshwg.runtime.host import Host
+from meshwg.runtime.host import NodeHost
 from meshwg.runtime.interface import MeshInterface, Network
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.tun import TunDevice
@@ -131,7 +131,7 @@ async def test_a_host_that_cannot_be_made_leaves_nothing(world: "World") -> None
 
     config = NodeConfig(listen_port=world.host.port)
     with pytest.raises(ConfigError, match="cannot be used"):
-        Host(config, world.state, 1400)
+        NodeHost(config, world.state, 1400)
 
     assert os.listdir("/proc/self/fd") == before
 
@@ -175,7 +175,7 @@ TWO_HOSTS = """
 import asyncio, socket, sys, threading
 from pathlib import Path
 from meshwg.config import NodeConfig
-from meshwg.runtime.host import Host
+from meshwg.runtime.host import NodeHost
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.state import StateDirectory, StoredMembership
 
@@ -186,7 +186,7 @@ async def live(number):
     state = StateDirectory(path)
     state.save_membership(StoredMembership("http://192.0.2.99:1", bytes([9] * 32)))
     config = NodeConfig(state_dir=path, interface=f"mesh{number}", port_mapping=False)
-    async with Host(config, state, 1400):
+    async with NodeHost(config, state, 1400):
         await asyncio.to_thread(all_up.wait)
         await asyncio.to_thread(all_seen.wait)
     state.close()
@@ -271,7 +271,7 @@ class World:
         for part in ("ControlLink", "Resolver", "PortMapper", "Surroundings"):
             self._note_callback(monkeypatch, part)
         state.save_membership(StoredMembership("http://127.0.0.1:1", bytes(32)))
-        self.host = Host(NodeConfig(), state, 1400)
+        self.host = NodeHost(NodeConfig(), state, 1400)
         self.host.echo_listeners[IDENTIFIER] = lambda _: self.order.append("an event")
 
     def _note_callback(self, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
