@@ -37,12 +37,12 @@ from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface, Network
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.state import StateDirectory
-from meshwg.runtime.surroundings import Surroundings
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
 from meshwg.runtime.ways_out import WaysOut
@@ -146,7 +146,7 @@ class NodeHost:
             refused_interface=self._interface.index,
         )
         self._addressing = Addressing(self._tun, self._interface)
-        self._surroundings = Surroundings(
+        self._host_network = HostNetwork(
             self._on_network, except_interface=self._interface.index
         )
         self._resolver = Resolver(self._use_servers)
@@ -197,9 +197,9 @@ class NodeHost:
             self._undo.push_async_callback(forwarding.disable)
             await forwarding.enable()
         await self._interface.up(self.mtu)
-        self._undo.callback(self._surroundings.close)
-        await self._surroundings.start()
-        network = self._surroundings.network
+        self._undo.callback(self._host_network.close)
+        await self._host_network.start()
+        network = self._host_network.current
         self.node.set_hosts(network.addresses, clock.now(), network.networks)
         self._dataplane.start(self._sockets)
         if self._mapper is not None:
@@ -263,7 +263,7 @@ class NodeHost:
             case InterfaceChanged():
                 registered = self.node.control.registered
                 mesh = registered.networks if registered is not None else ()
-                self._addressing.change(event, mesh, self._surroundings.network)
+                self._addressing.change(event, mesh, self._host_network.current)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):

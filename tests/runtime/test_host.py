@@ -60,7 +60,7 @@ def test_a_port_that_was_asked_for_must_be_free() -> None:
         ("Resolver", lambda say: say([], []), ["set_servers"]),
         ("PortMapper", lambda say: say(None, "gone"), ["set_mapped"]),
         (
-            "Surroundings",
+            "HostNetwork",
             lambda say: say(Network((), (), ())),
             ["set_hosts", "network_changed"],
         ),
@@ -268,7 +268,7 @@ class World:
 
         monkeypatch.setattr(module, "Node", make_node)
         monkeypatch.setattr(TunDevice, "open", interface_without_privilege)
-        for part in ("ControlLink", "Resolver", "PortMapper", "Surroundings"):
+        for part in ("ControlLink", "Resolver", "PortMapper", "HostNetwork"):
             self._note_callback(monkeypatch, part)
         state.save_membership(StoredMembership("http://127.0.0.1:1", bytes(32)))
         self.host = NodeHost(NodeConfig(), state, 1400)

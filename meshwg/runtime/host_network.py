@@ -16,7 +16,7 @@ SLEPT = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Surroundings:
+class HostNetwork:
     """Watches the network that a node's host is in.
 
     :param on_change: called when the network has changed or the machine has slept.
@@ -26,7 +26,7 @@ class Surroundings:
     def __init__(
         self, on_change: Callable[[Network], None], *, except_interface: int
     ) -> None:
-        self.network = Network((), (), ())
+        self.current = Network((), (), ())
         """As it was at the last look."""
         self._on_change = on_change
         self._except = except_interface
@@ -39,7 +39,7 @@ class Surroundings:
         self._watcher = NetworkWatcher(
             lambda: self._look_again(slept=False), except_interface=self._except
         )
-        self.network = await look_around(self._except)
+        self.current = await look_around(self._except)
         self._tasks.run(self._watch_sleep())
 
     def close(self) -> None:
@@ -54,9 +54,9 @@ class Surroundings:
     async def _look_around(self, *, slept: bool) -> None:
         """See whether the network is another one now, and report it."""
         network = await look_around(self._except)
-        if slept or network != self.network:
+        if slept or network != self.current:
             logger.info("The network changed")
-            self.network = network
+            self.current = network
             self._on_change(network)
 
     async def _watch_sleep(self) -> None:

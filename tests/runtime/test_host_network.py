@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from meshwg.runtime import surroundings as module
+from meshwg.runtime import host_network as module
+from meshwg.runtime.host_network import SLEPT, HostNetwork
 from meshwg.runtime.interface import Network
-from meshwg.runtime.surroundings import SLEPT, Surroundings
 
 HOME = Network(("192.168.1.2",), ("192.168.1.0/24",), ())
 CAFE = Network(("10.0.0.2",), ("10.0.0.0/8",), ())
@@ -30,7 +30,7 @@ class World:
         monkeypatch.setattr(module, "NetworkWatcher", self._watch)
         monkeypatch.setattr(module, "_drift", lambda: self.drift)
         monkeypatch.setattr(module, "SLEEP_CHECK", 0.001)
-        self.surroundings = Surroundings(self._report, except_interface=OWN_INTERFACE)
+        self.host_network = HostNetwork(self._report, except_interface=OWN_INTERFACE)
 
     async def _look_around(self, except_interface: int) -> Network:
         assert except_interface == OWN_INTERFACE
@@ -70,19 +70,19 @@ class StandInWatcher:
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     made = World(monkeypatch)
     yield made
-    made.surroundings.close()
+    made.host_network.close()
 
 
 async def test_the_first_look_is_no_change(world: World) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
     await world.pause()
 
-    assert world.surroundings.network == HOME
+    assert world.host_network.current == HOME
     assert world.reported == []
 
 
 async def test_another_network_is_reported_once(world: World) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
     world.network = CAFE
 
     world.watchers[0].on_change()
@@ -91,13 +91,13 @@ async def test_another_network_is_reported_once(world: World) -> None:
     await world.pause()
 
     assert world.reported == [CAFE]
-    assert world.surroundings.network == CAFE
+    assert world.host_network.current == CAFE
 
 
 async def test_a_change_that_leaves_the_network_as_it_was_is_not_reported(
     world: World,
 ) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
 
     world.watchers[0].on_change()
     await world.pause()
@@ -106,7 +106,7 @@ async def test_a_change_that_leaves_the_network_as_it_was_is_not_reported(
 
 
 async def test_after_sleep_the_same_network_is_reported_once(world: World) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
 
     world.drift += SLEPT + 1
     await world.until_reported()
@@ -116,7 +116,7 @@ async def test_after_sleep_the_same_network_is_reported_once(world: World) -> No
 
 
 async def test_clocks_that_differ_a_little_are_no_sleep(world: World) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
 
     for _ in range(5):
         world.drift += SLEPT / 2
@@ -126,9 +126,9 @@ async def test_clocks_that_differ_a_little_are_no_sleep(world: World) -> None:
 
 
 async def test_closed_it_reports_nothing(world: World) -> None:
-    await world.surroundings.start()
+    await world.host_network.start()
 
-    world.surroundings.close()
+    world.host_network.close()
     world.drift += SLEPT + 1
     await world.pause()
 
@@ -137,6 +137,6 @@ async def test_closed_it_reports_nothing(world: World) -> None:
 
 
 async def test_it_can_be_closed_without_having_been_started(world: World) -> None:
-    world.surroundings.close()
+    world.host_network.close()
 
     assert world.watchers == []
