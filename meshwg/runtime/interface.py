@@ -16,23 +16,26 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from meshwg.errors import ConfigError
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.netlink import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_LINK,
+    subscribe,
+)
 
 SETTLE = 0.25
 """Seconds that the network must be quiet before a change is reported."""
 
 IPNetwork = IPv4Network | IPv6Network
 
-_RTMGRP_LINK = 0x1
-_RTMGRP_IPV4_IFADDR = 0x10
-_RTMGRP_IPV4_ROUTE = 0x40
-_RTMGRP_IPV6_IFADDR = 0x100
-_RTMGRP_IPV6_ROUTE = 0x400
 _GROUPS = (
-    _RTMGRP_LINK
-    | _RTMGRP_IPV4_IFADDR
-    | _RTMGRP_IPV4_ROUTE
-    | _RTMGRP_IPV6_IFADDR
-    | _RTMGRP_IPV6_ROUTE
+    RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV6_ROUTE
 )
 _HEADER = struct.Struct("=IHHII")
 _MESSAGE_INDEX = struct.Struct("=4xi")
@@ -197,10 +200,7 @@ class NetworkWatcher:
         self._except = except_interface
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(on_change)
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0
-        )
-        self._socket.bind((0, _GROUPS))
+        self._socket = subscribe(_GROUPS)
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def close(self) -> None:
