@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from coordinator.config import CoordinatorConfig, load
-from coordinator.operations import Accepted, Operation, Refused
-from coordinator.registry import Registry
+from coordinator.mesh.operations import Accepted, Operation, Refused
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
 from meshwg.errors import MeshError

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from coordinator.authkeys import DEFAULT_LIFETIME, AuthKey, parse_lifetime
 from coordinator.cli.common import (
     database_options,
     echo_json,
@@ -16,7 +15,8 @@ from coordinator.cli.common import (
     run,
     time_text,
 )
-from coordinator.records import auth_key_record, new_auth_key
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, AuthKey, parse_lifetime
+from coordinator.mesh.records import auth_key_record, new_auth_key
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken, check_url
 

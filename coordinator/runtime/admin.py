@@ -10,10 +10,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from coordinator.authkeys import DEFAULT_LIFETIME, parse_lifetime
-from coordinator.operations import Accepted, Expire, Operation, Refused, Remove, Rename
-from coordinator.records import auth_key_record, new_auth_key, node_record
-from coordinator.registry import Registry
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, parse_lifetime
+from coordinator.mesh.operations import (
+    Accepted,
+    Expire,
+    Operation,
+    Refused,
+    Remove,
+    Rename,
+)
+from coordinator.mesh.records import auth_key_record, new_auth_key, node_record
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store

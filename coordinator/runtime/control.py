@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from coordinator.rendezvous import Delivery
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
 from coordinator.runtime.listener import keep
 from coordinator.runtime.outbox import Outbox
-from coordinator.server import ControlServer
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
 
 FRAME_LIMIT = 2 * MAX_NODE_PAYLOAD

@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from coordinator.limits import AddressLimits
+from coordinator.control.limits import AddressLimits
 from meshwg.errors import MeshError, NotPermitted
 
 EXCHANGE_TIMEOUT = 15.0

@@ -14,8 +14,10 @@ from aiohttp import web
 
 from coordinator.addresses import PublicAddresses, join
 from coordinator.config import WILDCARDS, CoordinatorConfig
-from coordinator.netmap import NetMapHistory
-from coordinator.registry import Registry
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
@@ -37,8 +39,6 @@ from coordinator.runtime.metrics import (
 )
 from coordinator.runtime.services import make_services
 from coordinator.runtime.worker import StoreWorker
-from coordinator.server import ControlServer
-from coordinator.settings import Settings
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
 from meshwg.keys import PrivateKey, format_key

@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from coordinator.homes import BEAT_INTERVAL, Homes
-from coordinator.operations import Bury, Operation, Result
-from coordinator.pending import RETRY_INTERVAL
-from coordinator.registry import Registry
-from coordinator.rendezvous import Delivery
-from coordinator.server import ControlServer
+from coordinator.control.pending import RETRY_INTERVAL
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
+from coordinator.mesh.homes import BEAT_INTERVAL, Homes
+from coordinator.mesh.operations import Bury, Operation, Result
+from coordinator.mesh.registry import Registry
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.authkeys import AuthKey, parse_lifetime
+from coordinator.mesh.authkeys import AuthKey, parse_lifetime
 from meshwg.errors import ConfigError
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText

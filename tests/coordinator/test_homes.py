@@ -1,7 +1,7 @@
 """Coordinator processes that live, and the nodes of those that do not."""
 
-from coordinator.homes import GRACE, Homes
-from coordinator.nodes import Node
+from coordinator.mesh.homes import GRACE, Homes
+from coordinator.mesh.nodes import Node
 
 
 def test_nodes_of_living_processes_are_left_alone() -> None:

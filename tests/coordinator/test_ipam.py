@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
 
-from coordinator.ipam import Networks, allocate, choose_networks
+from coordinator.mesh.ipam import Networks, allocate, choose_networks
 from meshwg.errors import ConfigError
 
 RANDOM = random.Random(1).randbytes

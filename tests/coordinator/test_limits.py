@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.limits import AddressLimits, TokenBucket
+from coordinator.control.limits import AddressLimits, TokenBucket
 
 
 def test_a_bucket_allows_a_burst_and_then_its_rate() -> None:

@@ -6,11 +6,11 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator import netmap
-from coordinator.ipam import Networks
-from coordinator.netmap import MAX_TOMBSTONES, NetMapHistory
-from coordinator.nodes import Node
-from coordinator.operations import Changes
+from coordinator.mesh import netmap
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes
 from meshwg.control.netmap import PeerTable
 from meshwg.keys import format_key
 from meshwg.wire.control import Delta, NetMap, decode_from_coordinator

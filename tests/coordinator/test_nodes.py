@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.ipam import Networks
-from coordinator.nodes import MAX_NAME_LENGTH, Node, free_name, to_label
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import MAX_NAME_LENGTH, Node, free_name, to_label
 from meshwg.keys import format_key
 from meshwg.wire.control import Peer
 

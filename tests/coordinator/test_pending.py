@@ -1,7 +1,7 @@
 """Operations on their way to the database: in order, bounded, never lost."""
 
-from coordinator.operations import Disconnect, Join, Operation, Sweep, Update
-from coordinator.pending import BATCH, RETRY_INTERVAL, PendingOperations
+from coordinator.control.pending import BATCH, RETRY_INTERVAL, PendingOperations
+from coordinator.mesh.operations import Disconnect, Join, Operation, Sweep, Update
 
 
 def test_operations_keep_their_order() -> None:

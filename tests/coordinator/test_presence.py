@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.presence import MERCY, Presence
+from coordinator.control.presence import MERCY, Presence
 
 
 def test_the_silent_and_the_owed_are_found_at_their_time() -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.authkeys import AuthKey
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
-from coordinator.operations import (
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import (
     Accepted,
     Bury,
     Disconnect,
@@ -24,7 +24,7 @@ from coordinator.operations import (
     Sweep,
     Update,
 )
-from coordinator.registry import EPHEMERAL_GRACE, Draft, Registry
+from coordinator.mesh.registry import EPHEMERAL_GRACE, Draft, Registry
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 

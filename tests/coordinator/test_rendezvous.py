@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
-from coordinator.operations import Changes
-from coordinator.registry import Registry
-from coordinator.rendezvous import Delivery, may_see, read_forwarded, route
+from coordinator.control.rendezvous import Delivery, may_see, read_forwarded, route
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes
+from coordinator.mesh.registry import Registry
 from meshwg.keys import format_key
 from meshwg.wire.control import (
     MAX_OFFER,

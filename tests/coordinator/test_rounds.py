@@ -1,7 +1,7 @@
 """Rounds: news goes out at once, and news upon news together."""
 
-from coordinator.connection import Connection
-from coordinator.rounds import PAUSE_PER_MEMBER, SLICE, Rounds
+from coordinator.control.connection import Connection
+from coordinator.control.rounds import PAUSE_PER_MEMBER, SLICE, Rounds
 
 
 def test_without_news_nobody_is_told() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from coordinator.operations import Remove
+from coordinator.mesh.operations import Remove
 from coordinator.runtime.control import FRAME_LIMIT
 from meshwg.control.client import ControlState
 from meshwg.control.events import (

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from coordinator.operations import Bury, Operation, Refused, Rename, Sweep
-from coordinator.rendezvous import Delivery
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.operations import Bury, Operation, Refused, Rename, Sweep
 from coordinator.runtime import worker as worker_module
 from coordinator.runtime.worker import StoreWorker
-from coordinator.server import ControlServer
-from coordinator.settings import Settings
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Commit, MeshConfig, Store
 from meshwg.keys import PrivateKey, format_key
@@ -36,7 +36,7 @@ class Bench:
         monkeypatch.setattr(store, "commit", self._commit_or_fail)
         monkeypatch.setattr(store, "rewrite", self._rewrite_or_fail)
         monkeypatch.setattr(worker_module, "RETRY_INTERVAL", 0.01)
-        monkeypatch.setattr("coordinator.pending.RETRY_INTERVAL", 0.01)
+        monkeypatch.setattr("coordinator.control.pending.RETRY_INTERVAL", 0.01)
 
     async def start(self) -> None:
         registry, history = await self.store.load()
@@ -176,7 +176,7 @@ async def test_the_nodes_of_processes_that_do_not_return_are_buried(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "BEAT_INTERVAL", 0.01)
-    monkeypatch.setattr("coordinator.homes.GRACE", 0.05)
+    monkeypatch.setattr("coordinator.mesh.homes.GRACE", 0.05)
     overdue = frozenset({"dead"})
     monkeypatch.setattr(bench.worker._homes, "overdue", lambda *_: overdue)
     alive = asyncio.create_task(bench.worker.keep_alive())

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.connection import MAX_REFUSED, MESSAGE_BURST, OFFER_BURST
+from coordinator.control.connection import MAX_REFUSED, MESSAGE_BURST, OFFER_BURST
+from coordinator.control.settings import Settings
 from coordinator.credentials import LIFETIME
-from coordinator.homes import GRACE, Homes
-from coordinator.operations import Bury, Expire, Remove, Rename
-from coordinator.settings import Settings
+from coordinator.mesh.homes import GRACE, Homes
+from coordinator.mesh.operations import Bury, Expire, Remove, Rename
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Disconnected,

@@ -13,9 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from coordinator.authkeys import AuthKey
-from coordinator.netmap import NetMapHistory
-from coordinator.operations import (
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import (
     Accepted,
     Disconnect,
     Expire,
@@ -25,7 +25,7 @@ from coordinator.operations import (
     Rename,
     Update,
 )
-from coordinator.registry import Registry
+from coordinator.mesh.registry import Registry
 from coordinator.store import engine, schema
 from coordinator.store.engine import StoreError
 from coordinator.store.store import MeshConfig, Store

@@ -2,12 +2,12 @@
 
 import pytest
 
+from coordinator.control.settings import Settings
+from coordinator.control.welcome import MAX_SPREAD, RECONNECTIONS_PER_SECOND, Welcomes
 from coordinator.credentials import password
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
-from coordinator.registry import Registry
-from coordinator.settings import Settings
-from coordinator.welcome import MAX_SPREAD, RECONNECTIONS_PER_SECOND, Welcomes
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.registry import Registry
 from meshwg.wire.control import Registered, decode_from_coordinator, encode
 
 NODE = Node(key="key", name="web", requested_name="web", number=7)

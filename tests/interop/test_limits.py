@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from coordinator.control.settings import Settings
 from coordinator.runtime.listener import EXCHANGE_TIMEOUT, VISITORS_PER_ADDRESS
-from coordinator.settings import Settings
 from netlab.lab import Lab
 from netlab.machine import Host
 from tests.interop.meshes import PORT, Coordinator, Member

@@ -1,8 +1,8 @@
 """Nodes and auth keys as the administration shows them: the objects of ``--json``."""
 
-from coordinator.authkeys import AuthKey
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
 from meshwg.transmit import Random
 from meshwg.wire.token import AuthKeyText
 

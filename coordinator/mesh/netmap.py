@@ -14,9 +14,9 @@ until that delta would be an eighth of the mesh.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
-from coordinator.operations import Changes
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes
 from meshwg.wire.control import format_digest, pack, peer_digest
 
 MAX_TOMBSTONES = 4096

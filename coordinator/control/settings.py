@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of a :class:`~coordinator.server.ControlServer`."""
+    """The settings of a :class:`~coordinator.control.server.ControlServer`."""
 
     home: str = ""
     """The name of this process among those on one database."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 
-from coordinator.ipam import Networks
+from coordinator.mesh.ipam import Networks
 
 MAX_NAME_LENGTH = 63
 """Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
@@ -23,7 +23,7 @@ class Node:
     requested_name: str
     """The label it asked for, which may have been taken."""
     number: int
-    """From which its addresses follow, see :mod:`coordinator.ipam`."""
+    """From which its addresses follow, see :mod:`coordinator.mesh.ipam`."""
     role: str = "node"
     routes: tuple[str, ...] = ()
     candidates: str = "[]"

@@ -6,8 +6,8 @@ that holds the peer's connection, or it is refused at once.
 
 from dataclasses import dataclass
 
-from coordinator.nodes import Node
-from coordinator.registry import Registry
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.registry import Registry
 from meshwg.errors import InvalidMessage
 from meshwg.wire.control import (
     MAX_OFFER,

@@ -6,7 +6,7 @@ for long costs memory for each node and not for each message.
 
 from collections.abc import Iterable
 
-from coordinator.operations import Disconnect, Join, Operation, Update
+from coordinator.mesh.operations import Disconnect, Join, Operation, Update
 
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts while the database fails."""

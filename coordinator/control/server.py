@@ -1,26 +1,33 @@
 """The coordinator's side of the control protocol, without sockets and database.
 
 Theory of operation. A connection goes through the states of
-:class:`coordinator.connection.State`. What a node says becomes an *operation*; the
-owner of this machine carries :meth:`ControlServer.operations` out in the database, many
-in one transaction, and reports what was committed. Only then is anyone answered.
+:class:`~coordinator.control.connection.State`. What a node says becomes an *operation*;
+the owner of this machine carries :meth:`ControlServer.operations` out in the database,
+many in one transaction, and reports what was committed. Only then is anyone answered.
 
-A commit that changes what peers see starts a *round* (:mod:`coordinator.rounds`): every
-member gets the payload that leads from the version it holds to the present one. Members
-that hold the same version get the same payload, built once. A member whose carrier is
-full is passed over, and gets what it missed as one payload when it reads again.
+A commit that changes what peers see starts a *round*
+(:mod:`~coordinator.control.rounds`): every member gets the payload that leads from the
+version it holds to the present one. Members that hold the same version get the same
+payload, built once. A member whose carrier is full is passed over, and gets what it
+missed as one payload when it reads again.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from coordinator import credentials, rendezvous
-from coordinator.connection import MAX_REFUSED, Connection, State
-from coordinator.limits import AddressLimits
-from coordinator.netmap import NetMapHistory
-from coordinator.nodes import Node
-from coordinator.operations import (
+from coordinator import credentials
+from coordinator.control import rendezvous
+from coordinator.control.connection import MAX_REFUSED, Connection, State
+from coordinator.control.limits import AddressLimits
+from coordinator.control.pending import PendingOperations
+from coordinator.control.presence import Presence
+from coordinator.control.rounds import Rounds
+from coordinator.control.settings import Settings
+from coordinator.control.welcome import Welcomes
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import (
     Changes,
     Disconnect,
     Join,
@@ -30,12 +37,7 @@ from coordinator.operations import (
     Sweep,
     Update,
 )
-from coordinator.pending import PendingOperations
-from coordinator.presence import Presence
-from coordinator.registry import Registry
-from coordinator.rounds import Rounds
-from coordinator.settings import Settings
-from coordinator.welcome import Welcomes
+from coordinator.mesh.registry import Registry
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random

@@ -8,7 +8,7 @@ round takes members in slices, so that joins and offers are served in between.
 from collections import deque
 from collections.abc import Iterable
 
-from coordinator.connection import Connection
+from coordinator.control.connection import Connection
 
 SLICE = 200
 """Members told in one go."""

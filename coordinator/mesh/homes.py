@@ -8,7 +8,7 @@ restart of the coordinator changes nothing that peers see.
 
 from collections.abc import Iterable
 
-from coordinator.nodes import Node
+from coordinator.mesh.nodes import Node
 
 BEAT_INTERVAL = 3.0
 """Seconds between two signs of life of a process, where several share a database."""

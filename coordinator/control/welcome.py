@@ -3,9 +3,9 @@
 import ipaddress
 
 from coordinator import credentials
-from coordinator.nodes import Node
-from coordinator.registry import Registry
-from coordinator.settings import Settings
+from coordinator.control.settings import Settings
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.registry import Registry
 from meshwg.wire.control import Registered, Relay
 
 RECONNECTIONS_PER_SECOND = 200

@@ -1,12 +1,12 @@
 """What changes the mesh, and what comes of it.
 
-An operation is decided by :class:`coordinator.registry.Draft` inside one database
+An operation is decided by :class:`coordinator.mesh.registry.Draft` inside one database
 transaction, and answered only after that has been committed.
 """
 
 from dataclasses import dataclass, field
 
-from coordinator.nodes import Node
+from coordinator.mesh.nodes import Node
 from meshwg.wire.control import ErrorCode
 
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from coordinator.authkeys import AuthKey
-from coordinator.ipam import Networks, allocate
-from coordinator.nodes import Node, free_name, to_label
-from coordinator.operations import (
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.ipam import Networks, allocate
+from coordinator.mesh.nodes import Node, free_name, to_label
+from coordinator.mesh.operations import (
     Accepted,
     Bury,
     Changes,
