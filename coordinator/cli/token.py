@@ -15,8 +15,13 @@ from coordinator.cli.common import (
     run,
     time_text,
 )
-from coordinator.mesh.authkeys import DEFAULT_LIFETIME, AuthKey, parse_lifetime
-from coordinator.mesh.records import auth_key_record, new_auth_key
+from coordinator.mesh.authkeys import (
+    DEFAULT_LIFETIME,
+    AuthKey,
+    new_auth_key,
+    parse_lifetime,
+)
+from coordinator.mesh.records import auth_key_record
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken, check_url
 

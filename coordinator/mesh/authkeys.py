@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from meshwg.errors import ConfigError
+from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
@@ -71,6 +72,26 @@ class AuthKey:
         if unix_time >= self.expires:
             return "expired"
         return "used" if self.uses and not self.reusable else "valid"
+
+
+def new_auth_key(
+    random: Random,
+    *,
+    reusable: bool,
+    ephemeral: bool,
+    created: float,
+    lifetime: float,
+) -> tuple[AuthKeyText, AuthKey]:
+    """Return a new auth key in clear, and the record of it to store."""
+    text = AuthKeyText.generate(random)
+    key = AuthKey.from_text(
+        text,
+        reusable=reusable,
+        ephemeral=ephemeral,
+        created=created,
+        lifetime=lifetime,
+    )
+    return text, key
 
 
 def parse_lifetime(text: str) -> float:

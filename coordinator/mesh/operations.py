@@ -1,6 +1,6 @@
 """What changes the mesh, and what comes of it.
 
-An operation is decided by :class:`coordinator.mesh.registry.Draft` inside one database
+An operation is decided by :class:`coordinator.mesh.draft.Draft` inside one database
 transaction, and answered only after that has been committed.
 """
 

@@ -3,8 +3,6 @@
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
-from meshwg.transmit import Random
-from meshwg.wire.token import AuthKeyText
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -35,23 +33,3 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "uses": key.uses,
         "used": key.used,
     }
-
-
-def new_auth_key(
-    random: Random,
-    *,
-    reusable: bool,
-    ephemeral: bool,
-    created: float,
-    lifetime: float,
-) -> tuple[AuthKeyText, AuthKey]:
-    """Return a new auth key in clear, and the record of it to store."""
-    text = AuthKeyText.generate(random)
-    key = AuthKey.from_text(
-        text,
-        reusable=reusable,
-        ephemeral=ephemeral,
-        created=created,
-        lifetime=lifetime,
-    )
-    return text, key

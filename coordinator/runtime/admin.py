@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from coordinator.mesh.authkeys import DEFAULT_LIFETIME, parse_lifetime
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, new_auth_key, parse_lifetime
 from coordinator.mesh.operations import (
     Accepted,
     Expire,
@@ -19,7 +19,7 @@ from coordinator.mesh.operations import (
     Remove,
     Rename,
 )
-from coordinator.mesh.records import auth_key_record, new_auth_key, node_record
+from coordinator.mesh.records import auth_key_record, node_record
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError

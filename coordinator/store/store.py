@@ -2,7 +2,7 @@
 
 Every transaction first locks the one row of ``mesh``, so that all processes on one
 database write one after the other. It then reads what others have changed since this
-process looked last, lets a :class:`~coordinator.mesh.registry.Draft` decide, and writes
+process looked last, lets a :class:`~coordinator.mesh.draft.Draft` decide, and writes
 what that has changed. The registry follows after the commit.
 """
 
@@ -18,12 +18,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes, Join, Operation, Result
-from coordinator.mesh.registry import Draft, Registry
+from coordinator.mesh.registry import Registry
 from coordinator.store import schema
 from coordinator.store.engine import (
     StoreError,

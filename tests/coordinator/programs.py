@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.config import load
-from coordinator.mesh.records import new_auth_key
+from coordinator.mesh.authkeys import new_auth_key
 from coordinator.runtime.files import DataDirectory
 from coordinator.runtime.server import CoordinatorProcess, Foundation, open_foundation
 from meshwg.wire.token import JoinToken

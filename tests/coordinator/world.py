@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes, Operation, Result
-from coordinator.mesh.registry import Draft, Registry
+from coordinator.mesh.registry import Registry
 from meshwg.control.client import ControlClient, ControlState, Membership
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.operations import Join
-from coordinator.mesh.records import new_auth_key
 from coordinator.store import watch as watch_module
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import EPHEMERAL_GRACE, Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
@@ -24,7 +25,7 @@ from coordinator.mesh.operations import (
     Sweep,
     Update,
 )
-from coordinator.mesh.registry import EPHEMERAL_GRACE, Draft, Registry
+from coordinator.mesh.registry import Registry
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
