@@ -9,7 +9,6 @@ never longer than the request's, RESPONSE-PORT keeps the address, RFC 3489's
 RESPONSE-ADDRESS is refused, and each source gets a limited number of answers a second.
 """
 
-import ipaddress
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from meshwg.errors import ConfigError, InvalidMessage
+from meshwg.limits import RateLimiter, site_of
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Buffer, Change, Class, ErrorCode, Message
@@ -66,7 +66,7 @@ class StunServer:
         self.sockets = tuple(link.local for link in self._links)
         self.answers = 0
         self.drops: Counter[Drop] = Counter()
-        self._limiter = RateLimiter(rate)
+        self._limiter = RateLimiter(rate, rate, max_keys=SOURCES_LIMIT, interval=1.0)
 
     def receive_datagram(
         self, data: Buffer, source: Endpoint, now: float
@@ -76,7 +76,7 @@ class StunServer:
         :param source: its ``link`` is the socket the datagram came to; the answer's
             destination says in the same way which socket to send from.
         """
-        if not self._limiter.allows(source.host, now):
+        if not self._limiter.take(site_of(source.host), now):
             self.drops[Drop.RATE] += 1
             return None
         transaction_id = stun.quick_binding(data)
@@ -123,29 +123,6 @@ class StunServer:
         pin = source.source if link == source.link else None
         destination = Endpoint(source.host, port, link, pin)
         return Transmit(destination, [_encode(request, answer)])
-
-
-class RateLimiter:
-    """Counts what each source sends in each second, in bounded memory.
-
-    Should forged sources fill the table, it starts anew: nobody is shut out by others.
-    """
-
-    def __init__(self, rate: int, limit: int = SOURCES_LIMIT) -> None:
-        self._rate = rate
-        self._limit = limit
-        self._counts: dict[str | bytes, int] = {}
-        self._until = 0.0
-
-    def allows(self, host: str, now: float) -> bool:
-        """Count one more datagram of a host and tell whether it may be answered."""
-        counts = self._counts
-        if now >= self._until or len(counts) >= self._limit:
-            counts.clear()
-            self._until = now + 1.0
-        key = _network_of(host) if ":" in host else host
-        count = counts[key] = counts.get(key, 0) + 1
-        return count <= self._rate
 
 
 @dataclass(slots=True)
@@ -294,8 +271,3 @@ def _encode(
     answer = Message(request.method, cls, request.transaction_id, attributes)
     fingerprint = Attribute.FINGERPRINT in request.attributes
     return stun.encode(answer, fingerprint=fingerprint)
-
-
-def _network_of(host: str) -> bytes:
-    """Return the /64 of an IPv6 address: one subscriber has all of it."""
-    return ipaddress.IPv6Address(host).packed[:8]

@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from coordinator.control.limits import TokenBucket
+from meshwg.limits import TokenBucket
 from meshwg.wire.channel import Channel
 
 MESSAGE_RATE, MESSAGE_BURST = 20.0, 400.0

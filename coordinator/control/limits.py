@@ -1,26 +1,8 @@
-"""Bounds on what one node, and one address, may take of the coordinator."""
+"""Bounds on the connections that one address may have."""
 
-import ipaddress
 from collections import Counter
 
-
-class TokenBucket:
-    """So many at once, and so many a second after that."""
-
-    __slots__ = ("_burst", "_level", "_rate", "_updated")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._level, self._updated = burst, now
-
-    def take(self, now: float) -> bool:
-        """Return whether one more is allowed, and count it if it is."""
-        level = self._level + (now - self._updated) * self._rate
-        self._level, self._updated = min(level, self._burst), now
-        if self._level < 1:
-            return False
-        self._level -= 1
-        return True
+from meshwg.limits import site_of
 
 
 class AddressLimits:
@@ -39,43 +21,31 @@ class AddressLimits:
 
     def opened(self, address: str) -> bool:
         """Count a connection; return whether it is allowed."""
-        source = _source(address)
-        full = self._connections[source] >= self._most
-        if full or self._new[source] >= self._most_new:
+        site = site_of(address)
+        full = self._connections[site] >= self._most
+        if full or self._new[site] >= self._most_new:
             return False
-        self._connections[source] += 1
-        self._new[source] += 1
+        self._connections[site] += 1
+        self._new[site] += 1
         return True
 
     def registered(self, address: str) -> None:
         """A counted connection has registered."""
-        _decrease(self._new, _source(address))
+        _decrease(self._new, site_of(address))
 
     def closed(self, address: str, *, registered: bool) -> None:
         """A counted connection is gone."""
-        source = _source(address)
-        _decrease(self._connections, source)
+        site = site_of(address)
+        _decrease(self._connections, site)
         if not registered:
-            _decrease(self._new, source)
+            _decrease(self._new, site)
 
     def __len__(self) -> int:
         """How many addresses are counted right now."""
         return len(self._connections)
 
 
-def _source(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-
-
-def _decrease(counter: Counter[str], source: str) -> None:
-    counter[source] -= 1
-    if counter[source] <= 0:
-        del counter[source]
+def _decrease(counter: Counter[str], site: str) -> None:
+    counter[site] -= 1
+    if counter[site] <= 0:
+        del counter[site]

@@ -17,7 +17,7 @@ from coordinator.runtime.metrics import Metric, counter, counters, gauge
 from coordinator.runtime.sockets import BatchSocket
 from coordinator.runtime.tcp import TurnStream
 from coordinator.turn import CloseSocket, OpenSocket, TurnServer
-from coordinator.turn.limits import site_of
+from meshwg.limits import site_of
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire.stun import Buffer

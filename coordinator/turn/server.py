@@ -30,11 +30,12 @@ from typing import Any
 from coordinator.turn.allocation import Allocation, Refusal, Socket
 from coordinator.turn.counters import Counters, Drop, Traffic
 from coordinator.turn.gate import Gate
-from coordinator.turn.limits import Limits, TokenBuckets, site_of
+from coordinator.turn.limits import MAX_SENDERS, Limits
 from coordinator.turn.requests import RequestHandler
 from coordinator.turn.rules import PeerRules
 from coordinator.turn.table import AllocationTable
 from meshwg.errors import InvalidMessage
+from meshwg.limits import RateLimiter, site_of
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.channeldata import FIRST_CHANNEL, runs, wrap, wrap_stream
 from meshwg.wire.stun import (
@@ -103,11 +104,15 @@ class TurnServer:
             self._table, rules or PeerRules(), self._limits, self.counters
         )
         self._random = random
-        self._strangers = TokenBuckets(
-            self._limits.strangers_per_second, self._limits.strangers_burst
+        self._strangers = RateLimiter(
+            self._limits.strangers_per_second,
+            self._limits.strangers_burst,
+            max_keys=MAX_SENDERS,
         )
         rate = self._limits.bytes_per_second
-        self._bandwidth = TokenBuckets(rate, rate) if rate is not None else None
+        self._bandwidth = (
+            None if rate is None else RateLimiter(rate, rate, max_keys=MAX_SENDERS)
+        )
         self._to_clients: list[Transmit] = []
         self._to_peers: list[tuple[Endpoint, Transmit]] = []
         self._events: deque[Event] = deque()
@@ -225,7 +230,7 @@ class TurnServer:
         """Carry packets from a client to a peer that it may talk to."""
         if self._bandwidth is not None:
             size = sum(map(len, payloads))
-            if not self._bandwidth.take(allocation.node, size, now):
+            if not self._bandwidth.take(allocation.node, now, size):
                 self._drop(Drop.OVER_QUOTA, len(payloads))
                 return
         target = self._table.at(peer)
@@ -334,7 +339,7 @@ class TurnServer:
         """Tell whether a stranger has asked so much that nothing more is read."""
         if self._table.of(client.unpinned()) is not None:
             return False
-        return not self._strangers.take(site_of(client.host), 0, now)
+        return not self._strangers.take(site_of(client.host), now, 0)
 
     def _answer_stranger(
         self,
@@ -345,7 +350,7 @@ class TurnServer:
         now: float,
     ) -> None:
         """Answer a request without proof, but nobody too often."""
-        if self._strangers.take(site_of(client.host), 1, now):
+        if self._strangers.take(site_of(client.host), now):
             self._answer(request, client, cls, attributes)
         else:
             self._drop(Drop.RATE_LIMITED)

@@ -1,30 +1,6 @@
-"""Limits per node and per address."""
+"""Limits per address."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from coordinator.control.limits import AddressLimits, TokenBucket
-
-
-def test_a_bucket_allows_a_burst_and_then_its_rate() -> None:
-    bucket = TokenBucket(rate=2.0, burst=5, now=0.0)
-    assert [bucket.take(0.0) for _ in range(6)] == [True] * 5 + [False]
-    assert bucket.take(0.5)
-    assert not bucket.take(0.6)
-
-
-def test_a_bucket_does_not_fill_beyond_its_burst() -> None:
-    bucket = TokenBucket(rate=100.0, burst=2, now=0.0)
-    assert [bucket.take(1000.0) for _ in range(3)] == [True, True, False]
-
-
-@given(st.lists(st.floats(0.0, 2.0), max_size=60))
-def test_no_pattern_takes_more_than_burst_and_rate(gaps: list[float]) -> None:
-    bucket, now, taken = TokenBucket(rate=3.0, burst=4, now=0.0), 0.0, 0
-    for gap in gaps:
-        now += gap
-        taken += bucket.take(now)
-    assert taken <= 4 + 3.0 * now + 1e-6
+from coordinator.control.limits import AddressLimits
 
 
 def test_an_address_has_room_for_so_many_connections() -> None:
