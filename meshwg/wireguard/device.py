@@ -36,8 +36,8 @@ from meshwg.wireguard.cookie import CookieChecker
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
 from meshwg.wireguard.indices import IndexTable
+from meshwg.wireguard.load import LoadMeter, RateLimiter
 from meshwg.wireguard.peer import Peer, Steering, Surroundings
-from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
 from meshwg.wireguard.session import NONCE_PREFIX, Buffer
 
 _KIND_AND_RECEIVER = struct.Struct("<II")

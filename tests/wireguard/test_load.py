@@ -2,7 +2,7 @@
 
 from meshwg.transmit import Endpoint
 from meshwg.wireguard.constants import UNDER_LOAD_TIME
-from meshwg.wireguard.ratelimiter import (
+from meshwg.wireguard.load import (
     BURST,
     MAX_SOURCES,
     PACKETS_PER_SECOND,
