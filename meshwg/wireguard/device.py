@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 
 from meshwg.errors import ConfigError, RemoteProtocolError
 from meshwg.keys import PrivateKey
+from meshwg.limits import site_of
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wireguard.allowedips import AllowedIPs
 from meshwg.wireguard.constants import (
@@ -36,7 +37,7 @@ from meshwg.wireguard.cookie import CookieChecker
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
 from meshwg.wireguard.indices import IndexTable
-from meshwg.wireguard.load import LoadMeter, RateLimiter
+from meshwg.wireguard.load import LoadMeter, handshake_limiter
 from meshwg.wireguard.peer import Peer, Steering, Surroundings
 from meshwg.wireguard.session import NONCE_PREFIX, Buffer
 
@@ -82,7 +83,7 @@ class Device:
         )
         self._checker: CookieChecker | None = None
         self._load = LoadMeter()
-        self._limiter = RateLimiter()
+        self._limiter = handshake_limiter()
         self._packets: list[bytes] = []
         # Deadlines, each with a number that keeps peers from being compared.
         self._agenda: list[tuple[float, int, Peer]] = []
@@ -237,7 +238,7 @@ class Device:
             reply = checker.reply(message, endpoint, now, self._around.random)
             self._around.transmits.append(Transmit(endpoint, [reply]))
             return False
-        if not self._limiter.allow(endpoint, now):
+        if not self._limiter.take(site_of(endpoint.host), now):
             self.drops[Drop.RATE_LIMITED] += 1
             return False
         return True

@@ -1,4 +1,4 @@
-"""When a device is under load, and how many handshakes an address then gets.
+"""When a device is under load, and how many handshakes a site then gets.
 
 A reply costs Diffie-Hellman work, so a flood of handshakes must cost its sender more
 than us (paper, section 5.3). Other implementations call themselves under load when the
@@ -6,15 +6,14 @@ queue in front of their handshake workers fills. This engine answers at once and
 no such queue, so :class:`LoadMeter` keeps the length that it would have.
 """
 
-from ipaddress import ip_address
-
-from meshwg.transmit import Endpoint
+from meshwg.limits import RateLimiter
 from meshwg.wireguard.constants import UNDER_LOAD_TIME
 
 PACKETS_PER_SECOND = 20
 BURST = 5
+"""Handshakes of one site, as in Linux's implementation."""
 MAX_SOURCES = 4096
-"""Sources remembered at once; the longest silent are forgotten first."""
+"""Sites remembered at once."""
 
 QUEUE_THRESHOLD = 128
 """Handshakes waiting in the imagined queue that mean load."""
@@ -44,23 +43,6 @@ class LoadMeter:
         return now < self._until
 
 
-class RateLimiter:
-    """A token bucket for every IPv4 address and every IPv6 /64."""
-
-    __slots__ = ("_buckets",)
-
-    def __init__(self) -> None:
-        # Source -> (tokens, time of the last message), the longest silent first.
-        self._buckets: dict[bytes, tuple[float, float]] = {}
-
-    def allow(self, source: Endpoint, now: float) -> bool:
-        """Return whether the source may have one more handshake."""
-        packed = ip_address(source.host.partition("%")[0]).packed
-        key = packed if len(packed) == 4 else packed[:8]
-        tokens, last = self._buckets.pop(key, (float(BURST), now))
-        tokens = min(tokens + (now - last) * PACKETS_PER_SECOND, BURST)
-        allowed = tokens >= 1
-        self._buckets[key] = (tokens - 1 if allowed else tokens, now)
-        if len(self._buckets) > MAX_SOURCES:
-            del self._buckets[next(iter(self._buckets))]
-        return allowed
+def handshake_limiter() -> RateLimiter:
+    """Return what bounds the handshakes of each site under load."""
+    return RateLimiter(PACKETS_PER_SECOND, BURST, max_keys=MAX_SOURCES)
