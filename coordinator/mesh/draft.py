@@ -19,6 +19,7 @@ from coordinator.mesh.operations import (
     Accepted,
     Bury,
     Changes,
+    CreateAuthKey,
     Disconnect,
     Expire,
     Join,
@@ -27,6 +28,8 @@ from coordinator.mesh.operations import (
     Remove,
     Rename,
     Result,
+    RevokeAuthKey,
+    SetUrl,
     Sweep,
     Update,
 )
@@ -56,6 +59,8 @@ class Draft:
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
+        self.url: str | None = None
+        """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
         self._joining = Joining(
@@ -160,6 +165,16 @@ class Draft:
         node = self._members.find(remove.node)
         return _unknown(remove.node) if node is None else self._drop(node)
 
+    def _create_auth_key(self, create: CreateAuthKey) -> Result:
+        return self._auth_keys.create(create)
+
+    def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
+        return self._auth_keys.revoke(revoke)
+
+    def _set_url(self, change: SetUrl) -> Result:
+        self.url = change.url
+        return Accepted()
+
     # What several operations do.
 
     def _set_offline(self, node: Node) -> Node:
@@ -178,6 +193,9 @@ class Draft:
         Rename: _rename,
         Expire: _expire,
         Remove: _remove,
+        CreateAuthKey: _create_auth_key,
+        RevokeAuthKey: _revoke_auth_key,
+        SetUrl: _set_url,
     }
 
 

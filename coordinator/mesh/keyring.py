@@ -1,9 +1,18 @@
 """The auth keys that one transaction reads and changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from coordinator.mesh.authkeys import AuthKey
-from coordinator.mesh.operations import Refused
+from coordinator.mesh.operations import (
+    Accepted,
+    CreateAuthKey,
+    Join,
+    Operation,
+    Refused,
+    Result,
+    RevokeAuthKey,
+)
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
@@ -44,8 +53,44 @@ class KeyRing:
         """Count one more use of an auth key."""
         self._put(key.spend(self._unix_time))
 
-    def _put(self, key: AuthKey) -> None:
+    def create(self, create: CreateAuthKey) -> Result:
+        """Add a new auth key."""
+        key = create.auth_key
+        if key.number in self._auth_keys:
+            return Refused(
+                ErrorCode.MALFORMED,
+                "Another token has the number of the new one; create it again",
+            )
+        return Accepted(auth_key=self._put(key))
+
+    def revoke(self, revoke: RevokeAuthKey) -> Result:
+        """Make an auth key useless."""
+        key = self._auth_keys.get(revoke.number)
+        if key is None:
+            return Refused(ErrorCode.TOKEN_UNKNOWN, "There is no such token")
+        return Accepted(auth_key=self._put(replace(key, revoked=True)))
+
+    def _put(self, key: AuthKey) -> AuthKey:
         self._auth_keys[key.number] = self.changed[key.number] = key
+        return key
+
+
+def mentioned(operations: Iterable[Operation]) -> list[str]:
+    """Return the numbers of the auth keys that operations read or change."""
+    numbers = (_number(operation) for operation in operations)
+    return sorted({number for number in numbers if number})
+
+
+def _number(operation: Operation) -> str:
+    match operation:
+        case Join(auth_key=text) if text is not None:
+            return text.partition(".")[0].lower()
+        case CreateAuthKey(auth_key=key):
+            return key.number
+        case RevokeAuthKey(number=number):
+            return number
+        case _:
+            return ""
 
 
 def _refuse(code: ErrorCode) -> Refused:

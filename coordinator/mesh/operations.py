@@ -6,6 +6,7 @@ transaction, and answered only after that has been committed.
 
 from dataclasses import dataclass, field
 
+from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from meshwg.wire.control import ErrorCode
 
@@ -86,12 +87,36 @@ class Remove(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateAuthKey(Operation):
+    """Let nodes in that show this auth key, of which only the hash is known here."""
+
+    auth_key: AuthKey
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAuthKey(Operation):
+    """Make an auth key useless; nodes that have joined with it stay."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetUrl(Operation):
+    """Say at which URL nodes find the coordinator, for the join tokens to come."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The operation was carried out, or had nothing to change."""
 
     node: Node | None = None
     """The node it was about, as it is now; for :class:`Remove`, as it was."""
     notice: str = ""
+    """What the node that has joined should know."""
+    auth_key: AuthKey | None = None
+    """The auth key that was created or revoked, as it is now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from coordinator.config import WILDCARDS, CoordinatorConfig
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
@@ -178,7 +179,7 @@ class CoordinatorProcess:
             stack.push_async_callback(runner.cleanup)
             listener = await self._listen(runner)
             stack.callback(listener.close)
-            await self._foundation.store.set_mesh_url(check_url(self.public.url))
+            await self._store_url()
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
@@ -279,6 +280,13 @@ class CoordinatorProcess:
         yield counter("netmaps_built", "Netmaps and deltas serialised", built)
         yield counters("control", "Control events", "event", server.counters)
         yield counters("refusals", "Messages refused", "code", server.refusals)
+
+    async def _store_url(self) -> None:
+        """Note where nodes find this process, for the join tokens to come."""
+        operation = SetUrl(check_url(self.public.url))
+        commit = await self._foundation.store.commit([operation], time.time())
+        now = asyncio.get_running_loop().time()
+        self._server.committed(commit.outcomes, commit.changes, now)
 
     # Tasks.
 

@@ -21,9 +21,10 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
+from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
 from coordinator.mesh.nodes import Node
-from coordinator.mesh.operations import Changes, Join, Operation, Result
+from coordinator.mesh.operations import Changes, Operation, Result
 from coordinator.mesh.registry import Registry
 from coordinator.store import schema
 from coordinator.store.engine import (
@@ -157,11 +158,7 @@ class Store:
         async with transaction(self._engine) as connection:
             await connection.execute(update(schema.mesh).values(version=same))
 
-    # Auth keys, and what else administration needs.
-
-    async def add_auth_key(self, key: AuthKey) -> None:
-        async with transaction(self._engine) as connection:
-            await connection.execute(insert(schema.auth_keys), dataclasses.asdict(key))
+    # What administration asks.
 
     async def auth_keys(self) -> list[AuthKey]:
         """Return all auth keys, the oldest first."""
@@ -169,27 +166,10 @@ class Store:
             order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
             return [_to_auth_key(row) for row in await connection.execute(order)]
 
-    async def revoke_auth_key(self, number: str) -> AuthKey | None:
-        """Make an auth key useless; return it, ``None`` if there is none."""
-        table = schema.auth_keys
-        async with transaction(self._engine) as connection:
-            await connection.execute(
-                update(table).where(table.c.number == number).values(revoked=True)
-            )
-            found = await connection.execute(
-                select(table).where(table.c.number == number)
-            )
-            row = found.one_or_none()
-        return None if row is None else _to_auth_key(row)
-
     async def mesh_url(self) -> str:
         """Return the URL that join tokens carry, empty if none is known yet."""
         async with transaction(self._engine) as connection:
             return str((await self._lock(connection)).url)
-
-    async def set_mesh_url(self, url: str) -> None:
-        async with transaction(self._engine) as connection:
-            await connection.execute(update(schema.mesh).values(url=url))
 
     # Several processes on one database.
 
@@ -297,17 +277,13 @@ class Store:
     async def _read_auth_keys(
         self, connection: AsyncConnection, operations: Iterable[Operation]
     ) -> dict[str, AuthKey]:
-        """Return the auth keys that joining nodes mention."""
-        numbers = {
-            each.auth_key.partition(".")[0].lower()
-            for each in operations
-            if isinstance(each, Join) and each.auth_key
-        }
+        """Return the auth keys that operations mention, by number."""
+        numbers = mentioned(operations)
         if not numbers:
             return {}
         table = schema.auth_keys
         rows = await connection.execute(
-            select(table).where(table.c.number.in_(sorted(numbers)))
+            select(table).where(table.c.number.in_(numbers))
         )
         return {row.number: _to_auth_key(row) for row in rows}
 
@@ -315,6 +291,8 @@ class Store:
         if draft.spent:
             spent = [dataclasses.asdict(key) for key in draft.spent.values()]
             await self._upsert(connection, schema.auth_keys, "number", spent)
+        if draft.url is not None:
+            await connection.execute(update(schema.mesh).values(url=draft.url))
         if not draft.nodes and not draft.removed:
             return
         await self._write_removals(connection, draft)

@@ -14,6 +14,7 @@ from typing import Any
 
 from coordinator.config import load
 from coordinator.mesh.authkeys import new_auth_key
+from coordinator.mesh.operations import CreateAuthKey
 from coordinator.runtime.files import DataDirectory
 from coordinator.runtime.server import CoordinatorProcess, Foundation, open_foundation
 from meshwg.wire.token import JoinToken
@@ -47,7 +48,7 @@ async def make_token(
     """Return a join token, reusable unless said otherwise."""
     options = {"reusable": True, "ephemeral": False, "lifetime": 600.0} | options
     text, key = new_auth_key(os.urandom, created=time.time(), **options)
-    await foundation.store.add_auth_key(key)
+    await process._worker.perform(CreateAuthKey(key))
     public_key = foundation.private_key.public_bytes
     return str(JoinToken(process.public.url, public_key, text))
 

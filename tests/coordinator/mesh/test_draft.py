@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.authkeys import AuthKey, new_auth_key
 from coordinator.mesh.draft import EPHEMERAL_GRACE, Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     Accepted,
     Bury,
+    Changes,
+    CreateAuthKey,
     Disconnect,
     Expire,
     Join,
@@ -22,6 +24,8 @@ from coordinator.mesh.operations import (
     Remove,
     Rename,
     Result,
+    RevokeAuthKey,
+    SetUrl,
     Sweep,
     Update,
 )
@@ -292,6 +296,56 @@ def test_a_transaction_that_is_not_applied_leaves_no_trace() -> None:
     assert mesh.registry.nodes == before
 
 
+def test_an_auth_key_lets_nodes_in_from_its_creation_on() -> None:
+    mesh = Mesh()
+    text, key = another_key(mesh)
+    assert mesh.refusal(join("a", auth_key=str(text))) is ErrorCode.TOKEN_UNKNOWN
+    created, joined = mesh.do(CreateAuthKey(key), join("a", auth_key=str(text)))
+    assert created == Accepted(auth_key=key)
+    assert isinstance(joined, Accepted)
+    assert mesh.auth_keys[key.number].uses == 1
+
+
+def test_an_auth_key_never_takes_the_place_of_another() -> None:
+    mesh = Mesh()
+    known = mesh.auth_keys[mesh.text.number]
+    _, key = another_key(mesh)
+    operation = CreateAuthKey(replace(key, number=known.number))
+    assert mesh.refusal(operation) is ErrorCode.MALFORMED
+    assert mesh.auth_keys == {known.number: known}
+
+
+def test_a_revoked_auth_key_lets_nobody_in_in_the_same_transaction_either() -> None:
+    mesh = Mesh()
+    text = str(mesh.text)
+    before, revoked, after = mesh.do(
+        join("a", auth_key=text),
+        RevokeAuthKey(mesh.text.number),
+        join("b", auth_key=text),
+    )
+    assert isinstance(before, Accepted)
+    assert isinstance(revoked, Accepted)
+    assert revoked.auth_key is not None
+    assert (revoked.auth_key.revoked, revoked.auth_key.uses) == (True, 1)
+    assert isinstance(after, Refused)
+    assert after.code is ErrorCode.TOKEN_REVOKED
+
+
+def test_an_auth_key_that_is_not_there_cannot_be_revoked() -> None:
+    assert Mesh().refusal(RevokeAuthKey("ffffffffffff")) is ErrorCode.TOKEN_UNKNOWN
+
+
+def test_auth_keys_and_the_url_are_no_change_that_nodes_are_told_of() -> None:
+    mesh = Mesh()
+    assert mesh.draft().url is None
+    draft = mesh.draft()
+    draft.perform(CreateAuthKey(another_key(mesh)[1]))
+    draft.perform(RevokeAuthKey(mesh.text.number))
+    draft.perform(SetUrl("https://mesh.example"))
+    assert draft.url == "https://mesh.example"
+    assert draft.changes == Changes(mesh.registry.version)
+
+
 OPERATIONS = st.one_of(
     st.builds(
         lambda key, name, session: join(key, name=name, session=session, auth_key=""),
@@ -401,6 +455,12 @@ def join(
     routes: tuple[str, ...] = (),
 ) -> Join:
     return Join(key, session, home, name, auth_key, role, routes)
+
+
+def another_key(mesh: Mesh) -> tuple[AuthKeyText, AuthKey]:
+    return new_auth_key(
+        mesh.random, reusable=True, ephemeral=False, created=0.0, lifetime=1e6
+    )
 
 
 def with_key(mesh: Mesh, operation: Operation) -> Operation:

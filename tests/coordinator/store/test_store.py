@@ -17,12 +17,15 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Accepted,
+    CreateAuthKey,
     Disconnect,
     Expire,
     Join,
     Refused,
     Remove,
     Rename,
+    RevokeAuthKey,
+    SetUrl,
     Update,
 )
 from coordinator.mesh.registry import Registry
@@ -180,10 +183,12 @@ async def test_auth_keys_are_listed_and_revoked(process: Process) -> None:
     key = await auth_key(process)
     (listed,) = await process.store.auth_keys()
     assert listed.number == key.partition(".")[0]
-    revoked = await process.store.revoke_auth_key(listed.number)
-    assert revoked is not None
-    assert revoked.revoked
-    assert await process.store.revoke_auth_key("ffffffffffff") is None
+    (revoked,) = await process.do(RevokeAuthKey(listed.number))
+    assert revoked.auth_key is not None
+    assert revoked.auth_key.revoked
+    (unknown,) = await process.do(RevokeAuthKey("ffffffffffff"))
+    assert isinstance(unknown, Refused)
+    assert unknown.code is ErrorCode.TOKEN_UNKNOWN
     (result,) = await process.do(join("a", key))
     assert isinstance(result, Refused)
     assert result.code is ErrorCode.TOKEN_REVOKED
@@ -215,7 +220,7 @@ async def test_old_removals_are_forgotten_in_the_database(
 
 async def test_the_mesh_url_is_kept(process: Process, other: Process) -> None:
     assert await other.store.mesh_url() == ""
-    await process.store.set_mesh_url("http://192.0.2.1:8443")
+    await process.do(SetUrl("http://192.0.2.1:8443"))
     assert await other.store.mesh_url() == "http://192.0.2.1:8443"
 
 
@@ -375,7 +380,7 @@ async def auth_key(process: Process, *, reusable: bool = True) -> str:
     key = AuthKey.from_text(
         text_, reusable=reusable, ephemeral=False, created=NOW, lifetime=3600.0
     )
-    await process.store.add_auth_key(key)
+    await process.do(CreateAuthKey(key))
     return str(text_)
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from coordinator.mesh.authkeys import new_auth_key
-from coordinator.mesh.operations import Join
+from coordinator.mesh.operations import CreateAuthKey, Join
 from coordinator.store import watch as watch_module
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
@@ -37,8 +37,8 @@ async def test_a_write_of_another_process_is_noticed(
         text, key = new_auth_key(
             os.urandom, reusable=True, ephemeral=False, created=0.0, lifetime=9.0
         )
-        await other.add_auth_key(key)
-        await other.commit([Join("k", "s", "home", "node", str(text))], 1.0)
+        join = Join("k", "s", "home", "node", str(text))
+        await other.commit([CreateAuthKey(key), join], 1.0)
         await changes.wait()
         await other.close()
 
