@@ -148,6 +148,8 @@ class ControlServer:
         connection = self._connections.get(number)
         if connection is not None:
             self._release(connection, left=False)
+            # It may still be waiting to be told of a new version.
+            connection.state = State.CLOSED
             del self._connections[number]
             self._limits.closed(connection.address, registered=connection.registered)
 

@@ -462,6 +462,21 @@ def test_a_node_that_does_not_read_gets_later_what_it_missed() -> None:
     assert len(b.found(PeersChanged)) == told + 1
 
 
+def test_a_node_that_goes_while_a_round_is_on_is_not_told_and_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, a, b = mesh()
+    monkeypatch.setattr("coordinator.control.rounds.SLICE", 1)
+    world.run(5.0)
+    coordinator = world.coordinators[0]
+    coordinator.perform(Rename(a.key, "boss"))
+    b.cut()
+    world.run(60.0)
+    assert online(a, b)
+    assert a.connected
+    assert b.client.peers.peers[0].name == "boss"
+
+
 def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
     world, a, b = mesh()
     b.client.peers.version = 999
