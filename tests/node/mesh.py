@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from coordinator.control.server import ControlServer, Settings
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import Operation
 from coordinator.mesh.registry import Registry
