@@ -12,7 +12,7 @@ RESPONSE-ADDRESS is refused, and each source gets a limited number of answers a 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import ConfigError, InvalidMessage
@@ -32,13 +32,17 @@ PADDING_LIMIT = 1500
 WILDCARDS = ("0.0.0.0", "::")
 
 
-class Drop(Enum):
+class StunDrop(StrEnum):
     """Why a datagram got no answer."""
 
-    NOT_STUN = "not a STUN message"
-    NOT_A_REQUEST = "not a Binding request"
-    RATE = "too many from one source"
-    PORT = "an answer was asked for at port 0"
+    NOT_STUN = "not-stun"
+    """Not a STUN message."""
+    NOT_A_REQUEST = "not-a-request"
+    """A STUN message, but no Binding request."""
+    RATE = "rate"
+    """Too many from one source."""
+    PORT = "port"
+    """An answer was asked for at port 0."""
 
 
 class StunServer:
@@ -65,7 +69,7 @@ class StunServer:
         self._links = [link for site in sites for link in site]
         self.sockets = tuple(link.local for link in self._links)
         self.answers = 0
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[StunDrop] = Counter()
         self._limiter = RateLimiter(rate, rate, max_keys=SOURCES_LIMIT, interval=1.0)
 
     def receive_datagram(
@@ -77,7 +81,7 @@ class StunServer:
             destination says in the same way which socket to send from.
         """
         if not self._limiter.take(site_of(source.host), now):
-            self.drops[Drop.RATE] += 1
+            self.drops[StunDrop.RATE] += 1
             return None
         transaction_id = stun.quick_binding(data)
         if transaction_id is not None:
@@ -92,13 +96,13 @@ class StunServer:
             parse = stun.parse if data[4:8] == stun.COOKIE else stun.parse_classic
             request = parse(data)
         except InvalidMessage:
-            self.drops[Drop.NOT_STUN] += 1
+            self.drops[StunDrop.NOT_STUN] += 1
             return None
         if (request.method, request.cls) != (stun.Method.BINDING, Class.REQUEST):
-            self.drops[Drop.NOT_A_REQUEST] += 1
+            self.drops[StunDrop.NOT_A_REQUEST] += 1
             return None
         if request.attributes.get(Attribute.RESPONSE_PORT) == 0:
-            self.drops[Drop.PORT] += 1
+            self.drops[StunDrop.PORT] += 1
             return None
         self.answers += 1
         return self._answer(request, source)

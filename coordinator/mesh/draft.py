@@ -17,12 +17,12 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
-    Bury,
     Changes,
     CreateAuthKey,
     Disconnect,
     Expire,
     Join,
+    MarkOffline,
     Operation,
     Refused,
     Remove,
@@ -127,9 +127,9 @@ class Draft:
             return self._drop(node)
         return Accepted(self._set_offline(node))
 
-    def _bury(self, bury: Bury) -> Result:
+    def _mark_offline(self, mark: MarkOffline) -> Result:
         for node in self._members.all():
-            if node.online and node.home in bury.homes:
+            if node.online and node.home in mark.homes:
                 self._set_offline(node)
         return Accepted()
 
@@ -188,7 +188,7 @@ class Draft:
         Join: _join,
         Update: _update,
         Disconnect: _disconnect,
-        Bury: _bury,
+        MarkOffline: _mark_offline,
         Sweep: _sweep,
         Rename: _rename,
         Expire: _expire,

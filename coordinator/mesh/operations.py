@@ -51,8 +51,8 @@ class Disconnect(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Bury(Operation):
-    """Members whose coordinator process is gone, and which came back to none."""
+class MarkOffline(Operation):
+    """Members are offline whose coordinator process is gone, and came back to none."""
 
     homes: frozenset[str]
     """The processes that are gone."""

@@ -7,7 +7,7 @@ between two messages.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from coordinator.turn.backlog import Backlog
@@ -108,6 +108,3 @@ class TurnStream(asyncio.Protocol):
             self._wait(FIRST_PATIENCE)
         else:
             self.abort()
-
-
-ProtocolFactory = Callable[[], TurnStream]

@@ -9,7 +9,7 @@ from coordinator.control.pending import RETRY_INTERVAL
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.mesh.homes import BEAT_INTERVAL, Homes
-from coordinator.mesh.operations import Bury, Operation, Result
+from coordinator.mesh.operations import MarkOffline, Operation, Result
 from coordinator.mesh.registry import Registry
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
@@ -131,7 +131,7 @@ class StoreWorker:
             except StoreError:
                 overdue = frozenset()
             if overdue:
-                self._server.submit(Bury(overdue))
+                self._server.submit(MarkOffline(overdue))
                 self.wake()
             await asyncio.sleep(BEAT_INTERVAL)
 

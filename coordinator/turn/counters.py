@@ -2,10 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Drop(Enum):
+class TurnDrop(StrEnum):
     """Why something was dropped without an answer."""
 
     MALFORMED = "malformed"
@@ -49,7 +49,7 @@ class Counters:
     """By method in lower case, proven or not."""
     errors: Counter[int] = field(default_factory=Counter)
     """Error responses by their code."""
-    drops: Counter[Drop] = field(default_factory=Counter)
+    drops: Counter[TurnDrop] = field(default_factory=Counter)
     allocated: int = 0
     """Allocations that were ever made."""
     expired: int = 0

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordinator.turn.allocation import Allocation, Refusal, Socket
-from coordinator.turn.counters import Counters, Drop, Traffic
+from coordinator.turn.counters import Counters, Traffic, TurnDrop
 from coordinator.turn.gate import Gate
 from coordinator.turn.limits import MAX_SENDERS, Limits
 from coordinator.turn.requests import RequestHandler
@@ -146,7 +146,7 @@ class TurnServer:
         """Take a batch that arrived at a relayed address from one peer."""
         allocation = self._table.at(relayed)
         if allocation is None:
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
+            self._drop(TurnDrop.NO_ALLOCATION, len(payloads))
         else:
             source = Endpoint(peer.host, peer.port)
             self._deliver(allocation, source, payloads, self.counters.from_peers, now)
@@ -212,11 +212,11 @@ class TurnServer:
         now: float,
     ) -> None:
         if allocation is None:
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
+            self._drop(TurnDrop.NO_ALLOCATION, len(payloads))
             return
         peer = allocation.peer_of(number, now)
         if peer is None:
-            self._drop(Drop.NO_CHANNEL, len(payloads))
+            self._drop(TurnDrop.NO_CHANNEL, len(payloads))
             return
         self._relay(allocation, peer, payloads, now)
 
@@ -231,16 +231,16 @@ class TurnServer:
         if self._bandwidth is not None:
             size = sum(map(len, payloads))
             if not self._bandwidth.take(allocation.node, now, size):
-                self._drop(Drop.OVER_QUOTA, len(payloads))
+                self._drop(TurnDrop.OVER_QUOTA, len(payloads))
                 return
         target = self._table.at(peer)
         if target is not None:
             traffic = self.counters.internal
             self._deliver(target, allocation.relayed, payloads, traffic, now)
         elif self._table.is_own_host(peer.host):
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
+            self._drop(TurnDrop.NO_ALLOCATION, len(payloads))
         elif allocation.socket is not Socket.OPEN:
-            self._drop(Drop.NO_SOCKET, len(payloads))
+            self._drop(TurnDrop.NO_SOCKET, len(payloads))
         else:
             self.counters.to_peers.add(len(payloads), sum(map(len, payloads)))
             # A view dies with the receive buffer, and the socket may have to wait.
@@ -257,7 +257,7 @@ class TurnServer:
     ) -> None:
         """Carry packets from a peer to a client, if it talks to that peer."""
         if not allocation.permits(peer.host, now):
-            self._drop(Drop.NO_PERMISSION, len(payloads))
+            self._drop(TurnDrop.NO_PERMISSION, len(payloads))
             return
         traffic.add(len(payloads), sum(map(len, payloads)))
         channel = allocation.channel_of(peer, now)
@@ -285,35 +285,35 @@ class TurnServer:
         self, data: Buffer, client: Endpoint, stream: bool, now: float
     ) -> None:
         if self._is_tiresome(client, now):
-            self._drop(Drop.RATE_LIMITED)
+            self._drop(TurnDrop.RATE_LIMITED)
             return
         try:
             message = parse(data)
         except InvalidMessage:
-            self._drop(Drop.MALFORMED)
+            self._drop(TurnDrop.MALFORMED)
             return
         if message.cls == Class.REQUEST:
             self._receive_request(message, client, stream, now)
         elif message.cls == Class.INDICATION and message.method == Method.SEND:
             self._receive_send(message, client, now)
         elif message.method != Method.BINDING:
-            self._drop(Drop.UNEXPECTED)
+            self._drop(TurnDrop.UNEXPECTED)
 
     def _receive_send(self, message: Message, client: Endpoint, now: float) -> None:
         """Relay the packet of a Send indication (RFC 8656 section 11.2)."""
         allocation = self._table.of(client.unpinned())
         payload = message.attributes.get(Attribute.DATA)
         if message.unknown_required or Attribute.DONT_FRAGMENT in message.attributes:
-            self._drop(Drop.NOT_SUPPORTED)
+            self._drop(TurnDrop.NOT_SUPPORTED)
         elif payload is None or len(message.peers) != 1:
-            self._drop(Drop.MALFORMED)
+            self._drop(TurnDrop.MALFORMED)
         elif allocation is None:
-            self._drop(Drop.NO_ALLOCATION)
+            self._drop(TurnDrop.NO_ALLOCATION)
         elif allocation.socket is Socket.OPENING:
             # The request for the permission may be waiting too.
             self._hold(allocation, message, b"")
         elif not allocation.permits(message.peers[0].host, now):
-            self._drop(Drop.NO_PERMISSION)
+            self._drop(TurnDrop.NO_PERMISSION)
         else:
             self._relay(allocation, message.peers[0], [payload], now)
 
@@ -353,7 +353,7 @@ class TurnServer:
         if self._strangers.take(site_of(client.host), now):
             self._answer(request, client, cls, attributes)
         else:
-            self._drop(Drop.RATE_LIMITED)
+            self._drop(TurnDrop.RATE_LIMITED)
 
     def _handle(
         self,
@@ -427,5 +427,5 @@ class TurnServer:
         if allocation.socket in (Socket.OPEN, Socket.OPENING):
             self._events.append(CloseSocket(allocation.relayed))
 
-    def _drop(self, reason: Drop, packets: int = 1) -> None:
+    def _drop(self, reason: TurnDrop, packets: int = 1) -> None:
         self.counters.drops[reason] += packets

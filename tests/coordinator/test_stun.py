@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.stun import Drop, StunServer
+from coordinator.stun import StunDrop, StunServer
 from meshwg.errors import ConfigError
 from meshwg.transmit import Endpoint, Source, Transmit
 from meshwg.wire import stun
@@ -112,7 +112,7 @@ def test_nothing_is_sent_to_port_zero() -> None:
     request = encoded({Attribute.RESPONSE_PORT: 0})
 
     assert server.receive_datagram(request, CLIENT, 0) is None
-    assert server.drops == {Drop.PORT: 1}
+    assert server.drops == {StunDrop.PORT: 1}
 
 
 @pytest.mark.parametrize("length", [0, 4, 1280])
@@ -189,16 +189,18 @@ def test_an_old_client_cannot_redirect_its_answer_and_learns_why() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", Drop.NOT_STUN),
-        (b"hello", Drop.NOT_STUN),
-        (bytes(20), Drop.NOT_STUN),
-        (b"\4\0\0\0" + bytes(60), Drop.NOT_STUN),
-        (b"\0\x11\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
-        (b"\1\1\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
-        (b"\0\3\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
+        (b"", StunDrop.NOT_STUN),
+        (b"hello", StunDrop.NOT_STUN),
+        (bytes(20), StunDrop.NOT_STUN),
+        (b"\4\0\0\0" + bytes(60), StunDrop.NOT_STUN),
+        (b"\0\x11\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
+        (b"\1\1\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
+        (b"\0\3\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
     ],
 )
-def test_what_is_no_binding_request_gets_no_answer(data: bytes, reason: Drop) -> None:
+def test_what_is_no_binding_request_gets_no_answer(
+    data: bytes, reason: StunDrop
+) -> None:
     server = StunServer([FIRST])
 
     assert server.receive_datagram(data, CLIENT, 0) is None
@@ -229,7 +231,7 @@ def test_a_source_gets_its_share_of_answers_a_second_and_others_theirs() -> None
     answers = [server.receive_datagram(request, CLIENT, 5.0) for _ in range(50)]
 
     assert sum(answer is not None for answer in answers) == 10
-    assert server.drops == {Drop.RATE: 40}
+    assert server.drops == {StunDrop.RATE: 40}
     assert server.receive_datagram(request, stranger, 5.5) is not None
     assert server.receive_datagram(request, CLIENT, 5.9) is None
     assert server.receive_datagram(request, CLIENT, 6.0) is not None

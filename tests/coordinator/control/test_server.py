@@ -10,7 +10,7 @@ from coordinator.control.connection import MAX_REFUSED, MESSAGE_BURST, OFFER_BUR
 from coordinator.control.settings import Settings
 from coordinator.credentials import LIFETIME
 from coordinator.mesh.homes import GRACE, Homes
-from coordinator.mesh.operations import Bury, Expire, Remove, Rename
+from coordinator.mesh.operations import Expire, MarkOffline, Remove, Rename
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Disconnected,
@@ -407,7 +407,7 @@ def test_the_nodes_of_a_coordinator_that_died_go_offline_if_they_do_not_return()
     homes.overdue(coordinator.registry.nodes.values(), (), world.now)
     world.run(GRACE)
     nodes = coordinator.registry.nodes.values()
-    coordinator.perform(Bury(homes.overdue(nodes, (), world.now)))
+    coordinator.perform(MarkOffline(homes.overdue(nodes, (), world.now)))
     world.run(1.0)
     assert a.connected
     assert not online(a, b)

@@ -13,12 +13,12 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     Accepted,
-    Bury,
     Changes,
     CreateAuthKey,
     Disconnect,
     Expire,
     Join,
+    MarkOffline,
     Operation,
     Refused,
     Remove,
@@ -235,7 +235,7 @@ def test_the_nodes_of_a_dead_coordinator_are_declared_offline() -> None:
     mesh = Mesh()
     key = str(mesh.text)
     mesh.do(join("a", auth_key=key, home="dead"), join("b", auth_key=key, home="live"))
-    mesh.do(Bury(frozenset({"dead"})))
+    mesh.do(MarkOffline(frozenset({"dead"})))
     online = {node.key: node.online for node in mesh.registry.nodes.values()}
     assert online == {"a": False, "b": True}
 
@@ -363,7 +363,7 @@ OPERATIONS = st.one_of(
     ),
     st.builds(Update, st.sampled_from("abcdef"), st.sampled_from("12"), st.just("n")),
     st.just(Sweep()),
-    st.just(Bury(frozenset({"home"}))),
+    st.just(MarkOffline(frozenset({"home"}))),
 )
 
 

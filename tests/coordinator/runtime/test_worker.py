@@ -11,7 +11,7 @@ import pytest
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
-from coordinator.mesh.operations import Bury, Operation, Refused, Rename, Sweep
+from coordinator.mesh.operations import MarkOffline, Operation, Refused, Rename, Sweep
 from coordinator.runtime import worker as worker_module
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
@@ -172,7 +172,7 @@ async def test_nothing_to_do_is_no_transaction(bench: Bench) -> None:
     assert bench.worker.commits == 0
 
 
-async def test_the_nodes_of_processes_that_do_not_return_are_buried(
+async def test_the_nodes_of_processes_that_do_not_return_are_marked_offline(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "BEAT_INTERVAL", 0.01)
@@ -183,7 +183,7 @@ async def test_the_nodes_of_processes_that_do_not_return_are_buried(
     async with asyncio.timeout(PATIENCE):
         await bench.drained.wait()
     alive.cancel()
-    assert Bury(overdue) in bench.committed
+    assert MarkOffline(overdue) in bench.committed
 
 
 async def test_offers_for_other_processes_go_nowhere_on_sqlite(bench: Bench) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from coordinator.turn import (
     CloseSocket,
-    Drop,
     Limits,
     OpenSocket,
     PeerRules,
+    TurnDrop,
     TurnServer,
 )
 from meshwg.transmit import Endpoint, Source, Transmit
@@ -73,7 +73,7 @@ def test_strangers_behind_one_address_get_a_limited_number_of_answers() -> None:
     for port in range(1000):
         server.receive([question], Endpoint("203.0.113.1", 1024 + port), NOW)
     assert len(server.datagrams_to_send()) == 20
-    assert server.counters.drops == {Drop.RATE_LIMITED: 980}
+    assert server.counters.drops == {TurnDrop.RATE_LIMITED: 980}
 
     server.receive([question], Endpoint("203.0.113.2", 1), NOW)
     server.receive([question], Endpoint("203.0.113.1", 1), NOW + 1)
@@ -640,31 +640,31 @@ def test_a_permission_ends_after_five_minutes() -> None:
     server.receive_from_peer(alice.relayed, [b"late"], PEER, NOW + 300)
 
     assert len(server.datagrams_to_send()) == 1
-    assert server.counters.drops == {Drop.NO_PERMISSION: 1}
+    assert server.counters.drops == {TurnDrop.NO_PERMISSION: 1}
 
 
 @pytest.mark.parametrize(
     ("reason", "send"),
     [
-        (Drop.NO_CHANNEL, lambda a: a.send_bytes(*wrap(0x4FFF, [b"x"]))),
-        (Drop.NO_PERMISSION, lambda a: a.indicate(PEER, b"x")),
+        (TurnDrop.NO_CHANNEL, lambda a: a.send_bytes(*wrap(0x4FFF, [b"x"]))),
+        (TurnDrop.NO_PERMISSION, lambda a: a.indicate(PEER, b"x")),
         (
-            Drop.NOT_SUPPORTED,
+            TurnDrop.NOT_SUPPORTED,
             lambda a: a.indicate(PEER, b"x", dont_fragment=None),
         ),
-        (Drop.MALFORMED, lambda a: a.send_bytes(b"\x40\x00\x00\x09short")),
-        (Drop.MALFORMED, lambda a: a.send_bytes(b"junk")),
+        (TurnDrop.MALFORMED, lambda a: a.send_bytes(b"\x40\x00\x00\x09short")),
+        (TurnDrop.MALFORMED, lambda a: a.send_bytes(b"junk")),
         (
-            Drop.MALFORMED,
+            TurnDrop.MALFORMED,
             lambda a: a.send(Message(Method.SEND, Class.INDICATION, bytes(12))),
         ),
         (
-            Drop.UNEXPECTED,
+            TurnDrop.UNEXPECTED,
             lambda a: a.send(Message(Method.ALLOCATE, Class.SUCCESS, bytes(12))),
         ),
     ],
 )
-def test_what_makes_no_sense_is_counted(reason: Drop, send: object) -> None:
+def test_what_makes_no_sense_is_counted(reason: TurnDrop, send: object) -> None:
     alice = TurnClient(make_server()).allocate()
 
     send(alice)  # type: ignore[operator]
@@ -682,7 +682,7 @@ def test_data_of_who_has_no_allocation_is_counted() -> None:
     bob.indicate(PEER, b"c")
     server.receive_from_peer(Endpoint(RELAY4, 50050), [b"d"], PEER, NOW)
 
-    assert server.counters.drops == {Drop.NO_ALLOCATION: 4}
+    assert server.counters.drops == {TurnDrop.NO_ALLOCATION: 4}
 
 
 def test_packets_to_a_port_of_the_relay_that_nobody_has_go_nowhere() -> None:
@@ -693,7 +693,7 @@ def test_packets_to_a_port_of_the_relay_that_nobody_has_go_nowhere() -> None:
     server.receive(wrap(CHANNEL, [b"ssh?"]), alice.endpoint, NOW)
 
     assert server.relayed_to_send() == []
-    assert server.counters.drops == {Drop.NO_ALLOCATION: 1}
+    assert server.counters.drops == {TurnDrop.NO_ALLOCATION: 1}
 
 
 def test_a_node_above_its_bandwidth_is_slowed_down() -> None:
@@ -706,7 +706,7 @@ def test_a_node_above_its_bandwidth_is_slowed_down() -> None:
         server.receive(wrap(CHANNEL, [bytes(1000)]), alice.endpoint, NOW)
 
     assert len(server.datagrams_to_send()) == 10
-    assert server.counters.drops == {Drop.OVER_QUOTA: 90}
+    assert server.counters.drops == {TurnDrop.OVER_QUOTA: 90}
     server.receive(wrap(CHANNEL, [bytes(1000)]), alice.endpoint, NOW + 1)
     assert len(server.datagrams_to_send()) == 1
 
