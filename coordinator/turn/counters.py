@@ -58,3 +58,7 @@ class Counters:
     """Handed over between two allocations of this server."""
     to_peers: Traffic = field(default_factory=Traffic)
     from_peers: Traffic = field(default_factory=Traffic)
+
+    def drop(self, reason: TurnDrop, packets: int = 1) -> None:
+        """Count what was dropped."""
+        self.drops[reason] += packets
