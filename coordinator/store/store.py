@@ -6,14 +6,11 @@ process looked last, lets a :class:`~coordinator.mesh.draft.Draft` decide, and w
 what that has changed. The registry follows after the commit.
 """
 
-import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,7 +20,6 @@ from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
-from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes, Operation, Result
 from coordinator.mesh.registry import Registry
 from coordinator.store import schema
@@ -34,6 +30,13 @@ from coordinator.store.engine import (
     parse_url,
     transaction,
     wait_for_others,
+)
+from coordinator.store.rows import (
+    from_auth_key,
+    from_node,
+    to_auth_key,
+    to_node,
+    upsert,
 )
 from meshwg.errors import ConfigError
 from meshwg.transmit import Random
@@ -108,7 +111,7 @@ class Store:
         async with transaction(self._engine) as connection:
             mesh = await self._lock(connection)
             rows = await connection.execute(select(schema.nodes))
-            members = [_to_node(row) for row in rows]
+            members = [to_node(row) for row in rows]
             removals = await connection.execute(select(schema.removals))
             tombstones = {row.key: row.version for row in removals}
         networks = Networks.parse(mesh.network4, mesh.network6)
@@ -164,7 +167,7 @@ class Store:
         """Return all auth keys, the oldest first."""
         async with transaction(self._engine) as connection:
             order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
-            return [_to_auth_key(row) for row in await connection.execute(order)]
+            return [to_auth_key(row) for row in await connection.execute(order)]
 
     async def mesh_url(self) -> str:
         """Return the URL that join tokens carry, empty if none is known yet."""
@@ -266,7 +269,7 @@ class Store:
         nodes, removals = schema.nodes, schema.removals
         since = registry.version
         rows = await connection.execute(select(nodes).where(nodes.c.revision > since))
-        members = tuple(_to_node(row) for row in rows)
+        members = tuple(to_node(row) for row in rows)
         gone = await connection.execute(
             select(removals.c.key).where(removals.c.version > since)
         )
@@ -285,20 +288,20 @@ class Store:
         rows = await connection.execute(
             select(table).where(table.c.number.in_(numbers))
         )
-        return {row.number: _to_auth_key(row) for row in rows}
+        return {row.number: to_auth_key(row) for row in rows}
 
     async def _write(self, connection: AsyncConnection, draft: Draft) -> None:
         if draft.spent:
-            spent = [dataclasses.asdict(key) for key in draft.spent.values()]
-            await self._upsert(connection, schema.auth_keys, "number", spent)
+            spent = [from_auth_key(key) for key in draft.spent.values()]
+            await upsert(connection, schema.auth_keys, "number", spent)
         if draft.url is not None:
             await connection.execute(update(schema.mesh).values(url=draft.url))
         if not draft.nodes and not draft.removed:
             return
         await self._write_removals(connection, draft)
         if draft.nodes:
-            rows = [_to_row(node) for node in draft.nodes.values()]
-            await self._upsert(connection, schema.nodes, "key", rows)
+            rows = [from_node(node) for node in draft.nodes.values()]
+            await upsert(connection, schema.nodes, "key", rows)
         await connection.execute(update(schema.mesh).values(version=draft.version))
         if self.is_shared:
             # Sent at the commit, and only then; listeners read the rest themselves.
@@ -314,7 +317,7 @@ class Store:
             keys = list(draft.removed)
             await connection.execute(delete(nodes).where(nodes.c.key.in_(keys)))
             rows = [{"key": key, "version": draft.version} for key in keys]
-            await self._upsert(connection, removals, "key", rows)
+            await upsert(connection, removals, "key", rows)
             await self._prune_removals(connection)
 
     async def _prune_removals(self, connection: AsyncConnection) -> None:
@@ -325,24 +328,6 @@ class Store:
         if floor is not None:
             await connection.execute(delete(schema.removals).where(versions <= floor))
             await connection.execute(update(schema.mesh).values(floor=floor))
-
-    async def _upsert(
-        self,
-        connection: AsyncConnection,
-        table: Table,
-        key: str,
-        rows: list[dict[str, object]],
-    ) -> None:
-        dialect = postgresql if self.is_shared else sqlite
-        statement = dialect.insert(table)
-        others = {
-            column.name: statement.excluded[column.name]
-            for column in table.columns
-            if column.name != key
-        }
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=[key], set_=others), rows
-        )
 
     def _loaded(self) -> Registry:
         assert self._registry is not None, "load() comes first"
@@ -357,19 +342,3 @@ class Store:
 def offer_channel(home: str) -> str:
     """Return PostgreSQL's notification channel for offers to one process."""
     return f"meshwg_offer_{home}"
-
-
-def _to_node(row: Row[Any]) -> Node:
-    values = dict(row._mapping)
-    values["routes"] = tuple(json.loads(values["routes"]))
-    return Node(**values)
-
-
-def _to_row(node: Node) -> dict[str, object]:
-    values = dataclasses.asdict(node)
-    values["routes"] = json.dumps(node.routes)
-    return values
-
-
-def _to_auth_key(row: Row[Any]) -> AuthKey:
-    return AuthKey(**row._mapping)
