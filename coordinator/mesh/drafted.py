@@ -77,6 +77,7 @@ class DraftedMembers:
     def remove(self, node: Node) -> None:
         """Make a node no member any more."""
         self._forget(node.key)
+        self.admitted.pop(node.key, None)
         if node.key in self._registry.nodes:
             self.removed[node.key] = None
 

@@ -310,9 +310,9 @@ class Store:
 
     async def _write_removals(self, connection: AsyncConnection, draft: Draft) -> None:
         nodes, removals = schema.nodes, schema.removals
-        joined = [key for key, node in draft.nodes.items() if node.joined == node.seen]
-        if joined:
-            await connection.execute(delete(removals).where(removals.c.key.in_(joined)))
+        if draft.admitted:
+            back = list(draft.admitted)
+            await connection.execute(delete(removals).where(removals.c.key.in_(back)))
         if draft.removed:
             keys = list(draft.removed)
             await connection.execute(delete(nodes).where(nodes.c.key.in_(keys)))

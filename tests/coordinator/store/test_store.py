@@ -218,6 +218,19 @@ async def test_old_removals_are_forgotten_in_the_database(
     await again.store.close()
 
 
+async def test_a_node_that_comes_back_is_no_longer_removed_after_a_restart(
+    process: Process, database_url: str
+) -> None:
+    key = await auth_key(process)
+    await process.do(join("a", key), join("b", key))
+    await process.do(Remove("a"), Remove("b"))
+    await process.do(join("a", key))
+    again = await Process.start(database_url)
+    assert delta(again.history, 1) == delta(process.history, 1)
+    assert delta(again.history, 1)["removed"] == ["b"]
+    await again.store.close()
+
+
 async def test_the_mesh_url_is_kept(process: Process, other: Process) -> None:
     assert await other.store.mesh_url() == ""
     await process.do(SetUrl("http://192.0.2.1:8443"))
