@@ -1,6 +1,5 @@
 """Who is in the mesh, and the rules by which that changes."""
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -8,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.mesh.authkeys import AuthKey, new_auth_key
-from coordinator.mesh.draft import EPHEMERAL_GRACE, Draft
+from coordinator.mesh.draft import EPHEMERAL_GRACE
 from coordinator.mesh.ipam import Networks
-from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     Accepted,
     Changes,
@@ -23,148 +21,34 @@ from coordinator.mesh.operations import (
     Refused,
     Remove,
     Rename,
-    Result,
     RevokeAuthKey,
     SetUrl,
     Sweep,
     Update,
 )
-from coordinator.mesh.registry import Registry
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
+from tests.coordinator.mesh.drafting import Mesh, join
 
-NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
-
-
-# Joining.
-
-
-def test_a_node_with_an_auth_key_becomes_a_member() -> None:
-    mesh = Mesh()
-    node = mesh.join("a", name="Alice's laptop")
-    assert (node.name, node.online, node.version) == ("alice-s-laptop", True, 1)
-    assert mesh.registry.find("alice-s-laptop") == node
-    assert mesh.registry.find("a") == node
-
-
-def test_a_node_without_an_auth_key_is_refused() -> None:
-    mesh = Mesh()
-    assert mesh.refusal(join("a", auth_key=None)) is ErrorCode.NOT_A_MEMBER
-    assert len(mesh.registry) == 0
-    assert mesh.registry.version == 0
-
-
-def test_a_member_comes_back_without_an_auth_key_to_its_name_and_address() -> None:
-    mesh = Mesh()
-    before = mesh.join("a", name="alice")
-    mesh.do(Disconnect("a", before.session, left=True))
-    after = mesh.node(join("a", name="alice", auth_key=None, session="s2"))
-    assert (after.name, after.number) == (before.name, before.number)
-    assert after.online
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"expires": 0.0}, ErrorCode.TOKEN_EXPIRED),
-        ({"revoked": True}, ErrorCode.TOKEN_REVOKED),
-        ({"reusable": False, "uses": 1}, ErrorCode.TOKEN_USED),
-        ({"digest": "0" * 64}, ErrorCode.TOKEN_UNKNOWN),
-    ],
+OPERATIONS = st.one_of(
+    st.builds(
+        lambda key, name, session: join(key, name=name, session=session, auth_key=""),
+        st.sampled_from("abcdef"),
+        st.sampled_from(["web", "mail", "web-2"]),
+        st.sampled_from(["s1", "s2"]),
+    ),
+    st.builds(Remove, st.sampled_from(["a", "b", "web", "mail"])),
+    st.builds(Expire, st.sampled_from(["a", "b", "web-2"])),
+    st.builds(
+        Rename, st.sampled_from("abcweb"), st.sampled_from(["web", "shop", "web-2"])
+    ),
+    st.builds(
+        Disconnect, st.sampled_from("abcdef"), st.sampled_from(["s1"]), st.booleans()
+    ),
+    st.builds(Update, st.sampled_from("abcdef"), st.sampled_from("12"), st.just("n")),
+    st.just(Sweep()),
+    st.just(MarkOffline(frozenset({"home"}))),
 )
-def test_a_bad_auth_key_is_refused_with_its_reason(
-    change: dict[str, object], code: ErrorCode
-) -> None:
-    mesh = Mesh()
-    number = mesh.text.number
-    mesh.auth_keys[number] = replace(mesh.auth_keys[number], **change)  # type: ignore[arg-type]
-    assert mesh.refusal(join("a", auth_key=str(mesh.text))) is code
-
-
-@pytest.mark.parametrize("text", ["", "x", "00", "0" * 12 + "." + "0" * 32, "é.é"])
-def test_an_auth_key_of_nobody_is_refused(text: str) -> None:
-    assert Mesh().refusal(join("a", auth_key=text)) is ErrorCode.TOKEN_UNKNOWN
-
-
-def test_a_single_use_key_admits_one_node_even_in_one_transaction() -> None:
-    mesh = Mesh(reusable=False)
-    key = str(mesh.text)
-    first, second = mesh.do(join("a", auth_key=key), join("b", auth_key=key))
-    assert isinstance(first, Accepted)
-    assert isinstance(second, Refused)
-    assert second.code is ErrorCode.TOKEN_USED
-    assert mesh.auth_keys[mesh.text.number].uses == 1
-
-
-def test_a_join_whose_answer_was_lost_can_be_repeated_with_the_same_key() -> None:
-    mesh = Mesh(reusable=False)
-    first = mesh.join("a")
-    again = mesh.node(join("a", auth_key=str(mesh.text), session="s2"))
-    assert again.number == first.number
-    assert mesh.auth_keys[mesh.text.number].uses == 1
-
-
-def test_two_nodes_of_one_name_are_told_apart_and_the_later_one_is_told() -> None:
-    mesh = Mesh()
-    assert mesh.join("a", name="web").name == "web"
-    result = mesh.do(join("b", name="web", auth_key=str(mesh.text)))[0]
-    assert isinstance(result, Accepted)
-    assert result.node is not None
-    assert result.node.name == "web-2"
-    assert "web-2" in result.notice
-
-
-def test_two_nodes_of_one_name_are_told_apart_in_one_transaction_too() -> None:
-    mesh = Mesh()
-    key = str(mesh.text)
-    mesh.do(join("a", name="web", auth_key=key), join("b", name="web", auth_key=key))
-    assert set(mesh.registry.names) == {"web", "web-2"}
-    assert len(mesh.registry.numbers) == 2
-
-
-def test_a_node_keeps_the_name_that_an_administrator_gave_it() -> None:
-    mesh = Mesh()
-    mesh.join("a", name="web")
-    mesh.do(Rename("web", "shop"))
-    again = mesh.node(join("a", name="web", auth_key=None))
-    assert again.name == "shop"
-
-
-def test_a_node_that_calls_itself_something_new_is_renamed() -> None:
-    mesh = Mesh()
-    mesh.join("a", name="web")
-    assert mesh.node(join("a", name="mail", auth_key=None)).name == "mail"
-
-
-def test_a_mesh_without_addresses_refuses_and_spends_no_key() -> None:
-    mesh = Mesh(networks=Networks.parse("10.0.0.0/30", "fd00::/64"), reusable=True)
-    mesh.join("a")
-    mesh.join("b")
-    code = mesh.refusal(join("c", auth_key=str(mesh.text)))
-    assert code is ErrorCode.MESH_FULL
-    assert mesh.auth_keys[mesh.text.number].uses == 2
-    mesh.do(Remove("a"))
-    mesh.join("c")
-
-
-def test_an_unknown_role_is_an_ordinary_node() -> None:
-    mesh = Mesh()
-    assert mesh.node(join("a", auth_key=str(mesh.text), role="king")).role == "node"
-    assert mesh.node(join("b", auth_key=str(mesh.text), role="hub")).role == "hub"
-
-
-def test_only_approved_routes_are_told_to_peers() -> None:
-    mesh = Mesh(approved=("10.42.0.0/16", "fd42::/16"))
-    routes = ("10.42.7.0/24", "10.43.0.0/24", "0.0.0.0/0", "fd42:1::/32", "::/0")
-    node = mesh.node(join("a", auth_key=str(mesh.text), routes=routes))
-    assert node.routes == ("10.42.7.0/24", "fd42:1::/32")
-
-
-def test_a_route_to_everything_is_not_told_even_if_everything_is_approved() -> None:
-    mesh = Mesh(approved=("0.0.0.0/0", "::/0"))
-    routes = ("0.0.0.0/0", "::/0", "10.42.7.0/24")
-    node = mesh.node(join("a", auth_key=str(mesh.text), routes=routes))
-    assert node.routes == ("10.42.7.0/24",)
 
 
 # Members.
@@ -346,27 +230,6 @@ def test_auth_keys_and_the_url_are_no_change_that_nodes_are_told_of() -> None:
     assert draft.changes == Changes(mesh.registry.version)
 
 
-OPERATIONS = st.one_of(
-    st.builds(
-        lambda key, name, session: join(key, name=name, session=session, auth_key=""),
-        st.sampled_from("abcdef"),
-        st.sampled_from(["web", "mail", "web-2"]),
-        st.sampled_from(["s1", "s2"]),
-    ),
-    st.builds(Remove, st.sampled_from(["a", "b", "web", "mail"])),
-    st.builds(Expire, st.sampled_from(["a", "b", "web-2"])),
-    st.builds(
-        Rename, st.sampled_from("abcweb"), st.sampled_from(["web", "shop", "web-2"])
-    ),
-    st.builds(
-        Disconnect, st.sampled_from("abcdef"), st.sampled_from(["s1"]), st.booleans()
-    ),
-    st.builds(Update, st.sampled_from("abcdef"), st.sampled_from("12"), st.just("n")),
-    st.just(Sweep()),
-    st.just(MarkOffline(frozenset({"home"}))),
-)
-
-
 @settings(max_examples=150)
 @given(st.lists(st.lists(OPERATIONS, max_size=6), max_size=8))
 def test_names_addresses_and_versions_stay_unique_whatever_happens(
@@ -383,78 +246,6 @@ def test_names_addresses_and_versions_stay_unique_whatever_happens(
         for node in nodes:
             assert node.version <= node.revision <= mesh.registry.version
             assert mesh.registry.find(node.name) == node
-
-
-class Mesh:
-    """A registry, an auth key, and the time."""
-
-    def __init__(
-        self,
-        *,
-        networks: Networks = NETWORKS,
-        reusable: bool = True,
-        ephemeral: bool = False,
-        approved: tuple[str, ...] = (),
-    ) -> None:
-        self.registry = Registry(networks, "epoch")
-        self.random = random.Random(1).randbytes
-        self.unix_time = 1000.0
-        self.approved = approved
-        self.text = AuthKeyText.generate(self.random)
-        key = AuthKey.from_text(
-            self.text,
-            reusable=reusable,
-            ephemeral=ephemeral,
-            created=0.0,
-            lifetime=1e6,
-        )
-        self.auth_keys = {key.number: key}
-
-    def draft(self) -> Draft:
-        return Draft(
-            self.registry,
-            self.auth_keys,
-            unix_time=self.unix_time,
-            random=self.random,
-            approved_routes=self.approved,
-        )
-
-    def do(self, *operations: Operation) -> list[Result]:
-        """Carry operations out in one transaction."""
-        draft = self.draft()
-        results = [draft.perform(operation) for operation in operations]
-        self.auth_keys |= draft.spent
-        self.registry.apply(draft.changes)
-        return results
-
-    def node(self, operation: Operation) -> Node:
-        """Carry out an operation that is accepted; return its node."""
-        result = self.do(operation)[0]
-        assert isinstance(result, Accepted), result
-        assert result.node is not None
-        return result.node
-
-    def join(self, key: str, name: str = "node") -> Node:
-        return self.node(join(key, name=name, auth_key=str(self.text)))
-
-    def refusal(self, operation: Operation) -> ErrorCode:
-        result = self.do(operation)[0]
-        assert isinstance(result, Refused), result
-        assert result.message
-        return result.code
-
-
-def join(
-    key: str,
-    *,
-    name: str = "node",
-    auth_key: str | None,
-    session: str = "s1",
-    home: str = "home",
-    role: str = "node",
-    routes: tuple[str, ...] = (),
-) -> Join:
-    return Join(key, session, home, name, auth_key, role, routes)
 
 
 def another_key(mesh: Mesh) -> tuple[AuthKeyText, AuthKey]:

@@ -4,30 +4,19 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from coordinator.runtime import relay as relay_module
-from coordinator.runtime import sockets as sockets_module
-from coordinator.runtime import tcp as tcp_module
 from coordinator.runtime.relay import Relay
-from coordinator.runtime.sockets import BatchSocket
 from coordinator.runtime.tcp import TurnStream
 from coordinator.turn import Limits, PeerRules, TurnServer
 from meshwg.relay.server import Transport
 from meshwg.transmit import Endpoint, Transmit
-from meshwg.wire.channeldata import wrap_stream
-from tests.interop.relays import (
-    HOST,
-    PEER_HOST,
-    REALM,
-    SECRET,
-    LiveNode,
-    own_relay,
-    server_at,
-)
+from tests.coordinator.runtime.relaying import Node, until
+from tests.interop.relays import HOST, PEER_HOST, REALM, SECRET, own_relay, server_at
 
 
 async def test_a_peer_outside_gets_a_socket_and_loses_it_with_the_allocation() -> None:
@@ -104,34 +93,6 @@ async def test_an_allocation_ends_in_time_without_any_traffic() -> None:
         await until(lambda: relay.turn.counters.expired == 1)
 
 
-async def test_a_stream_without_an_allocation_is_closed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tcp_module, "FIRST_PATIENCE", 0.05)
-    async with own_relay() as relay, Node() as node:
-        node.use(server_at(relay.port, "alice", Transport.TCP))
-        reader, writer = await asyncio.open_connection(HOST, relay.port)
-        writer.write(b"\x00\x01")
-
-        async with asyncio.timeout(5):
-            assert await reader.read() == b""
-        writer.close()
-        await node.allocated()
-        await asyncio.sleep(0.15)
-        assert relay.turn.allocations == 1
-
-
-async def test_a_stream_that_talks_nonsense_is_closed() -> None:
-    async with own_relay() as relay:
-        reader, writer = await asyncio.open_connection(HOST, relay.port)
-        writer.write(b"\x00\x03\x00\x00nonsense")
-
-        async with asyncio.timeout(5):
-            assert await reader.read() == b""
-        writer.close()
-        await until(lambda: not relay.relay._streams)
-
-
 async def test_one_address_may_not_take_all_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -148,45 +109,6 @@ async def test_one_address_may_not_take_all_streams(
         assert not relay.relay._sites
 
         assert value_of(relay.relay, "relay_drops", "stream-refused") == 1
-
-
-def test_a_client_that_does_not_read_loses_the_oldest_messages_whole() -> None:
-    owner, transport = Owner(), FakeTransport()
-    stream = TurnStream(owner)
-    stream._transport = transport  # type: ignore[assignment]
-    message = wrap_stream(0x4000, [bytes(1000)])
-
-    stream.send([message])
-    stream.pause_writing()
-    for _ in range(2000):
-        stream.send([message])
-    stream.resume_writing()
-
-    assert stream._backlog.dropped == 2000 - tcp_module.BACKLOG // len(message)
-    assert set(transport.written) == {message}
-    stream.connection_lost(None)
-    assert owner.dropped == stream._backlog.dropped
-    stream.send([message])
-
-
-async def test_a_socket_that_blocks_keeps_the_youngest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sockets_module, "BACKLOG", 10_000)
-    udp = BlockingSocket()
-    sock = BatchSocket(udp, lambda datagrams, source: None)  # type: ignore[arg-type]
-    target = Endpoint(HOST, 9)
-    for number in range(100):
-        sock.send(Transmit(target, [b"%04d" % number * 250]))
-
-    udp.is_stuck = False
-    await until(lambda: len(udp.sent) > 5)
-
-    assert udp.sent[0] == b"0000"
-    assert udp.sent[-1] == b"0099"
-    assert len(udp.sent) == 11
-    assert sock.dropped == 89
-    sock.close()
 
 
 async def test_the_numbers_are_there_for_prometheus() -> None:
@@ -226,84 +148,13 @@ async def test_an_ipv4_client_on_a_dual_stack_port_is_an_ipv4_client() -> None:
     await relay.close()
 
 
-class Node(LiveNode):
-    """A node that closes what it opened."""
-
-    async def __aenter__(self) -> "Node":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.socket.fileno() >= 0:
-            self.close()
-
-
-class Owner:
-    """Who takes what a stream says."""
-
-    dropped = 0
-
-    def stream_opened(self, stream: TurnStream, host: str, port: int) -> Endpoint:
-        return Endpoint(host, port, 1 << 16)
-
-    def receive_stream(self, messages: object, client: Endpoint) -> None:
-        return
-
-    def stream_closed(self, client: Endpoint, dropped: int) -> None:
-        self.dropped = dropped
-
-    def is_welcome(self, client: Endpoint) -> bool:
-        return True
-
-
-class FakeTransport:
-    """Notes what is written."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-
-class BlockingSocket:
-    """A UdpSocket whose first batch blocks until a test says otherwise."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._waiting: list[Transmit] = []
-        self.sent: list[bytes] = []
-        self.is_stuck = True
-
-    @property
-    def is_blocked(self) -> bool:
-        return bool(self._waiting)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def receive(self) -> None:
-        return None
-
-    def send(self, transmit: Transmit) -> bool:
-        self._waiting.append(transmit)
-        return self.flush()
-
-    def flush(self) -> bool:
-        if not self.is_stuck:
-            self.sent += [each.datagrams[0][:4] for each in self._waiting]
-            self._waiting.clear()
-        return not self._waiting
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (whatever changes it)
-            await asyncio.sleep(0.01)
+@contextmanager
+def plain_socket(host: str = PEER_HOST) -> Iterator[socket.socket]:
+    """Return a UDP socket that is bound somewhere."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.setblocking(False)
+        plain.bind((host, 0))
+        yield plain
 
 
 def value_of(relay: Relay, name: str, label: str | None = None) -> float:
@@ -313,12 +164,3 @@ def value_of(relay: Relay, name: str, label: str | None = None) -> float:
         if label is None or label in sample.labels.values():
             return float(sample.value)
     return 0.0
-
-
-@contextmanager
-def plain_socket(host: str = PEER_HOST) -> Iterator[socket.socket]:
-    """Return a UDP socket that is bound somewhere."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-        plain.setblocking(False)
-        plain.bind((host, 0))
-        yield plain
