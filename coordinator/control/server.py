@@ -62,8 +62,12 @@ class ControlServer:
         self._pending = PendingOperations(now)
         self._carriers = Carriers(private_key, settings, self._counters, random)
         self._members = Members(
-            *(self._carriers, self._pending, registry, history),
-            *(settings, self._counters),
+            self._carriers,
+            self._pending,
+            registry,
+            history,
+            settings,
+            self._counters,
             now=now,
             unix_time=unix_time,
         )

@@ -42,12 +42,6 @@ class NetMapHistory:
         self.built = 0
         """Payloads built so far; each is sent to many."""
 
-    def __len__(self) -> int:
-        return len(self._nodes)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._nodes
-
     def load(
         self, nodes: Iterable[Node], tombstones: Mapping[str, int], floor: int
     ) -> None:

@@ -34,10 +34,6 @@ class Registry:
         """Public keys by number."""
         return self._by_number
 
-    def find(self, node: str) -> Node | None:
-        """Return a node by its name or its public key."""
-        return self.nodes.get(self._by_name.get(node, node))
-
     def apply(self, changes: Changes) -> None:
         """Take over what a transaction has committed."""
         for key in changes.removed:

@@ -66,7 +66,7 @@ class Relay:
 
     # From clients over UDP.
 
-    def receive(self, datagrams: Sequence[bytes], client: Endpoint, now: float) -> None:
+    def receive(self, datagrams: Sequence[bytes], client: Endpoint) -> None:
         """Take datagrams that arrived at a shared UDP socket.
 
         They are looked at when the socket has been read as far as it goes: clients

@@ -122,7 +122,7 @@ class Store:
         return registry, history
 
     async def commit(self, operations: Sequence[Operation], unix_time: float) -> Commit:
-        """Carry operations out in one transaction.
+        """Carry operations out in one transaction; without any, only catch up.
 
         :raises StoreError: if nothing was carried out.
         """
@@ -142,15 +142,6 @@ class Store:
             registry.apply(draft.changes)
             self._unreported.append(draft.changes)
         return Commit(outcomes, self._report())
-
-    async def catch_up(self) -> Commit:
-        """Read what other processes have changed.
-
-        :raises StoreError: if the database cannot be read.
-        """
-        async with transaction(self._engine) as connection:
-            await self._catch_up(connection, self._loaded())
-        return Commit([], self._report())
 
     async def rewrite(self) -> None:
         """Write what is there already: shows whether the database takes anything.

@@ -307,10 +307,8 @@ class TurnServer:
             if message.cls == Class.INDICATION:
                 self._receive_send(message, allocation.client, now)
                 continue
-            self._handle(
-                *(message, allocation.node, key),
-                *(allocation.client, allocation.stream, now),
-            )
+            client, stream = allocation.client, allocation.stream
+            self._handle(message, allocation.node, key, client, stream, now)
 
     def _answer(
         self,

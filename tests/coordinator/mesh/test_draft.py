@@ -245,7 +245,7 @@ def test_names_addresses_and_versions_stay_unique_whatever_happens(
         assert mesh.registry.version in (before, before + 1)
         for node in nodes:
             assert node.version <= node.revision <= mesh.registry.version
-            assert mesh.registry.find(node.name) == node
+            assert mesh.registry.nodes[mesh.registry.names[node.name]] == node
 
 
 def another_key(mesh: Mesh) -> tuple[AuthKeyText, AuthKey]:

@@ -14,8 +14,8 @@ def test_a_node_with_an_auth_key_becomes_a_member() -> None:
     mesh = Mesh()
     node = mesh.join("a", name="Alice's laptop")
     assert (node.name, node.online, node.version) == ("alice-s-laptop", True, 1)
-    assert mesh.registry.find("alice-s-laptop") == node
-    assert mesh.registry.find("a") == node
+    assert mesh.registry.names["alice-s-laptop"] == "a"
+    assert mesh.registry.nodes["a"] == node
 
 
 def test_a_node_without_an_auth_key_is_refused() -> None:

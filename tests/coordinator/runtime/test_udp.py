@@ -67,7 +67,7 @@ async def test_what_is_no_binding_request_goes_to_the_relay_in_batches(
     first = service.stun.sockets[0]
     client = Client(first)
 
-    def on_relay(datagrams: Sequence[bytes], source: Endpoint, now: float) -> None:
+    def on_relay(datagrams: Sequence[bytes], source: Endpoint) -> None:
         taken.append((datagrams, source))
         service.send(Transmit(source, [b"relayed"]))
 

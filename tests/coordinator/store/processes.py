@@ -35,8 +35,7 @@ class Process:
         return [result for _, result in commit.outcomes]
 
     async def look(self) -> None:
-        for changes in (await self.store.catch_up()).changes:
-            self.history.apply(changes)
+        await self.do()
 
 
 async def auth_key(process: Process, *, reusable: bool = True) -> str:
