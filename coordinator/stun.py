@@ -4,7 +4,7 @@ Each address that is served has two sockets, at its port and at the next one. Wi
 addresses of a family that makes the four that RFC 5780 asks for; with one, a client
 can still learn what depends on the port, so a change of only that is granted, too.
 
-A server of UDP is a mirror for whoever forges sources. So answers are small, PADDING is
+A UDP server reflects to whatever source is forged. So answers are small, PADDING is
 never longer than the request's, RESPONSE-PORT keeps the address, RFC 3489's
 RESPONSE-ADDRESS is refused, and each source gets a limited number of answers a second.
 """
@@ -25,7 +25,7 @@ RATE = 100
 """Answers a second to one source: a thousand nodes behind one carrier NAT need 40."""
 
 SOURCES_LIMIT = 65536
-"""How many sources are counted at a time."""
+"""How many sources are remembered."""
 
 PADDING_LIMIT = 1500
 
@@ -65,8 +65,8 @@ class StunServer:
         advertise: Mapping[str, str] | None = None,
         rate: int = RATE,
     ) -> None:
-        sites = list(_sites(addresses, advertise or {}))
-        self._links = [link for site in sites for link in site]
+        families = list(_families(addresses, advertise or {}))
+        self._links = [link for family in families for link in family]
         self.sockets = tuple(link.local for link in self._links)
         self.answers = 0
         self.drops: Counter[StunDrop] = Counter()
@@ -190,25 +190,25 @@ _CLASSIC = {
 }
 
 
-def _sites(
+def _families(
     addresses: Sequence[Endpoint], advertise: Mapping[str, str]
 ) -> list[list[_Link]]:
     """Return the sockets of each family that is served."""
-    sites: list[list[_Link]] = []
+    families: list[list[_Link]] = []
     first = 0
     for is_ipv6 in (False, True):
         family = [one for one in addresses if (":" in one.host) == is_ipv6]
         _check(family)
         if family:
-            sites.append(_site(family, advertise, first))
-            first += len(sites[-1])
-    if not sites:
+            families.append(_family(family, advertise, first))
+            first += len(families[-1])
+    if not families:
         raise ConfigError("The STUN server needs an address to serve: give --stun")
-    return sites
+    return families
 
 
 def _check(family: Sequence[Endpoint]) -> None:
-    """Refuse addresses of one family that make no RFC 5780 server."""
+    """Refuse addresses of one family that cannot serve RFC 5780."""
     hosts = {endpoint.host for endpoint in family}
     if len(family) > 2 or len(hosts) < len(family):
         raise ConfigError(
@@ -227,7 +227,7 @@ def _check(family: Sequence[Endpoint]) -> None:
         )
 
 
-def _site(
+def _family(
     family: Sequence[Endpoint], advertise: Mapping[str, str], first: int
 ) -> list[_Link]:
     """Return the sockets of one family: by address, then by port."""

@@ -54,11 +54,11 @@ class Connection:
         """The node's public key, which it has proved once it registers."""
         self.channel: Channel | None = None
         self.registered = False
-        """It has become a member's connection at some time."""
+        """It is, or has been, a member's connection."""
         self.version = 0
         """The netmap version that the node has been sent."""
         self.writable = True
-        """The carrier takes more; if not, the node gets later what it misses."""
+        """The carrier takes more; if not, the node is told later what it has missed."""
         self.messages = TokenBucket(MESSAGE_RATE, MESSAGE_BURST, now)
         self.offers = TokenBucket(OFFER_RATE, OFFER_BURST, now)
         self.refused = 0

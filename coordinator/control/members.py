@@ -69,13 +69,13 @@ class Members:
     # How they come.
 
     def join(self, connection: Connection, join: Join) -> None:
-        """Have a connection become a member's, if the database says so."""
+        """Ask the database whether a connection becomes a member's."""
         connection.state = State.JOINING
         self._joining[connection.session] = connection
         self._pending.add(join)
 
     def joined(self, join: Join, result: Result, now: float) -> None:
-        """Learn what came of a join."""
+        """Answer a join that has been decided."""
         connection = self._joining.get(join.session)
         if isinstance(result, Refused):
             if connection is not None:
@@ -157,7 +157,7 @@ class Members:
     # How they go.
 
     def _enforce(self, change: Changes, now: float) -> None:
-        """End the connections of nodes that are members no more, or moved away."""
+        """End the connections of nodes that are no longer members, or have moved."""
         for key in change.removed:
             self._revoke(key, "This node was removed from the mesh", now)
         for node in change.nodes:

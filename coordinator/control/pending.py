@@ -1,7 +1,7 @@
 """Operations that wait for the database, in order and without duplicates.
 
-Only the last of several updates of one node matters, so that a database that is away
-for long costs memory for each node and not for each message.
+Only the last of several updates of one node is kept, so a database that is away for
+long costs memory for each node, not for each message.
 """
 
 from collections.abc import Iterable
@@ -25,10 +25,10 @@ class PendingOperations:
         return len(self._waiting)
 
     def add(self, operation: Operation) -> None:
-        """Queue an operation in the place of one that it makes pointless."""
+        """Queue an operation in place of one that it supersedes."""
         slot = _slot(operation)
         if isinstance(operation, Update):
-            # It may say more than the update, or the join, it replaces or follows.
+            # It goes to the end: a join that it must follow may be waiting, too.
             self._waiting.pop(slot, None)
         self._waiting[slot] = operation
 

@@ -4,15 +4,16 @@ Both orders are kept as the keys of a dictionary, the longest silent first: to n
 frame, and to find who has been silent for too long, costs the same for one connection
 and for thousands, and needs no timer per connection.
 
-When this process itself was held up, what nodes have sent lies unread: they get a
-little more time, or a busy moment would end connections and make the next ones busier.
+When this process itself was held up, what nodes have sent is still unread. They get a
+little more time then; otherwise a busy moment would end connections, and the next one
+would be busier still.
 """
 
 from collections import OrderedDict
 
 LATE = 0.5
-"""Seconds after its time at which a look at the silent shows that we were held up."""
-MERCY = 2.0
+"""Seconds by which a check for silence is late if this process was held up."""
+CATCH_UP_TIME = 2.0
 """Seconds to read what has piled up in that case."""
 
 
@@ -51,7 +52,7 @@ class Presence:
         if at is None or now < at:
             return []
         if now - at > LATE:
-            self._not_before = now + MERCY
+            self._not_before = now + CATCH_UP_TIME
             return []
         return _overdue(self._heard, self._silence, now)
 
@@ -67,7 +68,7 @@ class Presence:
 
     @property
     def _silence_at(self) -> float | None:
-        """When to look for the silent next."""
+        """When to check for silence next."""
         if not self._heard:
             return None
         first = next(iter(self._heard.values()))

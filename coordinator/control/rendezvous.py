@@ -1,4 +1,4 @@
-"""Rendezvous: offers find their way between nodes that may see each other.
+"""Rendezvous: where an offer goes, between nodes that may see each other.
 
 An offer is never stored. It reaches a connection of this coordinator, or the process
 that holds the peer's connection, or it is refused at once.

@@ -1,8 +1,8 @@
 """Rounds: when which members are told of a new netmap version.
 
-The first change after a quiet time starts a round at once. While a round, or the pause
-after it, lasts, further versions only pile up, and the next round tells them as one. A
-round takes members in slices, so that joins and offers are served in between.
+The first change after a quiet time starts a round at once. Versions that follow during
+the round, or the pause after it, are told together in the next one. A round takes
+members in slices, so that joins and offers are served in between.
 """
 
 from collections import deque

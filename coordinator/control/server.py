@@ -299,10 +299,10 @@ class ControlServer:
         now: float,
         to: str | None = None,
     ) -> None:
-        """Tell a node that a message was refused; give up if that goes on."""
+        """Tell a node that a message was refused, and close if that goes on."""
         connection.refused += 1
-        hopeless = connection.refused > MAX_REFUSED
-        if hopeless or connection.state is not State.MEMBER:
+        goes_on = connection.refused > MAX_REFUSED
+        if goes_on or connection.state is not State.MEMBER:
             self._members.fail(connection, code, message, now)
         else:
             self.refusals[code] += 1
@@ -310,7 +310,7 @@ class ControlServer:
             self._members.send(connection, error, now)
 
     def _refuse_too_many(self, connection: Connection, now: float) -> None:
-        """Answer the first message too many, and no other until one is accepted."""
+        """Answer only the first of the messages that are too many in a row."""
         if connection.refused == 0 or connection.refused >= MAX_REFUSED:
             message = "Too many messages; they are ignored for a while"
             self._refuse(connection, ErrorCode.TOO_MANY, message, now)

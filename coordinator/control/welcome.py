@@ -9,7 +9,7 @@ from coordinator.mesh.registry import Registry
 from meshwg.wire.control import Registered, Relay
 
 RECONNECTIONS_PER_SECOND = 200
-"""How fast nodes may come back together, from which follows how wide they spread."""
+"""How fast nodes may reconnect all together; it sets how far they spread."""
 MAX_SPREAD = 30.0
 
 
@@ -53,7 +53,7 @@ class Welcomes:
 
 
 def _numeric(address: str) -> str | None:
-    """Return an address as the protocol has it, ``None`` if there is none.
+    """Return an address in the protocol's form, ``None`` if it is not one.
 
     A socket for both families shows IPv4 addresses as mapped ones, and link-local ones
     come with a zone.

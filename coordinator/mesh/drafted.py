@@ -75,7 +75,7 @@ class DraftedMembers:
         return node
 
     def remove(self, node: Node) -> None:
-        """Make a node no member any more."""
+        """End the membership of a node."""
         self._forget(node.key)
         self.admitted.pop(node.key, None)
         if node.key in self._registry.nodes:

@@ -1,9 +1,9 @@
-"""Which coordinator processes live, and what becomes of the nodes of dead ones.
+"""Which coordinator processes are alive, and when nodes of dead ones count as offline.
 
 A node is online as long as the process it is connected to says so. When that process
-dies, nobody says anything; the nodes come back within the longest back-off they have,
-to the same or another process. Only those that do not are declared offline. So a
-restart of the coordinator changes nothing that peers see.
+dies, its nodes come back within their longest back-off, to it or to another process.
+Only those that do not are marked offline. So a restart of the coordinator changes
+nothing that peers see.
 """
 
 from collections.abc import Iterable

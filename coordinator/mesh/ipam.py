@@ -11,7 +11,7 @@ from meshwg.transmit import Random
 SHARED_SPACE = IPv4Network("100.64.0.0/10")
 """Space that no LAN uses, because carriers do (RFC 6598)."""
 MAX_NODES = 1 << 20
-"""A bound for what is tried and counted, however large the networks are."""
+"""A bound on what is searched, however large the networks are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Networks:
     def parse(cls, v4: str, v6: str) -> "Networks":
         """Read two prefixes in CIDR form.
 
-        :raises ConfigError: if one is none, or has no room for two nodes.
+        :raises ConfigError: if one is not a prefix, or has no room for two nodes.
         """
         try:
             networks = cls(IPv4Network(v4), IPv6Network(v6))
@@ -74,8 +74,8 @@ def choose_networks(
 def allocate(networks: Networks, taken: Container[int], random: Random) -> int | None:
     """Return a free number, ``None`` if there is none.
 
-    It starts at a random place, so that the address of a removed node is not the next
-    to be given away.
+    The search starts at a random place, so that the address of a removed node is not
+    the next one to be given away.
     """
     capacity = networks.capacity
     start = int.from_bytes(random(4)) % capacity

@@ -4,8 +4,8 @@ Theory of operation. Every node carries the version that last changed what peers
 it; removed nodes leave a tombstone with the version of their removal. Both are kept in
 one list ordered by version, so the changes since any version are its tail: a delta
 costs what changed, whatever the size of the mesh, and may begin at any version a node
-happens to hold. Tombstones are bounded. Whoever comes with a version older than the
-oldest that was dropped gets everything.
+happens to hold. Tombstones are bounded. A node with a version older than the newest
+tombstone that was dropped gets everything.
 
 A whole netmap is built seldom: a newcomer gets the last one built and the delta since,
 until that delta would be an eighth of the mesh.
@@ -71,8 +71,8 @@ class NetMapHistory:
     def since(self, version: int) -> list[bytes]:
         """Return the payloads that lead from a version to the present one.
 
-        None if there is nothing to tell, and a whole netmap if the version is too old,
-        or none of this mesh.
+        An empty list if there is nothing to tell, and a whole netmap if the version is
+        too old, or not one of this mesh.
         """
         if not self._floor <= version <= self.version:
             return self.full()
@@ -86,7 +86,7 @@ class NetMapHistory:
         return [payload, *self.since(version)]
 
     def _record(self, key: str, node: Node | None, version: int) -> None:
-        """Keep that a node is as it is now, or is gone, since a version."""
+        """Note that a node is as it is now, or is gone, since a version."""
         visible = node is not None and not node.expired
         self._tombstones -= key in self._changes and key not in self._nodes
         known = self._nodes.pop(key, None)

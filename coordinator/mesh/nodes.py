@@ -33,7 +33,7 @@ class Node:
     online: bool = False
     ephemeral: bool = False
     expired: bool = False
-    """It must join anew; until then it is in no netmap."""
+    """It must join again; until then it is in no netmap."""
     home: str = ""
     """The coordinator process it is, or was last, connected to."""
     session: str = ""
@@ -47,7 +47,7 @@ class Node:
     """The mesh version that last changed anything."""
 
     def seen_by_peers(self) -> tuple[object, ...]:
-        """Return what peers see: if it is equal, there is nothing to tell them."""
+        """Return what peers see; they are told only if that has changed."""
         return (
             self.name,
             self.number,
@@ -74,7 +74,7 @@ class Node:
         if self.routes:
             peer["routes"] = self.routes
         head = json.dumps(peer, separators=(",", ":"))[:-1]
-        # These are JSON already; to parse them only to write them again is waste.
+        # These are JSON already, and need not be parsed to be written again.
         if self.candidates != "[]":
             head += f',"candidates":{self.candidates}'
         if self.nat != "null":

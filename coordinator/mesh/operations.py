@@ -1,4 +1,4 @@
-"""What changes the mesh, and what comes of it.
+"""What changes the mesh, and with what result.
 
 An operation is decided by :class:`coordinator.mesh.draft.Draft` inside one database
 transaction, and answered only after that has been committed.
@@ -18,7 +18,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Join(Operation):
-    """A node has connected and wants in, for the first time or again."""
+    """A node has connected and asks to be let in, for the first time or again."""
 
     key: str
     session: str
@@ -33,7 +33,7 @@ class Join(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Update(Operation):
-    """A member is reachable elsewhere."""
+    """A member is reachable at other addresses."""
 
     key: str
     candidates: str
@@ -42,17 +42,17 @@ class Update(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect(Operation):
-    """A member's connection is gone; nothing happens if it has a newer one."""
+    """A member's connection is gone; without effect if it has a newer one."""
 
     key: str
     session: str
     left: bool
-    """It said so, and did not just fall silent."""
+    """It has said that it leaves."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkOffline(Operation):
-    """Members are offline whose coordinator process is gone, and came back to none."""
+    """Mark the members offline whose coordinator process is gone."""
 
     homes: frozenset[str]
     """The processes that are gone."""
@@ -74,14 +74,14 @@ class Rename(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Expire(Operation):
-    """Make a node join anew; its address stays its own."""
+    """Make a node join again; it keeps its address."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remove(Operation):
-    """Make a node no member any more, and free its address."""
+    """End the membership of a node, and free its address."""
 
     node: str
 
@@ -109,7 +109,7 @@ class SetUrl(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The operation was carried out, or had nothing to change."""
+    """The operation was carried out, even if there was nothing to change."""
 
     node: Node | None = None
     """The node it was about, as it is now; for :class:`Remove`, as it was."""

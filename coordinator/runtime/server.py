@@ -23,8 +23,8 @@ from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
 from coordinator.runtime.listener import (
-    Door,
-    Malformed,
+    Admission,
+    MalformedRequests,
     bind,
     listen,
     load_tls,
@@ -54,7 +54,7 @@ http_logger = logging.getLogger("coordinator.runtime.http")
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """What a process has before it opens any socket."""
+    """What a process has read before it opens any socket."""
 
     config: CoordinatorConfig
     private_key: PrivateKey
@@ -141,7 +141,7 @@ class CoordinatorProcess:
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
-        self._door, self._malformed = Door(), Malformed()
+        self._admission, self._malformed = Admission(), MalformedRequests()
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -183,7 +183,7 @@ class CoordinatorProcess:
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
-            stack.push_async_callback(self._say_goodbye)
+            stack.push_async_callback(self._tell_nodes)
             yield
 
     async def wait(self) -> None:
@@ -228,7 +228,11 @@ class CoordinatorProcess:
         assert runner.server is not None
         stream = self._services.stream
         return await listen(
-            self._listener, runner.server, door=self._door, stream=stream, tls=tls
+            self._listener,
+            runner.server,
+            admission=self._admission,
+            stream=stream,
+            tls=tls,
         )
 
     def _make_application(self) -> web.Application:
@@ -271,9 +275,9 @@ class CoordinatorProcess:
         yield gauge("nodes_online", "Members that are connected", online)
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
-        door = {"refused": self._door.refused, "late": self._door.late}
-        door["malformed"] = self._malformed.count
-        yield counters("tcp_cut", "TCP connections that were cut", "why", door)
+        cut = {"refused": self._admission.refused, "late": self._admission.late}
+        cut["malformed"] = self._malformed.count
+        yield counters("tcp_cut", "TCP connections that were cut", "why", cut)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built
@@ -306,8 +310,8 @@ class CoordinatorProcess:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())
         self._endpoint.drain()
 
-    async def _say_goodbye(self) -> None:
-        """Tell the nodes, and write what is still to be written."""
+    async def _tell_nodes(self) -> None:
+        """Tell the nodes that this process stops."""
         self._server.shut_down(asyncio.get_running_loop().time())
         self._endpoint.drain()
         with contextlib.suppress(TimeoutError):
@@ -315,7 +319,7 @@ class CoordinatorProcess:
                 await self._endpoint.flush()
 
     async def _stop_tasks(self) -> None:
-        """Let the database finish what it is at; end everything else."""
+        """Let the last transaction finish; end everything else."""
         self._worker.stop()
         for task in self._tasks:
             if task is not self._work:
@@ -334,7 +338,7 @@ def advertised_host(config: CoordinatorConfig) -> str:
 def primary_address(like: str) -> str:
     """Return the address this machine uses towards the internet. Nothing is sent.
 
-    :param like: an address of the family that is meant.
+    :param like: any address of the wanted family.
     """
     family, remote, local = socket.AF_INET, "192.0.2.1", "127.0.0.1"
     if ":" in like:

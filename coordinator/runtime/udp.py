@@ -17,7 +17,7 @@ from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
 BATCHES_PER_TURN = 64
-"""Reads of one socket before the others, and the rest of the process, have a turn."""
+"""Reads of one socket before the others and the rest of the process have a turn."""
 
 _BINDING_REQUEST = b"\x00\x01"
 
@@ -132,7 +132,7 @@ def _bind(local: Endpoint, link: int) -> UdpSocket:
 
 
 def _explained(local: Endpoint, error: OSError) -> MeshError:
-    """Return the error as a sentence with the mend."""
+    """Return the error as a sentence that says what to do."""
     if error.errno == errno.EADDRINUSE:
         return MeshError(
             f"UDP port {local.port} of {local.host} is taken: stop what uses it, "

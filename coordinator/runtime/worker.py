@@ -81,7 +81,7 @@ class StoreWorker:
     async def run(self) -> None:
         """Work until :meth:`stop`, and then carry out what is left.
 
-        It must not be cancelled: a transaction that is cut holds SQLite's lock.
+        It must not be cancelled: an interrupted transaction keeps SQLite's lock.
 
         :raises StoreError: if the database turns out to be damaged.
         """
@@ -122,7 +122,7 @@ class StoreWorker:
         self._on_commit()
 
     async def keep_alive(self) -> None:
-        """Give signs of life, and see to the nodes of processes that give none."""
+        """Give signs of life; mark the nodes of processes without any offline."""
         while True:
             try:
                 alive = await self._store.beat(self._home)

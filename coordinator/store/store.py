@@ -59,7 +59,7 @@ class MeshConfig:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a transaction, and those of others before it, came to."""
+    """What came of a transaction, and of those of others before it."""
 
     outcomes: list[tuple[Operation, Result]]
     changes: list[Changes]
@@ -144,7 +144,7 @@ class Store:
         return Commit(outcomes, self._report())
 
     async def rewrite(self) -> None:
-        """Write what is there already: shows whether the database takes anything.
+        """Write what is there already, which shows whether the database accepts writes.
 
         :raises StoreError: if it does not; reading may work all the same.
         """
@@ -152,7 +152,7 @@ class Store:
         async with transaction(self._engine) as connection:
             await connection.execute(update(schema.mesh).values(version=same))
 
-    # What administration asks.
+    # Queries of the administration.
 
     async def auth_keys(self) -> list[AuthKey]:
         """Return all auth keys, the oldest first."""
@@ -246,7 +246,7 @@ class Store:
         await connection.execute(update(schema.mesh).values(network4=v4, network6=v6))
 
     async def _lock(self, connection: AsyncConnection) -> Row[Any]:
-        """Wait for all other writers; return the mesh's row."""
+        """Wait for other writers to finish; return the mesh's row."""
         found = await connection.execute(select(schema.mesh).with_for_update())
         row = found.one_or_none()
         if row is None:
@@ -325,7 +325,7 @@ class Store:
         return self._registry
 
     def _report(self) -> list[Changes]:
-        """Return the changes that nobody was told of, also those of failed commits."""
+        """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
 

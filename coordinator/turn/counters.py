@@ -11,9 +11,9 @@ class TurnDrop(StrEnum):
     MALFORMED = "malformed"
     """Neither a STUN message nor whole ChannelData."""
     UNEXPECTED = "unexpected"
-    """A STUN message that only a server sends, or of a method without a meaning."""
+    """A STUN message that only a server sends, or of an unknown method."""
     NO_ALLOCATION = "no-allocation"
-    """Data from a client, or for a relayed address, that has none."""
+    """Data from a client, or for a relayed address, without an allocation."""
     NO_CHANNEL = "no-channel"
     """ChannelData of a channel that is not bound."""
     NO_PERMISSION = "no-permission"
@@ -21,9 +21,9 @@ class TurnDrop(StrEnum):
     NO_SOCKET = "no-socket"
     """Data for a peer outside this server before there is a socket to send it from."""
     NOT_SUPPORTED = "not-supported"
-    """A Send indication that asks for what this server does not do."""
+    """A Send indication with an option that this server does not support."""
     RATE_LIMITED = "rate-limited"
-    """A request without proof from an address that had enough answers already."""
+    """A request without proof from an address that has had its share of answers."""
     OVER_QUOTA = "over-quota"
     """Data above a node's bandwidth."""
 
@@ -43,7 +43,7 @@ class Traffic:
 
 @dataclass(slots=True)
 class Counters:
-    """Plain integers, which cost nothing on the path of packets."""
+    """Plain integers, which cost little on the path of packets."""
 
     requests: Counter[str] = field(default_factory=Counter)
     """By method in lower case, proven or not."""
@@ -51,9 +51,9 @@ class Counters:
     """Error responses by their code."""
     drops: Counter[TurnDrop] = field(default_factory=Counter)
     allocated: int = 0
-    """Allocations that were ever made."""
+    """Allocations made so far."""
     expired: int = 0
-    """Allocations that ran out instead of being given back."""
+    """Allocations that expired, and were not given back."""
     internal: Traffic = field(default_factory=Traffic)
     """Handed over between two allocations of this server."""
     to_peers: Traffic = field(default_factory=Traffic)

@@ -1,4 +1,4 @@
-"""How much one client, one node and one stranger may have of a relay."""
+"""How much of a relay one client, one node and one stranger may use."""
 
 from dataclasses import dataclass
 

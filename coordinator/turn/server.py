@@ -5,13 +5,13 @@ Theory of operation
 
 A client is known by the :class:`~meshwg.transmit.Endpoint` its messages come from:
 address, port and link, where the link tells sockets and streams apart. Requests pass
-the :class:`~coordinator.turn.gate.Gate`; a stranger costs an answer that is hardly
-longer than the question, and only so many of them, but no memory.
+the :class:`~coordinator.turn.gate.Gate`; a stranger costs no memory, and gets only
+so many answers, which are hardly longer than the questions.
 
 Packets take the way of :mod:`coordinator.turn.forwarder`. Those for peers outside this
 server need a socket that is bound to the relayed address. It is asked for with
 :class:`OpenSocket` when the client first permits such a peer; the request that did, and
-what follows it, waits until the shell says :meth:`TurnServer.socket_opened` or
+what follows it, waits until the runtime says :meth:`TurnServer.socket_opened` or
 :meth:`TurnServer.socket_failed`.
 
 Drain :meth:`TurnServer.datagrams_to_send`, :meth:`TurnServer.relayed_to_send` and
@@ -137,11 +137,11 @@ class TurnServer:
         self._forwarder.receive_from_peer(relayed, payloads, peer, now)
 
     def socket_opened(self, relayed: Endpoint, now: float) -> None:
-        """Learn that the socket that :class:`OpenSocket` asked for is there."""
+        """The socket that :class:`OpenSocket` asked for is open."""
         self._resume(relayed, Socket.OPEN, now)
 
     def socket_failed(self, relayed: Endpoint, now: float) -> None:
-        """Learn that there is no such socket: its client gets 508 for such peers."""
+        """There is no such socket: the client gets 508 for peers outside."""
         self._resume(relayed, Socket.FAILED, now)
 
     def forget(self, client: Endpoint) -> None:
@@ -173,7 +173,7 @@ class TurnServer:
         return self._forwarder.relayed_to_send()
 
     def next_event(self) -> Event | None:
-        """Return what the shell has to do about sockets."""
+        """Return what the runtime has to do about sockets."""
         return self._events.popleft() if self._events else None
 
     def has_allocation(self, client: Endpoint) -> bool:
@@ -242,7 +242,7 @@ class TurnServer:
         self._handle(request, proof.node, proof.key, client, stream, now)
 
     def _asks_too_often(self, client: Endpoint, now: float) -> bool:
-        """Tell whether a stranger has had all answers that it gets for now."""
+        """Return whether a stranger has had all the answers that it gets for now."""
         if self._table.of(client.unpinned()) is not None:
             return False
         return not self._strangers.take(site_of(client.host), now, 0)

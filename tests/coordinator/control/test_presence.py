@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.control.presence import MERCY, Presence
+from coordinator.control.presence import CATCH_UP_TIME, Presence
 
 
 def test_the_silent_and_the_owed_are_found_at_their_time() -> None:
@@ -34,7 +34,7 @@ def test_a_process_that_was_held_up_reads_first_what_it_was_sent() -> None:
     assert presence.silent(12.0) == []
     presence.heard(2, 12.1)
     at = presence.get_timer()
-    assert at == 12.0 + MERCY
+    assert at == 12.0 + CATCH_UP_TIME
     assert presence.silent(at) == [1]
 
 

@@ -9,13 +9,13 @@ from aiohttp import web
 
 from coordinator.runtime import listener as module
 from coordinator.runtime.listener import (
-    VISITORS_PER_ADDRESS,
-    Door,
+    EXCHANGES_PER_ADDRESS,
+    Admission,
     bind,
-    keep,
     listen,
     load_tls,
     one_request,
+    take_over,
 )
 from meshwg.errors import MeshError
 from tests.coordinator.programs import loopback
@@ -33,12 +33,12 @@ class Echo(asyncio.Protocol):
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def admission() -> Admission:
+    return Admission()
 
 
 @pytest.fixture
-async def address(door: Door) -> AsyncIterator[tuple[str, int]]:
+async def address(admission: Admission) -> AsyncIterator[tuple[str, int]]:
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="http")
 
@@ -47,7 +47,7 @@ async def address(door: Door) -> AsyncIterator[tuple[str, int]]:
         raise AssertionError
 
     async def stay(request: web.Request) -> web.StreamResponse:
-        keep(request)
+        take_over(request)
         response = web.StreamResponse()
         await response.prepare(request)
         await asyncio.sleep(0.2)
@@ -62,7 +62,9 @@ async def address(door: Door) -> AsyncIterator[tuple[str, int]]:
     await runner.setup()
     assert runner.server is not None
     socket = bind(loopback(), 0)
-    server = await listen(socket, runner.server, door=door, stream=Echo, tls=None)
+    server = await listen(
+        socket, runner.server, admission=admission, stream=Echo, tls=None
+    )
     host, port = socket.getsockname()
     yield host, port
     server.close()
@@ -105,33 +107,33 @@ async def test_a_connection_that_says_nothing_is_closed(
 
 
 async def test_a_request_that_takes_too_long_is_not_waited_for(
-    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
-    assert door.late == 1
+    assert admission.late == 1
     writer.close()
 
 
 async def test_an_exchange_that_takes_too_long_is_cut(
-    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
     with contextlib.suppress(ConnectionResetError):
         assert await ask(address, b"GET /stall HTTP/1.0\r\n\r\n") == b""
-    assert door.late == 1
+    assert admission.late == 1
 
 
 async def test_a_connection_that_is_kept_has_all_the_time(
-    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
     answer = await ask(address, b"GET /stay HTTP/1.0\r\n\r\n")
     assert answer.endswith(b"still here")
-    assert door.late == 0
+    assert admission.late == 0
 
 
 async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
@@ -142,17 +144,17 @@ async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
 
 
 async def test_one_address_may_not_have_many_connections_without_a_request(
-    address: tuple[str, int], door: Door, monkeypatch: pytest.MonkeyPatch
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undecided = [
-        await asyncio.open_connection(*address) for _ in range(VISITORS_PER_ADDRESS)
+        await asyncio.open_connection(*address) for _ in range(EXCHANGES_PER_ADDRESS)
     ]
     for _, writer in undecided[::2]:
         writer.write(b"GET")
 
     with contextlib.suppress(ConnectionResetError):
         assert await ask(address, b"GET / HTTP/1.0\r\n\r\n") == b""
-    assert door.refused == 1
+    assert admission.refused == 1
 
     undecided.pop()[1].close()
     await asyncio.sleep(0.05)
@@ -162,15 +164,15 @@ async def test_one_address_may_not_have_many_connections_without_a_request(
 
 
 async def test_who_has_said_what_it_wants_is_counted_no_more(
-    address: tuple[str, int], door: Door
+    address: tuple[str, int], admission: Admission
 ) -> None:
     streams = []
-    for _ in range(VISITORS_PER_ADDRESS + 2):
+    for _ in range(EXCHANGES_PER_ADDRESS + 2):
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"\0")
         assert await reader.readexactly(8) == b"stream:\0"
         streams.append(writer)
-    assert door.refused == 0
+    assert admission.refused == 0
     for writer in streams:
         writer.close()
 

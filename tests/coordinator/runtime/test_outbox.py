@@ -54,7 +54,7 @@ async def test_a_reader_that_is_too_slow_is_told_of_and_told_of_again() -> None:
 
 
 async def test_a_hopeless_reader_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "HOPELESS", 1000)
+    monkeypatch.setattr(outbox, "LIMIT", 1000)
     socket, box, _ = make()
     socket.open.clear()
     for _ in range(20):

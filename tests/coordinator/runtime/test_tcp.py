@@ -16,7 +16,7 @@ from tests.interop.relays import HOST, own_relay, server_at
 async def test_a_stream_without_an_allocation_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tcp_module, "FIRST_PATIENCE", 0.05)
+    monkeypatch.setattr(tcp_module, "ALLOCATION_TIMEOUT", 0.05)
     async with own_relay() as relay, Node() as node:
         node.use(server_at(relay.port, "alice", Transport.TCP))
         reader, writer = await asyncio.open_connection(HOST, relay.port)
@@ -74,7 +74,7 @@ class Owner:
     def stream_closed(self, client: Endpoint, dropped: int) -> None:
         self.dropped = dropped
 
-    def is_welcome(self, client: Endpoint) -> bool:
+    def has_allocation(self, client: Endpoint) -> bool:
         return True
 
 
