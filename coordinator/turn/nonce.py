@@ -2,7 +2,7 @@
 
 A nonce is the base64 form of the second it was made in and of a MAC over that second
 and the client's address. Checking one needs no table, so asking for a million of them
-costs the server nothing but the answers, and a nonce is of no use to another client.
+costs the server only the answers, and a nonce is useless to another client.
 """
 
 import base64

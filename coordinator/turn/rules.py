@@ -1,4 +1,4 @@
-"""Which peers a relay may be asked to talk to: it is no way into its own network."""
+"""Which peers a relay may be asked to talk to, so that nobody enters its network."""
 
 from collections.abc import Iterable
 from functools import lru_cache

@@ -6,14 +6,15 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 
-from coordinator.authkeys import AuthKey
-from coordinator.ipam import Networks
-from coordinator.netmap import NetMapHistory
-from coordinator.nodes import Node
-from coordinator.operations import Changes, Operation, Result
-from coordinator.registry import Draft, Registry
-from coordinator.server import ControlServer
-from coordinator.settings import Settings
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import Draft
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes, Operation, Result
+from coordinator.mesh.registry import Registry
 from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from coordinator.netmap import NetMapHistory
-from coordinator.operations import Operation
-from coordinator.registry import Registry
-from coordinator.server import ControlServer, Settings
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import Operation
+from coordinator.mesh.registry import Registry
 from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.keys import PrivateKey
 from meshwg.node import (
