@@ -31,13 +31,13 @@ from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer, parse_url
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import control
-from tests.coordinator.world import Ledger
-from tests.relay.simulation import PORT as RELAY_PORT
-from tests.relay.simulation import SECRET, UNIX_OFFSET, RelayHost
 from tests.sim.host import Host
 from tests.sim.kinds import PUBLIC, Kind
 from tests.sim.network import Network
 from tests.sim.servers import STUN_PORT, add_stun_server
+from tests.world.ledger import Ledger
+from tests.world.relay import PORT as RELAY_PORT
+from tests.world.relay import SECRET, UNIX_OFFSET, RelayHost
 
 Event = TypeVar("Event", bound=NodeEvent)
 
