@@ -8,7 +8,8 @@ from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
 from tests.node.mesh import Mesh, MeshNode, pair, strangers
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
-from tests.world.relay import SECRET, UNIX_OFFSET
+from tests.sim.network import UNIX_OFFSET
+from tests.world.relay import SECRET
 
 NAT = {
     "reachable",

@@ -26,7 +26,9 @@ from meshwg.control.events import (
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, Offer
-from tests.coordinator.world import SimCoordinator, SimNode, World
+from tests.world.control import ControlWorld
+from tests.world.coordinator import Coordinator
+from tests.world.member import Member
 
 CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
 
@@ -43,25 +45,25 @@ def test_nodes_join_and_see_each_other() -> None:
 
 
 def test_nobody_is_answered_before_the_database_has_it() -> None:
-    world = World()
+    world = ControlWorld()
     coordinator = world.add_coordinator()
     world.ledger.latency = 5.0
-    node = world.add_node()
-    world.run(4.0)
+    node = world.add_member()
+    world.advance(4.0)
     assert coordinator.server.members == 0
     assert node.client.state is ControlState.CONNECTING
-    world.run(2.0)
+    world.advance(2.0)
     assert node.connected
     assert node.key in world.ledger.nodes
 
 
 def test_a_name_clash_is_told_to_the_later_one() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    first = world.add_node("web")
-    world.run(1.0)
-    second = world.add_node("web")
-    world.run(1.0)
+    first = world.add_member("web")
+    world.advance(1.0)
+    second = world.add_member("web")
+    world.advance(1.0)
     assert first.client.registered is not None
     assert second.client.registered is not None
     assert first.client.registered.notice == ""
@@ -71,11 +73,11 @@ def test_a_name_clash_is_told_to_the_later_one() -> None:
 
 @pytest.mark.parametrize("auth_key", ["nonsense", "0" * 12 + "." + "0" * 32])
 def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    node = world.add_node()
+    node = world.add_member()
     node.client = node.make_client(auth_key=auth_key)
-    world.run(5.0)
+    world.advance(5.0)
     (refused,) = node.found(Refused)
     assert isinstance(refused, Refused)
     assert refused.error.code == ErrorCode.TOKEN_UNKNOWN
@@ -83,49 +85,49 @@ def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
 
 
 def test_a_single_use_token_lets_one_node_in() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    world.auth_key = world.ledger.add_auth_key(world.random, reusable=False)
-    first, second = world.add_node(), world.add_node()
-    world.run(5.0)
+    world.auth_key = world.ledger.add_auth_key(reusable=False)
+    first, second = world.add_member(), world.add_member()
+    world.advance(5.0)
     assert first.connected != second.connected
 
 
 def test_a_token_expires_by_the_coordinators_clock() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    world.auth_key = world.ledger.add_auth_key(world.random, lifetime=10.0)
-    world.run(11.0)
-    node = world.add_node()
-    world.run(5.0)
+    world.auth_key = world.ledger.add_auth_key(lifetime=10.0)
+    world.advance(11.0)
+    node = world.add_member()
+    world.advance(5.0)
     assert node.client.state is ControlState.ENDED
 
 
 def test_a_failing_database_refuses_joins_and_keeps_everybody() -> None:
     world, a, _ = mesh()
     world.ledger.broken = True
-    late = world.add_node("late")
+    late = world.add_member("late")
     a.client.report([CANDIDATE], None, world.now)
-    world.run(10.0)
+    world.advance(10.0)
     assert not late.connected
     assert "cannot store" in (late.client.error or "")
     assert a.connected
     world.ledger.broken = False
-    world.run_until(lambda: late.connected)
+    world.took(lambda: late.connected)
     known = late.client.peers.get(a.key)
     assert known is not None
     assert known.candidates == (CANDIDATE,)
 
 
 def test_a_connection_that_does_not_register_is_closed() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world)
-    world.run(world.settings.register_timeout + 1.0)
+    world.advance(world.settings.register_timeout + 1.0)
     assert visitor.code == CloseCode.SILENT
 
 
 def test_another_protocol_is_refused_with_a_sentence() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world).greet()
     visitor.say(control.Register(name="a", protocol=2))
     (error,) = visitor.hear()
@@ -135,7 +137,7 @@ def test_another_protocol_is_refused_with_a_sentence() -> None:
 
 
 def test_an_initiation_for_another_coordinator_is_told_so() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world)
     stranger = PrivateKey.generate(world.random.randbytes)
     visitor.shake_hands_with(stranger.public_bytes)
@@ -143,7 +145,7 @@ def test_an_initiation_for_another_coordinator_is_told_so() -> None:
 
 
 def test_whoever_says_anything_before_registering_is_sent_away() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world).greet()
     visitor.say(control.Report())
     (error,) = visitor.hear()
@@ -153,9 +155,9 @@ def test_whoever_says_anything_before_registering_is_sent_away() -> None:
 
 
 def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
-    world = World()
+    world = ControlWorld()
     coordinator = world.add_coordinator()
-    node = world.add_node()
+    node = world.add_member()
     recorded: list[bytes] = []
     receive = coordinator.receive
 
@@ -164,11 +166,11 @@ def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
         receive(number, frame)
 
     coordinator.receive = tap  # type: ignore[method-assign]
-    world.run(1.0)
+    world.advance(1.0)
     replayer = Visitor(world, coordinator)
     for frame in recorded[:2]:
         replayer.send(frame)
-    world.run(1.0)
+    world.advance(1.0)
     assert replayer.code == CloseCode.MALFORMED
     assert node.connected
     assert not node.found(Disconnected)
@@ -178,23 +180,23 @@ def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
 
 
 def test_one_address_gets_only_so_many_connections_that_do_not_register() -> None:
-    world = World(settings=Settings(new_connections_per_address=3))
+    world = ControlWorld(settings=Settings(new_connections_per_address=3))
     coordinator = world.add_coordinator()
     visitors = [coordinator.server.connect("192.0.2.9", world.now) for _ in range(4)]
     assert [number is None for number in visitors] == [False] * 3 + [True]
     assert coordinator.server.counters["connections_refused"] == 1
-    node = world.add_node()
-    world.run(1.0)
+    node = world.add_member()
+    world.advance(1.0)
     assert node.connected
 
 
 def test_the_process_gets_only_so_many_connections() -> None:
-    world = World(settings=Settings(max_connections=2))
+    world = ControlWorld(settings=Settings(max_connections=2))
     world.add_coordinator()
     for _ in range(3):
-        world.add_node()
-    world.run(5.0)
-    assert sum(node.connected for node in world.nodes) == 2
+        world.add_member()
+    world.advance(5.0)
+    assert sum(node.connected for node in world.members) == 2
 
 
 @settings(max_examples=40, deadline=None)
@@ -208,7 +210,7 @@ def test_garbage_ends_its_own_connection_only(
         visitor.greet()
     for frame in frames:
         visitor.send(frame)
-    world.run(20.0)
+    world.advance(20.0)
     assert visitor.code is not None
     assert a.connected
     assert b.connected
@@ -223,7 +225,7 @@ def test_malformed_messages_are_refused_and_finally_the_sender() -> None:
     assert (error.code, error.fatal) == (ErrorCode.MALFORMED, False)
     for _ in range(MAX_REFUSED):
         member.say_payload(b"\x00{}")
-        world.run(0.1)
+        world.advance(0.1)
     assert member.code == CloseCode.REFUSED
 
 
@@ -252,7 +254,7 @@ def test_too_many_messages_are_refused_once_and_then_ignored() -> None:
     heard = member.hear()
     errors = [each for each in heard if isinstance(each, Error)]
     assert [error.code for error in errors] == [ErrorCode.TOO_MANY]
-    world.run(5.0)
+    world.advance(5.0)
     member.hear()
     member.say(control.Ping(id=1))
     assert member.hear() == [control.Pong(id=1)]
@@ -283,7 +285,7 @@ def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
     world, a, b = mesh()
     extension = {"predicted": [1, 2, 3], "plan": {"seed": "x"}}
     a.client.offer(b.key, [CANDIDATE], world.now, extension=extension)
-    world.run(1.0)
+    world.advance(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
     assert event.offer.sender == a.key
@@ -295,7 +297,7 @@ def test_nobody_can_send_offers_in_anothers_name() -> None:
     world, a, b = mesh()
     member = Visitor(world, world.coordinators[0]).join()
     member.say(Offer(to=b.key, sender=a.key, sequence=1))
-    world.run(1.0)
+    world.advance(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
     assert event.offer.sender == member.key
@@ -307,9 +309,9 @@ def test_an_offer_to_nobody_is_refused() -> None:
     stranger = PrivateKey.generate(world.random.randbytes)
     a.client.offer(format_key(stranger.public_bytes), [], world.now)
     b.client.stop(world.now)
-    world.run(1.0)
+    world.advance(1.0)
     a.client.offer(b.key, [], world.now)
-    world.run(1.0)
+    world.advance(1.0)
     codes = [e.error.code for e in a.found(OfferRefused) if isinstance(e, OfferRefused)]
     assert codes == [
         ErrorCode.UNKNOWN_PEER,
@@ -322,7 +324,7 @@ def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
     world, a, b = mesh()
     filler = "x" * control.MAX_OFFER
     a.client.offer(b.key, [], world.now, extension={"filler": filler})
-    world.run(1.0)
+    world.advance(1.0)
     (event,) = a.found(OfferRefused)
     assert isinstance(event, OfferRefused)
     assert event.error.code == ErrorCode.TOO_LARGE
@@ -334,11 +336,11 @@ def test_too_many_offers_are_refused_and_others_are_not_disturbed() -> None:
     world, a, b = mesh()
     for _ in range(int(OFFER_BURST) + 20):
         a.client.offer(b.key, [], world.now)
-    world.run(1.0)
+    world.advance(1.0)
     assert len(b.found(OfferReceived)) == OFFER_BURST
     assert len(a.found(OfferRefused)) == 20
     b.client.offer(a.key, [], world.now)
-    world.run(1.0)
+    world.advance(1.0)
     assert len(a.found(OfferReceived)) == 1
 
 
@@ -348,9 +350,9 @@ def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
     number = next(n for n, c in world.coordinators[0].carriers.items() if c is b)
     server.set_writable(number, False, world.now)
     a.client.offer(b.key, [], world.now)
-    world.run(1.0)
+    world.advance(1.0)
     server.set_writable(number, True, world.now)
-    world.run(1.0)
+    world.advance(1.0)
     assert not b.found(OfferReceived)
     assert server.counters["offers_lost"] == 1
 
@@ -361,34 +363,34 @@ def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
 def test_a_clean_stop_is_known_at_once() -> None:
     world, a, b = mesh()
     b.client.stop(world.now)
-    assert world.run_until(lambda: not online(a, b)) < 0.5
+    assert world.took(lambda: not online(a, b)) < 0.5
 
 
 def test_a_broken_connection_is_known_at_once() -> None:
     world, a, b = mesh()
     b.cut()
-    assert world.run_until(lambda: not online(a, b)) < 0.5
+    assert world.took(lambda: not online(a, b)) < 0.5
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.7, 1.4, 2.1, 2.8])
 def test_a_silent_death_is_known_within_ten_seconds(phase: float) -> None:
     world, a, b = mesh()
-    world.run(30.0 + phase)
+    world.advance(30.0 + phase)
     b.silent = True
-    assert world.run_until(lambda: not online(a, b)) < 10.0
+    assert world.took(lambda: not online(a, b)) < 10.0
 
 
 def test_a_coordinator_that_falls_silent_is_known_within_thirty_seconds() -> None:
     world, a, _ = mesh()
-    world.run(30.0)
-    world.coordinators[0].up = False
-    assert world.run_until(lambda: not a.connected) < 30.0
+    world.advance(30.0)
+    world.coordinators[0].is_up = False
+    assert world.took(lambda: not a.connected) < 30.0
 
 
 def test_an_idle_mesh_says_only_heartbeats() -> None:
     world, a, b = mesh()
     messages = world.coordinators[0].server.counters["messages"]
-    world.run(600.0)
+    world.advance(600.0)
     assert world.coordinators[0].server.counters["messages"] == messages
     assert a.connected
     assert b.connected
@@ -400,26 +402,26 @@ def test_the_nodes_of_a_coordinator_that_died_go_offline_if_they_do_not_return()
     world, a, b = mesh()
     coordinator = world.coordinators[0]
     b.silent = True
-    coordinator.kill()
+    coordinator.stop()
     coordinator.home = "reborn"
-    coordinator.restart()
+    coordinator.start()
     homes = Homes("reborn")
     homes.overdue(coordinator.registry.nodes.values(), (), world.now)
-    world.run(GRACE)
+    world.advance(GRACE)
     nodes = coordinator.registry.nodes.values()
     coordinator.perform(Bury(homes.overdue(nodes, (), world.now)))
-    world.run(1.0)
+    world.advance(1.0)
     assert a.connected
     assert not online(a, b)
 
 
 def test_two_machines_with_one_key_do_not_fight() -> None:
     world, a, b = mesh()
-    twin = world.add_node("twin")
+    twin = world.add_member("twin")
     twin.private_key, twin.key = a.private_key, a.key
     twin.client = twin.make_client()
     joins = world.coordinators[0].server.counters["joins"]
-    world.run(60.0)
+    world.advance(60.0)
     assert world.coordinators[0].server.counters["joins"] - joins < 10
     reasons = {e.reason for e in a.found(Disconnected) if isinstance(e, Disconnected)}
     assert reasons == {
@@ -434,13 +436,13 @@ def test_two_machines_with_one_key_do_not_fight() -> None:
 def test_a_report_reaches_all_others_and_an_equal_one_nobody() -> None:
     world, a, b = mesh()
     a.client.report([CANDIDATE], None, world.now)
-    world.run(2.0)
+    world.advance(2.0)
     assert b.client.peers.peers[0].candidates == (CANDIDATE,)
     told = len(b.found(PeersChanged))
     version = world.ledger.version
     visitor_report = control.Report(candidates=(CANDIDATE,))
     a.client.report(visitor_report.candidates, None, world.now)
-    world.run(2.0)
+    world.advance(2.0)
     assert len(b.found(PeersChanged)) == told
     assert world.ledger.version == version
 
@@ -452,11 +454,11 @@ def test_a_node_that_does_not_read_gets_later_what_it_missed() -> None:
     coordinator.server.set_writable(number, False, world.now)
     for port in range(1, 6):
         a.client.report([CANDIDATE.model_copy(update={"port": port})], None, world.now)
-        world.run(2.0)
+        world.advance(2.0)
     assert not b.client.peers.peers[0].candidates
     told = len(b.found(PeersChanged))
     coordinator.server.set_writable(number, True, world.now)
-    world.run(1.0)
+    world.advance(1.0)
     (candidate,) = b.client.peers.peers[0].candidates
     assert candidate.port == 5
     assert len(b.found(PeersChanged)) == told + 1
@@ -466,7 +468,7 @@ def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
     world, a, b = mesh()
     b.client.peers.version = 999
     a.client.report([CANDIDATE], None, world.now)
-    world.run(2.0)
+    world.advance(2.0)
     assert world.coordinators[0].server.counters["resyncs"] == 1
     assert b.client.peers.peers[0].candidates == (CANDIDATE,)
 
@@ -474,7 +476,7 @@ def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
 def test_renaming_a_node_is_told_to_all_and_to_itself() -> None:
     world, a, b = mesh()
     world.coordinators[0].perform(Rename(a.key, "boss"))
-    world.run(1.0)
+    world.advance(1.0)
     assert b.client.peers.peers[0].name == "boss"
     assert len(a.found(SelfChanged)) == 1
 
@@ -485,35 +487,35 @@ def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
 ) -> None:
     world, a, b = mesh()
     world.coordinators[0].perform(operation(b.key))
-    took = world.run_until(lambda: a.client.peers.get(b.key) is None)
-    world.run(1.0)
+    took = world.took(lambda: a.client.peers.get(b.key) is None)
+    world.advance(1.0)
     assert took < 0.5
     assert len(b.found(Revoked)) == 1
     assert b.client.peers.peers == []
-    world.run(60.0)
+    world.advance(60.0)
     assert b.client.state is ControlState.ENDED
 
 
 def test_an_ephemeral_node_is_gone_when_it_leaves() -> None:
     world, a, _ = mesh()
-    world.auth_key = world.ledger.add_auth_key(world.random, ephemeral=True)
-    guest = world.add_node("guest")
-    world.run(1.0)
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    guest = world.add_member("guest")
+    world.advance(1.0)
     assert a.client.peers.get(guest.key) is not None
     guest.client.stop(world.now)
-    world.run(1.0)
+    world.advance(1.0)
     assert a.client.peers.get(guest.key) is None
 
 
 def test_an_ephemeral_node_that_vanishes_is_gone_after_a_while() -> None:
     world, a, _ = mesh()
-    world.auth_key = world.ledger.add_auth_key(world.random, ephemeral=True)
-    guest = world.add_node("guest")
-    world.run(1.0)
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    guest = world.add_member("guest")
+    world.advance(1.0)
     guest.silent = True
-    world.run(200.0)
+    world.advance(200.0)
     assert a.client.peers.get(guest.key) is not None
-    world.run(200.0)
+    world.advance(200.0)
     assert a.client.peers.get(guest.key) is None
 
 
@@ -528,16 +530,16 @@ def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
         silence=150.0,
         own_heartbeat=20.0,
     )
-    world = World(settings=settings_)
+    world = ControlWorld(settings=settings_)
     world.add_coordinator()
-    node = world.add_node()
-    world.run(1.0)
+    node = world.add_member()
+    world.advance(1.0)
     (joined,) = node.found(Joined)
     assert isinstance(joined, Joined)
     first = joined.registered.relays[0]
     assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
     assert node.key in first.username
-    world.run(LIFETIME / 2 + 1.0)
+    world.advance(LIFETIME / 2 + 1.0)
     (renewed,) = node.found(RelaysChanged)
     assert isinstance(renewed, RelaysChanged)
     assert renewed.relays[0].expires > first.expires
@@ -547,12 +549,12 @@ def test_a_clean_stop_of_the_coordinator_is_told_and_nobody_goes_offline() -> No
     world, a, b = mesh()
     coordinator = world.coordinators[0]
     coordinator.server.shut_down(world.now)
-    world.run(0.3)
+    world.advance(0.3)
     assert a.client.error == "The coordinator is being restarted"
-    coordinator.kill()
-    coordinator.restart()
+    coordinator.stop()
+    coordinator.start()
     assert all(node.online for node in world.ledger.nodes.values())
-    world.run(10.0)
+    world.advance(10.0)
     assert a.connected
     assert b.connected
     for event in a.found(PeersChanged):
@@ -561,27 +563,27 @@ def test_a_clean_stop_of_the_coordinator_is_told_and_nobody_goes_offline() -> No
 
 
 def test_a_large_mesh_is_asked_to_spread_its_return() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
     for _ in range(60):
-        world.add_node()
-    world.run(5.0)
-    spreads = [n.client.registered.spread for n in world.nodes if n.client.registered]
+        world.add_member()
+    world.advance(5.0)
+    spreads = [n.client.registered.spread for n in world.members if n.client.registered]
     assert max(spreads) > min(spreads) >= 1.0
 
 
-def mesh() -> tuple[World, SimNode, SimNode]:
+def mesh() -> tuple[ControlWorld, Member, Member]:
     """Two nodes that know each other."""
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    a, b = world.add_node("a"), world.add_node("b")
-    world.run(2.0)
+    a, b = world.add_member("a"), world.add_member("b")
+    world.advance(2.0)
     assert a.connected
     assert b.connected
     return world, a, b
 
 
-def online(observer: SimNode, node: SimNode) -> bool:
+def online(observer: Member, node: Member) -> bool:
     peer = observer.client.peers.get(node.key)
     return peer is not None and peer.online
 
@@ -589,7 +591,9 @@ def online(observer: SimNode, node: SimNode) -> bool:
 class Visitor:
     """Someone who speaks to the server by hand, and need not be well-behaved."""
 
-    def __init__(self, world: World, coordinator: SimCoordinator | None = None) -> None:
+    def __init__(
+        self, world: ControlWorld, coordinator: Coordinator | None = None
+    ) -> None:
         self.world = world
         self.coordinator = coordinator or world.add_coordinator()
         self.private_key = PrivateKey.generate(random.Random(99).randbytes)
@@ -597,8 +601,7 @@ class Visitor:
         self.code: int | None = None
         self._frames: list[bytes] = []
         self._channel: channel.Channel | None = None
-        self._stand_in = _StandIn(self)
-        number = self.coordinator.connect(self._stand_in)
+        number = self.coordinator.connect(self, "192.0.2.200")
         assert number is not None
         self._number = number
 
@@ -612,7 +615,7 @@ class Visitor:
             self.private_key, key, random=self.world.random.randbytes
         )
         self.send(handshake.initiation)
-        self.world.run(0.1)
+        self.world.advance(0.1)
         if self._frames:
             self._channel = handshake.read_response(self._frames.pop(0))
 
@@ -620,7 +623,7 @@ class Visitor:
         """Become a member; return after the netmap was heard."""
         self.greet()
         self.say(control.Register(name="visitor", auth_key=self.world.auth_key))
-        self.world.run(1.0)
+        self.world.advance(1.0)
         assert self.hear()
         return self
 
@@ -638,26 +641,19 @@ class Visitor:
 
     def hear(self) -> list[control.FromCoordinator | None]:
         """Return the messages received since the last call."""
-        self.world.run(0.1)
+        self.world.advance(0.1)
         assert self._channel is not None
         payloads = [self._channel.open(frame) for frame in self._frames]
         self._frames.clear()
         return [control.decode_from_coordinator(p) for p in payloads if p]
 
-    def received(self, frame: bytes) -> None:
-        self._frames.append(frame)
-
-
-class _StandIn(SimNode):
-    """What the coordinator has of a visitor in the place of a node."""
-
-    def __init__(self, visitor: Visitor) -> None:
-        super().__init__(visitor.world, "visitor", visitor.coordinator)
-        self.address = "192.0.2.200"
-        self._visitor = visitor
+    # What the coordinator has of a visitor in the place of a carrier.
 
     def receive_later(self, number: int, frame: bytes) -> None:
-        self._visitor.received(frame)
+        self._frames.append(frame)
 
     def closed_later(self, number: int, code: int) -> None:
-        self._visitor.code = code
+        self.code = code
+
+    def cut(self, reason: str) -> None:
+        raise AssertionError(reason)

@@ -33,11 +33,11 @@ from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import control
 from tests.sim.host import Host
 from tests.sim.kinds import PUBLIC, Kind
-from tests.sim.network import Network
+from tests.sim.network import UNIX_OFFSET, Network
 from tests.sim.servers import STUN_PORT, add_stun_server
 from tests.world.ledger import Ledger
 from tests.world.relay import PORT as RELAY_PORT
-from tests.world.relay import SECRET, UNIX_OFFSET, RelayHost
+from tests.world.relay import SECRET, RelayHost
 
 Event = TypeVar("Event", bound=NodeEvent)
 
@@ -59,8 +59,9 @@ class Mesh:
         self.network = Network(seed)
         add_stun_server(self.network, "stun", *STUN_HOSTS)
         self.relays = [RelayHost(self.network, host) for host in RELAY_HOSTS[:relays]]
-        self.ledger = Ledger(approved_routes=["10.0.0.0/8", "192.168.0.0/16"])
-        self.auth_key = self.ledger.add_auth_key(self.network.random)
+        routes = ["10.0.0.0/8", "192.168.0.0/16"]
+        self.ledger = Ledger(self.network, routes)
+        self.auth_key = self.ledger.add_auth_key()
         self.coordinator = SimCoordinator(self)
         self.nodes: dict[str, MeshNode] = {}
 
@@ -183,9 +184,7 @@ class SimCoordinator:
 
     def _commit(self, operations: list[Operation]) -> None:
         mesh = self._mesh
-        outcomes, changes = mesh.ledger.commit(
-            self.registry, operations, mesh.now + UNIX_OFFSET, mesh.network.random
-        )
+        outcomes, changes = mesh.ledger.commit(self.registry, operations)
         self._server.committed(outcomes, changes, mesh.now)
 
     def _arm(self) -> None:

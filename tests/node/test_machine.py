@@ -127,7 +127,7 @@ def test_an_expired_node_is_told_to_join_again() -> None:
 
 def test_a_used_token_ends_the_node_but_forgets_nothing() -> None:
     mesh = Mesh()
-    mesh.auth_key = mesh.ledger.add_auth_key(mesh.network.random, reusable=False)
+    mesh.auth_key = mesh.ledger.add_auth_key(reusable=False)
     mesh.add("alice")
     late = mesh.add("late")
     mesh.network.advance(1)

@@ -21,8 +21,8 @@ from meshwg.wire.stun import (
 )
 from tests.relay.simulation import PoolHost
 from tests.sim.nat import Nat
-from tests.sim.network import Network
-from tests.world.relay import UNIX_OFFSET, RelayHost
+from tests.sim.network import UNIX_OFFSET, Network
+from tests.world.relay import RelayHost
 
 UDP, TCP = Transport.UDP, Transport.TCP
 NEAR, FAR = "198.51.100.1", "198.51.100.2"

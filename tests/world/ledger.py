@@ -1,6 +1,5 @@
 """The coordinators' database, in memory."""
 
-import random
 from collections.abc import Iterable
 
 from coordinator.authkeys import AuthKey
@@ -10,20 +9,22 @@ from coordinator.nodes import Node
 from coordinator.operations import Changes, Operation, Result
 from coordinator.registry import Draft, Registry
 from meshwg.wire.token import AuthKeyText
+from tests.sim.network import Network
 
-UNIX_TIME = 1_800_000_000.0
-"""The wall clock at virtual time 0."""
-DATABASE_LATENCY = 0.005
-NETWORKS = Networks.parse("100.64.0.0/16", "fd00:1:2::/48")
+LATENCY = 0.005
+"""Seconds that a transaction takes, and the news of it to other coordinators."""
+
+MESH = Networks.parse("100.64.0.0/16", "fd00:1:2::/48")
 
 
 class Ledger:
-    """A database in memory, shared by coordinators as PostgreSQL is."""
+    """A database in memory, shared by coordinators as PostgreSQL is.
 
-    def __init__(
-        self, networks: Networks = NETWORKS, approved_routes: Iterable[str] = ()
-    ) -> None:
-        self.networks = networks
+    :param approved_routes: networks of which nodes may announce a part.
+    """
+
+    def __init__(self, network: Network, approved_routes: Iterable[str] = ()) -> None:
+        self.network = network
         self.approved_routes = tuple(approved_routes)
         self.version = 0
         self.nodes: dict[str, Node] = {}
@@ -31,47 +32,47 @@ class Ledger:
         self.auth_keys: dict[str, AuthKey] = {}
         self.broken = False
         """Transactions fail."""
-        self.latency = DATABASE_LATENCY
+        self.latency = LATENCY
 
     def add_auth_key(
         self,
-        randomness: random.Random,
         *,
         reusable: bool = True,
         ephemeral: bool = False,
         lifetime: float = 86400.0,
     ) -> str:
         """Return a new auth key in clear."""
-        text = AuthKeyText.generate(randomness.randbytes)
+        text = AuthKeyText.generate(self.network.random.randbytes)
         self.auth_keys[text.number] = AuthKey.from_text(
             text,
             reusable=reusable,
             ephemeral=ephemeral,
-            created=UNIX_TIME,
+            created=self.network.unix_time,
             lifetime=lifetime,
         )
         return str(text)
 
     def load(self) -> tuple[Registry, NetMapHistory]:
-        registry = Registry(self.networks, "epoch")
+        """Return what a coordinator that starts finds in the database."""
+        registry = Registry(MESH, "epoch")
         registry.apply(Changes(self.version, tuple(self.nodes.values())))
-        history = NetMapHistory(self.networks)
+        history = NetMapHistory(MESH)
         history.load(self.nodes.values(), self.tombstones, 0)
         return registry, history
 
     def commit(
-        self,
-        registry: Registry,
-        operations: Iterable[Operation],
-        unix_time: float,
-        randomness: random.Random,
+        self, registry: Registry, operations: Iterable[Operation]
     ) -> tuple[list[tuple[Operation, Result]], list[Changes]]:
+        """Carry out one transaction; return its outcomes, and what has changed.
+
+        The changes, which other coordinators made, too, are in the registry then.
+        """
         changes = self._catch_up(registry)
         draft = Draft(
             registry,
             self.auth_keys,
-            unix_time=unix_time,
-            random=randomness.randbytes,
+            unix_time=self.network.unix_time,
+            random=self.network.random.randbytes,
             approved_routes=self.approved_routes,
         )
         outcomes = [(each, draft.perform(each)) for each in operations]

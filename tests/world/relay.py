@@ -12,7 +12,7 @@ from coordinator.turn import (
 )
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import StreamFramer
-from tests.sim.network import Network
+from tests.sim.network import UNIX_OFFSET, Network
 from tests.sim.stream import Stream
 
 SECRET = b"only relay and coordinator know"
@@ -20,12 +20,11 @@ REALM = "mesh.test"
 PORT = 3478
 RELAY_LINKS = 100_000
 STREAM_LINKS = 200_000
-UNIX_OFFSET = 1_700_000_000.0
 
 
 def mint(network: Network, node: str, lifetime: float = 86_400) -> tuple[str, str]:
     """Return a user name and its password, good for some seconds from now."""
-    username = f"{int(network.now + UNIX_OFFSET + lifetime)}:{node}"
+    username = f"{int(network.unix_time + lifetime)}:{node}"
     return username, password(username, SECRET)
 
 
