@@ -39,7 +39,8 @@ class Carrier:
 
     def drain(self) -> bool:
         """Dial, send and hang up as the client wants; return whether it was told."""
-        dials = self.client.wants_connection and self._number is None
+        wants_one = self.client.wants_connection and self._number is None
+        dials = wants_one and not self.silent
         if dials:
             self._dial()
         # What is left to say goes out even when the client wants to hang up.
@@ -89,8 +90,6 @@ class Carrier:
         self.network.after(LATENCY, arrive)
 
     def _dial(self) -> None:
-        if self.silent:
-            return
         self.observed = self._address()
         self._number = self.coordinator.connect(self, self.observed)
         if self._number is None:

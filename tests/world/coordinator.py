@@ -86,7 +86,8 @@ class Coordinator:
             caller.cut("The coordinator closed the connection")
 
     def start(self) -> None:
-        """Start again from the database."""
+        """Start again from the database; a process that runs is stopped before."""
+        self.stop()
         self.is_up = True
         self._boot()
         self.drain()
