@@ -194,6 +194,11 @@ class NodeHost:
         assert agent is not None
         return agent
 
+    def sleeps(self, other: "NodeHost") -> bool:
+        """Tell whether nothing is planned for the path to a peer."""
+        agent = self.peer(other).agent
+        return agent is None or agent.get_timer() is None
+
     def status(self, other: "NodeHost") -> PathStatus:
         """Return what is known about the path to a peer."""
         return self.agent(other).status(self.now)
