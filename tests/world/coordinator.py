@@ -1,16 +1,16 @@
 """A coordinator process: the project's own machine, a database and carriers."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from coordinator.netmap import NetMapHistory
-from coordinator.operations import Operation, Result
+from coordinator.operations import Operation, Result, Update
 from coordinator.registry import Registry
 from coordinator.server import ControlServer
 from coordinator.settings import Settings
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Offer, decode_from_coordinator
+from meshwg.wire.control import Candidate, Offer, decode_from_coordinator
 from tests.sim.network import Network
 from tests.world.ledger import LATENCY, Ledger
 
@@ -105,6 +105,11 @@ class Coordinator:
         text = offer.model_dump_json(exclude_none=True).encode()
         self.server.receive_forwarded(text, self.network.now)
         self.drain()
+
+    def misreport(self, key: str, candidates: Iterable[Candidate]) -> None:
+        """Tell the mesh that a node is at these addresses, until it reports again."""
+        listed = ",".join(candidate.model_dump_json() for candidate in candidates)
+        self.perform(Update(key, f"[{listed}]", "null"))
 
     # Carriers.
 

@@ -84,8 +84,6 @@ class NodeHost:
         self.log = SendLog()
         self.entered_mesh = 0
         """How many of its own datagrams were routed into its own tunnel."""
-        self.sockets_opened = 0
-        """Auxiliary sockets, since it was started first."""
         self._auth_key = auth_key
         self._contacts: dict[str, Contact] = {}
         self._interface = InterfaceChanged((), (), ())
@@ -393,7 +391,6 @@ class NodeHost:
         for _ in range(count):
             self._next_link += 1
             ports[self._next_link] = self.host.open(link=self._next_link).port
-        self.sockets_opened += count
         return ports
 
     def _connect(self, to: Endpoint) -> None:

@@ -1,7 +1,6 @@
 """What a node has sent: when, what kind of datagram, and where to."""
 
 from collections import Counter
-from collections.abc import Iterable
 from enum import StrEnum
 
 from meshwg.transmit import Transmit
@@ -50,11 +49,6 @@ class SendLog:
     def by_host(self, since: float = 0.0) -> Counter[str]:
         """Return how many there were to each host."""
         return Counter(host for at, _, host in self.entries if at >= since)
-
-    def to(self, hosts: Iterable[str]) -> int:
-        """Return how many there were to some hosts."""
-        wanted = set(hosts)
-        return sum(host in wanted for _, _, host in self.entries)
 
 
 def kind_of(datagram: bytes) -> Kind:

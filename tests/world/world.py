@@ -69,10 +69,14 @@ class World(ControlWorld):
         kind: Kind = PUBLIC,
         role: str = "node",
         routes: Sequence[str] = (),
+        home: str = "home",
     ) -> NodeHost:
-        """Run a node in a new network of a kind; it joins at once."""
+        """Run a node in a new network of a kind; it joins at once.
+
+        :param home: the coordinator process that it connects to.
+        """
         host = kind.add_to(self.network, name, len(self.nodes) + 1)
-        return self.add_on(host, role, routes)
+        return self.add_on(host, role, routes, home)
 
     def add_on(
         self,
@@ -81,7 +85,7 @@ class World(ControlWorld):
         routes: Sequence[str] = (),
         home: str = "home",
     ) -> NodeHost:
-        """Run a node on a host, with the coordinator process of a name."""
+        """Run a node on a host, which may be behind any routers."""
         self._set_quality(host)
         node = self.nodes[host.name] = NodeHost(
             self.network,
