@@ -8,7 +8,7 @@ from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
 from tests.sim.network import UNIX_OFFSET
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.relay import SECRET
 from tests.world.world import World, pair, strangers
 
@@ -118,7 +118,7 @@ def test_it_holds_no_secret() -> None:
         assert secret not in text
 
 
-def of(node: NodeHost) -> dict[str, Any]:
+def of(node: SimNode) -> dict[str, Any]:
     """Return the status as the daemon makes it, through JSON and back."""
     report = status(
         node.node,

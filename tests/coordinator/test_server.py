@@ -27,8 +27,8 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, Offer
 from tests.world.control import ControlWorld
-from tests.world.coordinator import Coordinator
-from tests.world.member import Member
+from tests.world.coordinator import SimCoordinator
+from tests.world.member import SimMember
 
 CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
 
@@ -572,7 +572,7 @@ def test_a_large_mesh_is_asked_to_spread_its_return() -> None:
     assert max(spreads) > min(spreads) >= 1.0
 
 
-def mesh() -> tuple[ControlWorld, Member, Member]:
+def mesh() -> tuple[ControlWorld, SimMember, SimMember]:
     """Two nodes that know each other."""
     world = ControlWorld()
     world.add_coordinator()
@@ -583,7 +583,7 @@ def mesh() -> tuple[ControlWorld, Member, Member]:
     return world, a, b
 
 
-def online(observer: Member, node: Member) -> bool:
+def online(observer: SimMember, node: SimMember) -> bool:
     peer = observer.client.peers.get(node.key)
     return peer is not None and peer.online
 
@@ -592,7 +592,7 @@ class Visitor:
     """Someone who speaks to the server by hand, and need not be well-behaved."""
 
     def __init__(
-        self, world: ControlWorld, coordinator: Coordinator | None = None
+        self, world: ControlWorld, coordinator: SimCoordinator | None = None
     ) -> None:
         self.world = world
         self.coordinator = coordinator or world.add_coordinator()

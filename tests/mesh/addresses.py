@@ -3,13 +3,13 @@
 from meshwg.control.client import ControlState
 from meshwg.path.candidate import Kind
 from tests.world.internet import routers_of
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.world import World
 
 PATIENCE = 30
 
 
-def let_both_addresses_be_seen(world: World, node: NodeHost) -> None:
+def let_both_addresses_be_seen(world: World, node: SimNode) -> None:
     """Let the coordinator see a node at the address that its discovery did not find.
 
     Discovery finds one address of a NAT; each connection may come from another.
@@ -27,7 +27,7 @@ def let_both_addresses_be_seen(world: World, node: NodeHost) -> None:
     raise AssertionError("The NAT uses only one of its addresses")
 
 
-def public_addresses(node: NodeHost) -> list[str]:
+def public_addresses(node: SimNode) -> list[str]:
     """Return the addresses of the NAT next to the internet, if there is any."""
     routers = routers_of(node.host)
     return routers[-1].addresses if routers else []

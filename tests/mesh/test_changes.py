@@ -10,7 +10,7 @@ from tests.sim import kinds
 from tests.sim.nat import Nat
 from tests.world.contact import Contact
 from tests.world.internet import address_outside
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.world import World
 
 
@@ -176,7 +176,7 @@ def test_an_agent_that_was_used_falls_asleep_and_wakes_up() -> None:
 
 def pair(
     one: kinds.Kind, other: kinds.Kind, *, talking: bool = True, relays: int = 1
-) -> tuple[World, NodeHost, NodeHost]:
+) -> tuple[World, SimNode, SimNode]:
     world = World(seed=3, relays=relays)
     a, b = world.add("a", one), world.add("b", other)
     world.settle()
@@ -186,25 +186,25 @@ def pair(
     return world, a, b
 
 
-def direct_pair(one: kinds.Kind, other: kinds.Kind) -> tuple[World, NodeHost, NodeHost]:
+def direct_pair(one: kinds.Kind, other: kinds.Kind) -> tuple[World, SimNode, SimNode]:
     world, a, b = pair(one, other)
     assert world.run(lambda: a.contact(b).is_direct and b.contact(a).is_direct)
     world.advance(10.0)
     return world, a, b
 
 
-def silence(a: NodeHost, b: NodeHost) -> None:
+def silence(a: SimNode, b: SimNode) -> None:
     a.hush(b)
     b.hush(a)
 
 
-def remote_host(node: NodeHost, peer: NodeHost) -> str:
+def remote_host(node: SimNode, peer: SimNode) -> str:
     remote = node.status(peer).remote
     assert remote is not None
     return remote.host
 
 
-def attempts(node: NodeHost, peer: NodeHost) -> list[Result]:
+def attempts(node: SimNode, peer: SimNode) -> list[Result]:
     return [one.result for one in node.status(peer).attempts]
 
 

@@ -16,7 +16,7 @@ from tests.sim import kinds
 from tests.sim.host import Socket
 from tests.sim.realm import Packet
 from tests.world.internet import NODE_PORT
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.world import World
 
 VICTIM = "198.18.0.1"
@@ -168,7 +168,7 @@ def test_an_endless_stream_of_birthday_requests_opens_few_sockets() -> None:
 
 def public_pair(
     one: kinds.Kind = kinds.PUBLIC, other: kinds.Kind = kinds.PUBLIC, seed: int = 5
-) -> tuple[World, NodeHost, NodeHost]:
+) -> tuple[World, SimNode, SimNode]:
     """Return two nodes that have joined by different coordinators of one mesh."""
     world = World(seed)
     world.add_coordinator("other")
@@ -178,7 +178,7 @@ def public_pair(
     return world, a, b
 
 
-def led_by_b(one: kinds.Kind, other: kinds.Kind) -> tuple[World, NodeHost, NodeHost]:
+def led_by_b(one: kinds.Kind, other: kinds.Kind) -> tuple[World, SimNode, SimNode]:
     """Return the same, where the second node is the one that asks for punching."""
     for seed in count():
         world, a, b = public_pair(one, other, seed)
@@ -198,7 +198,7 @@ def lie(world: World, candidates: list[control.Candidate]) -> None:
         world.coordinator.misreport(node.key, candidates)
 
 
-def talk(world: World, a: NodeHost, b: NodeHost) -> None:
+def talk(world: World, a: SimNode, b: SimNode) -> None:
     a.talk_to(b, 0.1)
     b.talk_to(a, 0.1)
 
@@ -210,7 +210,7 @@ def pass_on(received_by: Socket, sent_by: Socket, destination: Endpoint) -> None
     received_by.on_datagram = forward
 
 
-def record_checks(world: World, a: NodeHost, b: NodeHost) -> list[bytes]:
+def record_checks(world: World, a: SimNode, b: SimNode) -> list[bytes]:
     """Let the nodes find their path, and return a's checks as a bystander saw them."""
     seen: list[bytes] = []
 
@@ -229,11 +229,11 @@ def record_checks(world: World, a: NodeHost, b: NodeHost) -> list[bytes]:
     return seen
 
 
-def pin(node: NodeHost) -> Source:
+def pin(node: SimNode) -> Source:
     return Source(node.host.addresses[0], node.host.interfaces[0].index)
 
 
-def udp_endpoint(node: NodeHost) -> Endpoint:
+def udp_endpoint(node: SimNode) -> Endpoint:
     return Endpoint(node.host.addresses[0], NODE_PORT)
 
 
@@ -241,13 +241,13 @@ def candidate(kind: Kind, host: str, port: int) -> control.Candidate:
     return control.Candidate(kind=kind.value, host=host, port=port)
 
 
-def candidates_of(node: NodeHost) -> tuple[Candidate, ...]:
+def candidates_of(node: SimNode) -> tuple[Candidate, ...]:
     return node.node.whereabouts.candidates
 
 
 def offer(
-    to: NodeHost,
-    sender: NodeHost,
+    to: SimNode,
+    sender: SimNode,
     candidates: list[control.Candidate],
     **extension: Any,
 ) -> None:
@@ -257,7 +257,7 @@ def offer(
     sender.host.drain()
 
 
-def sockets_for_punching(node: NodeHost) -> int:
+def sockets_for_punching(node: SimNode) -> int:
     """Return how many were opened so far, but for those of NAT discovery."""
     counts = [event.count for event in node.found(SocketsWanted)]
     return sum(count for count in counts if count > FRESH_SOCKETS)

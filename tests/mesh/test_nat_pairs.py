@@ -20,8 +20,8 @@ from meshwg.path.candidate import Kind
 from tests.mesh.addresses import let_both_addresses_be_seen
 from tests.sim import kinds
 from tests.world.contact import Contact
-from tests.world.node import NodeHost
-from tests.world.sendlog import Kind as Sent
+from tests.world.node import SimNode
+from tests.world.sendlog import DatagramKind
 from tests.world.world import World
 
 LOSSES = (0.0, 0.05)
@@ -155,7 +155,7 @@ def outcome(a: kinds.Kind, b: kinds.Kind, loss: float) -> Cell:
     )
 
 
-def add(world: World, kind: kinds.Kind) -> NodeHost:
+def add(world: World, kind: kinds.Kind) -> SimNode:
     number = len(world.nodes) + 1
     name = f"node-{number}"
     if kind is not IPV6_FIREWALL:
@@ -166,13 +166,13 @@ def add(world: World, kind: kinds.Kind) -> NodeHost:
     return world.add_on(host)
 
 
-def last_initiation(nodes: tuple[NodeHost, NodeHost], before: float) -> float:
+def last_initiation(nodes: tuple[SimNode, SimNode], before: float) -> float:
     """Return when the last handshake began, whoever began it."""
     return max(
         at
         for node in nodes
         for at, kind, _ in node.log.entries
-        if kind is Sent.INITIATION and at < before
+        if kind is DatagramKind.INITIATION and at < before
     )
 
 

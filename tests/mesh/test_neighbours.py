@@ -7,7 +7,7 @@ from tests.sim import kinds
 from tests.sim.host import Host
 from tests.sim.nat import Nat
 from tests.sim.router import Router
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.world import World
 
 
@@ -109,11 +109,11 @@ def lan(world: World, router: Router, count: int) -> list[Host]:
     ]
 
 
-def talk(world: World, a: NodeHost, b: NodeHost) -> None:
+def talk(world: World, a: SimNode, b: SimNode) -> None:
     world.settle()
     a.talk_to(b, 0.2)
     b.talk_to(a, 0.2)
 
 
-def both_direct(world: World, a: NodeHost, b: NodeHost, limit: float = 30.0) -> bool:
+def both_direct(world: World, a: SimNode, b: SimNode, limit: float = 30.0) -> bool:
     return world.run(lambda: a.contact(b).is_direct and b.contact(a).is_direct, limit)

@@ -15,7 +15,7 @@ from meshwg.wire.control import (
     load_cache,
 )
 from tests.world.control import ControlWorld
-from tests.world.member import Member
+from tests.world.member import SimMember
 
 SIZE = 50
 CANDIDATES = [Candidate(kind="host", host="10.0.0.7", port=51820)]
@@ -176,7 +176,7 @@ def change_something(world: ControlWorld, step: int) -> None:
             node.restart()
 
 
-def has_ended(node: Member) -> bool:
+def has_ended(node: SimMember) -> bool:
     return node.client.state is ControlState.ENDED
 
 

@@ -15,7 +15,7 @@ from tests.sim.kinds import (
     SYMMETRIC_RANDOM,
     UDP_BLOCKED,
 )
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.packets import udp_packet
 from tests.world.world import World, pair, strangers
 
@@ -506,7 +506,7 @@ def test_only_hubs_may_speak_for_others() -> None:
 # Helpers
 
 
-def with_strangers(node: NodeHost, count: int) -> bytes:
+def with_strangers(node: SimNode, count: int) -> bytes:
     """Return the node's netmap with more peers in it, all of them online."""
     saved = node.client.cache()
     assert saved is not None
@@ -526,7 +526,7 @@ def with_strangers(node: NodeHost, count: int) -> bytes:
     return grown.model_dump_json(exclude_none=True).encode()
 
 
-def star() -> tuple[World, NodeHost, NodeHost, NodeHost]:
+def star() -> tuple[World, SimNode, SimNode, SimNode]:
     """Return a public hub and two spokes that cannot reach each other directly."""
     world = World(relays=0)
     hub = world.add("hub", role="hub")

@@ -14,7 +14,7 @@ from tests.sim.kinds import (
     SYMMETRIC_RANDOM,
     SYMMETRIC_SEQUENTIAL,
 )
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.world import World
 
 KINDS = (
@@ -54,7 +54,7 @@ def test_everybody_finds_everybody_when_the_trouble_is_over(seed: int) -> None:
         assert one.reaches(other), f"{one.name} does not reach {other.name}"
 
 
-def make_trouble(world: World, node: NodeHost, number: int) -> None:
+def make_trouble(world: World, node: SimNode, number: int) -> None:
     """Let something happen that a mesh has to bear."""
     random = world.network.random
     match random.randrange(7):

@@ -7,7 +7,7 @@ from meshwg.control.client import ControlClient
 from tests.sim.network import Network
 
 if TYPE_CHECKING:
-    from tests.world.coordinator import Coordinator
+    from tests.world.coordinator import SimCoordinator
 
 LATENCY = 0.02
 """Seconds that a frame takes, and the news that a connection was closed."""
@@ -25,7 +25,10 @@ class Carrier:
     client: ControlClient
 
     def __init__(
-        self, network: Network, coordinator: "Coordinator", address: Callable[[], str]
+        self,
+        network: Network,
+        coordinator: "SimCoordinator",
+        address: Callable[[], str],
     ) -> None:
         self.network = network
         self.coordinator = coordinator

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 
 from meshwg.keys import PrivateKey
 from tests.sim.network import Network
-from tests.world.coordinator import Coordinator, Settings
+from tests.world.coordinator import Settings, SimCoordinator
 from tests.world.ledger import Ledger
-from tests.world.member import Member
+from tests.world.member import SimMember
 
 
 class ControlWorld:
@@ -29,8 +29,8 @@ class ControlWorld:
         self.key = PrivateKey.generate(self.random.randbytes)
         self.auth_key = self.ledger.add_auth_key()
         """With which whatever is added joins."""
-        self.coordinators: list[Coordinator] = []
-        self.members: list[Member] = []
+        self.coordinators: list[SimCoordinator] = []
+        self.members: list[SimMember] = []
 
     @property
     def now(self) -> float:
@@ -41,23 +41,23 @@ class ControlWorld:
         return self.network.unix_time
 
     @property
-    def coordinator(self) -> Coordinator:
+    def coordinator(self) -> SimCoordinator:
         """The first one, which in most worlds is the only one."""
         return self.coordinators[0]
 
-    def add_coordinator(self, home: str = "home") -> Coordinator:
+    def add_coordinator(self, home: str = "home") -> SimCoordinator:
         """Start one more process on the database."""
-        coordinator = Coordinator(
+        coordinator = SimCoordinator(
             self.network, self.ledger, self.key, self.settings, self.coordinators, home
         )
         self.coordinators.append(coordinator)
         return coordinator
 
     def add_member(
-        self, name: str = "node", coordinator: Coordinator | None = None
-    ) -> Member:
+        self, name: str = "node", coordinator: SimCoordinator | None = None
+    ) -> SimMember:
         """Add a member that is a control client only, and joins at once."""
-        member = Member(
+        member = SimMember(
             self.network,
             coordinator or self.coordinator,
             name,

@@ -17,7 +17,7 @@ from tests.world.ledger import LATENCY, Ledger
 RETRY_INTERVAL = 0.25
 """Seconds after which the database is asked again for what it refused."""
 
-__all__ = ["Caller", "Coordinator", "Offer", "Operation", "Settings"]
+__all__ = ["Caller", "Offer", "Operation", "Settings", "SimCoordinator"]
 
 
 class Caller(Protocol):
@@ -33,7 +33,7 @@ class Caller(Protocol):
         """Learn at once that the carrier is broken."""
 
 
-class Coordinator:
+class SimCoordinator:
     """One coordinator process, which can be stopped and started.
 
     :param siblings: all processes on the database, this one among them.
@@ -50,7 +50,7 @@ class Coordinator:
         ledger: Ledger,
         key: PrivateKey,
         settings: Settings,
-        siblings: "list[Coordinator]",
+        siblings: "list[SimCoordinator]",
         home: str,
     ) -> None:
         self.network = network

@@ -8,10 +8,10 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.wire.control import Cache
 from tests.sim.network import Network
 from tests.world.carrier import Carrier
-from tests.world.coordinator import Coordinator
+from tests.world.coordinator import SimCoordinator
 
 
-class Member(Carrier):
+class SimMember(Carrier):
     """A control client with its carrier.
 
     :param auth_key: returns the key with which to join.
@@ -20,7 +20,7 @@ class Member(Carrier):
     def __init__(
         self,
         network: Network,
-        coordinator: Coordinator,
+        coordinator: SimCoordinator,
         name: str,
         address: str,
         auth_key: Callable[[], str],

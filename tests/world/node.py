@@ -37,7 +37,7 @@ from tests.sim.servers import STUN_PORT
 from tests.world import packets
 from tests.world.carrier import Carrier
 from tests.world.contact import Contact, sender_of
-from tests.world.coordinator import Coordinator
+from tests.world.coordinator import SimCoordinator
 from tests.world.internet import NODE_PORT, address_outside, routers_of
 from tests.world.sendlog import SendLog
 
@@ -46,7 +46,7 @@ Event = TypeVar("Event", bound=NodeEvent)
 ECHO_IDENTIFIER = 7
 
 
-class NodeHost:
+class SimNode:
     """A node with the host it runs on.
 
     :param auth_key: returns the key with which to join.
@@ -57,7 +57,7 @@ class NodeHost:
     def __init__(
         self,
         network: Network,
-        coordinator: Coordinator,
+        coordinator: SimCoordinator,
         name: str,
         host: Host,
         auth_key: Callable[[], str],
@@ -180,33 +180,33 @@ class NodeHost:
         has_relay = node.relays.relayed is not None or not self._relays_known()
         return node.whereabouts.nat[4] is not None and has_relay
 
-    def peer(self, other: "NodeHost") -> MeshPeer:
+    def peer(self, other: "SimNode") -> MeshPeer:
         """Return what it knows of a peer."""
         found = self.node.find(other.key)
         assert found is not None
         return found
 
-    def agent(self, other: "NodeHost") -> PathAgent:
+    def agent(self, other: "SimNode") -> PathAgent:
         """Return the path agent of a peer; there has to be one."""
         agent = self.peer(other).agent
         assert agent is not None
         return agent
 
-    def sleeps(self, other: "NodeHost") -> bool:
+    def sleeps(self, other: "SimNode") -> bool:
         """Tell whether nothing is planned for the path to a peer."""
         agent = self.peer(other).agent
         return agent is None or agent.get_timer() is None
 
-    def status(self, other: "NodeHost") -> PathStatus:
+    def status(self, other: "SimNode") -> PathStatus:
         """Return what is known about the path to a peer."""
         return self.agent(other).status(self.now)
 
-    def path(self, other: "NodeHost") -> str:
+    def path(self, other: "SimNode") -> str:
         """Return the kind of path to a peer, and a hub's name."""
         path = self.peer(other).path_json(self.now, self.now)
         return f"via {path['via']}" if path["via"] else str(path["kind"])
 
-    def contact(self, other: "NodeHost") -> Contact:
+    def contact(self, other: "SimNode") -> Contact:
         """Return the conversation with a peer, and the ways that it took."""
         return self._contacts.setdefault(other.key, Contact())
 
@@ -216,18 +216,18 @@ class NodeHost:
 
     # Traffic.
 
-    def talk_to(self, other: "NodeHost", interval: float) -> None:
+    def talk_to(self, other: "SimNode", interval: float) -> None:
         """Send numbered packets to a peer from now on, one every few seconds."""
         contact = self.contact(other)
         contact.interval = interval
         contact.turn += 1
         self._say(other, contact, contact.turn)
 
-    def hush(self, other: "NodeHost") -> None:
+    def hush(self, other: "SimNode") -> None:
         """End that."""
         self.contact(other).turn += 1
 
-    def ping(self, other: "NodeHost", sequence: int = 1) -> bool:
+    def ping(self, other: "SimNode", sequence: int = 1) -> bool:
         """Send an echo request through the tunnel."""
         peer = self.peer(other)
         sent = self.node.ping(peer, ECHO_IDENTIFIER, sequence, self.now)
@@ -238,7 +238,7 @@ class NodeHost:
         """Return the sequence numbers of the echo replies so far."""
         return [e.sequence for e in self.events if isinstance(e, EchoReceived)]
 
-    def reaches(self, other: "NodeHost", limit: float = 30.0) -> bool:
+    def reaches(self, other: "SimNode", limit: float = 30.0) -> bool:
         """Ping a peer every half second until an answer comes."""
         end, before = self.now + limit, len(self.answers())
         while self.now < end and len(self.answers()) == before:
@@ -246,7 +246,7 @@ class NodeHost:
             self.network.run(lambda: len(self.answers()) > before, 0.5)
         return len(self.answers()) > before
 
-    def keep_pinging(self, other: "NodeHost", seconds: float) -> int:
+    def keep_pinging(self, other: "SimNode", seconds: float) -> int:
         """Ping a peer ten times a second; return how many were not answered."""
         first = 10_000 + len(self.answers())
         wanted = range(first, first + round(seconds * 10))
@@ -264,7 +264,7 @@ class NodeHost:
             self.node.receive_packets(packets, self.now)
         self.host.drain()
 
-    def _say(self, other: "NodeHost", contact: Contact, turn: int) -> None:
+    def _say(self, other: "SimNode", contact: Contact, turn: int) -> None:
         if contact.turn != turn or contact.interval is None:
             return
         if self.host.machine is not None:

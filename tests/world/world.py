@@ -9,7 +9,7 @@ from tests.sim.servers import STUN_PORT, add_stun_server
 from tests.world.control import ControlWorld
 from tests.world.coordinator import Settings
 from tests.world.internet import RELAY_HOSTS, STUN_HOSTS
-from tests.world.node import NodeHost
+from tests.world.node import SimNode
 from tests.world.relay import PORT as RELAY_PORT
 from tests.world.relay import SECRET, RelayHost
 
@@ -47,7 +47,7 @@ class World(ControlWorld):
         super().__init__(seed, settings, APPROVED_ROUTES)
         add_stun_server(self.network, "stun", *STUN_HOSTS)
         self.relays = [RelayHost(self.network, host) for host in RELAY_HOSTS[:relays]]
-        self.nodes: dict[str, NodeHost] = {}
+        self.nodes: dict[str, SimNode] = {}
         self._loss = loss
         self._latency = latency
         self.add_coordinator()
@@ -70,7 +70,7 @@ class World(ControlWorld):
         role: str = "node",
         routes: Sequence[str] = (),
         home: str = "home",
-    ) -> NodeHost:
+    ) -> SimNode:
         """Run a node in a new network of a kind; it joins at once.
 
         :param home: the coordinator process that it connects to.
@@ -84,10 +84,10 @@ class World(ControlWorld):
         role: str = "node",
         routes: Sequence[str] = (),
         home: str = "home",
-    ) -> NodeHost:
+    ) -> SimNode:
         """Run a node on a host, which may be behind any routers."""
         self._set_quality(host)
-        node = self.nodes[host.name] = NodeHost(
+        node = self.nodes[host.name] = SimNode(
             self.network,
             next(one for one in self.coordinators if one.home == home),
             host.name,
@@ -111,7 +111,7 @@ class World(ControlWorld):
             interface.uplink.delay = self._latency
 
 
-def strangers(*kinds: Kind, relays: int = 1) -> tuple[World, NodeHost, NodeHost]:
+def strangers(*kinds: Kind, relays: int = 1) -> tuple[World, SimNode, SimNode]:
     """Return two nodes in kinds of networks that have joined and never talked."""
     world = World(relays=relays)
     alice, bob = (
@@ -122,7 +122,7 @@ def strangers(*kinds: Kind, relays: int = 1) -> tuple[World, NodeHost, NodeHost]
     return world, alice, bob
 
 
-def pair(*kinds: Kind, relays: int = 1) -> tuple[World, NodeHost, NodeHost]:
+def pair(*kinds: Kind, relays: int = 1) -> tuple[World, SimNode, SimNode]:
     """Return two nodes that have talked to each other."""
     world, alice, bob = strangers(*kinds, relays=relays)
     assert alice.reaches(bob)
