@@ -204,7 +204,7 @@ class Mesh:
         for number in range(count):
             self._arrivals.clear()
             self._all_know.clear()
-            candidate = control.Candidate(
+            candidate = control.ReportedCandidate(
                 kind="host", host="192.0.2.7", port=1 + secrets.randbelow(60000)
             )
             began = time.perf_counter()

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from bench import relay_death
 from bench.pinging import is_direct, lost_of, recovery
 from bench.targets import NEVER, Target, table
+from meshwg.nattypes import PortAllocation
 from netlab import matrix, presets
 from netlab.encounter import Outcome
 from netlab.lab import Lab
 from netlab.matrix import Cell, Progress
 from netlab.mesh import Mesh, MeshNode
-from netlab.nat import Behaviour, Ports
+from netlab.nat import Behaviour
 from netlab.presets import Preset
 from netlab.truth import Method
 
@@ -31,7 +32,7 @@ RUNS = max(5, int(os.environ.get("BENCH_RUNS", "5")))
 KINDS = matrix.QUICK
 FORGETFUL = Preset(
     "forgetful",
-    Behaviour(ports=Ports.RANDOM),
+    Behaviour(ports=PortAllocation.RANDOM),
     seen="routers that give a socket another port after a restart",
     punching="works",
 )

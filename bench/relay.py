@@ -32,7 +32,7 @@ from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.client import RelayClient
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.runtime.udp import UdpSocket
@@ -170,7 +170,7 @@ class _End:
     def _allocate(self, client: RelayClient) -> None:
         client.start(time.monotonic())
         deadline = time.monotonic() + 10
-        while client.state is not State.ALLOCATED:
+        while client.state is not RelayState.ALLOCATED:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"No allocation: {client.error}")
             self.exchange(0.05)

@@ -13,7 +13,7 @@ from meshwg.wire.control import (
     MAX_OFFER,
     Error,
     ErrorCode,
-    Offer,
+    OfferMessage,
     decode_from_coordinator,
     pack,
 )
@@ -36,7 +36,7 @@ class Delivery:
 
 
 def route(
-    registry: Registry, sender: str, offer: Offer, observed: str | None = None
+    registry: Registry, sender: str, offer: OfferMessage, observed: str | None = None
 ) -> Delivery | Error:
     """Decide where a node's offer goes, or why it goes nowhere.
 
@@ -61,7 +61,7 @@ def read_forwarded(text: bytes) -> Delivery | None:
         offer = decode_from_coordinator(b"\x00" + text)
     except InvalidMessage:
         return None
-    if not isinstance(offer, Offer) or offer.sender is None:
+    if not isinstance(offer, OfferMessage) or offer.sender is None:
         return None
     return Delivery(offer.to, "", text)
 
@@ -71,5 +71,5 @@ def may_see(one: Node, other: Node) -> bool:
     return one.key != other.key and not (one.expired or other.expired)
 
 
-def _refuse(offer: Offer, code: ErrorCode, message: str) -> Error:
+def _refuse(offer: OfferMessage, code: ErrorCode, message: str) -> Error:
     return Error(code=code, message=message, to=offer.to)

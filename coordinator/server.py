@@ -390,7 +390,7 @@ class ControlServer:
             case control.Report():
                 report = _report_json(message.candidates, message.nat)
                 self._pending.add(Update(connection.key, *report))
-            case control.Offer():
+            case control.OfferMessage():
                 self._pass_on(connection, message, now)
             case control.Resync():
                 self.counters["resyncs"] += 1
@@ -403,7 +403,7 @@ class ControlServer:
                 self._refuse_early(connection, now)
 
     def _pass_on(
-        self, connection: Connection, offer: control.Offer, now: float
+        self, connection: Connection, offer: control.OfferMessage, now: float
     ) -> None:
         if not connection.offers.take(now):
             message = "Too many offers; try again a little later"
@@ -578,7 +578,7 @@ def _due(times: dict[int, float], now: float) -> list[int]:
 
 
 def _report_json(
-    candidates: tuple[control.Candidate, ...], nat: control.NatReport | None
+    candidates: tuple[control.ReportedCandidate, ...], nat: control.NatReport | None
 ) -> tuple[str, str]:
     """Return what a node reports as the JSON texts that netmaps contain."""
     listed = ",".join(candidate.model_dump_json() for candidate in candidates)

@@ -19,7 +19,7 @@ from typing import Any
 from meshwg.errors import ConfigError, InvalidMessage
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Buffer, Change, Class, ErrorCode, Message
+from meshwg.wire.stun import Attribute, Buffer, Change, Class, Message, StunErrorCode
 
 RATE = 100
 """Answers a second to one source: a thousand nodes behind one carrier NAT need 40."""
@@ -282,7 +282,9 @@ def _refuse(
         # RFC 3489 knows no padding: text is filled up, and attributes are repeated.
         reason += " " * (-len(reason) % 4)
         unknown += unknown[-1:] * (len(unknown) % 2)
-    attributes: dict[Attribute, Any] = {Attribute.ERROR_CODE: ErrorCode(code, reason)}
+    attributes: dict[Attribute, Any] = {
+        Attribute.ERROR_CODE: StunErrorCode(code, reason)
+    }
     if unknown:
         attributes[Attribute.UNKNOWN_ATTRIBUTES] = unknown
     return Transmit(source, [_encode(request, attributes, Class.ERROR)])

@@ -13,6 +13,7 @@ from meshwg.path.agent import PathAgent
 from meshwg.path.check import CheckKeys
 from meshwg.path.events import PathStatus
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
@@ -21,7 +22,7 @@ from meshwg.wireguard.peer import Peer as Tunnel
 NOTE_INTERVAL = 0.25
 """Seconds between two notes of the same traffic to the agent."""
 
-IDLE_REASON = "There was no traffic yet that would be worth a path."
+IDLE_REASON = "There has been no traffic yet that would be worth a path."
 
 
 class MeshPeer:
@@ -29,19 +30,17 @@ class MeshPeer:
 
     :ivar entry: what the coordinator says about it.
     :ivar tunnel: its WireGuard side, whose endpoint follows the path agent.
-    :ivar scheduled_at: when the agent next wants to be woken.
     """
 
-    def __init__(self, entry: control.Peer, tunnel: Tunnel) -> None:
+    def __init__(self, entry: control.PeerEntry, tunnel: Tunnel) -> None:
         self.entry = entry
         self.tunnel = tunnel
         self.agent: PathAgent | None = None
-        self.scheduled_at = float("inf")
         self.relayed: Endpoint | None = None
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
-        self._session: object = None
+        self._session = ""
         self._heard_from: Endpoint | None = None
         self._heard_at = self._sent_at = float("-inf")
 
@@ -56,7 +55,7 @@ class MeshPeer:
             ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
         ]
 
-    def relay_candidate(self) -> control.Candidate | None:
+    def relay_candidate(self) -> control.ReportedCandidate | None:
         """Return its relayed address, if it reported one."""
         return next((c for c in self.entry.candidates if c.kind == "relay"), None)
 
@@ -105,13 +104,13 @@ class MeshPeer:
         self._sent_at = now
         return True
 
-    def has_restarted(self, offer: control.Offer) -> bool:
+    def has_restarted(self, offer: Offer) -> bool:
         """Tell whether an offer is of another process than the one before.
 
         Each agent chooses a word that is in all of its offers.
         """
-        before, self._session = self._session, offer.extension.get("session")
-        return before not in (None, self._session)
+        before, self._session = self._session, offer.session
+        return before not in ("", self._session)
 
     def status(
         self, now: float, unix_time: float, refusal: str | None = None

@@ -1,10 +1,11 @@
 """What ``meshwg status --json`` says about a node."""
 
+from collections import Counter
 from typing import Any
 
 from meshwg.control.client import ControlState
 from meshwg.node import Node
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 
 SCHEMA = 1
 
@@ -15,9 +16,9 @@ _COORDINATOR_STATES = {
     ControlState.ENDED: "offline",
 }
 _RELAY_STATES = {
-    State.ALLOCATED: "allocated",
-    State.CONNECTING: "connecting",
-    State.OFFLINE: "offline",
+    RelayState.ALLOCATED: "allocated",
+    RelayState.CONNECTING: "connecting",
+    RelayState.OFFLINE: "offline",
 }
 
 
@@ -37,16 +38,16 @@ def status(
     :param mtu: of the interface, in bytes.
     """
     client = node.control
-    itself = node.itself
+    itself = node.members.itself
     registered = client.registered
     nat = node.whereabouts.nat[4] or node.whereabouts.nat[6]
-    drops = node.all_drops()
+    drops = all_drops(node)
     return {
         "schema": SCHEMA,
         "self": {
             "name": itself.name if itself is not None else name,
             "public_key": node.public_key,
-            "addresses": list(node.own_addresses()),
+            "addresses": list(node.members.own_addresses()),
             "interface": interface,
             "listen_port": node.whereabouts.listen_port,
             "mtu": mtu,
@@ -61,13 +62,24 @@ def status(
             "relay": _relay(node),
         },
         "peers": [
-            peer.status(now, unix_time, node.relay_refusal(peer))
+            peer.status(now, unix_time, node.paths.refusal_of(peer))
             for peer in sorted(node.peers.values(), key=lambda peer: peer.entry.name)
         ],
         "counters": {
             "drops": {reason: count for reason, count in drops.items() if count}
         },
     }
+
+
+def all_drops(node: Node) -> Counter[str]:
+    """Return what went no further, by reason, over all parts of a node."""
+    drops = node.drops.copy()
+    for machine in (node.device, node.control, node.relays):
+        drops.update({drop.value: count for drop, count in machine.drops.items()})
+    for peer in node.peers.values():
+        if (agent := peer.agent) is not None:
+            drops.update({drop.value: count for drop, count in agent.drops.items()})
+    return drops
 
 
 def _relay(node: Node) -> dict[str, Any]:

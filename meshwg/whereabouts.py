@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery, ServerReport
-from meshwg.path.candidate import Candidate, Kind
-from meshwg.path.report import NatReport
+from meshwg.path.candidate import Candidate, CandidateKind
+from meshwg.path.traits import NatTraits, followable
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Buffer
 
@@ -86,10 +86,18 @@ class Whereabouts:
         return self._hosts
 
     @property
-    def report(self) -> NatReport:
+    def report(self) -> NatTraits:
         """What matters of the IPv4 NAT for punching."""
         nat = self.nat[4]
-        return NatReport() if nat is None else NatReport.from_json(nat.to_json())
+        if nat is None:
+            return NatTraits()
+        return NatTraits(
+            nat.mapping,
+            nat.filtering,
+            nat.port_allocation,
+            followable(nat.port_delta),
+            nat.blocked,
+        )
 
     def stun_server(self) -> Endpoint | None:
         """Return a server by which to see what ports the IPv4 NAT gives out."""
@@ -241,14 +249,20 @@ class Whereabouts:
 
     def _gather(self) -> Iterable[Candidate]:
         for host in self._hosts:
-            yield Candidate(Kind.HOST, host, self.listen_port)
+            yield Candidate(CandidateKind.HOST, host, self.listen_port)
         if self._mapped is not None:
-            yield Candidate(Kind.PORT_MAPPED, self._mapped.host, self._mapped.port)
+            yield Candidate(
+                CandidateKind.PORT_MAPPED, self._mapped.host, self._mapped.port
+            )
         for nat in self.nat.values():
             if nat is not None and nat.public is not None:
-                yield Candidate(Kind.REFLEXIVE, nat.public.host, nat.public.port)
+                yield Candidate(
+                    CandidateKind.REFLEXIVE, nat.public.host, nat.public.port
+                )
         if self._relayed is not None:
-            yield Candidate(Kind.RELAYED, self._relayed.host, self._relayed.port)
+            yield Candidate(
+                CandidateKind.RELAYED, self._relayed.host, self._relayed.port
+            )
 
 
 def _family(endpoint: Endpoint) -> int:

@@ -8,6 +8,7 @@ import pytest
 from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import from_message
 from meshwg.peer import IDLE_REASON, NOTE_INTERVAL, MeshPeer
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
@@ -26,8 +27,8 @@ def test_its_networks_are_its_addresses_and_what_is_behind_it() -> None:
 
 
 def test_its_relayed_address_is_the_one_it_reported() -> None:
-    relayed = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
-    host = control.Candidate(kind="host", host="192.0.2.7", port=41641)
+    relayed = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
+    host = control.ReportedCandidate(kind="host", host="192.0.2.7", port=41641)
 
     assert make_peer(candidates=(host, relayed)).relay_candidate() == relayed
     assert make_peer(candidates=(host,)).relay_candidate() is None
@@ -79,10 +80,10 @@ def test_a_relay_that_refuses_is_the_reason_for_not_reaching_the_peer() -> None:
 
 
 def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
-    four = control.NatBehavior(reachable=True, type="symmetric")
-    six = control.NatBehavior(reachable=True, type="open-internet")
+    four = control.ReportedNat(reachable=True, type="symmetric")
+    six = control.ReportedNat(reachable=True, type="open-internet")
 
-    def shown(**families: control.NatBehavior) -> str:
+    def shown(**families: control.ReportedNat) -> str:
         peer = make_peer(nat=control.NatReport(**families))
         return str(peer.status(NOW, UNIX_TIME)["nat"]["type"])
 
@@ -95,8 +96,8 @@ def test_another_word_in_its_offers_means_that_it_restarted() -> None:
 
     def restarted(word: object) -> bool:
         extension = {} if word is None else {"session": word}
-        offer = control.Offer(to="A" * 43 + "=", sequence=1, extension=extension)
-        return peer.has_restarted(offer)
+        offer = control.OfferMessage(to="A" * 43 + "=", sequence=1, extension=extension)
+        return peer.has_restarted(from_message(offer)[0])
 
     assert [restarted(word) for word in ("a", "a", "b", "b", ["strange"])] == [
         False,
@@ -136,7 +137,7 @@ def make_peer(name: str = "bob", **fields: object) -> MeshPeer:
     device = Device(random=RANDOM, unix_time=lambda now: now)
     key = PrivateKey.generate(RANDOM).public_bytes
     raw = {"addresses": (), **fields}
-    entry = control.Peer.model_validate(
+    entry = control.PeerEntry.model_validate(
         {"public_key": format_key(key), "name": name, "version": 1, **raw}
     )
-    return MeshPeer(entry, device.add_peer(key, NOW))
+    return MeshPeer(entry, device.add_peer(key))

@@ -2,15 +2,34 @@
 
 import base64
 import json
+import re
 from typing import Any
 
+from meshwg.control.client import ControlDrop
+from meshwg.nat.gateway import GatewayDrop
+from meshwg.nat.probe import ProbeDrop
+from meshwg.path.candidate import Rejection
+from meshwg.path.check import CheckDrop
+from meshwg.relay.client import RelayDrop
 from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
+from meshwg.wireguard.drop import Drop
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
 from tests.sim.network import UNIX_OFFSET
 from tests.world.node import SimNode
 from tests.world.relay import SECRET
 from tests.world.world import World, pair, strangers
+
+REASONS = (
+    CheckDrop,
+    ControlDrop,
+    Drop,
+    GatewayDrop,
+    ProbeDrop,
+    Rejection,
+    RelayDrop,
+)
+"""Why things are dropped. One object of counters holds them all."""
 
 NAT = {
     "reachable",
@@ -26,6 +45,12 @@ NAT = {
 }
 
 
+def test_the_reasons_of_all_drops_are_different_words_with_hyphens() -> None:
+    words = [reason.value for reasons in REASONS for reason in reasons]
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", word) for word in words)
+    assert len(words) == len(set(words))
+
+
 def test_it_has_the_keys_that_programs_rely_on() -> None:
     _, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
 
@@ -35,7 +60,7 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     own, (peer,) = report["self"], report["peers"]
     assert own["name"] == "alice"
     assert own["public_key"] == alice.node.public_key
-    assert own["addresses"] == list(alice.node.own_addresses())
+    assert own["addresses"] == list(alice.node.members.own_addresses())
     assert (own["interface"], own["listen_port"], own["mtu"]) == ("mesh0", 41641, 1400)
     assert own["nat"].keys() >= NAT
     assert own["nat"]["type"] == "port-restricted-cone"

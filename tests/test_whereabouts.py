@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from meshwg.nat.behaviour import NatBehavior, NatType
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import FRESH_SOCKETS
-from meshwg.path.candidate import Kind
+from meshwg.nattypes import NatType
+from meshwg.path.candidate import CandidateKind
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.whereabouts import (
     INTERVAL,
@@ -61,7 +62,11 @@ def test_mapped_and_relayed_addresses_come_after_the_hosts() -> None:
     whereabouts.set_relayed(Endpoint("198.51.100.9", 50000))
 
     kinds = [candidate.kind for candidate in whereabouts.candidates]
-    assert kinds == [Kind.HOST, Kind.PORT_MAPPED, Kind.RELAYED]
+    assert kinds == [
+        CandidateKind.HOST,
+        CandidateKind.PORT_MAPPED,
+        CandidateKind.RELAYED,
+    ]
 
     whereabouts.set_mapped(None)
     whereabouts.set_relayed(None)

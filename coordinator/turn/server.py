@@ -42,9 +42,9 @@ from meshwg.wire.stun import (
     Attribute,
     Buffer,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     encode,
     parse,
 )
@@ -416,7 +416,7 @@ class TurnServer:
 
     def _error(self, code: int, reason: str) -> dict[Attribute, Any]:
         self.counters.errors[code] += 1
-        return {Attribute.ERROR_CODE: ErrorCode(code, reason)}
+        return {Attribute.ERROR_CODE: StunErrorCode(code, reason)}
 
     def _close(self, allocation: Allocation) -> None:
         if allocation.socket in (Socket.OPEN, Socket.OPENING):

@@ -27,31 +27,30 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from meshwg.control.events import (
+    Accepted,
     ControlEvent,
     Disconnected,
-    Joined,
+    MembershipRevoked,
     OfferReceived,
     OfferRefused,
     Refused,
     RelaysChanged,
-    Revoked,
     SelfChanged,
 )
-from meshwg.control.netmap import Change, PeerTable
+from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
-    Candidate,
     CloseCode,
     ErrorCode,
     FromNode,
     NatReport,
-    Peer,
+    PeerEntry,
+    ReportedCandidate,
 )
 
 CONNECT_TIMEOUT = 15.0
@@ -92,12 +91,15 @@ class ControlDrop(StrEnum):
 
     MALFORMED = "control-malformed"
     UNKNOWN_TYPE = "control-unknown-type"
+    """A message of a newer coordinator."""
     UNEXPECTED = "control-unexpected"
+    """A message before its time, or an offer that is not for this node."""
     NOT_AUTHENTIC = "control-not-authentic"
+    """A frame that the coordinator's key did not seal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class Identity:
     """Who this node is, and which mesh it belongs to."""
 
     private_key: PrivateKey
@@ -118,15 +120,15 @@ class ControlClient:
 
     def __init__(
         self,
-        membership: Membership,
+        identity: Identity,
         *,
         now: float,
         random: Random,
         cache: control.Cache | None = None,
     ) -> None:
-        self._membership = membership
+        self._identity = identity
         self._random = random
-        self._own_key = format_key(membership.private_key.public_bytes)
+        self._own_key = format_key(identity.private_key.public_bytes)
         self.peers = PeerTable(self._own_key)
         self.registered: control.Registered | None = None
         if cache is not None:
@@ -138,7 +140,7 @@ class ControlClient:
         self.error: str | None = None
         """Why there is no connection, in one sentence."""
         self.drops: Counter[ControlDrop] = Counter()
-        self._must_authenticate = membership.auth_key is not None
+        self._must_authenticate = identity.auth_key is not None
         self._failures = 0
         self._contested = False
         self._retry_at = now
@@ -151,8 +153,6 @@ class ControlClient:
         self._report_waits = False
         """The coordinator does not know :attr:`_report` yet."""
         self._reported_at = now - REPORT_INTERVAL
-        # Of offers. It goes on from the coordinator's time, and so over restarts.
-        self._sequence = 0
         self._frames: list[bytes] = []
         self._events: deque[ControlEvent] = deque()
 
@@ -167,10 +167,10 @@ class ControlClient:
         """A WebSocket is open: begin the handshake."""
         if self.state is not ControlState.CONNECTING:
             return
-        membership = self._membership
+        identity = self._identity
         try:
             self._handshake = channel.ClientHandshake(
-                membership.private_key, membership.coordinator_key, random=self._random
+                identity.private_key, identity.coordinator_key, random=self._random
             )
         except AuthenticationFailed:
             self._end_refused("wrong-key", "The coordinator's key is unusable", now)
@@ -209,7 +209,7 @@ class ControlClient:
         return self._events.popleft() if self._events else None
 
     def report(
-        self, candidates: Sequence[Candidate], nat: NatReport | None, now: float
+        self, candidates: Sequence[ReportedCandidate], nat: NatReport | None, now: float
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
         report = control.Report(
@@ -219,29 +219,13 @@ class ControlClient:
             self._report, self._report_waits = report, True
             self._send_report(now)
 
-    def offer(
-        self,
-        peer: str,
-        candidates: Sequence[Candidate],
-        now: float,
-        *,
-        nat: NatReport | None = None,
-        extension: dict[str, Any] | None = None,
-    ) -> bool:
-        """Send an offer to a peer; return whether it is on its way.
+    def offer(self, offer: control.OfferMessage, now: float) -> bool:
+        """Send an offer to a peer, as it is; return whether it is on its way.
 
         It is not while the coordinator is away: offers are never kept for later.
         """
         if self.state is not ControlState.CONNECTED:
             return False
-        self._sequence += 1
-        offer = control.Offer(
-            to=peer,
-            sequence=self._sequence,
-            candidates=tuple(candidates)[: control.MAX_CANDIDATES],
-            nat=nat,
-            extension=extension or {},
-        )
         self._send(offer, now)
         return True
 
@@ -324,13 +308,13 @@ class ControlClient:
         self._report_waits, self._reported_at = False, now
 
     def _register(self) -> control.Register:
-        membership, known = self._membership, self.registered
+        identity, known = self._identity, self.registered
         return control.Register(
-            name=membership.name,
-            auth_key=membership.auth_key if self._must_authenticate else None,
-            software=membership.software,
-            role=membership.role,
-            routes=membership.routes,
+            name=identity.name,
+            auth_key=identity.auth_key if self._must_authenticate else None,
+            software=identity.software,
+            role=identity.role,
+            routes=identity.routes,
             epoch=known.epoch if known else "",
             version=self.peers.version,
             candidates=self._report.candidates,
@@ -370,11 +354,17 @@ class ControlClient:
                 self.drops[ControlDrop.UNKNOWN_TYPE] += 1
             case _ if self.state is not ControlState.CONNECTED:
                 self.drops[ControlDrop.UNEXPECTED] += 1
+            case _:
+                self._receive_as_member(message, now)
+
+    def _receive_as_member(self, message: control.FromCoordinator, now: float) -> None:
+        """Take what is for those that have joined."""
+        match message:
             case control.NetMap():
                 self._on_change(self.peers.replace(message))
             case control.Delta():
                 self._on_delta(message, now)
-            case control.Offer():
+            case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
                 self._update_registered(relays=message.relays)
@@ -392,9 +382,8 @@ class ControlClient:
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error = None
-        self._sequence = max(self._sequence, int(message.time * 1000))
         self._enter(ControlState.CONNECTED, now)
-        self._events.append(Joined(message))
+        self._events.append(Accepted(message))
         self._send_report(now)
 
     def _on_delta(self, delta: control.Delta, now: float) -> None:
@@ -404,13 +393,13 @@ class ControlClient:
         if change is None or not change.consistent:
             self._send(control.Resync(), now)
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: NetMapChange) -> None:
         if change.peers.changed or change.peers.removed:
             self._events.append(change.peers)
         if change.itself is not None:
             self._on_self_changed(change.itself)
 
-    def _on_self_changed(self, itself: Peer) -> None:
+    def _on_self_changed(self, itself: PeerEntry) -> None:
         known = self.registered
         if known and (known.name, known.addresses) != (itself.name, itself.addresses):
             self._update_registered(name=itself.name, addresses=itself.addresses)
@@ -420,7 +409,7 @@ class ControlClient:
         assert self.registered is not None
         self.registered = self.registered.model_copy(update=fields)
 
-    def _on_offer(self, offer: control.Offer) -> None:
+    def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender
         if sender is None or sender == self._own_key or offer.to != self._own_key:
             self.drops[ControlDrop.UNEXPECTED] += 1
@@ -455,7 +444,7 @@ class ControlClient:
         self._events.append(Disconnected(reason))
 
     def _back_off(self, lasted: bool) -> float:
-        """Return the seconds to wait: random, so that a mesh does not come at once."""
+        """Return the seconds to wait: random, so that not all nodes come at once."""
         bound = RETRY_MIN * 2.0 ** min(self._failures + 1, 8)
         if lasted and self.registered is not None:
             bound = max(bound, self.registered.spread)
@@ -478,7 +467,7 @@ class ControlClient:
         self.registered = None
         if removed.removed:
             self._events.append(removed)
-        self._events.append(Revoked(reason))
+        self._events.append(MembershipRevoked(reason))
 
     def _enter(self, state: ControlState, now: float) -> None:
         if state in (ControlState.OFFLINE, ControlState.ENDED):

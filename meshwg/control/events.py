@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshwg.wire.control import Error, Offer, Peer, Registered, Relay
+from meshwg.wire.control import Error, OfferMessage, PeerEntry, Registered, Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class ControlEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined(ControlEvent):
+class Accepted(ControlEvent):
     """The coordinator has accepted this node, for the first time or again."""
 
     registered: Registered
@@ -22,7 +22,7 @@ class Joined(ControlEvent):
 class PeersChanged(ControlEvent):
     """Peers came, changed or went. The node itself is never among them."""
 
-    changed: tuple[Peer, ...]
+    changed: tuple[PeerEntry, ...]
     """New peers, and known ones that differ from before."""
     removed: tuple[str, ...]
     """Public keys of peers that are no members any more: drop their sessions."""
@@ -32,14 +32,14 @@ class PeersChanged(ControlEvent):
 class SelfChanged(ControlEvent):
     """The node's own name or addresses changed, for example by ``node rename``."""
 
-    itself: Peer
+    itself: PeerEntry
 
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived(ControlEvent):
-    """A peer wants to look for a path; :attr:`Offer.sender` says which."""
+    """A peer wants to look for a path; :attr:`OfferMessage.sender` says which."""
 
-    offer: Offer
+    offer: OfferMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Refused(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Revoked(ControlEvent):
+class MembershipRevoked(ControlEvent):
     """This node is no member any more: drop all peers and forget the netmap."""
 
     reason: str

@@ -7,7 +7,7 @@ from meshwg.wire.control import (
     Cache,
     Delta,
     NetMap,
-    Peer,
+    PeerEntry,
     Registered,
     format_digest,
     peer_digest,
@@ -15,11 +15,11 @@ from meshwg.wire.control import (
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class NetMapChange:
     """The difference that a netmap or a delta made."""
 
     peers: PeersChanged
-    itself: Peer | None
+    itself: PeerEntry | None
     """This node as others see it now, if that changed."""
     consistent: bool
     """The digest fits. If not, only a whole netmap helps."""
@@ -33,17 +33,17 @@ class PeerTable:
 
     def __init__(self, own_key: str) -> None:
         self._own_key = own_key
-        self._nodes: dict[str, Peer] = {}
+        self._nodes: dict[str, PeerEntry] = {}
         self._digest = 0
         self.version = 0
 
     @property
-    def peers(self) -> list[Peer]:
+    def peers(self) -> list[PeerEntry]:
         """All nodes but this one."""
         return [peer for key, peer in self._nodes.items() if key != self._own_key]
 
     @property
-    def nodes(self) -> list[Peer]:
+    def nodes(self) -> list[PeerEntry]:
         """All nodes, this one included."""
         return list(self._nodes.values())
 
@@ -51,7 +51,7 @@ class PeerTable:
     def digest(self) -> str:
         return format_digest(self._digest)
 
-    def get(self, public_key: str) -> Peer | None:
+    def get(self, public_key: str) -> PeerEntry | None:
         """Return a node, this one included."""
         return self._nodes.get(public_key)
 
@@ -63,17 +63,17 @@ class PeerTable:
 
     def cache(self, registered: Registered) -> bytes:
         """Return the table as JSON, to be loaded after a restart."""
-        peers = tuple(self._nodes.values())
+        peers = tuple(self.nodes)
         cache = Cache(registered=registered, version=self.version, peers=peers)
         return cache.model_dump_json(exclude_none=True).encode()
 
-    def replace(self, netmap: NetMap) -> Change:
+    def replace(self, netmap: NetMap) -> NetMapChange:
         """Take a whole netmap; return the difference."""
         present = {peer.public_key for peer in netmap.peers}
         removed = tuple(key for key in self._nodes if key not in present)
         return self._apply(netmap.peers, removed, netmap.version, netmap.digest)
 
-    def update(self, delta: Delta) -> Change | None:
+    def update(self, delta: Delta) -> NetMapChange | None:
         """Apply a delta; return the difference, ``None`` if it begins too late."""
         if not delta.base <= self.version <= delta.version:
             return None
@@ -88,11 +88,11 @@ class PeerTable:
 
     def _apply(
         self,
-        peers: tuple[Peer, ...],
+        peers: tuple[PeerEntry, ...],
         removed: tuple[str, ...],
         version: int,
         digest: str,
-    ) -> Change:
+    ) -> NetMapChange:
         own = self._own_key
         changed = [peer for peer in peers if self._put(peer)]
         gone = [key for key in removed if self._drop(key)]
@@ -102,9 +102,9 @@ class PeerTable:
             tuple(key for key in gone if key != own),
         )
         itself = next((peer for peer in changed if peer.public_key == own), None)
-        return Change(difference, itself, self.digest == digest)
+        return NetMapChange(difference, itself, self.digest == digest)
 
-    def _put(self, peer: Peer) -> bool:
+    def _put(self, peer: PeerEntry) -> bool:
         if self._nodes.get(peer.public_key) == peer:
             return False
         self._drop(peer.public_key)

@@ -6,55 +6,10 @@ follow from them; people know those better.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import Endpoint
-
-
-class Mapping(Enum):
-    """When a socket's public endpoint changes (RFC 4787 section 4.1)."""
-
-    NONE = "none"
-    """There is no NAT: the public endpoint is the local one."""
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    ADDRESS_DEPENDENT = "address-dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-    UNKNOWN = "unknown"
-
-
-class Filtering(Enum):
-    """Whose datagrams pass to a socket (RFC 4787 section 5)."""
-
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    """Everyone's."""
-    ADDRESS_DEPENDENT = "address-dependent"
-    """Those of addresses that the socket has sent to."""
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-    """Those of endpoints that the socket has sent to."""
-    UNKNOWN = "unknown"
-
-
-class PortAllocation(Enum):
-    """How a NAT chooses the public port of a new mapping (RFC 4787 section 4.2)."""
-
-    PRESERVING = "preserving"
-    SEQUENTIAL = "sequential"
-    RANDOM = "random"
-    UNKNOWN = "unknown"
-
-
-class NatType(Enum):
-    """The classic names (RFC 3489 section 5)."""
-
-    OPEN_INTERNET = "open-internet"
-    FULL_CONE = "full-cone"
-    RESTRICTED_CONE = "restricted-cone"
-    PORT_RESTRICTED_CONE = "port-restricted-cone"
-    SYMMETRIC = "symmetric"
-    SYMMETRIC_UDP_FIREWALL = "symmetric-udp-firewall"
-    UDP_BLOCKED = "udp-blocked"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ Theory of operation. The discovery goes through three stages and ends in a repor
 * *Mapping*: only now, since a NAT may let in whom the host has sent to, the node's own
   socket asks the primary's other endpoints: is it still seen as the same?
 
-Silence takes as long as patience lasts, so patience is short: half a second before the
-mapping stage starts, about a second until an answer is taken to be filtered, and
-longer where round trips are. Silence is evidence only if the mapping stage then finds
-the endpoint that kept silent alive. What is not proven is reported as unknown.
+To find silence takes as long as one is willing to wait, so the waits are short: half a
+second before the mapping stage starts, about a second until an answer is taken to be
+filtered, and longer where round trips are. Silence is evidence only if the mapping
+stage then finds the endpoint that kept silent alive. What is not proven is reported as
+unknown.
 
 A report with one server address takes as long, and tells only what depends on the
 port; several servers are compared with each other.
@@ -25,7 +26,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatBehavior
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.inference import (
     Passed,
     Sample,
@@ -37,6 +38,7 @@ from meshwg.nat.inference import (
     mapping_of,
 )
 from meshwg.nat.probe import DENSE_REPEATS, Probe, Probes
+from meshwg.nattypes import Filtering, Mapping
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Attribute, Buffer, Change
 
@@ -94,7 +96,7 @@ class NatDiscovery:
         that are fresh, which means that nothing was ever sent from them. With fewer,
         less is found out. Their owner may close them after the report.
     :param addresses: the host's own addresses: to be seen as one of them is to have
-        no NAT. The local address that answers are pinned to counts, too.
+        no NAT. So is the local address that answers came to, if it is known.
     :param limit: seconds until the report, at most.
     """
 

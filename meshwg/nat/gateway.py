@@ -9,7 +9,7 @@ here too.
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from meshwg.transmit import Endpoint
@@ -21,7 +21,7 @@ ANNOUNCEMENT_PORT = 5350
 """Where hosts hear a restarted gateway's announcement, sent to every host's group."""
 
 
-class Method(Enum):
+class MappingMethod(Enum):
     """How a port is mapped, in the order in which the methods are tried."""
 
     PCP = "pcp"
@@ -45,13 +45,13 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """The gateway told its external address; nothing is mapped by that."""
+    """The gateway named its external address; nothing is mapped by that."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MappingRefused:
     """The gateway speaks the protocol and will not map the port."""
 
     reason: str
@@ -69,7 +69,7 @@ class NotSpoken:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The gateway speaks the protocol and told its epoch time, nothing more."""
+    """The gateway speaks the protocol and gave its epoch time, nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class NotOurs:
     """Well-formed, but about another mapping than the one that was asked for."""
 
 
-Answer = Granted | Addressed | Refused | NotSpoken | Announced | NotOurs
+Answer = Granted | Addressed | MappingRefused | NotSpoken | Announced | NotOurs
 
 
 EpochRule = Callable[[int, int, float], bool]
@@ -88,18 +88,18 @@ the seconds that passed here in between."""
 class GatewayClient(Protocol):
     """One protocol's side of a mapping: what to send, and what an answer means."""
 
-    method: Method
+    method: MappingMethod
     asked: bool
     """Whether a mapping was asked for, so that there may be one to give back."""
 
     @property
     def epoch_is_lost(self) -> EpochRule: ...
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the mapping, or renew it.
 
         :param lifetime: in seconds.
-        :param wish: the external endpoint to ask for, such as the one held before.
+        :param suggested: the external endpoint to ask for, such as the one held before.
         """
         ...
 
@@ -144,7 +144,7 @@ class Mapped:
     """The port is mapped, as far as the gateway says."""
 
     external: Endpoint
-    method: Method
+    method: MappingMethod
     expires_at: float = field(compare=False)
     """On the clock of ``now``; a renewal alone makes no other mapping."""
     public: bool
@@ -169,7 +169,7 @@ class UpnpRequested:
 
     internal_port: int
     external_port: int
-    """The wished one."""
+    """The suggested one."""
     lifetime: int
 
 
@@ -183,15 +183,20 @@ class UpnpReleased:
 PortMappingEvent = MappingChanged | UpnpRequested | UpnpReleased
 
 
-class Drop(Enum):
+class GatewayDrop(StrEnum):
     """Why something that a gateway, or someone else, sent was not believed."""
 
     WRONG_SOURCE = "port-mapping-wrong-source"
+    """It did not come from the gateway."""
     MALFORMED = "port-mapping-malformed"
     NOT_OURS = "port-mapping-not-ours"
+    """It is about another mapping than ours."""
     UNASKED = "port-mapping-unasked"
+    """It is of a method that the mapping was not made by."""
     LIFETIME = "port-mapping-lifetime"
+    """The lifetime is too short or too long, and was cut or refused."""
     ADDRESS = "port-mapping-address"
+    """The external address is none that anything could be sent to."""
 
 
 def is_usable(external: Endpoint) -> bool:

@@ -80,7 +80,7 @@ class GatewayProbe:
             response = natpmp.parse_response(data)
         except InvalidMessage:
             return
-        self.nat_pmp = response.result != natpmp.Result.UNSUPPORTED_VERSION
+        self.nat_pmp = response.result != natpmp.NatPmpResult.UNSUPPORTED_VERSION
 
     def _give_up(self) -> None:
         self.pcp = bool(self.pcp)

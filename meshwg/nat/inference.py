@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshwg.nat.behaviour import Filtering, Mapping, PortAllocation
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from meshwg.transmit import Endpoint
 
 MAX_STEP = 64

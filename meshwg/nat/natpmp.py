@@ -24,10 +24,10 @@ from meshwg.nat.gateway import (
     Addressed,
     Answer,
     Granted,
-    Method,
+    MappingMethod,
+    MappingRefused,
     NotOurs,
     NotSpoken,
-    Refused,
 )
 from meshwg.transmit import Endpoint
 
@@ -39,14 +39,14 @@ _HEADER = struct.Struct("!BBHI")
 _MAP = struct.Struct("!HHI")
 
 
-class Opcode(IntEnum):
+class NatPmpOpcode(IntEnum):
     """The operations used here (section 3)."""
 
     ADDRESS = 0
     MAP_UDP = 1
 
 
-class Result(IntEnum):
+class NatPmpResult(IntEnum):
     """Result codes (section 3.5) that mean more than their number to this program."""
 
     SUCCESS = 0
@@ -63,22 +63,22 @@ _REASONS = {
 
 def encode_address_request() -> bytes:
     """Return a question for the external address, which maps nothing."""
-    return bytes((VERSION, Opcode.ADDRESS))
+    return bytes((VERSION, NatPmpOpcode.ADDRESS))
 
 
 def encode_map_request(internal_port: int, external_port: int, lifetime: int) -> bytes:
     """Return a request for a mapping.
 
-    :param external_port: the wished one, 0 for any; must be 0 when deleting.
+    :param external_port: the suggested one, 0 for any; must be 0 when deleting.
     :param lifetime: in seconds; 0 deletes.
     """
     return _REQUEST.pack(
-        VERSION, Opcode.MAP_UDP, 0, internal_port, external_port, lifetime
+        VERSION, NatPmpOpcode.MAP_UDP, 0, internal_port, external_port, lifetime
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class NatPmpResponse:
     """An answer. The fields after the first three are empty when it is an error."""
 
     opcode: int
@@ -90,7 +90,7 @@ class Response:
     lifetime: int = 0
 
 
-def parse_response(data: bytes) -> Response:
+def parse_response(data: bytes) -> NatPmpResponse:
     """Return an answer.
 
     :raises InvalidMessage: if it is none.
@@ -101,14 +101,14 @@ def parse_response(data: bytes) -> Response:
     if version != VERSION or not opcode & _RESPONSE:
         raise InvalidMessage("This is not an answer of NAT-PMP")
     opcode &= ~_RESPONSE
-    if result != Result.SUCCESS:
-        return Response(opcode, result, epoch)
-    if opcode == Opcode.ADDRESS and len(data) >= _HEADER.size + 4:
+    if result != NatPmpResult.SUCCESS:
+        return NatPmpResponse(opcode, result, epoch)
+    if opcode == NatPmpOpcode.ADDRESS and len(data) >= _HEADER.size + 4:
         address = ipaddress.IPv4Address(data[_HEADER.size : _HEADER.size + 4])
-        return Response(opcode, result, epoch, str(address))
-    if opcode == Opcode.MAP_UDP and len(data) >= _HEADER.size + _MAP.size:
+        return NatPmpResponse(opcode, result, epoch, str(address))
+    if opcode == NatPmpOpcode.MAP_UDP and len(data) >= _HEADER.size + _MAP.size:
         ports_and_lifetime = _MAP.unpack_from(data, _HEADER.size)
-        return Response(opcode, result, epoch, None, *ports_and_lifetime)
+        return NatPmpResponse(opcode, result, epoch, None, *ports_and_lifetime)
     raise InvalidMessage("A NAT-PMP answer is cut short, or answers something else")
 
 
@@ -124,7 +124,7 @@ class NatPmpClient:
     that NAT-PMP is spoken here without leaving anything behind in the gateway.
     """
 
-    method = Method.NAT_PMP
+    method = MappingMethod.NAT_PMP
     epoch_is_lost = staticmethod(epoch_is_lost)
 
     def __init__(self, internal_port: int) -> None:
@@ -134,20 +134,20 @@ class NatPmpClient:
         self._open: set[int] = set()
         """The operations that were asked for and not answered yet."""
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagrams that ask for the address and, later, the mapping."""
-        self._open.add(Opcode.ADDRESS)
+        self._open.add(NatPmpOpcode.ADDRESS)
         requests = [encode_address_request()]
         if self._host is not None:
             self.asked = True
-            self._open.add(Opcode.MAP_UDP)
-            port = wish.port if wish is not None else self._internal_port
+            self._open.add(NatPmpOpcode.MAP_UDP)
+            port = suggested.port if suggested is not None else self._internal_port
             requests.append(encode_map_request(self._internal_port, port, lifetime))
         return requests
 
     def release(self) -> list[bytes]:
         """Return the datagram that deletes the mapping (section 3.4)."""
-        self._open.add(Opcode.MAP_UDP)
+        self._open.add(NatPmpOpcode.MAP_UDP)
         return [encode_map_request(self._internal_port, 0, 0)]
 
     def receive(self, data: bytes) -> tuple[Answer, int | None]:
@@ -160,12 +160,12 @@ class NatPmpClient:
             self._open.remove(response.opcode)
         return answer, response.epoch
 
-    def _meaning(self, response: Response) -> Answer:
-        if response.result == Result.UNSUPPORTED_VERSION:
+    def _meaning(self, response: NatPmpResponse) -> Answer:
+        if response.result == NatPmpResult.UNSUPPORTED_VERSION:
             return NotSpoken()
-        if response.result != Result.SUCCESS:
+        if response.result != NatPmpResult.SUCCESS:
             code = response.result
-            return Refused(_REASONS.get(code, f"its result code is {code}"))
+            return MappingRefused(_REASONS.get(code, f"its result code is {code}"))
         if response.address is not None:
             self._host = response.address
             return Addressed(response.address)

@@ -26,10 +26,10 @@ from meshwg.nat.gateway import (
     Announced,
     Answer,
     Granted,
-    Method,
+    MappingMethod,
+    MappingRefused,
     NotOurs,
     NotSpoken,
-    Refused,
 )
 from meshwg.transmit import Endpoint, Random
 
@@ -44,14 +44,14 @@ _MAP = struct.Struct("!12sB3xHH16s")
 _MAX_LENGTH = 1100  # Section 7.
 
 
-class Opcode(IntEnum):
+class PcpOpcode(IntEnum):
     """The operations used here (section 19.2)."""
 
     ANNOUNCE = 0
     MAP = 1
 
 
-class Result(IntEnum):
+class PcpResult(IntEnum):
     """Result codes (section 7.4) that mean more than their number to this program."""
 
     SUCCESS = 0
@@ -85,13 +85,13 @@ class MapRequest:
     lifetime: int
     """In seconds; 0 deletes."""
     external: Endpoint | None = None
-    """The wished endpoint; none must be given when deleting (section 15)."""
+    """The suggested endpoint; none must be given when deleting (section 15)."""
 
     def encode(self) -> bytes:
         """Return the datagram."""
         host = self.external.host if self.external is not None else None
         return _REQUEST_HEADER.pack(
-            VERSION, Opcode.MAP, 0, self.lifetime, _pack_address(self.client)
+            VERSION, PcpOpcode.MAP, 0, self.lifetime, _pack_address(self.client)
         ) + _MAP.pack(
             self.nonce,
             UDP_PROTOCOL,
@@ -103,11 +103,13 @@ class MapRequest:
 
 def encode_announce(client: str) -> bytes:
     """Return a request that maps nothing and that every PCP server answers."""
-    return _REQUEST_HEADER.pack(VERSION, Opcode.ANNOUNCE, 0, 0, _pack_address(client))
+    return _REQUEST_HEADER.pack(
+        VERSION, PcpOpcode.ANNOUNCE, 0, 0, _pack_address(client)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class PcpMapping:
     """The part of a MAP answer that only MAP has."""
 
     nonce: bytes
@@ -117,18 +119,18 @@ class Mapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class PcpResponse:
     """An answer, or an announcement, which has the form of an answer."""
 
     opcode: int
     result: int
     lifetime: int
     epoch: int
-    mapping: Mapping | None
+    mapping: PcpMapping | None
     """Only for MAP."""
 
 
-def parse_response(data: bytes) -> Response:
+def parse_response(data: bytes) -> PcpResponse:
     """Return an answer of this version.
 
     :raises InvalidMessage: if it is none (section 8.3).
@@ -139,17 +141,17 @@ def parse_response(data: bytes) -> Response:
     if version != VERSION or not opcode & _RESPONSE:
         raise InvalidMessage("This is not an answer of PCP version 2")
     opcode &= ~_RESPONSE
-    mapping = _parse_mapping(data) if opcode == Opcode.MAP else None
-    return Response(opcode, result, lifetime, epoch, mapping)
+    mapping = _parse_mapping(data) if opcode == PcpOpcode.MAP else None
+    return PcpResponse(opcode, result, lifetime, epoch, mapping)
 
 
-def _parse_mapping(data: bytes) -> Mapping:
+def _parse_mapping(data: bytes) -> PcpMapping:
     if len(data) < _RESPONSE_HEADER.size + _MAP.size:
         raise InvalidMessage("A PCP MAP answer is cut short")
     nonce, protocol, internal, external, address = _MAP.unpack_from(
         data, _RESPONSE_HEADER.size
     )
-    return Mapping(
+    return PcpMapping(
         nonce, protocol, internal, Endpoint(_unpack_address(address), external)
     )
 
@@ -164,7 +166,7 @@ def is_other_version(data: bytes) -> bool:
         len(data) >= 4
         and data[0] < VERSION
         and bool(data[1] & _RESPONSE)
-        and data[3] == Result.UNSUPPORTED_VERSION
+        and data[3] == PcpResult.UNSUPPORTED_VERSION
     )
 
 
@@ -179,7 +181,7 @@ def epoch_is_lost(previous: int, epoch: int, elapsed: float) -> bool:
 class PcpClient:
     """Asks a PCP server for one mapping, and knows its answers by the nonce."""
 
-    method = Method.PCP
+    method = MappingMethod.PCP
     epoch_is_lost = staticmethod(epoch_is_lost)
 
     def __init__(self, client: str, internal_port: int, random: Random) -> None:
@@ -193,16 +195,16 @@ class PcpClient:
         self._nonce = random(NONCE_LENGTH)
         self.asked = False
 
-    def request(self, lifetime: int, wish: Endpoint | None) -> list[bytes]:
+    def request(self, lifetime: int, suggested: Endpoint | None) -> list[bytes]:
         """Return the datagram that asks for the mapping, or renews it."""
         self.asked = True
         anything = Endpoint(_unspecified(self._client), self._internal_port)
-        return [self._map(lifetime, wish or anything)]
+        return [self._map(lifetime, suggested or anything)]
 
     def release(self) -> list[bytes]:
         """Return the datagram that deletes the mapping (section 15).
 
-        The same nonce shows that it is ours; a wished endpoint is not allowed.
+        The same nonce shows that it is ours; a suggested endpoint is not allowed.
         """
         return [self._map(0, None)]
 
@@ -213,24 +215,24 @@ class PcpClient:
         response = parse_response(data)
         return self._meaning(response), response.epoch
 
-    def _map(self, lifetime: int, wish: Endpoint | None) -> bytes:
+    def _map(self, lifetime: int, suggested: Endpoint | None) -> bytes:
         return MapRequest(
-            self._client, self._nonce, self._internal_port, lifetime, wish
+            self._client, self._nonce, self._internal_port, lifetime, suggested
         ).encode()
 
-    def _meaning(self, response: Response) -> Answer:
+    def _meaning(self, response: PcpResponse) -> Answer:
         mapping = response.mapping
         if mapping is None:
             return Announced()
         asked = (self._nonce, UDP_PROTOCOL, self._internal_port)
         if (mapping.nonce, mapping.protocol, mapping.internal_port) != asked:
             return NotOurs()
-        if response.result == Result.SUCCESS:
+        if response.result == PcpResult.SUCCESS:
             return Granted(mapping.external, response.lifetime)
-        return Refused(
+        return MappingRefused(
             _REASONS.get(response.result, f"its result code is {response.result}"),
             response.lifetime,
-            response.result == Result.ADDRESS_MISMATCH,
+            response.result == PcpResult.ADDRESS_MISMATCH,
         )
 
 

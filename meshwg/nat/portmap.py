@@ -28,8 +28,8 @@ not :attr:`~Mapped.public` and the reason says why.
 
 Over IPv6 there is no NAT, but a firewall that PCP opens in the same way.
 
-Everything from the network is believed only if it comes from the gateway's address,
-and counted as a :class:`Drop` otherwise. Lifetimes are bounded on both sides.
+What the gateway says is read in :mod:`meshwg.nat.asking`. Lifetimes are bounded on both
+sides.
 """
 
 from collections import Counter, deque
@@ -37,31 +37,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from meshwg.errors import InvalidMessage
-from meshwg.nat import natpmp, pcp
+from meshwg.nat.asking import AskedGateway
 from meshwg.nat.gateway import (
     SERVER_PORT,
     Addressed,
     Answer,
-    Drop,
-    EpochClock,
-    EpochRule,
     GatewayClient,
+    GatewayDrop,
     Granted,
     Mapped,
     MappingChanged,
-    Method,
-    NotOurs,
+    MappingMethod,
+    MappingRefused,
     NotSpoken,
     PortMappingEvent,
-    Refused,
     UpnpReleased,
     UpnpRequested,
     is_public,
     is_usable,
 )
-from meshwg.nat.natpmp import NatPmpClient
-from meshwg.nat.pcp import PcpClient
 from meshwg.transmit import Endpoint, Random, Transmit
 
 LIFETIME = 7200
@@ -105,7 +99,7 @@ class PortMapping:
         internal_port: int,
         random: Random,
         *,
-        methods: frozenset[Method] = frozenset(Method),
+        methods: frozenset[MappingMethod] = frozenset(MappingMethod),
         lifetime: int = LIFETIME,
     ) -> None:
         """Make an idle machine; :meth:`set_gateway` starts it.
@@ -115,21 +109,19 @@ class PortMapping:
         """
         self.mapped: Mapped | None = None
         self.reason = "Port mapping has not been tried yet."
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[GatewayDrop] = Counter()
         self._internal_port = internal_port
         self._random = random
         self._methods = methods
         self._lifetime = lifetime
 
         self._phase = _Phase.IDLE
-        self._gateway: str | None = None
-        self._local = ""
-        self._clients: dict[Method, GatewayClient] = {}
-        self._epoch = EpochClock()
-        self._pending: list[Method] = []  # In PROBING and RELEASING: still to answer.
+        self._gateway = AskedGateway(None, "", self.drops)
+        # In PROBING and RELEASING: still to answer.
+        self._pending: list[MappingMethod] = []
         self._addressed = False
-        self._failures: dict[Method, str] = {}
-        self._wish: Endpoint | None = None
+        self._failures: dict[MappingMethod, str] = {}
+        self._suggested: Endpoint | None = None
 
         self._sends: list[float] = []
         self._deadline = float("inf")
@@ -157,31 +149,25 @@ class PortMapping:
         """
         if self._phase in (_Phase.RELEASING, _Phase.STOPPED):
             return
-        if self._phase is not _Phase.IDLE and (gateway, local) == (
-            self._gateway,
-            self._local,
-        ):
+        before = self._gateway.address, self._gateway.local
+        if self._phase is not _Phase.IDLE and (gateway, local) == before:
             self._check_again(now)
             return
-        self._gateway, self._local = gateway, local
-        self._wish, self._retry_delay = None, RETRY_FIRST
+        self._gateway = AskedGateway(gateway, local, self.drops)
+        self._suggested, self._retry_delay = None, RETRY_FIRST
         self._outbox, self._sent_at = [], float("-inf")
-        self._clients, self._epoch = {}, EpochClock()
         if gateway is None:
             self._fail("There is no default gateway that could map a port.", now)
         else:
-            self._make_clients()
+            self._gateway.begin(self._internal_port, self._methods, self._random)
             self._start_round("The gateway is being asked to map a port.", now)
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:
         """Take in a datagram that arrived on the socket towards the gateway."""
-        received = self._parse(data, source)
-        if received is None:
+        said = self._gateway.receive(data, source, now)
+        if said is None:
             return
-        client, answer, epoch = received
-        lost = epoch is not None and self._epoch.observe(
-            client.epoch_is_lost, epoch, now
-        )
+        client, answer, lost = said
         self._handle_answer(client, answer, now)
         if lost and self.mapped is not None and not isinstance(answer, Granted):
             self._recreate(now)
@@ -190,23 +176,16 @@ class PortMapping:
         """Take in a datagram that the gateway sent to every host.
 
         Anyone nearby can forge one, so it is only a hint to ask again. It is heeded
-        whatever the method: who speaks several may announce by one alone.
+        whatever the method: a gateway that speaks several may announce by only one.
         """
-        if not self._is_gateway(source) or self.mapped is None:
-            return
-        try:
-            epoch, is_lost, address = _read_announcement(data)
-        except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
-            return
-        moved = address is not None and address != self.mapped.external.host
-        if moved or self._epoch.lost(is_lost, epoch, now):
+        held = None if self.mapped is None else self.mapped.external.host
+        if self._gateway.announces_loss(data, source, held, now):
             self._recreate(now)
 
     def receive_unreachable(self, now: float) -> None:
         """Take in an ICMP error: nobody listens for PCP or NAT-PMP."""
         if self._phase is _Phase.PROBING:
-            self._failures = dict.fromkeys(self._clients, "is not spoken")
+            self._failures = dict.fromkeys(self._gateway.clients, "is not spoken")
             self._try_upnp(now)
 
     def receive_upnp(self, external: Endpoint, lifetime: int, now: float) -> None:
@@ -214,13 +193,13 @@ class PortMapping:
 
         :param lifetime: in seconds; 0 means that only permanent mappings are granted.
         """
-        wanted = self._phase is _Phase.UPNP or self._held_by(Method.UPNP)
+        wanted = self._phase is _Phase.UPNP or self._held_by(MappingMethod.UPNP)
         granted = Granted(external, lifetime or self._lifetime)
         if not wanted:
             self._events.append(UpnpReleased(external.port))
-        elif not self._accept(Method.UPNP, granted, now):
+        elif not self._accept(MappingMethod.UPNP, granted, now):
             self._events.append(UpnpReleased(external.port))
-            self.receive_upnp_failure("grants a mapping of no use", now)
+            self.receive_upnp_failure("grants an unusable mapping", now)
 
     def receive_upnp_failure(self, reason: str, now: float) -> None:
         """Take in that the runtime could not map the port by UPnP.
@@ -228,18 +207,19 @@ class PortMapping:
         :param reason: completes the sentence "UPnP ...".
         """
         if self._phase is _Phase.UPNP:
-            self._failures[Method.UPNP] = reason
+            self._failures[MappingMethod.UPNP] = reason
             self._give_up(now)
 
     def stop(self, now: float) -> None:
         """Give the mapping back; :attr:`finished` tells when that is done."""
         if self._phase in (_Phase.RELEASING, _Phase.STOPPED):
             return
-        if self.mapped is not None and self._held_by(Method.UPNP):
+        if self.mapped is not None and self._held_by(MappingMethod.UPNP):
             self._events.append(UpnpReleased(self.mapped.external.port))
         self._phase = _Phase.RELEASING
         self._change(None, "The port mapping has been given back.")
-        self._pending = [name for name in self._clients if self._clients[name].asked]
+        clients = self._gateway.clients
+        self._pending = [method for method in clients if clients[method].asked]
         self._schedule(RELEASE_SENDS, RELEASE_LIMIT if self._pending else 0.0, now)
 
     def get_timer(self) -> float | None:
@@ -258,9 +238,9 @@ class PortMapping:
     def datagrams_to_send(self) -> list[Transmit]:
         """Return what to send to the gateway."""
         datagrams, self._outbox = self._outbox, []
-        if not datagrams or self._gateway is None:
+        if not datagrams or self._gateway.address is None:
             return []
-        return [Transmit(Endpoint(self._gateway, SERVER_PORT), datagrams)]
+        return [Transmit(Endpoint(self._gateway.address, SERVER_PORT), datagrams)]
 
     def next_event(self) -> PortMappingEvent | None:
         """Return the next thing to know or to do."""
@@ -268,24 +248,12 @@ class PortMapping:
 
     # Rounds.
 
-    def _make_clients(self) -> None:
-        clients: list[GatewayClient] = []
-        if Method.PCP in self._methods:
-            clients.append(PcpClient(self._local, self._internal_port, self._random))
-        if Method.NAT_PMP in self._methods and self._is_ipv4:
-            clients.append(NatPmpClient(self._internal_port))
-        self._clients = {client.method: client for client in clients}
-
-    @property
-    def _is_ipv4(self) -> bool:
-        return ":" not in self._local
-
     def _check_again(self, now: float) -> None:
         """Ask whether the mapping still stands, or whether there can be one now."""
         soon = max(now, self._sent_at + SPACING)
         if self._phase is _Phase.MAPPED:
             self._sends = [min([soon, *self._sends])]
-        elif self._phase is _Phase.FAILED and self._gateway is not None:
+        elif self._phase is _Phase.FAILED and self._gateway.address is not None:
             self._retry_delay = RETRY_FIRST
             self._deadline = min(self._deadline, soon)
         self.handle_timer(now)
@@ -294,12 +262,12 @@ class PortMapping:
         self._change(None, reason)
         self._failures, self._retry_after = {}, 0.0
         self._addressed = False
-        self._pending = list(self._clients)
+        self._pending = list(self._gateway.clients)
         if not self._pending:
             self._try_upnp(now)
             return
         self._phase = _Phase.PROBING
-        self._ask(self._clients[self._pending[0]], now)
+        self._ask(self._gateway.clients[self._pending[0]], now)
         self._schedule(ROUND_SENDS[1:], ROUND_LIMIT, now)
 
     def _schedule(self, sends: Sequence[float], limit: float, now: float) -> None:
@@ -311,16 +279,16 @@ class PortMapping:
     def _send(self, now: float) -> None:
         if self._phase is _Phase.PROBING:
             for method in self._pending:
-                self._ask(self._clients[method], now)
+                self._ask(self._gateway.clients[method], now)
         elif self._phase is _Phase.MAPPED:
             self._renew(now)
         elif self._phase is _Phase.RELEASING:
             for method in self._pending:
-                self._outbox += self._clients[method].release()
+                self._outbox += self._gateway.clients[method].release()
 
     def _ask(self, client: GatewayClient, now: float) -> None:
         self._sent_at = now
-        self._outbox += client.request(self._lifetime, self._wish)
+        self._outbox += client.request(self._lifetime, self._suggested)
 
     def _handle_deadline(self, now: float) -> None:
         if self._phase is _Phase.PROBING:
@@ -334,7 +302,7 @@ class PortMapping:
         else:
             self._end()
 
-    def _pass_over(self, method: Method, why: str, now: float) -> None:
+    def _pass_over(self, method: MappingMethod, why: str, now: float) -> None:
         """Go on without a method by which the gateway maps nothing."""
         if self._phase is not _Phase.PROBING or method not in self._pending:
             return
@@ -347,7 +315,7 @@ class PortMapping:
 
     def _try_upnp(self, now: float) -> None:
         self._sends = []
-        if Method.UPNP not in self._methods or not self._is_ipv4:
+        if MappingMethod.UPNP not in self._methods or not self._gateway.is_ipv4:
             self._give_up(now)
             return
         self._phase, self._deadline = _Phase.UPNP, now + UPNP_LIMIT
@@ -355,11 +323,14 @@ class PortMapping:
 
     def _request_upnp(self, now: float) -> None:
         self._sent_at = now
-        port = self._wish.port if self._wish is not None else self._internal_port
+        port = (
+            self._suggested.port if self._suggested is not None else self._internal_port
+        )
         self._events.append(UpnpRequested(self._internal_port, port, self._lifetime))
 
     def _give_up(self, now: float) -> None:
-        outcomes = dict.fromkeys(self._clients, "is not answered") | self._failures
+        silent = dict.fromkeys(self._gateway.clients, "is not answered")
+        outcomes = silent | self._failures
         said = (f"{method.title} {outcome}" for method, outcome in outcomes.items())
         self._fail(f"The gateway maps no port: {', '.join(said)}.", now)
 
@@ -368,7 +339,7 @@ class PortMapping:
         self._retry_delay = min(self._retry_delay * 2, RETRY_MAX)
         self._phase, self._sends = _Phase.FAILED, []
         self._deadline = now + max(delay, self._retry_after)
-        if self._gateway is None:
+        if self._gateway.address is None:
             self._deadline = float("inf")
         self._change(None, reason)
 
@@ -377,30 +348,6 @@ class PortMapping:
         self._sends, self._deadline = [], float("inf")
 
     # Answers.
-
-    def _parse(
-        self, data: bytes, source: Endpoint
-    ) -> tuple[GatewayClient, Answer, int | None] | None:
-        """Return whom an answer is for, what it means, and its epoch time."""
-        if not self._is_gateway(source):
-            return None
-        for client in self._clients.values():
-            try:
-                answer, epoch = client.receive(data)
-            except InvalidMessage:
-                continue
-            if not isinstance(answer, NotOurs):
-                return client, answer, epoch
-            self.drops[Drop.NOT_OURS] += 1
-            return None
-        self.drops[Drop.MALFORMED] += 1
-        return None
-
-    def _is_gateway(self, source: Endpoint) -> bool:
-        if (source.host, source.port) == (self._gateway, SERVER_PORT):
-            return True
-        self.drops[Drop.WRONG_SOURCE] += 1
-        return False
 
     def _handle_answer(self, client: GatewayClient, answer: Answer, now: float) -> None:
         if self._phase is _Phase.RELEASING:
@@ -414,16 +361,16 @@ class PortMapping:
         """React to an answer while nothing is mapped."""
         if isinstance(answer, Granted):
             if not self._accept(client.method, answer, now):
-                self._pass_over(client.method, "grants a mapping of no use", now)
+                self._pass_over(client.method, "grants an unusable mapping", now)
         elif isinstance(answer, Addressed):
             self._handle_address(client, now)
         elif isinstance(answer, NotSpoken):
             self._pass_over(client.method, "is not spoken", now)
-        elif isinstance(answer, Refused):
+        elif isinstance(answer, MappingRefused):
             self._handle_refusal(client, answer, now)
 
     def _handle_refusal(
-        self, client: GatewayClient, answer: Refused, now: float
+        self, client: GatewayClient, answer: MappingRefused, now: float
     ) -> None:
         self._retry_after = min(answer.retry_after, REFUSAL_MAX)
         if not answer.double_nat:
@@ -450,7 +397,7 @@ class PortMapping:
         A refusal ends nothing: the mapping stands until its lifetime is over.
         """
         if self.mapped is None or not self._holds(client):
-            self.drops[Drop.UNASKED] += 1
+            self.drops[GatewayDrop.UNASKED] += 1
         elif isinstance(answer, Granted):
             self._accept(client.method, answer, now)
         elif isinstance(answer, Addressed):
@@ -458,7 +405,7 @@ class PortMapping:
             if is_usable(external):
                 self._become(replace(self.mapped, external=external))
             else:
-                self.drops[Drop.ADDRESS] += 1
+                self.drops[GatewayDrop.ADDRESS] += 1
 
     def _handle_release(self, client: GatewayClient, answer: Answer) -> None:
         still_mapped = isinstance(answer, Granted) and answer.lifetime > 0
@@ -471,18 +418,18 @@ class PortMapping:
 
     # Mappings.
 
-    def _accept(self, method: Method, granted: Granted, now: float) -> bool:
-        """Take a mapping, unless it is of no use."""
+    def _accept(self, method: MappingMethod, granted: Granted, now: float) -> bool:
+        """Take a mapping, unless it is unusable."""
         if not is_usable(granted.external):
-            self.drops[Drop.ADDRESS] += 1
+            self.drops[GatewayDrop.ADDRESS] += 1
             return False
         lifetime = min(granted.lifetime, MAX_LIFETIME)
         if lifetime != granted.lifetime or lifetime < MIN_LIFETIME:
-            self.drops[Drop.LIFETIME] += 1
+            self.drops[GatewayDrop.LIFETIME] += 1
         if lifetime < MIN_LIFETIME:
             return False
         self._phase, self._deadline = _Phase.MAPPED, now + lifetime
-        self._wish, self._retry_delay = granted.external, RETRY_FIRST
+        self._suggested, self._retry_delay = granted.external, RETRY_FIRST
         self._plan_renewal(now)
         self._become(Mapped(granted.external, method, self._deadline, public=True))
         return True
@@ -491,7 +438,7 @@ class PortMapping:
         """Make known what is mapped, with what its address tells."""
         host, method = mapped.external.host, mapped.method.title
         public = is_public(host)
-        if host == self._local:
+        if host == self._gateway.local:
             reason = f"The gateway lets packets to the port pass by {method}."
         elif public:
             reason = f"The gateway maps the port by {method}."
@@ -505,9 +452,9 @@ class PortMapping:
         self._sends = [at] if at < self._deadline else []
 
     def _renew(self, now: float) -> None:
-        if self._held_by(Method.UPNP):
+        if self._held_by(MappingMethod.UPNP):
             self._request_upnp(now)
-        for client in self._clients.values():
+        for client in self._gateway.clients.values():
             if self._holds(client):
                 self._ask(client, now)
         self._plan_renewal(now)
@@ -521,7 +468,7 @@ class PortMapping:
     def _holds(self, client: GatewayClient) -> bool:
         return self._held_by(client.method)
 
-    def _held_by(self, method: Method) -> bool:
+    def _held_by(self, method: MappingMethod) -> bool:
         return self.mapped is not None and self.mapped.method is method
 
     def _change(self, mapped: Mapped | None, reason: str) -> None:
@@ -533,15 +480,3 @@ class PortMapping:
     def _fraction(self) -> float:
         """Return a random number from 0 to 1."""
         return int.from_bytes(self._random(2)) / 65_535
-
-
-def _read_announcement(data: bytes) -> tuple[int, EpochRule, str | None]:
-    """Return an announcement's epoch time, the rule for it, and the address it tells.
-
-    :raises InvalidMessage: if it is none.
-    """
-    try:
-        return pcp.parse_response(data).epoch, pcp.epoch_is_lost, None
-    except InvalidMessage:
-        response = natpmp.parse_response(data)
-        return response.epoch, natpmp.epoch_is_lost, response.address

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import InvalidMessage
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 
 REPEATS = (0.0, 0.2, 0.6, 1.4)
 """Seconds after its start at which a request is sent, as long as nothing comes back.
@@ -22,13 +22,16 @@ DENSE_REPEATS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 in five is lost, all of these are once in fifteen thousand."""
 
 
-class Drop(Enum):
+class ProbeDrop(StrEnum):
     """Why a message with a transaction of ours was not taken for its answer."""
 
-    MALFORMED = "malformed"
-    WRONG_SOURCE = "from somewhere else than was asked"
-    NOT_AN_ANSWER = "neither success nor error"
-    NO_ADDRESS = "without a mapped address"
+    MALFORMED = "probe-malformed"
+    WRONG_SOURCE = "probe-wrong-source"
+    """It came from another endpoint than was asked."""
+    NOT_AN_ANSWER = "probe-not-an-answer"
+    """It is neither a success nor an error."""
+    NO_ADDRESS = "probe-no-address"
+    """It holds no mapped address of the right family."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +54,7 @@ class Probe:
     local: str | None = None
     """The local address that the answer came to, if the runtime tells it."""
     answered: float | None = None
-    refusal: ErrorCode | None = None
+    refusal: StunErrorCode | None = None
     is_ignored: bool = False
     """Whether the server answered as if CHANGE-REQUEST were not there."""
     has_strayed: bool = False
@@ -86,7 +89,7 @@ class Probes:
         self._random = random
         self._probes: dict[bytes, Probe] = {}
         self._to_send: list[Transmit] = []
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[ProbeDrop] = Counter()
 
     def start(
         self,
@@ -150,22 +153,24 @@ class Probes:
         return min(times, default=None)
 
 
-def _take(probe: Probe, data: stun.Buffer, source: Endpoint, now: float) -> Drop | None:
+def _take(
+    probe: Probe, data: stun.Buffer, source: Endpoint, now: float
+) -> ProbeDrop | None:
     """Enter an answer into its probe, or return why it is none."""
     try:
         message = stun.parse(data)
     except InvalidMessage:
-        return Drop.MALFORMED
+        return ProbeDrop.MALFORMED
     if source[:3] not in (probe.answers_from[:3], probe.destination[:3]):
         probe.has_strayed = probe.has_strayed or message.cls is not Class.REQUEST
-        return Drop.WRONG_SOURCE
+        return ProbeDrop.WRONG_SOURCE
     if message.cls is Class.ERROR and message.error is not None:
         probe.refusal = message.error
         return None
     if message.cls is not Class.SUCCESS or message.unknown_required:
-        return Drop.NOT_AN_ANSWER
+        return ProbeDrop.NOT_AN_ANSWER
     if message.mapped is None or not _same_family(message.mapped, source):
-        return Drop.NO_ADDRESS
+        return ProbeDrop.NO_ADDRESS
     if source[:3] != probe.answers_from[:3]:
         probe.is_ignored = True
     elif probe.is_open(now):

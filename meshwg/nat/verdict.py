@@ -1,12 +1,7 @@
 """What a network allows, in one sentence for a person."""
 
-from meshwg.nat.behaviour import (
-    Filtering,
-    Mapping,
-    NatBehavior,
-    NatType,
-    PortAllocation,
-)
+from meshwg.nat.behaviour import NatBehavior
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 
 EVERYONE = "direct paths work to every peer that has UDP"
 CONES = (

@@ -70,7 +70,7 @@ class PathChanged:
     """For the user: the path to a peer is another one."""
 
     peer: MeshPeer
-    event: path_events.PathChanged
+    event: path_events.SelectionChanged
 
 
 @dataclass(frozen=True, slots=True)

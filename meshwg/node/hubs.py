@@ -8,7 +8,6 @@ time; whoever was diverted then returns, and is diverted anew if need be.
 
 from meshwg.peer import MeshPeer
 from meshwg.wireguard.device import Device
-from meshwg.wireguard.peer import Peer as Tunnel
 
 HUB = "hub"
 DURATION = 60.0
@@ -16,24 +15,28 @@ DURATION = 60.0
 
 
 class Diversions:
-    """Which peers' packets go to which hub, and so whose addresses belong to whom.
+    """Which peers' packets go to which hub, and so whose addresses belong to whom."""
 
-    :param by_tunnel: all peers of the node.
-    """
-
-    def __init__(self, device: Device, by_tunnel: dict[Tunnel, MeshPeer]) -> None:
+    def __init__(self, device: Device) -> None:
         self._device = device
-        self._by_tunnel = by_tunnel
+        self._hubs: dict[MeshPeer, None] = {}
         self._until: dict[MeshPeer, float] = {}
 
     def peer_changed(self, peer: MeshPeer) -> None:
         """Take note of a peer's addresses and role, new or not."""
         self.end_all(peer)
         self._assign_networks(peer)
-        if peer.entry.role == HUB:
-            self._device.forwarders.add(peer.tunnel)
+        is_hub = peer.entry.role == HUB
+        self._device.datapath.let_forward(peer.tunnel.lane, is_hub)
+        if is_hub:
+            self._hubs[peer] = None
         else:
-            self._device.forwarders.discard(peer.tunnel)
+            self._hubs.pop(peer, None)
+
+    def remove(self, peer: MeshPeer) -> None:
+        """Forget a peer that is no member any more."""
+        self.end_all(peer)
+        self._hubs.pop(peer, None)
 
     def begin(self, peer: MeshPeer, now: float) -> bool:
         """Divert a peer, if there is a hub; tell whether there is."""
@@ -41,7 +44,7 @@ class Diversions:
         if hub is None:
             return False
         for network in peer.networks():
-            self._device.allowed_ips.insert(network, hub.tunnel)
+            self._device.allowed_ips.insert(network, hub.tunnel.lane)
         peer.via = hub
         self._until[peer] = now + DURATION
         return True
@@ -69,15 +72,15 @@ class Diversions:
     def _hub_for(self, peer: MeshPeer) -> MeshPeer | None:
         if peer.entry.role == HUB:
             return None
-        hubs = (self._by_tunnel[tunnel] for tunnel in self._device.forwarders)
-        online = (hub for hub in hubs if hub.entry.online)
+        online = (hub for hub in self._hubs if hub.entry.online)
         return min(online, key=lambda hub: hub.entry.name, default=None)
 
     def _assign_networks(self, peer: MeshPeer) -> None:
-        allowed_ips = self._device.allowed_ips
-        known, wanted = allowed_ips.of(peer.tunnel), peer.networks()
-        for network in set(known).difference(wanted):
-            allowed_ips.remove(network, peer.tunnel)
+        allowed_ips, lane = self._device.allowed_ips, peer.tunnel.lane
+        known, wanted = allowed_ips.of(lane), peer.networks()
+        for network in known:
+            if network not in wanted:
+                allowed_ips.remove(network, lane)
         for network in wanted:
             if network not in known:
-                allowed_ips.insert(network, peer.tunnel)
+                allowed_ips.insert(network, lane)

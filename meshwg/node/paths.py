@@ -2,39 +2,43 @@
 
 An agent is made when its peer is first needed, and its decisions are carried out here:
 its checks are sent, its offers go to the coordinator, its tunnel is steered to where it
-says, and it is woken when it wants to be.
+says, and it is woken when it wants to be. Nobody else touches an agent, and whatever is
+told to one here is settled before the call returns.
 """
 
-import heapq
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from meshwg.agenda import Agenda
 from meshwg.control.client import ControlClient
 from meshwg.keys import PrivateKey
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
+from meshwg.node.hubs import Diversions
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Kind, Rejection, parse_candidates
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection, admit_candidates
 from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
-from meshwg.relay.pool import RelayPool
+from meshwg.relay.pool import FIRST_LINK, RelayPool
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
 from meshwg.wire.stun import Attribute, Class, Message
 from meshwg.wireguard.device import Device
-from meshwg.wireguard.peer import Peer as Tunnel
+from meshwg.wireguard.lane import Lane
 
 
 class Paths:
     """All path agents of one node.
 
+    :param hubs: through which a peer is reached to which there is no other way.
+    :param overlay: what is reached through the mesh.
     :param events: where requests to the runtime are put.
-    :ivar overlay: what is reached through the mesh, as far as it is known.
-    :ivar transmits: checks to be sent.
-    :ivar background_wanted: set when another machine was given something to do.
+    :ivar has_asked: set when the control client, the relays or the whereabouts were
+        given something to do, and may want to be woken earlier.
     """
 
     def __init__(
@@ -44,35 +48,66 @@ class Paths:
         client: ControlClient,
         relays: RelayPool,
         whereabouts: Whereabouts,
+        hubs: Diversions,
+        overlay: Overlay,
         events: deque[NodeEvent],
         *,
         random: Random,
         birthday: bool,
     ) -> None:
-        self.overlay = Overlay()
-        self.transmits: list[Transmit] = []
-        self.background_wanted = False
         self.drops: Counter[str] = Counter()
+        self.has_asked = False
         self._private_key = private_key
         self._device = device
         self._control = client
         self._relays = relays
         self._whereabouts = whereabouts
+        self._hubs = hubs
+        self._overlay = overlay
         self._events = events
         self._random = random
         self._limiter = PunchLimiter(birthday)
+        self._by_lane: dict[Lane, MeshPeer] = {}
+        self._begun: dict[MeshPeer, PathAgent] = {}
         self._by_tag: dict[str, MeshPeer] = {}
         self._by_route: dict[bytes, MeshPeer] = {}
-        self._second: dict[Endpoint, Endpoint] = {}
         self._requests: dict[int, MeshPeer | int] = {}
         self._next_request = 0
         self._relay_link: int | None = None
-        self._permitted: set[str] = set()
-        self._found: list[Tunnel] = []
-        self._agenda: list[tuple[float, int, MeshPeer]] = []
-        self._entries = 0
+        self._permitted: dict[str, None] = {}
+        self._transmits: list[Transmit] = []
+        self._agenda: Agenda[MeshPeer] = Agenda()
 
-    # Which agent.
+    # Which peers.
+
+    def add(self, peer: MeshPeer) -> None:
+        """Take note of a new member, which needs no agent yet."""
+        self._by_lane[peer.tunnel.lane] = peer
+
+    def entry_changed(self, peer: MeshPeer, *, is_back: bool, now: float) -> None:
+        """Take note of what the netmap says about a peer now.
+
+        :param is_back: whether it has come back to the coordinator.
+        """
+        if peer.agent is None:
+            return
+        self._offer_relay(peer, now)
+        if is_back:
+            # Perhaps from somewhere else, or without a memory of this node.
+            peer.agent.suspect(now)
+        self._settle(peer, now)
+
+    def remove(self, peer: MeshPeer) -> None:
+        """Let go of a peer that is no member any more."""
+        del self._by_lane[peer.tunnel.lane]
+        agent = self._begun.pop(peer, None)
+        if agent is not None:
+            self._by_tag.pop(agent.checks.keys.incoming.tag, None)
+            self._by_route.pop(agent.checks.route, None)
+            self._agenda.discard(peer)
+            peer.agent = None
+        if peer.relayed is not None:
+            self._relays.close(peer.relayed)
 
     def begin(self, peer: MeshPeer, now: float) -> PathAgent | None:
         """Return the agent of a peer, a new one if needed."""
@@ -82,29 +117,55 @@ class Paths:
             self._private_key,
             random=self._random,
             limiter=self._limiter,
-            overlay=self.overlay,
+            overlay=self._overlay,
             routes=self._by_route,
         )
         if agent is not None:
+            self._begun[peer] = agent
             self._by_tag[agent.checks.keys.incoming.tag] = peer
             self._by_route[agent.checks.route] = peer
             agent.set_stun_server(self._whereabouts.stun_server())
             agent.set_local_candidates(
                 self._whereabouts.candidates, self._whereabouts.report, now
             )
-            self.offer_relay(peer, now)
+            self._offer_relay(peer, now)
         return agent
 
-    def forget(self, peer: MeshPeer) -> None:
-        """Let go of a peer that is no member any more."""
-        if peer.agent is not None:
-            self._by_tag.pop(peer.agent.checks.keys.incoming.tag, None)
-            self._by_route.pop(peer.agent.checks.route, None)
-            peer.agent = None
-        if peer.relayed is not None:
-            self._relays.close(peer.relayed)
-        if peer.tunnel.endpoint is not None:
-            self._second.pop(peer.tunnel.endpoint, None)
+    # What the device tells.
+
+    def heard(self, lane: Lane, endpoint: Endpoint, now: float) -> None:
+        """Note that authentic messages of a peer came from an endpoint."""
+        peer = self._by_lane.get(lane)
+        if peer is None or not peer.is_news(endpoint, now):
+            return
+        agent = self.begin(peer, now)
+        if agent is None:
+            return
+        if endpoint.link >= FIRST_LINK:
+            self._learn_relayed(peer, endpoint, now)
+        agent.authenticated(endpoint, now)
+        self._settle(peer, now)
+
+    def sent(self, lane: Lane, now: float) -> None:
+        """Note that messages are on their way to a peer."""
+        peer = self._by_lane.get(lane)
+        if peer is not None and peer.agent is not None and peer.is_traffic_news(now):
+            peer.agent.sent(now)
+            self._settle(peer, now)
+
+    def wanted(self, lane: Lane, now: float) -> None:
+        """Look for a way to a peer for which something waits, or divert it to a hub."""
+        peer = self._by_lane.get(lane)
+        if peer is None:
+            return
+        agent = self.begin(peer, now)
+        if agent is not None and peer.is_traffic_news(now):
+            agent.sent(now)
+        self._settle(peer, now)
+        if peer.tunnel.endpoint is None and self._hubs.begin(peer, now):
+            self._device.receive_packets(peer.tunnel.take_staged(), now)
+
+    # What arrives.
 
     def receive_check(self, message: Message, source: Endpoint, now: float) -> None:
         """Give a STUN message to the agent whose check or answer it is."""
@@ -113,11 +174,13 @@ class Paths:
             self.drops["unknown-check"] += 1
             return
         if source.link == self._relay_link:
-            self.learn_relayed(peer, source, now)
+            self._learn_relayed(peer, source, now)
         peer.agent.receive_stun(message, source, now)
-        self.settle(peer, now)
+        self._settle(peer, now)
 
-    def receive_offer(self, peer: MeshPeer, offer: control.Offer, now: float) -> None:
+    def receive_offer(
+        self, peer: MeshPeer, offer: control.OfferMessage, now: float
+    ) -> None:
         """Give an offer to the agent of its sender."""
         agent = self.begin(peer, now)
         if agent is None:
@@ -127,9 +190,11 @@ class Paths:
             self._set_relayed(peer, relayed.host, relayed.port, now)
         if offer.observed is not None:
             agent.confirm_hosts([offer.observed])
-        agent.receive_offer(offer.model_dump(), now)
-        self.settle(peer, now)
-        if peer.has_restarted(offer):
+        said, rejections = from_message(offer, self._overlay)
+        self.drops.update({why.value: n for why, n in rejections.items()})
+        agent.receive_offer(said, now)
+        self._settle(peer, now)
+        if peer.has_restarted(said):
             # Its sessions went with the process that it was.
             self._device.renew_session(peer.tunnel, now)
 
@@ -139,19 +204,44 @@ class Paths:
             return self._by_tag.get(tag) if isinstance(tag, str) else None
         return self._by_route.get(message.transaction_id[:ROUTE_LENGTH])
 
+    # What changes for all.
+
+    def whereabouts_changed(self, now: float) -> None:
+        """Offer this node's candidates of now to all peers that were told others."""
+        whereabouts = self._whereabouts
+        for peer, agent in self._begun.items():
+            agent.set_local_candidates(whereabouts.candidates, whereabouts.report, now)
+            self._settle(peer, now)
+
+    def servers_changed(self) -> None:
+        """See by another server which ports the NAT gives out."""
+        for agent in self._begun.values():
+            agent.set_stun_server(self._whereabouts.stun_server())
+
+    def network_changed(self, now: float) -> None:
+        """Doubt all paths: addresses or routes changed, or the machine slept."""
+        for peer, agent in self._begun.items():
+            agent.network_changed(now)
+            self._settle(peer, now)
+
+    def endpoint_failed(self, endpoint: Endpoint, now: float) -> None:
+        """Doubt the paths to an endpoint: the system could not send there."""
+        for peer, agent in self._begun.items():
+            at = peer.tunnel.endpoint
+            if at is not None and at[:3] == endpoint[:3]:
+                agent.suspect(now)
+                self._settle(peer, now)
+
     # The relay.
 
-    def relay_changed(
-        self, link: int | None, peers: Iterable[MeshPeer], now: float
-    ) -> None:
+    def relay_changed(self, link: int | None, now: float) -> None:
         """Reach peers through another relay of this node, or through none."""
         self._relay_link = link
-        for peer in peers:
-            if peer.agent is not None:
-                self.offer_relay(peer, now)
-                self.settle(peer, now)
+        for peer in self._begun:
+            self._offer_relay(peer, now)
+            self._settle(peer, now)
 
-    def offer_relay(self, peer: MeshPeer, now: float) -> None:
+    def _offer_relay(self, peer: MeshPeer, now: float) -> None:
         """Give the agent the way through the relay, if both sides have one."""
         candidate = peer.relay_candidate()
         if candidate is not None:
@@ -159,23 +249,22 @@ class Paths:
         elif peer.relayed is not None:
             self._set_relayed(peer, peer.relayed.host, peer.relayed.port, now)
 
-    def learn_relayed(self, peer: MeshPeer, source: Endpoint, now: float) -> None:
+    def _learn_relayed(self, peer: MeshPeer, source: Endpoint, now: float) -> None:
         """Answer a peer over the relay at the address from which it spoke."""
         if peer.relayed is None or peer.relayed[:2] != source[:2]:
             self._set_relayed(peer, source.host, source.port, now)
 
     def permit_relays(self, peers: Iterable[MeshPeer], now: float) -> None:
         """Let the first packet of a peer in, whichever relay it comes through."""
-        hosts = {
-            candidate.host
-            for peer in peers
-            if (candidate := peer.relay_candidate()) is not None
-        }
-        hosts = {host for host in hosts if self._rejection(host) is None}
-        for host in self._permitted - hosts:
-            self._relays.forbid(host)
-        for host in hosts - self._permitted:
-            self._relays.permit(host, now)
+        candidates = (peer.relay_candidate() for peer in peers)
+        named = dict.fromkeys(each.host for each in candidates if each is not None)
+        hosts = dict.fromkeys(host for host in named if self._rejection(host) is None)
+        for host in self._permitted:
+            if host not in hosts:
+                self._relays.forbid(host)
+        for host in hosts:
+            if host not in self._permitted:
+                self._relays.permit(host, now)
         self._permitted = hosts
 
     def _set_relayed(self, peer: MeshPeer, host: str, port: int, now: float) -> None:
@@ -191,7 +280,7 @@ class Paths:
         peer.relayed = endpoint
         if peer.agent is not None:
             peer.agent.set_relay(endpoint, now)
-        self.background_wanted = True
+        self.has_asked = True
 
     def _rejection(self, host: str) -> Rejection | None:
         """Return why no relay can be at an address that the coordinator named.
@@ -201,48 +290,57 @@ class Paths:
         own = self._relays.relayed
         if own is not None and own.host == host:
             return None
-        claim = {"kind": Kind.RELAYED.value, "host": host, "port": 1}
-        _, rejections = parse_candidates([claim], self.overlay)
+        claim = Candidate(CandidateKind.RELAYED, host, 1)
+        _, rejections = admit_candidates([claim], self._overlay)
         return next(iter(rejections), None)
+
+    def refusal_of(self, peer: MeshPeer) -> str | None:
+        """Return why the relay does not carry to a peer, if it said so."""
+        return None if peer.relayed is None else self._relays.refusal_of(peer.relayed)
 
     # What agents decide.
 
-    def settle(self, peer: MeshPeer, now: float) -> None:
+    def datagrams_to_send(self) -> list[Transmit]:
+        """Return checks and answers to send."""
+        transmits, self._transmits = self._transmits, []
+        return transmits
+
+    def _settle(self, peer: MeshPeer, now: float) -> None:
         """Carry out what an agent decided."""
         agent = peer.agent
         if agent is None:
             return
-        self.transmits += agent.datagrams_to_send()
+        self._transmits += agent.datagrams_to_send()
         while (event := agent.next_event()) is not None:
             match event:
-                case path_events.PathChanged():
+                case path_events.SelectionChanged():
                     self._events.append(PathChanged(peer, event))
                 case path_events.CandidatesOffered(offer):
                     self._send_offer(peer, offer, now)
                 case path_events.CandidatesWanted():
                     self._whereabouts.refresh(now)
-                    self.background_wanted = True
+                    self.has_asked = True
                 case path_events.AuxiliarySockets(wanted, close):
                     if wanted:
                         self.want_sockets(peer, 4, wanted)
                     if close:
                         self._events.append(SocketsClosed(close))
-        self._steer(peer, agent.endpoints)
-        self.schedule(peer, agent.get_timer())
+        self._steer(peer, agent.endpoints, now)
+        self._agenda.schedule(peer, agent.get_timer())
 
-    @property
-    def is_doubling(self) -> bool:
-        """Whether the datagrams of any peer go to two endpoints."""
-        return bool(self._second)
-
-    def second(self, endpoint: Endpoint) -> Endpoint | None:
-        """Return where datagrams also go while this endpoint is in doubt."""
-        return self._second.get(endpoint) if self._second else None
-
-    def take_found(self) -> list[Tunnel]:
-        """Return tunnels whose endpoint became known, to be started."""
-        found, self._found = self._found, []
-        return found
+    def _steer(
+        self, peer: MeshPeer, endpoints: tuple[Endpoint, ...], now: float
+    ) -> None:
+        """Send the peer's datagrams where its agent says."""
+        first, second = (*endpoints, None, None)[:2]
+        lane = peer.tunnel.lane
+        before = lane.endpoint
+        if (first, second) == (before, lane.second):
+            return
+        self._device.set_endpoint(peer.tunnel, first, second)
+        if before is None:
+            self._hubs.end(peer)
+            self._device.start_peer(peer.tunnel, now)
 
     def want_sockets(self, wanted_by: MeshPeer | int, family: int, count: int) -> None:
         """Ask the runtime for sockets, for a peer or for a discovery's family."""
@@ -255,60 +353,25 @@ class Paths:
         wanted_by = self._requests.pop(request, None)
         if isinstance(wanted_by, MeshPeer) and wanted_by.agent is not None:
             wanted_by.agent.add_auxiliary_sockets(list(ports), now)
-            self.settle(wanted_by, now)
+            self._settle(wanted_by, now)
         elif isinstance(wanted_by, int):
             self._whereabouts.sockets_opened(wanted_by, ports, now)
         elif ports:
             self._events.append(SocketsClosed(tuple(ports)))
 
-    def _steer(self, peer: MeshPeer, endpoints: tuple[Endpoint, ...]) -> None:
-        """Send the peer's datagrams where its agent says."""
-        first = endpoints[0] if endpoints else None
-        before = peer.tunnel.endpoint
-        if before is not None:
-            self._second.pop(before, None)
-        if first is not None and len(endpoints) > 1:
-            self._second[first] = endpoints[1]
-        if first != before:
-            self._device.set_endpoint(peer.tunnel, first)
-            if before is None:
-                # The device may be in the middle of a call for this very peer.
-                self._found.append(peer.tunnel)
-
-    def _send_offer(self, peer: MeshPeer, offer: dict[str, object], now: float) -> None:
-        message = control.Offer.model_validate({**offer, "to": peer.key})
-        self._control.offer(
-            peer.key,
-            message.candidates,
-            now,
-            nat=message.nat,
-            extension=message.extension,
-        )
-        self.background_wanted = True
+    def _send_offer(self, peer: MeshPeer, offer: Offer, now: float) -> None:
+        self._control.offer(to_message(offer, peer.key), now)
+        self.has_asked = True
 
     # Time.
 
-    def schedule(self, peer: MeshPeer, when: float | None) -> None:
-        """Wake a peer's agent at ``when``, or earlier."""
-        if when is not None and when < peer.scheduled_at:
-            peer.scheduled_at = when
-            self._entries += 1
-            heapq.heappush(self._agenda, (when, self._entries, peer))
-
     def get_timer(self) -> float | None:
-        agenda = self._agenda
-        while agenda and agenda[0][0] != agenda[0][2].scheduled_at:
-            heapq.heappop(agenda)
-        return agenda[0][0] if agenda else None
+        """Return when an agent next wants to be woken."""
+        return self._agenda.get_timer()
 
     def handle_timer(self, now: float) -> None:
         """Wake the agents that are due."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            when, _, peer = heapq.heappop(agenda)
-            if when != peer.scheduled_at:
-                continue
-            peer.scheduled_at = float("inf")
+        for peer in self._agenda.take_due(now):
             if peer.agent is not None:
                 peer.agent.handle_timer(now)
-                self.settle(peer, now)
+                self._settle(peer, now)

@@ -1,18 +1,20 @@
 """Candidates: the addresses at which a peer may be reached (RFC 8445 section 5.1).
 
-What a peer offers is a claim, not a fact. :func:`parse_candidates` lets through only
+What a peer offers is a claim, not a fact. :func:`admit_candidates` lets through only
 addresses that could belong to another machine, and only a few of them; whether one is
 the peer's own shows when a check to it is answered.
 """
 
 import ipaddress
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from typing import Protocol
 
 from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint
+from meshwg.wire import control
 
 CANDIDATE_LIMIT = 16
 """Candidates of one offer that are used; the rest are counted and ignored."""
@@ -21,7 +23,7 @@ OFFER_LIMIT = 64
 """Candidates of one offer that are looked at."""
 
 
-class Kind(Enum):
+class CandidateKind(StrEnum):
     """How an address became known; the values are those of ``meshwg status``."""
 
     HOST = "host"
@@ -41,43 +43,55 @@ class Kind(Enum):
 
     @property
     def preference(self) -> int:
-        """How much the kind is liked, more is better (RFC 8445 section 5.1.2.2)."""
+        """How much the kind is preferred; more is better (RFC 8445 section 5.1.2.2)."""
         return _PREFERENCE[self]
 
 
 _PREFERENCE = {
-    Kind.HOST: 5,
-    Kind.PORT_MAPPED: 4,
-    Kind.REFLEXIVE: 3,
-    Kind.PEER_REFLEXIVE: 3,
-    Kind.PREDICTED: 2,
-    Kind.BIRTHDAY: 2,
-    Kind.RELAYED: 0,
+    CandidateKind.HOST: 5,
+    CandidateKind.PORT_MAPPED: 4,
+    CandidateKind.REFLEXIVE: 3,
+    CandidateKind.PEER_REFLEXIVE: 3,
+    CandidateKind.PREDICTED: 2,
+    CandidateKind.BIRTHDAY: 2,
+    CandidateKind.RELAYED: 0,
 }
 
-OFFERED_KINDS = (Kind.HOST, Kind.PORT_MAPPED, Kind.REFLEXIVE, Kind.RELAYED)
+OFFERED_KINDS = (
+    CandidateKind.HOST,
+    CandidateKind.PORT_MAPPED,
+    CandidateKind.REFLEXIVE,
+    CandidateKind.RELAYED,
+)
 """What a node can know about itself; the other kinds arise between two nodes."""
 
 
-class Rejection(Enum):
+class Rejection(StrEnum):
     """Why an offered candidate is not used."""
 
-    MALFORMED = "malformed candidate"
-    PORT_ZERO = "candidate with port 0"
-    LOOPBACK = "loopback candidate"
-    UNSPECIFIED = "unspecified candidate"
-    MULTICAST = "multicast or broadcast candidate"
-    LINK_LOCAL = "link-local candidate without a zone"
-    MESH = "candidate inside the mesh"
-    RESERVED = "candidate from a reserved range"
-    EXCESS = "too many candidates"
+    MALFORMED = "candidate-malformed"
+    """Not an address and a port, or of a kind that nobody can know of itself."""
+    PORT_ZERO = "candidate-port-zero"
+    LOOPBACK = "candidate-loopback"
+    UNSPECIFIED = "candidate-unspecified"
+    """``0.0.0.0`` or ``::``."""
+    MULTICAST = "candidate-multicast"
+    """A multicast address, or the limited broadcast address."""
+    LINK_LOCAL = "candidate-link-local"
+    """A link-local address: which link it is on, only its owner knows."""
+    MESH = "candidate-inside-mesh"
+    """An address that is reached through the mesh."""
+    RESERVED = "candidate-reserved"
+    """An address from a reserved range."""
+    EXCESS = "candidate-excess"
+    """One of more candidates than are used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One address of a node, with how it became known."""
 
-    kind: Kind
+    kind: CandidateKind
     host: str
     port: int
 
@@ -86,33 +100,45 @@ class Candidate:
         """Where a check for this candidate goes."""
         return Endpoint(self.host, self.port)
 
-    def to_json(self) -> dict[str, object]:
-        """Return the form in which offers carry a candidate."""
-        return {"kind": self.kind.value, "host": self.host, "port": self.port}
+    def to_message(self) -> control.ReportedCandidate:
+        """Return the part of a control message that carries this."""
+        return control.ReportedCandidate(
+            kind=self.kind.value, host=self.host, port=self.port
+        )
 
 
-def parse_candidates(
-    raw: object, overlay: Container[IPAddress] = ()
+class Claim(Protocol):
+    """What somebody says is a candidate; its values may be of any type."""
+
+    @property
+    def kind(self) -> object: ...
+
+    @property
+    def host(self) -> object: ...
+
+    @property
+    def port(self) -> object: ...
+
+
+def admit_candidates(
+    claims: Sequence[Claim], overlay: Container[IPAddress] = ()
 ) -> tuple[list[Candidate], Counter[Rejection]]:
     """Return the usable candidates of an offer, each once, and why others are not.
 
-    :param raw: a list of objects as :meth:`Candidate.to_json` makes them; anything
-        else yields nothing.
     :param overlay: what is reached through the mesh, and leads to no candidate.
     """
     rejections: Counter[Rejection] = Counter()
     admitted: dict[Candidate, None] = {}
-    items = raw if isinstance(raw, list | tuple) else ()
-    for item in items[:OFFER_LIMIT]:
-        outcome = _parse_candidate(item, overlay)
+    for claim in claims[:OFFER_LIMIT]:
+        outcome = _judge(claim, overlay)
         if isinstance(outcome, Rejection):
             rejections[outcome] += 1
         elif len(admitted) < CANDIDATE_LIMIT or outcome in admitted:
             admitted[outcome] = None
         else:
             rejections[Rejection.EXCESS] += 1
-    if len(items) > OFFER_LIMIT:
-        rejections[Rejection.EXCESS] += len(items) - OFFER_LIMIT
+    if len(claims) > OFFER_LIMIT:
+        rejections[Rejection.EXCESS] += len(claims) - OFFER_LIMIT
     return list(admitted), rejections
 
 
@@ -121,7 +147,7 @@ def offerable(
 ) -> tuple[Candidate, ...]:
     """Return those of the node's own candidates that a peer would accept, in order."""
     likely = sorted(candidates, key=lambda c: -c.kind.preference)
-    return tuple(parse_candidates([c.to_json() for c in likely], overlay)[0])
+    return tuple(admit_candidates(likely, overlay)[0])
 
 
 def is_usable_host(host: str) -> bool:
@@ -155,13 +181,11 @@ _PRIVATE = tuple(
 )
 
 
-def _parse_candidate(
-    item: object, overlay: Container[IPAddress]
-) -> "Candidate | Rejection":
-    if not isinstance(item, Mapping):
+def _judge(claim: Claim, overlay: Container[IPAddress]) -> Candidate | Rejection:
+    kind, host, port = claim.kind, claim.host, claim.port
+    if not isinstance(kind, str) or kind not in OFFERED_KINDS:
         return Rejection.MALFORMED
-    kind, host, port = item.get("kind"), item.get("host"), item.get("port")
-    if kind not in _OFFERED_VALUES or not isinstance(host, str) or len(host) > 64:
+    if not isinstance(host, str) or len(host) > 64:
         return Rejection.MALFORMED
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
         return Rejection.MALFORMED
@@ -170,10 +194,7 @@ def _parse_candidate(
     except ValueError:
         return Rejection.MALFORMED
     reason = Rejection.PORT_ZERO if port == 0 else _unusable(address, overlay)
-    return reason or Candidate(Kind(kind), str(address), port)
-
-
-_OFFERED_VALUES = tuple(kind.value for kind in OFFERED_KINDS)
+    return reason or Candidate(CandidateKind(kind), str(address), port)
 
 
 def _plain(address: IPAddress) -> IPAddress:

@@ -23,12 +23,12 @@ by which a node with many peers finds whose check was answered.
 from collections import Counter, OrderedDict
 from collections.abc import Container
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from meshwg.keys import PrivateKey
 from meshwg.noise import hkdf
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method
@@ -47,18 +47,27 @@ _TAG_LENGTH = 12
 _LABEL = b"meshwg path check 1"
 
 
-class Drop(Enum):
-    """Why a STUN message was ignored."""
+class CheckDrop(StrEnum):
+    """Why a STUN message was ignored, or a check not sent."""
 
-    FORGED = "check with a wrong signature"
-    REFLECTED = "own check sent back"
-    REPLAYED = "check seen before"
-    UNKNOWN_ANSWER = "answer to no check"
-    WRONG_SOURCE = "answer from another address"
-    UNEXPECTED = "unexpected STUN message"
-    LOSER = "check on a socket that was not the first"
-    OVER_BUDGET = "too many checks for an unverified address"
-    OVERLEARNT = "too many new addresses"
+    FORGED = "check-forged"
+    """A check or an answer with a wrong signature."""
+    REFLECTED = "check-reflected"
+    """This node's own check, sent back to it."""
+    REPLAYED = "check-replayed"
+    """A check that was seen before."""
+    UNKNOWN_ANSWER = "check-answer-unknown"
+    """An answer to no check that is on its way."""
+    WRONG_SOURCE = "check-answer-wrong-source"
+    """An answer from another address than was asked."""
+    UNEXPECTED = "check-unexpected"
+    """A STUN message that is neither a check nor an answer."""
+    LOSER = "check-lost-election"
+    """A check on an auxiliary socket that was not the first to hear the peer."""
+    OVER_BUDGET = "check-over-budget"
+    """A check not sent, because an unconfirmed address has had enough of them."""
+    OVERLEARNT = "check-too-many-sources"
+    """A check not sent, because too many new addresses were learnt lately."""
 
 
 class _Direction(NamedTuple):
@@ -108,7 +117,7 @@ class Check:
 
     endpoint: Endpoint
     """Where it went; the link tells from which socket."""
-    kind: Kind
+    kind: CandidateKind
     """What the endpoint is, if the answer shows that it is anything."""
     sent_at: float
     counts: bool
@@ -133,7 +142,7 @@ class Answered:
     rtt: float
 
 
-Outcome = Asked | Answered | Drop
+Outcome = Asked | Answered | CheckDrop
 
 
 class Checks:
@@ -147,7 +156,7 @@ class Checks:
     ) -> None:
         self.keys = keys
         self.route = _free_route(random(ROUTE_LENGTH), taken)
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[CheckDrop] = Counter()
         self._random = random
         self._pending: OrderedDict[bytes, Check] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
@@ -157,7 +166,12 @@ class Checks:
         return self.route + self._random(stun.TRANSACTION_ID_LENGTH - ROUTE_LENGTH)
 
     def ask(
-        self, endpoint: Endpoint, kind: Kind, now: float, *, counts: bool = False
+        self,
+        endpoint: Endpoint,
+        kind: CandidateKind,
+        now: float,
+        *,
+        counts: bool = False,
     ) -> bytes:
         """Return a check for an endpoint, and expect its answer."""
         transaction_id = self.transaction_id()
@@ -169,9 +183,9 @@ class Checks:
         return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
 
     def receive(self, message: Message, source: Endpoint, now: float) -> Outcome:
-        """Judge a message; a :class:`Drop` is counted already."""
+        """Judge a message; a :class:`CheckDrop` is counted already."""
         outcome = self._judge(message, source, now)
-        if isinstance(outcome, Drop):
+        if isinstance(outcome, CheckDrop):
             self.drops[outcome] += 1
         return outcome
 
@@ -194,22 +208,22 @@ class Checks:
 
     def _judge(self, message: Message, source: Endpoint, now: float) -> Outcome:
         if message.method is not Method.BINDING or message.unknown_required:
-            return Drop.UNEXPECTED
+            return CheckDrop.UNEXPECTED
         if message.cls is Class.REQUEST:
             return self._judge_request(message, source)
         if message.cls is Class.SUCCESS:
             return self._judge_answer(message, source, now)
-        return Drop.UNEXPECTED
+        return CheckDrop.UNEXPECTED
 
     def _judge_request(self, message: Message, source: Endpoint) -> Outcome:
         tag = message.attributes.get(Attribute.USERNAME)
         if tag == self.keys.outgoing.tag:
-            return Drop.REFLECTED
+            return CheckDrop.REFLECTED
         key = self.keys.incoming.key
         if tag != self.keys.incoming.tag or not stun.check_integrity(message, key):
-            return Drop.FORGED
+            return CheckDrop.FORGED
         if message.transaction_id in self._seen:
-            return Drop.REPLAYED
+            return CheckDrop.REPLAYED
         self._seen[message.transaction_id] = None
         if len(self._seen) > SEEN_LIMIT:
             self._seen.popitem(last=False)
@@ -221,10 +235,10 @@ class Checks:
     def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
         check = self._pending.get(message.transaction_id)
         if check is None:
-            return Drop.UNKNOWN_ANSWER
+            return CheckDrop.UNKNOWN_ANSWER
         if not stun.check_integrity(message, self.keys.outgoing.key):
-            return Drop.FORGED
+            return CheckDrop.FORGED
         del self._pending[message.transaction_id]
         if source[:3] != check.endpoint[:3]:
-            return Drop.WRONG_SOURCE
+            return CheckDrop.WRONG_SOURCE
         return Answered(check, source, now - check.sent_at)

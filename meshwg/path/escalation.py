@@ -1,23 +1,24 @@
 """What comes after plain punching: which method is tried, and when again.
 
 The controlling side decides. It begins with the cheapest method that can work for the
-two NATs; one that failed makes way for the next, and comes again after a pause as long
-as the limiter allows it. While another peer has its turn, this one waits.
+two NATs; a method that failed is followed by the next one, and is tried again after a
+pause, as often as the limiter allows. While the node makes an attempt with another
+peer, this one waits.
 """
 
-from meshwg.path.events import Attempt, Result
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.limiter import BUSY, PunchLimiter
-from meshwg.path.punch import Method, Role, roles
-from meshwg.path.puncher import Outcome, Puncher, State, Verdict
+from meshwg.path.punch import PunchMethod, Role, roles
+from meshwg.path.puncher import Outcome, Puncher, PunchState, Verdict
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.transmit import Random
 
 SLACK = 5.0
-"""Seconds by which the controlling side is late with another attempt, so that the
-other side's limiter, which may have counted the last one later, allows it, too."""
+"""Seconds that the controlling side waits longer than its own limiter asks for: the
+other side's may have counted the last attempt later."""
 
 BUSY_PAUSE = 5.0
-"""Seconds to wait while another peer has its turn, half as much more or less."""
+"""Seconds to wait, more or less by half, while another peer has its turn."""
 
 
 class Escalation:
@@ -38,16 +39,11 @@ class Escalation:
         self._random = random
 
     @property
-    def birthday_allowed(self) -> bool:
-        """Whether this node uses the birthday method at all."""
-        return self._limiter.birthday
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing is being tried."""
-        return self._puncher.state is State.IDLE
+        return self._puncher.state is PunchState.IDLE
 
-    def begin(self, now: float, without: Method | None = None) -> list[Attempt]:
+    def begin(self, now: float, without: PunchMethod | None = None) -> list[Attempt]:
         """Begin the first method that can work; return those that were refused.
 
         :param without: the method that was just tried.
@@ -56,7 +52,7 @@ class Escalation:
         refused: list[Attempt] = []
         if not self.is_idle:
             return refused
-        for method in Method:
+        for method in PunchMethod:
             parts = roles(self._rendezvous.nat, self._rendezvous.peer.nat, method)
             if parts is None:
                 continue
@@ -67,7 +63,9 @@ class Escalation:
                 refusal = self._begin(method, parts, now)
                 if refusal is None:
                     break
-                refused.append(Attempt(now, method.value, Result.REFUSED, refusal))
+                refused.append(
+                    Attempt(now, method.value, AttemptResult.REFUSED, refusal)
+                )
         return refused
 
     def follow(self, outcome: Outcome, now: float) -> list[Attempt]:
@@ -78,7 +76,7 @@ class Escalation:
         return self.begin(now, without=outcome.method)
 
     def _begin(
-        self, method: Method, parts: tuple[Role, Role], now: float
+        self, method: PunchMethod, parts: tuple[Role, Role], now: float
     ) -> str | None:
         """Return why a method cannot be tried, ``None`` if it is, or will be soon."""
         refusal = self._puncher.begin(method, parts, now)

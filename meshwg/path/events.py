@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.offer import Offer
 from meshwg.transmit import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
-class PathChanged:
+class SelectionChanged:
     """Data goes another way, or the way it goes came into doubt or out of it."""
 
-    kind: Kind | None
+    kind: CandidateKind | None
     """``None``: there is no way at all."""
     endpoint: Endpoint | None
     doubted: bool
@@ -22,8 +23,7 @@ class PathChanged:
 class CandidatesOffered:
     """Send this to the peer through the coordinator."""
 
-    offer: dict[str, object]
-    """Fields of the control message: sequence, candidates, nat, extension."""
+    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class AuxiliarySockets:
     close: tuple[int, ...] = ()
 
 
-Event = PathChanged | CandidatesOffered | CandidatesWanted | AuxiliarySockets
+Event = SelectionChanged | CandidatesOffered | CandidatesWanted | AuxiliarySockets
 
 
-class Result(Enum):
+class AttemptResult(Enum):
     """How an attempt to find a path ended."""
 
     OK = "ok"
@@ -60,7 +60,7 @@ class Attempt:
     """On the clock of ``now``."""
     method: str
     """``punch``, ``prediction``, ``birthday``, or the kind of a path that was lost."""
-    result: Result
+    result: AttemptResult
     detail: str
 
 

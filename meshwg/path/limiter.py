@@ -9,7 +9,7 @@ unanswered entry, and end after a few.
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from meshwg.path.punch import Method
+from meshwg.path.punch import PunchMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class Allowance:
 
 
 PERIOD = 600.0
-"""Seconds after which an attempt does not count any more."""
+"""Seconds after which an attempt no longer counts."""
 
 ALLOWANCES = {
-    Method.PREDICTION: Allowance(spacing=2.0, attempts=4),
-    Method.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
+    PunchMethod.PREDICTION: Allowance(spacing=2.0, attempts=4),
+    PunchMethod.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
 }
 
 LEASE = 30.0
-"""Seconds after which an attempt that was never ended blocks nobody any more."""
+"""Seconds after which an attempt that was never ended no longer blocks others."""
 
 
 class PunchLimiter:
@@ -44,11 +44,11 @@ class PunchLimiter:
         self.birthday = birthday
         self._holder: Hashable | None = None
         self._held_until = 0.0
-        self._attempts: dict[tuple[Hashable, Method], list[float]] = {}
+        self._attempts: dict[tuple[Hashable, PunchMethod], list[float]] = {}
 
-    def acquire(self, peer: Hashable, method: Method, now: float) -> str | None:
-        """Reserve the node for an attempt; return why not, or ``None`` if it is."""
-        if method is Method.BIRTHDAY and not self.birthday:
+    def acquire(self, peer: Hashable, method: PunchMethod, now: float) -> str | None:
+        """Reserve the node for an attempt; return why it cannot be, else ``None``."""
+        if method is PunchMethod.BIRTHDAY and not self.birthday:
             return OFF
         if self.allowed_at(peer, method, now) > now:
             return TOO_OFTEN
@@ -57,7 +57,7 @@ class PunchLimiter:
         self._holder, self._held_until = peer, now + LEASE
         return None
 
-    def record(self, peer: Hashable, method: Method, now: float) -> None:
+    def record(self, peer: Hashable, method: PunchMethod, now: float) -> None:
         """Count an attempt: packets are being sent."""
         self._forget_old(now)
         self._attempts.setdefault((peer, method), []).append(now)
@@ -67,7 +67,7 @@ class PunchLimiter:
         if self._holder == peer:
             self._holder = None
 
-    def allowed_at(self, peer: Hashable, method: Method, now: float) -> float:
+    def allowed_at(self, peer: Hashable, method: PunchMethod, now: float) -> float:
         """Return from when on the next attempt is allowed."""
         allowance = ALLOWANCES[method]
         times = [

@@ -2,7 +2,7 @@
 
 A node may announce the network that it is in, or one on its bridge. Its own address
 in there is a good candidate for its neighbours; everybody else would send the check
-through the mesh, to that very node: it would be answered, and be the nearest of all.
+through the mesh, to that very node: it would be answered, and seem the nearest of all.
 """
 
 import ipaddress

@@ -1,6 +1,6 @@
 """One path to a peer: an endpoint, what its checks showed, and when the next is due.
 
-A path begins unproven, with a burst of checks that is to open NATs on both ways. The
+A path begins unproven, with a burst of checks that opens the NATs on both sides. The
 first answer proves it; from then on it is checked at intervals. A check that stays
 unanswered is repeated, and when nothing came for :data:`DOUBT_AFTER` the path is
 doubted: two intervals of an active path, 3 s + 3.5 s, make the 6.5 s of the design.
@@ -8,7 +8,7 @@ After :data:`CONSENT_LIFETIME` without an answer the peer's consent is gone (RFC
 and nothing more is sent there.
 """
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.score import Score, Statistics
 from meshwg.transmit import Endpoint
 
@@ -31,7 +31,7 @@ TRUST = 6.5
 """Seconds for which an answer proves that a path works now."""
 
 CONSENT_LIFETIME = 30.0
-"""Seconds for which an answer permits to send at all (RFC 7675 section 5.1)."""
+"""Seconds for which an answer permits sending at all (RFC 7675 section 5.1)."""
 
 
 class Path:
@@ -47,7 +47,7 @@ class Path:
         "waiting_since",
     )
 
-    def __init__(self, endpoint: Endpoint, kind: Kind) -> None:
+    def __init__(self, endpoint: Endpoint, kind: CandidateKind) -> None:
         self.endpoint = endpoint
         """Where to send; it gets the sticky source of the last answer."""
         self.kind = kind
@@ -62,7 +62,7 @@ class Path:
     @property
     def is_relayed(self) -> bool:
         """Whether a relay passes the datagrams on."""
-        return self.kind is Kind.RELAYED
+        return self.kind is CandidateKind.RELAYED
 
     @property
     def is_proven(self) -> bool:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import pairwise
 
-from meshwg.path.report import Filtering, NatReport
+from meshwg.nattypes import Filtering
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Random
 
 BIRTHDAY_SOCKETS = 256
@@ -45,7 +46,7 @@ SAMPLES = 3
 FIRST_PORT, LAST_PORT = 1024, 65535
 
 
-class Method(Enum):
+class PunchMethod(Enum):
     """A way to open a direct path after plain punching failed."""
 
     PREDICTION = "prediction"
@@ -59,18 +60,20 @@ class Role(Enum):
     PROBE = "probe"
 
 
-def plain_possible(own: NatReport, peer: NatReport) -> bool:
-    """Tell whether simultaneous checks should do; the benefit of the doubt counts."""
+def plain_possible(own: NatTraits, peer: NatTraits) -> bool:
+    """Tell whether simultaneous checks should be enough; what is unknown may be so."""
     if own.blocked or peer.blocked:
         return False
     return _accepts(own, peer) or _accepts(peer, own)
 
 
-def roles(own: NatReport, peer: NatReport, method: Method) -> tuple[Role, Role] | None:
+def roles(
+    own: NatTraits, peer: NatTraits, method: PunchMethod
+) -> tuple[Role, Role] | None:
     """Return who does what, own side first, or ``None`` if the method cannot work."""
     if own.blocked or peer.blocked or plain_possible(own, peer):
         return None
-    if method is Method.PREDICTION:
+    if method is PunchMethod.PREDICTION:
         return _prediction_roles(own, peer)
     return _birthday_roles(own, peer)
 
@@ -111,7 +114,7 @@ def random_ports(random: Random, count: int = BIRTHDAY_PROBES) -> Iterator[int]:
 _PORTS = LAST_PORT - FIRST_PORT + 1
 
 
-def _accepts(node: NatReport, peer: NatReport, *, predict: bool = False) -> bool:
+def _accepts(node: NatTraits, peer: NatTraits, *, predict: bool = False) -> bool:
     if node.filtering is Filtering.ENDPOINT_INDEPENDENT:
         return True
     known = _is_known(node, predict)
@@ -120,11 +123,11 @@ def _accepts(node: NatReport, peer: NatReport, *, predict: bool = False) -> bool
     return known and _is_known(peer, predict)
 
 
-def _is_known(node: NatReport, predict: bool) -> bool:
+def _is_known(node: NatTraits, predict: bool) -> bool:
     return not node.is_hard or (predict and node.is_sequential)
 
 
-def _prediction_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | None:
+def _prediction_roles(own: NatTraits, peer: NatTraits) -> tuple[Role, Role] | None:
     possible = _accepts(own, peer, predict=True) or _accepts(peer, own, predict=True)
     if not possible:
         return None
@@ -134,12 +137,12 @@ def _prediction_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | No
     return (Role.FAN, Role.PROBE) if fans[0] else (Role.PROBE, Role.FAN)
 
 
-def _birthday_roles(own: NatReport, peer: NatReport) -> tuple[Role, Role] | None:
+def _birthday_roles(own: NatTraits, peer: NatTraits) -> tuple[Role, Role] | None:
     if _can_fan(own, peer):
         return Role.FAN, Role.PROBE
     return (Role.PROBE, Role.FAN) if _can_fan(peer, own) else None
 
 
-def _can_fan(fan: NatReport, prober: NatReport) -> bool:
+def _can_fan(fan: NatTraits, prober: NatTraits) -> bool:
     by_address = fan.filtering is Filtering.ADDRESS_DEPENDENT
     return fan.is_hard and (not prober.is_hard or by_address)

@@ -25,26 +25,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from meshwg.path import volley
-from meshwg.path.candidate import Kind
+from meshwg.nattypes import Filtering
+from meshwg.path.aim import KnownAddresses, PunchAttempt
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Checks
-from meshwg.path.events import Result
+from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    PREDICTION_OFFSET,
     PREDICTION_SOCKETS,
     SAMPLES,
-    Method,
+    PunchMethod,
     Role,
-    port_after,
-    predicted_ports,
 )
-from meshwg.path.report import DELTA_LIMIT, Filtering, NatReport
 from meshwg.path.sampler import Sampler
+from meshwg.path.traits import DELTA_LIMIT, NatTraits
+from meshwg.path.volley import BIRTHDAY_DURATION, PREDICTION_DURATION, Shot
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -57,9 +56,6 @@ SOCKETS_TIMEOUT = 2.0
 SOCKETS_NEEDED = 8
 """Fewer sockets than this are not worth an attempt."""
 
-HOST_LIMIT = 2
-"""Public addresses of one peer that probes are spread over."""
-
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
 
@@ -70,7 +66,7 @@ SHOTS_AT_ONCE = 32
 UNCONFIRMED = "nobody confirmed that the peer's public address is its own"
 
 
-class State(Enum):
+class PunchState(Enum):
     """Where an attempt stands."""
 
     IDLE = 0
@@ -84,60 +80,34 @@ class State(Enum):
 class Verdict(Enum):
     """How an attempt ended."""
 
-    OK = "a direct path works"
-    MISSED = "all that could be sent was sent in vain"
-    BUSY = "one of the nodes is busy with another peer"
-    REFUSED = "it did not come to sending"
+    OK = "ok"
+    """A direct path works."""
+    MISSED = "missed"
+    """Everything was sent, and nothing was answered."""
+    BUSY = "busy"
+    """One of the nodes makes an attempt with another peer."""
+    REFUSED = "refused"
+    """The attempt ended before anything was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended, with a few words for a person."""
 
-    method: Method
+    method: PunchMethod
     verdict: Verdict
     detail: str
 
     @property
-    def result(self) -> Result:
+    def result(self) -> AttemptResult:
         """What goes into the peer's history."""
         if self.verdict is Verdict.OK:
-            return Result.OK
-        return Result.FAILED if self.verdict is Verdict.MISSED else Result.REFUSED
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One attempt, as one side sees it."""
-
-    id: int
-    method: Method
-    role: Role
-    peer_role: Role
-    own_sequence: tuple[int, int] | None = None
-    """The last observed public port and the step, of this side."""
-    peer_sequence: tuple[int, int] | None = None
-    links: tuple[int, ...] = ()
-    winner: int | None = None
-    elected_at: float = 0.0
-
-    @property
-    def kind(self) -> Kind:
-        """What a path that this attempt finds is called."""
-        predicts = self.method is Method.PREDICTION
-        return Kind.PREDICTED if predicts else Kind.BIRTHDAY
-
-    @property
-    def needs_sample(self) -> bool:
-        """Whether the peer has to be told where this side's sequence is."""
-        return self.role is Role.FAN and self.method is Method.PREDICTION
-
-    @property
-    def knows_target(self) -> bool:
-        """Whether this side can begin."""
-        if self.peer_role is Role.FAN and self.method is Method.PREDICTION:
-            return self.peer_sequence is not None
-        return True
+            return AttemptResult.OK
+        return (
+            AttemptResult.FAILED
+            if self.verdict is Verdict.MISSED
+            else AttemptResult.REFUSED
+        )
 
 
 class Puncher:
@@ -150,13 +120,13 @@ class Puncher:
     def __init__(
         self, checks: Checks, ledger: Ledger, limiter: PunchLimiter, random: Random
     ) -> None:
-        self.own_nat = NatReport()
+        self.own_nat = NatTraits()
         self.stun_server: Endpoint | None = None
         self.peer_public: tuple[Endpoint, ...] = ()
         """Where the outside sees the peer's socket, as it says."""
         self.peer_hosts: tuple[str, ...] = ()
         """Where someone reliable saw the peer."""
-        self.state = State.IDLE
+        self.state = PunchState.IDLE
         self.messages: list[dict[str, object]] = []
         self.transmits: list[Transmit] = []
         self.sockets_wanted = 0
@@ -167,10 +137,10 @@ class Puncher:
         self._limiter = limiter
         self._random = random
         self._last_id = 0
-        self._attempt: _Attempt | None = None
+        self._attempt: PunchAttempt | None = None
         self._deadline = 0.0
         self._sampler: Sampler | None = None
-        self._shots: deque[volley.Shot] = deque()
+        self._shots: deque[Shot] = deque()
 
     @property
     def peer(self) -> str:
@@ -178,14 +148,14 @@ class Puncher:
         return self._checks.keys.incoming.tag
 
     @property
-    def method(self) -> Method | None:
-        """What is being tried, if anything is."""
+    def method(self) -> PunchMethod | None:
+        """The method that is being tried, if any."""
         return None if self._attempt is None else self._attempt.method
 
     @property
-    def kind(self) -> Kind | None:
-        """What a path that comes up now owes itself to."""
-        if self._attempt is None or self.state is not State.FIRING:
+    def kind(self) -> CandidateKind | None:
+        """The kind of a path that is found now, if it is this attempt's doing."""
+        if self._attempt is None or self.state is not PunchState.FIRING:
             return None
         return self._attempt.kind
 
@@ -196,12 +166,14 @@ class Puncher:
 
     # In
 
-    def begin(self, method: Method, roles: tuple[Role, Role], now: float) -> str | None:
+    def begin(
+        self, method: PunchMethod, roles: tuple[Role, Role], now: float
+    ) -> str | None:
         """Ask the peer for an attempt, as the controlling side.
 
         :return: why it cannot be now, or ``None`` if the peer is asked.
         """
-        self._attempt = _Attempt(self._last_id + 1, method, *roles)
+        self._attempt = PunchAttempt(self._last_id + 1, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._attempt = None
@@ -209,7 +181,7 @@ class Puncher:
         self._last_id += 1
         step = {"step": "ask", "method": method.value, "role": roles[1].value}
         self._say(**step, peer_role=roles[0].value)
-        self._enter(State.ASKED, now + ANSWER_TIMEOUT)
+        self._enter(PunchState.ASKED, now + ANSWER_TIMEOUT)
         return None
 
     def receive(self, raw: Mapping[str, object], now: float) -> None:
@@ -225,17 +197,17 @@ class Puncher:
             why = raw.get("why")
             verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
             self._finish(verdict, f"the peer refused: {_text(why)}", now)
-        elif step == "ready" and self.state is State.ASKED:
+        elif step == "ready" and self.state is PunchState.ASKED:
             self._attempt.peer_sequence = _sequence(raw)
             self._prepare(now)
-        elif step == "go" and self.state is State.WAITING:
+        elif step == "go" and self.state is PunchState.WAITING:
             self._attempt.peer_sequence = _sequence(raw)
             self._fire(now)
 
     def add_sockets(self, links: Sequence[int], now: float) -> None:
         """Use these auxiliary sockets; fewer than wanted if no more could be opened."""
         attempt = self._attempt
-        if attempt is None or self.state is not State.OPENING:
+        if attempt is None or self.state is not PunchState.OPENING:
             self.losers.extend(links)
             return
         attempt.links = tuple(links)
@@ -282,7 +254,7 @@ class Puncher:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.state is State.IDLE:
+        if self.state is PunchState.IDLE:
             return
         if self._sampler is not None:
             self.transmits.extend(self._sampler.datagrams_to_send(now))
@@ -293,7 +265,7 @@ class Puncher:
 
     def get_timer(self) -> float | None:
         """Return when there is something to do."""
-        if self.state is State.IDLE:
+        if self.state is PunchState.IDLE:
             return None
         when = self._deadline
         if self._shots:
@@ -308,59 +280,36 @@ class Puncher:
         if self._checks.keys.controlling or id_ <= self._last_id:
             return
         try:
-            method = Method(raw.get("method"))
+            method = PunchMethod(raw.get("method"))
             roles = Role(raw.get("role")), Role(raw.get("peer_role"))
         except ValueError:
             return
         self._last_id = id_
         self.abandon("the peer began anew", now)
-        self._attempt = _Attempt(id_, method, *roles)
+        self._attempt = PunchAttempt(id_, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._give_up(refusal, now)
         else:
             self._prepare(now)
 
-    def _refusal(self, method: Method, now: float) -> str | None:
+    def _refusal(self, method: PunchMethod, now: float) -> str | None:
         """Return why this node will not take part, or reserve it."""
         assert self._attempt is not None
         if not self._may_aim(self._attempt):
             return UNCONFIRMED
         return self._limiter.acquire(self.peer, method, now)
 
-    def _may_aim(self, attempt: _Attempt) -> bool:
+    def _may_aim(self, attempt: PunchAttempt) -> bool:
         """Tell whether the peer has an address at which many packets may be aimed."""
-        is_fan = attempt.role is Role.FAN
-        return bool(self._targets() if is_fan else self._hosts())
+        known, is_fan = self._known_addresses(), attempt.role is Role.FAN
+        return bool(known.targets() if is_fan else known.hosts())
 
-    def _targets(self) -> list[Endpoint]:
-        """Return the peer's endpoints that a fan opens its own NAT for.
-
-        A filter by address cares for no port, but for every address that the peer's
-        NAT may send from. So such a fan aims at all that are known, be it with a port
-        that somebody else was shown.
-        """
-        confirmed = self._confirmed_endpoints()
+    def _known_addresses(self) -> KnownAddresses:
         by_address = self.own_nat.filtering is Filtering.ADDRESS_DEPENDENT
-        if not by_address or not self.peer_public:
-            return confirmed[:1]
-        port = self.peer_public[0].port
-        claimed = {endpoint.host: endpoint for endpoint in reversed(confirmed)}
-        return [claimed.get(host, Endpoint(host, port)) for host in self._hosts()]
-
-    def _confirmed_endpoints(self) -> list[Endpoint]:
-        """Return the peer's public endpoints whose host is not just its claim."""
-        return [
-            endpoint
-            for endpoint in self.peer_public
-            if endpoint.host in self.peer_hosts
-            or self._ledger.is_confirmed(endpoint.host)
-        ]
-
-    def _hosts(self) -> list[str]:
-        """Return the addresses that the peer's sockets may be seen as."""
-        claimed = [endpoint.host for endpoint in self._confirmed_endpoints()]
-        return list(dict.fromkeys([*claimed, *self.peer_hosts]))[:HOST_LIMIT]
+        return KnownAddresses(
+            self._ledger, self.peer_public, self.peer_hosts, by_address
+        )
 
     def _prepare(self, now: float) -> None:
         """Get sockets if this side needs any."""
@@ -370,20 +319,20 @@ class Puncher:
         if attempt.role is Role.PROBE:
             self._prepared(now)
             return
-        predicts = attempt.method is Method.PREDICTION
+        predicts = attempt.method is PunchMethod.PREDICTION
         if predicts and self.stun_server is None:
             self._give_up("no STUN server shows which ports the NAT gives out", now)
             return
         self.sockets_wanted = PREDICTION_SOCKETS if predicts else BIRTHDAY_SOCKETS
-        self._enter(State.OPENING, now + SOCKETS_TIMEOUT)
+        self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
 
-    def _sample(self, attempt: _Attempt, now: float) -> None:
+    def _sample(self, attempt: PunchAttempt, now: float) -> None:
         assert self.stun_server is not None
         links = attempt.links[:SAMPLES]
         ids = [self._checks.transaction_id() for _ in links]
         self._sampler = Sampler(links, self.stun_server, ids, now)
         self.transmits.extend(self._sampler.datagrams_to_send(now))
-        self._enter(State.SAMPLING, now + SOCKETS_TIMEOUT)
+        self._enter(PunchState.SAMPLING, now + SOCKETS_TIMEOUT)
 
     def _check_sample(self, now: float) -> None:
         if self._sampler is None or self._attempt is None:
@@ -411,7 +360,7 @@ class Puncher:
         if controlling or (attempt.role is Role.FAN and attempt.knows_target):
             self._fire(now)
         else:
-            self._enter(State.WAITING, now + ANSWER_TIMEOUT)
+            self._enter(PunchState.WAITING, now + ANSWER_TIMEOUT)
 
     def _fire(self, now: float) -> None:
         attempt = self._attempt
@@ -425,28 +374,11 @@ class Puncher:
             self._give_up(UNCONFIRMED, now)
             return
         self._limiter.record(self.peer, attempt.method, now)
-        self._shots.extend(self._aim(attempt, now))
-        predicts = attempt.method is Method.PREDICTION
-        duration = volley.PREDICTION_DURATION if predicts else volley.BIRTHDAY_DURATION
-        self._enter(State.FIRING, now + duration)
+        self._shots.extend(attempt.aim(self._known_addresses(), self._random, now))
+        predicts = attempt.method is PunchMethod.PREDICTION
+        duration = PREDICTION_DURATION if predicts else BIRTHDAY_DURATION
+        self._enter(PunchState.FIRING, now + duration)
         self._shoot(now)
-
-    def _aim(self, attempt: _Attempt, now: float) -> list[volley.Shot]:
-        if attempt.role is Role.FAN:
-            targets = self._targets()
-            if attempt.method is Method.BIRTHDAY:
-                return volley.fan(attempt.links, targets, volley.BIRTHDAY_WAVES, now)
-            # A second target would take ports out of the sequence.
-            del targets[1:]
-            if attempt.peer_sequence is not None:
-                port, delta = attempt.peer_sequence
-                port = port_after(port, delta, PREDICTION_OFFSET)
-                targets = [targets[0]._replace(port=port)]
-            return volley.fan(attempt.links, targets, volley.PREDICTION_WAVES, now)
-        if attempt.peer_sequence is not None:
-            ports = predicted_ports(*attempt.peer_sequence)
-            return volley.sweep(self._hosts()[0], ports, now)
-        return volley.scatter(self._hosts(), self._random, now)
 
     def _shoot(self, now: float) -> None:
         attempt = self._attempt
@@ -463,9 +395,9 @@ class Puncher:
     # End
 
     def _time_out(self, now: float) -> None:
-        if self.state is State.FIRING:
+        if self.state is PunchState.FIRING:
             self._finish(Verdict.MISSED, "no port that was tried answered", now)
-        elif self.state in (State.ASKED, State.WAITING):
+        elif self.state in (PunchState.ASKED, PunchState.WAITING):
             self._finish(Verdict.REFUSED, "the peer did not answer", now)
         else:
             self._give_up("no sockets could be opened in time", now)
@@ -486,9 +418,9 @@ class Puncher:
         self._limiter.release(self.peer)
         self._attempt = self._sampler = None
         self._shots.clear()
-        self._enter(State.IDLE, now)
+        self._enter(PunchState.IDLE, now)
 
-    def _enter(self, state: State, deadline: float) -> None:
+    def _enter(self, state: PunchState, deadline: float) -> None:
         self.state, self._deadline = state, deadline
 
     def _say(self, **step: object) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshwg.path.candidate import Kind
-from meshwg.path.events import Attempt, Result
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
-from meshwg.path.punch import Method, plain_possible, roles
-from meshwg.path.report import NatReport
+from meshwg.path.punch import PunchMethod, plain_possible, roles
+from meshwg.path.traits import NatTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,12 @@ class Situation:
 
     now: float
     selected: Path | None
-    method: Method | None
+    method: PunchMethod | None
     """What is being tried, besides plain punching."""
     in_round: bool
     """Whether plain punching is under way."""
-    own: NatReport
-    peer: NatReport
+    own: NatTraits
+    peer: NatTraits
     birthday: bool
     """Whether this node may use the birthday method."""
     history: Sequence[Attempt]
@@ -63,25 +63,25 @@ def _direct(path: Path, now: float) -> str:
     return _DIRECT[path.kind]
 
 
-def _impossible(own: NatReport, peer: NatReport) -> str | None:
+def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
     """Return why no direct path can be opened, if none can."""
     if own.blocked:
         return "UDP is blocked on this side, so no direct path can be opened."
     if peer.blocked:
         return "UDP is blocked on the peer's side, so no direct path can be opened."
-    if plain_possible(own, peer) or any(roles(own, peer, way) for way in Method):
+    if plain_possible(own, peer) or any(roles(own, peer, way) for way in PunchMethod):
         return None
     return (
         "Both sides are behind symmetric NATs, which give every destination another "
-        "port that nobody can foretell, so no direct path can be opened."
+        "port that nobody can predict, so no direct path can be opened."
     )
 
 
 def _switched_off(situation: Situation) -> str | None:
     own, peer = situation.own, situation.peer
-    if situation.birthday or roles(own, peer, Method.BIRTHDAY) is None:
+    if situation.birthday or roles(own, peer, PunchMethod.BIRTHDAY) is None:
         return None
-    if roles(own, peer, Method.PREDICTION) is not None:
+    if roles(own, peer, PunchMethod.PREDICTION) is not None:
         return None
     return (
         "A symmetric NAT is in the way, and the birthday method, which could help, "
@@ -91,27 +91,29 @@ def _switched_off(situation: Situation) -> str | None:
 
 def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
-        if attempt.result is not Result.OK:
+        if attempt.result is not AttemptResult.OK:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
-    return "There was no traffic yet that would be worth a direct path."
+    return "There has been no traffic yet that would be worth a direct path."
 
 
 _PUNCHING = {
-    Method.PREDICTION: (
+    PunchMethod.PREDICTION: (
         "A direct path is being opened by predicting the next ports of a NAT; "
         "meanwhile data goes by the relay."
     ),
-    Method.BIRTHDAY: (
+    PunchMethod.BIRTHDAY: (
         "A direct path is being opened by trying many ports of a symmetric NAT; "
         "meanwhile data goes by the relay."
     ),
 }
 
 _DIRECT = {
-    Kind.HOST: "The peer's own address can be reached.",
-    Kind.PORT_MAPPED: "The peer's router forwards a port to it.",
-    Kind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
-    Kind.PEER_REFLEXIVE: "The peer got through first, and its address was learnt.",
-    Kind.PREDICTED: "The next port of a sequential NAT was predicted.",
-    Kind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
+    CandidateKind.HOST: "The peer's own address can be reached.",
+    CandidateKind.PORT_MAPPED: "The peer's router forwards a port to it.",
+    CandidateKind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
+    CandidateKind.PEER_REFLEXIVE: (
+        "The peer got through first, and its address was learnt."
+    ),
+    CandidateKind.PREDICTED: "The next port of a sequential NAT was predicted.",
+    CandidateKind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
 }

@@ -1,22 +1,20 @@
 """What the two nodes told each other: their offers, and which addresses follow.
 
-Offers have numbers that grow, and a session that changes when the sender starts anew,
-so that one that comes late or twice is told apart.
+Offers have numbers that grow, and a session that changes when the sender starts anew.
+So an offer that comes late or twice is recognized.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 
-from meshwg.errors import InvalidMessage
 from meshwg.path.candidate import (
     Candidate,
-    Kind,
-    Rejection,
+    CandidateKind,
     is_private,
     offerable,
 )
+from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Random
 
 SESSION_LENGTH = 8
@@ -29,13 +27,12 @@ class Rendezvous:
     """
 
     def __init__(self, overlay: Container[IPAddress], random: Random) -> None:
-        self.nat = NatReport()
+        self.nat = NatTraits()
         """The NAT in front of this node."""
         self.peer = Offer(-1)
         """The last offer of the peer; with a negative number, there was none yet."""
         self.peer_hosts: tuple[str, ...] = ()
         """Public IPv4 addresses at which someone reliable saw the peer."""
-        self.rejections: Counter[Rejection] = Counter()
         self._overlay = overlay
         self._session = random(SESSION_LENGTH).hex()
         self._sequence = 0
@@ -51,7 +48,7 @@ class Rendezvous:
         """Whether the peer ever offered anything."""
         return self.peer.sequence >= 0
 
-    def set_own(self, candidates: Iterable[Candidate], nat: NatReport) -> bool:
+    def set_own(self, candidates: Iterable[Candidate], nat: NatTraits) -> bool:
         """Offer these from now on; tell whether they differ from those before."""
         own, before = offerable(candidates, self._overlay), self._own
         self._own, self.nat = own, nat
@@ -63,7 +60,7 @@ class Rendezvous:
         answer: bool = False,
         trouble: bool = False,
         punch: Mapping[str, object] | None = None,
-    ) -> dict[str, object]:
+    ) -> Offer:
         """Return the next offer to the peer."""
         self._sequence += 1
         return Offer(
@@ -74,38 +71,32 @@ class Rendezvous:
             answer=answer,
             trouble=trouble,
             punch=punch,
-        ).to_json()
+        )
 
-    def take(self, raw: Mapping[str, object]) -> Offer | None:
-        """Return an offer of the peer, ``None`` if it is malformed or an old one."""
-        try:
-            offer, rejections = Offer.from_json(raw, self._overlay)
-        except InvalidMessage:
-            self.rejections[Rejection.MALFORMED] += 1
-            return None
-        self.rejections.update(rejections)
+    def take(self, offer: Offer) -> bool:
+        """Take an offer of the peer; return whether it is a new one."""
         same_session = offer.session == self.peer.session
         if same_session and offer.sequence <= self.peer.sequence:
-            return None
+            return False
         self.peer = offer
-        return offer
+        return True
 
     def targets(self) -> list[Candidate]:
         """Return what to check: what this node can reach, without relays and itself."""
-        direct = [one for one in self._own if one.kind is not Kind.RELAYED]
+        direct = [one for one in self._own if one.kind is not CandidateKind.RELAYED]
         own = {candidate.endpoint for candidate in direct}
         families = {":" in candidate.host for candidate in direct} or {False, True}
         return [
             candidate
             for candidate in (*self.peer.candidates, *self._other_addresses())
-            if candidate.kind is not Kind.RELAYED
+            if candidate.kind is not CandidateKind.RELAYED
             and candidate.endpoint not in own
             and (":" in candidate.host) in families
         ]
 
     def peer_public(self) -> tuple[Endpoint, ...]:
         """Return where the outside sees the peer's IPv4 socket, the likeliest first."""
-        order = (Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.HOST)
+        order = (CandidateKind.REFLEXIVE, CandidateKind.PORT_MAPPED, CandidateKind.HOST)
         return tuple(
             candidate.endpoint
             for kind in order
@@ -126,4 +117,6 @@ class Rendezvous:
             return []
         offered = {candidate.host for candidate in self.peer.candidates}
         hosts = (host for host in self.peer_hosts if host not in offered)
-        return [Candidate(Kind.REFLEXIVE, host, public[0].port) for host in hosts]
+        return [
+            Candidate(CandidateKind.REFLEXIVE, host, public[0].port) for host in hosts
+        ]

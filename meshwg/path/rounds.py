@@ -19,15 +19,15 @@ WINDOW = 3.5
 """Seconds of checking after which a round has failed."""
 
 HOPELESS_WINDOW = 2.2
-"""The same if the NAT reports say that plain punching will not do: a burst's length,
+"""The same if the NATs are such that plain punching cannot help: a burst's length,
 and half a second for the last answer."""
 
 OFFERER_LEAD, ANSWERER_LEAD = 0.02, 0.1
 """Seconds between opener and checks. The answerer is ahead of the offerer by the trip
-of its answer, and waits that the offerer's opener can come first."""
+of its answer, and waits for the offerer's opener to come first."""
 
 BACKOFF = (60.0, 60.0, 120.0, 240.0, 300.0)
-"""Seconds from one failed round to the next, the last one for good. Less than 30 s
+"""Seconds from one failed round to the next; the last one repeats. Less than 30 s
 would meet the entries that the failed checks left in Linux NATs."""
 
 GAP = 0.25

@@ -15,7 +15,7 @@ REPEATS = (0.0, 0.2, 0.6)
 """Seconds after the start at which unanswered requests are sent."""
 
 DURATION = 1.2
-"""Seconds after which the answers that came have to do."""
+"""Seconds after which the answers that came have to be enough."""
 
 
 class Sampler:

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from math import isinf
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 
 MARGIN = 0.010
 """Seconds by which a challenger must be faster, at least."""
@@ -21,7 +21,7 @@ LOSS_COST = 0.2
 """Seconds that a loss of 100 % counts for: 5 % weigh as much as 10 ms."""
 
 POOR_LOSS = 0.3
-"""A direct path that loses this much is not preferred to a relay any more."""
+"""A direct path that loses this much is no longer preferred to a relay."""
 
 WINDOW = 32
 """Checks over which loss is counted."""
@@ -71,13 +71,13 @@ class Statistics:
 class Score:
     """What a path is judged by."""
 
-    kind: Kind
+    kind: CandidateKind
     cost: float
     """Seconds: the round-trip time, and what the loss adds to it."""
     poor: bool = False
 
     @classmethod
-    def of(cls, kind: Kind, statistics: Statistics) -> "Score":
+    def of(cls, kind: CandidateKind, statistics: Statistics) -> "Score":
         """Return the score of a path; one that was never measured is infinitely far."""
         if statistics.rtt is None:
             return cls(kind, float("inf"))
@@ -92,7 +92,7 @@ class Score:
     @property
     def tier(self) -> int:
         """0 for direct, 1 for relayed, 2 for a direct path that loses too much."""
-        if self.kind is Kind.RELAYED:
+        if self.kind is CandidateKind.RELAYED:
             return 1
         return 2 if self.poor else 0
 

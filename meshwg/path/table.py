@@ -8,7 +8,7 @@ consent is gone: failing checks of other paths change nothing.
 
 from collections.abc import Iterable, Iterator
 
-from meshwg.path.candidate import OFFERED_KINDS, Candidate, Kind
+from meshwg.path.candidate import OFFERED_KINDS, Candidate, CandidateKind
 from meshwg.path.path import Path
 from meshwg.path.score import outranks
 from meshwg.transmit import Endpoint
@@ -17,7 +17,7 @@ HEARTBEAT = 3.0
 """Seconds between checks of the selected path while there is traffic."""
 
 ALTERNATE_HEARTBEAT = 15.0
-"""The same for the paths that would be next, and for the relay."""
+"""The same for the paths that would be chosen next, and for the relay."""
 
 KEEPALIVE = 25.0
 """The same for the selected path without traffic: less than any sane NAT's timeout."""
@@ -49,7 +49,7 @@ class PathTable:
         """Return the path to an endpoint, if it is known."""
         return self._paths.get(endpoint.unpinned())
 
-    def add(self, endpoint: Endpoint, kind: Kind) -> Path:
+    def add(self, endpoint: Endpoint, kind: CandidateKind) -> Path:
         """Return the path to an endpoint, a new one if needed.
 
         An address that was learnt and is offered later takes the offered kind.
@@ -59,7 +59,7 @@ class PathTable:
         if path is None:
             path = self._paths[key] = Path(endpoint, kind)
             self._evict(spare=path)
-        elif path.kind is Kind.PEER_REFLEXIVE:
+        elif path.kind is CandidateKind.PEER_REFLEXIVE:
             path.kind = kind
         return path
 
@@ -78,14 +78,14 @@ class PathTable:
                 return
             self.remove(self.relay)
         if endpoint is not None:
-            self.relay = self.add(endpoint, Kind.RELAYED)
-            self.relay.kind = Kind.RELAYED
+            self.relay = self.add(endpoint, CandidateKind.RELAYED)
+            self.relay.kind = CandidateKind.RELAYED
             self.relay.burst(now, RELAY_BURST)
 
     def rename(self, candidates: Iterable[Candidate]) -> None:
         """Take note of what the peer offers now.
 
-        Addresses that it does not offer any more and that never worked are forgotten;
+        Addresses that it no longer offers and that never worked are forgotten;
         those that were learnt before they were offered take the offered kind.
         """
         offered = {candidate.endpoint: candidate.kind for candidate in candidates}
@@ -107,7 +107,7 @@ class PathTable:
         return (path for path in self if not path.is_relayed)
 
     def unproven(self) -> Iterator[Path]:
-        """Yield the direct paths that do not work, or not any more."""
+        """Yield the direct paths that never worked, or no longer do."""
         return (path for path in self.direct() if not path.is_proven)
 
     def usable(self, now: float) -> list[Path]:
@@ -165,6 +165,11 @@ class PathTable:
                 path.check_by(max(now, path.proven_at + interval))
             elif path.due is None:
                 path.check_by(now + interval)
+
+    def rest(self) -> None:
+        """Plan no more checks."""
+        for path in self:
+            path.rest()
 
     def get_timer(self, now: float) -> float | None:
         """Return when a check is due, or the selected path loses its standing."""

@@ -4,8 +4,8 @@ A *fan* sends from many sockets to one endpoint, or to one at each address of th
 peer's NAT. The first wave has a low TTL: it opens the fan's own NAT and dies on the
 way, because a packet that reached the peer's NAT too early could make it take the flow
 for a foreign one. Later waves go all the way, which opens outer NATs and makes up for
-losses; where the first wave did not do, they meet the holes that the prober's checks
-have made in the prober's NAT by then.
+losses; where the first wave was not enough, they meet the holes that the prober's
+checks have made in the prober's NAT by then.
 
 A *prober* sends from one socket to many ports.
 """

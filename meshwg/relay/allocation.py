@@ -18,7 +18,7 @@ from typing import Any
 
 from meshwg.relay.transactions import PROBE_AFTER, Answer, Request, Transactions
 from meshwg.transmit import Endpoint
-from meshwg.wire.stun import Attribute, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Message, Method, StunErrorCode
 
 UDP_PROTOCOL = 17
 ADDRESS_FAMILIES = {4: 1, 6: 2}
@@ -35,7 +35,7 @@ CLEARED_RETRY = 1.25
 """The same after an old allocation was deleted: coturn keeps it for one second more."""
 
 
-class State(StrEnum):
+class RelayState(StrEnum):
     """What there is at the server."""
 
     CONNECTING = "connecting"
@@ -72,7 +72,7 @@ Event = Allocated | Lost | Redirected
 
 
 class Allocation:
-    """One allocation over all its lives."""
+    """One allocation, however often it is made again."""
 
     def __init__(
         self, transactions: Transactions, ip_version: int, transport: str
@@ -82,7 +82,7 @@ class Allocation:
         :param ip_version: of the relayed address, where the server has a choice.
         :param transport: how the server is reached, for people.
         """
-        self.state = State.OFFLINE
+        self.state = RelayState.OFFLINE
         self.relayed: Endpoint | None = None
         self.mapped: Endpoint | None = None
         self.error: str | None = None
@@ -105,7 +105,7 @@ class Allocation:
     def start(self, now: float) -> None:
         """Ask for an allocation, or whether the last one is still there."""
         self._retry_at = None
-        self.state = State.CONNECTING
+        self.state = RelayState.CONNECTING
         if self.relayed is not None and now < self._expires:
             self._ask(Method.REFRESH, now)
         else:
@@ -119,9 +119,9 @@ class Allocation:
         is_asking = self._transactions.is_open(Method.ALLOCATE)
         self._transactions.forget_all()
         may_be_granted = is_asking and self._transactions.can_sign
-        if self.state is State.ALLOCATED or may_be_granted:
+        if self.state is RelayState.ALLOCATED or may_be_granted:
             self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
-        self.state = State.OFFLINE
+        self.state = RelayState.OFFLINE
         self.relayed = self.error = None
         self._refresh_at = self._retry_at = None
 
@@ -138,7 +138,7 @@ class Allocation:
 
     def receive(self, answer: Answer, now: float) -> None:
         """Take the answer to an Allocate or a Refresh."""
-        if self.state is State.OFFLINE:
+        if self.state is RelayState.OFFLINE:
             return
         if answer.request.method == Method.ALLOCATE:
             self._on_allocate(answer, now)
@@ -149,15 +149,15 @@ class Allocation:
         else:
             self._on_refresh(answer, now)
 
-    def is_gone(self, error: ErrorCode, now: float) -> None:
+    def is_gone(self, error: StunErrorCode, now: float) -> None:
         """Learn that the server has no such allocation, and ask for a new one."""
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             self._events.append(Lost(explain(error)))
         self.relayed = None
         self.error = explain(error)
         self._refresh_at = None
         self._transactions.forget_all()
-        self.state = State.CONNECTING
+        self.state = RelayState.CONNECTING
         self._allocate(now)
 
     def give_up(self, now: float) -> None:
@@ -169,9 +169,9 @@ class Allocation:
 
         :param patience: seconds to wait at least.
         """
-        if self.state is State.OFFLINE:
+        if self.state is RelayState.OFFLINE:
             return
-        self.state = State.OFFLINE
+        self.state = RelayState.OFFLINE
         self.error = reason
         self._has_cleared = self._is_cleared = self._has_switched = False
         self._refresh_at = None
@@ -228,7 +228,7 @@ class Allocation:
         self.relayed, self.mapped = relayed, message.mapped
         self._on_granted(message, now, is_new=True)
 
-    def _on_refused(self, error: ErrorCode, message: Message, now: float) -> None:
+    def _on_refused(self, error: StunErrorCode, message: Message, now: float) -> None:
         alternate = message.address(Attribute.ALTERNATE_SERVER)
         if error.code == 300 and alternate is not None:
             self._events.append(Redirected(alternate))
@@ -256,11 +256,11 @@ class Allocation:
     def _on_granted(self, message: Message, now: float, is_new: bool) -> None:
         """Note that there is an allocation, and until when."""
         lifetime = float(message.attributes.get(Attribute.LIFETIME, DEFAULT_LIFETIME))
-        if self.state is not State.ALLOCATED:
+        if self.state is not RelayState.ALLOCATED:
             assert self.relayed is not None
             assert self.mapped is not None
             self._events.append(Allocated(self.relayed, self.mapped, is_new))
-        self.state = State.ALLOCATED
+        self.state = RelayState.ALLOCATED
         self.error = None
         self._failures = 0
         self._has_cleared = self._is_cleared = self._has_switched = False
@@ -268,7 +268,7 @@ class Allocation:
         self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 
 
-def explain(error: ErrorCode) -> str:
+def explain(error: StunErrorCode) -> str:
     """Return why a relay refuses, in a sentence for a person."""
     sentence = {
         300: "The relay asks to use another one",

@@ -12,20 +12,20 @@ with the same request lets through. When the answer is there, runs of packets ge
 ChannelData headers at C speed. Channels and permissions are renewed for peers in use,
 see :mod:`meshwg.relay.peers`.
 
-Which server to use, and when to ask whether it lives, is the affair of
+Which server to use, and when to ask whether it is alive, is decided by
 :mod:`meshwg.relay.pool`.
 """
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import InvalidMessage
-from meshwg.relay.allocation import Allocated, Allocation, Event, State, explain
-from meshwg.relay.peers import Peer, Peers
+from meshwg.relay.allocation import Allocated, Allocation, Event, RelayState, explain
+from meshwg.relay.peers import Peers, RelayPeer
 from meshwg.relay.server import RelayServer, Transport
-from meshwg.relay.transactions import Answer, Credentials, Request, Transactions
+from meshwg.relay.transactions import Answer, Request, Transactions, TurnCredentials
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.channeldata import (
     FIRST_CHANNEL,
@@ -52,13 +52,15 @@ MAX_WAITING = 128
 """Packets kept for the time when there is an allocation."""
 
 
-class Drop(Enum):
-    """Why something was dropped."""
+class RelayDrop(StrEnum):
+    """Why something from a relay, or for a peer behind it, was dropped."""
 
     MALFORMED = "relay-malformed"
+    """Not a well-formed message, or not one of TURN."""
     UNEXPECTED = "relay-unexpected"
     """A STUN message that is neither a Data indication nor answers a request."""
     UNKNOWN_CHANNEL = "relay-unknown-channel"
+    """ChannelData on a channel that no peer is bound to."""
     QUEUE_FULL = "relay-queue-full"
     """Packets for which there was no allocation in time."""
     REFUSED = "relay-refused"
@@ -97,11 +99,11 @@ class RelayClient:
         """Seconds, smoothed."""
         self.heard_at = 0.0
         """When the server said anything last."""
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[RelayDrop] = Counter()
         self._random = random
         self._renew_after = renew_after
         self._transactions = Transactions(
-            Credentials(server.username, server.password),
+            TurnCredentials(server.username, server.password),
             random=random,
             reliable=self.is_stream,
         )
@@ -114,7 +116,7 @@ class RelayClient:
         self._timer: float | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> RelayState:
         """Whether there is an allocation."""
         return self._allocation.state
 
@@ -147,7 +149,7 @@ class RelayClient:
         self._transactions.forget_all()
         self._timer = None
 
-    def set_credentials(self, credentials: Credentials, now: float) -> None:
+    def set_credentials(self, credentials: TurnCredentials, now: float) -> None:
         """Use other credentials as soon as the present ones are not good any more."""
         if self._transactions.set_credentials(credentials):
             self.hasten(now)
@@ -159,18 +161,18 @@ class RelayClient:
 
     def connecting(self) -> None:
         """Count as connecting while the stream is opened."""
-        self._allocation.state = State.CONNECTING
+        self._allocation.state = RelayState.CONNECTING
 
     def probe(self, now: float) -> None:
         """Ask the server whether it and the allocation are alive."""
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             self._allocation.refresh(now)
             self._settle(now)
 
     @property
     def is_probing(self) -> bool:
         """Whether the server's silence would mean that it is dead."""
-        is_allocated = self.state is State.ALLOCATED
+        is_allocated = self.state is RelayState.ALLOCATED
         return not is_allocated or self._transactions.is_open(Method.REFRESH)
 
     def give_up(self, now: float) -> None:
@@ -230,7 +232,7 @@ class RelayClient:
             if number >= FIRST_CHANNEL:
                 peer = self._peers.on_channel(number)
                 if peer is None:
-                    self.drops[Drop.UNKNOWN_CHANNEL] += len(run)
+                    self.drops[RelayDrop.UNKNOWN_CHANNEL] += len(run)
                     continue
                 peer.used_at = self.heard_at = now
                 received.append((peer.tagged, run))
@@ -244,7 +246,7 @@ class RelayClient:
         try:
             messages = self._framer.receive(data)
         except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             self.stream_closed("it carries something else than TURN", now)
             return []
         return self.receive(messages, now)
@@ -284,7 +286,7 @@ class RelayClient:
         for request in self._transactions.handle_timer(now):
             self._on_timeout(request, now)
         self._allocation.handle_timer(now)
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             for peer in self._peers.due(now):
                 self._renew(peer, now)
         self._settle(now)
@@ -297,7 +299,7 @@ class RelayClient:
             if isinstance(event, Allocated):
                 self._on_allocated(event.is_new, now)
         deadlines = [self._transactions.get_timer(), self._allocation.get_timer()]
-        if self.state is State.ALLOCATED:
+        if self.state is RelayState.ALLOCATED:
             deadlines.append(self._peers.next_due())
         self._timer = min(
             (each for each in deadlines if each is not None), default=None
@@ -325,23 +327,23 @@ class RelayClient:
     def _send_without_channel(
         self, address: Endpoint, datagrams: Sequence[bytes], now: float
     ) -> None:
-        if self.state is not State.ALLOCATED:
+        if self.state is not RelayState.ALLOCATED:
             self._keep(address, datagrams)
             return
         peer = self._peers.get(address, now)
         peer.used_at = now
-        if peer.refusal is not None and now < peer.attend_at:
-            self.drops[Drop.REFUSED] += len(datagrams)
+        if peer.refusal is not None and now < peer.due_at:
+            self.drops[RelayDrop.REFUSED] += len(datagrams)
             return
-        self._attend(peer, now)
+        self._renew_if_needed(peer, now)
         self._to_send += [self._send_indication(address, each) for each in datagrams]
 
     def _keep(self, address: Endpoint, datagrams: Sequence[bytes]) -> None:
-        """Keep packets for later; the oldest make way."""
+        """Keep packets for later; of too many, the oldest are dropped."""
         self._waiting.extend((address, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self.drops[Drop.QUEUE_FULL] += 1
+            self.drops[RelayDrop.QUEUE_FULL] += 1
 
     def _send_indication(self, address: Endpoint, datagram: bytes) -> bytes:
         attributes: dict[Attribute, Any] = {
@@ -358,18 +360,18 @@ class RelayClient:
     def _open(self, address: Endpoint, now: float, with_channel: bool) -> None:
         peer = self._peers.get(address, now, with_channel)
         peer.is_open = True
-        self._attend(peer, now)
+        self._renew_if_needed(peer, now)
 
-    def _attend(self, peer: Peer, now: float) -> None:
-        """See to what a peer needs at once, unless that is under way already."""
-        if self.state is not State.ALLOCATED or peer.is_asking:
+    def _renew_if_needed(self, peer: RelayPeer, now: float) -> None:
+        """Ask for what a peer lacks, unless that is under way already."""
+        if self.state is not RelayState.ALLOCATED or peer.is_asking:
             return
-        if peer.is_ready(now) or (peer.refusal is not None and now < peer.attend_at):
+        if peer.is_ready(now) or (peer.refusal is not None and now < peer.due_at):
             return
         self._renew(peer, now)
         self._settle(now)
 
-    def _renew(self, peer: Peer, now: float) -> None:
+    def _renew(self, peer: RelayPeer, now: float) -> None:
         """Ask for the channel of a peer, or just for the permission."""
         peer.is_asking = True
         attributes: dict[Attribute, Any] = {}
@@ -407,20 +409,20 @@ class RelayClient:
         try:
             message = parse(data)
         except InvalidMessage:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             return
         if message.method == Method.DATA and message.cls == Class.INDICATION:
             self._receive_data(message, received, now)
         elif self._transactions.has(message.transaction_id):
             self._receive_response(message, now)
         else:
-            self.drops[Drop.UNEXPECTED] += 1
+            self.drops[RelayDrop.UNEXPECTED] += 1
 
     def _receive_data(self, message: Message, received: Received, now: float) -> None:
         """Take a packet from a permitted host without a channel."""
         payload = message.attributes.get(Attribute.DATA)
         if payload is None or len(message.peers) != 1 or message.unknown_required:
-            self.drops[Drop.MALFORMED] += 1
+            self.drops[RelayDrop.MALFORMED] += 1
             return
         self.heard_at = now
         address = message.peers[0]
@@ -441,7 +443,7 @@ class RelayClient:
         self._settle(now)
 
     def _smooth(self, sample: float | None) -> None:
-        """Take a measurement of the round trip into account (RFC 6298's 1/8)."""
+        """Take a measurement of the round trip into account (RFC 6298 section 2)."""
         if sample is None:
             return
         last = self.round_trip

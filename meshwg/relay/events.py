@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.server import RelayServer, Transport
 from meshwg.transmit import Endpoint
 
@@ -39,7 +39,7 @@ Event = RelayChanged | OpenStream | CloseStream
 class RelayStatus:
     """What a user wants to know about the node's relay."""
 
-    state: State
+    state: RelayState
     url: str | None = None
     transport: Transport | None = None
     address: Endpoint | None = None

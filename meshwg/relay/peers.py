@@ -31,8 +31,8 @@ EXPIRY_MARGIN = 10.0
 
 
 @dataclass(slots=True, eq=False)
-class Peer:
-    """Somebody behind the relay."""
+class RelayPeer:
+    """A peer behind the relay."""
 
     address: Endpoint
     tagged: Endpoint
@@ -42,7 +42,7 @@ class Peer:
     bound_until: float = 0.0
     """Until when packets may go over the channel."""
     permitted_until: float = 0.0
-    attend_at: float = 0.0
+    due_at: float = 0.0
     """When to renew the peer's channel, or to see whether it is still used."""
     used_at: float = 0.0
     is_asking: bool = False
@@ -62,7 +62,7 @@ class Peer:
 
     @property
     def gone_at(self) -> float:
-        """When the relay has forgotten the peer for sure."""
+        """When the relay has certainly forgotten the peer."""
         return self.bound_until + CHANNEL_REST + EXPIRY_MARGIN
 
 
@@ -76,23 +76,25 @@ class Peers:
         """
         self._link = link
         self._renew_after = renew_after
-        self._by_address: dict[Endpoint, Peer] = {}
-        self._by_channel: dict[int, Peer] = {}
+        self._by_address: dict[Endpoint, RelayPeer] = {}
+        self._by_channel: dict[int, RelayPeer] = {}
         self._numbers = deque(range(FIRST_CHANNEL, LAST_CHANNEL + 1))
         self._retired: deque[tuple[float, int]] = deque()
 
-    def __iter__(self) -> Iterator[Peer]:
+    def __iter__(self) -> Iterator[RelayPeer]:
         return iter(self._by_address.values())
 
-    def find(self, address: Endpoint) -> Peer | None:
+    def find(self, address: Endpoint) -> RelayPeer | None:
         """Return the peer with an address."""
         return self._by_address.get(address)
 
-    def on_channel(self, number: int) -> Peer | None:
+    def on_channel(self, number: int) -> RelayPeer | None:
         """Return the peer behind a channel."""
         return self._by_channel.get(number)
 
-    def get(self, address: Endpoint, now: float, with_channel: bool = True) -> Peer:
+    def get(
+        self, address: Endpoint, now: float, with_channel: bool = True
+    ) -> RelayPeer:
         """Return the peer with an address, made if there is none yet.
 
         :param with_channel: ``False`` for a permission alone, which ends with
@@ -102,17 +104,17 @@ class Peers:
         if peer is None:
             tagged = address._replace(link=self._link)
             used_at = now if with_channel else float("-inf")
-            peer = Peer(address, tagged, None, attend_at=now, used_at=used_at)
+            peer = RelayPeer(address, tagged, None, due_at=now, used_at=used_at)
             self._by_address[address] = peer
             if with_channel:
                 self._number(peer, now)
         return peer
 
-    def due(self, now: float) -> list[Peer]:
+    def due(self, now: float) -> list[RelayPeer]:
         """Return the peers that have to be renewed now; forget those that are gone."""
-        due: list[Peer] = []
+        due: list[RelayPeer] = []
         for peer in list(self._by_address.values()):
-            if peer.attend_at > now or peer.is_asking:
+            if peer.due_at > now or peer.is_asking:
                 continue
             if peer.is_used(now):
                 due.append(peer)
@@ -121,15 +123,15 @@ class Peers:
             else:
                 # Once more while its channel lives, then when it is gone.
                 last_chance = peer.bound_until - self._renew_after / 2
-                peer.attend_at = last_chance if last_chance > now else peer.gone_at
+                peer.due_at = last_chance if last_chance > now else peer.gone_at
         return due
 
     def next_due(self) -> float | None:
         """Return when :meth:`due` has something to do."""
-        waiting = (p.attend_at for p in self._by_address.values() if not p.is_asking)
+        waiting = (p.due_at for p in self._by_address.values() if not p.is_asking)
         return min(waiting, default=None)
 
-    def renewed(self, peer: Peer, asked_at: float) -> None:
+    def renewed(self, peer: RelayPeer, asked_at: float) -> None:
         """Learn that the relay granted what was asked for."""
         peer.is_asking = False
         peer.refusal = None
@@ -137,20 +139,20 @@ class Peers:
         peer.permitted_until = asked_at + PERMISSION_LIFETIME - EXPIRY_MARGIN
         if peer.channel is not None:
             peer.bound_until = asked_at + CHANNEL_LIFETIME - EXPIRY_MARGIN
-        peer.attend_at = asked_at + self._renew_after
+        peer.due_at = asked_at + self._renew_after
 
-    def refused(self, peer: Peer, reason: str, now: float) -> None:
+    def refused(self, peer: RelayPeer, reason: str, now: float) -> None:
         """Learn that the relay refused; it is asked again after a while."""
         peer.is_asking = False
         peer.refusal = reason
-        peer.attend_at = now + RETRY_AFTER
+        peer.due_at = now + RETRY_AFTER
 
-    def unanswered(self, peer: Peer, now: float) -> None:
+    def unanswered(self, peer: RelayPeer, now: float) -> None:
         """Learn that there was no answer; it is asked again at once."""
         peer.is_asking = False
-        peer.attend_at = now
+        peer.due_at = now
 
-    def renumber(self, peer: Peer, now: float) -> bool:
+    def renumber(self, peer: RelayPeer, now: float) -> bool:
         """Give a peer another channel because the relay knows this one otherwise.
 
         Returns ``False`` after some attempts: the number cannot be the reason.
@@ -159,7 +161,7 @@ class Peers:
             return False
         peer.rebinds += 1
         peer.is_asking = False
-        peer.attend_at = now
+        peer.due_at = now
         self._retire(peer, now + CHANNEL_LIFETIME + CHANNEL_REST)
         self._number(peer, now)
         return True
@@ -171,7 +173,7 @@ class Peers:
                 self.unanswered(peer, now)
 
     def survivors(self, now: float) -> "Peers":
-        """Return the peers in use as they are to a new allocation: all unknown."""
+        """Return the peers in use, for a new allocation that knows none of them."""
         peers = Peers(self._link, self._renew_after)
         for old in self:
             if old.is_used(now):
@@ -179,7 +181,7 @@ class Peers:
                 peer.is_open, peer.used_at = old.is_open, old.used_at
         return peers
 
-    def _number(self, peer: Peer, now: float) -> None:
+    def _number(self, peer: RelayPeer, now: float) -> None:
         """Give a peer a channel number, if there is one left."""
         while self._retired and self._retired[0][0] <= now:
             self._numbers.append(self._retired.popleft()[1])
@@ -187,7 +189,7 @@ class Peers:
             peer.channel = self._numbers.popleft()
             self._by_channel[peer.channel] = peer
 
-    def _retire(self, peer: Peer, until: float) -> None:
+    def _retire(self, peer: RelayPeer, until: float) -> None:
         """Take a peer's channel number out of use for a while."""
         if peer.channel is not None:
             del self._by_channel[peer.channel]
@@ -195,6 +197,6 @@ class Peers:
             peer.channel = None
             peer.bound_until = 0.0
 
-    def _forget(self, peer: Peer, now: float) -> None:
+    def _forget(self, peer: RelayPeer, now: float) -> None:
         del self._by_address[peer.address]
         self._retire(peer, now)

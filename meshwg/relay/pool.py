@@ -12,9 +12,10 @@ whoever answers first, which is the nearest, is asked for an allocation. When no
 answered after 0.3 s, UDP may be blocked, so streams are opened too, one more each half
 second. A server over UDP that is heard later replaces a stream.
 
-*Life.* A home that is in use and says nothing for 1.5 s is asked whether it lives, with
-a refresh that only a living allocation answers well; after 2 s without an answer it is
-given up and the contest begins. So another server has taken over within 4 s.
+*Liveness.* A home that is in use and says nothing for 1.5 s is asked whether it is
+alive, with a refresh that only a living allocation answers well; after 2 s without an
+answer it is given up and the contest begins. So another server has taken over within
+4 s.
 
 *Moving.* Every 25 s all servers are measured. Another one that is nearer by more than
 10 ms and 20 %, three times in a row, becomes home; the old allocation lingers for a
@@ -28,13 +29,13 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from meshwg.relay.allocation import Allocated, Redirected, State
+from meshwg.relay.allocation import Allocated, Redirected, RelayState
 from meshwg.relay.client import (
     MAX_WAITING,
     RENEW_AFTER,
-    Drop,
     Received,
     RelayClient,
+    RelayDrop,
 )
 from meshwg.relay.events import (
     CloseStream,
@@ -45,7 +46,7 @@ from meshwg.relay.events import (
 )
 from meshwg.relay.prober import Prober
 from meshwg.relay.server import RelayServer
-from meshwg.relay.transactions import Credentials
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.relay.watch import Rivalry, Watch
 from meshwg.relay.ways import UDP_HEAD_START, Ways
 from meshwg.transmit import Endpoint, Random, Transmit
@@ -110,7 +111,7 @@ class RelayPool:
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._events: deque[Event] = deque()
         self._farewells: list[Transmit] = []
-        self._past_drops: Counter[Drop] = Counter()
+        self._past_drops: Counter[RelayDrop] = Counter()
         self._error: str | None = None
         self._contest_since = 0.0
         self._contend_at: float | None = None
@@ -125,7 +126,7 @@ class RelayPool:
             if server is None:
                 self._close(client, now)
             else:
-                user = Credentials(server.username, server.password)
+                user = TurnCredentials(server.username, server.password)
                 client.set_credentials(user, now)
         self._prober.watch(self._ways.udp_endpoints(), now)
         if self._home is None:
@@ -133,7 +134,7 @@ class RelayPool:
         self._settle(now)
 
     def network_changed(self, now: float) -> None:
-        """Find out at once what the node's new addresses are worth."""
+        """Find out at once which relays the node's new addresses reach."""
         self._ways.wake()
         self._prober.probe(now)
         for client in self._clients.values():
@@ -159,7 +160,7 @@ class RelayPool:
             some = next(iter(self._ways), None)
             error = self._error if some else "The coordinator offers no relay"
             return RelayStatus(
-                State.OFFLINE, str(some.url) if some else None, error=error
+                RelayState.OFFLINE, str(some.url) if some else None, error=error
             )
         round_trip = self._prober.round_trip(client.destination) or client.round_trip
         return RelayStatus(
@@ -177,7 +178,7 @@ class RelayPool:
         return self._home.relayed if self._home is not None else None
 
     @property
-    def drops(self) -> Counter[Drop]:
+    def drops(self) -> Counter[RelayDrop]:
         """What was dropped, over all relays there were."""
         drops = self._past_drops.copy()
         for client in self._clients.values():
@@ -219,10 +220,10 @@ class RelayPool:
     def send(self, peer: Endpoint, datagrams: Sequence[bytes], now: float) -> None:
         """Send packets to a peer through the relay of its link, or else through home.
 
-        Without an allocation they wait for one, or make way for younger ones.
+        Without an allocation they wait for one; of too many, the oldest are dropped.
         """
         client = self._clients.get(peer.link)
-        if client is None or client.state is not State.ALLOCATED:
+        if client is None or client.state is not RelayState.ALLOCATED:
             client = self._home
         if client is None:
             self._keep(peer, datagrams)
@@ -328,11 +329,11 @@ class RelayPool:
         self._settle(now)
 
     def _keep(self, peer: Endpoint, datagrams: Sequence[bytes]) -> None:
-        """Keep packets until there is a home; the oldest make way."""
+        """Keep packets until there is a home; of too many, the oldest are dropped."""
         self._waiting.extend((peer, each) for each in datagrams)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self._past_drops[Drop.QUEUE_FULL] += 1
+            self._past_drops[RelayDrop.QUEUE_FULL] += 1
 
     # The contest for home.
 
@@ -347,7 +348,7 @@ class RelayPool:
         self._contend_at = None
         if self._home is not None:
             return
-        trying = [c for c in self._clients.values() if c.state is State.CONNECTING]
+        trying = [c for c in self._clients.values() if c.state is RelayState.CONNECTING]
         since = self._contest_since
         former = {client.server.way: client for client in self._former_homes()}
         busy = {client.server.way for client in self._clients.values()} - set(former)
@@ -367,7 +368,7 @@ class RelayPool:
     def _former_homes(self) -> list[RelayClient]:
         """Return lingering clients, whose allocations need not be made anew."""
         lingering = (self._clients[link] for link in self._lingering)
-        return [each for each in lingering if each.state is State.ALLOCATED]
+        return [each for each in lingering if each.state is RelayState.ALLOCATED]
 
     def _launch(self, server: RelayServer, now: float) -> RelayClient:
         """Begin to use a way."""
@@ -447,7 +448,7 @@ class RelayPool:
                     self._on_allocated(client, now)
                 elif isinstance(event, Redirected):
                     self._ways.redirect(client.server, event.alternate)
-                elif client.state is State.OFFLINE:
+                elif client.state is RelayState.OFFLINE:
                     self._on_offline(client, event.reason, now)
 
     def _on_allocated(self, client: RelayClient, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Where a relay is, how to reach it, and who to be there."""
+"""Where a relay is, how to reach it, and with which credentials."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

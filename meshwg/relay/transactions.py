@@ -17,9 +17,9 @@ from meshwg.wire.stun import (
     TRANSACTION_ID_LENGTH,
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     check_integrity,
     encode,
 )
@@ -30,7 +30,7 @@ below RFC 8489's 500 ms, as section 6.2.1 allows, since a second lost here is a 
 without a network; ends far below its 39.5 s, since there are other relays."""
 
 PROBE_AFTER = (0.4, 0.4, 0.4, 0.4, 0.4)
-"""The same for a request that asks whether the server lives: it may get lost four
+"""The same for a request that asks whether the server is alive: it may get lost four
 times, but has to be over after two seconds."""
 
 STREAM_TIMEOUT = (8.0,)
@@ -40,14 +40,14 @@ MAX_ROUNDS = 4
 """How often one request is signed anew before its refusal is believed."""
 
 
-class Credentials(NamedTuple):
+class TurnCredentials(NamedTuple):
     """A user name and the password that belongs to it."""
 
     username: str
     password: str
 
     def __repr__(self) -> str:
-        return f"Credentials({self.username!r})"
+        return f"TurnCredentials({self.username!r})"
 
 
 @dataclass(slots=True)
@@ -72,11 +72,11 @@ class Answer(NamedTuple):
     """Seconds; ``None`` if it was sent more than once, so that nobody can tell."""
 
     @property
-    def error(self) -> ErrorCode | None:
+    def error(self) -> StunErrorCode | None:
         """Why the server refuses, ``None`` if it does not."""
         if self.message.cls == Class.SUCCESS:
             return None
-        return self.message.error or ErrorCode(500, "No reason given")
+        return self.message.error or StunErrorCode(500, "No reason given")
 
 
 @dataclass(slots=True)
@@ -96,14 +96,14 @@ class Transactions:
     """The open requests to one server, and what they are signed with."""
 
     def __init__(
-        self, credentials: Credentials, *, random: Random, reliable: bool
+        self, credentials: TurnCredentials, *, random: Random, reliable: bool
     ) -> None:
         """Begin without knowing realm and nonce.
 
         :param reliable: whether the requests travel over a stream.
         """
         self._credentials = credentials
-        self._newer: Credentials | None = None
+        self._newer: TurnCredentials | None = None
         self._random = random
         self._reliable = reliable
         self._realm = ""
@@ -111,7 +111,7 @@ class Transactions:
         self._pending: dict[bytes, _Pending] = {}
         self._to_send: list[bytes] = []
 
-    def set_credentials(self, credentials: Credentials) -> bool:
+    def set_credentials(self, credentials: TurnCredentials) -> bool:
         """Use these credentials when the server takes the present ones no longer.
 
         Returns whether they are others.
@@ -265,7 +265,7 @@ def _is_authentic(message: Message, key: bytes | None) -> bool:
     return message.cls == Class.ERROR
 
 
-def _long_term_key(credentials: Credentials, realm: str) -> bytes:
+def _long_term_key(credentials: TurnCredentials, realm: str) -> bytes:
     """Return the key of MESSAGE-INTEGRITY (RFC 8489 section 9.2.2)."""
     text = f"{credentials.username}:{realm}:{credentials.password}"
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()

@@ -1,4 +1,4 @@
-"""Whether the home relay lives, and whether another one would be a better home."""
+"""Whether the home relay is alive, and whether another would be a better home."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from meshwg.relay.server import RelayServer
 from meshwg.relay.ways import Way, endpoint_of
 
 ASK_AFTER = 1.5
-"""Seconds of silence after which a home in use is asked whether it lives."""
+"""Seconds of silence after which a home in use is asked whether it is alive."""
 ASK_IDLE_AFTER = 10.0
 """The same for a home that is not in use."""
 IN_USE = 5.0
@@ -28,7 +28,7 @@ once, and what disturbs one of them disturbs all."""
 
 
 class Watch:
-    """Asks a home that says nothing whether it lives."""
+    """Asks a home that says nothing whether it is alive."""
 
     def __init__(self) -> None:
         self.due: float | None = None
@@ -42,7 +42,7 @@ class Watch:
             self.plan(home, now)
 
     def look(self, home: RelayClient | None, now: float) -> None:
-        """Ask home whether it lives, or give it up."""
+        """Ask home whether it is alive, or give it up."""
         if home is not None and now >= self._deadline(home, now):
             if home.is_probing:
                 self.due = None

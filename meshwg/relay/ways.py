@@ -69,7 +69,7 @@ class Ways:
         return self._named.get(way) or self._redirects.get(way)
 
     def redirect(self, server: RelayServer, alternate: Endpoint) -> None:
-        """Follow a relay that wants another one to be used, but not for ever."""
+        """Follow a relay that wants another one to be used, but not without end."""
         url = server.url._replace(port=alternate.port)
         other = replace(server, url=url, address=alternate.host)
         if self.find(other.way) is None and len(self._redirects) < MAX_REDIRECTS:

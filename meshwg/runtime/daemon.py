@@ -16,8 +16,7 @@ from typing import Any
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import ControlClient
-from meshwg.control.client import Membership as ControlMembership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.gateway import Mapped
@@ -120,7 +119,7 @@ class Daemon:
         config, now = self._config, clock.now()
         private_key = self._state.private_key(os.urandom)
         self._client = ControlClient(
-            ControlMembership(
+            Identity(
                 private_key,
                 self._membership.coordinator_key,
                 config.name or socket.gethostname(),
@@ -252,7 +251,7 @@ class Daemon:
         limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
         whereabouts = self._node.whereabouts
         mapping = asyncio.create_task(probe_port_mapping(limit))
-        self._node.look_again(clock.now())
+        self._node.background.look_again(clock.now())
         looked = self._looked = asyncio.Event()
         self._dataplane.turn()
         with contextlib.suppress(TimeoutError):
@@ -298,7 +297,7 @@ class Daemon:
                 "This node has not joined a mesh yet: see 'meshwg status' for why"
             )
         name = request.get("peer") or ""
-        peer = self._node.find(name)
+        peer = self._node.members.find(name)
         if peer is None:
             known = sorted(peer.entry.name for peer in self._node.peers.values())
             raise MeshError(
@@ -394,7 +393,7 @@ class Daemon:
     def _on_mapped(self, mapped: Mapped | None, reason: str) -> None:
         logger.debug("Port mapping: %s", reason)
         endpoint = mapped.external if mapped is not None and mapped.public else None
-        self._node.set_mapped(endpoint, clock.now())
+        self._node.background.set_mapped(endpoint, clock.now())
         self._dataplane.wake()
 
     async def _look_around(self, *, slept: bool = False) -> None:
@@ -453,7 +452,7 @@ class Daemon:
             logger.error("%s", error)
 
     def _use_servers(self, servers: Any, relays: Any) -> None:
-        self._node.set_servers(servers, relays, clock.now())
+        self._node.background.set_servers(servers, relays, clock.now())
         self._dataplane.wake()
 
     def _open_links(self, request: int, family: int, count: int) -> None:
@@ -491,7 +490,7 @@ class Daemon:
         self._dataplane.add_link(link, stream)
 
     def _on_stream_opened(self, link: int) -> None:
-        self._node.stream_opened(link, clock.now())
+        self._node.background.stream_opened(link, clock.now())
         self._dataplane.turn()
 
     def _on_stream_data(self, link: int, data: bytes) -> None:
@@ -500,7 +499,7 @@ class Daemon:
 
     def _on_stream_closed(self, link: int, reason: str) -> None:
         self._close_link(link)
-        self._node.stream_closed(link, reason, clock.now())
+        self._node.background.stream_closed(link, reason, clock.now())
         self._dataplane.wake()
 
     def _close_link(self, number: int) -> None:
@@ -568,7 +567,7 @@ def _open_sockets(
         ) from None
 
 
-def _log_path(name: str, change: path_events.PathChanged) -> None:
+def _log_path(name: str, change: path_events.SelectionChanged) -> None:
     if change.kind is None:
         logger.debug("%s: no path", name)
     else:

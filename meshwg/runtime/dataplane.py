@@ -53,18 +53,21 @@ class Engine(Protocol):
     """What moves packets: a WireGuard device, or a whole mesh node.
 
     The three functions of the fast path are those of
-    :class:`~meshwg.wireguard.device.Device`.
+    :class:`~meshwg.wireguard.datapath.Datapath`.
+    :meth:`settle` takes note of what they carried.
     """
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None: ...
     def receive_datagrams(
         self, datagrams: Iterable[bytes], endpoint: Endpoint, now: float
     ) -> None: ...
-    def seal_one(self, packet: bytes, now: float) -> tuple[Endpoint, bytes] | None: ...
+    def seal_one(
+        self, packet: bytes, now: float, /
+    ) -> tuple[Endpoint, bytes] | None: ...
     def open_one(
-        self, datagram: bytes, endpoint: Endpoint, now: float
+        self, datagram: bytes, endpoint: Endpoint, now: float, /
     ) -> bytes | None: ...
-    def note(self) -> None: ...
+    def settle(self) -> None: ...
     def datagrams_to_send(self) -> list[Transmit]: ...
     def packets_to_write(self) -> list[bytes]: ...
     def get_timer(self) -> float | None: ...
@@ -320,7 +323,7 @@ class Dataplane:
         self._finish_turn(now)
 
     def _finish_turn(self, now: float) -> None:
-        self._engine.note()
+        self._engine.settle()
         if self._on_turn is not None:
             self._on_turn(now)
         self._write(self._engine.packets_to_write())

@@ -64,7 +64,7 @@ class Pinger:
                     break
                 await asyncio.sleep(INTERVAL)
         finally:
-            self._node.end_ping(self.identifier)
+            self._node.echoes.end(self.identifier)
         milliseconds = round(median(times) * 1000, 3) if times else None
         yield {
             "summary": {

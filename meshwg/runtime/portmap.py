@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from meshwg.nat.gateway import (
     Mapped,
     MappingChanged,
-    Method,
+    MappingMethod,
     PortMappingEvent,
     UpnpReleased,
     UpnpRequested,
@@ -53,7 +53,7 @@ class PortMapper:
         on_change: OnChange | None = None,
         *,
         family: socket.AddressFamily = socket.AF_INET,
-        methods: frozenset[Method] = frozenset(Method),
+        methods: frozenset[MappingMethod] = frozenset(MappingMethod),
         lifetime: int = LIFETIME,
         find: FindGateway = find_gateway,
     ) -> None:
@@ -247,7 +247,7 @@ async def _probe_by_questions(
     finally:
         driver.close()
     report.pcp, report.nat_pmp = bool(machine.pcp), bool(machine.nat_pmp)
-    spoken = {Method.PCP: report.pcp, Method.NAT_PMP: report.nat_pmp}
+    spoken = {MappingMethod.PCP: report.pcp, MappingMethod.NAT_PMP: report.nat_pmp}
     methods = frozenset(method for method in spoken if spoken[method])
     if methods and internal_port is not None:
         await _map_for_a_moment(gateway, internal_port, methods, report)
@@ -256,7 +256,7 @@ async def _probe_by_questions(
 async def _map_for_a_moment(
     gateway: Gateway,
     internal_port: int,
-    methods: frozenset[Method],
+    methods: frozenset[MappingMethod],
     report: PortMappingReport,
 ) -> None:
     mapper = PortMapper(

@@ -218,7 +218,7 @@ class WireGuardInterface:
             self._dataplane.stop()
             self._sockets.close()
             self._sockets = None
-            self.device.down(clock.now())
+            self.device.down()
             logger.info("Down")
 
     def _unpin(self, endpoint: Endpoint) -> None:

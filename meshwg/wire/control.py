@@ -92,12 +92,12 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Model(BaseModel):
-    """A value of the protocol: immutable, and deaf to fields it does not know."""
+    """A value of the protocol: immutable; fields that it does not know are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Candidate(Model):
+class ReportedCandidate(Model):
     """An address where a node may be reached (RFC 8445)."""
 
     kind: Word
@@ -107,7 +107,7 @@ class Candidate(Model):
     port: Port
 
 
-class NatBehavior(Model):
+class ReportedNat(Model):
     """What a node found out about the NAT in front of it, in RFC 4787's words."""
 
     reachable: bool = False
@@ -124,10 +124,10 @@ class NatBehavior(Model):
 
 
 class NatReport(Model):
-    """A :class:`NatBehavior` for each address family that was looked at."""
+    """A :class:`ReportedNat` for each address family that was looked at."""
 
-    ipv4: NatBehavior | None = None
-    ipv6: NatBehavior | None = None
+    ipv4: ReportedNat | None = None
+    ipv6: ReportedNat | None = None
 
 
 class Relay(Model):
@@ -141,7 +141,7 @@ class Relay(Model):
     """Unix time after which the relay refuses the credentials."""
 
 
-class Peer(Model):
+class PeerEntry(Model):
     """A node as all others see it."""
 
     public_key: PublicKey
@@ -156,7 +156,9 @@ class Peer(Model):
     """``hub`` forwards between others."""
     routes: Annotated[tuple[Prefix, ...], Field(max_length=MAX_ROUTES)] = ()
     """Networks behind it, beyond its own addresses."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -178,7 +180,9 @@ class Register(Model):
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
     """The netmap this node holds, from which deltas may go on."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -186,7 +190,9 @@ class Report(Model):
     """Where I am reachable has changed."""
 
     type: Literal["report"] = "report"
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
 
 
@@ -205,7 +211,7 @@ class Leave(Model):
 # Both ways.
 
 
-class Offer(Model):
+class OfferMessage(Model):
     """Let us look for a path: what the sender is reachable at, right now."""
 
     type: Literal["offer"] = "offer"
@@ -217,7 +223,9 @@ class Offer(Model):
     an address that somebody else saw is worth hundreds of packets."""
     sequence: Count
     """Grows with each offer to one peer, so that an old one is told apart."""
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    candidates: Annotated[
+        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
+    ] = ()
     nat: NatReport | None = None
     extension: dict[str, Any] = Field(default_factory=dict)
     """What path agents agree on among themselves; the coordinator passes it on."""
@@ -272,7 +280,7 @@ class NetMap(Model):
     type: Literal["netmap"] = "netmap"
     version: Count
     digest: Annotated[str, _short(16)]
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerEntry, ...]
 
 
 class Delta(Model):
@@ -284,7 +292,7 @@ class Delta(Model):
     version: Count
     digest: Annotated[str, _short(16)]
     """Of the whole netmap after the change, see :func:`peer_digest`."""
-    changed: tuple[Peer, ...] = ()
+    changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
 
 
@@ -363,7 +371,7 @@ class Cache(Model):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     registered: Registered
     version: Count
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerEntry, ...]
 
     model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True)
 
@@ -381,9 +389,17 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | Offer | Ping | Pong | Resync | Leave
+FromNode = Register | Report | OfferMessage | Ping | Pong | Resync | Leave
 FromCoordinator = (
-    Registered | NetMap | Delta | Offer | Ping | Pong | Credentials | Revoked | Error
+    Registered
+    | NetMap
+    | Delta
+    | OfferMessage
+    | Ping
+    | Pong
+    | Credentials
+    | Revoked
+    | Error
 )
 Message = FromNode | FromCoordinator
 

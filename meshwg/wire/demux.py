@@ -19,7 +19,7 @@ WIREGUARD_LENGTH = 32
 CHANNEL_HEADER_LENGTH = 4
 
 
-class Kind(IntEnum):
+class DatagramKind(IntEnum):
     """Who a datagram is for."""
 
     UNKNOWN = 0
@@ -29,19 +29,19 @@ class Kind(IntEnum):
     """A relay's wrapping (RFC 8656 section 12.4); only a known relay may use it."""
 
 
-def kind_of(datagram: Buffer) -> Kind:
+def kind_of(datagram: Buffer) -> DatagramKind:
     """Return the kind of one datagram."""
     length = len(datagram)
     if length >= WIREGUARD_LENGTH and 1 <= _type_of(datagram)[0] <= 4:
-        return Kind.WIREGUARD
+        return DatagramKind.WIREGUARD
     if is_stun(datagram):
-        return Kind.STUN
+        return DatagramKind.STUN
     if length >= CHANNEL_HEADER_LENGTH and 0x40 <= datagram[0] <= 0x4F:
-        return Kind.CHANNEL_DATA
-    return Kind.UNKNOWN
+        return DatagramKind.CHANNEL_DATA
+    return DatagramKind.UNKNOWN
 
 
-def runs(datagrams: Sequence[Buffer]) -> list[tuple[Kind, Sequence[Buffer]]]:
+def runs(datagrams: Sequence[Buffer]) -> list[tuple[DatagramKind, Sequence[Buffer]]]:
     """Cut a batch into runs of one kind, in order.
 
     A batch of the kernel's receive offload promises one source and one length, not
@@ -51,7 +51,7 @@ def runs(datagrams: Sequence[Buffer]) -> list[tuple[Kind, Sequence[Buffer]]]:
         if len(datagram) < WIREGUARD_LENGTH or not 1 <= _type_of(datagram)[0] <= 4:
             break
     else:
-        return [(Kind.WIREGUARD, datagrams)] if datagrams else []
+        return [(DatagramKind.WIREGUARD, datagrams)] if datagrams else []
     return [(kind, list(group)) for kind, group in groupby(datagrams, kind_of)]
 
 

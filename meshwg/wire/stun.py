@@ -105,7 +105,7 @@ class Change(IntFlag):
     ADDRESS = 4
 
 
-class ErrorCode(NamedTuple):
+class StunErrorCode(NamedTuple):
     """The value of ERROR-CODE."""
 
     code: int
@@ -117,9 +117,9 @@ class Message:
     """One STUN message.
 
     The values of ``attributes`` have the type of their attribute: addresses are
-    :class:`Endpoint`, ERROR-CODE is :class:`ErrorCode`, USERNAME, REALM and SOFTWARE
-    are text, NONCE, DATA, PADDING and RESERVATION-TOKEN are bytes, EVEN-PORT is
-    whether the next port is reserved too, flags are ``None``, the rest are integers.
+    :class:`Endpoint`, ERROR-CODE is :class:`StunErrorCode`, USERNAME, REALM and
+    SOFTWARE are text, NONCE, DATA, PADDING and RESERVATION-TOKEN are bytes, EVEN-PORT
+    is whether the next port is reserved too, flags are ``None``, the rest are integers.
     """
 
     method: Method
@@ -149,9 +149,9 @@ class Message:
         )
 
     @property
-    def error(self) -> ErrorCode | None:
+    def error(self) -> StunErrorCode | None:
         """The ERROR-CODE, if there is one."""
-        value: ErrorCode | None = self.attributes.get(Attribute.ERROR_CODE)
+        value: StunErrorCode | None = self.attributes.get(Attribute.ERROR_CODE)
         return value
 
 
@@ -372,12 +372,12 @@ def _unpack_unknown(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"!{len(data) // 2}H", data)
 
 
-def _unpack_error(data: bytes) -> ErrorCode:
+def _unpack_error(data: bytes) -> StunErrorCode:
     # The class has three bits; the rest is reserved. coturn pads the reason with NUL.
     code = (data[2] & 7) * 100 + data[3] if len(data) >= 4 else 0
     if not 300 <= code < 700:
         raise ValueError("its ERROR-CODE is out of range")
-    return ErrorCode(code, _printable(_unpack_text(data[4:])).rstrip("\0"))
+    return StunErrorCode(code, _printable(_unpack_text(data[4:])).rstrip("\0"))
 
 
 def _printable(text: str) -> str:

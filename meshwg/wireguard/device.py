@@ -1,22 +1,27 @@
-"""A whole WireGuard interface: all peers, their addresses and their timers.
+"""A whole WireGuard interface: all peers, their keys, handshakes and timers.
+
+Packets of established sessions are carried by a :mod:`~meshwg.wireguard.datapath`. The
+device tells it what there is, takes note of what it carried, and deals with what it has
+no rule for.
 
 Packets from the interface go in through :meth:`Device.receive_packets`, datagrams from
-the network through :meth:`Device.receive_datagrams`. After every call in, drain
-:meth:`Device.datagrams_to_send` and :meth:`Device.packets_to_write`, and call
+the network through :meth:`Device.receive_datagrams`, and lone ones of either through
+the fast path, :attr:`Device.seal_one` and :attr:`Device.open_one`. After every call in,
+drain :meth:`Device.datagrams_to_send` and :meth:`Device.packets_to_write`, and call
 :meth:`Device.handle_timer` when :meth:`Device.get_timer` says so.
 
 Nothing that arrives from the network raises: it is counted in :attr:`Device.drops`.
 """
 
-import heapq
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from cryptography.exceptions import InvalidTag
-
+from meshwg.agenda import Agenda
 from meshwg.errors import ConfigError, RemoteProtocolError
 from meshwg.keys import PrivateKey
-from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.wireguard.admission import Admission
 from meshwg.wireguard.allowedips import AllowedIPs
 from meshwg.wireguard.constants import (
     COOKIE_LENGTH,
@@ -27,38 +32,33 @@ from meshwg.wireguard.constants import (
     MESSAGE_DATA,
     MESSAGE_INITIATION,
     MESSAGE_RESPONSE,
-    PADDING_MULTIPLE,
-    REJECT_AFTER_MESSAGES,
-    REKEY_AFTER_MESSAGES,
     RESPONSE_LENGTH,
 )
-from meshwg.wireguard.cookie import CookieChecker
+from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
 from meshwg.wireguard.indices import IndexTable
-from meshwg.wireguard.peer import Peer, Steering, Surroundings
-from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
-from meshwg.wireguard.session import NONCE_PREFIX, Buffer
+from meshwg.wireguard.lane import Lane
+from meshwg.wireguard.news import News
+from meshwg.wireguard.peer import Peer, Surroundings
+from meshwg.wireguard.python_datapath import PythonDatapath
+from meshwg.wireguard.session import Buffer
 
-_KIND_AND_RECEIVER = struct.Struct("<II")
-_RECEIVER_AT_8 = struct.Struct("<8xI")
+_TYPE_AND_RECEIVER = struct.Struct("<II")
+_RECEIVER_OF_RESPONSE = struct.Struct("<8xI")
 _HANDSHAKE_LENGTHS = {
     MESSAGE_INITIATION: INITIATION_LENGTH,
     MESSAGE_RESPONSE: RESPONSE_LENGTH,
     MESSAGE_COOKIE: COOKIE_LENGTH,
 }
-_DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
-"""Where an IP packet has its destination address, by its version."""
-_PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
-_IPV4_HEADER_LENGTH = 20
-_IPV6_HEADER_LENGTH = 40
 
 
 class Device:
     """A WireGuard interface without its sockets.
 
     :param unix_time: maps ``now`` to wall time in seconds, for TAI64N timestamps.
-    :param steering: who decides where the datagrams of peers go.
+    :param roaming: whether each peer is wherever it was last heard from. Otherwise the
+        owner says where peers are, and drains :meth:`next_news` to know.
     """
 
     def __init__(
@@ -66,181 +66,90 @@ class Device:
         *,
         random: Random,
         unix_time: Callable[[float], float],
-        steering: Steering | None = None,
+        roaming: bool = True,
     ) -> None:
+        self.datapath: Datapath = PythonDatapath(roaming=roaming)
+        self.seal_one = self.datapath.seal_one
+        self.open_one = self.datapath.open_one
         self.peers: dict[bytes, Peer] = {}
-        self.allowed_ips: AllowedIPs[Peer] = AllowedIPs()
-        self.forwarders: set[Peer] = set()
-        """Peers that may pass on what other peers sent: the hubs of a mesh. Their inner
-        packets may have the source address of any peer."""
-        self.is_up = False
+        self._by_lane: dict[Lane, Peer] = {}
         self._around = Surroundings(
             random=random,
             unix_time=unix_time,
             indices=IndexTable(random),
-            steering=steering,
+            datapath=self.datapath,
+            news=None if roaming else deque(),
         )
-        self._checker: CookieChecker | None = None
-        self._load = LoadMeter()
-        self._limiter = RateLimiter()
-        self._packets: list[bytes] = []
-        # Deadlines, each with a number that keeps peers from being compared.
-        self._agenda: list[tuple[float, int, Peer]] = []
-        self._entries = 0
+        self._admission: Admission | None = None
+        self._agenda: Agenda[Peer] = Agenda()
         # Peers that packets were carried for, whose deadlines may have moved. Those
         # are looked at after the packets have left.
         self._touched: list[Peer] = []
-        # What took the fast path and is to be noted: sent, where there is no endpoint.
-        self._unnoted: list[tuple[Peer, Endpoint | None, int, float]] = []
 
-    # Packets from the interface.
+    # Packets and datagrams.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         """Take IP packets from the interface, bound for whoever owns their address."""
-        if self._unnoted:
-            self.note()
-        groups: dict[Peer, list[bytes]] = {}
-        last = b""
-        group: list[bytes] | None = None
-        for packet in packets:
-            destination = packet[24:40] if packet[:1] >= b"\x60" else packet[16:20]
-            if destination != last or group is None:
-                last = destination
-                peer = self._destination(packet)
-                group = None if peer is None else groups.setdefault(peer, [])
-            if group is None:
-                self.drops[Drop.NO_PEER] += 1
-            else:
-                group.append(packet)
-        for peer, outgoing in groups.items():
-            peer.send(outgoing, now)
-            self._touched.append(peer)
-
-    def _destination(self, packet: bytes) -> Peer | None:
-        """Return who is to have an IP packet."""
-        where = _DESTINATION.get(packet[0] >> 4) if packet and self.is_up else None
-        return None if where is None else self.allowed_ips.lookup(packet[where])
-
-    # Datagrams from the network.
+        self.datapath.receive_packets(packets, now)
+        self.settle()
 
     def receive_datagrams(
         self, datagrams: Iterable[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         """Take datagrams that arrived together from one endpoint, in their order."""
-        if self._unnoted:
-            self.note()
-        run: list[Buffer] = []
-        run_index = -1
+        batch = datagrams if isinstance(datagrams, list) else list(datagrams)
+        self.datapath.receive_datagrams(batch, endpoint, now)
+        self.settle()
+        for run, source in self.datapath.take_exceptions():
+            self.receive_exceptions(run, source, now)
+
+    def settle(self) -> None:
+        """Note what the data path carried, and deal with what it could not send."""
+        datapath = self.datapath
+        for lane, session, endpoint, length, is_data, at in datapath.take_notes():
+            peer = self._by_lane[lane]
+            if session is None or endpoint is None:
+                peer.note_sent(length, is_data, at)
+            else:
+                peer.note_received(session, endpoint, length, is_data, at)
+            self._touched.append(peer)
+        for lane, packets, at in datapath.take_unsent():
+            peer = self._by_lane[lane]
+            peer.stage(packets, at)
+            self._touched.append(peer)
+
+    def receive_exceptions(
+        self, datagrams: Iterable[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        """Take datagrams that the data path has no session for."""
         for datagram in datagrams:
             if len(datagram) < DATA_OVERHEAD:
-                self.drops[Drop.INVALID_MESSAGE] += 1
+                self._around.drops[Drop.INVALID_MESSAGE] += 1
                 continue
-            kind, index = _KIND_AND_RECEIVER.unpack_from(datagram)
-            if kind == MESSAGE_DATA and index == run_index:
-                run.append(datagram)
-                continue
-            if run:
-                self._receive_data(run_index, run, endpoint, now)
-                run = []
-            run_index = -1
+            kind, _ = _TYPE_AND_RECEIVER.unpack_from(datagram)
             if kind == MESSAGE_DATA:
-                run, run_index = [datagram], index
+                self._around.drops[Drop.UNKNOWN_SESSION] += 1
             elif len(datagram) == _HANDSHAKE_LENGTHS.get(kind, 0):
                 self._receive_handshake(kind, bytes(datagram), endpoint, now)
             else:
-                self.drops[Drop.INVALID_MESSAGE] += 1
-        if run:
-            self._receive_data(run_index, run, endpoint, now)
+                self._around.drops[Drop.INVALID_MESSAGE] += 1
 
-    def _receive_data(
-        self, index: int, messages: list[Buffer], endpoint: Endpoint, now: float
-    ) -> None:
-        peer = self._around.indices.owner(index)
-        session = peer.current if peer is not None else None
-        if session is None or session.local_index != index:
-            session = peer.session(index) if peer is not None else None
-        if peer is None or session is None or not self.is_up:
-            self.drops[Drop.UNKNOWN_SESSION] += len(messages)
-            return
-        plaintexts = peer.receive_data(session, messages, endpoint, now)
-        if plaintexts:
-            self._deliver(peer, plaintexts)
-            self._touched.append(peer)
-
-    def _deliver(self, peer: Peer, plaintexts: list[bytes]) -> None:
-        """Pass on the packets that are whole and really the peer's, without padding."""
-        packets = self._packets
-        last_start, last_source, last_size = b"", b"", -1
-        for packet in plaintexts:
-            size = len(packet)
-            if (
-                size == last_size
-                and packet[:4] == last_start
-                and packet[12:16] == last_source
-            ):
-                # The same version, length and source as the packet before: an IPv4
-                # packet without padding, as nearly all of a long transfer are.
-                packets.append(packet)
-            elif size:
-                length = self._genuine_length(peer, packet)
-                if length:
-                    packets.append(packet if length == size else packet[:length])
-                if length == size and packet[0] >> 4 == 4:
-                    last_start, last_source = packet[:4], packet[12:16]
-                    last_size = size
-
-    def _genuine_length(self, peer: Peer, packet: bytes) -> int:
-        """Return the length of a packet without padding, 0 for one that lies."""
-        size, version = len(packet), packet[0] >> 4
-        if version == 4 and size >= _IPV4_HEADER_LENGTH:
-            length = packet[2] << 8 | packet[3]
-            source = packet[12:16]
-        elif version == 6 and size >= _IPV6_HEADER_LENGTH:
-            length = _IPV6_HEADER_LENGTH + (packet[4] << 8 | packet[5])
-            source = packet[8:24]
-        else:
-            length = size + 1
-        if length > size or length < _IPV4_HEADER_LENGTH:
-            self.drops[Drop.INVALID_PACKET] += 1
-            return 0
-        owner = self.allowed_ips.lookup(source)
-        if owner is not peer and (owner is None or peer not in self.forwarders):
-            self.drops[Drop.FORBIDDEN_SOURCE] += 1
-            return 0
-        return length
+    # Handshakes.
 
     def _receive_handshake(
         self, kind: int, message: bytes, endpoint: Endpoint, now: float
     ) -> None:
-        private_key = self._around.private_key
-        if private_key is None or self._checker is None or not self.is_up:
-            self.drops[Drop.NO_PRIVATE_KEY] += 1
+        private_key, admission = self._around.private_key, self._admission
+        if private_key is None or admission is None or not self.is_up:
+            self._around.drops[Drop.NO_PRIVATE_KEY] += 1
         elif kind == MESSAGE_COOKIE:
             self._receive_cookie(message, now)
-        elif self._may_cost_work(self._checker, message, endpoint, now):
-            if kind == MESSAGE_INITIATION:
-                self._receive_initiation(private_key, message, endpoint, now)
-            else:
-                self._receive_response(message, endpoint, now)
-
-    def _may_cost_work(
-        self, checker: CookieChecker, message: bytes, endpoint: Endpoint, now: float
-    ) -> bool:
-        """Return whether the MACs allow curve operations for this message."""
-        if not checker.check_mac1(message):
-            self.drops[Drop.INVALID_MAC1] += 1
-            return False
-        if not self._load.handshake_arrived(now):
-            return True
-        if not checker.check_mac2(message, endpoint, now):
-            self.drops[Drop.UNDER_LOAD] += 1
-            reply = checker.reply(message, endpoint, now, self._around.random)
-            self._around.transmits.append(Transmit(endpoint, [reply]))
-            return False
-        if not self._limiter.allow(endpoint, now):
-            self.drops[Drop.RATE_LIMITED] += 1
-            return False
-        return True
+        elif (refusal := admission.refusal(message, endpoint, now)) is not None:
+            self._around.drops[refusal] += 1
+        elif kind == MESSAGE_INITIATION:
+            self._receive_initiation(private_key, message, endpoint, now)
+        else:
+            self._receive_response(message, endpoint, now)
 
     def _receive_initiation(
         self, private_key: PrivateKey, message: bytes, endpoint: Endpoint, now: float
@@ -248,175 +157,84 @@ class Device:
         try:
             initiation = ReceivedInitiation.read(private_key, message)
         except RemoteProtocolError:
-            self.drops[Drop.HANDSHAKE_REFUSED] += 1
+            self._around.drops[Drop.HANDSHAKE_REFUSED] += 1
             return
         peer = self.peers.get(initiation.remote_key)
         if peer is None:
-            self.drops[Drop.HANDSHAKE_REFUSED] += 1
+            self._around.drops[Drop.HANDSHAKE_REFUSED] += 1
             return
         peer.receive_initiation(initiation, endpoint, now)
         self._schedule(peer)
 
     def _receive_response(self, message: bytes, endpoint: Endpoint, now: float) -> None:
-        peer = self._around.indices.owner(_RECEIVER_AT_8.unpack_from(message)[0])
+        peer = self._around.indices.owner(_RECEIVER_OF_RESPONSE.unpack_from(message)[0])
         if peer is None or not peer.receive_response(message, endpoint, now):
-            self.drops[Drop.RESPONSE_REFUSED] += 1
+            self._around.drops[Drop.RESPONSE_REFUSED] += 1
             return
         self._schedule(peer)
 
     def _receive_cookie(self, message: bytes, now: float) -> None:
-        peer = self._around.indices.owner(_KIND_AND_RECEIVER.unpack_from(message)[1])
+        peer = self._around.indices.owner(_TYPE_AND_RECEIVER.unpack_from(message)[1])
         if peer is None or not peer.receive_cookie(message, now):
-            self.drops[Drop.COOKIE_REFUSED] += 1
-
-    # The fast path: packets that come alone. They find nothing of the program in the
-    # processor's caches, where each first use of a function, an object or a constant
-    # costs as much as a dozen later ones. So both functions do what is usual in one
-    # piece, and leave what is to be noted for later.
-
-    def seal_one(self, packet: bytes, now: float) -> tuple[Endpoint, bytes] | None:
-        """Return a packet from the interface as a datagram, and where it goes.
-
-        ``None``, with nothing changed, is the answer to all that needs more than this:
-        it is for :meth:`receive_packets`. What went this way waits for :meth:`note`.
-        """
-        version, length = packet[0] >> 4 if packet else 0, len(packet)
-        if version == 4:
-            peer = self.allowed_ips.lookup(packet[16:20])
-        elif version == 6:
-            peer = self.allowed_ips.lookup(packet[24:40])
-        else:
-            return None
-        session = peer.current if peer is not None else None
-        if peer is None or session is None or now >= session.seal_until:
-            return None
-        number, mtu = session.sent, self._around.mtu
-        endpoint, encrypt = peer.endpoint, session.encrypt
-        if (
-            encrypt is None
-            or endpoint is None
-            or endpoint.link != UDP
-            or number >= REKEY_AFTER_MESSAGES
-            or length > mtu
-        ):
-            return None
-        missing = -length % PADDING_MULTIPLE
-        packet += _PADDING[missing if length + missing <= mtu else mtu - length]
-        session.sent = number + 1
-        counter = number.to_bytes(8, "little")
-        sealed = encrypt(NONCE_PREFIX + counter, packet, None)
-        message = session.prefix + counter + sealed
-        self._unnoted.append((peer, None, len(message), now))
-        return endpoint, message
-
-    def open_one(self, datagram: bytes, endpoint: Endpoint, now: float) -> bytes | None:
-        """Return the packet in a datagram, empty if it must not reach the interface.
-
-        ``None``, with nothing changed, is the answer to all that needs more than this:
-        it is for :meth:`receive_datagrams`. What went this way waits for :meth:`note`.
-        """
-        start, length = datagram[:8], len(datagram)
-        index = int.from_bytes(start, "little") >> 32
-        peer = self._around.indices.owner(index)
-        session = peer.current if peer is not None else None
-        if (
-            peer is None
-            or session is None
-            or session.expected_start != start
-            or length <= DATA_OVERHEAD
-            or now >= session.open_until
-            or (peer.endpoint is not endpoint and self._around.steering is None)
-        ):
-            return None
-        number = session.replay.expected
-        counter = number.to_bytes(8, "little")
-        if datagram[8:16] != counter or number >= REJECT_AFTER_MESSAGES:
-            return None
-        try:
-            packet = session.decrypt(NONCE_PREFIX + counter, datagram[16:], None)
-        except InvalidTag:
-            return None
-        session.replay.expected = number + 1
-        self._unnoted.append((peer, endpoint, length, now))
-        size = packet[2] << 8 | packet[3] if len(packet) > 3 else 0
-        if (
-            packet[0] >> 4 == 4
-            and _IPV4_HEADER_LENGTH <= size <= len(packet)
-            and self.allowed_ips.lookup(packet[12:16]) is peer
-        ):
-            return packet[:size]
-        return packet[: self._genuine_length(peer, packet)]
-
-    def note(self) -> None:
-        """Note what went the fast path: it counts, moves timers and proves peers."""
-        unnoted, self._unnoted = self._unnoted, []
-        for peer, endpoint, length, moment in unnoted:
-            if endpoint is None:
-                peer.note_sent(length, moment)
-            else:
-                peer.note_received(endpoint, length, moment)
-            self._touched.append(peer)
+            self._around.drops[Drop.COOKIE_REFUSED] += 1
 
     # Output and time.
 
     def datagrams_to_send(self) -> list[Transmit]:
         """Return what has to go to the network, and forget it."""
-        transmits = self._around.transmits
-        if transmits:
-            self._around.transmits = []
+        transmits = self.datapath.datagrams_to_send()
+        if self._admission is not None:
+            transmits += self._admission.take_replies()
         return transmits
 
     def packets_to_write(self) -> list[bytes]:
         """Return what has to go to the interface, and forget it."""
-        packets = self._packets
-        if packets:
-            self._packets = []
-        return packets
+        return self.datapath.packets_to_write()
+
+    def next_news(self) -> News | None:
+        """Return what the owner has to know to say where peers are."""
+        return self._around.news.popleft() if self._around.news else None
 
     def get_timer(self) -> float | None:
         """Return when :meth:`handle_timer` is next wanted.
 
         It may be asked for earlier than something is due, never later.
         """
-        agenda = self._agenda
-        if self._unnoted:
-            self.note()
+        self.settle()
         if self._touched:
             for peer in dict.fromkeys(self._touched):
                 self._schedule(peer)
             self._touched.clear()
-        while agenda and agenda[0][0] != agenda[0][2].scheduled_at:
-            heapq.heappop(agenda)
-        return agenda[0][0] if agenda else None
+        return self._agenda.get_timer()
 
     def handle_timer(self, now: float) -> None:
         """Let every peer do what is due."""
-        self.note()
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            deadline, _, peer = heapq.heappop(agenda)
-            if deadline != peer.scheduled_at:
-                continue
-            peer.scheduled_at = float("inf")
+        self.settle()
+        for peer in self._agenda.take_due(now):
             if peer.timers.next() <= now:
                 peer.handle_timer(now)
             self._schedule(peer)
 
     def _schedule(self, peer: Peer) -> None:
-        # A deadline that moved away leaves its old entry in place: it is looked at
-        # when its time has come, which is far rarer than deadlines move.
-        deadline = peer.timers.next()
-        if deadline < peer.scheduled_at:
-            peer.scheduled_at = deadline
-            self._entries += 1
-            heapq.heappush(self._agenda, (deadline, self._entries, peer))
+        self._agenda.schedule(peer, peer.timers.next())
 
     # Configuration.
 
     @property
+    def is_up(self) -> bool:
+        """Whether the interface works."""
+        return self.datapath.is_up
+
+    @property
+    def allowed_ips(self) -> AllowedIPs[Lane]:
+        """Which peer's lane each network belongs to."""
+        return self.datapath.allowed_ips
+
+    @property
     def drops(self) -> dict[Drop, int]:
         """How many packets and datagrams went no further, by reason."""
-        return self._around.drops
+        carried, own = self.datapath.drops, self._around.drops
+        return {drop: carried[drop] + own[drop] for drop in Drop}
 
     @property
     def private_key(self) -> PrivateKey | None:
@@ -426,25 +244,26 @@ class Device:
     @property
     def mtu(self) -> int:
         """The MTU of the interface in bytes, which padding does not exceed."""
-        return self._around.mtu
+        return self.datapath.mtu
 
     @mtu.setter
     def mtu(self, mtu: int) -> None:
-        self._around.mtu = mtu
+        self.datapath.mtu = mtu
 
-    def set_private_key(self, key: PrivateKey | None, now: float) -> None:
+    def set_private_key(self, key: PrivateKey | None) -> None:
         """Change the key: every peer begins anew, and one with this key goes."""
         current = self._around.private_key
         if (key and key.private_bytes) == (current and current.private_bytes):
             return
         if key is not None:
-            self.remove_peer(key.public_bytes, now)
+            self.remove_peer(key.public_bytes)
         self._around.private_key = key
-        self._checker = CookieChecker(key.public_bytes) if key else None
+        random = self._around.random
+        self._admission = Admission(key.public_bytes, random) if key else None
         for peer in self.peers.values():
             peer.private_key_changed()
 
-    def add_peer(self, public_key: bytes, now: float) -> Peer:
+    def add_peer(self, public_key: bytes) -> Peer:
         """Return the peer of that key, which is new if there was none.
 
         :raises ConfigError: if the device has as many peers as it can.
@@ -454,24 +273,31 @@ class Device:
             if len(self.peers) >= MAX_PEERS:
                 raise ConfigError(f"An interface has at most {MAX_PEERS} peers")
             peer = self.peers[public_key] = Peer(public_key, self._around)
+            self._by_lane[peer.lane] = peer
         return peer
 
-    def remove_peer(self, public_key: bytes, now: float) -> None:
-        """Take a peer's addresses, then its sessions and keys, if there is such one."""
-        self.note()
+    def remove_peer(self, public_key: bytes) -> None:
+        """Forget a peer if it is known, with its networks, sessions and keys."""
+        self.settle()
         peer = self.peers.pop(public_key, None)
         if peer is not None:
-            self.allowed_ips.clear(peer)
-            self.forwarders.discard(peer)
             peer.stop()
+            self._agenda.discard(peer)
+            self.datapath.remove_lane(peer.lane)
+            del self._by_lane[peer.lane]
 
-    def set_preshared_key(self, peer: Peer, key: bytes, now: float) -> None:
+    def set_preshared_key(self, peer: Peer, key: bytes) -> None:
         """Change the preshared key from the next handshake on; zeros are none."""
         peer.preshared_key = key
 
-    def set_endpoint(self, peer: Peer, endpoint: Endpoint | None) -> None:
-        """Say where a peer is, until it is heard from elsewhere."""
-        peer.endpoint = endpoint
+    def set_endpoint(
+        self, peer: Peer, endpoint: Endpoint | None, second: Endpoint | None = None
+    ) -> None:
+        """Say where a peer is, until it is heard from elsewhere if peers roam.
+
+        :param second: where a copy of each message goes as well.
+        """
+        self.datapath.steer(peer.lane, endpoint, second)
 
     def set_persistent_keepalive(self, peer: Peer, seconds: int, now: float) -> None:
         """Keep a peer's NAT mapping open; turned on, it begins at once."""
@@ -499,20 +325,19 @@ class Device:
         """Begin to work, with a keepalive to the peers that want to be kept open."""
         if self.is_up:
             return
-        self.is_up = True
+        self.datapath.is_up = True
         for peer in self.peers.values():
             if peer.timers.persistent_interval:
                 peer.send_keepalive(now)
                 self._schedule(peer)
 
-    def down(self, now: float) -> None:
+    def down(self) -> None:
         """Stop all timers and forget all sessions; the configuration stays."""
-        self.note()
-        self.is_up = False
+        self.settle()
+        self.datapath.is_up = False
         self._agenda.clear()
         for peer in self.peers.values():
             peer.stop()
-            peer.scheduled_at = float("inf")
 
     def unpin_endpoints(self, only: Endpoint | None = None) -> None:
         """Forget sticky source addresses, as after a change of the port.
@@ -520,7 +345,6 @@ class Device:
         :param only: the endpoint, without its source, whose source address is gone.
         """
         for peer in self.peers.values():
-            if peer.endpoint is not None:
-                unpinned = peer.endpoint.unpinned()
-                if only is None or unpinned == only:
-                    peer.endpoint = unpinned
+            endpoint = peer.endpoint
+            if endpoint is not None and only in (None, endpoint.unpinned()):
+                peer.unpin()

@@ -7,14 +7,12 @@ initiation is sent or received, a session is derived, messages come in, timers e
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from meshwg.errors import RemoteProtocolError
 from meshwg.keys import KEY_LENGTH, PrivateKey
-from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.transmit import Endpoint, Random
 from meshwg.wireguard import tai64n
 from meshwg.wireguard.constants import (
-    DEFAULT_MTU,
     INITIATION_INTERVAL,
     INITIATION_LENGTH,
     LAST_MINUTE,
@@ -25,9 +23,11 @@ from meshwg.wireguard.constants import (
     RESPONSE_LENGTH,
 )
 from meshwg.wireguard.cookie import CookieJar
+from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation, SentInitiation
 from meshwg.wireguard.indices import IndexTable
+from meshwg.wireguard.news import Heard, News, Sent, Wanted
 from meshwg.wireguard.session import Buffer, Session
 from meshwg.wireguard.timers import Timers
 
@@ -35,43 +35,29 @@ NO_KEY = bytes(KEY_LENGTH)
 _LONG_AGO = float("-inf")
 
 
-class Steering(Protocol):
-    """Who decides where the datagrams of peers go, as a mesh node does.
-
-    Without one they go to wherever each peer was last heard from.
-    """
-
-    def heard(self, peer: "Peer", endpoint: Endpoint, now: float) -> None:
-        """Note that authentic messages of a peer came from an endpoint."""
-
-    def sent(self, peer: "Peer", now: float) -> None:
-        """Note that messages are on their way to a peer's endpoint."""
-
-    def wanted(self, peer: "Peer", now: float) -> None:
-        """Note that something waits for a peer whose endpoint is not known."""
-
-
 @dataclass(slots=True)
 class Surroundings:
-    """What all peers of a device share, and where their output goes.
+    """What all peers of a device share.
 
     :ivar unix_time: maps ``now`` to wall time in seconds.
+    :ivar datapath: what carries their packets, and sends their messages.
+    :ivar news: what is to be told to whoever decides on endpoints; ``None`` where each
+        peer is wherever it was last heard from.
     """
 
     random: Random
     unix_time: Callable[[float], float]
     indices: "IndexTable[Peer]"
-    steering: Steering | None = None
+    datapath: Datapath
     private_key: PrivateKey | None = None
-    mtu: int = DEFAULT_MTU
     drops: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
-    transmits: list[Transmit] = field(default_factory=list)
+    news: deque[News] | None = None
 
 
 class Peer:
     """The other end of a tunnel.
 
-    :ivar endpoint: where its datagrams go, ``None`` while that is not known.
+    :ivar lane: what the data path knows it by.
     :ivar last_handshake: wall time of the last completed handshake in seconds.
     :ivar rx_bytes: bytes of authentic messages received, with their overhead.
     :ivar tx_bytes: bytes of messages sent, with their overhead.
@@ -80,12 +66,11 @@ class Peer:
     def __init__(self, public_key: bytes, surroundings: Surroundings) -> None:
         self.public_key = public_key
         self.preshared_key = NO_KEY
-        self.endpoint: Endpoint | None = None
+        self.lane = surroundings.datapath.add_lane()
         self.last_handshake: float | None = None
         self.rx_bytes = 0
         self.tx_bytes = 0
         self.timers = Timers()
-        self.scheduled_at = float("inf")
         self.current: Session | None = None
         self.previous: Session | None = None
         self.next: Session | None = None
@@ -101,6 +86,11 @@ class Peer:
         self.private_key_changed()
 
     @property
+    def endpoint(self) -> Endpoint | None:
+        """Where its messages go, ``None`` while that is not known."""
+        return self.lane.endpoint
+
+    @property
     def persistent_keepalive(self) -> int:
         """Seconds between keepalives that keep a NAT mapping open, 0 for none."""
         return self.timers.persistent_interval
@@ -109,26 +99,27 @@ class Peer:
 
     def send(self, packets: Sequence[Buffer], now: float) -> None:
         """Send packets, empty ones as keepalives, or keep them for the next session."""
-        session = self.current
-        if session is None or now >= session.usable_until:
-            self._stage(packets)
-            self.initiate(now)
-            return
-        messages = session.seal(packets, self._around.mtu)
-        if len(messages) < len(packets):
-            self._stage(packets[len(messages) :])
-            self.initiate(now)
-        if messages:
-            self._transmit(messages, now, is_data=bool(packets[0]) or any(packets))
-        if now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES:
-            self.initiate(now)
+        count, length = self._around.datapath.seal(self.lane, packets, now)
+        if count < len(packets):
+            self.stage(packets[count:], now)
+        if count:
+            self.note_sent(length, bool(packets[0]) or any(packets), now)
 
-    def note_sent(self, length: int, now: float) -> None:
-        """Note a data message that the fast path sealed and sent."""
+    def note_sent(self, length: int, is_data: bool, now: float) -> None:
+        """Note data messages that were sent, and renew a session that is old.
+
+        :param length: of the messages, in bytes.
+        :param is_data: whether there was anything but keepalives.
+        """
         self.tx_bytes += length
-        self.timers.sent(now, is_data=True)
-        if self._around.steering is not None:
-            self._around.steering.sent(self, now)
+        self.timers.sent(now, is_data=is_data)
+        if self._around.news is not None:
+            self._around.news.append(Sent(self.lane, now))
+        session = self.current
+        if session is not None and (
+            now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES
+        ):
+            self.initiate(now)
 
     def send_keepalive(self, now: float) -> None:
         """Send an empty message, unless something that waits does the same service."""
@@ -148,26 +139,22 @@ class Peer:
         self._staged.clear()
         return packets
 
-    def _stage(self, packets: Sequence[Buffer]) -> None:
+    def stage(self, packets: Sequence[Buffer], now: float) -> None:
+        """Keep packets until there is a session and a way, and see to that."""
         self._staged.extend(bytes(packet) for packet in packets)
         while len(self._staged) > MAX_STAGED_PACKETS:
             self._staged.popleft()
             self._around.drops[Drop.STAGE_FULL] += 1
+        self.initiate(now)
 
-    def _transmit(
-        self, messages: list[bytes], now: float, *, is_data: bool = False
-    ) -> None:
-        """Hand authenticated messages to the network, if it is known where to."""
-        around = self._around
-        if self.endpoint is None:
-            self.timers.sent(now)
-            around.drops[Drop.NO_ENDPOINT] += len(messages)
-            return
-        around.transmits.append(Transmit(self.endpoint, messages))
-        self.tx_bytes += sum(map(len, messages))
-        self.timers.sent(now, is_data=is_data)
-        if around.steering is not None:
-            around.steering.sent(self, now)
+    def _send_handshake(self, message: bytes, now: float) -> None:
+        signed = self._cookies.sign(message, now)
+        self._handshake_sent_at = now
+        self._around.datapath.send(self.lane, signed)
+        self.tx_bytes += len(signed)
+        self.timers.sent(now)
+        if self._around.news is not None:
+            self._around.news.append(Sent(self.lane, now))
 
     # Handshakes that we begin.
 
@@ -179,8 +166,8 @@ class Peer:
         if private_key is None or self._static_shared is None:
             return
         if self.endpoint is None:
-            if self._around.steering is not None:
-                self._around.steering.wanted(self, now)
+            if self._around.news is not None:
+                self._around.news.append(Wanted(self.lane, now))
             return
         if now - self._handshake_sent_at < REKEY_TIMEOUT:
             return
@@ -197,8 +184,7 @@ class Peer:
         except RemoteProtocolError:
             self._forget_initiation()
             return
-        self._handshake_sent_at = now
-        self._transmit([self._cookies.sign(message, now)], now)
+        self._send_handshake(message, now)
         self.timers.initiation_sent(now, self._around.random(2))
 
     def renew(self, now: float) -> None:
@@ -254,7 +240,10 @@ class Peer:
     def receive_initiation(
         self, initiation: ReceivedInitiation, endpoint: Endpoint, now: float
     ) -> None:
-        """Answer an initiation that names this peer, if the peer really sent it."""
+        """Answer an initiation that names this peer, if the peer really sent it.
+
+        The answer goes to where the peer is when the data path is drained.
+        """
         drops, shared = self._around.drops, self._static_shared
         try:
             if shared is None:
@@ -288,13 +277,13 @@ class Peer:
             )
         )
         self.timers.session_derived(now)
-        self._handshake_sent_at = now
-        self._transmit([self._cookies.sign(message, now)], now)
+        self._send_handshake(message, now)
 
     # Keypairs: the rotation differs by role, so that neither side sends on a session
     # that the other may not have yet.
 
     def _install_initiated(self, session: Session) -> None:
+        self._around.datapath.add_session(self.lane, session)
         if self.next is not None:
             self._discard(self.previous)
             self._discard(self.current)
@@ -302,19 +291,26 @@ class Peer:
         else:
             self._discard(self.previous)
             self.previous = self.current
-        self.current = session
+        self._seal_with(session)
 
     def _install_answered(self, session: Session) -> None:
+        self._around.datapath.add_session(self.lane, session)
         self._discard(self.next)
         self._discard(self.previous)
         self.previous, self.next = None, session
 
     def _confirm(self, session: Session, now: float) -> None:
         """The first message on a session that we answered makes it the current one."""
+        session.confirm()
         self._discard(self.previous)
-        self.previous, self.current, self.next = self.current, session, None
+        self.previous, self.next = self.current, None
+        self._seal_with(session)
         self._handshake_completed(now)
         self.flush(now)
+
+    def _seal_with(self, session: Session | None) -> None:
+        self.current = session
+        self._around.datapath.seal_with(self.lane, session)
 
     def _handshake_completed(self, now: float) -> None:
         self.timers.handshake_completed()
@@ -322,55 +318,36 @@ class Peer:
 
     def _discard(self, session: Session | None) -> None:
         if session is not None:
+            self._around.datapath.remove_session(session)
             self._around.indices.release(session.local_index)
 
     # Messages in.
 
-    def session(self, local_index: int) -> Session | None:
-        """Return the keypair that goes by this index."""
-        for session in (self.current, self.next, self.previous):
-            if session is not None and session.local_index == local_index:
-                return session
-        return None
-
-    def receive_data(
+    def note_received(
         self,
         session: Session,
-        messages: Sequence[Buffer],
         endpoint: Endpoint,
+        length: int,
+        is_data: bool,
         now: float,
-    ) -> list[bytes]:
-        """Return the plaintexts of data messages, empty ones being keepalives."""
-        if now >= session.expires_at:
-            self._around.drops[Drop.EXPIRED_SESSION] += len(messages)
-            return []
-        plaintexts, received = session.open(messages, self._around.drops)
-        if not plaintexts:
-            return []
-        self._heard(
-            endpoint, received, now, is_data=bool(plaintexts[0]) or any(plaintexts)
-        )
+    ) -> None:
+        """Note authentic data messages, and what follows for the sessions."""
+        self._heard(endpoint, length, now, is_data=is_data)
         if session is self.next:
             self._confirm(session, now)
         current = self.current
         if current is not None and now > current.renew_at + LAST_MINUTE:
             self._renew_before_receiving_too_long(now)
-        return plaintexts
-
-    def note_received(self, endpoint: Endpoint, length: int, now: float) -> None:
-        """Note a data message that the fast path opened."""
-        self._heard(endpoint, length, now, is_data=True)
 
     def _heard(
         self, endpoint: Endpoint, length: int, now: float, *, is_data: bool = False
     ) -> None:
-        """Note an authentic message: the peer lives, and there."""
+        """Note authentic messages: the peer lives, and there."""
         self.rx_bytes += length
-        steering = self._around.steering
-        if steering is not None:
-            steering.heard(self, endpoint, now)
-        elif endpoint is not self.endpoint:
-            self.endpoint = endpoint
+        if self._around.news is not None:
+            self._around.news.append(Heard(self.lane, endpoint, now))
+        elif endpoint is not self.lane.endpoint:
+            self._around.datapath.steer(self.lane, endpoint)
         self.timers.received(now, is_data=is_data)
 
     def _renew_before_receiving_too_long(self, now: float) -> None:
@@ -391,7 +368,8 @@ class Peer:
             self._repeat_initiation(now)
         if timers.new_handshake <= now:
             timers.new_handshake = float("inf")
-            self._unpin()
+            # Silence may mean that the source address is what went wrong.
+            self.unpin()
             self.initiate(now)
         if timers.keepalive <= now:
             timers.keepalive_due(now)
@@ -410,13 +388,15 @@ class Peer:
             self.timers.gave_up(now)
             return
         self.timers.attempts += 1
-        self._unpin()
+        self.unpin()
         self.initiate(now, is_retry=True)
 
-    def _unpin(self) -> None:
-        # Silence may mean that the source address is what went wrong.
-        if self.endpoint is not None:
-            self.endpoint = self.endpoint.unpinned()
+    def unpin(self) -> None:
+        """Forget the sticky source address of the endpoints."""
+        lane = self.lane
+        if lane.endpoint is not None:
+            second = lane.second.unpinned() if lane.second is not None else None
+            self._around.datapath.steer(lane, lane.endpoint.unpinned(), second)
 
     def _drop_staged(self) -> None:
         self._around.drops[Drop.HANDSHAKE_FAILED] += len(self._staged)
@@ -438,7 +418,8 @@ class Peer:
         """Let go of every key of every session and handshake."""
         for session in (self.current, self.previous, self.next):
             self._discard(session)
-        self.current = self.previous = self.next = None
+        self.previous = self.next = None
+        self._seal_with(None)
         self._forget_initiation()
 
     def stop(self) -> None:

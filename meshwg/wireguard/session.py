@@ -1,7 +1,6 @@
 """One keypair: sealing packets into data messages, and opening them again.
 
-This is the layer that a compiled implementation can replace: it works on batches and
-knows no peers, no timers and no policy.
+It works on batches, and knows no peers, no timers and no policy.
 """
 
 import struct
@@ -42,13 +41,14 @@ class Session:
     :ivar seal_until: until when packets are sealed, and nothing else is to be done.
     :ivar open_until: until when messages are opened, and nothing else is to be done.
     :ivar sent: messages sealed so far, which is the next counter.
+    :ivar start: the type and receiver index with which its messages to us begin.
+    :ivar prefix: the same of its messages to the peer.
     """
 
     __slots__ = (
         "decrypt",
         "encrypt",
         "established_at",
-        "expected_start",
         "expires_at",
         "is_initiator",
         "local_index",
@@ -58,6 +58,7 @@ class Session:
         "replay",
         "seal_until",
         "sent",
+        "start",
         "usable_until",
     )
 
@@ -80,10 +81,16 @@ class Session:
         self.expires_at = self.usable_until = now + REJECT_AFTER_TIME
         self.renew_at = now + REKEY_AFTER_TIME if is_initiator else float("inf")
         self.seal_until = min(self.usable_until, self.renew_at)
-        self.open_until = min(self.expires_at, self.renew_at + LAST_MINUTE)
+        self.open_until = float("-inf")
         self.sent = 0
         self.prefix = _PREFIX.pack(MESSAGE_DATA, remote_index)
-        self.expected_start = _PREFIX.pack(MESSAGE_DATA, local_index)
+        self.start = _PREFIX.pack(MESSAGE_DATA, local_index)
+        if is_initiator:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Note that the peer has the session, too: it may be used."""
+        self.open_until = min(self.expires_at, self.renew_at + LAST_MINUTE)
 
     def retire(self) -> None:
         """Never seal again; what is on its way can still be opened."""

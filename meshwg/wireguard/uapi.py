@@ -153,7 +153,9 @@ def describe(interface: Interface) -> str:
         lines.append(f"fwmark={interface.fwmark}")
     for peer in device.peers.values():
         lines += _describe_peer(peer)
-        lines += (f"allowed_ip={network}" for network in device.allowed_ips.of(peer))
+        lines += (
+            f"allowed_ip={network}" for network in device.allowed_ips.of(peer.lane)
+        )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -245,7 +247,7 @@ class _Set:
             case "private_key":
                 scalar = _parse_key(value)
                 self._device.set_private_key(
-                    PrivateKey.from_bytes(scalar) if any(scalar) else None, self._now
+                    PrivateKey.from_bytes(scalar) if any(scalar) else None
                 )
             case "listen_port":
                 self._try(self._interface.rebind, _parse_number(value, 0xFFFF))
@@ -254,7 +256,7 @@ class _Set:
             case "replace_peers":
                 _require_true(value)
                 for public_key in list(self._device.peers):
-                    self._device.remove_peer(public_key, self._now)
+                    self._device.remove_peer(public_key)
             case _:
                 raise UapiError(EINVAL, "This setting of an interface is unknown")
 
@@ -281,7 +283,7 @@ class _Set:
                 preshared = _parse_key(value)
                 self._change(
                     section,
-                    lambda peer: device.set_preshared_key(peer, preshared, self._now),
+                    lambda peer: device.set_preshared_key(peer, preshared),
                 )
             case "endpoint":
                 endpoint = parse_endpoint(value)
@@ -290,12 +292,12 @@ class _Set:
                 section.keepalive = _parse_number(value, 0xFFFF)
             case "replace_allowed_ips":
                 _require_true(value)
-                self._change(section, device.allowed_ips.clear)
+                self._change(section, lambda peer: device.allowed_ips.clear(peer.lane))
             case "allowed_ip":
                 network = _parse_network(value.removeprefix("-"))
                 table = device.allowed_ips
                 change = table.remove if value.startswith("-") else table.insert
-                self._change(section, lambda peer: change(network, peer))
+                self._change(section, lambda peer: change(network, peer.lane))
             case "protocol_version":
                 if value != "1":
                     raise UapiError(EINVAL, "This protocol version is unknown")
@@ -310,7 +312,7 @@ class _Set:
         """Return the peer that the lines are about; make it if it is new."""
         if section.peer is None:
             try:
-                section.peer = self._device.add_peer(section.public_key, self._now)
+                section.peer = self._device.add_peer(section.public_key)
             except ConfigError as error:
                 raise UapiError(EINVAL, str(error)) from None
             section.created = True
@@ -319,7 +321,7 @@ class _Set:
     def _remove_peer(self, section: _Section) -> None:
         section.ignored = True
         if section.public_key in self._device.peers:
-            self._device.remove_peer(section.public_key, self._now)
+            self._device.remove_peer(section.public_key)
 
     @staticmethod
     def _try(change: Callable[[int], None], value: int) -> None:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from meshwg.nattypes import Filtering, Mapping
 from netlab.machine import Machine
-from netlab.nat import Filtering, Mapping
 from netlab.process import Process
 
 V = TypeVar("V")

@@ -21,38 +21,12 @@ conntrack entry, and a later flow to its sender gets another port (a "sloppy" ro
 from dataclasses import dataclass
 from enum import Enum
 
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
+
 FIRST_PORT = 1024
 SEQUENCE_START = 20000
 SEQUENCE_LENGTH = 2000
 """How many ports a sequential NAT hands out before it starts again."""
-
-
-class Mapping(Enum):
-    """For which destinations an inside endpoint keeps its outside endpoint.
-
-    From the mildest to the strictest.
-    """
-
-    NONE = "none"
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    ADDRESS_DEPENDENT = "address-dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-
-
-class Filtering(Enum):
-    """Whose packets to a mapping are let in, from the mildest to the strictest."""
-
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    ADDRESS_DEPENDENT = "address-dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
-
-
-class Ports(Enum):
-    """How the port of a new mapping is chosen."""
-
-    PRESERVING = "preserving"
-    SEQUENTIAL = "sequential"
-    RANDOM = "random"
 
 
 class WanInput(Enum):
@@ -77,7 +51,7 @@ class Behaviour:
 
     mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
     filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
-    ports: Ports = Ports.PRESERVING
+    ports: PortAllocation = PortAllocation.PRESERVING
     port_step: int = 1
     """From one sequential port to the next."""
     kernel: bool = False
@@ -104,7 +78,7 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         symmetric = self.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
-        if symmetric and self.ports is Ports.PRESERVING:
+        if symmetric and self.ports is PortAllocation.PRESERVING:
             raise ValueError("a symmetric NAT cannot preserve ports")
         plain = self.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT
         if (self.kernel or self.mapping is Mapping.NONE) and not plain:
@@ -273,11 +247,11 @@ def _allocate(nat: Behaviour, sides: Sides) -> str:
     for index, address in enumerate(sides.outside):
         left = len(sides.outside) - index
         drawn = f"numgen random mod {left} 0 " if left > 1 else ""
-        if nat.ports is Ports.SEQUENTIAL:
+        if nat.ports is PortAllocation.SEQUENTIAL:
             target = _sequence(address, nat.port_step)
         else:
             target = f"snat to {address}:{FIRST_PORT}-65535 fully-random"
-        if nat.ports is Ports.PRESERVING:
+        if nat.ports is PortAllocation.PRESERVING:
             rules.append(f"{drawn}udp sport != @used snat to {address}")
         rules.append(f"meta l4proto udp {drawn}{target}")
     return "\n    ".join(rules)

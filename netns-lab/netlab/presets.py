@@ -6,7 +6,8 @@ with peers behind any NAT that maps endpoint-independently.
 
 from dataclasses import dataclass
 
-from netlab.nat import Behaviour, Block, Filtering, Mapping, Ports, WanInput
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
+from netlab.nat import Behaviour, Block, WanInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +67,37 @@ PORT_RESTRICTED = Preset(
 )
 OFFICE = Preset(
     "office",
-    Behaviour(_SYMMETRIC, ports=Ports.RANDOM),
+    Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM),
     seen="office firewalls: pfSense, FortiGate, Cisco ASA in their defaults",
     punching="prediction fails; the birthday method works with easy peers",
 )
 ADDRESS_DEPENDENT = Preset(
     "address-dependent",
-    Behaviour(Mapping.ADDRESS_DEPENDENT, ports=Ports.RANDOM),
+    Behaviour(Mapping.ADDRESS_DEPENDENT, ports=PortAllocation.RANDOM),
     seen="some carrier equipment",
     punching="as behind an office firewall",
 )
 SYMMETRIC_OPEN = Preset(
     "symmetric-open",
-    Behaviour(_SYMMETRIC, Filtering.ENDPOINT_INDEPENDENT, Ports.RANDOM),
+    Behaviour(_SYMMETRIC, Filtering.ENDPOINT_INDEPENDENT, PortAllocation.RANDOM),
     seen="some carrier equipment, which saves ports but not entries",
     punching="works: whoever is sent to may answer, and so may anybody",
 )
 SYMMETRIC_ADDRESS_RESTRICTED = Preset(
     "symmetric-address-restricted",
-    Behaviour(_SYMMETRIC, _BY_ADDRESS, Ports.RANDOM),
+    Behaviour(_SYMMETRIC, _BY_ADDRESS, PortAllocation.RANDOM),
     seen="some carrier equipment",
     punching="the birthday method works with most peers",
 )
 SEQUENTIAL = Preset(
     "sequential",
-    Behaviour(_SYMMETRIC, ports=Ports.SEQUENTIAL),
+    Behaviour(_SYMMETRIC, ports=PortAllocation.SEQUENTIAL),
     seen="older enterprise routers and DSL gateways",
     punching="the next port can be predicted",
 )
 TWO_ADDRESSES = Preset(
     "two-addresses",
-    Behaviour(_SYMMETRIC, ports=Ports.RANDOM, public_addresses=2),
+    Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM, public_addresses=2),
     seen="offices and campuses with a pool of public addresses",
     punching="as behind an office firewall, if both addresses are tried",
 )
@@ -108,7 +109,7 @@ CARRIER = Preset(
 )
 CLOUD = Preset(
     "cloud",
-    Behaviour(_SYMMETRIC, ports=Ports.RANDOM, lifetime=350, reject=True),
+    Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM, lifetime=350, reject=True),
     seen="NAT gateways of cloud providers, which forget after 350 s",
     punching="the birthday method works with easy peers",
 )
@@ -134,7 +135,7 @@ DOUBLE_CONE = Preset(
 DOUBLE_SYMMETRIC = Preset(
     "double-symmetric",
     Behaviour(kernel=True),
-    carrier=Behaviour(_SYMMETRIC, ports=Ports.RANDOM),
+    carrier=Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM),
     seen="a home router behind a mobile carrier that saves ports",
     punching="as behind an office firewall",
 )
@@ -158,7 +159,7 @@ ONLY_443 = Preset(
 )
 IPV6 = Preset(
     "ipv6",
-    Behaviour(_SYMMETRIC, ports=Ports.RANDOM, ipv6=True),
+    Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM, ipv6=True),
     seen="dual-stack consumer lines, here with the worst IPv4",
     punching="works over IPv6 through its stateful firewall",
 )

@@ -1,11 +1,12 @@
 """Routers: a local network behind a NAT, a firewall, or both."""
 
+from meshwg.nattypes import Mapping
 from netlab import conntrack, nat, portmap, shape
 from netlab.errors import LabError
 from netlab.internet import Internet
 from netlab.lan import Lan, gateway
 from netlab.machine import FORWARDING, Attachment, Machine, Request, Uplink
-from netlab.nat import Behaviour, Mapping
+from netlab.nat import Behaviour
 from netlab.process import Process
 
 WAN = "wan"

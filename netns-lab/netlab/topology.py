@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from meshwg.nattypes import Mapping
 from netlab import presets
 from netlab.internet import Internet
 from netlab.lab import Lab
 from netlab.lan import Lan, Switch
 from netlab.machine import Machine, Uplink
-from netlab.nat import Behaviour, Block, Mapping
+from netlab.nat import Behaviour, Block
 from netlab.router import Router
 
 

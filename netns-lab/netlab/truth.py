@@ -21,7 +21,8 @@ may take one that the other side has not sent to, and then the pair stays relaye
 from dataclasses import dataclass
 from enum import Enum
 
-from netlab.nat import Behaviour, Block, Filtering, Mapping, Ports
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
+from netlab.nat import Behaviour, Block
 from netlab.presets import Preset
 
 
@@ -135,5 +136,7 @@ def _behind(behaviour: Behaviour, inner: Access) -> Access:
     mapping = max(behaviour.mapping, inner.mapping, key=list(Mapping).index)
     filtering = max(behaviour.filtering, inner.filtering, key=list(Filtering).index)
     return Access(
-        mapping, filtering, inner.sequential or behaviour.ports is Ports.SEQUENTIAL
+        mapping,
+        filtering,
+        inner.sequential or behaviour.ports is PortAllocation.SEQUENTIAL,
     )

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshwg.nattypes import Mapping, PortAllocation
 from netlab.capture import Capture
 from netlab.errors import ScenarioFailed
 from netlab.lab import Lab
-from netlab.nat import Behaviour, Mapping, Ports
+from netlab.nat import Behaviour
 from netlab.router import Router
 from netlab.scenario import Narrator, Scenario
 from netlab.topology import Way
@@ -32,7 +33,7 @@ KEEPALIVE = 1
 IDLE = 2 * LIFETIME
 
 FORGETFUL = Behaviour(
-    Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=Ports.RANDOM, lifetime=LIFETIME
+    Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.RANDOM, lifetime=LIFETIME
 )
 
 

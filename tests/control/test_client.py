@@ -17,22 +17,22 @@ from meshwg.control.client import (
     ControlClient,
     ControlDrop,
     ControlState,
-    Membership,
+    Identity,
 )
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
-    Candidate,
     CloseCode,
     Delta,
     Error,
     ErrorCode,
     NetMap,
-    Offer,
-    Peer,
+    OfferMessage,
+    PeerEntry,
     Registered,
     Relay,
+    ReportedCandidate,
     format_digest,
     peer_digest,
 )
@@ -43,7 +43,7 @@ COORDINATOR = PrivateKey.generate(random.Random(1).randbytes)
 NODE = PrivateKey.generate(random.Random(2).randbytes)
 OWN_KEY = format_key(NODE.public_bytes)
 OTHER_KEY = format_key(bytes(range(32)))
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 REGISTERED = Registered(
     epoch="e",
     name="node",
@@ -73,7 +73,7 @@ def test_the_first_message_registers_with_the_auth_key() -> None:
 def test_being_registered_is_an_event_and_a_state() -> None:
     link = Link().joined()
     assert link.client.state is ControlState.CONNECTED
-    assert link.found(events.Joined) == [events.Joined(REGISTERED)]
+    assert link.found(events.Accepted) == [events.Accepted(REGISTERED)]
 
 
 def test_an_auth_key_is_not_shown_again_after_joining() -> None:
@@ -174,7 +174,7 @@ def test_a_quiet_node_sends_heartbeats() -> None:
 def test_a_node_that_has_something_to_say_sends_no_heartbeat() -> None:
     link = Link().joined()
     link.pass_time(2.0)
-    link.client.offer(OTHER_KEY, [CANDIDATE], link.now)
+    link.client.offer(OfferMessage(to=OTHER_KEY, sequence=1), link.now)
     link.said()
     link.pass_time(2.0)
     assert link.said() == []
@@ -366,22 +366,22 @@ def test_new_relay_credentials_replace_the_old_ones() -> None:
 # Offers and reports.
 
 
-def test_offers_are_numbered_and_not_kept_for_later() -> None:
+def test_offers_go_as_they_were_made_and_are_not_kept_for_later() -> None:
     link = Link().joined()
-    assert link.client.offer(OTHER_KEY, [CANDIDATE], link.now, extension={"x": 1})
-    assert link.client.offer(OTHER_KEY, [], link.now)
-    first, second = link.messages()
-    assert isinstance(first, Offer)
-    assert isinstance(second, Offer)
-    assert first.extension == {"x": 1}
-    assert second.sequence > first.sequence >= 1000 * REGISTERED.time
+    first = OfferMessage(
+        to=OTHER_KEY, sequence=7, candidates=(CANDIDATE,), extension={"x": 1}
+    )
+    second = OfferMessage(to=OTHER_KEY, sequence=8)
+    assert link.client.offer(first, link.now)
+    assert link.client.offer(second, link.now)
+    assert link.messages() == [first, second]
     link.lose()
-    assert not link.client.offer(OTHER_KEY, [], link.now)
+    assert not link.client.offer(OfferMessage(to=OTHER_KEY, sequence=9), link.now)
 
 
 def test_an_offer_from_a_peer_is_an_event() -> None:
     link = Link().joined()
-    offer = Offer(to=OWN_KEY, sender=OTHER_KEY, sequence=1)
+    offer = OfferMessage(to=OWN_KEY, sender=OTHER_KEY, sequence=1)
     link.hear(offer)
     assert link.found(events.OfferReceived) == [events.OfferReceived(offer)]
 
@@ -389,12 +389,12 @@ def test_an_offer_from_a_peer_is_an_event() -> None:
 @pytest.mark.parametrize(
     "offer",
     [
-        Offer(to=OTHER_KEY, sender=OTHER_KEY, sequence=1),
-        Offer(to=OWN_KEY, sequence=1),
-        Offer(to=OWN_KEY, sender=OWN_KEY, sequence=1),
+        OfferMessage(to=OTHER_KEY, sender=OTHER_KEY, sequence=1),
+        OfferMessage(to=OWN_KEY, sequence=1),
+        OfferMessage(to=OWN_KEY, sender=OWN_KEY, sequence=1),
     ],
 )
-def test_an_offer_that_is_not_for_this_node_is_dropped(offer: Offer) -> None:
+def test_an_offer_that_is_not_for_this_node_is_dropped(offer: OfferMessage) -> None:
     link = Link().joined()
     link.hear(offer)
     assert link.client.drops == {ControlDrop.UNEXPECTED: 1}
@@ -411,7 +411,7 @@ def test_a_refused_offer_names_the_peer() -> None:
 def test_reports_are_sent_once_a_second_at_most_and_only_if_they_differ() -> None:
     link = Link().joined()
     for port in (1, 2, 2, 3):
-        candidate = Candidate(kind="host", host="192.0.2.1", port=port)
+        candidate = ReportedCandidate(kind="host", host="192.0.2.1", port=port)
         link.client.report([candidate], None, link.now)
     link.pass_time(1.0)
     (report,) = link.messages()
@@ -438,7 +438,7 @@ def test_a_revoked_node_loses_its_peers_and_does_not_come_back() -> None:
     link.hear(control.Revoked(reason="Removed"))
     assert link.client.state is ControlState.ENDED
     assert link.found(events.PeersChanged)[-1].removed == (OTHER_KEY,)
-    assert link.found(events.Revoked) == [events.Revoked("Removed")]
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Removed")]
     assert link.client.cache() is None
 
 
@@ -448,7 +448,7 @@ def test_a_node_that_was_removed_while_away_loses_its_peers_too() -> None:
     link.lose()
     link.connect()
     link.hear(Error(code=ErrorCode.NOT_A_MEMBER, message="Who?", fatal=True))
-    assert link.found(events.Revoked) == [events.Revoked("Who?")]
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Who?")]
     assert link.client.peers.peers == []
 
 
@@ -514,7 +514,7 @@ class Link:
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed).randbytes
-        membership = Membership(NODE, coordinator_key, name, auth_key)
+        membership = Identity(NODE, coordinator_key, name, auth_key)
         self.client = ControlClient(
             membership, now=self.now, random=self.random, cache=cache
         )
@@ -600,8 +600,8 @@ class Link:
         return [event for event in self.events() if isinstance(event, kind)]
 
 
-def peer(key: str, version: int, *, online: bool = True) -> Peer:
-    return Peer(
+def peer(key: str, version: int, *, online: bool = True) -> PeerEntry:
+    return PeerEntry(
         public_key=key,
         name="node" if key == OWN_KEY else "peer",
         addresses=("100.64.0.1", "fd00::1"),
@@ -610,19 +610,23 @@ def peer(key: str, version: int, *, online: bool = True) -> Peer:
     )
 
 
-def digest_of(peers: list[Peer]) -> str:
+def digest_of(peers: list[PeerEntry]) -> str:
     digest = 0
     for each in peers:
         digest ^= peer_digest(each.public_key, each.version)
     return format_digest(digest)
 
 
-def netmap(version: int, *peers: Peer) -> NetMap:
+def netmap(version: int, *peers: PeerEntry) -> NetMap:
     return NetMap(version=version, digest=digest_of(list(peers)), peers=peers)
 
 
 def delta(
-    base: int, version: int, changed: list[Peer], removed: list[str], all_: list[Peer]
+    base: int,
+    version: int,
+    changed: list[PeerEntry],
+    removed: list[str],
+    all_: list[PeerEntry],
 ) -> Delta:
     return Delta(
         base=base,

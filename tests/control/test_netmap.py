@@ -8,7 +8,7 @@ from meshwg.keys import format_key
 from meshwg.wire.control import (
     Delta,
     NetMap,
-    Peer,
+    PeerEntry,
     Registered,
     format_digest,
     load_cache,
@@ -23,9 +23,9 @@ OWN_KEY = KEYS[0]
 def test_deltas_lead_where_the_whole_netmap_leads(
     steps: list[list[tuple[str, bool]]],
 ) -> None:
-    table, truth = PeerTable(OWN_KEY), dict[str, Peer]()
+    table, truth = PeerTable(OWN_KEY), dict[str, PeerEntry]()
     for version, step in enumerate(steps, 1):
-        changed, removed = dict[str, Peer](), list[str]()
+        changed, removed = dict[str, PeerEntry](), list[str]()
         for key, present in step:
             changed.pop(key, None)
             if present:
@@ -98,18 +98,18 @@ def test_a_table_survives_the_disk() -> None:
     )
 
 
-def peer(key: str, version: int) -> Peer:
+def peer(key: str, version: int) -> PeerEntry:
     addresses = ("100.64.0.1", "fd00::1")
-    return Peer(public_key=key, name="n", addresses=addresses, version=version)
+    return PeerEntry(public_key=key, name="n", addresses=addresses, version=version)
 
 
-def digest_of(truth: dict[str, Peer]) -> str:
+def digest_of(truth: dict[str, PeerEntry]) -> str:
     digest = 0
     for each in truth.values():
         digest ^= peer_digest(each.public_key, each.version)
     return format_digest(digest)
 
 
-def netmap(version: int, truth: dict[str, Peer]) -> NetMap:
+def netmap(version: int, truth: dict[str, PeerEntry]) -> NetMap:
     peers = tuple(truth.values())
     return NetMap(version=version, digest=digest_of(truth), peers=peers)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.runtime import clock
@@ -34,7 +34,7 @@ class LiveNode:
         joined = JoinToken.parse(token)
         self.private_key = private_key or PrivateKey.generate(os.urandom)
         self.key = format_key(self.private_key.public_bytes)
-        membership = Membership(
+        membership = Identity(
             self.private_key,
             joined.coordinator_key,
             name,

@@ -17,7 +17,7 @@ from _pytest.capture import CaptureResult
 
 from coordinator.cli import main
 from coordinator.runtime.files import DataDirectory
-from meshwg.control.events import Revoked, SelfChanged
+from meshwg.control.events import MembershipRevoked, SelfChanged
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import Program, loopback, program
@@ -61,7 +61,7 @@ async def test_everything_an_administrator_does_reaches_the_running_server(
 
     assert (await ask("token", "list"))["tokens"][0]["state"] == "used"
     assert (await run("node", "remove", alice.key)).returncode == 0
-    await alice.event(Revoked)
+    await alice.event(MembershipRevoked)
     assert (await ask("node", "list"))["nodes"] == []
     await alice.vanish()
     assert server.stop() == (0, "")

@@ -14,7 +14,7 @@ from meshwg.wire.control import (
     MAX_OFFER,
     Error,
     ErrorCode,
-    Offer,
+    OfferMessage,
     decode_from_coordinator,
 )
 
@@ -26,24 +26,24 @@ NODES = (
 
 
 def test_an_offer_goes_where_its_peer_is_with_its_true_sender() -> None:
-    delivery = route(registry(*NODES), A, Offer(to=B, sender=C, sequence=7))
+    delivery = route(registry(*NODES), A, OfferMessage(to=B, sender=C, sequence=7))
     assert isinstance(delivery, Delivery)
     assert (delivery.to, delivery.home) == (B, "two")
     offer = decode_from_coordinator(delivery.payload)
-    assert offer == Offer(to=B, sender=A, sequence=7)
+    assert offer == OfferMessage(to=B, sender=A, sequence=7)
 
 
 def test_an_offer_tells_where_its_sender_was_seen_and_not_where_it_says() -> None:
-    offer = Offer(to=B, sequence=7, observed="203.0.113.99")
+    offer = OfferMessage(to=B, sequence=7, observed="203.0.113.99")
     delivery = route(registry(*NODES), A, offer, "198.51.100.7")
     assert isinstance(delivery, Delivery)
     arrived = decode_from_coordinator(delivery.payload)
-    assert isinstance(arrived, Offer)
+    assert isinstance(arrived, OfferMessage)
     assert arrived.observed == "198.51.100.7"
 
 
 def test_an_offer_survives_the_way_between_two_processes() -> None:
-    delivery = route(registry(*NODES), A, Offer(to=B, sequence=7))
+    delivery = route(registry(*NODES), A, OfferMessage(to=B, sequence=7))
     assert isinstance(delivery, Delivery)
     arrived = read_forwarded(delivery.text)
     assert arrived is not None
@@ -52,7 +52,7 @@ def test_an_offer_survives_the_way_between_two_processes() -> None:
 
 def test_the_largest_offer_fits_into_a_notification() -> None:
     filler = "x" * (MAX_OFFER - 300)
-    offer = Offer(to=B, sequence=7, extension={"x": filler})
+    offer = OfferMessage(to=B, sequence=7, extension={"x": filler})
     delivery = route(registry(*NODES), A, offer)
     assert isinstance(delivery, Delivery)
     assert len(delivery.text) < 8000
@@ -66,7 +66,7 @@ def test_what_is_no_offer_is_not_passed_on(text: bytes) -> None:
 
 
 def test_an_offer_without_a_sender_is_not_passed_on() -> None:
-    text = Offer(to=B, sequence=1).model_dump_json(exclude_none=True)
+    text = OfferMessage(to=B, sequence=1).model_dump_json(exclude_none=True)
     assert read_forwarded(text.encode()) is None
 
 
@@ -81,14 +81,14 @@ def test_an_offer_without_a_sender_is_not_passed_on() -> None:
 def test_an_offer_between_strangers_is_refused(
     sender: str, to: str, code: ErrorCode
 ) -> None:
-    error = route(registry(*NODES), sender, Offer(to=to, sequence=1))
+    error = route(registry(*NODES), sender, OfferMessage(to=to, sequence=1))
     assert isinstance(error, Error)
     assert (error.code, error.to) == (code, to)
 
 
 def test_an_offer_to_a_node_that_is_away_is_refused() -> None:
     away = dataclasses.replace(NODES[1], online=False)
-    error = route(registry(NODES[0], away), A, Offer(to=B, sequence=1))
+    error = route(registry(NODES[0], away), A, OfferMessage(to=B, sequence=1))
     assert isinstance(error, Error)
     assert error.code == ErrorCode.PEER_OFFLINE
 

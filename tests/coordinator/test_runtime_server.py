@@ -15,19 +15,19 @@ from coordinator.operations import Remove
 from coordinator.runtime.control import FRAME_LIMIT
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
-    Joined,
+    Accepted,
+    MembershipRevoked,
     OfferReceived,
     Refused,
-    Revoked,
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Candidate, CloseCode, load_cache
+from meshwg.wire.control import CloseCode, OfferMessage, ReportedCandidate, load_cache
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import loopback, make_token, program, running
 
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
 
 async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) -> None:
@@ -37,7 +37,13 @@ async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) ->
         for node in nodes:
             await knows(node, 4)
         now = asyncio.get_running_loop().time()
-        nodes[0].client.offer(nodes[1].key, [CANDIDATE], now, extension={"x": [1]})
+        offer = OfferMessage(
+            to=nodes[1].key,
+            sequence=1,
+            candidates=(CANDIDATE,),
+            extension={"x": [1]},
+        )
+        nodes[0].client.offer(offer, now)
         nodes[0].act()
         event = await nodes[1].event(OfferReceived)
         assert event.offer.sender == nodes[0].key
@@ -51,7 +57,7 @@ async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) ->
 async def test_nodes_are_told_where_stun_and_relay_are(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, foundation):
         node = await LiveNode(await make_token(process, foundation)).joined()
-        registered = (await node.event(Joined)).registered
+        registered = (await node.event(Accepted)).registered
         host = process.public.host
         assert registered.stun == (f"{host}:3478",)
         assert [relay.url for relay in registered.relays] == [
@@ -68,7 +74,7 @@ async def test_a_removed_node_is_told_at_once(tmp_path: Path) -> None:
         one, other = await LiveNode(token).joined(), await LiveNode(token).joined()
         await one.until(lambda: online(one, other))
         await process._worker.perform(Remove(other.key))
-        await other.event(Revoked)
+        await other.event(MembershipRevoked)
         await one.until(lambda: one.client.peers.get(other.key) is None)
         await one.vanish()
         await other.vanish()
@@ -271,7 +277,8 @@ async def test_two_coordinators_on_one_postgresql_act_as_one(
             await a.until(lambda: online(a, b))
             await b.until(lambda: online(b, a))
             now = asyncio.get_running_loop().time()
-            a.client.offer(b.key, [CANDIDATE], now)
+            offer = OfferMessage(to=b.key, sequence=1, candidates=(CANDIDATE,))
+            a.client.offer(offer, now)
             a.act()
             assert (await b.event(OfferReceived)).offer.sender == a.key
             await b.stop()

@@ -13,24 +13,30 @@ from coordinator.operations import Bury, Expire, Remove, Rename
 from coordinator.settings import Settings
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
+    Accepted,
     Disconnected,
-    Joined,
+    MembershipRevoked,
     OfferReceived,
     OfferRefused,
     PeersChanged,
     Refused,
     RelaysChanged,
-    Revoked,
     SelfChanged,
 )
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
-from meshwg.wire.control import Candidate, CloseCode, Error, ErrorCode, Offer
+from meshwg.wire.control import (
+    CloseCode,
+    Error,
+    ErrorCode,
+    OfferMessage,
+    ReportedCandidate,
+)
 from tests.world.control import ControlWorld
 from tests.world.coordinator import SimCoordinator
 from tests.world.member import SimMember
 
-CANDIDATE = Candidate(kind="host", host="192.0.2.1", port=7)
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
 
 # Joining.
@@ -284,7 +290,10 @@ def test_registering_twice_is_refused() -> None:
 def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
     world, a, b = mesh()
     extension = {"predicted": [1, 2, 3], "plan": {"seed": "x"}}
-    a.client.offer(b.key, [CANDIDATE], world.now, extension=extension)
+    offer = OfferMessage(
+        to=b.key, sequence=1, candidates=(CANDIDATE,), extension=extension
+    )
+    a.client.offer(offer, world.now)
     world.advance(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
@@ -296,7 +305,7 @@ def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
 def test_nobody_can_send_offers_in_anothers_name() -> None:
     world, a, b = mesh()
     member = Visitor(world, world.coordinators[0]).join()
-    member.say(Offer(to=b.key, sender=a.key, sequence=1))
+    member.say(OfferMessage(to=b.key, sender=a.key, sequence=1))
     world.advance(1.0)
     (event,) = b.found(OfferReceived)
     assert isinstance(event, OfferReceived)
@@ -305,12 +314,13 @@ def test_nobody_can_send_offers_in_anothers_name() -> None:
 
 def test_an_offer_to_nobody_is_refused() -> None:
     world, a, b = mesh()
-    a.client.offer(a.key, [], world.now)
+    a.client.offer(OfferMessage(to=a.key, sequence=1), world.now)
     stranger = PrivateKey.generate(world.random.randbytes)
-    a.client.offer(format_key(stranger.public_bytes), [], world.now)
+    nobody = format_key(stranger.public_bytes)
+    a.client.offer(OfferMessage(to=nobody, sequence=1), world.now)
     b.client.stop(world.now)
     world.advance(1.0)
-    a.client.offer(b.key, [], world.now)
+    a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.advance(1.0)
     codes = [e.error.code for e in a.found(OfferRefused) if isinstance(e, OfferRefused)]
     assert codes == [
@@ -323,7 +333,8 @@ def test_an_offer_to_nobody_is_refused() -> None:
 def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
     world, a, b = mesh()
     filler = "x" * control.MAX_OFFER
-    a.client.offer(b.key, [], world.now, extension={"filler": filler})
+    offer = OfferMessage(to=b.key, sequence=1, extension={"filler": filler})
+    a.client.offer(offer, world.now)
     world.advance(1.0)
     (event,) = a.found(OfferRefused)
     assert isinstance(event, OfferRefused)
@@ -335,11 +346,11 @@ def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
 def test_too_many_offers_are_refused_and_others_are_not_disturbed() -> None:
     world, a, b = mesh()
     for _ in range(int(OFFER_BURST) + 20):
-        a.client.offer(b.key, [], world.now)
+        a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.advance(1.0)
     assert len(b.found(OfferReceived)) == OFFER_BURST
     assert len(a.found(OfferRefused)) == 20
-    b.client.offer(a.key, [], world.now)
+    b.client.offer(OfferMessage(to=a.key, sequence=1), world.now)
     world.advance(1.0)
     assert len(a.found(OfferReceived)) == 1
 
@@ -349,7 +360,7 @@ def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
     server = world.coordinators[0].server
     number = next(n for n, c in world.coordinators[0].carriers.items() if c is b)
     server.set_writable(number, False, world.now)
-    a.client.offer(b.key, [], world.now)
+    a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.advance(1.0)
     server.set_writable(number, True, world.now)
     world.advance(1.0)
@@ -490,7 +501,7 @@ def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
     took = world.took(lambda: a.client.peers.get(b.key) is None)
     world.advance(1.0)
     assert took < 0.5
-    assert len(b.found(Revoked)) == 1
+    assert len(b.found(MembershipRevoked)) == 1
     assert b.client.peers.peers == []
     world.advance(60.0)
     assert b.client.state is ControlState.ENDED
@@ -534,8 +545,8 @@ def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
     world.add_coordinator()
     node = world.add_member()
     world.advance(1.0)
-    (joined,) = node.found(Joined)
-    assert isinstance(joined, Joined)
+    (joined,) = node.found(Accepted)
+    assert isinstance(joined, Accepted)
     first = joined.registered.relays[0]
     assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
     assert node.key in first.username

@@ -10,7 +10,7 @@ from coordinator.stun import Drop, RateLimiter, StunServer
 from meshwg.errors import ConfigError
 from meshwg.transmit import Endpoint, Source, Transmit
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Change, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Change, Class, Message, Method, StunErrorCode
 
 FIRST = Endpoint("198.51.100.1", 3478)
 SECOND = Endpoint("198.51.100.2", 3478)
@@ -96,7 +96,7 @@ def test_with_one_address_the_port_can_be_changed_but_nothing_else() -> None:
 
     assert granted.destination.link == 1
     assert Attribute.OTHER_ADDRESS not in parsed(granted).attributes
-    assert refused.error == ErrorCode(420, "Unknown Attribute")
+    assert refused.error == StunErrorCode(420, "Unknown Attribute")
     assert refused.attributes[Attribute.UNKNOWN_ATTRIBUTES] == (0x0003,)
 
 
@@ -133,7 +133,7 @@ def test_padding_with_a_response_port_is_a_bad_request() -> None:
         StunServer([FIRST]), {Attribute.PADDING: bytes(4), Attribute.RESPONSE_PORT: 5}
     )
 
-    assert parsed(answer).error == ErrorCode(400, "Bad Request")
+    assert parsed(answer).error == StunErrorCode(400, "Bad Request")
     assert answer.destination == CLIENT
 
 
@@ -145,7 +145,7 @@ def test_attributes_that_are_not_understood_are_named() -> None:
 
     message = parsed(answer)
     assert message.cls is Class.ERROR
-    assert message.error == ErrorCode(420, "Unknown Attribute")
+    assert message.error == StunErrorCode(420, "Unknown Attribute")
     assert message.attributes[Attribute.UNKNOWN_ATTRIBUTES] == (0x7F01,)
 
 

@@ -20,13 +20,13 @@ from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.pool import CloseStream, OpenStream, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.runtime.stream import RelayStream
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
-from meshwg.wire.demux import Kind, kind_of
+from meshwg.wire.demux import DatagramKind, kind_of
 
 HOST, PEER_HOST = "127.0.0.1", "127.0.0.2"
 REALM = "mesh.test"
@@ -213,7 +213,7 @@ class LiveNode:
 
     async def allocated(self) -> None:
         """Wait for an allocation."""
-        await self.until(lambda: self.pool.status.state is State.ALLOCATED)
+        await self.until(lambda: self.pool.status.state is RelayState.ALLOCATED)
 
     async def hears(self, packet: bytes, sender: "LiveNode") -> None:
         """Wait for a packet that the sender repeats until it arrives."""
@@ -251,7 +251,7 @@ class LiveNode:
             datagrams, source = received
             now = self._loop.time()
             for data in datagrams:
-                if kind_of(data) is Kind.CHANNEL_DATA:
+                if kind_of(data) is DatagramKind.CHANNEL_DATA:
                     runs = self.pool.receive_channel_data([data], source, now)
                 else:
                     runs = self.pool.receive_stun(data, source, now) or []

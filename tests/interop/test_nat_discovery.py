@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatType
+from meshwg.nattypes import Filtering, Mapping, NatType
 from netlab import coturn, presets
 from netlab.coturn import Discovery
 from netlab.lab import Lab
@@ -250,8 +250,8 @@ def judged(discovery: Discovery) -> Cell:
     """Return what coturn's client says, in our words."""
     mapping, filtering = discovery.mapping, discovery.filtering
     return (
-        Mapping.UNKNOWN if mapping is None else Mapping(mapping.value),
-        Filtering.UNKNOWN if filtering is None else Filtering(filtering.value),
+        Mapping.UNKNOWN if mapping is None else mapping,
+        Filtering.UNKNOWN if filtering is None else filtering,
     )
 
 

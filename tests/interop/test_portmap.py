@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from meshwg.nat.gateway import Method
+from meshwg.nat.gateway import MappingMethod
 from meshwg.runtime.default_gateway import Gateway, find_gateway
 from meshwg.runtime.portmap import FindGateway, PortMapper, PortMappingReport, probe
 from netlab.lab import Lab
@@ -34,7 +34,7 @@ def test_each_protocol_maps_a_port_renews_it_and_gives_it_back(lab: Lab) -> None
     server = lab.add_host("server", lab.internet)
     with ExitStack() as stack:
         mappers = {}
-        for port, method in enumerate(Method, PORT):
+        for port, method in enumerate(MappingMethod, PORT):
             host = lab.add_host(f"by-{method.value}", router)
             mapper = stack.enter_context(mapping(host, port, method, lifetime=LEASE))
             assert mapper.mapped is not None, mapper.reason
@@ -62,7 +62,7 @@ def test_pcp_is_preferred_where_everything_is_spoken(lab: Lab) -> None:
     host = lab.add_host("host", lab.add_router("home", PORT_MAPPING))
     with mapping(host, PORT) as mapper:
         assert mapper.mapped is not None
-        assert mapper.mapped.method is Method.PCP
+        assert mapper.mapped.method is MappingMethod.PCP
 
 
 def test_upnp_is_found_where_nothing_else_is_spoken(lab: Lab) -> None:
@@ -71,7 +71,7 @@ def test_upnp_is_found_where_nothing_else_is_spoken(lab: Lab) -> None:
     restart_daemon(router, enable_natpmp="no")
     with mapping(host, PORT) as mapper:
         assert mapper.mapped is not None
-        assert mapper.mapped.method is Method.UPNP
+        assert mapper.mapped.method is MappingMethod.UPNP
     assert "dnat" not in rules(router)
 
 
@@ -88,7 +88,7 @@ def test_a_router_that_maps_nothing_is_told_with_reasons(lab: Lab) -> None:
 def test_a_gateway_that_restarted_is_asked_again(lab: Lab) -> None:
     router = lab.add_router("home", PORT_MAPPING)
     with ExitStack() as stack:
-        for port, method in enumerate([Method.PCP, Method.NAT_PMP], PORT):
+        for port, method in enumerate([MappingMethod.PCP, MappingMethod.NAT_PMP], PORT):
             host = lab.add_host(f"by-{method.value}", router)
             stack.enter_context(mapping(host, port, method))
         assert expiries(router).keys() == {PORT, PORT + 1}
@@ -210,7 +210,7 @@ class LoopIn:
 def mapping(
     host: Machine,
     port: int,
-    *methods: Method,
+    *methods: MappingMethod,
     lifetime: int = 7200,
     family: socket.AddressFamily = socket.AF_INET,
     find: FindGateway = find_gateway,
@@ -218,7 +218,7 @@ def mapping(
     """Keep a port of a host mapped, once it is known whether that is possible."""
     mapper = PortMapper(
         family=family,
-        methods=frozenset(methods or Method),
+        methods=frozenset(methods or MappingMethod),
         lifetime=lifetime,
         find=find,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.server import Transport
 from meshwg.transmit import Endpoint
 from tests.interop.relays import (
@@ -157,7 +157,7 @@ async def test_renewed_credentials_keep_the_allocation(tmp_path: Path) -> None:
                 alice.send(Endpoint(PEER_HOST, 9), b"keeps it in use")
                 await asyncio.sleep(0.25)
 
-            assert alice.pool.status.state is State.ALLOCATED
+            assert alice.pool.status.state is RelayState.ALLOCATED
             assert alice.relayed == before
 
 

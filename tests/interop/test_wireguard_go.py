@@ -8,12 +8,13 @@ from collections import Counter
 import pytest
 
 from meshwg.keys import format_key
+from meshwg.nattypes import Mapping, PortAllocation
 from meshwg.runtime.peersockets import CONNECT_AFTER
 from netlab import links
 from netlab.capture import Capture
 from netlab.lab import Lab
 from netlab.machine import Host, Request
-from netlab.nat import Behaviour, Mapping, Ports
+from netlab.nat import Behaviour
 from netlab.router import Router
 from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
 from tests.interop.tunnels import (
@@ -34,7 +35,7 @@ PAYLOAD = random.Random(1).randbytes(MEGABYTE)
 IPV4_AND_ICMP, IPV6_AND_ICMP = 20 + 8, 40 + 8
 
 FORGETFUL = Behaviour(
-    Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=Ports.RANDOM, lifetime=4
+    Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.RANDOM, lifetime=4
 )
 HASTY = (
     sys.executable,

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from netlab import presets
 from netlab.lab import Lab
 from netlab.machine import Host, Machine
-from netlab.nat import Behaviour, Filtering, Mapping, Ports
+from netlab.nat import Behaviour
 from netlab.presets import Preset
 
 pytestmark = pytest.mark.netns
@@ -262,7 +263,7 @@ def test_a_port_mapping_router_opens_a_port_on_request(lab: Lab) -> None:
 
 def test_impossible_combinations_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot preserve ports"):
-        Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=Ports.PRESERVING)
+        Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.PRESERVING)
     with pytest.raises(ValueError, match="filters by address and port"):
         Behaviour(filtering=Filtering.ENDPOINT_INDEPENDENT, kernel=True)
 

@@ -1,7 +1,7 @@
 """NATs with two addresses, both of which have to be known."""
 
 from meshwg.control.client import ControlState
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from tests.world.internet import routers_of
 from tests.world.node import SimNode
 from tests.world.world import World
@@ -15,7 +15,7 @@ def let_both_addresses_be_seen(world: World, node: SimNode) -> None:
     Discovery finds one address of a NAT; each connection may come from another.
     """
     own = node.node.whereabouts.candidates
-    known = {one.host for one in own if one.kind is Kind.REFLEXIVE}
+    known = {one.host for one in own if one.kind is CandidateKind.REFLEXIVE}
     if len(public_addresses(node)) < 2:
         return
     for _ in range(PATIENCE):

@@ -16,7 +16,7 @@ from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    Method,
+    PunchMethod,
 )
 from tests.mesh.addresses import let_both_addresses_be_seen, public_addresses
 from tests.sim import kinds
@@ -92,7 +92,7 @@ def is_hit(a: kinds.Kind, b: kinds.Kind, loss: float, seed: int) -> bool:
     other.agent(one).confirm_hosts(public_addresses(one))
     hit = world.run(lambda: all(contact.is_direct for contact in contacts), PATIENCE)
     methods = [attempt.method for attempt in one.status(other).attempts]
-    assert methods.count(Method.BIRTHDAY.value) == 1, methods
+    assert methods.count(PunchMethod.BIRTHDAY.value) == 1, methods
     return hit
 
 

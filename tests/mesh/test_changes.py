@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from meshwg.path.candidate import Kind
-from meshwg.path.events import Result
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.events import AttemptResult
 from tests.sim import kinds
 from tests.sim.nat import Nat
 from tests.world.contact import Contact
@@ -62,7 +62,7 @@ def test_a_nat_that_reboots_behind_a_birthday_path_is_punched_again() -> None:
     at = world.now
     world.advance(70.0)
     assert resumed(a.contact(b), at) < 8.0
-    assert a.contact(b).kind is Kind.BIRTHDAY
+    assert a.contact(b).kind is CandidateKind.BIRTHDAY
     assert len(a.host.sockets) == 2, "the socket of the lost path is closed"
 
 
@@ -81,7 +81,7 @@ def test_a_check_every_25_seconds_keeps_an_idle_mapping_open() -> None:
     silence(a, b)
     world.advance(300.0)
     assert a.contact(b).is_direct
-    assert all(one is Result.OK for one in attempts(a, b))
+    assert all(one is AttemptResult.OK for one in attempts(a, b))
 
 
 @pytest.mark.parametrize("lifetime", [5.0, 10.0, 20.0])
@@ -101,7 +101,7 @@ def test_an_active_path_keeps_a_short_mapping_open() -> None:
     hasty = kinds.Kind("10 s", kinds.LINUX.behaviour, (Nat(lifetime=10.0),))
     world, a, b = direct_pair(hasty, hasty)
     world.advance(120.0)
-    assert all(one is Result.OK for one in attempts(a, b))
+    assert all(one is AttemptResult.OK for one in attempts(a, b))
 
 
 def test_a_laptop_that_moves_takes_its_tunnel_along() -> None:
@@ -169,7 +169,7 @@ def test_an_agent_that_was_used_falls_asleep_and_wakes_up() -> None:
     silence(a, b)
     world.advance(700.0)
     assert a.sleeps(b)
-    assert a.contact(b).kind is Kind.RELAYED
+    assert a.contact(b).kind is CandidateKind.RELAYED
     a.talk_to(b, 0.1)
     assert world.run(lambda: a.contact(b).is_direct, 5.0)
 
@@ -204,7 +204,7 @@ def remote_host(node: SimNode, peer: SimNode) -> str:
     return remote.host
 
 
-def attempts(node: SimNode, peer: SimNode) -> list[Result]:
+def attempts(node: SimNode, peer: SimNode) -> list[AttemptResult]:
     return [one.result for one in node.status(peer).attempts]
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from meshwg.nat.discovery import FRESH_SOCKETS
 from meshwg.node import SocketsWanted
-from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.check import CheckKeys, Drop
+from meshwg.path.candidate import Candidate, CandidateKind, Rejection
+from meshwg.path.check import CheckDrop, CheckKeys
 from meshwg.path.ledger import HOST_LIMIT, TOTAL_LIMIT
+from meshwg.status import all_drops
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire import control, stun
 from tests.sim import kinds
@@ -20,6 +21,9 @@ from tests.world.node import SimNode
 from tests.world.world import World
 
 VICTIM = "198.18.0.1"
+
+sequences = count(10_000)
+"""Numbers of offers, beyond those of any agent."""
 
 
 def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
@@ -32,13 +36,13 @@ def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
     world.advance(2.0)
     assert socket.received == []
     assert b.log.by_host()[VICTIM] == 0
-    assert b.agent(a).drops[Drop.REPLAYED] == len(recorded)
+    assert b.agent(a).drops[CheckDrop.REPLAYED] == len(recorded)
 
 
 def test_a_check_that_comes_back_proves_nothing() -> None:
     world, a, b = public_pair()
     recorded = record_checks(world, a, b)
-    before = a.node.all_drops()["unknown-check"]
+    before = all_drops(a.node)["unknown-check"]
     attacker = world.network.add_host("attacker", VICTIM)
     socket = attacker.open(4000)
     for data in recorded:
@@ -46,7 +50,7 @@ def test_a_check_that_comes_back_proves_nothing() -> None:
     world.advance(2.0)
     assert socket.received == []
     assert a.log.by_host()[VICTIM] == 0
-    assert a.node.all_drops()["unknown-check"] - before == len(recorded)
+    assert all_drops(a.node)["unknown-check"] - before == len(recorded)
 
 
 def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
@@ -62,7 +66,7 @@ def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
         socket.send(stun.encode(message, key, fingerprint=True), udp_endpoint(b))
     world.advance(2.0)
     assert socket.received == []
-    assert b.agent(a).drops[Drop.FORGED] == 3
+    assert b.agent(a).drops[CheckDrop.FORGED] == 3
 
 
 def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> None:
@@ -72,7 +76,7 @@ def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> 
     towards_a, towards_b = middle.open(4001), middle.open(4002, link=1)
     pass_on(towards_a, towards_b, udp_endpoint(b))
     pass_on(towards_b, towards_a, udp_endpoint(a))
-    lie(world, [candidate(Kind.HOST, VICTIM, 4001)])
+    lie(world, [candidate(CandidateKind.HOST, VICTIM, 4001)])
     talk(world, a, b)
     world.advance(10.0)
     assert b.agent(a).endpoint == Endpoint(VICTIM, 4002, source=pin(b))
@@ -89,12 +93,12 @@ def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
     world, a, b = public_pair()
     world.network.add_host("victim", VICTIM).open(80)
     talk(world, a, b)
-    ports = [candidate(Kind.HOST, VICTIM, port) for port in range(80, 100)]
+    ports = [candidate(CandidateKind.HOST, VICTIM, port) for port in range(80, 100)]
     for _ in range(590):
         offer(a, b, ports)
         world.advance(0.1)
     assert 0 < a.log.by_host()[VICTIM] <= HOST_LIMIT
-    assert a.agent(b).drops[Drop.OVER_BUDGET] > 0
+    assert a.agent(b).drops[CheckDrop.OVER_BUDGET] > 0
     assert b.contact(a).received > 500
 
 
@@ -103,7 +107,7 @@ def test_a_peer_that_offers_many_strangers_reaches_a_limit_for_all() -> None:
     talk(world, a, b)
     for number in range(590):
         strangers = [
-            candidate(Kind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80)
+            candidate(CandidateKind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80)
             for n in range(1, 17)
         ]
         offer(a, b, strangers)
@@ -118,7 +122,7 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
     method: str, role: str
 ) -> None:
     world, a, b = led_by_b(kinds.LINUX, kinds.SYMMETRIC_RANDOM)
-    claimed = [candidate(Kind.REFLEXIVE, VICTIM, 80)]
+    claimed = [candidate(CandidateKind.REFLEXIVE, VICTIM, 80)]
     ask = {"step": "ask", "id": 1, "method": method, "role": role, "peer_role": "fan"}
     go = {"step": "go", "id": 1, "port": 5000, "delta": 1}
     for step in (ask, go, {**ask, "id": 2}, {**go, "id": 2}):
@@ -147,11 +151,11 @@ def test_a_nonsense_candidate_is_counted_and_never_sent_to(
     host: str, reason: Rejection
 ) -> None:
     world, a, b = public_pair()
-    lie(world, [candidate(Kind.HOST, host, 80)])
+    lie(world, [candidate(CandidateKind.HOST, host, 80)])
     talk(world, a, b)
     world.advance(10.0)
     assert a.log.by_host()[host] == b.log.by_host()[host] == 0
-    assert a.agent(b).rejections[reason] > 0
+    assert all_drops(a.node)[reason.value] > 0
 
 
 def test_an_endless_stream_of_birthday_requests_opens_few_sockets() -> None:
@@ -188,7 +192,7 @@ def led_by_b(one: kinds.Kind, other: kinds.Kind) -> tuple[World, SimNode, SimNod
     raise AssertionError
 
 
-def lie(world: World, candidates: list[control.Candidate]) -> None:
+def lie(world: World, candidates: list[control.ReportedCandidate]) -> None:
     """Let the coordinators say that everybody is at these addresses."""
     for coordinator in world.coordinators:
         coordinator.tamper = lambda offer: offer.model_copy(
@@ -237,8 +241,8 @@ def udp_endpoint(node: SimNode) -> Endpoint:
     return Endpoint(node.host.addresses[0], NODE_PORT)
 
 
-def candidate(kind: Kind, host: str, port: int) -> control.Candidate:
-    return control.Candidate(kind=kind.value, host=host, port=port)
+def candidate(kind: CandidateKind, host: str, port: int) -> control.ReportedCandidate:
+    return control.ReportedCandidate(kind=kind.value, host=host, port=port)
 
 
 def candidates_of(node: SimNode) -> tuple[Candidate, ...]:
@@ -248,12 +252,17 @@ def candidates_of(node: SimNode) -> tuple[Candidate, ...]:
 def offer(
     to: SimNode,
     sender: SimNode,
-    candidates: list[control.Candidate],
+    candidates: list[control.ReportedCandidate],
     **extension: Any,
 ) -> None:
     """Let a node offer what it likes to a peer."""
-    extension = {"session": "hostile", **extension}
-    sender.client.offer(to.key, candidates, sender.now, extension=extension)
+    message = control.OfferMessage(
+        to=to.key,
+        sequence=next(sequences),
+        candidates=tuple(candidates),
+        extension={"session": "hostile", **extension},
+    )
+    sender.client.offer(message, sender.now)
     sender.host.drain()
 
 

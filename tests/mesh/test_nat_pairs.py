@@ -16,12 +16,12 @@ from functools import cache
 
 import pytest
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from tests.mesh.addresses import let_both_addresses_be_seen
 from tests.sim import kinds
 from tests.world.contact import Contact
 from tests.world.node import SimNode
-from tests.world.sendlog import DatagramKind
+from tests.world.sendlog import Sent
 from tests.world.world import World
 
 LOSSES = (0.0, 0.05)
@@ -66,7 +66,11 @@ ORACLE = {
     )
 }
 
-SHOWN_AS = {Kind.PREDICTED: "P", Kind.BIRTHDAY: "B", Kind.RELAYED: "-"}
+SHOWN_AS = {
+    CandidateKind.PREDICTED: "P",
+    CandidateKind.BIRTHDAY: "B",
+    CandidateKind.RELAYED: "-",
+}
 """What the oracle calls a path; all others are D."""
 
 PAIRS = [(a, b) for index, a in enumerate(ALL) for b in ALL[: index + 1]]
@@ -172,7 +176,7 @@ def last_initiation(nodes: tuple[SimNode, SimNode], before: float) -> float:
         at
         for node in nodes
         for at, kind, _ in node.log.entries
-        if kind is DatagramKind.INITIATION and at < before
+        if kind is Sent.INITIATION and at < before
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from tests.sim import kinds
 from tests.sim.host import Host
 from tests.sim.nat import Nat
@@ -26,7 +26,7 @@ def test_two_nodes_on_one_lan_use_it(kind: kinds.Kind, hairpin: bool) -> None:
     talk(world, a, b)
     assert both_direct(world, a, b)
     world.advance(5.0)
-    assert a.contact(b).kind is b.contact(a).kind is Kind.HOST
+    assert a.contact(b).kind is b.contact(a).kind is CandidateKind.HOST
     status = a.status(b)
     assert status.reason == "The peer's own address can be reached."
 
@@ -56,7 +56,7 @@ def test_the_same_private_address_in_two_homes_is_no_shared_lan() -> None:
     assert a.host.addresses == b.host.addresses
     talk(world, a, b)
     assert both_direct(world, a, b)
-    assert a.contact(b).kind is not Kind.HOST
+    assert a.contact(b).kind is not CandidateKind.HOST
 
 
 def test_twenty_nodes_behind_one_nat_all_reach_a_node_outside() -> None:

@@ -4,13 +4,14 @@ import pytest
 
 from coordinator.operations import Remove, Rename
 from meshwg.control.client import ControlState
-from meshwg.control.events import Disconnected, Joined, OfferReceived
+from meshwg.control.events import Accepted, Disconnected, OfferReceived
 from meshwg.control.netmap import PeerTable
 from meshwg.wire.control import (
-    Candidate,
     Delta,
     NetMap,
-    Peer,
+    OfferMessage,
+    PeerEntry,
+    ReportedCandidate,
     decode_from_coordinator,
     load_cache,
 )
@@ -18,7 +19,7 @@ from tests.world.control import ControlWorld
 from tests.world.member import SimMember
 
 SIZE = 50
-CANDIDATES = [Candidate(kind="host", host="10.0.0.7", port=51820)]
+CANDIDATES = [ReportedCandidate(kind="host", host="10.0.0.7", port=51820)]
 
 
 def test_fifty_nodes_join_and_all_know_the_same() -> None:
@@ -81,7 +82,7 @@ def test_a_coordinator_restart_is_not_seen_by_peers() -> None:
     world.advance(60.0)
     assert_all_agree(world)
     for node in world.members:
-        assert {type(event) for event in node.events} == {Disconnected, Joined}
+        assert {type(event) for event in node.events} == {Disconnected, Accepted}
 
 
 def test_a_coordinator_killed_during_joins_keeps_every_node_it_acknowledged() -> None:
@@ -126,7 +127,11 @@ def test_two_coordinators_on_one_database_are_one_mesh() -> None:
     world.advance(10.0)
     assert_all_agree(world)
     one, other = world.members[0], world.members[1]
-    one.client.offer(other.key, CANDIDATES, world.now, extension={"plan": [1, 2]})
+    plan, candidates = {"plan": [1, 2]}, tuple(CANDIDATES)
+    offer = OfferMessage(
+        to=other.key, sequence=1, candidates=candidates, extension=plan
+    )
+    one.client.offer(offer, world.now)
     world.advance(1.0)
     assert len(other.found(OfferReceived)) == 1
 
@@ -162,7 +167,9 @@ def change_something(world: ControlWorld, step: int) -> None:
     node = world.random.choice(members)
     match step % 6:
         case 0 | 1:
-            candidate = Candidate(kind="host", host=f"10.0.0.{step + 1}", port=1 + step)
+            candidate = ReportedCandidate(
+                kind="host", host=f"10.0.0.{step + 1}", port=1 + step
+            )
             node.client.report([candidate], None, world.now)
         case 2:
             coordinator.perform(Rename(node.key, f"renamed-{step}"))
@@ -180,11 +187,11 @@ def has_ended(node: SimMember) -> bool:
     return node.client.state is ControlState.ENDED
 
 
-def known(table: PeerTable) -> dict[str, Peer]:
+def known(table: PeerTable) -> dict[str, PeerEntry]:
     return {peer.public_key: peer for peer in table.nodes}
 
 
-def snapshot(world: ControlWorld) -> dict[str, Peer]:
+def snapshot(world: ControlWorld) -> dict[str, PeerEntry]:
     """Return what a node without any netmap would be told."""
     table = PeerTable("")
     for payload in world.coordinators[0].history.full():

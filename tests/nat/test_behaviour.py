@@ -2,13 +2,8 @@
 
 import pytest
 
-from meshwg.nat.behaviour import (
-    Filtering,
-    Mapping,
-    NatBehavior,
-    NatType,
-    PortAllocation,
-)
+from meshwg.nat.behaviour import NatBehavior
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import Endpoint
 
 EIF, ADF, APDF = list(Filtering)[:3]

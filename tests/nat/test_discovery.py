@@ -6,11 +6,11 @@ from collections.abc import Mapping as Dict
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatType, PortAllocation
 from meshwg.nat.discovery import DiscoveryReport, NatDiscovery
+from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 from tests.sim import KINDS, Host, Kind, Nat, Network, Packet, Socket, Wire
 from tests.sim.kinds import FULL_CONE, LINUX, PUBLIC, SYMMETRIC_RANDOM, UDP_BLOCKED
 from tests.sim.servers import add_stun_server
@@ -332,7 +332,7 @@ def test_a_server_that_refuses_everything_is_named_and_udp_is_not_blocked() -> N
     network = Network()
 
     def refuse(request: Message, socket: Socket, source: Endpoint) -> None:
-        error = {Attribute.ERROR_CODE: ErrorCode(403, "Forbidden")}
+        error = {Attribute.ERROR_CODE: StunErrorCode(403, "Forbidden")}
         reply(request, socket, source, error, Class.ERROR)
 
     fake(network, "angry", SERVER, refuse)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwg.nat.behaviour import Filtering, Mapping, PortAllocation
 from meshwg.nat.inference import (
     Passed,
     Sample,
@@ -18,6 +17,7 @@ from meshwg.nat.inference import (
     keeps_ports,
     mapping_of,
 )
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from meshwg.transmit import Endpoint
 
 A = Endpoint("203.0.113.1", 1000)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.nat import natpmp
-from meshwg.nat.gateway import Addressed, Granted, NotOurs, NotSpoken, Refused
+from meshwg.nat.gateway import Addressed, Granted, MappingRefused, NotOurs, NotSpoken
 from meshwg.nat.natpmp import NatPmpClient
 from meshwg.transmit import Endpoint
 
@@ -93,7 +93,7 @@ def test_another_version_is_not_spoken() -> None:
 )
 def test_a_refusal_says_why(code: int, reason: str) -> None:
     answer = bytes((0, 0x81)) + code.to_bytes(2) + bytes(4)
-    assert asking_for_a_mapping().receive(answer) == (Refused(reason), 0)
+    assert asking_for_a_mapping().receive(answer) == (MappingRefused(reason), 0)
 
 
 @pytest.mark.parametrize(

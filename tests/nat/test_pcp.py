@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.nat import pcp
-from meshwg.nat.gateway import Announced, Granted, NotOurs, NotSpoken, Refused
+from meshwg.nat.gateway import Announced, Granted, MappingRefused, NotOurs, NotSpoken
 from meshwg.nat.pcp import MapRequest, PcpClient
 from meshwg.transmit import Endpoint
 
@@ -60,17 +60,17 @@ def test_an_ipv6_mapping_is_read() -> None:
 
 def test_a_refusal_says_why_and_for_how_long() -> None:
     answer, _ = client().receive(map_answer(result=8, lifetime=30))
-    assert answer == Refused("it has no resources left", 30)
+    assert answer == MappingRefused("it has no resources left", 30)
 
 
 def test_an_unknown_result_code_is_named_by_its_number() -> None:
     answer, _ = client().receive(map_answer(result=77, lifetime=0))
-    assert answer == Refused("its result code is 77", 0)
+    assert answer == MappingRefused("its result code is 77", 0)
 
 
 def test_an_address_mismatch_is_a_double_nat() -> None:
     answer, _ = client().receive(map_answer(result=12, lifetime=1800))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, MappingRefused)
     assert answer.double_nat
 
 

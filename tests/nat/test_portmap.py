@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from meshwg.nat import natpmp, pcp
 from meshwg.nat.gateway import (
     SERVER_PORT,
-    Drop,
+    GatewayDrop,
     Mapped,
     MappingChanged,
-    Method,
+    MappingMethod,
     PortMappingEvent,
     UpnpReleased,
     UpnpRequested,
@@ -28,8 +28,8 @@ GATEWAY = "192.168.1.1"
 LOCAL = "192.168.1.10"
 PORT = 51_820
 PUBLIC = "80.94.1.2"
-BOTH = frozenset({Method.PCP, Method.NAT_PMP})
-ONLY = {method: frozenset({method}) for method in Method}
+BOTH = frozenset({MappingMethod.PCP, MappingMethod.NAT_PMP})
+ONLY = {method: frozenset({method}) for method in MappingMethod}
 
 
 # Finding a method.
@@ -39,7 +39,9 @@ def test_a_port_is_mapped_by_pcp_at_once() -> None:
     home = Home()
     home.run()
     mapped = home.machine.mapped
-    assert mapped == Mapped(Endpoint(PUBLIC, PORT), Method.PCP, 7200.0, public=True)
+    assert mapped == Mapped(
+        Endpoint(PUBLIC, PORT), MappingMethod.PCP, 7200.0, public=True
+    )
     assert home.events == [
         MappingChanged(None, "The gateway is being asked to map a port."),
         MappingChanged(mapped, "The gateway maps the port by PCP."),
@@ -48,10 +50,10 @@ def test_a_port_is_mapped_by_pcp_at_once() -> None:
 
 
 def test_a_gateway_of_another_version_is_asked_by_nat_pmp_at_once() -> None:
-    home = Home(Gateway(speaks={Method.NAT_PMP}))
+    home = Home(Gateway(speaks={MappingMethod.NAT_PMP}))
     home.run()
     assert home.machine.mapped == Mapped(
-        Endpoint(PUBLIC, PORT), Method.NAT_PMP, 7200.0, public=True
+        Endpoint(PUBLIC, PORT), MappingMethod.NAT_PMP, 7200.0, public=True
     )
     assert home.sent == [
         (0.0, "pcp map 7200"),
@@ -62,9 +64,9 @@ def test_a_gateway_of_another_version_is_asked_by_nat_pmp_at_once() -> None:
 
 
 def test_a_gateway_that_is_silent_to_pcp_is_asked_by_nat_pmp_a_little_later() -> None:
-    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False))
+    home = Home(Gateway(speaks={MappingMethod.NAT_PMP}, admits_version=False))
     home.run()
-    assert home.mapped_by() is Method.NAT_PMP
+    assert home.mapped_by() is MappingMethod.NAT_PMP
     assert [at for at, what in home.sent if what == "natpmp map 7200"] == [0.25]
 
 
@@ -84,7 +86,7 @@ def test_a_silent_gateway_is_asked_three_times_and_then_by_upnp() -> None:
 def test_a_lost_question_is_asked_again() -> None:
     home = Home(Gateway(loses=1))
     home.run()
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
     assert home.now == 0.25
 
 
@@ -120,27 +122,32 @@ def test_a_late_answer_counts_while_nothing_is_mapped() -> None:
     home.run(until=2.0)
     assert home.mapped_by() is None
     home.run(until=3.0)
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
     home.machine.receive_upnp(Endpoint(PUBLIC, 4711), 3600, 3.1)
     home.drain()
     assert home.events[-1] == UpnpReleased(4711), "one mapping is enough"
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
 
 def test_a_late_nat_pmp_gateway_is_used_too() -> None:
-    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False, delay=1.5))
+    home = Home(
+        Gateway(speaks={MappingMethod.NAT_PMP}, admits_version=False, delay=1.5)
+    )
     home.run(until=10.0)
-    assert home.mapped_by() is Method.NAT_PMP
+    assert home.mapped_by() is MappingMethod.NAT_PMP
 
 
 def test_only_allowed_methods_are_tried() -> None:
-    for method, words in [(Method.PCP, "pcp"), (Method.NAT_PMP, "natpmp")]:
+    for method, words in [
+        (MappingMethod.PCP, "pcp"),
+        (MappingMethod.NAT_PMP, "natpmp"),
+    ]:
         home = Home(methods=ONLY[method])
         home.run()
         assert home.mapped_by() is method
         assert all(what.startswith(words) for _, what in home.sent)
-    upnp = Home(methods=ONLY[Method.UPNP])
+    upnp = Home(methods=ONLY[MappingMethod.UPNP])
     upnp.run()
     assert not upnp.sent
     assert len(upnp.upnp_requests) == 1
@@ -152,7 +159,7 @@ def test_over_ipv6_only_pcp_is_spoken() -> None:
     home.run(until=2.0)
     assert {what for _, what in home.sent} == {"pcp map 7200"}
     assert not home.upnp_requests
-    gateway.speaks.add(Method.PCP)
+    gateway.speaks.add(MappingMethod.PCP)
     home.run(until=60.0)
     assert home.external() == Endpoint("2600::10", PORT)
     assert home.machine.reason == "The gateway lets packets to the port pass by PCP."
@@ -170,7 +177,7 @@ def test_without_a_gateway_nothing_is_sent_and_the_reason_says_so() -> None:
 
 
 def test_rounds_are_repeated_with_growing_pauses() -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.PCP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.PCP])
     home.run(until=6000.0)
     starts = [at for at, _ in home.sent][::3]
     pauses = [later - at for at, later in itertools.pairwise(starts)]
@@ -182,8 +189,8 @@ def test_rounds_are_repeated_with_growing_pauses() -> None:
 
 def test_a_refusal_for_a_time_is_respected_up_to_half_an_hour() -> None:
     for named, waited in [(600, 600), (2**32 - 1, 1800)]:
-        gateway = Gateway(speaks={Method.PCP}, result=8, lifetime=named)
-        home = Home(gateway, methods=ONLY[Method.PCP])
+        gateway = Gateway(speaks={MappingMethod.PCP}, result=8, lifetime=named)
+        home = Home(gateway, methods=ONLY[MappingMethod.PCP])
         home.run(until=2000.0)
         assert [at for at, _ in home.sent][:2] == [0.0, waited]
 
@@ -210,7 +217,7 @@ def test_a_renewal_asks_for_the_port_that_was_given() -> None:
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
 def test_unanswered_renewals_are_repeated_ever_sooner_but_not_in_a_flood(
-    method: Method,
+    method: MappingMethod,
 ) -> None:
     home = Home(Gateway(lifetime=600), methods=ONLY[method])
     home.run()
@@ -234,10 +241,10 @@ def test_a_refused_renewal_ends_nothing_before_its_time() -> None:
     home.run()
     home.gateway.result = 8
     home.run(until=599.0)
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
     home.gateway.result = 0
     home.run(until=1000.0)
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
 
 def test_another_external_endpoint_is_told() -> None:
@@ -250,7 +257,7 @@ def test_another_external_endpoint_is_told() -> None:
 
 
 def test_a_new_nat_pmp_address_is_told() -> None:
-    home = Home(Gateway(lifetime=600), methods=ONLY[Method.NAT_PMP])
+    home = Home(Gateway(lifetime=600), methods=ONLY[MappingMethod.NAT_PMP])
     home.run()
     home.gateway.external = "80.94.9.9"
     home.run(until=400.0)
@@ -279,16 +286,16 @@ def test_a_hint_of_a_change_renews_a_mapping_but_not_in_a_flood() -> None:
     home.run(until=130)
     times = [at for at, _ in home.sent]
     assert times == [0.0, 100.0, 104.0, 108.0, 112.0, 116.0, 120.0]
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
 
 def test_a_hint_of_a_change_ends_the_pause_after_a_failure() -> None:
     home = Home(Gateway(speaks=set()), methods=BOTH)
     home.run(until=10.0)
-    home.gateway.speaks.add(Method.PCP)
+    home.gateway.speaks.add(MappingMethod.PCP)
     home.machine.set_gateway(GATEWAY, LOCAL, 10.0)
     home.run(until=10.0)
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
 
 def test_a_hint_of_a_change_does_not_disturb_a_round() -> None:
@@ -305,7 +312,7 @@ def test_a_hint_of_a_change_does_not_disturb_a_round() -> None:
 @pytest.mark.parametrize("announced_by", sorted(BOTH, key=str))
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
 def test_an_announced_restart_makes_the_mapping_again(
-    method: Method, announced_by: Method
+    method: MappingMethod, announced_by: MappingMethod
 ) -> None:
     home = Home(methods=ONLY[method])
     home.run(until=1000.0)
@@ -326,7 +333,7 @@ def test_an_announcement_without_a_restart_changes_nothing() -> None:
 
 
 def test_announcements_cannot_make_a_flood() -> None:
-    home = Home(methods=ONLY[Method.NAT_PMP])
+    home = Home(methods=ONLY[MappingMethod.NAT_PMP])
     home.run(until=1000.0)
     for step in range(1000):
         home.run(until=1000.0 + step / 100)
@@ -345,10 +352,10 @@ def test_an_announcement_from_elsewhere_is_not_believed() -> None:
     home = Home()
     home.run(until=1000.0)
     home.gateway.restart(1000.0)
-    home.announce(Method.PCP, source=Endpoint("192.168.1.66", SERVER_PORT))
+    home.announce(MappingMethod.PCP, source=Endpoint("192.168.1.66", SERVER_PORT))
     home.run(until=1010.0)
     assert len(home.sent) == 1
-    assert home.machine.drops == {Drop.WRONG_SOURCE: 1}
+    assert home.machine.drops == {GatewayDrop.WRONG_SOURCE: 1}
 
 
 def test_an_announcement_that_is_none_is_counted() -> None:
@@ -358,14 +365,14 @@ def test_an_announcement_that_is_none_is_counted() -> None:
     home.machine.receive_announcement(b"NOTIFY * HTTP/1.1", source, 1000.0)
     home.run(until=1010.0)
     assert len(home.sent) == 1
-    assert home.machine.drops == {Drop.MALFORMED: 1}
+    assert home.machine.drops == {GatewayDrop.MALFORMED: 1}
 
 
 def test_an_announcement_before_there_is_a_mapping_is_ignored() -> None:
     home = Home(Gateway(speaks=set()))
     home.start()
-    home.announce(Method.PCP)
-    home.announce(Method.NAT_PMP)
+    home.announce(MappingMethod.PCP)
+    home.announce(MappingMethod.NAT_PMP)
     assert home.mapped_by() is None
 
 
@@ -395,7 +402,7 @@ def test_an_address_mismatch_is_reported_as_a_double_nat() -> None:
 @pytest.mark.parametrize("external", ["100.64.3.4", "192.168.0.2", "10.1.1.1"])
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
 def test_an_external_address_that_is_not_public_is_a_double_nat(
-    external: str, method: Method
+    external: str, method: MappingMethod
 ) -> None:
     home = Home(Gateway(external=external), methods=ONLY[method])
     home.run()
@@ -420,11 +427,11 @@ def test_a_late_mismatch_does_not_put_off_the_next_round() -> None:
 
 
 def test_a_upnp_mapping_is_kept_renewed_and_released() -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(PUBLIC, 40_001), 3600, 0.4)
     home.run(until=3000.0)
-    assert home.mapped_by() is Method.UPNP
+    assert home.mapped_by() is MappingMethod.UPNP
     assert home.machine.reason == "The gateway maps the port by UPnP."
     renewals = home.upnp_requests[1:]
     assert renewals
@@ -439,18 +446,18 @@ def test_a_upnp_mapping_is_kept_renewed_and_released() -> None:
 
 
 def test_a_failed_upnp_renewal_ends_nothing_before_its_time() -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 3600, 0.0)
     home.run(until=2300.0)
     home.machine.receive_upnp_failure("is not answered", 2300.0)
-    assert home.mapped_by() is Method.UPNP
+    assert home.mapped_by() is MappingMethod.UPNP
     home.run(until=3600.0)
     assert home.mapped_by() is None
 
 
 def test_a_permanent_upnp_mapping_is_looked_after_all_the_same() -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 0, 0.0)
     home.run(until=4600.0)
@@ -459,18 +466,18 @@ def test_a_permanent_upnp_mapping_is_looked_after_all_the_same() -> None:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "router.example", "::1"])
 def test_a_useless_upnp_mapping_is_given_back(host: str) -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(host, PORT), 3600, 0.5)
     home.drain()
     assert UpnpReleased(PORT) in home.events
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.ADDRESS: 1}
-    assert "UPnP grants a mapping of no use" in home.machine.reason
+    assert home.machine.drops == {GatewayDrop.ADDRESS: 1}
+    assert "UPnP grants an unusable mapping" in home.machine.reason
 
 
 def test_a_runtime_that_forgets_to_report_does_not_stop_the_machine() -> None:
-    home = Home(Gateway(speaks=set()), methods=ONLY[Method.UPNP])
+    home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run(until=100.0)
     assert "UPnP takes too long" in home.machine.reason
     assert len(home.upnp_requests) > 1
@@ -480,7 +487,7 @@ def test_a_runtime_that_forgets_to_report_does_not_stop_the_machine() -> None:
 
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_a_mapping_is_given_back_when_the_node_stops(method: Method) -> None:
+def test_a_mapping_is_given_back_when_the_node_stops(method: MappingMethod) -> None:
     home = Home(methods=ONLY[method])
     home.run(until=100.0)
     home.machine.stop(100.0)
@@ -531,12 +538,14 @@ def test_a_machine_that_mapped_nothing_stops_at_once_and_for_good() -> None:
 
 @pytest.mark.parametrize("lifetime", [0, 1, 7])
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_a_lifetime_too_short_to_keep_is_refused(lifetime: int, method: Method) -> None:
+def test_a_lifetime_too_short_to_keep_is_refused(
+    lifetime: int, method: MappingMethod
+) -> None:
     home = Home(Gateway(lifetime=lifetime), methods=ONLY[method])
     home.run(until=20.0)
     assert home.mapped_by() is None
-    assert home.machine.drops[Drop.LIFETIME] >= 1
-    assert "grants a mapping of no use" in home.machine.reason
+    assert home.machine.drops[GatewayDrop.LIFETIME] >= 1
+    assert "grants an unusable mapping" in home.machine.reason
     assert len(home.sent) <= 5
 
 
@@ -545,38 +554,38 @@ def test_an_endless_lifetime_is_taken_for_a_day() -> None:
     home.run()
     assert home.machine.mapped is not None
     assert home.machine.mapped.expires_at == MAX_LIFETIME
-    assert home.machine.drops == {Drop.LIFETIME: 1}
+    assert home.machine.drops == {GatewayDrop.LIFETIME: 1}
 
 
 def test_answers_from_elsewhere_are_counted_and_not_believed() -> None:
-    home = Home(Gateway(speaks={Method.PCP}))
+    home = Home(Gateway(speaks={MappingMethod.PCP}))
     home.start()
     (answer,) = home.gateway.answer(home.questions[0], LOCAL, 0.0)
     for source in (Endpoint("192.168.1.66", SERVER_PORT), Endpoint(GATEWAY, 5352)):
         home.machine.receive_datagram(answer, source, 0.0)
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.WRONG_SOURCE: 2}
+    assert home.machine.drops == {GatewayDrop.WRONG_SOURCE: 2}
 
 
 def test_a_nonce_that_is_not_ours_is_counted() -> None:
-    home = Home(Gateway(speaks={Method.PCP}))
+    home = Home(Gateway(speaks={MappingMethod.PCP}))
     home.start()
     question = bytearray(home.questions[0])
     question[24] ^= 1
     (answer,) = home.gateway.answer(bytes(question), LOCAL, 0.0)
     home.machine.receive_datagram(answer, Endpoint(GATEWAY, SERVER_PORT), 0.0)
     assert home.mapped_by() is None
-    assert home.machine.drops == {Drop.NOT_OURS: 1}
+    assert home.machine.drops == {GatewayDrop.NOT_OURS: 1}
 
 
 def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() -> None:
-    home = Home(Gateway(speaks={Method.NAT_PMP}, admits_version=False))
+    home = Home(Gateway(speaks={MappingMethod.NAT_PMP}, admits_version=False))
     home.run()
-    home.gateway.speaks.add(Method.PCP)
+    home.gateway.speaks.add(MappingMethod.PCP)
     (late,) = home.gateway.answer(home.questions[0], LOCAL, 1.0)
     home.machine.receive_datagram(late, Endpoint(GATEWAY, SERVER_PORT), 1.0)
-    assert home.mapped_by() is Method.NAT_PMP
-    assert home.machine.drops == {Drop.UNASKED: 1}
+    assert home.mapped_by() is MappingMethod.NAT_PMP
+    assert home.machine.drops == {GatewayDrop.UNASKED: 1}
 
     home.run(until=2.0)
     home.machine.stop(2.0)
@@ -585,29 +594,29 @@ def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() ->
 
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_an_unasked_nat_pmp_answer_changes_no_mapping(method: Method) -> None:
-    home = Home(methods=frozenset({method, Method.NAT_PMP}))
+def test_an_unasked_nat_pmp_answer_changes_no_mapping(method: MappingMethod) -> None:
+    home = Home(methods=frozenset({method, MappingMethod.NAT_PMP}))
     home.run()
     lie = bytes.fromhex("0080000000000000") + bytes((6, 6, 6, 6))
     for _ in range(100):
         home.machine.receive_datagram(lie, Endpoint(GATEWAY, SERVER_PORT), 1.0)
     assert home.external() == Endpoint(PUBLIC, PORT)
-    assert home.machine.drops == {Drop.NOT_OURS: 100}
+    assert home.machine.drops == {GatewayDrop.NOT_OURS: 100}
 
 
 def test_a_useless_new_address_does_not_replace_a_good_one() -> None:
-    home = Home(Gateway(lifetime=600), methods=ONLY[Method.NAT_PMP])
+    home = Home(Gateway(lifetime=600), methods=ONLY[MappingMethod.NAT_PMP])
     home.run()
     home.gateway.external = "0.0.0.0"
     home.run(until=400.0)
     assert home.external() == Endpoint(PUBLIC, PORT)
-    assert home.machine.drops == {Drop.ADDRESS: 2}
+    assert home.machine.drops == {GatewayDrop.ADDRESS: 2}
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 50), st.binary(max_size=80)), max_size=20))
 def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) -> None:
-    home = Home(Gateway(speaks={Method.PCP}))
+    home = Home(Gateway(speaks={MappingMethod.PCP}))
     home.run()
     for at, data in sorted(arrivals):
         home.run(until=at)
@@ -615,7 +624,7 @@ def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) ->
         home.machine.receive_datagram(data, source, at)
         home.machine.receive_announcement(data, source, at)
     home.run(until=60.0)
-    assert home.mapped_by() is Method.PCP
+    assert home.mapped_by() is MappingMethod.PCP
 
 
 @settings(deadline=None)
@@ -651,7 +660,7 @@ class Gateway:
     """A gateway with its habits."""
 
     address: str = GATEWAY
-    speaks: set[Method] = field(default_factory=lambda: set(BOTH))
+    speaks: set[MappingMethod] = field(default_factory=lambda: set(BOTH))
     admits_version: bool = True
     """Whether it answers questions of another version, saying so."""
     external: str = PUBLIC
@@ -681,20 +690,20 @@ class Gateway:
 
     def answer(self, question: bytes, source: str, now: float) -> list[bytes]:
         epoch = int(now - self.epoch_start)
-        method = Method.PCP if question[0] == 2 else Method.NAT_PMP
+        method = MappingMethod.PCP if question[0] == 2 else MappingMethod.NAT_PMP
         if method in self.speaks:
-            speak = self._pcp if method is Method.PCP else self._natpmp
+            speak = self._pcp if method is MappingMethod.PCP else self._natpmp
             answers = [speak(question, source, epoch)]
-        elif self.admits_version and self.speaks == {Method.NAT_PMP}:
+        elif self.admits_version and self.speaks == {MappingMethod.NAT_PMP}:
             answers = [struct.pack("!BBHI", 0, question[1] | 128, 1, epoch)]
         else:
             answers = []
         self.answers += answers
         return answers
 
-    def announcement(self, method: Method, now: float) -> bytes:
+    def announcement(self, method: MappingMethod, now: float) -> bytes:
         epoch = int(now - self.epoch_start)
-        if method is Method.PCP:
+        if method is MappingMethod.PCP:
             return struct.pack("!BBBBII12x", 2, 0x80, 0, 0, 0, epoch)
         return self._natpmp(natpmp.encode_address_request(), "", epoch)
 
@@ -736,7 +745,7 @@ class Gateway:
 
     def _natpmp(self, question: bytes, source: str, epoch: int) -> bytes:
         header = struct.pack("!BBHI", 0, question[1] | 128, self.result, epoch)
-        if question[1] == natpmp.Opcode.ADDRESS:
+        if question[1] == natpmp.NatPmpOpcode.ADDRESS:
             return header + pcp._pack_address(self.external)[12:]
         internal, _, lifetime = struct.unpack_from("!HHI", question, 4)
         lifetime, port = self._map(internal, lifetime)
@@ -759,7 +768,7 @@ class Home:
         gateway: Gateway | None = None,
         *,
         local: str = LOCAL,
-        methods: frozenset[Method] = frozenset(Method),
+        methods: frozenset[MappingMethod] = frozenset(MappingMethod),
     ) -> None:
         self.gateway = gateway or Gateway()
         self.local = local
@@ -777,7 +786,7 @@ class Home:
     def changes(self) -> list[MappingChanged]:
         return [event for event in self.events if isinstance(event, MappingChanged)]
 
-    def mapped_by(self) -> Method | None:
+    def mapped_by(self) -> MappingMethod | None:
         return self.machine.mapped.method if self.machine.mapped is not None else None
 
     def external(self) -> Endpoint | None:
@@ -804,7 +813,7 @@ class Home:
         if until is not None and not self.machine.finished:
             self.now = max(self.now, until)
 
-    def announce(self, method: Method, source: Endpoint | None = None) -> None:
+    def announce(self, method: MappingMethod, source: Endpoint | None = None) -> None:
         data = self.gateway.announcement(method, self.now)
         source = source or Endpoint(self.gateway.address, SERVER_PORT)
         self.machine.receive_announcement(data, source, self.now)
@@ -844,6 +853,6 @@ class Home:
 def describe(question: bytes) -> str:
     if question[0] == pcp.VERSION:
         return f"pcp map {int.from_bytes(question[4:8])}"
-    if question[1] == natpmp.Opcode.ADDRESS:
+    if question[1] == natpmp.NatPmpOpcode.ADDRESS:
         return "natpmp address"
     return f"natpmp map {int.from_bytes(question[8:12])}"

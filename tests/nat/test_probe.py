@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.nat.discovery import NatDiscovery
-from meshwg.nat.probe import DENSE_REPEATS, REPEATS, Drop, Probe, Probes
+from meshwg.nat.probe import DENSE_REPEATS, REPEATS, Probe, ProbeDrop, Probes
 from meshwg.transmit import UDP, Endpoint, Source
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 
 SERVER = Endpoint("198.51.100.1", 3478)
 OTHER = Endpoint("198.51.100.2", 3479)
@@ -64,7 +64,7 @@ def test_an_answer_after_the_deadline_is_none() -> None:
 
 def test_a_refusal_ends_it_with_the_reason() -> None:
     probes, probe = started()
-    error = ErrorCode(420, "Unknown Attribute")
+    error = StunErrorCode(420, "Unknown Attribute")
 
     probes.receive(
         answer(probe, {Attribute.ERROR_CODE: error}, Class.ERROR), SERVER, 11
@@ -88,13 +88,13 @@ def test_a_server_that_does_not_change_its_address_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("what", "source", "drop"),
     [
-        ("another host", Endpoint("198.51.100.9", 3478), Drop.WRONG_SOURCE),
-        ("another port", Endpoint("198.51.100.1", 3479), Drop.WRONG_SOURCE),
-        ("another socket", SERVER._replace(link=7), Drop.WRONG_SOURCE),
+        ("another host", Endpoint("198.51.100.9", 3478), ProbeDrop.WRONG_SOURCE),
+        ("another port", Endpoint("198.51.100.1", 3479), ProbeDrop.WRONG_SOURCE),
+        ("another socket", SERVER._replace(link=7), ProbeDrop.WRONG_SOURCE),
     ],
 )
 def test_an_answer_from_elsewhere_is_counted_and_remembered(
-    what: str, source: Endpoint, drop: Drop
+    what: str, source: Endpoint, drop: ProbeDrop
 ) -> None:
     probes, probe = started()
 
@@ -109,9 +109,12 @@ def test_what_is_no_answer_is_counted_and_waited_on() -> None:
     probes, probe = started()
     id_ = transaction(probe)
     bad = {
-        Drop.MALFORMED: b"\x01\x01\x00\x04" + stun.COOKIE + id_ + b"\x00\x01\x00\x09",
-        Drop.NOT_AN_ANSWER: stun.binding_request(id_),
-        Drop.NO_ADDRESS: stun.encode(Message(Method.BINDING, Class.SUCCESS, id_)),
+        ProbeDrop.MALFORMED: b"\x01\x01\x00\x04"
+        + stun.COOKIE
+        + id_
+        + b"\x00\x01\x00\x09",
+        ProbeDrop.NOT_AN_ANSWER: stun.binding_request(id_),
+        ProbeDrop.NO_ADDRESS: stun.encode(Message(Method.BINDING, Class.SUCCESS, id_)),
     }
 
     for data in bad.values():
@@ -127,7 +130,7 @@ def test_an_address_of_another_family_is_none() -> None:
 
     probes.receive(data, SERVER, 10.1)
 
-    assert probes.drops == {Drop.NO_ADDRESS: 1}
+    assert probes.drops == {ProbeDrop.NO_ADDRESS: 1}
 
 
 def test_what_belongs_to_nobody_is_left_alone() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatBehavior
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.verdict import verdict
+from meshwg.nattypes import Filtering, Mapping
 from tests.sim import KINDS, Kind, kinds
 
 EXPECTED = {

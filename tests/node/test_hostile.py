@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from meshwg.node.machine import Node
 from meshwg.relay.pool import FIRST_LINK
+from meshwg.status import all_drops
 from meshwg.transmit import UDP, Endpoint, Source, Transmit
 from meshwg.wire import control
 from tests.path.test_candidate import json_values
@@ -80,12 +81,13 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
     overheard = talking()
     alice, bob = overheard.alice, overheard.bob
 
-    bob.client.offer(
-        alice.node.public_key,
-        [control.Candidate(kind="strange", host="0.0.0.0", port=1)],
-        bob.now,
+    offer = control.OfferMessage(
+        to=alice.node.public_key,
+        sequence=1,
+        candidates=(control.ReportedCandidate(kind="strange", host="0.0.0.0", port=1),),
         extension=extension,
     )
+    bob.client.offer(offer, bob.now)
     bob.host.drain()
     bob.network.advance(0.25)
 
@@ -96,16 +98,17 @@ def test_an_offer_of_a_stranger_is_counted() -> None:
     world, alice, bob = pair()
     del alice.node.peers[bob.node.public_key]
 
-    bob.client.offer(alice.node.public_key, [], world.now)
+    offer = control.OfferMessage(to=alice.node.public_key, sequence=1)
+    bob.client.offer(offer, world.now)
     bob.host.drain()
     world.advance(1)
 
-    assert alice.node.all_drops()["offer-of-stranger"] > 0
+    assert all_drops(alice.node)["offer-of-stranger"] > 0
 
 
 def test_what_belongs_to_nobody_is_counted() -> None:
     world, alice, _ = strangers()
-    now, before = world.now, alice.node.all_drops()
+    now, before = world.now, all_drops(alice.node)
     binding_request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
 
     alice.node.receive_datagrams([b"what is this?"], STRANGER, now)
@@ -113,7 +116,7 @@ def test_what_belongs_to_nobody_is_counted() -> None:
     alice.node.receive_datagrams([binding_request], STRANGER, now)
     alice.node.receive_datagrams([binding_request[:-1]], STRANGER, now)
 
-    counted = alice.node.all_drops() - before
+    counted = all_drops(alice.node) - before
     assert counted == {"unknown-datagram": 3, "unknown-check": 1}
     assert alice.node.datagrams_to_send() == []
 

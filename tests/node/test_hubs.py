@@ -8,7 +8,7 @@ from meshwg.node.hubs import DURATION, HUB, Diversions
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
-from meshwg.wireguard.peer import Peer as Tunnel
+from meshwg.wireguard.lane import Lane
 
 NOW = 1000.0
 BOB, BOB6, BEHIND_BOB = "100.64.0.2", "fd00::2", "10.2.0.0/16"
@@ -92,12 +92,12 @@ def test_news_about_a_hub_end_its_diversions_and_keep_all_addresses() -> None:
 def test_a_hub_that_is_none_any_more_may_not_speak_for_others() -> None:
     stage = Stage()
     hub = stage.add("hub", role=HUB)
-    assert hub.tunnel in stage.device.forwarders
+    assert hub.tunnel.lane.forwards
 
     hub.entry = hub.entry.model_copy(update={"role": "node"})
     stage.hubs.peer_changed(hub)
 
-    assert hub.tunnel not in stage.device.forwarders
+    assert not hub.tunnel.lane.forwards
 
 
 def test_addresses_that_a_peer_gave_up_are_nobodys() -> None:
@@ -127,8 +127,8 @@ class Stage:
     def __init__(self) -> None:
         self._random = random.Random(9).randbytes
         self.device = Device(random=self._random, unix_time=lambda now: now)
-        self._by_tunnel: dict[Tunnel, MeshPeer] = {}
-        self.hubs = Diversions(self.device, self._by_tunnel)
+        self._by_lane: dict[Lane, MeshPeer] = {}
+        self.hubs = Diversions(self.device)
 
     def add(
         self,
@@ -139,7 +139,7 @@ class Stage:
         online: bool = True,
     ) -> MeshPeer:
         key = PrivateKey.generate(self._random).public_bytes
-        entry = control.Peer(
+        entry = control.PeerEntry(
             public_key=format_key(key),
             name=name,
             addresses=addresses,
@@ -148,12 +148,12 @@ class Stage:
             role=role,
             routes=tuple(str(ip_network(route)) for route in routes),
         )
-        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
-        self._by_tunnel[peer.tunnel] = peer
+        peer = MeshPeer(entry, self.device.add_peer(key))
+        self._by_lane[peer.tunnel.lane] = peer
         self.hubs.peer_changed(peer)
         return peer
 
     def owner(self, address: str) -> MeshPeer | None:
         """Return to whom a packet for this address would go."""
-        tunnel = self.device.allowed_ips.lookup(ip_address(address).packed)
-        return None if tunnel is None else self._by_tunnel[tunnel]
+        lane = self.device.allowed_ips.lookup(ip_address(address).packed)
+        return None if lane is None else self._by_lane[lane]

@@ -6,12 +6,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from meshwg.control.client import ControlClient, Membership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
+from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Kind, Rejection
+from meshwg.path.candidate import CandidateKind, Rejection
 from meshwg.path.check import Asked, CheckKeys, Checks
+from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
 from meshwg.transmit import Endpoint, Random
@@ -23,7 +25,7 @@ NOW = 1000.0
 LOW_ORDER_KEY = bytes(32)
 RELAY_LINK = FIRST_LINK
 SOURCE = Endpoint("192.0.2.1", 1)
-RELAYED = control.Candidate(kind="relay", host="198.51.100.9", port=50000)
+RELAYED = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
 RELAYED_ENDPOINT = Endpoint("198.51.100.9", 50000, RELAY_LINK)
 
 # Agents
@@ -56,9 +58,9 @@ def test_checks_find_their_agent_until_the_peer_is_forgotten() -> None:
 
     stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
     assert stage.paths.drops["unknown-check"] == 0
-    assert stage.paths.transmits[0].destination == SOURCE
+    assert stage.paths.datagrams_to_send()[0].destination == SOURCE
 
-    stage.paths.forget(peer)
+    stage.paths.remove(peer)
     stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
     assert stage.paths.drops["unknown-check"] == 1
 
@@ -87,19 +89,31 @@ def test_an_offer_makes_an_agent_that_answers() -> None:
 
     assert peer.agent is not None
     assert stage.paths.get_timer() is not None
-    assert stage.paths.background_wanted
+    assert stage.paths.has_asked
 
 
 def test_the_tunnel_goes_where_its_agent_says() -> None:
     stage = Stage()
     peer = stage.add_peer()
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
 
     stage.paths.receive_offer(peer, stage.offer_of(peer, RELAYED), NOW)
 
     assert peer.tunnel.endpoint == RELAYED_ENDPOINT
-    assert stage.paths.take_found() == [peer.tunnel]
-    assert stage.paths.take_found() == []
+
+
+def test_what_waits_for_a_peer_leaves_as_soon_as_there_is_a_way() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.device.allowed_ips.insert(ip_network("100.64.0.9"), peer.tunnel.lane)
+    stage.device.receive_packets([packet_to("100.64.0.9")], NOW)
+    assert stage.device.datagrams_to_send() == []
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+
+    stage.paths.receive_offer(peer, stage.offer_of(peer, RELAYED), NOW)
+
+    (initiation,) = stage.device.datagrams_to_send()
+    assert initiation.destination == RELAYED_ENDPOINT
 
 
 # The relay
@@ -110,7 +124,7 @@ def test_a_peer_is_reached_through_the_relay_that_both_have() -> None:
     peer = stage.add_peer(candidates=(RELAYED,))
 
     stage.paths.begin(peer, NOW)
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
 
     assert peer.relayed == RELAYED_ENDPOINT
     assert stage.relays.opened == [RELAYED_ENDPOINT]
@@ -120,9 +134,9 @@ def test_another_relay_replaces_the_way_through_the_old_one() -> None:
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))
     stage.paths.begin(peer, NOW)
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
 
-    stage.paths.relay_changed(RELAY_LINK + 1, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK + 1, NOW)
     assert peer.relayed == RELAYED_ENDPOINT._replace(link=RELAY_LINK + 1)
     assert stage.relays.closed == [RELAYED_ENDPOINT]
 
@@ -131,9 +145,9 @@ def test_without_a_relay_there_is_no_way_through_it() -> None:
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))
     stage.paths.begin(peer, NOW)
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
 
-    stage.paths.relay_changed(None, [peer], NOW)
+    stage.paths.relay_changed(None, NOW)
 
     assert peer.relayed is None
     assert peer.tunnel.endpoint is None
@@ -141,9 +155,9 @@ def test_without_a_relay_there_is_no_way_through_it() -> None:
 
 def test_a_peer_without_agent_costs_the_relay_nothing() -> None:
     stage = Stage()
-    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.add_peer(candidates=(RELAYED,))
 
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
 
     assert stage.relays.opened == []
 
@@ -152,7 +166,7 @@ def test_a_peer_that_speaks_from_elsewhere_on_the_relay_is_answered_there() -> N
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))
     stage.paths.begin(peer, NOW)
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
     moved = RELAYED_ENDPOINT._replace(port=50001)
 
     stage.paths.receive_check(stage.check_of(peer), moved, NOW)
@@ -189,12 +203,12 @@ def test_a_relayed_address_that_leads_nowhere_is_counted_and_not_opened(
     host: str, why: Rejection
 ) -> None:
     stage = Stage()
-    stage.paths.overlay.set_mesh([ip_network("100.64.0.0/16")])
+    stage.overlay.set_mesh([ip_network("100.64.0.0/16")])
     nowhere = RELAYED.model_copy(update={"host": host})
     peer = stage.add_peer(candidates=(nowhere,))
 
     stage.paths.permit_relays([peer], NOW)
-    stage.paths.relay_changed(RELAY_LINK, [peer], NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
     stage.paths.receive_offer(peer, stage.offer_of(peer, nowhere), NOW)
 
     assert peer.relayed is None
@@ -212,7 +226,7 @@ def test_sockets_that_nobody_waits_for_any_more_are_closed() -> None:
     stage.paths.begin(peer, NOW)
     stage.paths.want_sockets(peer, 4, 2)
     assert stage.events.popleft() == SocketsWanted(1, 4, 2)
-    stage.paths.forget(peer)
+    stage.paths.remove(peer)
 
     stage.paths.sockets_opened(1, {5: 1000, 6: 1001}, NOW)
     stage.paths.sockets_opened(99, {7: 1002}, NOW)
@@ -224,16 +238,20 @@ def test_sockets_that_nobody_waits_for_any_more_are_closed() -> None:
 # Time
 
 
-def test_the_earliest_wish_to_be_woken_counts() -> None:
+def test_an_agent_that_was_let_go_is_not_woken() -> None:
     stage = Stage()
     peer = stage.add_peer()
+    stage.paths.receive_offer(peer, stage.offer_of(peer), NOW)
+    assert stage.paths.get_timer() is not None
 
-    for when in (NOW + 5, NOW + 2, NOW + 9, None):
-        stage.paths.schedule(peer, when)
+    stage.paths.remove(peer)
 
-    assert stage.paths.get_timer() == NOW + 2
-    stage.paths.handle_timer(NOW + 2)
     assert stage.paths.get_timer() is None
+
+
+def packet_to(address: str) -> bytes:
+    """Return an empty IPv4 packet to an address."""
+    return bytes([0x45, 0, 0, 20, *bytes(12), *map(int, address.split("."))])
 
 
 class Recorder(RelayPool):
@@ -265,13 +283,16 @@ class Stage:
     def __init__(self) -> None:
         self.random = random.Random(7).randbytes
         self.key = PrivateKey.generate(self.random)
-        self.device = Device(random=self.random, unix_time=lambda now: now)
-        self.device.set_private_key(self.key, NOW)
+        self.device = Device(
+            random=self.random, unix_time=lambda now: now, roaming=False
+        )
+        self.device.set_private_key(self.key)
         self.device.up(NOW)
         coordinator = PrivateKey.generate(self.random).public_bytes
-        membership = Membership(self.key, coordinator, "node")
+        membership = Identity(self.key, coordinator, "node")
         self.relays = Recorder()
         self.events: deque[NodeEvent] = deque()
+        self.overlay = Overlay()
         self._control = ControlClient(membership, now=NOW, random=self.random)
         self.paths = self.make_paths(self.random)
         self._keys: dict[MeshPeer, PrivateKey] = {}
@@ -284,29 +305,36 @@ class Stage:
             self._control,
             self.relays,
             Whereabouts(random=self.random, listen_port=41641),
+            Diversions(self.device),
+            self.overlay,
             self.events,
             random=source,
             birthday=True,
         )
 
     def add_peer(
-        self, key: bytes | None = None, candidates: tuple[control.Candidate, ...] = ()
+        self,
+        key: bytes | None = None,
+        candidates: tuple[control.ReportedCandidate, ...] = (),
     ) -> MeshPeer:
         private_key = PrivateKey.generate(self.random)
         key = key or private_key.public_bytes
-        entry = control.Peer(
+        entry = control.PeerEntry(
             public_key=format_key(key),
             name="peer",
             addresses=("100.64.0.9",),
             version=1,
             candidates=candidates,
         )
-        peer = MeshPeer(entry, self.device.add_peer(key, NOW))
+        peer = MeshPeer(entry, self.device.add_peer(key))
         self._keys[peer] = private_key
+        self.paths.add(peer)
         return peer
 
-    def offer_of(self, peer: MeshPeer, *candidates: control.Candidate) -> control.Offer:
-        return control.Offer(
+    def offer_of(
+        self, peer: MeshPeer, *candidates: control.ReportedCandidate
+    ) -> control.OfferMessage:
+        return control.OfferMessage(
             to=format_key(self.key.public_bytes),
             sender=peer.key,
             sequence=1,
@@ -315,12 +343,12 @@ class Stage:
 
     def check_of(self, peer: MeshPeer) -> stun.Message:
         """Return a check that the peer makes."""
-        return stun.parse(self._checks_of(peer).ask(SOURCE, Kind.HOST, NOW))
+        return stun.parse(self._checks_of(peer).ask(SOURCE, CandidateKind.HOST, NOW))
 
     def answer_of(self, peer: MeshPeer) -> stun.Message:
         """Return the peer's answer to a check that its agent makes."""
         assert peer.agent is not None
-        check = peer.agent.checks.ask(SOURCE, Kind.HOST, NOW)
+        check = peer.agent.checks.ask(SOURCE, CandidateKind.HOST, NOW)
         asked = self._checks_of(peer).receive(stun.parse(check), SOURCE, NOW)
         assert isinstance(asked, Asked)
         return stun.parse(asked.answer)

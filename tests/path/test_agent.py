@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,39 +10,42 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
-from meshwg.path.agent import ACTIVE, DORMANT, HISTORY, OPENERS, PathAgent
-from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.check import Asked, CheckKeys, Checks, Drop
+from meshwg.path.activity import ACTIVE, DORMANT
+from meshwg.path.agent import PathAgent
+from meshwg.path.candidate import Candidate, CandidateKind
+from meshwg.path.check import Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.events import (
+    AttemptResult,
     AuxiliarySockets,
     CandidatesOffered,
     CandidatesWanted,
-    PathChanged,
-    Result,
+    SelectionChanged,
 )
+from meshwg.path.holepunching import HISTORY, OPENERS
 from meshwg.path.limiter import PunchLimiter
+from meshwg.path.offer import Offer, from_message
 from meshwg.path.path import BURST, TRUST
-from meshwg.path.report import NatReport
 from meshwg.path.rounds import ANSWER_TIMEOUT, ANSWERER_LEAD, OFFERER_LEAD
 from meshwg.path.table import HEARTBEAT
+from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import Endpoint, Source, Transmit
-from meshwg.wire import stun
-from tests.path.test_candidate import json_values
+from meshwg.wire import control, stun
+from tests.path.test_offer import strange_messages
 from tests.path.test_punch import CONE, HARD
 
 RELAY = Endpoint("198.51.100.9", 50000, 1)
 FAR = Endpoint("203.0.113.2", 2222)
 LAN = Endpoint("192.168.1.2", 2222)
-OWN = Candidate(Kind.HOST, "192.168.7.7", 1111)
+OWN = Candidate(CandidateKind.HOST, "192.168.7.7", 1111)
 LOW = PrivateKey.from_bytes(bytes([2] * 32))
 HIGH = PrivateKey.from_bytes(bytes([1] * 32))
 """The controlling side is the one with the smaller public key."""
 
 PEER_CANDIDATES = [
-    Candidate(Kind.HOST, *LAN[:2]),
-    Candidate(Kind.REFLEXIVE, *FAR[:2]),
-    Candidate(Kind.RELAYED, "198.51.100.9", 50000),
+    Candidate(CandidateKind.HOST, *LAN[:2]),
+    Candidate(CandidateKind.REFLEXIVE, *FAR[:2]),
+    Candidate(CandidateKind.RELAYED, "198.51.100.9", 50000),
 ]
 
 
@@ -59,9 +61,9 @@ def test_the_first_packet_goes_by_the_relay_and_starts_a_round() -> None:
     stage.agent.sent(stage.now)
     assert stage.endpoints() == (RELAY,)
     (offer,) = stage.offers()
-    assert offer["sequence"] == 1
-    assert OWN.to_json() in offer["candidates"]
-    assert "answer" not in offer["extension"]
+    assert offer.sequence == 1
+    assert OWN in offer.candidates
+    assert not offer.answer
 
 
 def test_without_a_relay_there_is_no_way_yet() -> None:
@@ -89,7 +91,7 @@ def test_an_offer_of_the_peer_is_answered_and_followed_a_little_later() -> None:
     stage = Stage()
     stage.offer()
     (answer,) = stage.offers()
-    assert answer["extension"]["answer"] is True
+    assert answer.answer
     assert all(t.ttl == OPENER_TTL for t in stage.sent() if t.destination == FAR)
     start = stage.now
     lan = [at - start for at, t in stage.until(start + 3.0) if t.destination == LAN]
@@ -125,7 +127,7 @@ def test_the_relayed_candidate_is_not_checked_directly() -> None:
 
 def test_addresses_of_a_family_that_this_node_lacks_are_not_checked() -> None:
     stage = Stage()
-    stage.offer(candidates=[Candidate(Kind.HOST, "2001:db8::2", 2222)])
+    stage.offer(candidates=[Candidate(CandidateKind.HOST, "2001:db8::2", 2222)])
     stage.until(stage.now + 5.0)
     assert stage.all_sent("2001:db8::2") == 0
 
@@ -137,7 +139,7 @@ def test_an_answered_check_moves_the_data() -> None:
     status = stage.agent.status(stage.now)
     assert (status.kind, status.method, status.remote) == ("direct", "reflexive", FAR)
     assert status.rtt == pytest.approx(0.025)
-    assert [one.result for one in status.attempts] == [Result.OK]
+    assert [one.result for one in status.attempts] == [AttemptResult.OK]
     assert status.next_attempt_in is None
 
 
@@ -230,10 +232,10 @@ def test_a_silent_path_brings_the_relay_back_and_a_new_round() -> None:
     assert stage.endpoints() == (FAR,)
     stage.until(proven_at + TRUST + 0.1, traffic=True)
     assert stage.endpoints() == (FAR, RELAY)
-    assert stage.agent.status(stage.now).attempts[-1].result is Result.LOST
+    assert stage.agent.status(stage.now).attempts[-1].result is AttemptResult.LOST
     events = stage.events
     assert any(isinstance(event, CandidatesWanted) for event in events)
-    assert stage.offers()[-1]["extension"]["trouble"] is True
+    assert stage.offers()[-1].trouble
     stage.until(proven_at + 31.0, traffic=True)
     assert stage.endpoints() == (RELAY,)
 
@@ -245,7 +247,7 @@ def test_one_lost_heartbeat_changes_nothing() -> None:
     stage.until(stage.now + 3.2, traffic=True)
     stage.until(stage.now + 10.0, traffic=True, answering=True)
     assert stage.endpoints() == (FAR,)
-    assert not [event for event in stage.events if isinstance(event, PathChanged)]
+    assert not [event for event in stage.events if isinstance(event, SelectionChanged)]
 
 
 def test_after_a_pause_data_goes_both_ways_until_the_path_answers() -> None:
@@ -263,7 +265,7 @@ def test_a_tunnel_that_hears_nothing_casts_doubt_at_once() -> None:
     stage.become_direct()
     stage.agent.suspect(stage.now)
     assert stage.endpoints() == (FAR, RELAY)
-    assert stage.offers()[-1]["extension"]["trouble"] is True
+    assert stage.offers()[-1].trouble
 
 
 def test_complaints_for_every_packet_count_once() -> None:
@@ -308,10 +310,10 @@ def test_new_candidates_are_told_to_an_active_peer() -> None:
     stage = Stage()
     stage.become_direct()
     stage.offers()
-    new = Candidate(Kind.REFLEXIVE, "203.0.113.77", 1)
+    new = Candidate(CandidateKind.REFLEXIVE, "203.0.113.77", 1)
     stage.agent.set_local_candidates([OWN, new], CONE, stage.now)
     (offer,) = stage.offers()
-    assert new.to_json() in offer["candidates"]
+    assert new in offer.candidates
     stage.agent.set_local_candidates([OWN, new], CONE, stage.now + 1)
     assert stage.offers() == []
 
@@ -358,19 +360,13 @@ def test_an_old_offer_is_not_taken_again() -> None:
     assert stage.sent() != []
 
 
-def test_an_offer_without_a_number_is_counted() -> None:
-    stage = Stage()
-    stage.agent.receive_offer({}, stage.now)
-    assert stage.agent.rejections[Rejection.MALFORMED] == 1
-
-
 def test_only_the_controlling_side_asks_for_a_birthday() -> None:
     for controlling in (True, False):
         stage = Stage(controlling=controlling, nat=CONE, confirmed=True)
         stage.agent.sent(stage.now)
         stage.offer(answer=True, nat=HARD)
         stage.until(stage.now + 3.0, traffic=True)
-        asked = [o for o in stage.offers() if "punch" in o["extension"]]
+        asked = [o for o in stage.offers() if o.punch is not None]
         assert bool(asked) is controlling
 
 
@@ -389,7 +385,7 @@ def test_a_fan_gets_sockets_and_the_winner_carries_the_data() -> None:
     winner, loser = FAR._replace(link=107), FAR._replace(link=108)
     assert stage.check_from(winner)
     assert not stage.check_from(loser)
-    assert stage.agent.drops[Drop.LOSER] == 1
+    assert stage.agent.drops[CheckDrop.LOSER] == 1
     (check,) = [t for t in stage.sent() if is_request(t) and t.ttl is None]
     assert check.destination == winner
     stage.events.clear()
@@ -409,7 +405,7 @@ def test_a_fan_gets_sockets_and_the_winner_carries_the_data() -> None:
 def test_a_check_on_a_socket_that_was_closed_is_ignored() -> None:
     stage = Stage()
     assert not stage.check_from(FAR._replace(link=107))
-    assert stage.agent.drops[Drop.LOSER] == 1
+    assert stage.agent.drops[CheckDrop.LOSER] == 1
 
 
 def test_sockets_that_nobody_wanted_are_closed() -> None:
@@ -434,12 +430,11 @@ def test_confirmed_hosts_that_are_none_are_ignored() -> None:
     assert stage.agent._puncher.peer_hosts == ("203.0.113.2",)
 
 
-@given(st.lists(st.tuples(json_values, json_values, json_values), max_size=5))
-def test_no_offer_is_too_strange(offers: list[tuple[Any, Any, Any]]) -> None:
+@given(st.lists(strange_messages(), max_size=5))
+def test_no_offer_is_too_strange(messages: list[control.OfferMessage]) -> None:
     stage = Stage()
-    for number, (candidates, nat, extension) in enumerate(offers):
-        raw = {"sequence": number, "candidates": candidates, "nat": nat}
-        stage.agent.receive_offer({**raw, "extension": extension}, stage.now)
+    for message in messages:
+        stage.agent.receive_offer(from_message(message)[0], stage.now)
         stage.until(stage.now + 1.0)
 
 
@@ -464,7 +459,7 @@ class Stage:
         *,
         relay: Endpoint | None = RELAY,
         controlling: bool = True,
-        nat: NatReport = CONE,
+        nat: NatTraits = CONE,
         confirmed: bool = False,
         limiter: PunchLimiter | None = None,
     ) -> None:
@@ -509,7 +504,7 @@ class Stage:
         """Return how many datagrams ever went to a host."""
         return self._sent.get(host, 0)
 
-    def offers(self) -> list[Any]:
+    def offers(self) -> list[Offer]:
         """Return the offers made, and forget them."""
         self.drain()
         offers = [e.offer for e in self.events if isinstance(e, CandidatesOffered)]
@@ -520,24 +515,29 @@ class Stage:
         self,
         candidates: list[Candidate] = PEER_CANDIDATES,
         *,
-        nat: NatReport = CONE,
+        nat: NatTraits = CONE,
         sequence: int | None = None,
         session: str = "peer",
-        **extension: object,
+        answer: bool = False,
+        trouble: bool = False,
+        punch: dict[str, object] | None = None,
     ) -> None:
         """Receive an offer of the peer."""
         self._sequence += 1
-        raw = {
-            "sequence": self._sequence if sequence is None else sequence,
-            "candidates": [candidate.to_json() for candidate in candidates],
-            "nat": {"ipv4": nat.to_json()},
-            "extension": {"session": session, **extension},
-        }
-        self.agent.receive_offer(raw, self.now)
+        offer = Offer(
+            self._sequence if sequence is None else sequence,
+            tuple(candidates),
+            nat,
+            session,
+            answer=answer,
+            trouble=trouble,
+            punch=punch,
+        )
+        self.agent.receive_offer(offer, self.now)
 
     def check_from(self, source: Endpoint) -> bool:
         """Receive a check of the peer."""
-        check = self.peer.ask(source, Kind.HOST, self.now)
+        check = self.peer.ask(source, CandidateKind.HOST, self.now)
         return self.agent.receive_stun(stun.parse(check), source, self.now)
 
     def answer(self, transmit: Transmit, source: Endpoint | None = None) -> None:

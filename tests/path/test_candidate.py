@@ -1,6 +1,7 @@
 """Offered addresses are believed only as far as they could be the peer's."""
 
 import ipaddress
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,18 +11,27 @@ from meshwg.path.candidate import (
     CANDIDATE_LIMIT,
     OFFER_LIMIT,
     Candidate,
-    Kind,
+    CandidateKind,
     Rejection,
+    admit_candidates,
     is_private,
     is_usable_host,
     offerable,
-    parse_candidates,
 )
 from meshwg.path.overlay import Overlay
 
 MESH = Overlay(
     [ipaddress.ip_network("100.99.0.0/16"), ipaddress.ip_network("fd12::/48")]
 )
+
+
+class Claimed(NamedTuple):
+    """What somebody says is a candidate."""
+
+    kind: object
+    host: object
+    port: object
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -35,11 +45,17 @@ json_values = st.recursive(
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "10.0.0.1", "100.64.1.2", "2001:db8::7"])
 @pytest.mark.parametrize(
-    "kind", [Kind.HOST, Kind.REFLEXIVE, Kind.PORT_MAPPED, Kind.RELAYED]
+    "kind",
+    [
+        CandidateKind.HOST,
+        CandidateKind.REFLEXIVE,
+        CandidateKind.PORT_MAPPED,
+        CandidateKind.RELAYED,
+    ],
 )
-def test_what_a_node_offers_its_peer_reads(kind: Kind, host: str) -> None:
+def test_what_a_node_offers_its_peer_reads(kind: CandidateKind, host: str) -> None:
     candidate = Candidate(kind, host, 51820)
-    assert parse_candidates([candidate.to_json()], MESH) == ([candidate], {})
+    assert admit_candidates([candidate.to_message()], MESH) == ([candidate], {})
 
 
 @pytest.mark.parametrize(
@@ -71,54 +87,54 @@ def test_what_a_node_offers_its_peer_reads(kind: Kind, host: str) -> None:
 def test_an_address_that_leads_nowhere_is_counted_by_its_reason(
     host: str, reason: Rejection
 ) -> None:
-    raw = [{"kind": "host", "host": host, "port": 1}]
-    assert parse_candidates(raw, MESH) == ([], {reason: 1})
+    claims = [Claimed("host", host, 1)]
+    assert admit_candidates(claims, MESH) == ([], {reason: 1})
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 1.5, "80", None, True])
 def test_a_port_is_a_number_of_16_bits(port: object) -> None:
-    raw = [{"kind": "host", "host": "192.0.2.1", "port": port}]
-    assert parse_candidates(raw) == ([], {Rejection.MALFORMED: 1})
+    claims = [Claimed("host", "192.0.2.1", port)]
+    assert admit_candidates(claims) == ([], {Rejection.MALFORMED: 1})
 
 
 def test_port_zero_has_a_reason_of_its_own() -> None:
-    raw = [{"kind": "host", "host": "192.0.2.1", "port": 0}]
-    assert parse_candidates(raw) == ([], {Rejection.PORT_ZERO: 1})
+    claims = [Claimed("host", "192.0.2.1", 0)]
+    assert admit_candidates(claims) == ([], {Rejection.PORT_ZERO: 1})
 
 
 @pytest.mark.parametrize("kind", ["peer-reflexive", "predicted", "birthday", "?", None])
 def test_only_kinds_that_a_node_can_know_about_itself_are_taken(kind: object) -> None:
-    raw = [{"kind": kind, "host": "192.0.2.1", "port": 1}]
-    assert parse_candidates(raw) == ([], {Rejection.MALFORMED: 1})
+    claims = [Claimed(kind, "192.0.2.1", 1)]
+    assert admit_candidates(claims) == ([], {Rejection.MALFORMED: 1})
 
 
 def test_a_candidate_counts_once() -> None:
-    candidate = Candidate(Kind.HOST, "192.0.2.1", 1)
-    assert parse_candidates([candidate.to_json()] * 30)[0] == [candidate]
+    candidate = Candidate(CandidateKind.HOST, "192.0.2.1", 1)
+    assert admit_candidates([candidate] * 30)[0] == [candidate]
 
 
 def test_only_so_many_candidates_are_used() -> None:
-    raw = [Candidate(Kind.HOST, "192.0.2.1", n + 1).to_json() for n in range(100)]
-    used, rejections = parse_candidates(raw)
+    claims = [Candidate(CandidateKind.HOST, "192.0.2.1", n + 1) for n in range(100)]
+    used, rejections = admit_candidates(claims)
     assert len(used) == CANDIDATE_LIMIT
     assert rejections == {Rejection.EXCESS: 100 - CANDIDATE_LIMIT}
 
 
 def test_only_so_many_candidates_are_looked_at() -> None:
-    _, rejections = parse_candidates([None] * 10_000)
+    _, rejections = admit_candidates([Claimed(None, None, None)] * 10_000)
     assert rejections[Rejection.MALFORMED] == OFFER_LIMIT
 
 
-@given(json_values)
-def test_no_json_is_too_strange(raw: object) -> None:
-    used, _ = parse_candidates(raw, MESH)
+@given(st.lists(st.builds(Claimed, json_values, json_values, json_values)))
+def test_no_claim_is_too_strange(claims: list[Claimed]) -> None:
+    used, _ = admit_candidates(claims, MESH)
     assert len(used) <= CANDIDATE_LIMIT
 
 
 def test_a_node_offers_its_best_candidates_first_and_no_useless_ones() -> None:
-    relayed = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
-    loopback = Candidate(Kind.HOST, "127.0.0.1", 51820)
-    host = Candidate(Kind.HOST, "192.168.1.2", 51820)
+    relayed = Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000)
+    loopback = Candidate(CandidateKind.HOST, "127.0.0.1", 51820)
+    host = Candidate(CandidateKind.HOST, "192.168.1.2", 51820)
     assert offerable([relayed, loopback, host]) == (host, relayed)
 
 

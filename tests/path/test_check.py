@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import (
     CHECK_TIMEOUT,
     PENDING_LIMIT,
@@ -16,9 +16,9 @@ from meshwg.path.check import (
     SEEN_LIMIT,
     Answered,
     Asked,
+    CheckDrop,
     CheckKeys,
     Checks,
-    Drop,
 )
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire import stun
@@ -33,19 +33,21 @@ AT_ALICE = Endpoint("203.0.113.1", 1111)
 
 def test_a_check_is_answered_and_the_answer_proves_the_path() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.REFLEXIVE, 100.0)
+    request = alice.ask(AT_BOB, CandidateKind.REFLEXIVE, 100.0)
     asked = bob.receive(stun.parse(request), AT_ALICE, 100.02)
     assert isinstance(asked, Asked)
     answer = alice.receive(stun.parse(asked.answer), AT_BOB, 100.05)
     assert isinstance(answer, Answered)
     assert answer.check.endpoint == AT_BOB
-    assert answer.check.kind is Kind.REFLEXIVE
+    assert answer.check.kind is CandidateKind.REFLEXIVE
     assert answer.rtt == pytest.approx(0.05)
 
 
 def test_the_answer_names_the_address_the_check_came_from() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    asked = bob.receive(stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0)), AT_ALICE, 0.0)
+    asked = bob.receive(
+        stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0)), AT_ALICE, 0.0
+    )
     assert isinstance(asked, Asked)
     assert stun.parse(asked.answer).mapped == AT_ALICE
 
@@ -53,7 +55,7 @@ def test_the_answer_names_the_address_the_check_came_from() -> None:
 @pytest.mark.parametrize("host", ["203.0.113.1", "2001:db8::1", "fe80::1%eth0"])
 def test_an_answer_is_never_longer_than_its_check(host: str) -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+    request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     asked = bob.receive(stun.parse(request), Endpoint(host, 1), 0.0)
     assert isinstance(asked, Asked)
     assert len(asked.answer) <= len(request)
@@ -83,9 +85,9 @@ def test_there_are_no_keys_with_a_low_order_point_or_oneself() -> None:
 
 def test_a_check_for_another_peer_is_forged() -> None:
     bob = checks_of(BOB, ALICE)
-    request = checks_of(EVE, BOB).ask(AT_BOB, Kind.HOST, 0.0)
-    assert bob.receive(stun.parse(request), AT_ALICE, 0.0) is Drop.FORGED
-    assert bob.drops == {Drop.FORGED: 1}
+    request = checks_of(EVE, BOB).ask(AT_BOB, CandidateKind.HOST, 0.0)
+    assert bob.receive(stun.parse(request), AT_ALICE, 0.0) is CheckDrop.FORGED
+    assert bob.drops == {CheckDrop.FORGED: 1}
 
 
 def test_a_tag_without_the_key_is_worth_nothing() -> None:
@@ -94,38 +96,38 @@ def test_a_tag_without_the_key_is_worth_nothing() -> None:
     message.attributes[Attribute.USERNAME] = bob.keys.incoming.tag
     for key in (None, bytes(32)):
         request = stun.parse(stun.encode(message, key))
-        assert bob.receive(request, AT_ALICE, 0.0) is Drop.FORGED
+        assert bob.receive(request, AT_ALICE, 0.0) is CheckDrop.FORGED
 
 
 def test_a_check_sent_back_to_its_sender_is_refused() -> None:
     alice = checks_of(ALICE, BOB)
-    request = stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0))
-    assert alice.receive(request, AT_BOB, 0.0) is Drop.REFLECTED
+    request = stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0))
+    assert alice.receive(request, AT_BOB, 0.0) is CheckDrop.REFLECTED
 
 
 def test_a_check_is_answered_once_wherever_its_copies_come_from() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0))
+    request = stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0))
     assert isinstance(bob.receive(request, AT_ALICE, 0.0), Asked)
-    assert bob.receive(request, AT_ALICE, 0.1) is Drop.REPLAYED
-    assert bob.receive(request, Endpoint("198.18.0.1", 1), 0.2) is Drop.REPLAYED
+    assert bob.receive(request, AT_ALICE, 0.1) is CheckDrop.REPLAYED
+    assert bob.receive(request, Endpoint("198.18.0.1", 1), 0.2) is CheckDrop.REPLAYED
 
 
 def test_an_answer_counts_once() -> None:
     alice, answer = answered_check()
     assert isinstance(alice.receive(answer, AT_BOB, 0.1), Answered)
-    assert alice.receive(answer, AT_BOB, 0.1) is Drop.UNKNOWN_ANSWER
+    assert alice.receive(answer, AT_BOB, 0.1) is CheckDrop.UNKNOWN_ANSWER
 
 
 def test_an_answer_from_an_address_that_was_not_asked_proves_nothing() -> None:
     alice, answer = answered_check()
     elsewhere = Endpoint("198.18.0.1", 9)
-    assert alice.receive(answer, elsewhere, 0.1) is Drop.WRONG_SOURCE
+    assert alice.receive(answer, elsewhere, 0.1) is CheckDrop.WRONG_SOURCE
 
 
 def test_an_answer_on_another_socket_proves_nothing() -> None:
     alice, answer = answered_check()
-    assert alice.receive(answer, AT_BOB._replace(link=7), 0.1) is Drop.WRONG_SOURCE
+    assert alice.receive(answer, AT_BOB._replace(link=7), 0.1) is CheckDrop.WRONG_SOURCE
 
 
 def test_the_local_address_of_an_answer_does_not_matter() -> None:
@@ -141,7 +143,7 @@ def test_a_forged_answer_leaves_the_check_open_for_the_right_one() -> None:
     forged = Message(Method.BINDING, Class.SUCCESS, answer.transaction_id)
     forged.attributes[Attribute.XOR_MAPPED_ADDRESS] = AT_ALICE
     message = stun.parse(stun.encode(forged, bytes(32)))
-    assert alice.receive(message, AT_BOB, 0.1) is Drop.FORGED
+    assert alice.receive(message, AT_BOB, 0.1) is CheckDrop.FORGED
     assert isinstance(alice.receive(answer, AT_BOB, 0.2), Answered)
 
 
@@ -149,7 +151,7 @@ def test_an_answer_that_took_too_long_is_unknown() -> None:
     alice, answer = answered_check()
     assert alice.get_timer() == CHECK_TIMEOUT
     assert [check.endpoint for check in alice.expire(CHECK_TIMEOUT)] == [AT_BOB]
-    assert alice.receive(answer, AT_BOB, CHECK_TIMEOUT) is Drop.UNKNOWN_ANSWER
+    assert alice.receive(answer, AT_BOB, CHECK_TIMEOUT) is CheckDrop.UNKNOWN_ANSWER
     assert alice.get_timer() is None
 
 
@@ -163,7 +165,7 @@ def test_an_answer_that_took_too_long_is_unknown() -> None:
     ],
 )
 def test_other_stun_messages_are_not_expected(message: Message) -> None:
-    assert checks_of(ALICE, BOB).receive(message, AT_BOB, 0.0) is Drop.UNEXPECTED
+    assert checks_of(ALICE, BOB).receive(message, AT_BOB, 0.0) is CheckDrop.UNEXPECTED
 
 
 def test_no_two_peers_of_a_node_share_a_route() -> None:
@@ -178,10 +180,10 @@ def test_no_two_peers_of_a_node_share_a_route() -> None:
 def test_memory_is_bounded_on_both_sides() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
     for _ in range(SEEN_LIMIT + 10):
-        request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+        request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
         bob.receive(stun.parse(request), AT_ALICE, 0.0)
     for _ in range(PENDING_LIMIT):
-        alice.ask(AT_BOB, Kind.HOST, 0.0)
+        alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     assert len(bob._seen) == SEEN_LIMIT
     assert len(alice._pending) == PENDING_LIMIT
 
@@ -191,14 +193,14 @@ def test_a_check_with_any_signed_byte_changed_is_not_answered(
     noise: bytes, at: int
 ) -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    request = alice.ask(AT_BOB, Kind.HOST, 0.0)
+    request = alice.ask(AT_BOB, CandidateKind.HOST, 0.0)
     changed = request[:at] + noise + request[at + len(noise) :]
     try:
         message = stun.parse(changed)
     except InvalidMessage:
         return
     outcome = bob.receive(message, AT_ALICE, 0.0)
-    assert isinstance(outcome, Drop) or changed == request
+    assert isinstance(outcome, CheckDrop) or changed == request
 
 
 def keys_of(own: PrivateKey, peer: PrivateKey) -> CheckKeys:
@@ -213,6 +215,8 @@ def checks_of(own: PrivateKey, peer: PrivateKey) -> Checks:
 
 def answered_check() -> tuple[Checks, Message]:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
-    asked = bob.receive(stun.parse(alice.ask(AT_BOB, Kind.HOST, 0.0)), AT_ALICE, 0.0)
+    asked = bob.receive(
+        stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0)), AT_ALICE, 0.0
+    )
     assert isinstance(asked, Asked)
     return alice, stun.parse(asked.answer)

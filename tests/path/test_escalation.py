@@ -4,36 +4,37 @@ import random
 
 import pytest
 
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.escalation import BUSY_PAUSE, SLACK, Escalation
-from meshwg.path.events import Result
+from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import ALLOWANCES, OFF, PunchLimiter
-from meshwg.path.punch import Method
+from meshwg.path.offer import Offer
+from meshwg.path.punch import PunchMethod
 from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from tests.path.test_agent import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, FIREWALL, HARD, HARD_LOOSE, OPEN, STEPPING
 
-PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
+PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)
 
 
 @pytest.mark.parametrize(
     ("own", "peer", "method"),
     [
-        (STEPPING, CONE, Method.PREDICTION),
-        (STEPPING, STEPPING, Method.PREDICTION),
-        (HARD, FIREWALL, Method.BIRTHDAY),
-        (HARD_LOOSE, STEPPING, Method.BIRTHDAY),
+        (STEPPING, CONE, PunchMethod.PREDICTION),
+        (STEPPING, STEPPING, PunchMethod.PREDICTION),
+        (HARD, FIREWALL, PunchMethod.BIRTHDAY),
+        (HARD_LOOSE, STEPPING, PunchMethod.BIRTHDAY),
         (HARD, HARD, None),
         (CONE, CONE, None),
         (OPEN, HARD, None),
     ],
 )
 def test_the_cheapest_method_that_can_work_comes_first(
-    own: NatReport, peer: NatReport, method: Method | None
+    own: NatTraits, peer: NatTraits, method: PunchMethod | None
 ) -> None:
     stage = Stage(own, peer)
     assert stage.escalation.begin(0.0) == []
@@ -43,12 +44,12 @@ def test_the_cheapest_method_that_can_work_comes_first(
 def test_a_method_that_failed_makes_way_for_the_next_and_comes_again() -> None:
     stage = Stage(STEPPING, CONE)
     stage.escalation.begin(0.0)
-    stage.limiter.record(stage.puncher.peer, Method.PREDICTION, 0.0)
+    stage.limiter.record(stage.puncher.peer, PunchMethod.PREDICTION, 0.0)
     stage.end(1.0)
-    missed = Outcome(Method.PREDICTION, Verdict.MISSED, "")
+    missed = Outcome(PunchMethod.PREDICTION, Verdict.MISSED, "")
     assert stage.escalation.follow(missed, 1.0) == []
-    assert stage.puncher.method is Method.BIRTHDAY
-    spacing = ALLOWANCES[Method.PREDICTION].spacing
+    assert stage.puncher.method is PunchMethod.BIRTHDAY
+    spacing = ALLOWANCES[PunchMethod.PREDICTION].spacing
     assert stage.escalation.next_at == spacing + SLACK
 
 
@@ -56,7 +57,7 @@ def test_a_method_that_was_refused_is_not_asked_for_again_at_once() -> None:
     stage = Stage(HARD, CONE)
     stage.escalation.begin(0.0)
     stage.end(0.1)
-    refused = Outcome(Method.BIRTHDAY, Verdict.REFUSED, "")
+    refused = Outcome(PunchMethod.BIRTHDAY, Verdict.REFUSED, "")
     assert stage.escalation.follow(refused, 0.1) == []
     assert stage.escalation.is_idle
     assert stage.escalation.next_at is None
@@ -66,7 +67,7 @@ def test_a_busy_peer_is_asked_again_after_a_pause() -> None:
     stage = Stage(HARD, CONE)
     stage.escalation.begin(0.0)
     stage.end(0.1)
-    busy = Outcome(Method.BIRTHDAY, Verdict.BUSY, "")
+    busy = Outcome(PunchMethod.BIRTHDAY, Verdict.BUSY, "")
     assert stage.escalation.follow(busy, 0.1) == []
     assert stage.escalation.is_idle
     assert stage.escalation.next_at is not None
@@ -75,7 +76,7 @@ def test_a_busy_peer_is_asked_again_after_a_pause() -> None:
 
 def test_a_busy_node_waits_for_its_turn() -> None:
     stage = Stage(HARD, CONE)
-    stage.limiter.acquire("another peer", Method.BIRTHDAY, 0.0)
+    stage.limiter.acquire("another peer", PunchMethod.BIRTHDAY, 0.0)
     assert stage.escalation.begin(0.0) == []
     assert stage.escalation.is_idle
     assert stage.escalation.next_at is not None
@@ -85,8 +86,8 @@ def test_what_this_node_may_not_do_is_noted() -> None:
     stage = Stage(HARD, CONE, PunchLimiter(birthday=False))
     (attempt,) = stage.escalation.begin(3.0)
     assert (attempt.at, attempt.method) == (3.0, "birthday")
-    assert (attempt.result, attempt.detail) == (Result.REFUSED, OFF)
-    assert not stage.escalation.birthday_allowed
+    assert (attempt.result, attempt.detail) == (AttemptResult.REFUSED, OFF)
+    assert not stage.limiter.birthday
 
 
 def test_an_attempt_under_way_is_not_disturbed() -> None:
@@ -101,7 +102,7 @@ class Stage:
     """The controlling side of two nodes with these NATs."""
 
     def __init__(
-        self, own: NatReport, peer: NatReport, limiter: PunchLimiter | None = None
+        self, own: NatTraits, peer: NatTraits, limiter: PunchLimiter | None = None
     ) -> None:
         source = random.Random(3).randbytes
         keys = [keys_of(LOW, HIGH), keys_of(HIGH, LOW)]
@@ -111,7 +112,7 @@ class Stage:
         self.puncher = Puncher(checks, Ledger(), self.limiter, source)
         rendezvous = Rendezvous([], source)
         rendezvous.nat = self.puncher.own_nat = own
-        rendezvous.take(Offer(1, (PUBLIC,), peer).to_json())
+        rendezvous.take(Offer(1, (PUBLIC,), peer))
         self.puncher.peer_public = rendezvous.peer_public()
         self.puncher.peer_hosts = (PUBLIC.host,)
         self.escalation = Escalation(self.puncher, self.limiter, rendezvous, source)

@@ -9,9 +9,9 @@ from meshwg.path.limiter import (
     TOO_OFTEN,
     PunchLimiter,
 )
-from meshwg.path.punch import Method
+from meshwg.path.punch import PunchMethod
 
-BIRTHDAY, PREDICTION = Method.BIRTHDAY, Method.PREDICTION
+BIRTHDAY, PREDICTION = PunchMethod.BIRTHDAY, PunchMethod.PREDICTION
 
 
 def test_one_peer_at_a_time() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.path import (
     BURST,
     CONSENT_LIFETIME,
@@ -17,7 +17,7 @@ ENDPOINT = Endpoint("203.0.113.1", 1111)
 
 
 def test_a_new_path_is_checked_by_a_burst_and_then_no_more() -> None:
-    path = Path(ENDPOINT, Kind.HOST)
+    path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     assert checked_at(path, until=20.0) == pytest.approx([10 + one for one in BURST])
     assert path.due is None
@@ -31,7 +31,7 @@ def test_an_answer_ends_the_burst() -> None:
 
 
 def test_a_check_that_came_late_does_not_bring_a_flood() -> None:
-    path = Path(ENDPOINT, Kind.HOST)
+    path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     assert path.take_due(11.0)
     assert not path.take_due(11.0)
@@ -61,11 +61,11 @@ def test_consent_lasts_thirty_seconds() -> None:
     path = proven(at=10.0)
     assert path.has_consent(10.0 + CONSENT_LIFETIME - 0.01)
     assert not path.has_consent(10.0 + CONSENT_LIFETIME)
-    assert not Path(ENDPOINT, Kind.HOST).has_consent(0.0)
+    assert not Path(ENDPOINT, CandidateKind.HOST).has_consent(0.0)
 
 
 def test_a_distrusted_path_is_checked_at_once_from_any_address() -> None:
-    path = Path(ENDPOINT, Kind.HOST)
+    path = Path(ENDPOINT, CandidateKind.HOST)
     pinned = ENDPOINT._replace(source=Source("192.168.1.2", 2))
     path.answered(pinned, 0.05, 10.0)
     assert path.endpoint == pinned
@@ -77,7 +77,7 @@ def test_a_distrusted_path_is_checked_at_once_from_any_address() -> None:
 
 
 def test_an_earlier_check_does_not_cancel_the_later_ones() -> None:
-    path = Path(ENDPOINT, Kind.HOST)
+    path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     path.check_by(9.0)
     path.check_by(9.5)
@@ -93,7 +93,7 @@ def test_the_turning_points_are_when_something_changes_by_itself() -> None:
 
 
 def proven(at: float) -> Path:
-    path = Path(ENDPOINT, Kind.REFLEXIVE)
+    path = Path(ENDPOINT, CandidateKind.REFLEXIVE)
     path.burst(at - 0.05)
     path.take_due(at - 0.05)
     path.answered(ENDPOINT, 0.05, at)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from meshwg.path.punch import (
     BIRTHDAY_PROBES,
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     LAST_PORT,
-    Method,
+    PunchMethod,
     Role,
     observed_delta,
     plain_possible,
@@ -21,7 +22,7 @@ from meshwg.path.punch import (
     random_ports,
     roles,
 )
-from meshwg.path.report import Filtering, Mapping, NatReport, PortAllocation
+from meshwg.path.traits import NatTraits
 
 EIM, ADM, APDM = (
     Mapping.ENDPOINT_INDEPENDENT,
@@ -35,16 +36,16 @@ EIF, ADF, APDF = (
 )
 SEQUENTIAL, RANDOM = PortAllocation.SEQUENTIAL, PortAllocation.RANDOM
 
-OPEN = NatReport(Mapping.NONE, EIF)
-FIREWALL = NatReport(Mapping.NONE, APDF)
-CONE = NatReport(EIM, APDF)
-RESTRICTED = NatReport(EIM, ADF)
-HARD = NatReport(APDM, APDF, RANDOM)
-HARD_BY_ADDRESS = NatReport(ADM, APDF, RANDOM)
-HARD_LOOSE = NatReport(APDM, ADF, RANDOM)
-STEPPING = NatReport(APDM, APDF, SEQUENTIAL, 1)
-BLOCKED = NatReport(blocked=True)
-UNKNOWN = NatReport()
+OPEN = NatTraits(Mapping.NONE, EIF)
+FIREWALL = NatTraits(Mapping.NONE, APDF)
+CONE = NatTraits(EIM, APDF)
+RESTRICTED = NatTraits(EIM, ADF)
+HARD = NatTraits(APDM, APDF, RANDOM)
+HARD_BY_ADDRESS = NatTraits(ADM, APDF, RANDOM)
+HARD_LOOSE = NatTraits(APDM, ADF, RANDOM)
+STEPPING = NatTraits(APDM, APDF, SEQUENTIAL, 1)
+BLOCKED = NatTraits(blocked=True)
+UNKNOWN = NatTraits()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ UNKNOWN = NatReport()
     ],
 )
 def test_plain_punching_is_possible_or_not(
-    one: NatReport, other: NatReport, possible: bool
+    one: NatTraits, other: NatTraits, possible: bool
 ) -> None:
     assert plain_possible(one, other) is possible
     assert plain_possible(other, one) is possible
@@ -85,11 +86,11 @@ def test_plain_punching_is_possible_or_not(
     ],
 )
 def test_prediction_needs_a_sequence(
-    one: NatReport, other: NatReport, expected: tuple[Role, Role] | None
+    one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
-    assert roles(one, other, Method.PREDICTION) == expected
+    assert roles(one, other, PunchMethod.PREDICTION) == expected
     mirrored = expected[::-1] if expected else None
-    assert roles(other, one, Method.PREDICTION) == mirrored
+    assert roles(other, one, PunchMethod.PREDICTION) == mirrored
 
 
 @pytest.mark.parametrize(
@@ -106,15 +107,15 @@ def test_prediction_needs_a_sequence(
     ],
 )
 def test_birthday_needs_many_mappings_on_one_side_only(
-    one: NatReport, other: NatReport, expected: tuple[Role, Role] | None
+    one: NatTraits, other: NatTraits, expected: tuple[Role, Role] | None
 ) -> None:
-    assert roles(one, other, Method.BIRTHDAY) == expected
+    assert roles(one, other, PunchMethod.BIRTHDAY) == expected
     mirrored = expected[::-1] if expected else None
-    assert roles(other, one, Method.BIRTHDAY) == mirrored
+    assert roles(other, one, PunchMethod.BIRTHDAY) == mirrored
 
 
 def test_two_loose_symmetric_nats_agree_on_one_fan() -> None:
-    assert roles(HARD_LOOSE, HARD_LOOSE, Method.BIRTHDAY) == (Role.FAN, Role.PROBE)
+    assert roles(HARD_LOOSE, HARD_LOOSE, PunchMethod.BIRTHDAY) == (Role.FAN, Role.PROBE)
 
 
 def test_a_sequence_goes_on_and_wraps_around() -> None:

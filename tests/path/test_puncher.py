@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from meshwg.keys import PrivateKey
-from meshwg.path.candidate import Kind
+from meshwg.nattypes import Filtering
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckKeys, Checks
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, OFF, TOO_OFTEN, PunchLimiter
@@ -18,12 +19,12 @@ from meshwg.path.punch import (
     PREDICTION_PORTS,
     PREDICTION_SOCKETS,
     SAMPLES,
-    Method,
+    PunchMethod,
     Role,
 )
-from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, State, Verdict
-from meshwg.path.report import Filtering, NatReport
+from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, PunchState, Verdict
 from meshwg.path.sampler import DURATION
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
 from tests.path.test_candidate import json_values
@@ -39,12 +40,12 @@ FAN_FAN = Role.FAN, Role.FAN
 
 def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() -> None:
     pair = Pair()
-    assert pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0) is None
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0) is None
     pair.exchange(0.0)
     assert pair.other.sockets_wanted == BIRTHDAY_SOCKETS
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)
-    assert pair.boss.state is pair.other.state is State.FIRING
+    assert pair.boss.state is pair.other.state is PunchState.FIRING
     shots = pair.run(0.1, 2.0)
     probes = {t.destination for t in shots[True]}
     assert len(probes) == BIRTHDAY_PROBES
@@ -57,17 +58,17 @@ def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() ->
 
 def test_the_fan_begins_when_it_is_asked_and_the_boss_may_be_the_fan() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, FAN_PROBE, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, FAN_PROBE, 0.0)
     pair.exchange(0.0)
-    assert pair.states() == (State.OPENING, State.WAITING)
+    assert pair.states() == (PunchState.OPENING, PunchState.WAITING)
     pair.open_sockets(pair.boss, 0.1)
     pair.exchange(0.1)
-    assert pair.states() == (State.FIRING, State.FIRING)
+    assert pair.states() == (PunchState.FIRING, PunchState.FIRING)
 
 
 def test_a_fan_that_filters_by_address_opens_for_every_address_of_the_peer() -> None:
     pair = Pair()
-    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat = NatTraits(filtering=Filtering.ADDRESS_DEPENDENT)
     pair.other.peer_hosts = (HOSTS[True], "203.0.113.3")
     assert birthday_targets(pair) == {(HOSTS[True], 1111), ("203.0.113.3", 1111)}
 
@@ -75,7 +76,7 @@ def test_a_fan_that_filters_by_address_opens_for_every_address_of_the_peer() -> 
 def test_a_fan_that_filters_by_address_needs_no_confirmed_port() -> None:
     """A NAT with two addresses shows one to the coordinator, one to the STUN server."""
     pair = Pair()
-    pair.other.own_nat = NatReport(filtering=Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat = NatTraits(filtering=Filtering.ADDRESS_DEPENDENT)
     pair.other.peer_hosts = ("203.0.113.3",)
     assert birthday_targets(pair) == {("203.0.113.3", 1111)}
 
@@ -86,7 +87,7 @@ def test_a_fan_that_filters_by_port_needs_the_very_endpoint() -> None:
     assert birthday_targets(pair) == {(HOSTS[True], 1111)}
     pair = Pair()
     pair.other.peer_hosts = ("203.0.113.3",)
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.other.outcome is not None
     assert pair.other.outcome.detail == UNCONFIRMED
@@ -94,12 +95,12 @@ def test_a_fan_that_filters_by_port_needs_the_very_endpoint() -> None:
 
 def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
     pair = Pair()
-    pair.other.own_nat = NatReport(delta=2)
-    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.other.own_nat = NatTraits(delta=2)
+    pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.other.sockets_wanted == PREDICTION_SOCKETS
     pair.open_sockets(pair.other, 0.0)
-    assert pair.other.state is State.SAMPLING
+    assert pair.other.state is PunchState.SAMPLING
     pair.show_ports(pair.other, [5000, 5002, 5004], 0.05)
     pair.exchange(0.1)
     shots = pair.run(0.1, 3.0)
@@ -109,12 +110,12 @@ def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
 
 def test_two_sequences_are_met_at_one_port_each() -> None:
     pair = Pair()
-    pair.boss.own_nat = NatReport(delta=-2)
-    pair.boss.begin(Method.PREDICTION, FAN_FAN, 0.0)
+    pair.boss.own_nat = NatTraits(delta=-2)
+    pair.boss.begin(PunchMethod.PREDICTION, FAN_FAN, 0.0)
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.0)
     pair.show_ports(pair.other, [5000, 5001, 5002], 0.05)
-    assert pair.other.state is State.WAITING
+    assert pair.other.state is PunchState.WAITING
     pair.exchange(0.1)
     pair.open_sockets(pair.boss, 0.1)
     pair.show_ports(pair.boss, [8000, 7998, 7996], 0.15)
@@ -170,13 +171,13 @@ def test_an_attempt_without_a_hit_ends_and_closes_all_sockets() -> None:
     for puncher in (pair.boss, pair.other):
         assert puncher.outcome is not None
         assert puncher.outcome.verdict is Verdict.MISSED
-        assert puncher.state is State.IDLE
+        assert puncher.state is PunchState.IDLE
     assert sorted(pair.other.losers) == sorted(links)
 
 
 def test_a_peer_that_does_not_answer_ends_the_attempt() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.run(0.0, 10.0)
     assert pair.boss.outcome is not None
     assert pair.boss.outcome.detail == "the peer did not answer"
@@ -184,7 +185,7 @@ def test_a_peer_that_does_not_answer_ends_the_attempt() -> None:
 
 def test_a_node_that_may_not_says_so() -> None:
     pair = Pair(other_limiter=PunchLimiter(birthday=False))
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.boss.outcome is not None
     assert pair.boss.outcome.detail == f"the peer refused: {OFF}"
@@ -193,9 +194,9 @@ def test_a_node_that_may_not_says_so() -> None:
 
 def test_a_node_that_is_busy_says_so() -> None:
     limiter = PunchLimiter()
-    limiter.acquire("someone else", Method.BIRTHDAY, 0.0)
+    limiter.acquire("someone else", PunchMethod.BIRTHDAY, 0.0)
     pair = Pair(other_limiter=limiter)
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.boss.outcome is not None
     assert pair.boss.outcome.detail == f"the peer refused: {BUSY}"
@@ -204,8 +205,8 @@ def test_a_node_that_is_busy_says_so() -> None:
 
 def test_the_boss_keeps_its_own_limits() -> None:
     pair = Pair(boss_limiter=PunchLimiter(birthday=False))
-    assert pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0) == OFF
-    assert pair.boss.state is State.IDLE
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0) == OFF
+    assert pair.boss.state is PunchState.IDLE
     assert pair.boss.messages == []
 
 
@@ -224,7 +225,7 @@ def test_nothing_is_aimed_at_an_address_that_nobody_confirmed(
     roles: tuple[Role, Role],
 ) -> None:
     pair = Pair(confirmed=False)
-    refusal = pair.boss.begin(Method.BIRTHDAY, roles, 0.0)
+    refusal = pair.boss.begin(PunchMethod.BIRTHDAY, roles, 0.0)
     assert refusal == "nobody confirmed that the peer's public address is its own"
 
 
@@ -233,7 +234,7 @@ def test_a_peer_that_moves_away_meanwhile_is_not_aimed_at(
     roles: tuple[Role, Role],
 ) -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, roles, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, roles, 0.0)
     pair.exchange(0.0)
     for puncher in (pair.boss, pair.other):
         puncher.peer_public = (Endpoint("192.0.2.66", 1111),)
@@ -250,7 +251,7 @@ def test_a_peer_that_moves_away_meanwhile_is_not_aimed_at(
 
 def test_too_few_sockets_end_the_attempt_on_both_sides() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     pair.other.sockets_wanted = 0
     pair.other.add_sockets([100], 0.1)
@@ -262,7 +263,7 @@ def test_too_few_sockets_end_the_attempt_on_both_sides() -> None:
 
 def test_sockets_that_never_come_end_the_attempt() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     pair.run(0.0, 10.0)
     assert pair.other.outcome is not None
@@ -273,7 +274,7 @@ def test_sockets_that_never_come_end_the_attempt() -> None:
 
 def test_a_silent_stun_server_ends_the_attempt() -> None:
     pair = Pair()
-    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.0)
     pair.run(0.0, DURATION + 0.1)
@@ -284,7 +285,7 @@ def test_a_silent_stun_server_ends_the_attempt() -> None:
 def test_without_a_stun_server_nothing_is_predicted() -> None:
     pair = Pair()
     pair.other.stun_server = None
-    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     assert pair.other.outcome is not None
     assert "no STUN server" in pair.other.outcome.detail
@@ -292,33 +293,33 @@ def test_without_a_stun_server_nothing_is_predicted() -> None:
 
 def test_a_prediction_without_a_usable_port_is_not_shot_at() -> None:
     pair = Pair()
-    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     pair.boss.messages.clear()
     for port, delta in ((0, 1), (70000, 1), (5000, 0), (5000, 99), ("a", 1)):
         ready = {"step": "ready", "id": 1, "port": port, "delta": delta}
         pair.boss.receive(ready, 0.1)
         assert pair.boss.transmits == []
-    assert pair.boss.state is State.IDLE
+    assert pair.boss.state is PunchState.IDLE
 
 
 def test_only_the_controlling_side_may_ask() -> None:
     pair = Pair()
     ask = {"step": "ask", "id": 9, "method": "birthday", "role": "fan"}
     pair.boss.receive({**ask, "peer_role": "probe"}, 0.0)
-    assert pair.boss.state is State.IDLE
+    assert pair.boss.state is PunchState.IDLE
 
 
 def test_a_step_of_another_attempt_is_ignored() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     for step in ("ready", "refuse", "go"):
         pair.boss.receive({"step": step, "id": 77}, 0.0)
-    assert pair.boss.state is State.ASKED
+    assert pair.boss.state is PunchState.ASKED
 
 
 def test_an_ask_that_comes_twice_is_one() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     (ask,) = pair.boss.messages
     pair.other.receive(ask, 0.0)
     pair.other.sockets_wanted = 0
@@ -329,15 +330,15 @@ def test_an_ask_that_comes_twice_is_one() -> None:
 def test_a_controlling_side_that_restarted_is_heard() -> None:
     pair = firing_birthday()
     pair.other.peer_restarted(0.2)
-    assert pair.states()[1] is State.IDLE
+    assert pair.states()[1] is PunchState.IDLE
     ask = {"step": "ask", "id": 1, "method": "prediction", "role": "fan"}
     pair.other.receive({**ask, "peer_role": "probe"}, 60.0)
-    assert pair.other.state is State.OPENING
+    assert pair.other.state is PunchState.OPENING
 
 
 def test_what_a_peer_says_is_shortened_and_made_printable() -> None:
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     refuse = {"step": "refuse", "id": 1, "why": "\x1b[2J" + "x" * 1000}
     pair.boss.receive(refuse, 0.0)
     assert pair.boss.outcome is not None
@@ -348,7 +349,7 @@ def test_what_a_peer_says_is_shortened_and_made_printable() -> None:
 @given(json_values, json_values, json_values)
 def test_no_step_is_too_strange(one: object, two: object, three: object) -> None:
     pair = Pair()
-    pair.boss.begin(Method.PREDICTION, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     for puncher in (pair.boss, pair.other):
         for step in ("ask", "ready", "go", "refuse"):
             raw = {"step": step, "id": 1, "method": one, "role": two, "port": three}
@@ -357,7 +358,7 @@ def test_no_step_is_too_strange(one: object, two: object, three: object) -> None
 
 def test_the_path_is_named_after_the_method_that_found_it() -> None:
     pair = firing_birthday()
-    assert pair.boss.kind is pair.other.kind is Kind.BIRTHDAY
+    assert pair.boss.kind is pair.other.kind is CandidateKind.BIRTHDAY
     assert Pair().boss.kind is None
 
 
@@ -382,7 +383,7 @@ class Pair:
             puncher.peer_public = (Endpoint(HOSTS[peer], 1111),)
             puncher.peer_hosts = (HOSTS[peer],) if confirmed else ()
 
-    def states(self) -> tuple[State, State]:
+    def states(self) -> tuple[PunchState, PunchState]:
         return self.boss.state, self.other.state
 
     def exchange(self, now: float) -> None:
@@ -424,7 +425,7 @@ class Pair:
 
 def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
     """Return where the other side, as the fan, sends to."""
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)
@@ -435,7 +436,7 @@ def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
 def firing_birthday() -> Pair:
     """Return a pair in the middle of a birthday; the other side is the fan."""
     pair = Pair()
-    pair.boss.begin(Method.BIRTHDAY, PROBE_FAN, 0.0)
+    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from meshwg.path.candidate import Kind
-from meshwg.path.events import Attempt, Result
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
-from meshwg.path.punch import Method
+from meshwg.path.punch import PunchMethod
 from meshwg.path.reason import Situation, explain
-from meshwg.path.report import NatReport
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
 from tests.path.test_punch import BLOCKED, CONE, HARD, STEPPING
 
@@ -17,15 +17,17 @@ RELAY = Endpoint("198.51.100.1", 50000, 1)
 FAR = Endpoint("203.0.113.1", 1111)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RELAYED])
-def test_every_kind_of_direct_path_has_a_sentence(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in CandidateKind if kind is not CandidateKind.RELAYED]
+)
+def test_every_kind_of_direct_path_has_a_sentence(kind: CandidateKind) -> None:
     sentence = explain(situation(selected=proven(kind)))
     assert sentence.endswith(".")
     assert "relay" not in sentence
 
 
 def test_a_direct_path_in_doubt_is_said_to_be() -> None:
-    path = proven(Kind.REFLEXIVE)
+    path = proven(CandidateKind.REFLEXIVE)
     path.check_by(3.0)
     path.take_due(3.0)
     assert "does not answer" in explain(situation(selected=path, now=10.0))
@@ -44,14 +46,14 @@ def test_a_path_that_was_never_tried_says_so() -> None:
     ],
 )
 def test_what_cannot_be_is_explained(
-    own: NatReport, peer: NatReport, words: str
+    own: NatTraits, peer: NatTraits, words: str
 ) -> None:
     assert words in explain(situation(own=own, peer=peer))
 
 
 def test_the_switch_that_prevents_a_direct_path_is_named() -> None:
     assert "switched off" in explain(situation(own=HARD, peer=CONE, birthday=False))
-    failed = Attempt(1.0, "prediction", Result.FAILED, "nothing answered")
+    failed = Attempt(1.0, "prediction", AttemptResult.FAILED, "nothing answered")
     sentence = explain(
         situation(own=STEPPING, peer=CONE, birthday=False, history=[failed])
     )
@@ -60,21 +62,21 @@ def test_the_switch_that_prevents_a_direct_path_is_named() -> None:
 
 def test_the_last_failure_is_told() -> None:
     history = [
-        Attempt(1.0, "punch", Result.FAILED, "nothing answered"),
-        Attempt(2.0, "birthday", Result.REFUSED, "the peer is busy"),
+        Attempt(1.0, "punch", AttemptResult.FAILED, "nothing answered"),
+        Attempt(2.0, "birthday", AttemptResult.REFUSED, "the peer is busy"),
     ]
     sentence = explain(situation(history=history))
     assert sentence == "The last birthday attempt failed: the peer is busy."
 
 
-@pytest.mark.parametrize("method", Method)
-def test_what_is_being_tried_is_told(method: Method) -> None:
+@pytest.mark.parametrize("method", PunchMethod)
+def test_what_is_being_tried_is_told(method: PunchMethod) -> None:
     assert "is being opened" in explain(situation(method=method))
     assert "is being opened" in explain(situation(in_round=True))
 
 
 def test_a_lossy_path_that_is_avoided_is_told() -> None:
-    path = proven(Kind.REFLEXIVE)
+    path = proven(CandidateKind.REFLEXIVE)
     path.statistics.add_loss()
     assert "loses 50%" in explain(situation(avoided=path))
 
@@ -86,7 +88,7 @@ def test_a_missing_relay_is_told() -> None:
 def situation(**changes: object) -> Situation:
     usual = Situation(
         now=5.0,
-        selected=Path(RELAY, Kind.RELAYED),
+        selected=Path(RELAY, CandidateKind.RELAYED),
         method=None,
         in_round=False,
         own=CONE,
@@ -97,7 +99,7 @@ def situation(**changes: object) -> Situation:
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def proven(kind: Kind) -> Path:
+def proven(kind: CandidateKind) -> Path:
     path = Path(FAR, kind)
     path.answered(FAR, 0.05, 0.0)
     return path

@@ -1,26 +1,25 @@
 """Offers of both sides, and the addresses that follow from them."""
 
-import ipaddress
 import random
 
-from meshwg.path.candidate import Candidate, Kind, Rejection
-from meshwg.path.overlay import Overlay
+from meshwg.path.candidate import Candidate, CandidateKind
+from meshwg.path.offer import Offer
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.report import NatReport, Offer
+from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint
 from tests.path.test_punch import CONE, HARD
 
-LAN = Candidate(Kind.HOST, "192.168.1.2", 1111)
-PUBLIC = Candidate(Kind.REFLEXIVE, "203.0.113.2", 2222)
-MAPPED = Candidate(Kind.PORT_MAPPED, "203.0.113.2", 3333)
-RELAYED = Candidate(Kind.RELAYED, "198.51.100.1", 50000)
-IPV6 = Candidate(Kind.HOST, "2001:db8::2", 1111)
+LAN = Candidate(CandidateKind.HOST, "192.168.1.2", 1111)
+PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)
+MAPPED = Candidate(CandidateKind.PORT_MAPPED, "203.0.113.2", 3333)
+RELAYED = Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000)
+IPV6 = Candidate(CandidateKind.HOST, "2001:db8::2", 1111)
 
 
 def test_offers_are_numbered_and_of_one_session() -> None:
     rendezvous = new()
     assert not rendezvous.has_offered
-    first, second = (Offer.from_json(rendezvous.make())[0] for _ in range(2))
+    first, second = (rendezvous.make() for _ in range(2))
     assert (first.sequence, second.sequence) == (1, 2)
     assert first.session == second.session != ""
     assert rendezvous.has_offered
@@ -46,13 +45,12 @@ def test_an_offer_is_taken_once_and_in_order() -> None:
     assert rendezvous.peer.candidates == (PUBLIC,)
 
 
-def test_what_is_malformed_is_counted() -> None:
-    rendezvous = Rendezvous(
-        Overlay([ipaddress.ip_network("192.168.0.0/16")]), random.Random(1).randbytes
-    )
-    assert rendezvous.take({}) is None
-    assert take(rendezvous, [LAN])
-    assert rendezvous.rejections == {Rejection.MALFORMED: 1, Rejection.MESH: 1}
+def test_a_node_that_restarts_as_a_newer_version_is_heard_again() -> None:
+    rendezvous = new()
+    # Older versions numbered offers by the coordinator's clock, in milliseconds.
+    assert take(rendezvous, [LAN], sequence=1_790_000_000_001, session="old")
+    assert take(rendezvous, [PUBLIC], sequence=1, session="new")
+    assert take(rendezvous, [PUBLIC], sequence=1_790_000_000_002, session="older")
 
 
 def test_relays_are_no_targets_and_neither_is_this_node() -> None:
@@ -68,7 +66,7 @@ def test_addresses_of_a_family_that_this_node_lacks_are_no_targets() -> None:
     assert rendezvous.targets() == [IPV6, PUBLIC], "nothing is known yet"
     rendezvous.set_own([RELAYED, IPV6], CONE)
     assert rendezvous.targets() == [], "its own address is not checked"
-    rendezvous.set_own([Candidate(Kind.HOST, "2001:db8::9", 1)], CONE)
+    rendezvous.set_own([Candidate(CandidateKind.HOST, "2001:db8::9", 1)], CONE)
     assert rendezvous.targets() == [IPV6]
     rendezvous.set_own([LAN], CONE)
     assert rendezvous.targets() == [PUBLIC]
@@ -76,7 +74,7 @@ def test_addresses_of_a_family_that_this_node_lacks_are_no_targets() -> None:
 
 def test_the_public_endpoints_of_a_peer_are_reflexive_first_and_ipv4() -> None:
     rendezvous = new()
-    server = Candidate(Kind.HOST, "203.0.113.9", 9)
+    server = Candidate(CandidateKind.HOST, "203.0.113.9", 9)
     take(rendezvous, [LAN, server, MAPPED, PUBLIC, IPV6, RELAYED])
     expected = PUBLIC.endpoint, MAPPED.endpoint, server.endpoint
     assert rendezvous.peer_public() == expected
@@ -101,9 +99,9 @@ def take(
     rendezvous: Rendezvous,
     candidates: list[Candidate],
     *,
-    nat: NatReport = CONE,
+    nat: NatTraits = CONE,
     sequence: int = 1,
     session: str = "peer",
 ) -> bool:
     offer = Offer(sequence, tuple(candidates), nat, session)
-    return rendezvous.take(offer.to_json()) is not None
+    return rendezvous.take(offer)

@@ -4,24 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.score import POOR_AFTER, Score, Statistics, outranks
 
 scores = st.builds(
     Score,
-    st.sampled_from(Kind),
+    st.sampled_from(CandidateKind),
     st.floats(0.0001, 10) | st.just(float("inf")),
     st.booleans(),
 )
 
 
 def test_a_direct_path_beats_a_faster_relay() -> None:
-    assert outranks(Score(Kind.REFLEXIVE, 0.3), Score(Kind.RELAYED, 0.01))
-    assert not outranks(Score(Kind.RELAYED, 0.01), Score(Kind.REFLEXIVE, 0.3))
+    assert outranks(
+        Score(CandidateKind.REFLEXIVE, 0.3), Score(CandidateKind.RELAYED, 0.01)
+    )
+    assert not outranks(
+        Score(CandidateKind.RELAYED, 0.01), Score(CandidateKind.REFLEXIVE, 0.3)
+    )
 
 
 def test_a_relay_beats_a_direct_path_that_loses_a_third() -> None:
-    assert outranks(Score(Kind.RELAYED, 0.1), Score(Kind.HOST, 0.001, poor=True))
+    assert outranks(
+        Score(CandidateKind.RELAYED, 0.1), Score(CandidateKind.HOST, 0.001, poor=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,22 +43,29 @@ def test_a_relay_beats_a_direct_path_that_loses_a_third() -> None:
 def test_the_margin_is_10_ms_or_20_percent(
     challenger: float, incumbent: float, wins: bool
 ) -> None:
-    one, other = Score(Kind.REFLEXIVE, challenger), Score(Kind.REFLEXIVE, incumbent)
+    one, other = (
+        Score(CandidateKind.REFLEXIVE, challenger),
+        Score(CandidateKind.REFLEXIVE, incumbent),
+    )
     assert outranks(one, other) is wins
 
 
 def test_the_local_network_beats_a_hairpin_of_the_same_length() -> None:
-    assert outranks(Score(Kind.HOST, 0.003), Score(Kind.REFLEXIVE, 0.002))
+    assert outranks(
+        Score(CandidateKind.HOST, 0.003), Score(CandidateKind.REFLEXIVE, 0.002)
+    )
 
 
 def test_a_better_kind_that_is_clearly_slower_does_not_win() -> None:
-    assert not outranks(Score(Kind.HOST, 0.080), Score(Kind.REFLEXIVE, 0.020))
+    assert not outranks(
+        Score(CandidateKind.HOST, 0.080), Score(CandidateKind.REFLEXIVE, 0.020)
+    )
 
 
 def test_a_measured_path_beats_one_that_never_was() -> None:
-    unknown = Score(Kind.HOST, float("inf"))
-    assert outranks(Score(Kind.REFLEXIVE, 0.5), unknown)
-    assert not outranks(unknown, Score(Kind.REFLEXIVE, 0.5))
+    unknown = Score(CandidateKind.HOST, float("inf"))
+    assert outranks(Score(CandidateKind.REFLEXIVE, 0.5), unknown)
+    assert not outranks(unknown, Score(CandidateKind.REFLEXIVE, 0.5))
     assert not outranks(unknown, unknown)
 
 
@@ -99,5 +112,5 @@ def test_loss_makes_a_path_longer() -> None:
     for statistics in (lossy, clean):
         statistics.add_answer(0.1)
     lossy.add_loss()
-    cost = Score.of(Kind.HOST, clean).cost
-    assert Score.of(Kind.HOST, lossy).cost > cost == pytest.approx(0.1)
+    cost = Score.of(CandidateKind.HOST, clean).cost
+    assert Score.of(CandidateKind.HOST, lossy).cost > cost == pytest.approx(0.1)

@@ -1,6 +1,6 @@
 """Auxiliary sockets live as long as they are of use."""
 
-from meshwg.path.candidate import Kind
+from meshwg.path.candidate import CandidateKind
 from meshwg.path.sockets import SocketKeeper
 from meshwg.path.table import PathTable
 from meshwg.transmit import UDP, Endpoint
@@ -36,8 +36,8 @@ def test_after_the_attempt_only_the_socket_of_a_proven_path_is_kept() -> None:
     keeper, links = SocketKeeper(table, fan), fan.links
     keeper.add(links)
     winner = FAR._replace(link=links[3])
-    table.add(winner, Kind.BIRTHDAY).answered(winner, 0.05, 0.3)
-    table.add(FAR._replace(link=links[4]), Kind.BIRTHDAY)
+    table.add(winner, CandidateKind.BIRTHDAY).answered(winner, 0.05, 0.3)
+    table.add(FAR._replace(link=links[4]), CandidateKind.BIRTHDAY)
     fan.succeed(winner, 0.3)
     assert sorted(keeper.take_unused()) == sorted(set(links) - {links[3]})
     assert [path.endpoint for path in table] == [winner]
@@ -48,7 +48,7 @@ def test_a_socket_is_closed_when_its_path_is_gone() -> None:
     table = PathTable()
     keeper = SocketKeeper(table, Pair().other)
     keeper.add([107])
-    path = table.add(FAR._replace(link=107), Kind.BIRTHDAY)
+    path = table.add(FAR._replace(link=107), CandidateKind.BIRTHDAY)
     path.answered(path.endpoint, 0.05, 0.0)
     assert keeper.take_unused() == ()
     table.remove(path)

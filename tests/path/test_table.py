@@ -1,6 +1,6 @@
 """Which path carries the data."""
 
-from meshwg.path.candidate import Candidate, Kind
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.path import CONSENT_LIFETIME, DOUBT_AFTER, TRUST, Path
 from meshwg.path.table import (
     ALTERNATE_HEARTBEAT,
@@ -30,59 +30,59 @@ def test_the_relay_is_used_before_it_is_proven() -> None:
 
 def test_an_unproven_direct_path_is_not_used() -> None:
     table = relayed()
-    table.add(FAR, Kind.REFLEXIVE)
+    table.add(FAR, CandidateKind.REFLEXIVE)
     table.reselect(0.0, active=True)
     assert table.endpoints(0.0) == (RELAY,)
 
 
 def test_a_proven_direct_path_takes_over() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     assert table.endpoints(10.0) == (FAR,)
 
 
 def test_the_first_direct_path_is_not_left_for_an_equal_one() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0, rtt=0.050)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.050)
     other = FAR._replace(port=2222)
-    prove(table, other, Kind.REFLEXIVE, 10.1, rtt=0.045)
+    prove(table, other, CandidateKind.REFLEXIVE, 10.1, rtt=0.045)
     assert table.endpoints(10.1) == (FAR,)
-    prove(table, other._replace(port=3333), Kind.REFLEXIVE, 10.2, rtt=0.030)
+    prove(table, other._replace(port=3333), CandidateKind.REFLEXIVE, 10.2, rtt=0.030)
     assert table.endpoints(10.2) == (other._replace(port=3333),)
 
 
 def test_the_shared_lan_takes_over_from_a_hairpin() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0, rtt=0.002)
-    prove(table, NEAR, Kind.HOST, 10.1, rtt=0.004)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.002)
+    prove(table, NEAR, CandidateKind.HOST, 10.1, rtt=0.004)
     assert table.endpoints(10.1) == (NEAR,)
 
 
 def test_in_doubt_data_also_goes_by_the_relay() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     silence(table, FAR, since=13.0)
     later = 13.0 + DOUBT_AFTER
     table.reselect(later, active=True)
     assert table.endpoints(later) == (FAR, RELAY)
-    prove(table, FAR, Kind.REFLEXIVE, later + 1)
+    prove(table, FAR, CandidateKind.REFLEXIVE, later + 1)
     assert table.endpoints(later + 1) == (FAR,)
 
 
 def test_a_silent_path_is_left_for_one_that_answers() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0, rtt=0.01)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.01)
     silence(table, FAR, since=13.0)
     other = FAR._replace(port=2222)
-    prove(table, other, Kind.PEER_REFLEXIVE, 10.0 + TRUST, rtt=0.2)
+    prove(table, other, CandidateKind.PEER_REFLEXIVE, 10.0 + TRUST, rtt=0.2)
     assert table.endpoints(10.0 + TRUST) == (other,)
 
 
 def test_a_silent_path_is_left_for_one_that_answered_before_and_the_relay() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0, rtt=0.01)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.01)
     other = FAR._replace(port=2222)
-    prove(table, other, Kind.PEER_REFLEXIVE, 10.0, rtt=0.2)
+    prove(table, other, CandidateKind.PEER_REFLEXIVE, 10.0, rtt=0.2)
     silence(table, FAR, since=13.0)
     later = 13.0 + DOUBT_AFTER
     table.reselect(later, active=True)
@@ -91,7 +91,7 @@ def test_a_silent_path_is_left_for_one_that_answered_before_and_the_relay() -> N
 
 def test_without_traffic_silence_changes_nothing_until_consent_is_gone() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     silence(table, FAR, since=13.0)
     table.reselect(20.0, active=False)
     assert table.selected is table.find(FAR)
@@ -101,20 +101,20 @@ def test_without_traffic_silence_changes_nothing_until_consent_is_gone() -> None
 
 def test_a_lossy_direct_path_is_left_for_a_relay_that_works() -> None:
     table = relayed()
-    prove(table, FAR, Kind.REFLEXIVE, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     path = found(table, FAR)
     for _ in range(20):
         path.statistics.add_loss()
     table.reselect(11.0, active=True)
     assert table.selected is path, "the relay was never proven"
-    prove(table, RELAY, Kind.RELAYED, 10.0 + TRUST)
+    prove(table, RELAY, CandidateKind.RELAYED, 10.0 + TRUST)
     assert table.endpoints(10.0 + TRUST) == (RELAY,)
     assert table.avoided(11.0) is path
 
 
 def test_another_relay_takes_the_place_of_the_first() -> None:
     table = relayed()
-    prove(table, RELAY, Kind.RELAYED, 1.0)
+    prove(table, RELAY, CandidateKind.RELAYED, 1.0)
     other = RELAY._replace(port=50001)
     table.set_relay(other, 2.0)
     table.reselect(2.0, active=True)
@@ -127,37 +127,37 @@ def test_another_relay_takes_the_place_of_the_first() -> None:
 
 def test_the_same_relay_again_changes_nothing() -> None:
     table = relayed()
-    prove(table, RELAY, Kind.RELAYED, 1.0)
+    prove(table, RELAY, CandidateKind.RELAYED, 1.0)
     table.set_relay(RELAY, 2.0)
     assert found(table, RELAY).is_proven
 
 
 def test_a_path_is_known_by_its_remote_end_and_socket() -> None:
     table = PathTable()
-    path = table.add(FAR._replace(source=Source("192.168.1.2", 2)), Kind.HOST)
+    path = table.add(FAR._replace(source=Source("192.168.1.2", 2)), CandidateKind.HOST)
     assert table.find(FAR) is path
     assert table.find(FAR._replace(link=9)) is None
 
 
 def test_an_address_learnt_takes_the_kind_it_is_offered_as() -> None:
     table = PathTable()
-    path = table.add(FAR, Kind.PEER_REFLEXIVE)
-    table.rename([Candidate(Kind.REFLEXIVE, FAR.host, FAR.port)])
-    assert path.kind is Kind.REFLEXIVE
+    path = table.add(FAR, CandidateKind.PEER_REFLEXIVE)
+    table.rename([Candidate(CandidateKind.REFLEXIVE, FAR.host, FAR.port)])
+    assert path.kind is CandidateKind.REFLEXIVE
 
 
 def test_a_port_that_was_found_keeps_its_kind() -> None:
     table = PathTable()
-    path = table.add(FAR, Kind.BIRTHDAY)
-    table.rename([Candidate(Kind.REFLEXIVE, FAR.host, FAR.port)])
-    assert path.kind is Kind.BIRTHDAY
+    path = table.add(FAR, CandidateKind.BIRTHDAY)
+    table.rename([Candidate(CandidateKind.REFLEXIVE, FAR.host, FAR.port)])
+    assert path.kind is CandidateKind.BIRTHDAY
 
 
 def test_offered_addresses_that_never_worked_go_with_the_offer() -> None:
     table = relayed()
-    table.add(FAR, Kind.REFLEXIVE)
-    table.add(FAR._replace(port=2), Kind.PEER_REFLEXIVE)
-    prove(table, NEAR, Kind.HOST, 1.0)
+    table.add(FAR, CandidateKind.REFLEXIVE)
+    table.add(FAR._replace(port=2), CandidateKind.PEER_REFLEXIVE)
+    prove(table, NEAR, CandidateKind.HOST, 1.0)
     table.rename([])
     assert table.find(FAR) is None
     assert table.find(FAR._replace(port=2)) is not None
@@ -166,9 +166,9 @@ def test_offered_addresses_that_never_worked_go_with_the_offer() -> None:
 
 def test_the_table_does_not_grow_without_bound() -> None:
     table = relayed()
-    prove(table, NEAR, Kind.HOST, 1.0)
+    prove(table, NEAR, CandidateKind.HOST, 1.0)
     for port in range(1, 1000):
-        table.add(FAR._replace(port=port), Kind.PEER_REFLEXIVE)
+        table.add(FAR._replace(port=port), CandidateKind.PEER_REFLEXIVE)
     assert len(list(table.unproven())) <= UNPROVEN_LIMIT
     assert table.find(NEAR) is not None
     assert table.relay is not None
@@ -176,9 +176,9 @@ def test_the_table_does_not_grow_without_bound() -> None:
 
 def test_the_selected_path_is_checked_often_and_others_seldom() -> None:
     table = relayed()
-    prove(table, RELAY, Kind.RELAYED, 10.0)
-    prove(table, FAR, Kind.REFLEXIVE, 10.0, rtt=0.050)
-    prove(table, FAR._replace(port=2222), Kind.REFLEXIVE, 10.0, rtt=0.049)
+    prove(table, RELAY, CandidateKind.RELAYED, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.050)
+    prove(table, FAR._replace(port=2222), CandidateKind.REFLEXIVE, 10.0, rtt=0.049)
     table.plan(10.0, active=True)
     assert found(table, FAR).due == 10.0 + HEARTBEAT
     assert found(table, FAR._replace(port=2222)).due == 10.0 + ALTERNATE_HEARTBEAT
@@ -188,8 +188,8 @@ def test_the_selected_path_is_checked_often_and_others_seldom() -> None:
 
 def test_without_traffic_only_the_selected_direct_path_is_kept_open() -> None:
     table = relayed()
-    prove(table, RELAY, Kind.RELAYED, 10.0)
-    prove(table, FAR, Kind.REFLEXIVE, 10.0)
+    prove(table, RELAY, CandidateKind.RELAYED, 10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     table.plan(10.0, active=False)
     assert found(table, FAR).due == 10.0 + KEEPALIVE
     assert found(table, RELAY).due is None
@@ -214,7 +214,11 @@ def relayed() -> PathTable:
 
 
 def prove(
-    table: PathTable, endpoint: Endpoint, kind: Kind, now: float, rtt: float = 0.05
+    table: PathTable,
+    endpoint: Endpoint,
+    kind: CandidateKind,
+    now: float,
+    rtt: float = 0.05,
 ) -> None:
     table.add(endpoint, kind).answered(endpoint, rtt, now)
     table.reselect(now, active=True)

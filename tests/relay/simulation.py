@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from meshwg.relay.allocation import State
+from meshwg.relay.allocation import RelayState
 from meshwg.relay.client import RelayClient
 from meshwg.relay.pool import CloseStream, OpenStream, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.transmit import UDP, Endpoint, Transmit
-from meshwg.wire.demux import Kind, kind_of
+from meshwg.wire.demux import DatagramKind, kind_of
 from meshwg.wire.stun import Buffer
 from tests.sim.host import Host
 from tests.sim.network import Network
@@ -61,7 +61,7 @@ class ClientHost:
         assert self.network.run(until=self.is_allocated, limit=30)
 
     def is_allocated(self) -> bool:
-        return self.client.state is State.ALLOCATED
+        return self.client.state is RelayState.ALLOCATED
 
     @property
     def relayed(self) -> Endpoint:
@@ -134,7 +134,7 @@ class PoolHost:
         self.host.drain()
 
     def is_ready(self) -> bool:
-        return self.pool.status.state is State.ALLOCATED
+        return self.pool.status.state is RelayState.ALLOCATED
 
     def wait(self, limit: float = 30) -> None:
         """Run until there is an allocation."""
@@ -163,7 +163,7 @@ class PoolHost:
         pool = self.pool
         if source.link:
             received = pool.receive_stream(source.link, data, now)
-        elif kind_of(data) is Kind.CHANNEL_DATA:
+        elif kind_of(data) is DatagramKind.CHANNEL_DATA:
             received = pool.receive_channel_data([data], source, now)
         else:
             received = pool.receive_stun(data, source, now) or []

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from coordinator.turn import Drop as ServerDrop
 from coordinator.turn import Limits, PeerRules
-from meshwg.relay.allocation import Allocated, Lost, State
-from meshwg.relay.client import MAX_WAITING, Drop, RelayClient
+from meshwg.relay.allocation import Allocated, Lost, RelayState
+from meshwg.relay.client import MAX_WAITING, RelayClient, RelayDrop
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
-from meshwg.relay.transactions import Credentials
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     encode,
     parse,
 )
@@ -177,7 +177,7 @@ def test_packets_wait_for_the_allocation_and_the_oldest_make_way() -> None:
     bob.host.drain()
     network.advance(1)
 
-    assert alice.client.drops == {Drop.QUEUE_FULL: 3}
+    assert alice.client.drops == {RelayDrop.QUEUE_FULL: 3}
     assert relay.server.counters.drops == {ServerDrop.NO_PERMISSION: 128}
 
 
@@ -322,7 +322,7 @@ def test_a_rebooted_nat_means_a_new_allocation() -> None:
     alice.host.drain()
     network.advance(2)
 
-    assert alice.client.state is State.ALLOCATED
+    assert alice.client.state is RelayState.ALLOCATED
     assert alice.client.mapped != before
 
 
@@ -367,7 +367,7 @@ def test_an_allocation_of_somebody_else_in_the_way_is_explained() -> None:
     alice.host.drain()
     network.advance(3)
 
-    assert alice.client.state is State.OFFLINE
+    assert alice.client.state is RelayState.OFFLINE
     assert alice.client.error is not None
     assert "437" in alice.client.error
     assert relay.server.counters.requests.total() < 10
@@ -400,7 +400,7 @@ def test_new_credentials_are_tried_at_once_after_a_refusal() -> None:
     network.advance(2)
     assert not alice.is_allocated()
 
-    alice.client.set_credentials(Credentials(*mint(network, "alice")), network.now)
+    alice.client.set_credentials(TurnCredentials(*mint(network, "alice")), network.now)
     alice.host.drain()
     network.advance(0.1)
 
@@ -414,7 +414,7 @@ def test_credentials_that_expire_are_replaced_without_losing_the_allocation() ->
     alice.open(bob.relayed)
     before = alice.relayed
     network.advance(650)
-    fresh = Credentials(*mint(network, "a"))
+    fresh = TurnCredentials(*mint(network, "a"))
     alice.client.set_credentials(fresh, network.now)
     network.advance(4000)
 
@@ -428,7 +428,7 @@ def test_credentials_that_expire_and_are_not_replaced_end_the_allocation() -> No
     alice = ready(ClientHost(network, relay, "203.0.113.1", lifetime=700))
     network.advance(3000)
 
-    assert alice.client.state is not State.ALLOCATED
+    assert alice.client.state is not RelayState.ALLOCATED
     assert isinstance(alice.events[-1], Lost)
     assert "expired" in alice.events[-1].reason
     assert relay.server.allocations == 0
@@ -474,8 +474,8 @@ def test_a_forbidden_peer_is_refused_with_a_reason_and_not_asked_for_again() -> 
     assert refusal is not None
     assert "403" in refusal
     assert relay.server.counters.errors[403] == 1
-    assert alice.client.drops[Drop.REFUSED] == 49
-    assert alice.client.state is State.ALLOCATED
+    assert alice.client.drops[RelayDrop.REFUSED] == 49
+    assert alice.client.state is RelayState.ALLOCATED
 
 
 def test_a_relay_port_that_is_taken_is_told_to_the_client() -> None:
@@ -518,7 +518,7 @@ def test_an_answer_that_makes_no_sense_is_explained() -> None:
 
     alice.client.receive([encode(answer)], network.now)
 
-    assert alice.client.state is State.OFFLINE
+    assert alice.client.state is RelayState.OFFLINE
     assert alice.client.error == "The relay's answer makes no sense"
 
 
@@ -528,7 +528,7 @@ def test_a_closed_stream_ends_the_allocation_on_both_sides() -> None:
     alice.host.move("203.0.113.9")
     network.advance(1)
 
-    assert alice.client.state is State.OFFLINE
+    assert alice.client.state is RelayState.OFFLINE
     assert alice.client.error == "The connection to the relay was lost: it was closed"
     assert relay.server.allocations == 0
 
@@ -552,7 +552,7 @@ def test_stopping_gives_back_what_is_about_to_be_granted() -> None:
     # The challenge is back, and the signed request has just left.
     network.run(until=lambda: relay.server.counters.errors[401] > 0, limit=1)
     network.advance(2 * 0.006)
-    assert alice.client.state is State.CONNECTING
+    assert alice.client.state is RelayState.CONNECTING
 
     alice.client.stop(network.now)
     alice.host.drain()
@@ -569,8 +569,8 @@ def test_a_stream_that_carries_something_else_is_given_up() -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", network.now
     )
 
-    assert alice.client.state is State.OFFLINE
-    assert alice.client.drops == {Drop.MALFORMED: 1}
+    assert alice.client.state is RelayState.OFFLINE
+    assert alice.client.drops == {RelayDrop.MALFORMED: 1}
 
 
 @settings(
@@ -611,7 +611,7 @@ def test_a_response_with_a_wrong_signature_is_ignored() -> None:
 
     alice.client.receive([answer], network.now)
 
-    assert alice.client.drops == {Drop.UNEXPECTED: 1}
+    assert alice.client.drops == {RelayDrop.UNEXPECTED: 1}
 
 
 def internet(
@@ -636,7 +636,9 @@ def linger_after_deletion(relay: RelayHost, seconds: float) -> None:
         nonlocal until
         request = parse(data)
         if request.method == Method.ALLOCATE and now < until:
-            attributes = {Attribute.ERROR_CODE: ErrorCode(437, "Wrong transaction ID")}
+            attributes = {
+                Attribute.ERROR_CODE: StunErrorCode(437, "Wrong transaction ID")
+            }
             answer = Message(
                 request.method, Class.ERROR, request.transaction_id, attributes
             )

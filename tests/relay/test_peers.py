@@ -7,8 +7,8 @@ from meshwg.relay.peers import (
     IDLE_AFTER,
     MAX_REBINDS,
     RETRY_AFTER,
-    Peer,
     Peers,
+    RelayPeer,
 )
 from meshwg.transmit import Endpoint
 
@@ -142,7 +142,7 @@ def make_peers() -> Peers:
     return Peers(LINK, RENEW_AFTER)
 
 
-def bound(peers: Peers, address: Endpoint) -> Peer:
+def bound(peers: Peers, address: Endpoint) -> RelayPeer:
     """Return a peer whose channel was bound at 0."""
     peer = peers.get(address, 0.0)
     peers.renewed(peer, 0.0)

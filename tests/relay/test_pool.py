@@ -5,16 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.turn import Limits
-from meshwg.relay.allocation import State
-from meshwg.relay.client import MAX_WAITING, Drop
+from meshwg.relay.allocation import RelayState
+from meshwg.relay.client import MAX_WAITING, RelayDrop
 from meshwg.relay.pool import LINGER
 from meshwg.relay.server import Transport
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
+    StunErrorCode,
     binding_request,
     encode,
     parse,
@@ -54,7 +54,7 @@ def test_without_any_relay_the_status_says_so() -> None:
     node.use()
     node.send(Endpoint(FAR, 50000), b"lost")
 
-    assert node.pool.status.state is State.OFFLINE
+    assert node.pool.status.state is RelayState.OFFLINE
     assert node.pool.status.error == "The coordinator offers no relay"
     assert node.pool.drops.total() == 0
 
@@ -369,7 +369,7 @@ def test_relays_that_send_in_a_circle_are_not_followed_for_ever() -> None:
     node.use((near, UDP))
     network.advance(120)
 
-    assert node.pool.status.state is not State.ALLOCATED
+    assert node.pool.status.state is not RelayState.ALLOCATED
     assert node.pool.status.error is not None
     assert "use another one" in node.pool.status.error
     assert sum(map(len, asked)) < 40
@@ -476,7 +476,7 @@ def test_what_waits_for_a_home_is_bounded() -> None:
     for number in range(MAX_WAITING + 5):
         node.send(Endpoint(FAR, 50000), b"%d" % number)
 
-    assert node.pool.drops == {Drop.QUEUE_FULL: 5}
+    assert node.pool.drops == {RelayDrop.QUEUE_FULL: 5}
 
 
 def test_after_a_change_of_networks_the_relay_is_asked_at_once() -> None:
@@ -583,7 +583,7 @@ def redirecting(relay: RelayHost, to: Endpoint) -> list[bytes]:
         asked.append(data)
         request = parse(data)
         attributes = {
-            Attribute.ERROR_CODE: ErrorCode(300, "Try Alternate"),
+            Attribute.ERROR_CODE: StunErrorCode(300, "Try Alternate"),
             Attribute.ALTERNATE_SERVER: to,
         }
         answer = Message(

@@ -9,23 +9,23 @@ from coordinator.turn.credentials import long_term_key
 from meshwg.relay.transactions import (
     RETRANSMIT_AFTER,
     Answer,
-    Credentials,
     Request,
     Transactions,
+    TurnCredentials,
 )
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import (
     Attribute,
     Class,
-    ErrorCode,
     Message,
     Method,
+    StunErrorCode,
     check_integrity,
     encode,
     parse,
 )
 
-OLD, NEW = Credentials("old", "one"), Credentials("new", "two")
+OLD, NEW = TurnCredentials("old", "one"), TurnCredentials("new", "two")
 CHALLENGE = {Attribute.REALM: "mesh.test", Attribute.NONCE: b"nonce"}
 
 
@@ -102,7 +102,7 @@ def test_a_server_that_always_finds_the_nonce_stale_is_believed_in_the_end() -> 
 
     assert answers[:4] == [None] * 4
     assert answers[4] is not None
-    assert answers[4].error == ErrorCode(438, "")
+    assert answers[4].error == StunErrorCode(438, "")
 
 
 def test_a_refusal_of_what_was_signed_is_believed_at_the_second_time() -> None:
@@ -152,7 +152,7 @@ def test_a_success_that_is_not_signed_right_is_ignored() -> None:
 def test_an_error_with_a_wrong_signature_is_ignored_and_without_one_believed() -> None:
     server = Server(challenged=True)
     server.ask(Method.REFRESH)
-    error = {Attribute.ERROR_CODE: ErrorCode(437, "")}
+    error = {Attribute.ERROR_CODE: StunErrorCode(437, "")}
 
     assert server.answer(Class.ERROR, error, key=b"wrong") is None
     assert server.answer(Class.ERROR, error, key=None) is not None
@@ -204,7 +204,7 @@ def test_requests_about_peers_are_told_apart() -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert repr(OLD) == "Credentials('old')"
+    assert repr(OLD) == "TurnCredentials('old')"
 
 
 class Server:
@@ -225,7 +225,7 @@ class Server:
 
     def refuse(self, code: int, attributes: dict[Attribute, Any]) -> Answer | None:
         """Answer with an error."""
-        error = {Attribute.ERROR_CODE: ErrorCode(code, "")}
+        error = {Attribute.ERROR_CODE: StunErrorCode(code, "")}
         answer = self.answer(Class.ERROR, error | attributes, key=None)
         self._look()
         return answer
@@ -255,7 +255,7 @@ class Server:
         return key_of(self.user)
 
 
-def key_of(user: Credentials) -> bytes:
+def key_of(user: TurnCredentials) -> bytes:
     """Return the long-term key, made by other code than what is tested."""
     return long_term_key(user.username, "mesh.test", user.password)
 

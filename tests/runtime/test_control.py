@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import WSMsgType, web
 
-from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.keys import PrivateKey
 from meshwg.runtime import clock
 from meshwg.runtime.control import ControlLink
@@ -62,7 +62,7 @@ class Daemon:
 
     def __init__(self, url: str) -> None:
         self.loop = asyncio.get_running_loop()
-        membership = Membership(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
+        membership = Identity(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
         self.client = ControlClient(membership, now=clock.now(), random=os.urandom)
         self._news = asyncio.Event()
         self.link = ControlLink(self.client, url, self.on_activity)

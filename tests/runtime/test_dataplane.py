@@ -417,7 +417,7 @@ class RecordingEngine:
         self.lone_sources.append(endpoint)
         return self.opened
 
-    def note(self) -> None:
+    def settle(self) -> None:
         self.noted += 1
 
     def datagrams_to_send(self) -> list[Transmit]:

@@ -130,6 +130,7 @@ class Stage:
         self.has_address = True
         self.ended: list[int] = []
         self._asked = 0
+        self.echoes = self
         peer = make_peer(addresses=("fd00::9", "100.64.0.9"))
         peer.path_json = self._path  # type: ignore[method-assign]
         self.pinger = Pinger(cast(Node, self), peer, IDENTIFIER, self._turn)
@@ -149,7 +150,7 @@ class Stage:
         self._asked = sequence
         return self.has_address
 
-    def end_ping(self, identifier: int) -> None:
+    def end(self, identifier: int) -> None:
         self.ended.append(identifier)
 
     def _turn(self) -> None:

@@ -11,9 +11,10 @@ import pytest_asyncio
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from meshwg.errors import ConfigError
-from meshwg.nat.behaviour import Mapping, NatBehavior, NatType
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import ServerReport
 from meshwg.nat.lifetime import LifetimeSearch
+from meshwg.nattypes import Mapping, NatType
 from meshwg.runtime import netcheck as module
 from meshwg.runtime.netcheck import (
     NetcheckReport,

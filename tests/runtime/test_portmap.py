@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from meshwg.nat.gateway import SERVER_PORT, Mapped, Method
+from meshwg.nat.gateway import SERVER_PORT, Mapped, MappingMethod
 from meshwg.runtime import upnp
 from meshwg.runtime.default_gateway import Gateway
 from meshwg.runtime.portmap import PortMapper, PortMappingReport, probe
@@ -16,7 +16,7 @@ from tests.runtime.fake_router import PUBLIC, next_host, router, until
 
 LOCAL = "127.0.0.1"
 PORT = 51_820
-ONLY_UPNP = frozenset({Method.UPNP})
+ONLY_UPNP = frozenset({MappingMethod.UPNP})
 
 
 async def test_a_port_is_mapped_told_and_given_back() -> None:
@@ -84,7 +84,7 @@ async def test_upnp_maps_a_port_and_gives_it_back() -> None:
         mapper.start(PORT)
         await mapper.settled.wait()
         assert mapper.mapped is not None
-        assert mapper.mapped.method is Method.UPNP
+        assert mapper.mapped.method is MappingMethod.UPNP
         assert mapper.mapped.external == Endpoint(PUBLIC, PORT)
         await mapper.stop()
     actions = [call["action"] for call in fake.calls]
@@ -113,7 +113,7 @@ async def test_a_upnp_call_ends_when_the_network_changes() -> None:
         mapper.network_changed()
         await until(lambda: mapper.mapped)
         assert mapper.mapped is not None
-        assert mapper.mapped.method is Method.PCP
+        assert mapper.mapped.method is MappingMethod.PCP
         await mapper.stop()
     assert not home.calls
 

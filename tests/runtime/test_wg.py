@@ -130,7 +130,7 @@ async def test_a_new_port_and_a_new_mark_forget_the_sources_of_endpoints() -> No
 async def test_a_source_that_the_system_lost_is_forgotten() -> None:
     async with interface() as wg:
         wg.follow(UP)
-        wg.device.set_private_key(PrivateKey.from_bytes(b"s" * 32), clock.now())
+        wg.device.set_private_key(PrivateKey.from_bytes(b"s" * 32))
         pinned(wg)
         wg.device.peers[ALICE].send_keepalive(clock.now())
         wg.turn()
@@ -155,7 +155,7 @@ PINNED = Endpoint("127.0.0.1", 9, source=Source("192.0.2.1", 0))
 
 def pinned(wg: WireGuardInterface) -> None:
     """Let a peer have an endpoint with a sticky source address."""
-    peer = wg.device.add_peer(ALICE, clock.now())
+    peer = wg.device.add_peer(ALICE)
     wg.device.set_endpoint(peer, PINNED)
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from meshwg.nat.behaviour import Filtering, Mapping, NatBehavior, PortAllocation
+from meshwg.nat.behaviour import NatBehavior
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from tests.sim.host import Host
 from tests.sim.nat import Firewall, Nat, Pooling, WanInput
 from tests.sim.network import Network

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from meshwg.nat.behaviour import Filtering, Mapping, PortAllocation
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 
 Address = tuple[str, int]
 """A numeric host and a port."""

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from meshwg.nat.behaviour import Filtering, Mapping, PortAllocation
+from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from tests.sim.nat import (
     Address,
     Firewall,

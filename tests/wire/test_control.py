@@ -14,17 +14,17 @@ from meshwg.wire import control
 from meshwg.wire.control import (
     MAX_NODE_PAYLOAD,
     Cache,
-    Candidate,
     Error,
-    NatBehavior,
     NatReport,
     NetMap,
-    Offer,
-    Peer,
+    OfferMessage,
+    PeerEntry,
     Ping,
     Register,
     Registered,
     Relay,
+    ReportedCandidate,
+    ReportedNat,
     decode_from_coordinator,
     decode_from_node,
     encode,
@@ -34,18 +34,20 @@ from meshwg.wire.control import (
 )
 
 KEY = format_key(bytes(range(32)))
-CANDIDATE = Candidate(kind="host", host="2001:db8::1", port=51820)
-NAT = NatReport(ipv4=NatBehavior(reachable=True, public="192.0.2.1:7", mapping="none"))
+CANDIDATE = ReportedCandidate(kind="host", host="2001:db8::1", port=51820)
+NAT = NatReport(ipv4=ReportedNat(reachable=True, public="192.0.2.1:7", mapping="none"))
 FROM_NODE = [
     Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
     control.Report(candidates=(CANDIDATE,)),
-    Offer(to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}),
+    OfferMessage(
+        to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}
+    ),
     Ping(id=1),
     control.Pong(id=2),
     control.Resync(),
     control.Leave(),
 ]
-PEER = Peer(
+PEER = PeerEntry(
     public_key=KEY,
     name="a",
     addresses=("100.64.0.1", "fd00::1"),
@@ -66,7 +68,7 @@ FROM_COORDINATOR = [
     REGISTERED,
     NetMap(version=4, digest="0" * 16, peers=(PEER,)),
     control.Delta(base=3, version=4, digest="0" * 16, changed=(PEER,), removed=(KEY,)),
-    Offer(to=KEY, sender=KEY, sequence=3),
+    OfferMessage(to=KEY, sender=KEY, sequence=3),
     Ping(id=1),
     control.Credentials(relays=REGISTERED.relays),
     control.Revoked(reason="gone"),
@@ -183,9 +185,9 @@ def test_a_sentence_cannot_move_the_cursor_of_a_terminal() -> None:
 
 
 def test_addresses_and_keys_have_one_form() -> None:
-    candidate = Candidate(kind="host", host="2001:DB8:0::0001", port=1)
+    candidate = ReportedCandidate(kind="host", host="2001:DB8:0::0001", port=1)
     assert candidate.host == "2001:db8::1"
-    assert Offer(to=KEY[:-2] + "9=", sequence=1).to == KEY
+    assert OfferMessage(to=KEY[:-2] + "9=", sequence=1).to == KEY
 
 
 def test_a_cache_survives_the_disk() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.wire import stun
-from meshwg.wire.demux import Kind, kind_of, runs
+from meshwg.wire.demux import DatagramKind, kind_of, runs
 
 INITIATION = b"\1\0\0\0" + bytes(144)
 RESPONSE = b"\2\0\0\0" + bytes(88)
@@ -20,27 +20,27 @@ CHANNEL_DATA = b"\x40\x01\0\4data"
 @pytest.mark.parametrize(
     ("datagram", "kind"),
     [
-        (INITIATION, Kind.WIREGUARD),
-        (RESPONSE, Kind.WIREGUARD),
-        (COOKIE_REPLY, Kind.WIREGUARD),
-        (TRANSPORT, Kind.WIREGUARD),
-        (BINDING, Kind.STUN),
-        (CHANNEL_DATA, Kind.CHANNEL_DATA),
-        (b"\x4f\xff\0\0", Kind.CHANNEL_DATA),
-        (b"", Kind.UNKNOWN),
-        (b"\1\0\0", Kind.UNKNOWN),
-        (TRANSPORT[:-1], Kind.UNKNOWN),
-        (b"\5\0\0\0" + bytes(60), Kind.UNKNOWN),
-        (b"\0\0\0\0" + bytes(60), Kind.UNKNOWN),
-        (b"\4\0\0\1" + bytes(60), Kind.UNKNOWN),
-        (BINDING[:-1], Kind.UNKNOWN),
-        (BINDING + b"x", Kind.UNKNOWN),
-        (b"\x80\1\0\0" + BINDING[4:], Kind.UNKNOWN),
-        (b"\x40\1\0", Kind.UNKNOWN),
-        (b"\x50\0\0\4data", Kind.UNKNOWN),
+        (INITIATION, DatagramKind.WIREGUARD),
+        (RESPONSE, DatagramKind.WIREGUARD),
+        (COOKIE_REPLY, DatagramKind.WIREGUARD),
+        (TRANSPORT, DatagramKind.WIREGUARD),
+        (BINDING, DatagramKind.STUN),
+        (CHANNEL_DATA, DatagramKind.CHANNEL_DATA),
+        (b"\x4f\xff\0\0", DatagramKind.CHANNEL_DATA),
+        (b"", DatagramKind.UNKNOWN),
+        (b"\1\0\0", DatagramKind.UNKNOWN),
+        (TRANSPORT[:-1], DatagramKind.UNKNOWN),
+        (b"\5\0\0\0" + bytes(60), DatagramKind.UNKNOWN),
+        (b"\0\0\0\0" + bytes(60), DatagramKind.UNKNOWN),
+        (b"\4\0\0\1" + bytes(60), DatagramKind.UNKNOWN),
+        (BINDING[:-1], DatagramKind.UNKNOWN),
+        (BINDING + b"x", DatagramKind.UNKNOWN),
+        (b"\x80\1\0\0" + BINDING[4:], DatagramKind.UNKNOWN),
+        (b"\x40\1\0", DatagramKind.UNKNOWN),
+        (b"\x50\0\0\4data", DatagramKind.UNKNOWN),
     ],
 )
-def test_the_first_bytes_tell_the_kind(datagram: bytes, kind: Kind) -> None:
+def test_the_first_bytes_tell_the_kind(datagram: bytes, kind: DatagramKind) -> None:
     assert kind_of(datagram) is kind
     assert kind_of(memoryview(datagram)) is kind
 
@@ -52,7 +52,7 @@ def test_no_stun_message_looks_like_wireguard(
 ) -> None:
     for length in (0, 4, 256, 1024):
         header = struct.pack("!HH", method | cls, length)
-        assert kind_of(header + BINDING[4:] + bytes(length)) is Kind.STUN
+        assert kind_of(header + BINDING[4:] + bytes(length)) is DatagramKind.STUN
 
 
 def test_a_batch_of_wireguard_alone_is_returned_as_it_is() -> None:
@@ -60,7 +60,7 @@ def test_a_batch_of_wireguard_alone_is_returned_as_it_is() -> None:
 
     ((kind, datagrams),) = runs(batch)
 
-    assert kind is Kind.WIREGUARD
+    assert kind is DatagramKind.WIREGUARD
     assert datagrams is batch
 
 
@@ -68,11 +68,11 @@ def test_a_mixed_batch_is_cut_into_runs_in_order() -> None:
     batch = [TRANSPORT, INITIATION, BINDING, TRANSPORT, b"?", CHANNEL_DATA]
 
     assert runs(batch) == [
-        (Kind.WIREGUARD, [TRANSPORT, INITIATION]),
-        (Kind.STUN, [BINDING]),
-        (Kind.WIREGUARD, [TRANSPORT]),
-        (Kind.UNKNOWN, [b"?"]),
-        (Kind.CHANNEL_DATA, [CHANNEL_DATA]),
+        (DatagramKind.WIREGUARD, [TRANSPORT, INITIATION]),
+        (DatagramKind.STUN, [BINDING]),
+        (DatagramKind.WIREGUARD, [TRANSPORT]),
+        (DatagramKind.UNKNOWN, [b"?"]),
+        (DatagramKind.CHANNEL_DATA, [CHANNEL_DATA]),
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshwg.errors import InvalidMessage
 from meshwg.transmit import Endpoint
 from meshwg.wire import stun
-from meshwg.wire.stun import Attribute, Change, Class, ErrorCode, Message, Method
+from meshwg.wire.stun import Attribute, Change, Class, Message, Method, StunErrorCode
 
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")
 SHORT_TERM_KEY = b"VOkJxbRl1RmTxUk/WvJxBt"
@@ -111,7 +111,7 @@ def test_every_changed_bit_of_a_sample_is_noticed() -> None:
         (Attribute.ALTERNATE_SERVER, Endpoint("2001:db8::2", 3478)),
         (Attribute.OTHER_ADDRESS, Endpoint("198.51.100.2", 3479)),
         (Attribute.CHANGE_REQUEST, Change.ADDRESS | Change.PORT),
-        (Attribute.ERROR_CODE, ErrorCode(438, "Stale Nonce")),
+        (Attribute.ERROR_CODE, StunErrorCode(438, "Stale Nonce")),
         (Attribute.UNKNOWN_ATTRIBUTES, (0x7F00, 0x7F01, 0x7F02)),
         (Attribute.CHANNEL_NUMBER, 0x4001),
         (Attribute.LIFETIME, 600),
@@ -297,7 +297,7 @@ def test_the_fingerprint_must_be_last() -> None:
 def test_reserved_bits_and_trailing_nul_of_an_error_are_ignored() -> None:
     data = with_attributes(plain(), (0x0009, b"\xff\xff\xfc\x14Unknown Attribute\0\0"))
 
-    assert stun.parse(data).error == ErrorCode(420, "Unknown Attribute")
+    assert stun.parse(data).error == StunErrorCode(420, "Unknown Attribute")
 
 
 def test_software_of_any_bytes_is_shown_as_far_as_it_is_text() -> None:

@@ -24,7 +24,9 @@ INITIATION, RESPONSE, COOKIE, DATA = 1, 2, 3, 4
 class Side:
     """One device, its name for the other, and what it delivered."""
 
-    def __init__(self, name: str, seed: int, address: str, host: str) -> None:
+    def __init__(
+        self, name: str, seed: int, address: str, host: str, *, roaming: bool = True
+    ) -> None:
         self.name = name
         self.address = address
         self.endpoint = Endpoint(host, 51820)
@@ -33,8 +35,9 @@ class Side:
         self.device = Device(
             random=source.randbytes,
             unix_time=lambda now: UNIX_START - START + now + self.clock_error,
+            roaming=roaming,
         )
-        self.device.set_private_key(PrivateKey.generate(source.randbytes), START)
+        self.device.set_private_key(PrivateKey.generate(source.randbytes))
         self.received: list[bytes] = []
 
     @property
@@ -48,29 +51,44 @@ class Side:
         (peer,) = self.device.peers.values()
         return peer
 
+    def put_under_load(self, now: float) -> None:
+        """Let the device see more handshakes than it could answer."""
+        assert self.device._admission is not None
+        for _ in range(200):
+            self.device._admission.load.handshake_arrived(now)
+
     @property
     def drops(self) -> dict[Drop, int]:
         return {reason: count for reason, count in self.device.drops.items() if count}
 
 
 class Pair:
-    """Alice knows where Bob is; Bob only knows who Alice is."""
+    """Alice knows where Bob is; Bob only knows who Alice is.
+
+    :param roaming: whether Bob's engine finds out itself where Alice is.
+    """
 
     fast_path = False
     """Whether packets and datagrams that come alone take the fast path."""
 
-    def __init__(self, seed: int = 1, *, preshared_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        preshared_key: bytes | None = None,
+        roaming: bool = True,
+    ) -> None:
         self.now = START
         self.alice = Side("alice", seed, "10.0.0.1", "192.0.2.1")
-        self.bob = Side("bob", seed + 1000, "10.0.0.2", "192.0.2.2")
+        self.bob = Side("bob", seed + 1000, "10.0.0.2", "192.0.2.2", roaming=roaming)
         self.wire: list[tuple[float, Side, bytes]] = []
         self.lose: Callable[[Side, bytes], bool] = lambda _side, _datagram: False
         for side, other in ((self.alice, self.bob), (self.bob, self.alice)):
-            peer = side.device.add_peer(other.public_key, self.now)
+            peer = side.device.add_peer(other.public_key)
             network = ip_network(other.address)
-            side.device.allowed_ips.insert(network, peer)
+            side.device.allowed_ips.insert(network, peer.lane)
             if preshared_key is not None:
-                side.device.set_preshared_key(peer, preshared_key, self.now)
+                side.device.set_preshared_key(peer, preshared_key)
         self.alice.device.set_endpoint(self.alice.peer, self.bob.endpoint)
         self.alice.device.up(self.now)
         self.bob.device.up(self.now)
@@ -104,7 +122,7 @@ class Pair:
         while self._carry(self.alice) | self._carry(self.bob):
             pass
         for side in (self.alice, self.bob):
-            side.device.note()
+            side.device.settle()
 
     def _carry(self, side: Side) -> bool:
         carried = False

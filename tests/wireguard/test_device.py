@@ -13,7 +13,7 @@ from meshwg.transmit import Endpoint, Source
 from meshwg.wireguard import device as device_module
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.peer import Peer, Steering
+from meshwg.wireguard.news import Heard, Sent, Wanted
 from tests.wireguard.pair import (
     COOKIE,
     DATA,
@@ -57,7 +57,7 @@ def test_ipv6_is_carried_like_ipv4() -> None:
     pair = Pair()
     for side, other in ((pair.alice, pair.bob), (pair.bob, pair.alice)):
         network = ip_network("fd00::1" if other is pair.alice else "fd00::2")
-        side.device.allowed_ips.insert(network, side.peer)
+        side.device.allowed_ips.insert(network, side.peer.lane)
     source, destination = bytes([0xFD] + [0] * 14), bytes([0xFD] + [0] * 14)
     packet = (
         b"\x60\0\0\0\0\x05\x11\x40" + source + b"\1" + destination + b"\2" + b"hello"
@@ -82,8 +82,8 @@ def test_packets_for_nobody_are_counted(packet: bytes) -> None:
 def test_one_batch_is_grouped_by_peer_in_order() -> None:
     pair = Pair()
     pair.connect()
-    third = pair.alice.device.add_peer(os.urandom(32), pair.now)
-    pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third)
+    third = pair.alice.device.add_peer(os.urandom(32))
+    pair.alice.device.allowed_ips.insert(ip_network("10.0.0.3"), third.lane)
     mine = [pair.packet(pair.alice, bytes([number])) for number in range(4)]
     theirs = ipv4("10.0.0.1", "10.0.0.3")
     pair.alice.device.receive_packets(
@@ -138,9 +138,9 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
     pair = Pair()
     pair.connect()
     # Alice may use all of 10/8 except what a third peer has.
-    pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer)
-    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
-    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    pair.bob.device.allowed_ips.insert(ip_network("10.0.0.0/8"), pair.bob.peer.lane)
+    third = pair.bob.device.add_peer(os.urandom(32))
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     pair.send(pair.alice, ipv4("10.7.0.1", "10.0.0.2"), ipv4("10.3.0.1", "10.0.0.2"))
     assert pair.bob.received == [ipv4("10.7.0.1", "10.0.0.2")]
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
@@ -149,12 +149,13 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
 def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
     pair = Pair()
     pair.connect()
-    third = pair.bob.device.add_peer(os.urandom(32), pair.now)
-    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third)
+    third = pair.bob.device.add_peer(os.urandom(32))
+    pair.bob.device.allowed_ips.insert(ip_network("10.3.0.0/16"), third.lane)
     forwarded = ipv4("10.3.0.1", "10.0.0.2")
     pair.send(pair.alice, forwarded)
     assert pair.bob.received == []
-    pair.bob.device.forwarders.add(pair.bob.device.peers[pair.alice.public_key])
+    lane = pair.bob.device.peers[pair.alice.public_key].lane
+    pair.bob.device.datapath.let_forward(lane, True)
     pair.send(pair.alice, forwarded, ipv4("10.4.0.1", "10.0.0.2"))
     assert pair.bob.received == [forwarded]
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 2}
@@ -199,31 +200,55 @@ def test_nobody_else_can_move_a_peer() -> None:
     assert pair.bob.peer.endpoint == pair.alice.endpoint
 
 
-def test_a_mesh_decides_itself_where_its_peers_are() -> None:
-    class Recorder(Steering):
-        def __init__(self) -> None:
-            self.notes: list[tuple[str, Peer, object]] = []
-
-        def heard(self, peer: Peer, endpoint: Endpoint, now: float) -> None:
-            self.notes.append(("heard", peer, endpoint))
-
-        def sent(self, peer: Peer, now: float) -> None:
-            self.notes.append(("sent", peer, now))
-
-        def wanted(self, peer: Peer, now: float) -> None:
-            self.notes.append(("wanted", peer, now))
-
-    pair, recorder = Pair(), Recorder()
-    bob = pair.bob
-    bob.device._around.steering = recorder
-    pair.send(bob, pair.packet(bob))
-    assert recorder.notes == [("wanted", bob.peer, START)]
-    pair.send(pair.alice, pair.packet(pair.alice))
-    assert recorder.notes[1] == ("heard", bob.peer, pair.alice.endpoint)
+def test_an_owner_that_decides_on_endpoints_hears_what_it_needs() -> None:
+    pair = Pair(roaming=False)
+    bob, lane = pair.bob, pair.bob.peer.lane
+    bob.device.receive_packets([pair.packet(bob)], pair.now)
+    assert bob.device.next_news() == Wanted(lane, START)
+    assert bob.device.next_news() is None
+    (initiation,) = initiations(pair)
+    bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    assert bob.device.next_news() == Heard(lane, pair.alice.endpoint, START)
+    assert bob.device.next_news() == Sent(lane, START)
     assert bob.peer.endpoint is None
-    bob.device.set_endpoint(bob.peer, pair.alice.endpoint)
-    pair.run(START + 6)
-    assert recorder.notes[-1][:2] == ("sent", bob.peer)
+
+
+def test_an_answer_gets_its_address_when_it_is_drained() -> None:
+    pair = Pair(roaming=False)
+    bob = pair.bob
+    (initiation,) = initiations(pair)
+    bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    bob.device.set_endpoint(bob.peer, ELSEWHERE)
+    (answer,) = bob.device.datagrams_to_send()
+    assert answer.destination == ELSEWHERE
+    assert answer.datagrams[0][0] == RESPONSE
+
+
+def test_an_answer_to_a_peer_that_is_nowhere_is_dropped() -> None:
+    pair = Pair(roaming=False)
+    (initiation,) = initiations(pair)
+    pair.bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
+    assert pair.bob.device.datagrams_to_send() == []
+    assert pair.bob.drops == {Drop.NO_ENDPOINT: 1}
+
+
+def test_packets_for_a_peer_that_is_nowhere_wait_for_it() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.send(pair.bob, pair.packet(pair.bob, b"first"))
+    pair.bob.device.set_endpoint(pair.bob.peer, None)
+    pair.send(pair.bob, pair.packet(pair.bob, b"second"))
+    assert pair.alice.received == [pair.packet(pair.bob, b"first")]
+    pair.bob.device.set_endpoint(pair.bob.peer, pair.alice.endpoint)
+    pair.bob.device.start_peer(pair.bob.peer, pair.now)
+    pair.deliver()
+    assert pair.alice.received[1:] == [pair.packet(pair.bob, b"second")]
+
+
+def initiations(pair: Pair) -> list[bytes]:
+    """Return what Alice says first to send a packet."""
+    pair.alice.device.receive_packets([pair.packet(pair.alice)], pair.now)
+    return [d for each in pair.alice.device.datagrams_to_send() for d in each.datagrams]
 
 
 def test_silence_lets_go_of_the_sticky_source() -> None:
@@ -276,7 +301,7 @@ def test_a_flood_of_authentic_initiations_is_slowed_down() -> None:
 def test_a_stranger_is_not_answered() -> None:
     pair = Pair()
     stranger = Pair(seed=77)
-    peer = stranger.alice.device.add_peer(pair.bob.public_key, START)
+    peer = stranger.alice.device.add_peer(pair.bob.public_key)
     stranger.alice.device.set_endpoint(peer, pair.bob.endpoint)
     peer.initiate(START)
     (transmit,) = stranger.alice.device.datagrams_to_send()
@@ -306,7 +331,7 @@ def test_a_second_response_is_refused() -> None:
 
 def test_peers_with_low_order_keys_can_be_configured_and_are_never_spoken_to() -> None:
     pair = Pair()
-    peer = pair.alice.device.add_peer(bytes(32), pair.now)
+    peer = pair.alice.device.add_peer(bytes(32))
     pair.alice.device.set_endpoint(peer, ELSEWHERE)
     peer.send([pair.packet(pair.alice)], pair.now)
     assert pair.alice.device.datagrams_to_send() == []
@@ -479,7 +504,7 @@ def test_without_a_private_key_nothing_is_said_and_nothing_heard() -> None:
     pair.alice.peer.initiate(pair.now)
     initiation = pair.alice.device.datagrams_to_send()[0].datagrams
     for side in (pair.alice, pair.bob):
-        side.device.set_private_key(None, pair.now)
+        side.device.set_private_key(None)
     pair.bob.device.receive_datagrams(initiation, pair.alice.endpoint, pair.now)
     assert pair.bob.drops == {Drop.NO_PRIVATE_KEY: 1}
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -493,7 +518,7 @@ def test_a_new_private_key_needs_a_new_handshake_but_late_data_still_arrives() -
     late = pair.packet(pair.bob, b"late")
     pair.bob.device.receive_packets([late], pair.now)
     (transmit,) = pair.bob.device.datagrams_to_send()
-    pair.alice.device.set_private_key(PrivateKey.generate(os.urandom), pair.now)
+    pair.alice.device.set_private_key(PrivateKey.generate(os.urandom))
     pair.alice.device.receive_datagrams(transmit.datagrams, pair.bob.endpoint, pair.now)
     assert pair.alice.device.packets_to_write() == [late]
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -504,7 +529,7 @@ def test_a_new_private_key_needs_a_new_handshake_but_late_data_still_arrives() -
 def test_the_same_private_key_again_changes_nothing() -> None:
     pair = Pair()
     pair.connect()
-    pair.alice.device.set_private_key(pair.alice.device.private_key, pair.now)
+    pair.alice.device.set_private_key(pair.alice.device.private_key)
     pair.send(pair.alice, pair.packet(pair.alice))
     assert len(pair.bob.received) == 1
     assert len(pair.sent(pair.alice, INITIATION)) == 1
@@ -513,8 +538,8 @@ def test_the_same_private_key_again_changes_nothing() -> None:
 def test_a_peer_that_has_our_new_key_goes() -> None:
     pair = Pair()
     key = PrivateKey.generate(os.urandom)
-    pair.alice.device.add_peer(key.public_bytes, pair.now)
-    pair.alice.device.set_private_key(key, pair.now)
+    pair.alice.device.add_peer(key.public_bytes)
+    pair.alice.device.set_private_key(key)
     assert list(pair.alice.device.peers) == [pair.bob.public_key]
 
 
@@ -522,7 +547,7 @@ def test_a_removed_peer_leaves_nothing_behind() -> None:
     pair = Pair()
     pair.connect()
     peer = pair.alice.peer
-    pair.alice.device.remove_peer(pair.bob.public_key, pair.now)
+    pair.alice.device.remove_peer(pair.bob.public_key)
     assert peer.current is None
     assert len(pair.alice.device._around.indices) == 0
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -535,7 +560,7 @@ def test_a_removed_peer_leaves_nothing_behind() -> None:
 def test_an_interface_that_goes_down_forgets_sessions_and_keeps_peers() -> None:
     pair = Pair()
     pair.connect()
-    pair.alice.device.down(pair.now)
+    pair.alice.device.down()
     assert pair.alice.peer.current is None
     assert pair.alice.device.get_timer() is None
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -548,7 +573,7 @@ def test_an_interface_that_goes_down_forgets_sessions_and_keeps_peers() -> None:
 
 def test_going_up_wakes_the_peers_that_want_to_be_kept_open() -> None:
     pair = Pair()
-    pair.alice.device.down(pair.now)
+    pair.alice.device.down()
     pair.alice.device.set_persistent_keepalive(pair.alice.peer, 25, pair.now)
     pair.deliver()
     assert pair.wire == []
@@ -559,7 +584,7 @@ def test_going_up_wakes_the_peers_that_want_to_be_kept_open() -> None:
 
 def test_a_down_interface_answers_nothing() -> None:
     pair = Pair()
-    pair.bob.device.down(pair.now)
+    pair.bob.device.down()
     pair.send(pair.alice, pair.packet(pair.alice))
     assert [side for _, side, _ in pair.wire] == [pair.alice]
 
@@ -567,11 +592,11 @@ def test_a_down_interface_answers_nothing() -> None:
 def test_the_number_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_module, "MAX_PEERS", 2)
     device = Device(random=os.urandom, unix_time=lambda now: now)
-    first = device.add_peer(b"a" * 32, 0.0)
-    device.add_peer(b"b" * 32, 0.0)
+    first = device.add_peer(b"a" * 32)
+    device.add_peer(b"b" * 32)
     with pytest.raises(ConfigError, match="at most 2 peers"):
-        device.add_peer(b"c" * 32, 0.0)
-    assert device.add_peer(b"a" * 32, 0.0) is first
+        device.add_peer(b"c" * 32)
+    assert device.add_peer(b"a" * 32) is first
 
 
 def test_the_mtu_bounds_the_padding() -> None:
@@ -584,10 +609,10 @@ def test_the_mtu_bounds_the_padding() -> None:
 
 def test_idle_peers_need_no_timer() -> None:
     device = Device(random=os.urandom, unix_time=lambda now: now)
-    device.set_private_key(PrivateKey.generate(os.urandom), 0.0)
+    device.set_private_key(PrivateKey.generate(os.urandom))
     device.up(0.0)
     for number in range(50):
-        peer = device.add_peer(os.urandom(32), 0.0)
+        peer = device.add_peer(os.urandom(32))
         device.set_endpoint(peer, Endpoint("192.0.2.1", number + 1))
     assert device.get_timer() is None
 
@@ -605,8 +630,7 @@ def test_no_secret_shows_in_a_representation() -> None:
 
 def load(pair: Pair) -> None:
     """Put Bob under load."""
-    for _ in range(200):
-        pair.bob.device._load.handshake_arrived(pair.now)
+    pair.bob.put_under_load(pair.now)
 
 
 def assert_harmless(garbage: list[bytes]) -> None:

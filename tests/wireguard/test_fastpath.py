@@ -45,7 +45,7 @@ def test_ipv6_takes_it_too() -> None:
     addresses = {pair.alice: "fd00::1", pair.bob: "fd00::2"}
     for side in addresses:
         network = ip_network(addresses[pair.other(side)])
-        side.device.allowed_ips.insert(network, side.peer)
+        side.device.allowed_ips.insert(network, side.peer.lane)
     packet = b"\x60\0\0\0" + (8).to_bytes(2) + b"\x11\x40"
     packet += b"".join(map(ip_bytes, addresses.values())) + b"12345678"
     _, message = sealed(pair, packet)
@@ -58,7 +58,7 @@ def test_what_is_to_be_noted_waits() -> None:
     _, message = sealed(pair, pair.packet(pair.alice))
     assert pair.alice.peer.tx_bytes == before
     assert pair.alice.peer.timers.new_handshake == timer
-    pair.alice.device.note()
+    pair.alice.device.settle()
     assert pair.alice.peer.tx_bytes == before + len(message)
     assert pair.alice.peer.timers.new_handshake < timer
 
@@ -75,7 +75,7 @@ def test_whoever_asks_for_the_timer_hears_what_was_not_yet_noted() -> None:
 def test_a_peer_that_is_removed_before_it_was_noted_stays_silent() -> None:
     pair = connected()
     sealed(pair, pair.packet(pair.alice))
-    pair.alice.device.remove_peer(pair.bob.public_key, pair.now)
+    pair.alice.device.remove_peer(pair.bob.public_key)
     said = [datagram for _, side, datagram in pair.wire if side is pair.alice]
     pair.run(pair.now + 400)
     now = [datagram for _, side, datagram in pair.wire if side is pair.alice]
@@ -123,7 +123,7 @@ def test_a_packet_that_no_socket_of_ours_sends_is_left(
     endpoint: Endpoint | None,
 ) -> None:
     pair = connected()
-    pair.alice.peer.endpoint = endpoint
+    pair.alice.device.set_endpoint(pair.alice.peer, endpoint)
     assert_left(pair, pair.packet(pair.alice))
 
 
@@ -164,7 +164,7 @@ def test_a_packet_that_lies_proves_the_peer_and_goes_no_further() -> None:
     before = pair.bob.peer.rx_bytes
     _, message = sealed(pair, ipv4("10.0.0.66", "10.0.0.2", b"spoofed"))
     assert pair.bob.device.open_one(message, pair.alice.endpoint, pair.now) == b""
-    pair.bob.device.note()
+    pair.bob.device.settle()
     assert pair.bob.peer.rx_bytes == before + len(message)
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
 
@@ -202,7 +202,7 @@ def test_any_changed_byte_of_a_real_message_does_neither(
 def test_garbage_from_the_interface_does_not_raise(garbage: bytes) -> None:
     pair = connected()
     pair.alice.device.seal_one(garbage, pair.now)
-    pair.alice.device.note()
+    pair.alice.device.settle()
 
 
 class Step(NamedTuple):

@@ -385,7 +385,7 @@ def test_a_cookie_goes_into_the_next_repetition_and_not_sooner() -> None:
 
 def test_another_preshared_key_makes_no_session() -> None:
     pair = Pair(preshared_key=b"a" * 32)
-    pair.bob.device.set_preshared_key(pair.bob.peer, b"b" * 32, pair.now)
+    pair.bob.device.set_preshared_key(pair.bob.peer, b"b" * 32)
     pair.send(pair.alice, pair.packet(pair.alice))
     assert pair.bob.received == []
     assert pair.alice.drops == {Drop.RESPONSE_REFUSED: 1}
@@ -395,7 +395,7 @@ def test_a_new_preshared_key_counts_from_the_next_handshake() -> None:
     pair = Pair(preshared_key=b"a" * 32)
     pair.connect()
     for side in (pair.alice, pair.bob):
-        side.device.set_preshared_key(side.peer, b"b" * 32, pair.now)
+        side.device.set_preshared_key(side.peer, b"b" * 32)
     pair.send(pair.alice, pair.packet(pair.alice))
     assert len(pair.bob.received) == 1
     pair.run(START + 10)
@@ -438,7 +438,5 @@ def cookie_once(pair: Pair) -> list[int]:
         return False
 
     pair.lose = lose
-    load = pair.bob.device._load
-    for _ in range(200):
-        load.handshake_arrived(pair.now)
+    pair.bob.put_under_load(pair.now)
     return kinds

@@ -499,4 +499,4 @@ def set_(interface: FakeInterface, *lines: str) -> int:
 
 def allowed_ips(interface: FakeInterface, public_key: bytes) -> list[str]:
     peer = interface.device.peers[public_key]
-    return [str(network) for network in interface.device.allowed_ips.of(peer)]
+    return [str(network) for network in interface.device.allowed_ips.of(peer.lane)]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from meshwg.path.candidate import Kind
-from meshwg.path.events import PathChanged
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.events import SelectionChanged
 
 MARK = b"conversation"
-NOT_DIRECT = (None, Kind.RELAYED)
+NOT_DIRECT = (None, CandidateKind.RELAYED)
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Contact:
     sent: int = 0
     heard: list[float] = field(default_factory=list)
     """When each packet of the peer came, leaving out what came twice."""
-    changes: list[tuple[float, PathChanged]] = field(default_factory=list)
+    changes: list[tuple[float, SelectionChanged]] = field(default_factory=list)
     """The paths to the peer, and since when each was used."""
     turn: int = 0
     """Counts the starts and ends of the conversation."""
@@ -33,7 +33,7 @@ class Contact:
         return len(self.heard)
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> CandidateKind | None:
         """The kind of path to the peer, ``None`` if there is none."""
         return self.changes[-1][1].kind if self.changes else None
 

@@ -10,14 +10,14 @@ from coordinator.registry import Registry
 from coordinator.server import ControlServer
 from coordinator.settings import Settings
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import Candidate, Offer, decode_from_coordinator
+from meshwg.wire.control import OfferMessage, ReportedCandidate, decode_from_coordinator
 from tests.sim.network import Network
 from tests.world.ledger import LATENCY, Ledger
 
 RETRY_INTERVAL = 0.25
 """Seconds after which the database is asked again for what it refused."""
 
-__all__ = ["Caller", "Offer", "Operation", "Settings", "SimCoordinator"]
+__all__ = ["Caller", "OfferMessage", "Operation", "Settings", "SimCoordinator"]
 
 
 class Caller(Protocol):
@@ -60,7 +60,7 @@ class SimCoordinator:
         self.is_up = True
         """A process that is not up, and was not stopped, says nothing to anybody."""
         self.carriers: dict[int, Caller] = {}
-        self.tamper: Callable[[Offer], Offer] = lambda offer: offer
+        self.tamper: Callable[[OfferMessage], OfferMessage] = lambda offer: offer
         """Changes the offers that come from other processes, to lie to nodes."""
         self._key = key
         self._siblings = siblings
@@ -100,13 +100,13 @@ class SimCoordinator:
         self.drain()
         return outcomes[0][1]
 
-    def forge(self, offer: Offer) -> None:
+    def forge(self, offer: OfferMessage) -> None:
         """Deliver an offer that nobody made; ``sender`` and ``to`` are public keys."""
         text = offer.model_dump_json(exclude_none=True).encode()
         self.server.receive_forwarded(text, self.network.now)
         self.drain()
 
-    def misreport(self, key: str, candidates: Iterable[Candidate]) -> None:
+    def misreport(self, key: str, candidates: Iterable[ReportedCandidate]) -> None:
         """Tell the mesh that a node is at these addresses, until it reports again."""
         listed = ",".join(candidate.model_dump_json() for candidate in candidates)
         self.perform(Update(key, f"[{listed}]", "null"))
@@ -213,7 +213,7 @@ class SimCoordinator:
 
     def _forward(self, home: str, text: bytes) -> None:
         offer = decode_from_coordinator(b"\0" + text)
-        assert isinstance(offer, Offer)
+        assert isinstance(offer, OfferMessage)
         for other in self._siblings:
             if other.home == home and other.is_up:
                 other.forge(other.tamper(offer))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from meshwg.control.client import ControlClient, ControlState, Membership
+from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire.control import Cache
@@ -39,7 +39,7 @@ class SimMember(Carrier):
         self, *, auth_key: str | None = None, cache: Cache | None = None
     ) -> ControlClient:
         """Return a client as a fresh start of the daemon has it."""
-        membership = Membership(
+        membership = Identity(
             self.private_key,
             self.coordinator.public_key,
             self.name,

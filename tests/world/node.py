@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from meshwg.control.client import ControlClient, Membership
+from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import (
     EchoReceived,
@@ -103,7 +103,7 @@ class SimNode:
     def start(self, cache: bytes | None = None) -> None:
         """Start the daemon, perhaps with a netmap from before."""
         random = self.network.random.randbytes
-        membership = Membership(
+        membership = Identity(
             self.private_key,
             self.carrier.coordinator.public_key,
             self.name,
@@ -171,7 +171,7 @@ class SimNode:
     @property
     def address(self) -> str:
         """Its IPv4 address in the mesh."""
-        return next(one for one in self.node.own_addresses() if ":" not in one)
+        return next(one for one in self.node.members.own_addresses() if ":" not in one)
 
     @property
     def is_settled(self) -> bool:
@@ -182,7 +182,7 @@ class SimNode:
 
     def peer(self, other: "SimNode") -> MeshPeer:
         """Return what it knows of a peer."""
-        found = self.node.find(other.key)
+        found = self.node.members.find(other.key)
         assert found is not None
         return found
 
@@ -287,7 +287,7 @@ class SimNode:
 
     def datagrams_to_send(self) -> list[Transmit]:
         """Carry out what the node wants, and return what it sends."""
-        self.node.note()
+        self.node.settle()
         self._work()
         transmits = [
             transmit
@@ -297,7 +297,7 @@ class SimNode:
         for packet in self.node.packets_to_write():
             self._take_packet(packet)
         # An answer, an event or a wish may have come of it.
-        self.node.note()
+        self.node.settle()
         self._work()
         transmits += self._take_sealed() + self.node.datagrams_to_send()
         for transmit in transmits:
@@ -378,7 +378,9 @@ class SimNode:
                     self.host.close(link)
             case ServersChanged(stun, relays):
                 servers = [Endpoint(s.rpartition(":")[0], STUN_PORT) for s in stun]
-                self.node.set_servers(servers, map(_resolved, relays), self.now)
+                self.node.background.set_servers(
+                    servers, map(_resolved, relays), self.now
+                )
             case OpenStream(link, server):
                 self._connect(Endpoint(server.address, server.url.port, link))
             case CloseStream(link):
@@ -394,9 +396,9 @@ class SimNode:
         return ports
 
     def _connect(self, to: Endpoint) -> None:
-        node, stream = self.node, self.host.connect(to)
-        stream.on_open = lambda at: node.stream_opened(to.link, at)
-        stream.on_close = lambda at: node.stream_closed(to.link, "gone", at)
+        relays, stream = self.node.background, self.host.connect(to)
+        stream.on_open = lambda at: relays.stream_opened(to.link, at)
+        stream.on_close = lambda at: relays.stream_closed(to.link, "gone", at)
 
     def _end(self) -> None:
         self.node.stop(self.now)

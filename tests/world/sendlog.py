@@ -10,7 +10,7 @@ CHANNEL_HEADER = 4
 SEND_INDICATION = b"\0\x16"
 
 
-class DatagramKind(StrEnum):
+class Sent(StrEnum):
     """What a datagram is; what a relay is to pass on counts as what is inside."""
 
     INITIATION = "initiation"
@@ -22,10 +22,10 @@ class DatagramKind(StrEnum):
 
 
 _WIREGUARD = {
-    b"\1\0\0\0": DatagramKind.INITIATION,
-    b"\2\0\0\0": DatagramKind.RESPONSE,
-    b"\3\0\0\0": DatagramKind.COOKIE,
-    b"\4\0\0\0": DatagramKind.DATA,
+    b"\1\0\0\0": Sent.INITIATION,
+    b"\2\0\0\0": Sent.RESPONSE,
+    b"\3\0\0\0": Sent.COOKIE,
+    b"\4\0\0\0": Sent.DATA,
 }
 
 
@@ -33,7 +33,7 @@ class SendLog:
     """The datagrams that a node has sent, in order."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[float, DatagramKind, str]] = []
+        self.entries: list[tuple[float, Sent, str]] = []
         """When, what, and to which host: a relay's, for what it passes on."""
 
     def add(self, transmit: Transmit, now: float) -> None:
@@ -42,7 +42,7 @@ class SendLog:
         for datagram in transmit.datagrams:
             self.entries.append((now, kind_of(bytes(datagram)), host))
 
-    def by_kind(self, since: float = 0.0) -> Counter[DatagramKind]:
+    def by_kind(self, since: float = 0.0) -> Counter[Sent]:
         """Return how many there were of each kind."""
         return Counter(kind for at, kind, _ in self.entries if at >= since)
 
@@ -51,7 +51,7 @@ class SendLog:
         return Counter(host for at, _, host in self.entries if at >= since)
 
 
-def kind_of(datagram: bytes) -> DatagramKind:
+def kind_of(datagram: bytes) -> Sent:
     """Return the kind of a datagram, or of what is in a relay's wrapping."""
     kind = _WIREGUARD.get(datagram[:4])
     if kind is not None:
@@ -59,9 +59,9 @@ def kind_of(datagram: bytes) -> DatagramKind:
     if datagram[:1] and 0x40 <= datagram[0] <= 0x4F:
         return kind_of(datagram[CHANNEL_HEADER:])
     if not stun.is_stun(datagram):
-        return DatagramKind.OTHER
+        return Sent.OTHER
     if datagram[:2] == SEND_INDICATION:
         inside = stun.parse(datagram).attributes.get(stun.Attribute.DATA)
         if isinstance(inside, bytes):
             return kind_of(inside)
-    return DatagramKind.STUN
+    return Sent.STUN

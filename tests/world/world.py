@@ -111,9 +111,11 @@ class World(ControlWorld):
             interface.uplink.delay = self._latency
 
 
-def strangers(*kinds: Kind, relays: int = 1) -> tuple[World, SimNode, SimNode]:
+def strangers(
+    *kinds: Kind, relays: int = 1, seed: int = 1
+) -> tuple[World, SimNode, SimNode]:
     """Return two nodes in kinds of networks that have joined and never talked."""
-    world = World(relays=relays)
+    world = World(seed, relays=relays)
     alice, bob = (
         world.add(name, kind)
         for name, kind in zip(("alice", "bob"), kinds or (PUBLIC, PUBLIC), strict=True)

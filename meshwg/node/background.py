@@ -1,0 +1,202 @@
+"""What goes on behind the packets: the coordinator, the relays, the own whereabouts.
+
+Nobody waits for these three machines, so they are not asked at every packet when they
+want to be woken. Each call here ends with :meth:`Background.settle`: what they have to
+tell is passed on at once, and their next deadline is noted.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from meshwg.control import events as control_events
+from meshwg.control.client import ControlClient
+from meshwg.node.events import (
+    Expelled,
+    Joined,
+    NetmapChanged,
+    NodeEvent,
+    ServersChanged,
+    SocketsClosed,
+)
+from meshwg.node.members import Members
+from meshwg.node.paths import Paths
+from meshwg.relay.pool import RelayChanged, RelayPool
+from meshwg.relay.server import RelayServer
+from meshwg.transmit import Endpoint
+from meshwg.whereabouts import (
+    CandidatesChanged,
+    FreshSocketsWanted,
+    SocketsUnused,
+    Whereabouts,
+)
+from meshwg.wire import control
+
+
+class Background:
+    """The machines of a node that no packet waits for.
+
+    :param events: where requests to the runtime are put.
+    """
+
+    def __init__(
+        self,
+        client: ControlClient,
+        relays: RelayPool,
+        whereabouts: Whereabouts,
+        paths: Paths,
+        members: Members,
+        events: deque[NodeEvent],
+    ) -> None:
+        self.drops: Counter[str] = Counter()
+        self._control = client
+        self._relays = relays
+        self._whereabouts = whereabouts
+        self._paths = paths
+        self._members = members
+        self._events = events
+        self._machines = (client, relays, whereabouts)
+        self._due: float | None = None
+
+    def recall(self, now: float) -> None:
+        """Begin with what was known about the mesh when the node last ran."""
+        registered = self._control.registered
+        if registered is not None:
+            self._members.set_mesh(registered)
+            self._events.append(ServersChanged(registered.stun, registered.relays))
+            self._members.change(self._control.peers.peers, (), now)
+        self._due = now
+
+    # What the runtime found out.
+
+    def set_servers(
+        self, servers: Iterable[Endpoint], relays: Iterable[RelayServer], now: float
+    ) -> None:
+        """Use these servers, whose names are resolved."""
+        self._whereabouts.set_stun_servers(servers, now)
+        self._relays.set_servers(relays, now)
+        self._paths.servers_changed()
+        self.settle(now)
+
+    def set_mapped(self, endpoint: Endpoint | None, now: float) -> None:
+        """Take note of the port that the router forwards."""
+        self._whereabouts.set_mapped(endpoint)
+        self.settle(now)
+
+    def look_again(self, now: float) -> None:
+        """Find out anew what NAT there is."""
+        self._whereabouts.refresh(now, at_once=True)
+        self.handle_timer(now)
+
+    def network_changed(self, now: float) -> None:
+        """Doubt what was known: addresses or routes changed, or the machine slept."""
+        self._control.network_changed(now)
+        self._relays.network_changed(now)
+        self._whereabouts.refresh(now, at_once=True)
+        self.settle(now)
+
+    def stream_opened(self, link: int, now: float) -> None:
+        """The connection to a relay is there."""
+        self._relays.stream_opened(link, now)
+        self.settle(now)
+
+    def stream_closed(self, link: int, reason: str, now: float) -> None:
+        """The connection to a relay is gone."""
+        self._relays.stream_closed(link, reason, now)
+        self.settle(now)
+
+    def stop(self, now: float) -> None:
+        """Take leave of the coordinator and the relays."""
+        self._control.stop(now)
+        self._relays.stop(now)
+
+    # Time.
+
+    def get_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` is next wanted."""
+        return self._due
+
+    def handle_timer(self, now: float) -> None:
+        """Let the machines go on that are due."""
+        for machine in self._machines:
+            due = machine.get_timer()
+            if due is not None and due <= now:
+                machine.handle_timer(now)
+        self.settle(now)
+
+    def plan(self) -> None:
+        """Note the next deadline of the machines, after one was given something."""
+        times = [machine.get_timer() for machine in self._machines]
+        self._due = min((each for each in times if each is not None), default=None)
+
+    # What the machines tell.
+
+    def settle(self, now: float) -> None:
+        """Pass on what happened, after any of the machines was called."""
+        self._drain_control(now)
+        self._drain_relays(now)
+        self._drain_whereabouts(now)
+        self.plan()
+
+    def _drain_control(self, now: float) -> None:
+        while (event := self._control.next_event()) is not None:
+            match event:
+                case control_events.Accepted(registered):
+                    self._members.set_mesh(registered)
+                    servers = ServersChanged(registered.stun, registered.relays)
+                    self._events.append(servers)
+                    self._events.append(Joined(registered.notice))
+                    self._events.append(NetmapChanged())
+                case control_events.PeersChanged(changed, removed):
+                    self._members.change(changed, removed, now)
+                    self._events.append(NetmapChanged())
+                case control_events.SelfChanged():
+                    self._members.update_interface()
+                    self._events.append(NetmapChanged())
+                case control_events.OfferReceived(offer):
+                    self._receive_offer(offer, now)
+                case control_events.RelaysChanged(relays):
+                    if (known := self._control.registered) is not None:
+                        self._events.append(ServersChanged(known.stun, relays))
+                case control_events.MembershipRevoked(reason):
+                    self._events.append(Expelled(reason, forget=True))
+                case control_events.Refused(error):
+                    self._events.append(Expelled(error.message, forget=False))
+
+    def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
+        peer = self._members.peers.get(offer.sender or "")
+        if peer is None:
+            self.drops["offer-of-stranger"] += 1
+        else:
+            self._paths.receive_offer(peer, offer, now)
+
+    def _drain_relays(self, now: float) -> None:
+        while (event := self._relays.next_event()) is not None:
+            if isinstance(event, RelayChanged):
+                self._whereabouts.set_relayed(event.relayed)
+                self._paths.relay_changed(event.link, now)
+            else:
+                self._events.append(event)
+
+    def _drain_whereabouts(self, now: float) -> None:
+        while (event := self._whereabouts.next_event()) is not None:
+            match event:
+                case CandidatesChanged():
+                    self._report(now)
+                    self._paths.whereabouts_changed(now)
+                case FreshSocketsWanted(family, count):
+                    self._paths.want_sockets(family, family, count)
+                case SocketsUnused(links):
+                    self._events.append(SocketsClosed(links))
+
+    def _report(self, now: float) -> None:
+        """Tell the mesh where this node is now."""
+        whereabouts = self._whereabouts
+        ipv4, ipv6 = (
+            None if nat is None else control.ReportedNat(**nat.to_json())
+            for nat in (whereabouts.nat[4], whereabouts.nat[6])
+        )
+        self._control.report(
+            [candidate.to_message() for candidate in whereabouts.candidates],
+            control.NatReport(ipv4=ipv4, ipv6=ipv6),
+            now,
+        )

@@ -1,0 +1,140 @@
+"""Who is in the mesh, and so what addresses and routes the interface has.
+
+The netmap says who the members are. Each has a tunnel of the device and, once there is
+traffic, a path agent; the networks of all of them are what the interface is to reach.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+from meshwg.control.client import ControlClient
+from meshwg.keys import parse_key
+from meshwg.node.events import InterfaceChanged, NodeEvent
+from meshwg.node.hubs import Diversions
+from meshwg.node.paths import Paths
+from meshwg.path.overlay import Overlay
+from meshwg.peer import MeshPeer
+from meshwg.wire import control
+from meshwg.wireguard.device import Device
+
+
+class Members:
+    """The peers of this node, and what its interface needs to reach them.
+
+    :param peers: by public key; the members are kept in it.
+    :param overlay: what is reached through the mesh, which is kept up to date.
+    :param events: where changes of the interface are put.
+    """
+
+    def __init__(
+        self,
+        peers: dict[str, MeshPeer],
+        public_key: str,
+        device: Device,
+        client: ControlClient,
+        paths: Paths,
+        hubs: Diversions,
+        overlay: Overlay,
+        events: deque[NodeEvent],
+    ) -> None:
+        self.peers = peers
+        self._public_key = public_key
+        self._device = device
+        self._control = client
+        self._paths = paths
+        self._hubs = hubs
+        self._overlay = overlay
+        self._events = events
+        self._interface = InterfaceChanged((), (), ())
+
+    @property
+    def itself(self) -> control.PeerEntry | None:
+        """This node as the others see it, once it has joined."""
+        return self._control.peers.get(self._public_key)
+
+    def own_addresses(self) -> tuple[str, ...]:
+        """Return this node's addresses in the mesh."""
+        if self.itself is not None:
+            return self.itself.addresses
+        registered = self._control.registered
+        return registered.addresses if registered is not None else ()
+
+    def find(self, name: str) -> MeshPeer | None:
+        """Return the peer of a name, a mesh address or a public key."""
+        for peer in self.peers.values():
+            if name in (peer.entry.name, peer.key, *peer.entry.addresses):
+                return peer
+        return None
+
+    def owns(self, address: str) -> bool:
+        """Tell whether an address is in the networks of the mesh."""
+        parsed = ip_address(address)
+        return any(
+            parsed.version == network.version and parsed in network
+            for network in self._overlay.mesh
+        )
+
+    # What is learnt.
+
+    def set_mesh(self, registered: control.Registered) -> None:
+        """Take note of the networks of the mesh."""
+        self._overlay.set_mesh(map(ip_network, registered.networks))
+        self.update_interface()
+
+    def set_own_networks(self, networks: Iterable[str]) -> None:
+        """Take note of the networks that this machine is in."""
+        self._overlay.set_own(networks)
+        self.update_interface()
+
+    def change(
+        self, changed: Iterable[control.PeerEntry], removed: Iterable[str], now: float
+    ) -> None:
+        """Take note of members that are new, other than before, or gone."""
+        for key in removed:
+            self._remove(key)
+        for entry in changed:
+            self._put(entry, now)
+        self._paths.permit_relays(self.peers.values(), now)
+        self.update_interface()
+
+    def update_interface(self) -> None:
+        """Say what addresses and routes the interface has to have."""
+        overlay = self._overlay
+        overlay.announce(
+            prefix for peer in self.peers.values() for prefix in peer.entry.routes
+        )
+        lengths = {network.version: network.prefixlen for network in overlay.mesh}
+        addresses = tuple(
+            f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
+            for address in self.own_addresses()
+        )
+        change = InterfaceChanged(
+            addresses,
+            tuple(sorted(map(str, overlay.routes))),
+            tuple(sorted(map(str, overlay.hidden))),
+        )
+        if change != self._interface:
+            if self._interface in self._events:
+                # Not even for a moment may a route be there that is not wanted.
+                self._events.remove(self._interface)
+            self._interface = change
+            self._events.append(change)
+
+    def _put(self, entry: control.PeerEntry, now: float) -> None:
+        peer = self.peers.get(entry.public_key)
+        if peer is None:
+            tunnel = self._device.add_peer(parse_key(entry.public_key))
+            peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
+            self._paths.add(peer)
+        is_back = entry.online and not peer.entry.online
+        peer.entry = entry
+        self._hubs.peer_changed(peer)
+        self._paths.entry_changed(peer, is_back=is_back, now=now)
+
+    def _remove(self, key: str) -> None:
+        peer = self.peers.pop(key, None)
+        if peer is not None:
+            self._hubs.remove(peer)
+            self._paths.remove(peer)
+            self._device.remove_peer(peer.tunnel.public_key)

@@ -1,0 +1,120 @@
+"""One attempt of prediction or birthday, and the addresses that it is aimed at."""
+
+from dataclasses import dataclass
+
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.ledger import Ledger
+from meshwg.path.punch import (
+    PREDICTION_OFFSET,
+    PunchMethod,
+    Role,
+    port_after,
+    predicted_ports,
+)
+from meshwg.path.volley import (
+    BIRTHDAY_WAVES,
+    PREDICTION_WAVES,
+    Shot,
+    fan,
+    scatter,
+    sweep,
+)
+from meshwg.transmit import Endpoint, Random
+
+PROBED_HOSTS = 2
+"""Public addresses of one peer that probes are spread over."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAddresses:
+    """Where many packets may be aimed at: what the peer claims and others confirm."""
+
+    ledger: Ledger
+    public: tuple[Endpoint, ...]
+    """Where the outside sees the peer's socket, as it says."""
+    seen: tuple[str, ...]
+    """Where someone reliable saw the peer."""
+    by_address: bool
+    """Whether this node's NAT filters by address."""
+
+    def targets(self) -> list[Endpoint]:
+        """Return the peer's endpoints that a fan opens its own NAT for.
+
+        A NAT that filters by address ignores ports, but has to know every address
+        that the peer's NAT may send from. So such a fan aims at all that are known,
+        if need be with a port that somebody else was shown.
+        """
+        confirmed = self._confirmed()
+        if not self.by_address or not self.public:
+            return confirmed[:1]
+        port = self.public[0].port
+        claimed = {endpoint.host: endpoint for endpoint in reversed(confirmed)}
+        return [claimed.get(host, Endpoint(host, port)) for host in self.hosts()]
+
+    def hosts(self) -> list[str]:
+        """Return the addresses that the peer's sockets may be seen as."""
+        claimed = [endpoint.host for endpoint in self._confirmed()]
+        return list(dict.fromkeys([*claimed, *self.seen]))[:PROBED_HOSTS]
+
+    def _confirmed(self) -> list[Endpoint]:
+        """Return the peer's public endpoints whose host is not just its claim."""
+        return [
+            endpoint
+            for endpoint in self.public
+            if endpoint.host in self.seen or self.ledger.is_confirmed(endpoint.host)
+        ]
+
+
+@dataclass(slots=True)
+class PunchAttempt:
+    """One attempt, as one side sees it."""
+
+    id: int
+    method: PunchMethod
+    role: Role
+    peer_role: Role
+    own_sequence: tuple[int, int] | None = None
+    """The last observed public port and the step, of this side."""
+    peer_sequence: tuple[int, int] | None = None
+    links: tuple[int, ...] = ()
+    winner: int | None = None
+    elected_at: float = 0.0
+
+    @property
+    def kind(self) -> CandidateKind:
+        """What a path that this attempt finds is called."""
+        predicts = self.method is PunchMethod.PREDICTION
+        return CandidateKind.PREDICTED if predicts else CandidateKind.BIRTHDAY
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether the peer has to be told where this side's sequence is."""
+        return self.role is Role.FAN and self.method is PunchMethod.PREDICTION
+
+    @property
+    def knows_target(self) -> bool:
+        """Whether this side can begin."""
+        if self.peer_role is Role.FAN and self.method is PunchMethod.PREDICTION:
+            return self.peer_sequence is not None
+        return True
+
+    def aim(self, peer: KnownAddresses, random: Random, now: float) -> list[Shot]:
+        """Return the checks that this side sends."""
+        if self.role is Role.FAN:
+            return self._aim_fan(peer, now)
+        if self.peer_sequence is not None:
+            ports = predicted_ports(*self.peer_sequence)
+            return sweep(peer.hosts()[0], ports, now)
+        return scatter(peer.hosts(), random, now)
+
+    def _aim_fan(self, peer: KnownAddresses, now: float) -> list[Shot]:
+        targets = peer.targets()
+        if self.method is PunchMethod.BIRTHDAY:
+            return fan(self.links, targets, BIRTHDAY_WAVES, now)
+        # A second target would take ports out of the sequence.
+        del targets[1:]
+        if self.peer_sequence is not None:
+            port, delta = self.peer_sequence
+            port = port_after(port, delta, PREDICTION_OFFSET)
+            targets = [targets[0]._replace(port=port)]
+        return fan(self.links, targets, PREDICTION_WAVES, now)

@@ -1,0 +1,273 @@
+"""Opens a direct path: rounds of plain punching, and the methods that may follow.
+
+A round is offered to the peer, or follows an offer of the peer; with the answer, both
+sides check all candidates of each other. A round without a direct path is noted and
+planned again (:mod:`meshwg.path.rounds`), and the controlling side goes on to
+prediction or the birthday method (:mod:`meshwg.path.escalation`). A direct path that
+is lost begins a new round.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+from meshwg.path.activity import Activity
+from meshwg.path.candidate import is_private
+from meshwg.path.checker import Checker
+from meshwg.path.escalation import Escalation
+from meshwg.path.events import (
+    Attempt,
+    AttemptResult,
+    AuxiliarySockets,
+    CandidatesOffered,
+    CandidatesWanted,
+    Event,
+)
+from meshwg.path.offer import Offer
+from meshwg.path.path import Path
+from meshwg.path.punch import plain_possible
+from meshwg.path.puncher import Outcome, Puncher, Verdict
+from meshwg.path.rendezvous import Rendezvous
+from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
+from meshwg.path.table import PathTable
+from meshwg.path.volley import OPENER_TTL
+
+PACE = 0.005
+"""Seconds between the checks of two candidates (RFC 8445 section 14)."""
+
+OPENERS = 2
+"""Low-TTL checks sent first: if one is lost, the peer's first check may come before
+any that opens the way, and a sloppy router would take it for its own."""
+
+PUNCH_RETRY = 5.0
+"""Seconds after which to look again whether another attempt is over."""
+
+HISTORY = 16
+"""Attempts that are remembered."""
+
+
+class HolePunching:
+    """Begins, carries out and ends the attempts to reach one peer directly.
+
+    :param events: where offers and wishes are put.
+    :param controlling: whether this side decides what follows plain punching.
+    :ivar history: what was tried, the oldest first.
+    """
+
+    def __init__(
+        self,
+        table: PathTable,
+        checker: Checker,
+        rendezvous: Rendezvous,
+        puncher: Puncher,
+        escalation: Escalation,
+        activity: Activity,
+        events: deque[Event],
+        *,
+        controlling: bool,
+    ) -> None:
+        self.history: deque[Attempt] = deque(maxlen=HISTORY)
+        self._table = table
+        self._checker = checker
+        self._rendezvous = rendezvous
+        self._puncher = puncher
+        self._escalation = escalation
+        self._activity = activity
+        self._events = events
+        self._controlling = controlling
+        self._rounds = Rounds()
+        self._lost: Path | None = None
+
+    @property
+    def in_round(self) -> bool:
+        """Whether plain punching is under way."""
+        return self._rounds.current is not None
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next attempt is planned."""
+        times = (self._rounds.next_at, self._escalation.next_at)
+        return min((when for when in times if when is not None), default=None)
+
+    # Beginnings
+
+    def wake(self, now: float) -> None:
+        """Begin a round if there is traffic again, no direct path, and it is time."""
+        retry_due = self._rounds.next_at is None or now >= self._rounds.next_at
+        if retry_due and not self._table.has_direct(now):
+            self.begin(Trigger.TRAFFIC, now)
+
+    def begin(self, trigger: Trigger, now: float) -> None:
+        """Offer a round to the peer; checks begin with its answer."""
+        if self._rounds.begin(trigger, now, awaits=True):
+            self._offer(trouble=trigger in (Trigger.NETWORK, Trigger.DOUBT))
+
+    def follow(self, offer: Offer, now: float) -> None:
+        """Begin to check because the peer does, or will when it gets our answer."""
+        if self._rounds.is_awaiting():
+            # The answer, or an offer that crossed ours: the peer needs no answer.
+            self._burst(OFFERER_LEAD, now)
+        elif not offer.answer:
+            if self._rounds.begin(Trigger.OFFER, now, awaits=False):
+                self._offer(answer=True)
+                self._burst(ANSWERER_LEAD, now)
+        elif not self._table.has_direct(now):
+            self._burst(OFFERER_LEAD, now)
+
+    def begin_if_lost(self, before: Path | None, now: float) -> None:
+        """Begin a round if the direct path in use came into doubt.
+
+        :param before: the path that was in use until now.
+        """
+        if before is None or before.is_relayed or before is self._lost:
+            return
+        if before.has_consent(now) and not before.is_doubted(now):
+            return
+        self._lost = before
+        self._note(
+            before.kind.value, AttemptResult.LOST, "checks were not answered", now
+        )
+        if not self._table.has_direct(now):
+            self._events.append(CandidatesWanted())
+            self.begin(Trigger.DOUBT, now)
+
+    # Ends
+
+    def abandon(self, now: float) -> None:
+        """Forget what was tried: the network is another one."""
+        self._rounds.reset()
+        self._puncher.abandon("the network changed", now)
+
+    def succeed(self, path: Path, now: float, *, first: bool) -> None:
+        """End everything because a direct path works.
+
+        :param first: whether there was none before.
+        """
+        self._lost = None if self._lost is path else self._lost
+        self._puncher.succeed(path.endpoint, now)
+        found = self._rounds.succeed() if first else None
+        if found is not None:
+            took = f"{path.endpoint} answered after {now - found.started_at:.2f} s"
+            self._note(
+                "punch", AttemptResult.OK, f"{took} ({found.trigger.value})", now
+            )
+
+    # Time
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; only while there is traffic."""
+        self._puncher.handle_timer(now)
+        if self._activity.is_active(now):
+            self._run_round(now)
+            if _is_due(self._escalation.next_at, now):
+                self._escalate(now)
+
+    def get_timer(self, now: float) -> float | None:
+        """Return when to call :meth:`handle_timer`."""
+        times = [self._puncher.get_timer()]
+        if self._activity.is_active(now):
+            times += [self._rounds.get_timer(), self._escalation.next_at]
+        return min((when for when in times if when is not None), default=None)
+
+    def drain_puncher(self, now: float) -> None:
+        """Pass on what the puncher wants; go on where its attempt has ended."""
+        puncher = self._puncher
+        while True:
+            outcome, puncher.outcome = puncher.outcome, None
+            self._checker.transmits += puncher.transmits
+            puncher.transmits = []
+            messages, puncher.messages = puncher.messages, []
+            for message in messages:
+                self._offer(punch=message)
+            if puncher.sockets_wanted:
+                self._events.append(AuxiliarySockets(wanted=puncher.sockets_wanted))
+                puncher.sockets_wanted = 0
+            if outcome is None:
+                return
+            self._end_attempt(outcome, now)
+
+    # Rounds
+
+    def _offer(
+        self,
+        *,
+        answer: bool = False,
+        trouble: bool = False,
+        punch: Mapping[str, object] | None = None,
+    ) -> None:
+        offer = self._rendezvous.make(answer=answer, trouble=trouble, punch=punch)
+        self._events.append(CandidatesOffered(offer))
+
+    def _burst(self, lead: float, now: float) -> None:
+        """Open the way for the peer's checks, then check all its candidates."""
+        possible = plain_possible(self._rendezvous.nat, self._rendezvous.peer.nat)
+        self._rounds.check(now, hopeless=not possible)
+        start = now + lead
+        for candidate in self._rendezvous.targets():
+            path = self._table.add(candidate.endpoint, candidate.kind)
+            if path.is_trusted(now):
+                continue
+            for _ in range(0 if is_private(candidate.host) else OPENERS):
+                self._checker.check(path, now, ttl=OPENER_TTL)
+            path.burst(start)
+            start += PACE
+
+    def _run_round(self, now: float) -> None:
+        current, postponed = self._rounds.current, self._rounds.postponed
+        if postponed is not None and now >= postponed.at:
+            self.begin(postponed.trigger, now)
+        elif current is None:
+            if _is_due(self._rounds.next_at, now):
+                self._retry(now)
+        elif _is_due(current.waits_until, now):
+            self._burst(OFFERER_LEAD, now)
+        elif _is_due(current.ends_at, now):
+            self._end_round(now)
+
+    def _retry(self, now: float) -> None:
+        if self._table.has_direct(now):
+            self._rounds.next_at = None
+        elif not self._escalation.is_idle:
+            self._rounds.next_at = now + PUNCH_RETRY
+        else:
+            self.begin(Trigger.RETRY, now)
+
+    def _end_round(self, now: float) -> None:
+        """Note that plain punching failed, and try what may come next."""
+        if self._table.has_direct(now):
+            self._rounds.succeed()
+            return
+        detail = "the peer did not answer through the coordinator"
+        if self._rendezvous.was_heard:
+            count = len(self._rendezvous.peer.candidates)
+            detail = f"none of the peer's {count} addresses answered"
+        self._note("punch", AttemptResult.FAILED, detail, now)
+        self._rounds.fail(now)
+        self._escalate(now)
+
+    # Methods
+
+    def _end_attempt(self, outcome: Outcome, now: float) -> None:
+        self._note(outcome.method.value, outcome.result, outcome.detail, now)
+        if outcome.verdict is not Verdict.OK:
+            self._escalate(now, after=outcome)
+
+    def _escalate(self, now: float, after: Outcome | None = None) -> None:
+        """Try what may help where plain punching, or another method, did not."""
+        self._escalation.next_at = None
+        if not self._controlling or self._table.has_direct(now):
+            return
+        if not self._activity.is_active(now):
+            return
+        if after is None:
+            self.history.extend(self._escalation.begin(now))
+        else:
+            self.history.extend(self._escalation.follow(after, now))
+
+    def _note(
+        self, method: str, result: AttemptResult, detail: str, now: float
+    ) -> None:
+        self.history.append(Attempt(now, method, result, detail))
+
+
+def _is_due(when: float | None, now: float) -> bool:
+    return when is not None and now >= when

@@ -1,0 +1,24 @@
+"""A peer as the data path knows it."""
+
+from meshwg.transmit import Endpoint
+from meshwg.wireguard.session import Session
+
+
+class Lane:
+    """Where the packets of one peer go, and under which session.
+
+    :ivar session: with which packets are sealed, ``None`` while there is none.
+    :ivar endpoint: where messages go, ``None`` while that is not known.
+    :ivar second: where a copy of each message goes as well, while the endpoint is in
+        doubt.
+    :ivar forwards: whether the peer may pass on what other peers sent, as the hub of a
+        mesh does: its inner packets may have the source address of any peer.
+    """
+
+    __slots__ = ("endpoint", "forwards", "second", "session")
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.endpoint: Endpoint | None = None
+        self.second: Endpoint | None = None
+        self.forwards = False

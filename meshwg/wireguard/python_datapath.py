@@ -1,0 +1,368 @@
+"""The data path in Python: what runs everywhere, and the reference for all others."""
+
+import struct
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+
+from meshwg.packet.icmp import parse_echo_reply
+from meshwg.packet.ip import IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH
+from meshwg.transmit import UDP, Endpoint, Transmit
+from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL, runs, wrap
+from meshwg.wireguard.allowedips import AllowedIPs
+from meshwg.wireguard.constants import (
+    DATA_OVERHEAD,
+    DEFAULT_MTU,
+    PADDING_MULTIPLE,
+    REJECT_AFTER_MESSAGES,
+    REKEY_AFTER_MESSAGES,
+)
+from meshwg.wireguard.datapath import Note
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.lane import Lane
+from meshwg.wireguard.session import NONCE_PREFIX, Buffer, Session
+
+_CHANNEL_NUMBERS = range(FIRST_CHANNEL, LAST_OLD_CHANNEL + 1)
+_PLAIN_IPV4 = 0x45
+"""The first byte of an IPv4 packet without options."""
+_FLOW = struct.Struct("!I2xI2xQI")
+_flow_of = _FLOW.unpack_from
+"""Return what makes an IPv4 packet without options one of a flow and of a length: its
+first four bytes; flags, hops and protocol; addresses and ports."""
+_FLOW_LENGTH = _FLOW.size
+_DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
+"""Where an IP packet has its destination address, by its version."""
+_PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
+
+
+class PythonDatapath:
+    """A :class:`Datapath` in Python.
+
+    :param roaming: whether lanes follow the endpoint of the last authentic message, so
+        that a message from elsewhere is no business of the fast path.
+    """
+
+    def __init__(self, *, roaming: bool = True) -> None:
+        self.is_up = False
+        self.mtu = DEFAULT_MTU
+        self.allowed_ips: AllowedIPs[Lane] = AllowedIPs()
+        self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
+        self._roaming = roaming
+        # By the type and receiver index with which their messages begin.
+        self._sessions: dict[bytes, tuple[Session, Lane]] = {}
+        # Channels both ways: by relayed address, and by server and number.
+        self._channels: dict[Endpoint, tuple[Endpoint, int]] = {}
+        self._relays: dict[tuple[str, int], dict[int, Endpoint]] = {}
+        self._echo_identifiers: frozenset[int] = frozenset()
+        self._packets: list[bytes] = []
+        self._outgoing: list[tuple[Lane, list[bytes]]] = []
+        self._notes: list[Note] = []
+        self._unsent: list[tuple[Lane, Sequence[Buffer], float]] = []
+        self._exceptions: list[tuple[Sequence[Buffer], Endpoint]] = []
+        self._echoes: list[bytes] = []
+
+    # Packets from the interface.
+
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
+        groups: dict[Lane, list[bytes]] = {}
+        last = b""
+        group: list[bytes] | None = None
+        for packet in packets:
+            destination = packet[24:40] if packet[:1] >= b"\x60" else packet[16:20]
+            if destination != last or group is None:
+                last = destination
+                lane = self._destination(packet)
+                group = None if lane is None else groups.setdefault(lane, [])
+            if group is None:
+                self.drops[Drop.NO_PEER] += 1
+            else:
+                group.append(packet)
+        for lane, outgoing in groups.items():
+            count, length = self.seal(lane, outgoing, now)
+            if count < len(outgoing):
+                self._unsent.append((lane, outgoing[count:], now))
+            if count:
+                self._notes.append((lane, None, None, length, True, now))
+
+    def _destination(self, packet: bytes) -> Lane | None:
+        """Return in which lane an IP packet goes."""
+        where = _DESTINATION.get(packet[0] >> 4) if packet and self.is_up else None
+        return None if where is None else self.allowed_ips.lookup(packet[where])
+
+    def seal(
+        self, lane: Lane, packets: Sequence[Buffer], now: float
+    ) -> tuple[int, int]:
+        session = lane.session
+        if session is None or lane.endpoint is None or now >= session.usable_until:
+            return 0, 0
+        messages = session.seal(packets, self.mtu)
+        if messages:
+            self._outgoing.append((lane, messages))
+        return len(messages), sum(map(len, messages))
+
+    def send(self, lane: Lane, message: bytes) -> None:
+        self._outgoing.append((lane, [message]))
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        outgoing = self._outgoing
+        if not outgoing:
+            return []
+        self._outgoing = []
+        ready: list[Transmit] = []
+        for lane, messages in outgoing:
+            if lane.endpoint is None:
+                self.drops[Drop.NO_ENDPOINT] += len(messages)
+                continue
+            ready.append(self._address(lane.endpoint, messages))
+            if lane.second is not None:
+                ready.append(self._address(lane.second, messages))
+        return ready
+
+    def _address(self, endpoint: Endpoint, messages: list[bytes]) -> Transmit:
+        """Return messages as they go to an endpoint: through its channel, if any."""
+        channel = self._channels.get(endpoint) if endpoint.link != UDP else None
+        if channel is None:
+            return Transmit(endpoint, messages)
+        server, number = channel
+        return Transmit(server, wrap(number, messages))
+
+    # Datagrams from the network.
+
+    def receive_datagrams(
+        self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        channels = self._relays.get(endpoint[:2]) if self._relays else None
+        if channels is None:
+            self._receive(datagrams, endpoint, now)
+            return
+        for number, run in runs(datagrams):
+            peer = channels.get(number)
+            if peer is not None:
+                self._receive(run, peer, now)
+            elif number in _CHANNEL_NUMBERS:
+                self._exceptions.append((wrap(number, run), endpoint))
+            else:
+                self._receive(run, endpoint, now)
+
+    def _receive(
+        self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        """Open runs of data messages of one session each; the rest goes up."""
+        run: list[Buffer] = []
+        unusual: list[Buffer] = []
+        start = b""
+        for datagram in datagrams:
+            if datagram[:8] == start and len(datagram) >= DATA_OVERHEAD:
+                run.append(datagram)
+                continue
+            if run:
+                self._open(start, run, endpoint, now)
+                run = []
+            start = bytes(datagram[:8])
+            if start in self._sessions and len(datagram) >= DATA_OVERHEAD:
+                run = [datagram]
+            else:
+                unusual.append(datagram)
+                start = b""
+        if run:
+            self._open(start, run, endpoint, now)
+        if unusual:
+            self._exceptions.append((unusual, endpoint))
+
+    def _open(
+        self, start: bytes, messages: list[Buffer], endpoint: Endpoint, now: float
+    ) -> None:
+        """Open messages of the session whose messages begin so."""
+        session, lane = self._sessions[start]
+        if now >= session.expires_at:
+            self.drops[Drop.EXPIRED_SESSION] += len(messages)
+            return
+        plaintexts, length = session.open(messages, self.drops)
+        if plaintexts:
+            is_data = bool(plaintexts[0]) or any(plaintexts)
+            self._notes.append((lane, session, endpoint, length, is_data, now))
+            self._deliver(lane, plaintexts)
+
+    def _deliver(self, lane: Lane, plaintexts: list[bytes]) -> None:
+        """Pass on the packets that are whole and really the peer's, without padding.
+
+        What was found of one packet holds for those after it that are of the same flow
+        and of the same length: all IPv4 packets without options and padding that agree
+        in what :meth:`_genuine_length`, or a filter, looks at.
+        """
+        packets, flow_of = self._packets, _flow_of
+        flow, last_size = None, -1
+        for packet in plaintexts:
+            size = len(packet)
+            if size == last_size and flow_of(packet) == flow:
+                packets.append(packet)
+            elif size:
+                length = self._genuine_length(lane, packet)
+                if length:
+                    packets.append(packet if length == size else packet[:length])
+                if length == size >= _FLOW_LENGTH and packet[0] == _PLAIN_IPV4:
+                    flow, last_size = flow_of(packet), size
+        if self._echo_identifiers:
+            self._packets = [each for each in packets if not self._is_echo(each)]
+
+    def _genuine_length(self, lane: Lane, packet: bytes) -> int:
+        """Return the length of a packet without padding, 0 for one that lies."""
+        size, version = len(packet), packet[0] >> 4
+        if version == 4 and size >= IPV4_HEADER_LENGTH:
+            length = packet[2] << 8 | packet[3]
+            source = packet[12:16]
+        elif version == 6 and size >= IPV6_HEADER_LENGTH:
+            length = IPV6_HEADER_LENGTH + (packet[4] << 8 | packet[5])
+            source = packet[8:24]
+        else:
+            length = size + 1
+        if length > size or length < IPV4_HEADER_LENGTH:
+            self.drops[Drop.INVALID_PACKET] += 1
+            return 0
+        owner = self.allowed_ips.lookup(source)
+        if owner is not lane and (owner is None or not lane.forwards):
+            self.drops[Drop.FORBIDDEN_SOURCE] += 1
+            return 0
+        return length
+
+    def _is_echo(self, packet: bytes) -> bool:
+        """Keep a reply to the owner's own echo request from the interface."""
+        reply = parse_echo_reply(packet)
+        if reply is None or reply[1] not in self._echo_identifiers:
+            return False
+        self._echoes.append(packet)
+        return True
+
+    def packets_to_write(self) -> list[bytes]:
+        packets = self._packets
+        if packets:
+            self._packets = []
+        return packets
+
+    # The fast path.
+
+    def seal_one(self, packet: bytes, now: float, /) -> tuple[Endpoint, bytes] | None:
+        version, length = packet[0] >> 4 if packet else 0, len(packet)
+        if version == 4:
+            lane = self.allowed_ips.lookup(packet[16:20])
+        elif version == 6:
+            lane = self.allowed_ips.lookup(packet[24:40])
+        else:
+            return None
+        session = lane.session if lane is not None else None
+        if lane is None or session is None or now >= session.seal_until:
+            return None
+        number, mtu = session.sent, self.mtu
+        endpoint, encrypt = lane.endpoint, session.encrypt
+        if (
+            encrypt is None
+            or endpoint is None
+            or endpoint.link != UDP
+            or lane.second is not None
+            or number >= REKEY_AFTER_MESSAGES
+            or length > mtu
+        ):
+            return None
+        missing = -length % PADDING_MULTIPLE
+        packet += _PADDING[missing if length + missing <= mtu else mtu - length]
+        session.sent = number + 1
+        counter = number.to_bytes(8, "little")
+        sealed = encrypt(NONCE_PREFIX + counter, packet, None)
+        message = session.prefix + counter + sealed
+        self._notes.append((lane, None, None, len(message), True, now))
+        return endpoint, message
+
+    def open_one(
+        self, datagram: bytes, endpoint: Endpoint, now: float, /
+    ) -> bytes | None:
+        found, length = self._sessions.get(datagram[:8]), len(datagram)
+        if found is None or length <= DATA_OVERHEAD:
+            return None
+        session, lane = found
+        if now >= session.open_until or (
+            lane.endpoint is not endpoint and self._roaming
+        ):
+            return None
+        number = session.replay.expected
+        counter = number.to_bytes(8, "little")
+        if datagram[8:16] != counter or number >= REJECT_AFTER_MESSAGES:
+            return None
+        try:
+            packet = session.decrypt(NONCE_PREFIX + counter, datagram[16:], None)
+        except InvalidTag:
+            return None
+        session.replay.expected = number + 1
+        self._notes.append((lane, session, endpoint, length, True, now))
+        size = packet[2] << 8 | packet[3] if len(packet) > 3 else 0
+        if (
+            packet[0] >> 4 != 4
+            or not IPV4_HEADER_LENGTH <= size <= len(packet)
+            or self.allowed_ips.lookup(packet[12:16]) is not lane
+        ):
+            size = self._genuine_length(lane, packet)
+        if self._echo_identifiers and self._is_echo(packet[:size]):
+            return b""
+        return packet[:size]
+
+    # What it is told.
+
+    def add_lane(self) -> Lane:
+        return Lane()
+
+    def remove_lane(self, lane: Lane) -> None:
+        self.allowed_ips.clear(lane)
+
+    def steer(
+        self, lane: Lane, endpoint: Endpoint | None, second: Endpoint | None = None
+    ) -> None:
+        lane.endpoint, lane.second = endpoint, second
+
+    def let_forward(self, lane: Lane, forwards: bool) -> None:
+        lane.forwards = forwards
+
+    def add_session(self, lane: Lane, session: Session) -> None:
+        self._sessions[session.start] = session, lane
+
+    def seal_with(self, lane: Lane, session: Session | None) -> None:
+        lane.session = session
+
+    def remove_session(self, session: Session) -> None:
+        self._sessions.pop(session.start, None)
+
+    def set_channel(self, peer: Endpoint, server: Endpoint, number: int | None) -> None:
+        known = self._channels.pop(peer, None)
+        if known is not None:
+            relay = self._relays[known[0][:2]]
+            relay.pop(known[1], None)
+            if not relay:
+                del self._relays[known[0][:2]]
+        if number is not None:
+            self._channels[peer] = server, number
+            self._relays.setdefault(server[:2], {})[number] = peer
+
+    def intercept_echoes(self, identifiers: frozenset[int]) -> None:
+        self._echo_identifiers = identifiers
+
+    # What goes up.
+
+    def take_notes(self) -> list[Note]:
+        if not self._notes:
+            return []
+        notes, self._notes = self._notes, []
+        return notes
+
+    def take_unsent(self) -> list[tuple[Lane, Sequence[Buffer], float]]:
+        if not self._unsent:
+            return []
+        unsent, self._unsent = self._unsent, []
+        return unsent
+
+    def take_exceptions(self) -> list[tuple[Sequence[Buffer], Endpoint]]:
+        if not self._exceptions:
+            return []
+        exceptions, self._exceptions = self._exceptions, []
+        return exceptions
+
+    def take_echoes(self) -> list[bytes]:
+        echoes, self._echoes = self._echoes, []
+        return echoes

@@ -1,0 +1,94 @@
+"""Checks go where they are deserved, and what is learnt is checked back."""
+
+import random
+
+from meshwg.path.candidate import CandidateKind
+from meshwg.path.check import CHECK_TIMEOUT, CheckDrop, Checks
+from meshwg.path.checker import Checker
+from meshwg.path.ledger import HOST_LIMIT, LEARN_LIMIT, Ledger
+from meshwg.path.table import PathTable
+from meshwg.transmit import Endpoint
+from tests.path.test_agent import HIGH, LOW, keys_of
+
+NOW = 1000.0
+FAR = Endpoint("203.0.113.2", 2222)
+RELAY = Endpoint("198.51.100.9", 50000, 1)
+
+
+def test_an_unconfirmed_address_gets_few_checks_and_its_path_rests() -> None:
+    stage = Stage()
+    path = stage.table.add(FAR, CandidateKind.REFLEXIVE)
+    path.burst(NOW)
+    for _ in range(HOST_LIMIT + 5):
+        stage.checker.check(path, NOW)
+    assert len(stage.checker.transmits) == HOST_LIMIT
+    assert stage.checks.drops == {CheckDrop.OVER_BUDGET: 5}
+    assert path.due is None
+
+
+def test_a_relay_and_a_confirmed_address_get_all_they_need() -> None:
+    stage = Stage()
+    stage.table.set_relay(RELAY, NOW)
+    stage.ledger.confirm([FAR.host])
+    relay, direct = stage.table.relay, stage.table.add(FAR, CandidateKind.REFLEXIVE)
+    assert relay is not None
+    for path in (relay, direct) * (HOST_LIMIT + 5):
+        stage.checker.check(path, NOW)
+    assert stage.checks.drops == {}
+
+
+def test_what_an_authentic_packet_came_from_is_checked_back_at_once() -> None:
+    stage = Stage()
+    stage.checker.learn(FAR, CandidateKind.PEER_REFLEXIVE, NOW)
+    (check,) = stage.checker.transmits
+    path = stage.table.find(FAR)
+    assert check.destination == FAR
+    assert path is not None
+    assert path.kind is CandidateKind.PEER_REFLEXIVE
+    assert path.due is not None
+
+
+def test_a_path_that_works_is_not_checked_for_every_packet() -> None:
+    stage = Stage()
+    path = stage.table.add(FAR, CandidateKind.HOST)
+    path.answered(FAR, 0.01, NOW)
+    stage.checker.learn(FAR, CandidateKind.PEER_REFLEXIVE, NOW)
+    assert stage.checker.transmits == []
+
+
+def test_another_address_behind_the_relay_is_none_of_its_business() -> None:
+    stage = Stage()
+    stage.table.set_relay(RELAY, NOW)
+    other = RELAY._replace(host="198.51.100.77")
+    stage.checker.learn(other, CandidateKind.PEER_REFLEXIVE, NOW)
+    assert stage.table.find(other) is None
+
+
+def test_only_so_many_addresses_are_learnt() -> None:
+    stage = Stage()
+    for port in range(LEARN_LIMIT + 3):
+        stage.checker.learn(
+            FAR._replace(port=port + 1), CandidateKind.PEER_REFLEXIVE, NOW
+        )
+    assert stage.checks.drops[CheckDrop.OVERLEARNT] == 3
+
+
+def test_a_lost_check_counts_only_on_a_path_that_worked() -> None:
+    stage = Stage()
+    path = stage.table.add(FAR, CandidateKind.HOST)
+    stage.checker.check(path, NOW)
+    path.answered(FAR, 0.01, NOW)
+    stage.checker.handle_timer(NOW + CHECK_TIMEOUT)
+    assert path.statistics.loss == 0
+    stage.checker.check(path, NOW)
+    stage.checker.handle_timer(NOW + CHECK_TIMEOUT)
+    assert path.statistics.loss > 0
+
+
+class Stage:
+    """A checker with what it works on."""
+
+    def __init__(self) -> None:
+        self.checks = Checks(keys_of(LOW, HIGH), random.Random(1).randbytes)
+        self.ledger, self.table = Ledger(), PathTable()
+        self.checker = Checker(self.checks, self.ledger, self.table)
