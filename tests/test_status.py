@@ -14,9 +14,11 @@ from meshwg.relay.client import RelayDrop
 from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
 from meshwg.wireguard.drop import Drop
-from tests.node.mesh import Mesh, MeshNode, pair, strangers
-from tests.relay.simulation import SECRET, UNIX_OFFSET
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
+from tests.sim.network import UNIX_OFFSET
+from tests.world.node import SimNode
+from tests.world.relay import SECRET
+from tests.world.world import World, pair, strangers
 
 REASONS = (
     CheckDrop,
@@ -73,7 +75,7 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
 
 
 def test_it_says_how_it_stands_with_coordinator_and_relay() -> None:
-    mesh, alice, _ = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world, alice, _ = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
 
     own = of(alice)["self"]
     assert own["coordinator"]["state"] == "connected"
@@ -82,18 +84,18 @@ def test_it_says_how_it_stands_with_coordinator_and_relay() -> None:
     assert own["relay"]["transport"] == "udp"
     assert own["relay"]["address"].startswith("198.51.100.9:")
 
-    mesh.coordinator.stop()
-    mesh.network.advance(1)
+    world.coordinator.stop()
+    world.advance(1)
     own = of(alice)["self"]
     assert own["coordinator"]["state"] in ("offline", "connecting")
     assert own["coordinator"]["error"] == "It cannot be reached"
-    assert own["coordinator"]["since"] <= mesh.now + UNIX_OFFSET
+    assert own["coordinator"]["since"] <= world.now + UNIX_OFFSET
 
 
 def test_a_node_that_has_not_joined_shows_the_name_it_wants() -> None:
-    mesh = Mesh()
-    mesh.coordinator.stop()
-    alice = mesh.add("alice")
+    world = World()
+    world.coordinator.stop()
+    alice = world.add("alice")
 
     report = of(alice)
 
@@ -105,43 +107,43 @@ def test_a_node_that_has_not_joined_shows_the_name_it_wants() -> None:
 
 
 def test_peers_are_in_the_order_of_their_names() -> None:
-    mesh = Mesh()
+    world = World()
     for name in ("carol", "alice", "bob"):
-        mesh.add(name)
-    mesh.settle()
+        world.add(name)
+    world.settle()
 
-    names = [peer["name"] for peer in of(mesh.nodes["alice"])["peers"]]
+    names = [peer["name"] for peer in of(world.nodes["alice"])["peers"]]
     assert names == ["bob", "carol"]
 
 
 def test_what_was_dropped_is_counted_by_reason() -> None:
     _, alice, _ = strangers()
 
-    alice.node.receive_datagrams([b"?"], Endpoint("192.0.2.66", 1), alice.mesh.now)
+    alice.node.receive_datagrams([b"?"], Endpoint("192.0.2.66", 1), alice.now)
 
     assert of(alice)["counters"]["drops"]["unknown-datagram"] == 1
 
 
 def test_it_holds_no_secret() -> None:
-    mesh, alice, _ = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world, alice, _ = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
     registered = alice.client.registered
     assert registered is not None
     (relay,) = registered.relays
 
     text = json.dumps(of(alice))
 
-    private_key = alice.key.private_bytes
+    private_key = alice.private_key.private_bytes
     for secret in (
         base64.b64encode(private_key).decode(),
         private_key.hex(),
-        mesh.auth_key,
+        world.auth_key,
         relay.password,
         SECRET.decode(),
     ):
         assert secret not in text
 
 
-def of(node: MeshNode) -> dict[str, Any]:
+def of(node: SimNode) -> dict[str, Any]:
     """Return the status as the daemon makes it, through JSON and back."""
     report = status(
         node.node,
@@ -149,8 +151,8 @@ def of(node: MeshNode) -> dict[str, Any]:
         interface="mesh0",
         mtu=1400,
         coordinator_url="http://coordinator.test:8443",
-        now=node.mesh.now,
-        unix_time=node.mesh.now + UNIX_OFFSET,
+        now=node.now,
+        unix_time=node.now + UNIX_OFFSET,
     )
     parsed: dict[str, Any] = json.loads(json.dumps(report))
     return parsed

@@ -154,14 +154,15 @@ class Node:
         # No tunnel runs through itself.
         usable = [each for each in addresses if not self.members.owns(each)]
         self.whereabouts.set_hosts(usable, now)
-        self.background.settle(now)
+        # Peers are told in a moment: by then it is known whether the network changed.
+        self.background.plan()
 
     def network_changed(self, now: float) -> None:
         """Addresses or routes changed, or the machine slept: doubt what was known."""
         self.device.unpin_endpoints()
-        self.background.network_changed(now)
+        # An offer that only names other candidates would hold up the one that warns.
         self.paths.network_changed(now)
-        self.background.settle(now)
+        self.background.network_changed(now)
 
     def endpoint_failed(self, endpoint: Endpoint, now: float) -> None:
         """The system could not send there from where it was to be sent."""

@@ -18,8 +18,9 @@ from meshwg.path.punch import (
     LAST_PORT,
     PunchMethod,
 )
-from tests.mesh.meshnet import Mesh
+from tests.mesh.addresses import let_both_addresses_be_seen, public_addresses
 from tests.sim import kinds
+from tests.world.world import World
 
 ATTEMPTS = 150
 PORTS = LAST_PORT - FIRST_PORT + 1
@@ -79,16 +80,18 @@ def test_attempts_miss_as_often_as_chance_has_it(
 
 def is_hit(a: kinds.Kind, b: kinds.Kind, loss: float, seed: int) -> bool:
     """Let two nodes meet; tell whether the first birthday attempt opens a path."""
-    mesh = Mesh(seed=1000 + seed, loss=loss)
-    one, other = mesh.add_kind(a, 1), mesh.add_kind(b, 2)
-    mesh.advance(2.0)
-    mesh.introduce(one, other)
+    world = World(seed=1000 + seed, loss=loss)
+    one, other = world.add("one", a), world.add("other", b)
+    world.settle()
+    for node in (one, other):
+        let_both_addresses_be_seen(world, node)
     contacts = one.contact(other), other.contact(one)
-    one.ping(other, 0.5)
-    other.ping(one, 0.5)
-    hit = mesh.run(lambda: all(contact.is_direct for contact in contacts), PATIENCE)
-    attempts = contacts[0].agent.status(mesh.network.now).attempts
-    methods = [attempt.method for attempt in attempts]
+    one.talk_to(other, 0.5)
+    other.talk_to(one, 0.5)
+    # The coordinator vouches only for the address of the connection that there is.
+    other.agent(one).confirm_hosts(public_addresses(one))
+    hit = world.run(lambda: all(contact.is_direct for contact in contacts), PATIENCE)
+    methods = [attempt.method for attempt in one.status(other).attempts]
     assert methods.count(PunchMethod.BIRTHDAY.value) == 1, methods
     return hit
 

@@ -1,112 +1,118 @@
 """Bystanders, a lying coordinator and hostile peers: counted, bounded, harmless."""
 
+from itertools import count
 from typing import Any
 
 import pytest
 
-from meshwg.keys import format_key
+from meshwg.nat.discovery import FRESH_SOCKETS
+from meshwg.node import SocketsWanted
 from meshwg.path.candidate import Candidate, CandidateKind, Rejection
-from meshwg.path.check import CheckDrop
+from meshwg.path.check import CheckDrop, CheckKeys
 from meshwg.path.ledger import HOST_LIMIT, TOTAL_LIMIT
+from meshwg.status import all_drops
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire import control, stun
-from tests.mesh.meshnet import Mesh, MeshNode, honest
 from tests.sim import kinds
-from tests.sim.host import Host, Socket
+from tests.sim.host import Socket
 from tests.sim.realm import Packet
+from tests.world.internet import NODE_PORT
+from tests.world.node import SimNode
+from tests.world.world import World
 
 VICTIM = "198.18.0.1"
 
+sequences = count(10_000)
+"""Numbers of offers, beyond those of any agent."""
+
 
 def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
-    mesh, a, b = public_pair()
-    recorded = record_checks(mesh, a, b)
-    attacker = mesh.network.add_host("attacker", VICTIM)
+    world, a, b = public_pair()
+    recorded = record_checks(world, a, b)
+    attacker = world.network.add_host("attacker", VICTIM)
     socket = attacker.open(4000)
     for data in recorded:
         socket.send(data, udp_endpoint(b))
-    mesh.advance(2.0)
+    world.advance(2.0)
     assert socket.received == []
-    assert b.sent[VICTIM] == 0
-    assert b.contact(a).agent.drops[CheckDrop.REPLAYED] == len(recorded)
+    assert b.log.by_host()[VICTIM] == 0
+    assert b.agent(a).drops[CheckDrop.REPLAYED] == len(recorded)
 
 
 def test_a_check_that_comes_back_proves_nothing() -> None:
-    mesh, a, b = public_pair()
-    recorded = record_checks(mesh, a, b)
-    attacker = mesh.network.add_host("attacker", VICTIM)
+    world, a, b = public_pair()
+    recorded = record_checks(world, a, b)
+    before = all_drops(a.node)["unknown-check"]
+    attacker = world.network.add_host("attacker", VICTIM)
     socket = attacker.open(4000)
     for data in recorded:
         socket.send(data, udp_endpoint(a))
-    mesh.advance(2.0)
+    world.advance(2.0)
     assert socket.received == []
-    assert a.sent[VICTIM] == 0
-    assert a.contact(b).agent.drops[CheckDrop.REFLECTED] == len(recorded)
+    assert a.log.by_host()[VICTIM] == 0
+    assert all_drops(a.node)["unknown-check"] - before == len(recorded)
 
 
 def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
-    mesh, a, b = public_pair()
-    tag = b.contact(a).agent.checks.keys.incoming.tag
-    attacker = mesh.network.add_host("attacker", VICTIM)
+    world, a, b = public_pair()
+    talk(world, a, b)
+    world.advance(1.0)
+    tag = b.agent(a).checks.keys.incoming.tag
+    attacker = world.network.add_host("attacker", VICTIM)
     socket = attacker.open(4000)
     for key in (None, b"", bytes(32)):
         message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, bytes(12))
         message.attributes[stun.Attribute.USERNAME] = tag
         socket.send(stun.encode(message, key, fingerprint=True), udp_endpoint(b))
-    mesh.advance(2.0)
+    world.advance(2.0)
     assert socket.received == []
-    assert b.contact(a).agent.drops[CheckDrop.FORGED] == 3
+    assert b.agent(a).drops[CheckDrop.FORGED] == 3
 
 
 def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> None:
     """A man in the middle can be a path, as any router is; he cannot be the peer."""
-    mesh, a, b = public_pair()
-    middle = mesh.network.add_host("middle", VICTIM)
+    world, a, b = public_pair()
+    middle = world.network.add_host("middle", VICTIM)
     towards_a, towards_b = middle.open(4001), middle.open(4002, link=1)
     pass_on(towards_a, towards_b, udp_endpoint(b))
     pass_on(towards_b, towards_a, udp_endpoint(a))
-    detour = Candidate(CandidateKind.HOST, VICTIM, 4001)
-    mesh.coordinator.tamper = lambda offer: with_candidates(offer, detour)
-    talk(mesh, a, b)
-    mesh.advance(10.0)
-    assert b.contact(a).agent.endpoint == Endpoint(VICTIM, 4002, source=pin(b))
+    lie(world, [candidate(CandidateKind.HOST, VICTIM, 4001)])
+    talk(world, a, b)
+    world.advance(10.0)
+    assert b.agent(a).endpoint == Endpoint(VICTIM, 4002, source=pin(b))
     middle.stop()
-    mesh.coordinator.tamper = honest
-    mesh.advance(10.0)
-    remote = b.contact(a).agent.endpoint
+    for coordinator in world.coordinators:
+        coordinator.tamper = lambda offer: offer
+    world.advance(10.0)
+    remote = b.agent(a).endpoint
     assert remote is not None
     assert remote[:2] == udp_endpoint(a)[:2]
 
 
 def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
-    mesh, a, b = public_pair()
-    mesh.network.add_host("victim", VICTIM).open(80)
-    talk(mesh, a, b)
-    ports = [
-        Candidate(CandidateKind.HOST, VICTIM, port).to_message()
-        for port in range(80, 100)
-    ]
-    for number in range(590):
-        offer(a, b, 1000 + number, ports)
-        mesh.advance(0.1)
-    assert 0 < a.sent[VICTIM] <= HOST_LIMIT
-    assert a.contact(b).agent.drops[CheckDrop.OVER_BUDGET] > 0
+    world, a, b = public_pair()
+    world.network.add_host("victim", VICTIM).open(80)
+    talk(world, a, b)
+    ports = [candidate(CandidateKind.HOST, VICTIM, port) for port in range(80, 100)]
+    for _ in range(590):
+        offer(a, b, ports)
+        world.advance(0.1)
+    assert 0 < a.log.by_host()[VICTIM] <= HOST_LIMIT
+    assert a.agent(b).drops[CheckDrop.OVER_BUDGET] > 0
     assert b.contact(a).received > 500
 
 
 def test_a_peer_that_offers_many_strangers_reaches_a_limit_for_all() -> None:
-    mesh, a, b = public_pair()
-    talk(mesh, a, b)
+    world, a, b = public_pair()
+    talk(world, a, b)
     for number in range(590):
         strangers = [
-            Candidate(
-                CandidateKind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80
-            ).to_message()
+            candidate(CandidateKind.REFLEXIVE, f"198.18.{number % 200}.{n}", 80)
             for n in range(1, 17)
         ]
-        offer(a, b, 1000 + number, strangers)
-        mesh.advance(0.1)
-    sent = sum(count for host, count in a.sent.items() if host.startswith("198.18."))
+        offer(a, b, strangers)
+        world.advance(0.1)
+    sent = sum(n for host, n in a.log.by_host().items() if host.startswith("198.18."))
     assert 0 < sent <= TOTAL_LIMIT
 
 
@@ -115,20 +121,18 @@ def test_a_peer_that_offers_many_strangers_reaches_a_limit_for_all() -> None:
 def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
     method: str, role: str
 ) -> None:
-    mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM)
-    while a.contact(b).agent.checks.keys.controlling:
-        mesh, a, b = public_pair(kinds.LINUX, kinds.SYMMETRIC_RANDOM, mesh.seed + 1)
-    claimed = [Candidate(CandidateKind.REFLEXIVE, VICTIM, 80).to_message()]
+    world, a, b = led_by_b(kinds.LINUX, kinds.SYMMETRIC_RANDOM)
+    claimed = [candidate(CandidateKind.REFLEXIVE, VICTIM, 80)]
     ask = {"step": "ask", "id": 1, "method": method, "role": role, "peer_role": "fan"}
     go = {"step": "go", "id": 1, "port": 5000, "delta": 1}
-    for number, step in enumerate((ask, go, {**ask, "id": 2}, {**go, "id": 2})):
-        offer(a, b, 1000 + number, claimed, punch=step)
-        mesh.advance(3.0)
-    mesh.advance(10.0)
-    assert a.sent[VICTIM] <= HOST_LIMIT
-    assert a.sockets_opened == 0
+    for step in (ask, go, {**ask, "id": 2}, {**go, "id": 2}):
+        offer(a, b, claimed, punch=step)
+        world.advance(3.0)
+    world.advance(10.0)
+    assert a.log.by_host()[VICTIM] <= HOST_LIMIT
+    assert sockets_for_punching(a) == 0
     if role == "fan":
-        details = [one.detail for one in attempts(a, b)]
+        details = [one.detail for one in a.status(b).attempts]
         assert "nobody confirmed that the peer's public address is its own" in details
 
 
@@ -146,42 +150,61 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
 def test_a_nonsense_candidate_is_counted_and_never_sent_to(
     host: str, reason: Rejection
 ) -> None:
-    mesh, a, b = public_pair()
-    nonsense = Candidate(CandidateKind.HOST, host, 80)
-    mesh.coordinator.tamper = lambda offer: with_candidates(offer, nonsense)
-    talk(mesh, a, b)
-    mesh.advance(10.0)
-    assert a.sent[host] == b.sent[host] == 0
-    assert a.contact(b).rejections[reason] > 0
+    world, a, b = public_pair()
+    lie(world, [candidate(CandidateKind.HOST, host, 80)])
+    talk(world, a, b)
+    world.advance(10.0)
+    assert a.log.by_host()[host] == b.log.by_host()[host] == 0
+    assert all_drops(a.node)[reason.value] > 0
 
 
 def test_an_endless_stream_of_birthday_requests_opens_few_sockets() -> None:
-    mesh, a, b = public_pair(kinds.SYMMETRIC_RANDOM, kinds.LINUX)
-    while a.contact(b).agent.checks.keys.controlling:
-        mesh, a, b = public_pair(kinds.SYMMETRIC_RANDOM, kinds.LINUX, mesh.seed + 1)
-    own = [c.to_message() for c in b.candidates()]
+    world, a, b = led_by_b(kinds.SYMMETRIC_RANDOM, kinds.LINUX)
+    own = [candidate(c.kind, c.host, c.port) for c in candidates_of(b)]
     for number in range(200):
         ask = {"step": "ask", "id": number + 1, "method": "birthday"}
         roles = {"role": "fan", "peer_role": "probe"}
-        offer(a, b, 1000 + number, own, punch={**ask, **roles})
-        mesh.advance(1.0)
-    assert 0 < a.sockets_opened <= 3 * 256
+        offer(a, b, own, punch={**ask, **roles})
+        world.advance(1.0)
+    assert 0 < sockets_for_punching(a) <= 3 * 256
     assert len(a.host.sockets) <= 257
 
 
 def public_pair(
     one: kinds.Kind = kinds.PUBLIC, other: kinds.Kind = kinds.PUBLIC, seed: int = 5
-) -> tuple[Mesh, MeshNode, MeshNode]:
-    mesh = Mesh(seed=seed)
-    a, b = mesh.add_kind(one, 1), mesh.add_kind(other, 2)
-    mesh.advance(1.0)
-    mesh.introduce(a, b)
-    return mesh, a, b
+) -> tuple[World, SimNode, SimNode]:
+    """Return two nodes that have joined by different coordinators of one mesh."""
+    world = World(seed)
+    world.add_coordinator("other")
+    a = world.add("a", one)
+    b = world.add("b", other, home="other")
+    world.settle()
+    return world, a, b
 
 
-def talk(mesh: Mesh, a: MeshNode, b: MeshNode) -> None:
-    a.ping(b, 0.1)
-    b.ping(a, 0.1)
+def led_by_b(one: kinds.Kind, other: kinds.Kind) -> tuple[World, SimNode, SimNode]:
+    """Return the same, where the second node is the one that asks for punching."""
+    for seed in count():
+        world, a, b = public_pair(one, other, seed)
+        keys = CheckKeys.derive(b.private_key, a.private_key.public_bytes)
+        if keys is not None and keys.controlling:
+            return world, a, b
+    raise AssertionError
+
+
+def lie(world: World, candidates: list[control.ReportedCandidate]) -> None:
+    """Let the coordinators say that everybody is at these addresses."""
+    for coordinator in world.coordinators:
+        coordinator.tamper = lambda offer: offer.model_copy(
+            update={"candidates": tuple(candidates)}
+        )
+    for node in world.nodes.values():
+        world.coordinator.misreport(node.key, candidates)
+
+
+def talk(world: World, a: SimNode, b: SimNode) -> None:
+    a.talk_to(b, 0.1)
+    b.talk_to(a, 0.1)
 
 
 def pass_on(received_by: Socket, sent_by: Socket, destination: Endpoint) -> None:
@@ -191,56 +214,59 @@ def pass_on(received_by: Socket, sent_by: Socket, destination: Endpoint) -> None
     received_by.on_datagram = forward
 
 
-def record_checks(mesh: Mesh, a: MeshNode, b: MeshNode) -> list[bytes]:
+def record_checks(world: World, a: SimNode, b: SimNode) -> list[bytes]:
     """Let the nodes find their path, and return a's checks as a bystander saw them."""
     seen: list[bytes] = []
 
     def listen(packet: Packet) -> bool:
         is_request = packet.payload[:2] == b"\0\1" and len(packet.payload) > 20
-        if is_request and packet.source[0] == a.host.addresses[0]:
+        ends = packet.source[0], packet.destination[0]
+        if is_request and ends == (a.host.addresses[0], b.host.addresses[0]):
             seen.append(packet.payload)
         return False
 
-    mesh.network.lose = listen
-    talk(mesh, a, b)
-    mesh.advance(10.0)
-    mesh.network.lose = lambda packet: False
+    world.network.lose = listen
+    talk(world, a, b)
+    world.advance(10.0)
+    world.network.lose = lambda packet: False
     assert len(seen) > 3
     return seen
 
 
-def pin(node: MeshNode) -> Source:
+def pin(node: SimNode) -> Source:
     return Source(node.host.addresses[0], node.host.interfaces[0].index)
 
 
-def udp_endpoint(node: MeshNode) -> Endpoint:
-    host: Host = node.host
-    return Endpoint(host.addresses[0], host.sockets[0].port)
+def udp_endpoint(node: SimNode) -> Endpoint:
+    return Endpoint(node.host.addresses[0], NODE_PORT)
+
+
+def candidate(kind: CandidateKind, host: str, port: int) -> control.ReportedCandidate:
+    return control.ReportedCandidate(kind=kind.value, host=host, port=port)
+
+
+def candidates_of(node: SimNode) -> tuple[Candidate, ...]:
+    return node.node.whereabouts.candidates
 
 
 def offer(
-    to: MeshNode,
-    sender: MeshNode,
-    sequence: int,
+    to: SimNode,
+    sender: SimNode,
     candidates: list[control.ReportedCandidate],
     **extension: Any,
 ) -> None:
+    """Let a node offer what it likes to a peer."""
     message = control.OfferMessage(
-        to=format_key(to.key.public_bytes),
-        sequence=sequence,
+        to=to.key,
+        sequence=next(sequences),
         candidates=tuple(candidates),
         extension={"session": "hostile", **extension},
     )
-    to.receive_offer(sender.name, message)
+    sender.client.offer(message, sender.now)
+    sender.host.drain()
 
 
-def with_candidates(
-    offer: control.OfferMessage, *candidates: Candidate
-) -> control.OfferMessage:
-    """Return an offer that somebody has changed on its way."""
-    changed = tuple(candidate.to_message() for candidate in candidates)
-    return offer.model_copy(update={"candidates": changed})
-
-
-def attempts(node: MeshNode, peer: MeshNode) -> list[Any]:
-    return list(node.contact(peer).agent.status(node.mesh.network.now).attempts)
+def sockets_for_punching(node: SimNode) -> int:
+    """Return how many were opened so far, but for those of NAT discovery."""
+    counts = [event.count for event in node.found(SocketsWanted)]
+    return sum(count for count in counts if count > FRESH_SOCKETS)

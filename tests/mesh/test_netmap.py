@@ -15,7 +15,8 @@ from meshwg.wire.control import (
     decode_from_coordinator,
     load_cache,
 )
-from tests.coordinator.world import SimNode, World
+from tests.world.control import ControlWorld
+from tests.world.member import SimMember
 
 SIZE = 50
 CANDIDATES = [ReportedCandidate(kind="host", host="10.0.0.7", port=51820)]
@@ -33,9 +34,9 @@ def test_deltas_lead_to_what_a_whole_netmap_says_at_every_version() -> None:
     versions = set()
     for step in range(60):
         change_something(world, step)
-        world.run(1.0)
+        world.advance(1.0)
         whole = snapshot(world)
-        for node in world.nodes:
+        for node in world.members:
             if node.connected:
                 assert known(node.client.peers) == whole, f"step {step}"
         versions.add(coordinator.history.version)
@@ -46,23 +47,23 @@ def test_deltas_lead_to_what_a_whole_netmap_says_at_every_version() -> None:
 def test_a_mesh_whose_connections_break_agrees_once_they_hold(seed: int) -> None:
     world = mesh(seed=seed)
     for step in range(20):
-        for node in world.random.sample(world.nodes, 8):
+        for node in world.random.sample(world.members, 8):
             node.cut()
         change_something(world, step)
-        world.run(world.random.uniform(0.1, 3.0))
-    world.run(60.0)
-    assert all(node.connected or has_ended(node) for node in world.nodes)
+        world.advance(world.random.uniform(0.1, 3.0))
+    world.advance(60.0)
+    assert all(node.connected or has_ended(node) for node in world.members)
     assert_all_agree(world)
 
 
 def test_a_reconnecting_node_is_sent_only_what_it_missed() -> None:
     world = mesh()
-    node = world.nodes[0]
+    node = world.members[0]
     built = world.coordinators[0].history.built
     node.cut()
-    world.nodes[1].client.report(CANDIDATES, None, world.now)
-    world.run_until(lambda: node.connected)
-    world.run(2.0)
+    world.members[1].client.report(CANDIDATES, None, world.now)
+    world.took(lambda: node.connected)
+    world.advance(2.0)
     assert_all_agree(world)
     # For the others: it went, and it came. For the node itself: one delta.
     assert world.coordinators[0].history.built - built <= 4
@@ -70,68 +71,68 @@ def test_a_reconnecting_node_is_sent_only_what_it_missed() -> None:
 
 def test_a_coordinator_restart_is_not_seen_by_peers() -> None:
     world = mesh()
-    world.run(60.0)
-    for node in world.nodes:
+    world.advance(60.0)
+    for node in world.members:
         node.events.clear()
     coordinator = world.coordinators[0]
-    coordinator.kill()
-    world.run(5.0)
-    coordinator.restart()
-    world.run_until(lambda: all(node.connected for node in world.nodes))
-    world.run(60.0)
+    coordinator.stop()
+    world.advance(5.0)
+    coordinator.start()
+    world.took(lambda: all(node.connected for node in world.members))
+    world.advance(60.0)
     assert_all_agree(world)
-    for node in world.nodes:
+    for node in world.members:
         assert {type(event) for event in node.events} == {Disconnected, Accepted}
 
 
 def test_a_coordinator_killed_during_joins_keeps_every_node_it_acknowledged() -> None:
-    world = World()
+    world = ControlWorld()
     coordinator = world.add_coordinator()
     acknowledged: set[str] = set()
     for number in range(SIZE):
-        world.add_node(f"n{number}")
-        world.run(world.random.uniform(0.0, 0.05))
-        acknowledged |= {n.key for n in world.nodes if n.client.registered}
+        world.add_member(f"n{number}")
+        world.advance(world.random.uniform(0.0, 0.05))
+        acknowledged |= {n.key for n in world.members if n.client.registered}
         if number % 10 == 9:
-            coordinator.kill()
-            coordinator.restart()
+            coordinator.stop()
+            coordinator.start()
             assert acknowledged <= set(coordinator.registry.nodes)
-    world.run(60.0)
+    world.advance(60.0)
     assert len(coordinator.registry) == SIZE
     assert_all_agree(world)
 
 
 def test_a_node_starts_from_its_cache_without_the_coordinator() -> None:
     world = mesh(size=5)
-    node = world.nodes[0]
+    node = world.members[0]
     before = known(node.client.peers)
     text = node.client.cache()
     assert text is not None
-    world.coordinators[0].kill()
+    world.coordinators[0].stop()
     node.restart(load_cache(text))
-    world.run(10.0)
+    world.advance(10.0)
     assert not node.connected
     assert known(node.client.peers) == before
-    world.coordinators[0].restart()
-    world.run_until(lambda: node.connected)
-    world.run(40.0)
+    world.coordinators[0].start()
+    world.took(lambda: node.connected)
+    world.advance(40.0)
     assert_all_agree(world)
 
 
 def test_two_coordinators_on_one_database_are_one_mesh() -> None:
-    world = World()
+    world = ControlWorld()
     first, second = world.add_coordinator("first"), world.add_coordinator("second")
     for number in range(SIZE):
-        world.add_node(f"n{number}", (first, second)[number % 2])
-    world.run(10.0)
+        world.add_member(f"n{number}", (first, second)[number % 2])
+    world.advance(10.0)
     assert_all_agree(world)
-    one, other = world.nodes[0], world.nodes[1]
+    one, other = world.members[0], world.members[1]
     plan, candidates = {"plan": [1, 2]}, tuple(CANDIDATES)
     offer = OfferMessage(
         to=other.key, sequence=1, candidates=candidates, extension=plan
     )
     one.client.offer(offer, world.now)
-    world.run(1.0)
+    world.advance(1.0)
     assert len(other.found(OfferReceived)) == 1
 
 
@@ -141,28 +142,28 @@ def test_a_delta_costs_what_changed_and_not_what_there_is() -> None:
         world = mesh(size=size)
         history = world.coordinators[0].history
         version = history.version
-        world.nodes[0].client.report(CANDIDATES, None, world.now)
-        world.run(2.0)
+        world.members[0].client.report(CANDIDATES, None, world.now)
+        world.advance(2.0)
         (payload,) = history.since(version)
         sizes.append(len(payload))
     assert abs(sizes[0] - sizes[1]) < 40
 
 
-def mesh(size: int = SIZE, seed: int = 1) -> World:
+def mesh(size: int = SIZE, seed: int = 1) -> ControlWorld:
     """A mesh that has come to rest."""
-    world = World(seed)
+    world = ControlWorld(seed)
     world.add_coordinator()
     for number in range(size):
-        world.add_node(f"n{number}")
-    world.run(5.0)
-    assert all(node.connected for node in world.nodes)
+        world.add_member(f"n{number}")
+    world.advance(5.0)
+    assert all(node.connected for node in world.members)
     return world
 
 
-def change_something(world: World, step: int) -> None:
+def change_something(world: ControlWorld, step: int) -> None:
     """Do one of the things that happen to a mesh."""
     coordinator = world.coordinators[0]
-    members = [node for node in world.nodes if not has_ended(node)]
+    members = [node for node in world.members if not has_ended(node)]
     node = world.random.choice(members)
     match step % 6:
         case 0 | 1:
@@ -175,14 +176,14 @@ def change_something(world: World, step: int) -> None:
         case 3 if len(members) > 8:
             coordinator.perform(Remove(node.key))
         case 4:
-            world.add_node(f"late-{step}")
+            world.add_member(f"late-{step}")
         case _:
             node.client.stop(world.now)
-            world.run(0.5)
+            world.advance(0.5)
             node.restart()
 
 
-def has_ended(node: SimNode) -> bool:
+def has_ended(node: SimMember) -> bool:
     return node.client.state is ControlState.ENDED
 
 
@@ -190,7 +191,7 @@ def known(table: PeerTable) -> dict[str, PeerEntry]:
     return {peer.public_key: peer for peer in table.nodes}
 
 
-def snapshot(world: World) -> dict[str, PeerEntry]:
+def snapshot(world: ControlWorld) -> dict[str, PeerEntry]:
     """Return what a node without any netmap would be told."""
     table = PeerTable("")
     for payload in world.coordinators[0].history.full():
@@ -206,8 +207,8 @@ def snapshot(world: World) -> dict[str, PeerEntry]:
     return known(table)
 
 
-def assert_all_agree(world: World) -> None:
+def assert_all_agree(world: ControlWorld) -> None:
     whole = snapshot(world)
-    for node in world.nodes:
+    for node in world.members:
         if not has_ended(node):
             assert known(node.client.peers) == whole, node.name

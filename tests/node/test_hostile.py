@@ -12,9 +12,10 @@ from meshwg.relay.pool import FIRST_LINK
 from meshwg.status import all_drops
 from meshwg.transmit import UDP, Endpoint, Source, Transmit
 from meshwg.wire import control
-from tests.node.mesh import NODE_PORT, RELAY_HOSTS, STUN_HOSTS, pair, strangers
 from tests.path.test_candidate import json_values
 from tests.sim.kinds import PUBLIC, SYMMETRIC_RANDOM
+from tests.world.internet import NODE_PORT, RELAY_HOSTS, STUN_HOSTS
+from tests.world.world import pair, strangers
 
 STRANGER = Endpoint("192.0.2.66", 666)
 SOURCES = (
@@ -35,7 +36,7 @@ SOURCES = (
 def test_no_datagram_is_too_strange(batch: list[bytes], source: Endpoint) -> None:
     alice = talking().alice
 
-    alice.node.receive_datagrams(batch, source, alice.mesh.now)
+    alice.node.receive_datagrams(batch, source, alice.now)
 
     drain(alice.node)
 
@@ -52,7 +53,7 @@ def test_no_forgery_of_real_traffic_is_too_strange(
     cut = data.draw(st.integers(0, len(datagram)))
 
     node = overheard.alice.node
-    node.receive_datagrams([bytes(datagram[:cut])], source, overheard.alice.mesh.now)
+    node.receive_datagrams([bytes(datagram[:cut])], source, overheard.alice.now)
 
     drain(node)
 
@@ -61,7 +62,7 @@ def test_no_forgery_of_real_traffic_is_too_strange(
 def test_no_packet_of_the_system_is_too_strange(packets: list[bytes]) -> None:
     alice = talking().alice
 
-    alice.node.receive_packets(packets, alice.mesh.now)
+    alice.node.receive_packets(packets, alice.now)
 
     drain(alice.node)
 
@@ -70,7 +71,7 @@ def test_no_packet_of_the_system_is_too_strange(packets: list[bytes]) -> None:
 def test_no_stream_is_too_strange(chunks: list[bytes], link: int) -> None:
     alice = talking().alice
     for chunk in chunks:
-        alice.node.receive_stream(FIRST_LINK + link, chunk, alice.mesh.now)
+        alice.node.receive_stream(FIRST_LINK + link, chunk, alice.now)
 
     drain(alice.node)
 
@@ -86,28 +87,28 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
         candidates=(control.ReportedCandidate(kind="strange", host="0.0.0.0", port=1),),
         extension=extension,
     )
-    bob.client.offer(offer, bob.mesh.now)
+    bob.client.offer(offer, bob.now)
     bob.host.drain()
-    bob.mesh.network.advance(0.25)
+    bob.network.advance(0.25)
 
     assert alice.path(bob) != "none"
 
 
 def test_an_offer_of_a_stranger_is_counted() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     del alice.node.peers[bob.node.public_key]
 
     offer = control.OfferMessage(to=alice.node.public_key, sequence=1)
-    bob.client.offer(offer, mesh.now)
+    bob.client.offer(offer, world.now)
     bob.host.drain()
-    mesh.network.advance(1)
+    world.advance(1)
 
     assert all_drops(alice.node)["offer-of-stranger"] > 0
 
 
 def test_what_belongs_to_nobody_is_counted() -> None:
-    mesh, alice, _ = strangers()
-    now, before = mesh.now, all_drops(alice.node)
+    world, alice, _ = strangers()
+    now, before = world.now, all_drops(alice.node)
     binding_request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
 
     alice.node.receive_datagrams([b"what is this?"], STRANGER, now)
@@ -121,36 +122,36 @@ def test_what_belongs_to_nobody_is_counted() -> None:
 
 
 def test_a_flood_of_garbage_does_not_disturb_a_conversation() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     noise = random.Random(1)
     for _ in range(500):
         kind = noise.choice((b"\1\0\0\0", b"\2\0\0\0", b"\4\0\0\0", b"\0\1", b"\x40"))
         garbage = kind + noise.randbytes(144)
-        alice.node.receive_datagrams([garbage] * 5, STRANGER, mesh.now)
+        alice.node.receive_datagrams([garbage] * 5, STRANGER, world.now)
         alice.host.drain()
 
     assert alice.keep_pinging(bob, 2) == 0
 
 
 def test_replayed_and_reordered_traffic_is_delivered_once() -> None:
-    mesh, alice, bob = pair()
-    lost, held = mesh.network.lose, []
+    world, alice, bob = pair()
+    lost, held = world.network.lose, []
 
     def hold(packet: Any) -> bool:
         held.append(packet)
         return lost(packet)
 
-    mesh.network.lose = hold
+    world.network.lose = hold
     assert alice.keep_pinging(bob, 2) == 0
-    mesh.network.lose = lost
+    world.network.lose = lost
     answered = len(alice.answers())
     random.Random(2).shuffle(held)
     for packet in held:
         source = Endpoint(*packet.source)
         for node in (alice, bob):
-            node.receive(packet.payload, source, mesh.now)
+            node.receive(packet.payload, source, world.now)
             node.host.drain()
-    mesh.network.advance(1)
+    world.advance(1)
 
     assert len(alice.answers()) == answered
     assert alice.keep_pinging(bob, 2) == 0
@@ -160,11 +161,11 @@ class Overheard:
     """A conversation between two nodes, and every datagram of it."""
 
     def __init__(self) -> None:
-        mesh, self.alice, self.bob = strangers(SYMMETRIC_RANDOM, PUBLIC)
+        world, self.alice, self.bob = strangers(SYMMETRIC_RANDOM, PUBLIC)
         self.datagrams: list[bytes] = []
-        mesh.network.lose = self._listen
+        world.network.lose = self._listen
         assert self.alice.reaches(self.bob)
-        mesh.network.advance(30)
+        world.advance(30)
         self.datagrams = sorted(set(self.datagrams), key=len)
 
     def _listen(self, packet: Any) -> bool:

@@ -9,7 +9,6 @@ from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, Socke
 from meshwg.path.candidate import Rejection
 from meshwg.status import all_drops
 from meshwg.wire import control
-from tests.node.mesh import Mesh, MeshNode, pair, strangers, udp_packet
 from tests.sim.kinds import (
     FULL_CONE,
     PORT_RESTRICTED,
@@ -17,14 +16,17 @@ from tests.sim.kinds import (
     SYMMETRIC_RANDOM,
     UDP_BLOCKED,
 )
+from tests.world.node import SimNode
+from tests.world.packets import udp_packet
+from tests.world.world import World, pair, strangers
 
 # Joining and leaving
 
 
 def test_a_node_that_joins_gets_addresses_for_its_interface() -> None:
-    mesh = Mesh()
-    alice = mesh.add("alice")
-    mesh.settle()
+    world = World()
+    alice = world.add("alice")
+    world.settle()
 
     (joined,) = alice.found(Joined)
     assert joined == Joined("")
@@ -36,9 +38,9 @@ def test_a_node_that_joins_gets_addresses_for_its_interface() -> None:
 
 
 def test_two_nodes_talk_as_soon_as_they_have_joined() -> None:
-    mesh = Mesh()
-    alice, bob = mesh.add("alice"), mesh.add("bob")
-    mesh.settle()
+    world = World()
+    alice, bob = world.add("alice"), world.add("bob")
+    world.settle()
 
     assert alice.reaches(bob)
     assert alice.path(bob) == bob.path(alice) == "direct"
@@ -46,14 +48,14 @@ def test_two_nodes_talk_as_soon_as_they_have_joined() -> None:
 
 
 def test_packets_reach_the_peers_system_whole_and_in_order() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     sent = [
         udp_packet(alice.address, bob.address, bytes([number]) * 999)
         for number in range(100)
     ]
 
     alice.write(*sent)
-    mesh.network.advance(1)
+    world.advance(1)
 
     assert bob.packets == sent
 
@@ -68,20 +70,20 @@ def test_a_node_that_leaves_is_offline_at_once() -> None:
 
 
 def test_a_node_that_falls_silent_is_offline_within_ten_seconds() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
 
-    bob.lost_control = True
-    mesh.network.advance(10)
+    bob.carrier.silent = True
+    world.advance(10)
 
     assert not alice.peer(bob).entry.online
     assert alice.keep_pinging(bob, 1) == 0
 
 
 def test_a_coordinator_that_falls_silent_is_noticed_within_half_a_minute() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
 
-    alice.lost_control = True
-    mesh.network.advance(31)
+    alice.carrier.silent = True
+    world.advance(31)
 
     assert alice.client.state is not ControlState.CONNECTED
     assert alice.client.error is not None
@@ -89,11 +91,11 @@ def test_a_coordinator_that_falls_silent_is_noticed_within_half_a_minute() -> No
 
 
 def test_a_removed_node_loses_its_peers_and_they_their_sessions() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     session = alice.peer(bob).tunnel
 
-    mesh.coordinator.perform(Remove("bob"))
-    mesh.network.advance(0.1)
+    world.coordinator.perform(Remove("bob"))
+    world.advance(0.1)
 
     assert alice.node.peers == {}
     assert session.public_key not in alice.node.device.peers
@@ -104,10 +106,10 @@ def test_a_removed_node_loses_its_peers_and_they_their_sessions() -> None:
 
 
 def test_a_removed_node_that_has_not_heard_of_it_is_not_let_in() -> None:
-    mesh, alice, bob = pair()
-    bob.lost_control = True
-    mesh.coordinator.perform(Remove("bob"))
-    mesh.network.advance(0.1)
+    world, alice, bob = pair()
+    bob.carrier.silent = True
+    world.coordinator.perform(Remove("bob"))
+    world.advance(0.1)
 
     assert not bob.reaches(alice, limit=20)
     assert alice.packets == []
@@ -116,10 +118,10 @@ def test_a_removed_node_that_has_not_heard_of_it_is_not_let_in() -> None:
 
 
 def test_an_expired_node_is_told_to_join_again() -> None:
-    mesh, _, bob = pair()
+    world, _, bob = pair()
 
-    mesh.coordinator.perform(Expire("bob"))
-    mesh.network.advance(1)
+    world.coordinator.perform(Expire("bob"))
+    world.advance(1)
 
     (expelled,) = bob.found(Expelled)
     assert isinstance(expelled, Expelled)
@@ -127,11 +129,11 @@ def test_an_expired_node_is_told_to_join_again() -> None:
 
 
 def test_a_used_token_ends_the_node_but_forgets_nothing() -> None:
-    mesh = Mesh()
-    mesh.auth_key = mesh.ledger.add_auth_key(mesh.network.random, reusable=False)
-    mesh.add("alice")
-    late = mesh.add("late")
-    mesh.network.advance(1)
+    world = World()
+    world.auth_key = world.ledger.add_auth_key(reusable=False)
+    world.add("alice")
+    late = world.add("late")
+    world.advance(1)
 
     (expelled,) = late.found(Expelled)
     assert isinstance(expelled, Expelled)
@@ -140,10 +142,10 @@ def test_a_used_token_ends_the_node_but_forgets_nothing() -> None:
 
 
 def test_a_renamed_peer_is_found_by_its_new_name() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
 
-    mesh.coordinator.perform(Rename("bob", "robert"))
-    mesh.network.advance(0.1)
+    world.coordinator.perform(Rename("bob", "robert"))
+    world.advance(0.1)
 
     assert alice.node.members.find("robert") is alice.peer(bob)
     assert alice.node.members.find("bob") is None
@@ -155,17 +157,17 @@ def test_a_renamed_peer_is_found_by_its_new_name() -> None:
 
 
 def test_a_thousand_idle_peers_cost_no_handshake_and_no_timer() -> None:
-    mesh = Mesh()
-    alice = mesh.add("alice")
-    mesh.settle()
+    world = World()
+    alice = world.add("alice")
+    world.settle()
     cache = with_strangers(alice, 1000)
     alice.die()
-    mesh.coordinator.stop()
+    world.coordinator.stop()
     alice.start(cache)
     assert len(alice.node.peers) == 1000
-    mesh.network.delivered = 0
+    world.network.delivered = 0
 
-    mesh.network.advance(600)
+    world.advance(600)
 
     assert alice.node.device.get_timer() is None
     assert all(peer.agent is None for peer in alice.node.peers.values())
@@ -173,11 +175,11 @@ def test_a_thousand_idle_peers_cost_no_handshake_and_no_timer() -> None:
 
 
 def test_peers_that_fall_idle_cost_nothing_after_a_while() -> None:
-    mesh, alice, bob = pair()
-    mesh.network.advance(1200)
+    world, alice, bob = pair()
+    world.advance(1200)
     before = alice.peer(bob).tunnel.tx_bytes
 
-    mesh.network.advance(1200)
+    world.advance(1200)
 
     assert alice.peer(bob).tunnel.tx_bytes == before
     assert alice.node.device.get_timer() is None
@@ -188,44 +190,44 @@ def test_peers_that_fall_idle_cost_nothing_after_a_while() -> None:
 
 
 def test_data_goes_through_the_relay_at_once_and_then_directly() -> None:
-    mesh, alice, bob = strangers(PORT_RESTRICTED, PORT_RESTRICTED)
+    world, alice, bob = strangers(PORT_RESTRICTED, PORT_RESTRICTED)
 
     alice.ping(bob)
 
     assert alice.path(bob) == "relay"
-    mesh.run(lambda: alice.answers() == [1], limit=2)
+    world.run(lambda: alice.answers() == [1], limit=2)
     assert alice.keep_pinging(bob, 5) == 0
     assert alice.path(bob) == bob.path(alice) == "direct"
 
 
 def test_two_symmetric_nats_stay_on_the_relay_and_say_why() -> None:
-    mesh, alice, bob = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world, alice, bob = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
 
     assert alice.keep_pinging(bob, 20) == 0
 
     assert alice.path(bob) == "relay"
-    reason = alice.peer(bob).status(mesh.now, mesh.now)["reason"]
+    reason = alice.peer(bob).status(world.now, world.now)["reason"]
     assert "Both sides are behind symmetric NATs" in reason
 
 
 def test_a_node_without_udp_has_no_path_but_says_so() -> None:
-    mesh, alice, bob = strangers(UDP_BLOCKED, PUBLIC)
+    world, alice, bob = strangers(UDP_BLOCKED, PUBLIC)
 
     assert not alice.reaches(bob, limit=5)
 
-    status = alice.peer(bob).status(mesh.now, mesh.now)
+    status = alice.peer(bob).status(world.now, world.now)
     assert status["path"]["kind"] == "none"
     assert "UDP" in status["reason"]
 
 
 def test_a_peer_that_roams_is_followed() -> None:
-    mesh, alice, bob = pair(FULL_CONE, PORT_RESTRICTED)
+    world, alice, bob = pair(FULL_CONE, PORT_RESTRICTED)
 
-    bob.move(PORT_RESTRICTED, 9)
+    bob.move_to(PORT_RESTRICTED, 9)
     assert bob.keep_pinging(alice, 10) < 5
 
     assert alice.path(bob) == "direct"
-    remote = alice.peer(bob).path_json(mesh.now, mesh.now)["remote"]
+    remote = alice.peer(bob).path_json(world.now, world.now)["remote"]
     assert remote.startswith("203.0.9.1:")
     assert alice.keep_pinging(bob, 1) == 0
 
@@ -244,8 +246,8 @@ def test_birthday_sockets_are_asked_for_and_given_back() -> None:
 
 
 def test_a_peer_that_restarts_is_talked_to_as_soon_as_it_is_back() -> None:
-    mesh, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
-    mesh.network.advance(5)
+    world, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
+    world.advance(5)
     cache = bob.die()
     assert alice.keep_pinging(bob, 1) == 10
 
@@ -255,21 +257,21 @@ def test_a_peer_that_restarts_is_talked_to_as_soon_as_it_is_back() -> None:
 
 
 def test_a_peer_that_restarts_unnoticed_is_found_out_by_its_silence() -> None:
-    mesh, alice, bob = pair()
-    mesh.network.advance(5)
-    mesh.coordinator.stop()
-    bob.start(bob.die())
-    mesh.coordinator.start()
+    world, alice, bob = pair()
+    world.advance(5)
+    world.coordinator.stop()
+    bob.restart()
+    world.coordinator.start()
 
     assert alice.reaches(bob, limit=40)
 
 
 @pytest.mark.parametrize("error", [-50 * 365 * 86400, -3600, 3600])
 def test_a_wrong_clock_keeps_nobody_out(error: float) -> None:
-    mesh = Mesh()
-    alice, bob = mesh.add("alice"), mesh.add("bob")
+    world = World()
+    alice, bob = world.add("alice"), world.add("bob")
     bob.clock_error = error
-    mesh.settle()
+    world.settle()
 
     assert bob.reaches(alice)
 
@@ -288,24 +290,24 @@ def test_a_clock_that_was_set_back_over_a_restart_is_forgiven() -> None:
 
 
 def test_a_coordinators_restart_is_invisible_to_traffic() -> None:
-    mesh, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
+    world, alice, bob = pair(PORT_RESTRICTED, PORT_RESTRICTED)
 
-    mesh.coordinator.stop()
+    world.coordinator.stop()
     lost = alice.keep_pinging(bob, 20)
-    mesh.coordinator.start()
+    world.coordinator.start()
     lost += alice.keep_pinging(bob, 40)
 
     assert lost == 0
-    mesh.settle(0)
+    world.settle(0)
 
 
 def test_a_node_starts_from_its_cache_while_the_coordinator_is_away() -> None:
-    mesh, alice, bob = pair(PORT_RESTRICTED, PUBLIC)
-    mesh.coordinator.stop()
+    world, alice, bob = pair(PORT_RESTRICTED, PUBLIC)
+    world.coordinator.stop()
     cache = alice.die()
 
     alice.start(cache)
-    mesh.network.advance(10)
+    world.advance(10)
 
     (wanted,) = alice.found(InterfaceChanged)
     assert isinstance(wanted, InterfaceChanged)
@@ -314,29 +316,29 @@ def test_a_node_starts_from_its_cache_while_the_coordinator_is_away() -> None:
 
 
 def test_relays_are_used_with_the_coordinator_away() -> None:
-    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
-    mesh.coordinator.stop()
+    world, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world.coordinator.stop()
 
     assert alice.keep_pinging(bob, 30) == 0
     assert alice.path(bob) == "relay"
 
 
 def test_a_relay_that_restarts_is_used_again() -> None:
-    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
 
-    mesh.relays[0].restart()
+    world.relays[0].restart()
 
     assert alice.reaches(bob, limit=60)
     assert alice.path(bob) == "relay"
 
 
 def test_relays_that_die_in_turn_take_over_from_each_other() -> None:
-    mesh, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM, relays=2)
+    world, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM, relays=2)
 
     for _ in range(4):
         home = alice.node.relays.relayed
         assert home is not None
-        (dying,) = [each for each in mesh.relays if each.address == home.host]
+        (dying,) = [each for each in world.relays if each.address == home.host]
         dying.is_dead = True
         assert alice.keep_pinging(bob, 10) < 50
         dying.restart()
@@ -348,13 +350,13 @@ def test_relays_that_die_in_turn_take_over_from_each_other() -> None:
 
 
 def test_a_tunnel_does_not_run_through_itself() -> None:
-    mesh = Mesh()
-    alice = mesh.add("alice", PORT_RESTRICTED)
-    bob = mesh.add("bob", PORT_RESTRICTED)
+    world = World()
+    alice = world.add("alice", PORT_RESTRICTED)
+    bob = world.add("bob", PORT_RESTRICTED)
     (inside,) = bob.host.addresses
     bob.routes = (f"{inside}/32",)
-    bob.start(bob.die())
-    mesh.settle()
+    bob.restart()
+    world.settle()
     assert alice.found(InterfaceChanged)[-1].routes == bob.routes
 
     assert alice.reaches(bob)
@@ -367,15 +369,15 @@ def test_a_tunnel_does_not_run_through_itself() -> None:
 
 
 def test_a_network_that_the_host_is_in_is_not_routed_to_a_peer() -> None:
-    mesh = Mesh()
-    alice = mesh.add("alice")
-    mesh.add("bob", routes=("192.168.7.0/24", "10.7.0.0/16"))
-    mesh.settle()
+    world = World()
+    alice = world.add("alice")
+    world.add("bob", routes=("192.168.7.0/24", "10.7.0.0/16"))
+    world.settle()
 
-    alice.node.set_hosts(alice.host.addresses, mesh.now, ["192.168.7.0/24"])
+    alice.node.set_hosts(alice.host.addresses, world.now, ["192.168.7.0/24"])
     alice.host.drain()
     at_home = alice.found(InterfaceChanged)[-1]
-    alice.node.set_hosts(alice.host.addresses, mesh.now)
+    alice.node.set_hosts(alice.host.addresses, world.now)
     alice.host.drain()
     on_the_road = alice.found(InterfaceChanged)[-1]
 
@@ -385,10 +387,10 @@ def test_a_network_that_the_host_is_in_is_not_routed_to_a_peer() -> None:
 
 
 def test_a_route_that_is_not_wanted_is_not_there_even_for_a_moment() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     bob.routes = ("192.168.7.0/24",)
-    bob.start(bob.die())
-    mesh.settle()
+    bob.restart()
+    world.settle()
     cache = alice.die()
 
     alice.networks = bob.routes
@@ -410,10 +412,10 @@ def test_answers_to_own_echo_requests_are_kept_from_the_system() -> None:
 
 
 def test_answers_to_others_are_for_the_system() -> None:
-    mesh, alice, bob = pair()
+    world, alice, bob = pair()
     alice.ping(bob)
     alice.node.echoes.end(7)
-    mesh.network.advance(1)
+    world.advance(1)
 
     assert len(alice.packets) == 1
 
@@ -422,21 +424,21 @@ def test_answers_to_others_are_for_the_system() -> None:
 
 
 def test_spokes_without_another_way_meet_at_the_hub() -> None:
-    mesh, hub, alice, bob = star()
+    world, hub, alice, bob = star()
 
     assert alice.keep_pinging(bob, 10) == 0
 
     assert alice.path(bob) == bob.path(alice) == "via hub"
     assert alice.path(hub) == "direct"
-    reason = alice.peer(bob).status(mesh.now, mesh.now)["reason"]
+    reason = alice.peer(bob).status(world.now, world.now)["reason"]
     assert reason.startswith("The hub hub forwards: There is no relay.")
 
 
 def test_news_about_the_hub_cost_no_packet() -> None:
-    mesh, hub, alice, bob = star()
+    world, hub, alice, bob = star()
     assert alice.reaches(bob)
 
-    hub.node.set_hosts([*hub.host.addresses, "192.0.2.77"], mesh.now)
+    hub.node.set_hosts([*hub.host.addresses, "192.0.2.77"], world.now)
     hub.host.drain()
 
     assert alice.keep_pinging(bob, 5) == 0
@@ -444,11 +446,11 @@ def test_news_about_the_hub_cost_no_packet() -> None:
 
 
 def test_spokes_meet_again_when_the_hub_comes_back() -> None:
-    mesh, hub, alice, bob = star()
+    world, hub, alice, bob = star()
     assert alice.reaches(bob)
 
     cache = hub.die()
-    mesh.network.advance(1)
+    world.advance(1)
     assert alice.path(bob) == "none"
     hub.start(cache)
 
@@ -457,9 +459,9 @@ def test_spokes_meet_again_when_the_hub_comes_back() -> None:
 
 
 def test_another_hub_takes_over_from_one_that_leaves() -> None:
-    mesh, hub, alice, bob = star()
-    spare = mesh.add("spare", role="hub")
-    mesh.settle()
+    world, hub, alice, bob = star()
+    spare = world.add("spare", role="hub")
+    world.settle()
     assert alice.reaches(bob)
 
     hub.leave()
@@ -470,11 +472,11 @@ def test_another_hub_takes_over_from_one_that_leaves() -> None:
 
 
 def test_a_removed_hub_forwards_no_more() -> None:
-    mesh, _, alice, bob = star()
+    world, _, alice, bob = star()
     assert alice.reaches(bob)
 
-    mesh.coordinator.perform(Remove("hub"))
-    mesh.network.advance(1)
+    world.coordinator.perform(Remove("hub"))
+    world.advance(1)
 
     assert not alice.reaches(bob, limit=3)
     assert alice.path(bob) == "none"
@@ -484,7 +486,7 @@ def test_spokes_leave_the_hub_as_soon_as_there_is_a_direct_way() -> None:
     _, _, alice, bob = star()
     assert alice.reaches(bob)
 
-    bob.move(PUBLIC, 9)
+    bob.move_to(PUBLIC, 9)
 
     assert bob.keep_pinging(alice, 20) < 20
     assert alice.path(bob) == bob.path(alice) == "direct"
@@ -492,12 +494,12 @@ def test_spokes_leave_the_hub_as_soon_as_there_is_a_direct_way() -> None:
 
 
 def test_only_hubs_may_speak_for_others() -> None:
-    mesh, alice, bob = pair()
-    carol = mesh.add("carol")
-    mesh.settle()
+    world, alice, bob = pair()
+    carol = world.add("carol")
+    world.settle()
 
     bob.write(udp_packet(carol.address, alice.address, b"not from carol"))
-    mesh.network.advance(1)
+    world.advance(1)
 
     assert alice.packets == []
     assert all_drops(alice.node)["forbidden-source"] == 1
@@ -506,12 +508,12 @@ def test_only_hubs_may_speak_for_others() -> None:
 # Helpers
 
 
-def with_strangers(node: MeshNode, count: int) -> bytes:
+def with_strangers(node: SimNode, count: int) -> bytes:
     """Return the node's netmap with more peers in it, all of them online."""
     saved = node.client.cache()
     assert saved is not None
     cache = control.load_cache(saved)
-    random = node.mesh.network.random
+    random = node.network.random
     peers = tuple(
         control.PeerEntry(
             public_key=format_key(random.randbytes(32)),
@@ -526,10 +528,10 @@ def with_strangers(node: MeshNode, count: int) -> bytes:
     return grown.model_dump_json(exclude_none=True).encode()
 
 
-def star() -> tuple[Mesh, MeshNode, MeshNode, MeshNode]:
+def star() -> tuple[World, SimNode, SimNode, SimNode]:
     """Return a public hub and two spokes that cannot reach each other directly."""
-    mesh = Mesh(relays=0)
-    hub = mesh.add("hub", role="hub")
-    alice, bob = (mesh.add(name, SYMMETRIC_RANDOM) for name in ("alice", "bob"))
-    mesh.settle()
-    return mesh, hub, alice, bob
+    world = World(relays=0)
+    hub = world.add("hub", role="hub")
+    alice, bob = (world.add(name, SYMMETRIC_RANDOM) for name in ("alice", "bob"))
+    world.settle()
+    return world, hub, alice, bob

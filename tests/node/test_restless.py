@@ -5,7 +5,6 @@ from itertools import permutations
 import pytest
 
 from meshwg.control.client import ControlState
-from tests.node.mesh import Mesh, MeshNode
 from tests.sim.kinds import (
     DOUBLE_NAT_CONE,
     FULL_CONE,
@@ -15,6 +14,8 @@ from tests.sim.kinds import (
     SYMMETRIC_RANDOM,
     SYMMETRIC_SEQUENTIAL,
 )
+from tests.world.node import SimNode
+from tests.world.world import World
 
 KINDS = (
     PUBLIC,
@@ -31,21 +32,21 @@ LOSS = 0.02
 
 @pytest.mark.parametrize("seed", range(3))
 def test_everybody_finds_everybody_when_the_trouble_is_over(seed: int) -> None:
-    mesh = Mesh(seed)
-    nodes = [mesh.add(f"node-{n}", KINDS[n % len(KINDS)]) for n in range(NODES)]
-    mesh.settle()
-    random = mesh.network.random
-    mesh.network.lose = lambda packet: random.random() < LOSS
+    world = World(seed)
+    nodes = [world.add(f"node-{n}", KINDS[n % len(KINDS)]) for n in range(NODES)]
+    world.settle()
+    random = world.network.random
+    world.network.lose = lambda packet: random.random() < LOSS
 
     for number in range(TROUBLES):
-        make_trouble(mesh, random.choice(nodes), number)
+        make_trouble(world, random.choice(nodes), number)
         one, other = random.sample(nodes, 2)
         one.keep_pinging(other, 1)
 
-    mesh.coordinator.start()
+    world.coordinator.start()
     for node in nodes:
-        node.lost_control = False
-    mesh.network.advance(60)
+        node.carrier.silent = False
+    world.advance(60)
     for node in nodes:
         assert node.client.state is ControlState.CONNECTED, node.client.error
         assert len(node.node.peers) == NODES - 1
@@ -53,22 +54,22 @@ def test_everybody_finds_everybody_when_the_trouble_is_over(seed: int) -> None:
         assert one.reaches(other), f"{one.name} does not reach {other.name}"
 
 
-def make_trouble(mesh: Mesh, node: MeshNode, number: int) -> None:
+def make_trouble(world: World, node: SimNode, number: int) -> None:
     """Let something happen that a mesh has to bear."""
-    random = mesh.network.random
+    random = world.network.random
     match random.randrange(7):
         case 0:
-            node.start(node.die())
+            node.restart()
         case 1:
-            node.move(random.choice(KINDS), 20 + number)
+            node.move_to(random.choice(KINDS), 20 + number)
         case 2:
-            mesh.coordinator.stop()
-        case 3 if not mesh.coordinator.is_up:
-            mesh.coordinator.start()
+            world.coordinator.stop()
+        case 3 if not world.coordinator.is_up:
+            world.coordinator.start()
         case 4:
-            node.lost_control = not node.lost_control
-        case 5 if mesh.relays:
-            mesh.relays[0].restart()
+            node.carrier.silent = not node.carrier.silent
+        case 5 if world.relays:
+            world.relays[0].restart()
         case 6:
             node.leave()
             node.start(node.client.cache())

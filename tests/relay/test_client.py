@@ -21,9 +21,10 @@ from meshwg.wire.stun import (
     encode,
     parse,
 )
-from tests.relay.simulation import LINK, ClientHost, RelayHost, mint
+from tests.relay.simulation import LINK, ClientHost
 from tests.sim.nat import Nat
 from tests.sim.network import Network
+from tests.world.relay import RelayHost, mint
 
 TRANSPORTS = pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
 

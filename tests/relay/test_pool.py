@@ -19,9 +19,10 @@ from meshwg.wire.stun import (
     encode,
     parse,
 )
-from tests.relay.simulation import UNIX_OFFSET, PoolHost, RelayHost
+from tests.relay.simulation import PoolHost
 from tests.sim.nat import Nat
-from tests.sim.network import Network
+from tests.sim.network import UNIX_OFFSET, Network
+from tests.world.relay import RelayHost
 
 UDP, TCP = Transport.UDP, Transport.TCP
 NEAR, FAR = "198.51.100.1", "198.51.100.2"

@@ -102,14 +102,18 @@ class Host:
             realm.attach(address, interface)
 
     def move(self, *addresses: str, behind: Router | None = None) -> None:
-        """Leave all networks and join another: sockets stay, streams break."""
+        """Leave all networks and join another: sockets stay, streams break.
+
+        The wire to the new one is as good as the first one was.
+        """
+        wire = self.interfaces[0].uplink if self.interfaces else None
         for interface in self.interfaces:
             interface.realm.detach(interface.address)
         self.interfaces.clear()
         for stream in list(self.streams.values()):
             stream.abort()
         if addresses:
-            self.add_interface(*addresses, behind=behind)
+            self.add_interface(*addresses, behind=behind, wire=wire)
 
     @property
     def addresses(self) -> list[str]:

@@ -20,6 +20,9 @@ from tests.sim.stream import Path
 START = 1000.0
 """Virtual time begins here, so that a zero taken for a time is noticed."""
 
+UNIX_OFFSET = 1_700_000_000.0
+"""The wall clock at virtual time 0, which no program ever sees."""
+
 SPIN_LIMIT = 20_000
 """So many events at one instant mean that a machine's timer never moves on."""
 
@@ -43,6 +46,11 @@ class Network:
         """Tells which datagrams get lost, when a test wants to choose."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+
+    @property
+    def unix_time(self) -> float:
+        """What a right wall clock shows now."""
+        return self.now + UNIX_OFFSET
 
     def add_host(
         self,

@@ -39,6 +39,11 @@ class Router:
         for address in addresses:
             self.outside.attach(address, self)
 
+    @property
+    def addresses(self) -> list[str]:
+        """Its public addresses, if it translates."""
+        return [] if self.translation is None else self.translation.addresses
+
     def routes(self, address: str) -> bool:
         """Tell whether the address is routed as it is, and not translated."""
         return self.translation is None or ":" in address

@@ -8,18 +8,18 @@ from meshwg.control.events import Disconnected
 from meshwg.keys import PrivateKey
 from meshwg.wire.control import CloseCode
 from tests.coordinator.control.visitor import Visitor, mesh
-from tests.coordinator.world import World
+from tests.world.control import ControlWorld
 
 
 def test_a_connection_that_does_not_register_is_closed() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world)
-    world.run(world.settings.register_timeout + 1.0)
+    world.advance(world.settings.register_timeout + 1.0)
     assert visitor.code == CloseCode.SILENT
 
 
 def test_an_initiation_for_another_coordinator_is_told_so() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world)
     stranger = PrivateKey.generate(world.random.randbytes)
     visitor.shake_hands_with(stranger.public_bytes)
@@ -27,9 +27,9 @@ def test_an_initiation_for_another_coordinator_is_told_so() -> None:
 
 
 def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
-    world = World()
+    world = ControlWorld()
     coordinator = world.add_coordinator()
-    node = world.add_node()
+    node = world.add_member()
     recorded: list[bytes] = []
     receive = coordinator.receive
 
@@ -38,34 +38,34 @@ def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
         receive(number, frame)
 
     coordinator.receive = tap  # type: ignore[method-assign]
-    world.run(1.0)
+    world.advance(1.0)
     replayer = Visitor(world, coordinator)
     for frame in recorded[:2]:
         replayer.send(frame)
-    world.run(1.0)
+    world.advance(1.0)
     assert replayer.code == CloseCode.MALFORMED
     assert node.connected
     assert not node.found(Disconnected)
 
 
 def test_one_address_gets_only_so_many_connections_that_do_not_register() -> None:
-    world = World(settings=Settings(new_connections_per_address=3))
+    world = ControlWorld(settings=Settings(new_connections_per_address=3))
     coordinator = world.add_coordinator()
     visitors = [coordinator.server.connect("192.0.2.9", world.now) for _ in range(4)]
     assert [number is None for number in visitors] == [False] * 3 + [True]
     assert coordinator.server.counters["connections_refused"] == 1
-    node = world.add_node()
-    world.run(1.0)
+    node = world.add_member()
+    world.advance(1.0)
     assert node.connected
 
 
 def test_the_process_gets_only_so_many_connections() -> None:
-    world = World(settings=Settings(max_connections=2))
+    world = ControlWorld(settings=Settings(max_connections=2))
     world.add_coordinator()
     for _ in range(3):
-        world.add_node()
-    world.run(5.0)
-    assert sum(node.connected for node in world.nodes) == 2
+        world.add_member()
+    world.advance(5.0)
+    assert sum(node.connected for node in world.members) == 2
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,7 +79,7 @@ def test_garbage_ends_its_own_connection_only(
         visitor.greet()
     for frame in frames:
         visitor.send(frame)
-    world.run(20.0)
+    world.advance(20.0)
     assert visitor.code is not None
     assert a.connected
     assert b.connected

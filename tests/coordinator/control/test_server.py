@@ -8,29 +8,29 @@ from meshwg.control.events import Refused
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, Error, ErrorCode
 from tests.coordinator.control.visitor import CANDIDATE, Visitor, mesh
-from tests.coordinator.world import World
+from tests.world.control import ControlWorld
 
 
 def test_nobody_is_answered_before_the_database_has_it() -> None:
-    world = World()
+    world = ControlWorld()
     coordinator = world.add_coordinator()
     world.ledger.latency = 5.0
-    node = world.add_node()
-    world.run(4.0)
+    node = world.add_member()
+    world.advance(4.0)
     assert coordinator.server.members == 0
     assert node.client.state is ControlState.CONNECTING
-    world.run(2.0)
+    world.advance(2.0)
     assert node.connected
     assert node.key in world.ledger.nodes
 
 
 @pytest.mark.parametrize("auth_key", ["nonsense", "0" * 12 + "." + "0" * 32])
 def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    node = world.add_node()
+    node = world.add_member()
     node.client = node.make_client(auth_key=auth_key)
-    world.run(5.0)
+    world.advance(5.0)
     (refused,) = node.found(Refused)
     assert isinstance(refused, Refused)
     assert refused.error.code == ErrorCode.TOKEN_UNKNOWN
@@ -38,42 +38,42 @@ def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
 
 
 def test_a_single_use_token_lets_one_node_in() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    world.auth_key = world.ledger.add_auth_key(world.random, reusable=False)
-    first, second = world.add_node(), world.add_node()
-    world.run(5.0)
+    world.auth_key = world.ledger.add_auth_key(reusable=False)
+    first, second = world.add_member(), world.add_member()
+    world.advance(5.0)
     assert first.connected != second.connected
 
 
 def test_a_token_expires_by_the_coordinators_clock() -> None:
-    world = World()
+    world = ControlWorld()
     world.add_coordinator()
-    world.auth_key = world.ledger.add_auth_key(world.random, lifetime=10.0)
-    world.run(11.0)
-    node = world.add_node()
-    world.run(5.0)
+    world.auth_key = world.ledger.add_auth_key(lifetime=10.0)
+    world.advance(11.0)
+    node = world.add_member()
+    world.advance(5.0)
     assert node.client.state is ControlState.ENDED
 
 
 def test_a_failing_database_refuses_joins_and_keeps_everybody() -> None:
     world, a, _ = mesh()
     world.ledger.broken = True
-    late = world.add_node("late")
+    late = world.add_member("late")
     a.client.report([CANDIDATE], None, world.now)
-    world.run(10.0)
+    world.advance(10.0)
     assert not late.connected
     assert "cannot store" in (late.client.error or "")
     assert a.connected
     world.ledger.broken = False
-    world.run_until(lambda: late.connected)
+    world.took(lambda: late.connected)
     known = late.client.peers.get(a.key)
     assert known is not None
     assert known.candidates == (CANDIDATE,)
 
 
 def test_another_protocol_is_refused_with_a_sentence() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world).greet()
     visitor.say(control.Register(name="a", protocol=2))
     (error,) = visitor.hear()
@@ -83,7 +83,7 @@ def test_another_protocol_is_refused_with_a_sentence() -> None:
 
 
 def test_whoever_says_anything_before_registering_is_sent_away() -> None:
-    world = World()
+    world = ControlWorld()
     visitor = Visitor(world).greet()
     visitor.say(control.Report())
     (error,) = visitor.hear()
@@ -101,7 +101,7 @@ def test_malformed_messages_are_refused_and_finally_the_sender() -> None:
     assert (error.code, error.fatal) == (ErrorCode.MALFORMED, False)
     for _ in range(MAX_REFUSED):
         member.say_payload(b"\x00{}")
-        world.run(0.1)
+        world.advance(0.1)
     assert member.code == CloseCode.REFUSED
 
 
@@ -130,7 +130,7 @@ def test_too_many_messages_are_refused_once_and_then_ignored() -> None:
     heard = member.hear()
     errors = [each for each in heard if isinstance(each, Error)]
     assert [error.code for error in errors] == [ErrorCode.TOO_MANY]
-    world.run(5.0)
+    world.advance(5.0)
     member.hear()
     member.say(control.Ping(id=1))
     assert member.hear() == [control.Pong(id=1)]
