@@ -10,7 +10,7 @@ from aiohttp import web
 from meshwg.wire.control import CloseCode
 
 FULL = 256 * 1024
-"""Bytes waiting from which on the connection counts as full."""
+"""Bytes waiting above which the connection counts as full."""
 EMPTY = 64 * 1024
 """Bytes waiting below which it no longer does."""
 LIMIT = 64 * 1024 * 1024

@@ -122,7 +122,7 @@ class StoreWorker:
         self._on_commit()
 
     async def keep_alive(self) -> None:
-        """Give signs of life; mark the nodes of processes without any offline."""
+        """Report this process alive, and mark the nodes of dead ones offline."""
         while True:
             try:
                 alive = await self._store.beat(self._home)

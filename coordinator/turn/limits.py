@@ -15,7 +15,7 @@ class Limits:
     allocations_per_node: int = 8
     """At once; more are answered with 486, unless one of them has been silent."""
     silence: float = 60.0
-    """Seconds after which an allocation gives way to another one of its node. Nodes
+    """Seconds after which an allocation is dropped for another one of its node. Nodes
     of meshwg are never silent for that long."""
     permissions: int = 1024
     """Of one allocation; more are answered with 508."""

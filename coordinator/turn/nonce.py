@@ -32,7 +32,7 @@ class NonceMint:
         return base64.b64encode(second + self._mac(second, client))
 
     def check(self, nonce: bytes, client: Endpoint, now: float) -> bool:
-        """Tell whether this server made the nonce for this client not long ago."""
+        """Return whether this server has lately made the nonce for this client."""
         try:
             raw = base64.b64decode(nonce, validate=True)
         except (binascii.Error, ValueError):

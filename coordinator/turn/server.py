@@ -177,7 +177,7 @@ class TurnServer:
         return self._events.popleft() if self._events else None
 
     def has_allocation(self, client: Endpoint) -> bool:
-        """Tell whether a client has an allocation."""
+        """Return whether a client has an allocation."""
         return self._table.of(client.unpinned()) is not None
 
     @property
@@ -216,7 +216,7 @@ class TurnServer:
         elif allocation is None:
             self.counters.drop(TurnDrop.NO_ALLOCATION)
         elif allocation.socket is Socket.OPENING:
-            # The request for the permission may be waiting too.
+            # The request for the permission may be waiting, too.
             self._hold(allocation, message, b"")
         elif not allocation.permits(message.peers[0].host, now):
             self.counters.drop(TurnDrop.NO_PERMISSION)
