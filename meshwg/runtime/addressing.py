@@ -41,7 +41,7 @@ class Addressing:
         self._tasks.run(self._configure(wanted.addresses, wanted.routes))
 
     def close(self) -> None:
-        """Configure no longer."""
+        """Stop configuring."""
         self._tasks.cancel()
 
     def _warn_of_hidden(self, networks: tuple[str, ...]) -> None:

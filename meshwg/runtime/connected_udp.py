@@ -1,8 +1,8 @@
 """UDP sockets that are connected to one endpoint, beside the socket for all.
 
 They need no address and no control message with what they send and receive, and the
-kernel looks up the way once and not for each datagram: for a program that was woken by
-a single packet, that is a tenth of the round trip.
+kernel looks up the route once and not for each datagram: for a program that was woken
+by a single packet, that is a tenth of the round trip.
 """
 
 import socket

@@ -34,7 +34,7 @@ async def run(config: NodeConfig) -> None:
 
 
 class Daemon:
-    """A process that is there for one node."""
+    """The process around one node."""
 
     def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
         self._host = NodeHost(config, state, mtu)

@@ -47,7 +47,7 @@ SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.EN
 """A pinned source that was removed: IPv4 gives the first, IPv6 the second; the last,
 if its interface went too."""
 CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
-"""EIO: never on this socket. The others: not these datagrams, on the way they take."""
+"""EIO: never on this socket. The others: not these datagrams, on their route."""
 
 
 class UdpSocket(UdpReceiver):

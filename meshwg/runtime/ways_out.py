@@ -1,7 +1,7 @@
 """The ways out beside the node's own sockets: auxiliary sockets, streams to relays.
 
-Each has a link number. The node asks for them, gets what they bring, and is told what
-becomes of them; the data plane reads the sockets and sends through all of them.
+Each has a link number. The node asks for them and is told when they open and close; the
+data plane reads the sockets, and sends through all of them.
 """
 
 import logging
@@ -48,7 +48,7 @@ class WaysOut:
         self._last_link = 0
 
     def carry_out(self, event: LinkEvent) -> None:
-        """Open or close what the node says."""
+        """Open or close what the node asks for."""
         match event:
             case SocketsWanted(request, family, count):
                 self._open_sockets(request, family, count)
@@ -61,7 +61,7 @@ class WaysOut:
                 self._close(link)
 
     def get(self, number: int) -> UdpSocket | RelayStream | None:
-        """Return what has a link number, if there is anything."""
+        """Return the socket or stream of a link number, if there is one."""
         return self._links.get(number)
 
     def close(self) -> None:

@@ -94,6 +94,31 @@ async def test_a_link_connects_and_carries_frames(coordinator: Coordinator) -> N
     await daemon.link.close()
 
 
+async def test_every_frame_is_reported_in_the_turn_of_the_loop_in_which_it_comes(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    receive_control = ControlClient.receive_control
+
+    def receive(client: ControlClient, frame: bytes, now: float) -> None:
+        receive_control(client, frame, now)
+        order.append("frame")
+        asyncio.get_running_loop().call_soon(order.append, "the next turn of the loop")
+
+    class Noting(Daemon):
+        def on_activity(self) -> None:
+            order.append("reported")
+            super().on_activity()
+
+    monkeypatch.setattr(ControlClient, "receive_control", receive)
+    daemon = Noting(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    after_frames = [order[i + 1] for i, what in enumerate(order) if what == "frame"]
+    assert after_frames == ["reported", "reported"]
+
+
 async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -> None:
     said = asyncio.Queue[bytes]()
 
