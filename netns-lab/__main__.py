@@ -16,7 +16,7 @@ from netlab.errors import LabError
 from netlab.lab import Lab
 from netlab.matrix import Cell, Faults
 from netlab.presets import Preset
-from netlab.report import MatrixResult, Report, ScenarioResult
+from netlab.report import MatrixResult, Report, ScenarioResult, write
 from netlab.scenario import Narrator, Scenario, Step
 from netlab.terminal import MatrixView
 from netlab.topology import Topology
@@ -91,9 +91,9 @@ def run(
             if MATRIX in chosen:
                 _fill(matrix.SIZES[size], seeded, report, hold)
     except LabError:
-        report.write(directory)
+        write(report, directory)
         raise
-    report.write(directory)
+    write(report, directory)
     for sentence in report.verdicts:
         click.secho(sentence, bold=True)
     click.echo(f"The report is {directory / 'index.html'}.")

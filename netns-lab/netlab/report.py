@@ -89,32 +89,35 @@ class Report:
             )
         return said
 
-    def write(self, directory: Path) -> None:
-        """Write all files; those of an earlier run are replaced."""
-        directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        (directory / "matrix.json").write_text(text + "\n")
-        picture = self.picture()
-        if picture is not None:
-            (directory / "matrix.svg").write_text(picture)
-        (directory / "index.html").write_text(page.render(self, picture))
 
-    def picture(self) -> str | None:
-        """Return the heat map of the last matrix, if there is one."""
-        if not self.matrices:
-            return None
-        last = self.matrices[-1]
-        return heatmap.draw(last.kinds, last.outcomes, self.small_print)
+def write(report: Report, directory: Path) -> None:
+    """Write all files; those of an earlier run are replaced."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(to_json(report), indent=1, ensure_ascii=False)
+    (directory / "matrix.json").write_text(text + "\n")
+    heat_map = picture(report)
+    if heat_map is not None:
+        (directory / "matrix.svg").write_text(heat_map)
+    (directory / "index.html").write_text(page.render(report, heat_map))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all results as one object."""
-        return {
-            "schema": SCHEMA,
-            "made_at": self.made_at,
-            "versions": self.versions,
-            "matrices": [_matrix_json(each) for each in self.matrices],
-            "scenarios": [_scenario_json(each) for each in self.scenarios],
-        }
+
+def picture(report: Report) -> str | None:
+    """Return the heat map of the last matrix, if there is one."""
+    if not report.matrices:
+        return None
+    last = report.matrices[-1]
+    return heatmap.draw(last.kinds, last.outcomes, report.small_print)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return all results as one object."""
+    return {
+        "schema": SCHEMA,
+        "made_at": report.made_at,
+        "versions": report.versions,
+        "matrices": [_matrix_json(each) for each in report.matrices],
+        "scenarios": [_scenario_json(each) for each in report.scenarios],
+    }
 
 
 def _matrix_json(matrix: MatrixResult) -> dict[str, Any]:

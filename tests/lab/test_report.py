@@ -10,7 +10,7 @@ import pytest
 from netlab import diagram, matrix, presets
 from netlab.encounter import Outcome
 from netlab.matrix import Cell
-from netlab.report import MatrixResult, Report, ScenarioResult
+from netlab.report import MatrixResult, Report, ScenarioResult, picture, write
 from netlab.scenario import Step
 from netlab.svg import COLOURS
 from netlab.terminal import MatrixView, console
@@ -52,7 +52,7 @@ def report() -> Report:
 
 
 def test_all_files_are_written(report: Report, tmp_path: Path) -> None:
-    report.write(tmp_path / "report")
+    write(report, tmp_path / "report")
 
     written = json.loads((tmp_path / "report" / "matrix.json").read_text())
     (found,) = written["matrices"]
@@ -64,11 +64,11 @@ def test_all_files_are_written(report: Report, tmp_path: Path) -> None:
 
 
 def test_the_heat_map_shows_each_pair_and_its_mirror_image(report: Report) -> None:
-    picture = ElementTree.fromstring(report.picture() or "")
+    heat_map = ElementTree.fromstring(picture(report) or "")
 
     squares = [
         square
-        for square in picture.iter(f"{SVG}rect")
+        for square in heat_map.iter(f"{SVG}rect")
         if square.find(f"{SVG}title") is not None
     ]
     assert len(squares) == len(KINDS) ** 2
@@ -77,7 +77,7 @@ def test_the_heat_map_shows_each_pair_and_its_mirror_image(report: Report) -> No
 def test_what_is_wrong_is_red_and_makes_the_report_bad(report: Report) -> None:
     report.matrices[0].outcomes = outcomes("The path is relay, possible is direct.")
 
-    assert COLOURS["failed"] in (report.picture() or "")
+    assert COLOURS["failed"] in (picture(report) or "")
     assert not report.is_good
     assert "2 of 3 pairs" in " ".join(report.verdicts)
 
@@ -93,7 +93,7 @@ def test_a_failed_scenario_makes_the_report_bad(report: Report) -> None:
 def test_the_page_loads_nothing_and_runs_nothing(
     report: Report, tmp_path: Path
 ) -> None:
-    report.write(tmp_path)
+    write(report, tmp_path)
     page = (tmp_path / "index.html").read_text()
 
     class Tags(HTMLParser):
