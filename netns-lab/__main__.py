@@ -16,7 +16,8 @@ from netlab.errors import LabError
 from netlab.lab import Lab
 from netlab.matrix import Cell, Faults
 from netlab.presets import Preset
-from netlab.report import MatrixResult, Report, ScenarioResult, write
+from netlab.report import write
+from netlab.results import MatrixResult, Report, ScenarioResult
 from netlab.scenario import Narrator, Scenario, Step
 from netlab.terminal import MatrixView
 from netlab.topology import Topology

@@ -10,7 +10,8 @@ import pytest
 from netlab import diagram, matrix, presets
 from netlab.encounter import Outcome
 from netlab.matrix import Cell
-from netlab.report import MatrixResult, Report, ScenarioResult, picture, write
+from netlab.report import picture, write
+from netlab.results import MatrixResult, Report, ScenarioResult
 from netlab.scenario import Step
 from netlab.svg import COLOURS
 from netlab.terminal import MatrixView, console
