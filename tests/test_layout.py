@@ -1,123 +1,89 @@
-"""Imports go one way, pure code stays pure, and tests mirror the sources."""
+"""Imports go one way, pure code stays pure, and tests mirror the sources.
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
+The rules are in ``tests/layout``, where tests show what they find; what they allow is
+in ``tests/layout/tables.py``. Here they are applied to the sources as they are.
+"""
+
+from collections.abc import Iterable
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.layout import layers, mirrors, purity, sizes, tables
+from tests.layout.sources import load
 
-# Higher layers may import lower ones. Names that share a number do not import each
-# other, except within one package.
+MODULES = {name: load(name) for name in ("meshwg", "coordinator", "netns-lab", "bench")}
+TESTS = load("tests")
+PRODUCT = MODULES["meshwg"] + MODULES["coordinator"]
+ALL = PRODUCT + MODULES["netns-lab"] + MODULES["bench"]
+PURE = [module for module in PRODUCT if purity.is_pure(module, tables.IMPURE)]
+
 LAYERS = {
-    "meshwg.cli": 90,
-    "meshwg.__main__": 95,
-    "meshwg.runtime": 80,
-    "meshwg.status": 75,
-    "meshwg.node": 70,
-    "meshwg.peer": 60,
-    "meshwg.whereabouts": 60,
-    "meshwg.wireguard": 50,
-    "meshwg.nat": 50,
-    "meshwg.path": 50,
-    "meshwg.relay": 50,
-    "meshwg.packet": 50,
-    "meshwg.control": 50,
-    "meshwg.wire": 40,
-    "meshwg.config": 30,
-    "meshwg.noise": 20,
-    "meshwg.keys": 15,
-    "meshwg.transmit": 10,
-    "meshwg.errors": 5,
-    "meshwg": 0,
-}
-COORDINATOR_MAY_USE = {"wire", "noise", "keys", "transmit", "errors"}
-COORDINATOR_SHELL_MAY_USE = ("meshwg.runtime.udp",)
-COORDINATOR_SHELL = {"runtime", "store", "cli", "__main__", "migrations"}
-# The one part of the node's shell that the coordinator's shell shares: batched UDP.
-SHARED_SHELL = "meshwg.runtime.udp"
-
-IMPURE = {"asyncio", "socket", "time", "random", "secrets", "select", "threading"}
-ONLY_IN = {
-    "pydantic": ("meshwg.wire", "meshwg.config"),
-    "pyroute2": ("meshwg.runtime",),
-    "aiohttp": ("meshwg.runtime",),
-    "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
-    "aioice": ("meshwg.wire.stun",),
+    "meshwg": tables.MESHWG_LAYERS,
+    "coordinator": tables.COORDINATOR_LAYERS,
+    "netns-lab": tables.LAB_LAYERS,
 }
 
 
-def modules(package: str) -> Iterator[tuple[str, Path]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(p for p in parts if p != "__init__"), path
+@pytest.mark.parametrize("tree", LAYERS)
+def test_imports_go_down_only(tree: str) -> None:
+    assert_none(layers.breaches(MODULES[tree], LAYERS[tree]))
+    assert_none(layers.unused(MODULES[tree], LAYERS[tree]))
 
 
-def imports(path: Path) -> set[str]:
-    """Return the dotted names a module imports, in functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+@pytest.mark.parametrize("tree", MODULES)
+def test_no_modules_import_each_other(tree: str) -> None:
+    assert_none(layers.cycles(MODULES[tree]))
 
 
-def layer_of(name: str) -> tuple[str, int]:
-    """Return the longest layer name that ``name`` belongs to, and its height."""
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        prefix = ".".join(parts[:length])
-        if prefix in LAYERS and (prefix != "meshwg" or length == len(parts)):
-            return prefix, LAYERS[prefix]
-    return name, -1
+def test_imports_across_trees_are_the_few_that_are_meant() -> None:
+    assert_none(layers.foreign(ALL, tables.TREES, tables.ACROSS))
+    assert_none(layers.relative(ALL))
 
 
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(package + ".")
+def test_pure_code_imports_from_a_whitelist() -> None:
+    more = tables.MORE_STANDARD
+    assert_none(purity.unlisted(PURE, tables.TREES, tables.PURE_STANDARD, more))
+    assert_none(purity.unused(PURE, more))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_imports_go_down_only(name: str, path: Path) -> None:
-    own, height = layer_of(name)
-    assert height >= 0, f"{name} belongs to no layer of tests/test_layout.py"
-    for target in imports(path):
-        assert not within(target, "coordinator"), f"{name} imports {target}"
-        if not within(target, "meshwg"):
-            continue
-        layer, other = layer_of(target)
-        if layer not in (own, "meshwg"):
-            assert other < height, f"{name} ({own}) imports {target} ({layer})"
+def test_other_peoples_packages_stay_where_they_belong() -> None:
+    assert_none(purity.astray(PRODUCT, tables.TREES, tables.HOMES))
+    homes: dict[str, list[str]] = {}
+    for package, places in tables.HOMES.items():
+        for place in places:
+            homes.setdefault(place, []).append(package)
+    assert_none(purity.unused(PRODUCT, homes))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_pure_code_touches_no_clock_socket_or_loop(name: str, path: Path) -> None:
-    if layer_of(name)[0] in ("meshwg.runtime", "meshwg.cli", "meshwg.__main__"):
-        return
-    impure = {target.split(".")[0] for target in imports(path)} & IMPURE
-    assert not impure, f"{name} imports {impure}"
+def test_pure_code_touches_no_file_clock_or_environment() -> None:
+    excused = tables.AT_IMPORT
+    assert_none(purity.impure([each for each in PURE if each.path not in excused]))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_third_party_packages_stay_where_they_belong(name: str, path: Path) -> None:
-    for target in imports(path):
-        homes = ONLY_IN.get(target.split(".")[0])
-        if homes is not None:
-            assert any(within(name, home) for home in homes), f"{name}: {target}"
+def test_nothing_reads_a_clock_or_the_environment_when_it_is_imported() -> None:
+    assert_none(purity.at_import(ALL, tables.AT_IMPORT))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("coordinator")))
-def test_the_coordinator_uses_only_shared_leaves(name: str, path: Path) -> None:
-    shell = len(name.split(".")) > 1 and name.split(".")[1] in COORDINATOR_SHELL
-    for target in imports(path):
-        if within(target, "meshwg") and target != "meshwg":
-            part = target.split(".")[1]
-            if shell and any(within(target, one) for one in COORDINATOR_SHELL_MAY_USE):
-                continue
-            assert part in COORDINATOR_MAY_USE | {"__version__"}, f"{name}: {target}"
-        if not shell:
-            assert target.split(".")[0] not in IMPURE, f"{name} imports {target}"
+def test_every_source_with_behaviour_has_a_test_file_of_its_name() -> None:
+    sources = [module for module in ALL if not module.path.startswith("bench/")]
+    assert_none(mirrors.missing(sources, TESTS, tables.MIRRORED, tables.UNMIRRORED))
+
+
+def test_every_test_file_has_a_source_of_its_name() -> None:
+    assert_none(mirrors.stray(ALL, TESTS, tables.MIRRORED, tables.BEHAVIOURS))
+
+
+def test_functions_are_short_and_simple() -> None:
+    assert_none(sizes.too_big(ALL, 60, 15, tables.BIG))
+
+
+@pytest.mark.parametrize("tree", MODULES)
+def test_no_two_classes_of_a_tree_have_one_name(tree: str) -> None:
+    assert_none(sizes.twice(MODULES[tree], tables.NAMED_TWICE, tree))
+
+
+def assert_none(findings: Iterable[str]) -> None:
+    """Fail with all findings, each on a line of its own."""
+    found = list(dict.fromkeys(findings))
+    if found:
+        pytest.fail("\n".join(["", *found]), pytrace=False)
