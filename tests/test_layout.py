@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.layout import layers, mirrors, purity, sizes, tables
+from tests.layout import layers, mirrors, order, purity, sizes, tables
 from tests.layout.sources import load
 
 MODULES = {name: load(name) for name in ("meshwg", "coordinator", "netns-lab", "bench")}
@@ -58,6 +58,11 @@ def test_other_peoples_packages_stay_where_they_belong() -> None:
 def test_pure_code_touches_no_file_clock_or_environment() -> None:
     excused = tables.AT_IMPORT
     assert_none(purity.impure([each for each in PURE if each.path not in excused]))
+
+
+def test_pure_code_does_not_depend_on_the_order_of_sets() -> None:
+    shell = [module for module in PRODUCT if module not in PURE]
+    assert_none(order.iterated_sets(PURE, shell, tables.SETS))
 
 
 def test_nothing_reads_a_clock_or_the_environment_when_it_is_imported() -> None:
