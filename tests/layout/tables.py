@@ -172,10 +172,6 @@ _BY_LABS = "makes and runs things as root: tests/lab/test_lab.py sees what they 
 _TO_COME = "to be written"
 
 UNMIRRORED = {
-    "meshwg/packet/runs.py": _TO_COME,
-    "meshwg/relay/allocation.py": _TO_COME,
-    "meshwg/relay/watch.py": _TO_COME,
-    "meshwg/transmit.py": _TO_COME,
     "netns-lab/netlab/results.py": _TO_COME,
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "meshwg/cli/down.py": "one request to a daemon: tests/cli/test_node.py runs it",
