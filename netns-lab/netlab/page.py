@@ -1,4 +1,4 @@
-"""``index.html``: one page without anything to load, for people."""
+"""``index.html``: one page for people, which loads nothing else."""
 
 from html import escape
 from string import Template

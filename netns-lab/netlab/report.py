@@ -1,4 +1,4 @@
-"""What a run of the lab found out, as files: ``matrix.json``, pictures and a page."""
+"""The results of a run as files: ``matrix.json``, a picture and a page."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What a run of the lab found out."""
+"""The results of a run of the lab."""
 
 import platform
 import shutil
@@ -23,10 +23,10 @@ class ScenarioResult:
     name: str
     title: str
     story: str
-    """What its module says about it."""
+    """The docstring of its module."""
     topology: Topology | None = None
     steps: list[Step] = field(default_factory=list)
-    """As they ended."""
+    """In the order in which they ended."""
     error: str = ""
 
     @property
@@ -49,7 +49,7 @@ class MatrixResult:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that ``make lab`` shows."""
+    """All results of one ``make lab``."""
 
     scenarios: list[ScenarioResult] = field(default_factory=list)
     matrices: list[MatrixResult] = field(default_factory=list)
@@ -65,13 +65,13 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything is as it should be."""
+        """Whether all scenarios hold and all pairs got the expected path."""
         failed = any(each.error for each in self.scenarios)
         return not failed and not any(each.problems for each in self.matrices)
 
     @property
     def verdicts(self) -> list[str]:
-        """What it comes to, in sentences."""
+        """The verdicts, in sentences."""
         said = []
         if self.scenarios:
             good = sum(not each.error for each in self.scenarios)
@@ -86,7 +86,7 @@ class Report:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a run depends on."""
+    """Return the versions of the programs that a run depends on."""
     found = {"meshwg": metadata.version("meshwg")}
     commit = _output("git", "rev-parse", "--short", "HEAD")
     if commit:

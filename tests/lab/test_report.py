@@ -76,7 +76,7 @@ def test_the_heat_map_shows_each_pair_and_its_mirror_image(report: Report) -> No
 
 
 def test_what_is_wrong_is_red_and_makes_the_report_bad(report: Report) -> None:
-    report.matrices[0].outcomes = outcomes("The path is relay, possible is direct.")
+    report.matrices[0].outcomes = outcomes("The path is relay, and direct is possible.")
 
     assert COLOURS["failed"] in (picture(report) or "")
     assert not report.is_good
@@ -119,7 +119,7 @@ def test_a_topology_is_drawn_with_all_machines_and_ways(report: Report) -> None:
 
 
 def test_the_terminal_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    found = outcomes("The path is relay, possible is direct.")
+    found = outcomes("The path is relay, and direct is possible.")
     view = MatrixView(KINDS, len(found), console())
 
     for cell, each in found.items():
@@ -128,5 +128,5 @@ def test_the_terminal_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) ->
     view.finish(found)
 
     shown = capsys.readouterr().out
-    assert "public and office: The path is relay, possible is direct." in shown
+    assert "public and office: The path is relay, and direct is possible." in shown
     assert "3 of 3" in shown
