@@ -169,10 +169,7 @@ MIRRORED = {
 _MOVING = "its tests are still in tests/coordinator itself, under longer names"
 _BY_LABS = "makes and runs things as root: tests/lab/test_lab.py sees what they do"
 
-_TO_COME = "to be written"
-
 UNMIRRORED = {
-    "netns-lab/netlab/results.py": _TO_COME,
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "meshwg/cli/down.py": "one request to a daemon: tests/cli/test_node.py runs it",
     "meshwg/cli/group.py": "run by every test of a command, as tests/cli/test_node.py",
@@ -197,11 +194,7 @@ UNMIRRORED = {
     "netns-lab/netlab/nat.py": "its rules are judged by tests/lab/test_router.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
     "netns-lab/netlab/shell.py": "a command: tests/lab/test_program.py runs it",
-    "netns-lab/netlab/terminal.py": "a view for people: tests/lab/test_program.py",
     "netns-lab/netlab/preflight.py": "looks at this machine: tests/lab/test_program.py",
-    "netns-lab/netlab/diagram.py": "a picture on a page: tests/lab/test_report.py",
-    "netns-lab/netlab/heatmap.py": "a picture on a page: tests/lab/test_report.py",
-    "netns-lab/netlab/page.py": "the page of a report: tests/lab/test_report.py",
     "netns-lab/netlab/svg.py": "parts of pictures on a page: tests/lab/test_report.py",
     "netns-lab/netlab/scenario.py": "tests/lab/test_scenarios.py runs all of them",
     "netns-lab/netlab/topology.py": "what pictures show: tests/lab/test_report.py",
