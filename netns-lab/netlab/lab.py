@@ -67,11 +67,12 @@ class Lab:
         self.keep_files = False
         """Whether logs and captures are kept; after a failure they always are."""
         self._cleanup = contextlib.ExitStack()
+        self._signals = contextlib.ExitStack()
         self._internet: Internet | None = None
         self._subnets = itertools.count(1)
 
     def __enter__(self) -> Self:
-        self._cleanup.enter_context(signals.exit_in_good_order())
+        self._signals.enter_context(signals.exit_in_good_order())
         try:
             if os.geteuid() != 0:
                 raise LabError(
@@ -83,6 +84,7 @@ class Lab:
             registry.register(self.prefix, self.directory, self.title)
         except BaseException:
             self._cleanup.close()
+            self._signals.close()
             raise
         return self
 
@@ -92,11 +94,15 @@ class Lab:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with signals.postponed():
-            if kind is not None and issubclass(kind, Exception):
-                self.keep_files = True
-            self._remove_machines()
-            self._cleanup.close()
+        try:
+            with signals.postponed():
+                if kind is not None and issubclass(kind, Exception):
+                    self.keep_files = True
+                self._remove_machines()
+                self._cleanup.close()
+        finally:
+            # After that block, whose end puts the lab's own handlers back.
+            self._signals.close()
 
     @classmethod
     def clean(cls) -> list[str]:
