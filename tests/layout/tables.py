@@ -187,18 +187,11 @@ UNMIRRORED = {
     "netns-lab/netlab/machine.py": _BY_LABS,
     "netns-lab/netlab/netns.py": _BY_LABS,
     "netns-lab/netlab/process.py": _BY_LABS,
-    "netns-lab/netlab/registry.py": _BY_LABS,
     "netns-lab/netlab/shape.py": _BY_LABS,
-    "netns-lab/netlab/signals.py": _BY_LABS,
     "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
-    "netns-lab/netlab/nat.py": "its rules are judged by tests/lab/test_router.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
     "netns-lab/netlab/shell.py": "a command: tests/lab/test_program.py runs it",
     "netns-lab/netlab/preflight.py": "looks at this machine: tests/lab/test_program.py",
-    "netns-lab/netlab/svg.py": "parts of pictures on a page: tests/lab/test_report.py",
-    "netns-lab/netlab/scenario.py": "tests/lab/test_scenarios.py runs all of them",
-    "netns-lab/netlab/topology.py": "what pictures show: tests/lab/test_report.py",
-    "netns-lab/netlab/wireguard.py": "tests/lab/test_scenarios.py runs the engines",
 }
 """Why a source, or all in a folder, has no test file of its name."""
 
