@@ -1,7 +1,8 @@
 """Each source with behaviour has a test file of its name, and each test file a source.
 
-``meshwg/a/b.py`` is mirrored by ``tests/a/test_b.py``. A module without any function
-holds nothing but names and values, and needs no mirror. What else has none stands in a
+``meshwg/a/b.py`` is mirrored by ``tests/a/test_b.py``, and ``meshwg/a/__init__.py`` by
+``tests/a/test_a.py``. A module without any function holds nothing but names and values,
+and needs no mirror. What else has none stands in a
 table with the reason; a reason that names a file under ``tests/`` must name one that
 exists.
 """
@@ -23,6 +24,8 @@ def mirror_of(path: str, folders: Mapping[str, str]) -> str | None:
     for folder, tests in folders.items():
         if path.startswith(folder + "/"):
             inner, _, name = path.removeprefix(folder + "/").rpartition("/")
+            if name == "__init__.py":
+                name = (inner or folder).rpartition("/")[2] + ".py"
             return "/".join(part for part in (tests, inner, f"test_{name}") if part)
     return None
 

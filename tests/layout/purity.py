@@ -72,12 +72,10 @@ def unlisted(
 
     :param trees: the top names of this project; the layers are about those.
     :param standard: modules of the standard library for all.
-    :param more: modules of the standard library for some packages.
+    :param more: modules of the standard library for single modules of ours.
     """
     for module in modules:
-        allowed = [*standard]
-        for package, names in more.items():
-            allowed += names if within(module.name, package) else ()
+        allowed = [*standard, *more.get(module.name, ())]
         for each in imports(module):
             top = each.target.split(".")[0]
             if top in trees or top not in sys.stdlib_module_names:
@@ -127,7 +125,7 @@ def impure(modules: Sequence[Module]) -> Iterator[str]:
         known, bound = aliases(module), _bound(module.tree)
         for node in ast.walk(module.tree):
             # The name as it is written, too: it may come by way of another module.
-            for name in (dotted(node, {}), dotted(node, known)):
+            for name in dict.fromkeys((dotted(node, {}), dotted(node, known))):
                 if name.split(".")[0] not in bound and _is_impure(name):
                     yield module.at(node, f"uses {name} in pure code")
 

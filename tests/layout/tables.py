@@ -61,12 +61,15 @@ ACROSS = {
         "meshwg.noise",
         "meshwg.keys",
         "meshwg.transmit",
+        "meshwg.limits",
         "meshwg.errors",
     ),
     # The batching socket is the same on both sides.
     "coordinator.runtime": ("meshwg.runtime.udp",),
     "__main__": ("scenarios", "netlab"),
-    "scenarios": ("netlab",),
+    "scenarios": ("netlab", "meshwg.nattypes"),
+    # It speaks of NATs in the same words.
+    "netlab": ("meshwg.nattypes",),
     # It asks nodes for their status as the command line does.
     "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
     "bench": ("meshwg", "coordinator", "netlab"),
@@ -117,6 +120,7 @@ MORE_STANDARD = {
     # wireguard-go logs what a configuration changes, and so does this.
     "meshwg.wireguard.uapi": ("logging",),
 }
+"""What single modules may import beside that."""
 
 HOMES = {
     "aiohttp": ("meshwg.runtime", "coordinator.runtime"),

@@ -16,7 +16,10 @@ CODE, TEST = "def f(): ...", "def test_f(): ..."
     [
         ("meshwg/a.py", "tests/test_a.py"),
         ("meshwg/a/b.py", "tests/a/test_b.py"),
+        ("meshwg/a/b/__init__.py", "tests/a/b/test_b.py"),
+        ("meshwg/__init__.py", "tests/test_meshwg.py"),
         ("netns-lab/netlab/a.py", "tests/lab/test_a.py"),
+        ("netns-lab/netlab/__init__.py", "tests/lab/test_netlab.py"),
         ("bench/a.py", None),
     ],
 )
