@@ -1,6 +1,7 @@
 """Source files as the rules see them: a dotted name, a path and a syntax tree."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,10 @@ def load(folder: str, root: Path = ROOT) -> list[Module]:
     return found
 
 
-def imports(module: Module) -> Iterator[Import]:
-    """Yield every import, those in functions and for type checkers too."""
-    yield from _imports(module.tree, False)
+@functools.cache
+def imports(module: Module) -> tuple[Import, ...]:
+    """Return every import, those in functions and for type checkers too."""
+    return tuple(_imports(module.tree, False))
 
 
 def _imports(node: ast.AST, in_function: bool) -> Iterator[Import]:
