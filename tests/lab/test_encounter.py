@@ -27,8 +27,8 @@ def test_a_worse_path_is_wrong_and_so_is_one_that_cannot_be() -> None:
     worse = judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.DIRECT)
     better = judge(outcome(Method.DIRECT), Method.RELAY)
 
-    assert worse == "The path is relay, and direct is possible."
-    assert better == "The path is direct, and relay is possible."
+    assert worse == "The path is relay, and direct was expected."
+    assert better == "The path is direct, and relay was expected."
 
 
 def test_bad_luck_is_forgiven_but_not_another_method() -> None:

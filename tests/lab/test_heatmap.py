@@ -20,6 +20,8 @@ def test_the_heat_map_shows_each_pair_and_its_mirror_image(report: Report) -> No
 
 
 def test_what_is_wrong_is_red(report: Report) -> None:
-    report.matrices[0].outcomes = outcomes("The path is relay, and direct is possible.")
+    report.matrices[0].outcomes = outcomes(
+        "The path is relay, and direct was expected."
+    )
 
     assert COLOURS["failed"] in (picture(report) or "")

@@ -6,7 +6,9 @@ from tests.lab.reports import outcomes
 
 
 def test_what_is_wrong_makes_the_report_bad(report: Report) -> None:
-    report.matrices[0].outcomes = outcomes("The path is relay, and direct is possible.")
+    report.matrices[0].outcomes = outcomes(
+        "The path is relay, and direct was expected."
+    )
 
     assert not report.is_good
     assert "2 of 3 pairs" in " ".join(report.verdicts)

@@ -10,7 +10,7 @@ from tests.lab.reports import KINDS, outcomes
 
 
 def test_the_terminal_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    found = outcomes("The path is relay, and direct is possible.")
+    found = outcomes("The path is relay, and direct was expected.")
     view = MatrixView(KINDS, len(found), console())
 
     for cell, each in found.items():
@@ -19,7 +19,7 @@ def test_the_terminal_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) ->
     view.finish(found)
 
     shown = capsys.readouterr().out
-    assert "public and office: The path is relay, and direct is possible." in shown
+    assert "public and office: The path is relay, and direct was expected." in shown
     assert "3 of 3" in shown
 
 
