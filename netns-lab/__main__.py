@@ -16,7 +16,8 @@ from netlab.errors import LabError
 from netlab.lab import Lab
 from netlab.matrix import Cell, Faults
 from netlab.presets import Preset
-from netlab.report import MatrixResult, Report, ScenarioResult
+from netlab.report import write
+from netlab.results import MatrixResult, Report, ScenarioResult
 from netlab.scenario import Narrator, Scenario, Step
 from netlab.terminal import MatrixView
 from netlab.topology import Topology
@@ -29,35 +30,37 @@ INTERRUPTED = 128 + signal.SIGINT
 
 @click.group()
 def cli() -> None:
-    """An internet of NATs in network namespaces, and what meshwg can do there."""
+    """An internet of NATs in network namespaces, and what meshwg does in it."""
 
 
 @cli.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--runs", type=click.IntRange(1), default=1, help="How often each runs.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=1, help="How many times each runs."
+)
 @click.option(
     "--matrix",
     "size",
     type=click.Choice(list(matrix.SIZES)),
     default="full",
     show_default=True,
-    help="How many kinds of NAT meet each other.",
+    help="How many kinds of NAT are paired.",
 )
 @click.option(
     "--engine",
     type=click.Choice(list(ENGINES)),
     default="meshwg",
-    help="The program behind plain WireGuard interfaces.",
+    help="The program that runs plain WireGuard interfaces.",
 )
 @click.option(
     "--fault",
     "faults",
     metavar="KIND=OTHER",
     multiple=True,
-    help="Let routers of one kind behave like another: the matrix should notice.",
+    help="Make routers of one kind behave like another; the matrix should find it.",
 )
 @click.option(
-    "--no-relay", is_flag=True, help="Another fault: the matrix has no relay."
+    "--no-relay", is_flag=True, help="A further fault: the matrix has no relay."
 )
 @click.option("--hold", is_flag=True, help="Keep each running until Ctrl-C.")
 @click.option(
@@ -91,9 +94,9 @@ def run(
             if MATRIX in chosen:
                 _fill(matrix.SIZES[size], seeded, report, hold)
     except LabError:
-        report.write(directory)
+        write(report, directory)
         raise
-    report.write(directory)
+    write(report, directory)
     for sentence in report.verdicts:
         click.secho(sentence, bold=True)
     click.echo(f"The report is {directory / 'index.html'}.")
@@ -111,7 +114,7 @@ def open_shell(name: str, command: tuple[str, ...]) -> None:
 
 @cli.command("list")
 def list_labs() -> None:
-    """List the labs of this machine with their namespaces."""
+    """List the labs on this machine with their namespaces."""
     for record in registry.records():
         owner = record.owner
         state = f"process {owner.pid}" if owner.alive else "left by a killed run"
@@ -128,7 +131,7 @@ def clean() -> None:
 
 
 def main() -> None:
-    """Run the program; what a person can mend ends it with one sentence."""
+    """Run the program; an error that a user can mend is reported in one sentence."""
     try:
         cli.main(prog_name="netns-lab", standalone_mode=False)
     except click.ClickException as error:
@@ -160,7 +163,7 @@ def _disguise(fault: str) -> tuple[str, Preset]:
 
 
 def _play(scenario: Scenario[Any], report: Report, engine: str, hold: bool) -> None:
-    """Run one scenario and note what came of it."""
+    """Run one scenario and add its result to the report."""
     click.secho(f"\n{scenario.name}: {scenario.title}", bold=True)
     result = ScenarioResult(scenario.name, scenario.title, scenario.story)
     report.scenarios.append(result)
@@ -184,7 +187,7 @@ def _play(scenario: Scenario[Any], report: Report, engine: str, hold: bool) -> N
 
 
 def _fill(kinds: Sequence[Preset], faults: Faults, report: Report, hold: bool) -> None:
-    """Run the matrix and note what came of it."""
+    """Run the matrix and add its result to the report."""
     cells = matrix.cells(kinds)
     click.secho(f"\n{MATRIX}: {len(kinds)} kinds, {len(cells)} pairs", bold=True)
     view = MatrixView(kinds, len(cells), terminal.console())
@@ -203,7 +206,7 @@ def _fill(kinds: Sequence[Preset], faults: Faults, report: Report, hold: bool) -
 
 
 def _evidence(lab: Lab, result: MatrixResult) -> dict[Cell, Path]:
-    """Save what was on the wire of each cell that failed."""
+    """Save the captured packets of each cell that failed."""
     if lab.evidence is None:
         return {}
     return {
@@ -217,13 +220,13 @@ def _evidence(lab: Lab, result: MatrixResult) -> dict[Cell, Path]:
 
 def _hold(lab: Lab) -> None:
     names = ", ".join(sorted(lab.machines))
-    click.echo(f"  It stays until Ctrl-C. 'make lab-shell NAME=…': {names}")
+    click.echo(f"  It runs until Ctrl-C. 'make lab-shell NAME=…': {names}")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
 
 
 def _tell(step: Step) -> None:
-    """Print a step; on a terminal it can be seen while it runs."""
+    """Print a step; on a terminal, also while it runs."""
     if step.seconds is None:
         if sys.stdout.isatty():
             click.echo(f"  … {step.sentence}", nl=False)

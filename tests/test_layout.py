@@ -1,126 +1,227 @@
-"""Imports go one way, pure code stays pure, and tests mirror the sources."""
+"""Imports go one way, pure code stays pure, and tests mirror the sources.
+
+The rules are in ``tests/layout``, where tests show what they find; what they allow is
+in ``tests/layout/tables.py``. Here they are applied to the sources as they are, and to
+the same sources with a breach in one of them.
+"""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.layout import layers, mirrors, order, purity, sizes, tables
+from tests.layout.sources import Module, load
 
-# Higher layers may import lower ones. Names that share a number do not import each
-# other, except within one package.
+MODULES = {name: load(name) for name in ("meshwg", "coordinator", "netns-lab", "bench")}
+TESTS = load("tests")
+PRODUCT = MODULES["meshwg"] + MODULES["coordinator"]
+ALL = PRODUCT + MODULES["netns-lab"] + MODULES["bench"]
+PURE = [module for module in PRODUCT if purity.is_pure(module, tables.IMPURE)]
+
 LAYERS = {
-    "meshwg.cli": 90,
-    "meshwg.__main__": 95,
-    "meshwg.runtime": 80,
-    "meshwg.status": 75,
-    "meshwg.node": 70,
-    "meshwg.peer": 60,
-    "meshwg.whereabouts": 60,
-    "meshwg.wireguard": 50,
-    "meshwg.nat": 50,
-    "meshwg.path": 50,
-    "meshwg.relay": 50,
-    "meshwg.packet": 8,
-    "meshwg.control": 50,
-    "meshwg.wire": 40,
-    "meshwg.config": 30,
-    "meshwg.noise": 20,
-    "meshwg.keys": 15,
-    "meshwg.nattypes": 10,
-    "meshwg.limits": 10,
-    "meshwg.transmit": 10,
-    "meshwg.agenda": 10,
-    "meshwg.errors": 5,
-    "meshwg": 0,
-}
-COORDINATOR_MAY_USE = {"wire", "noise", "keys", "limits", "transmit", "errors"}
-COORDINATOR_SHELL_MAY_USE = ("meshwg.runtime.udp",)
-COORDINATOR_SHELL = {"runtime", "store", "cli", "__main__", "migrations"}
-# The one part of the node's shell that the coordinator's shell shares: batched UDP.
-SHARED_SHELL = "meshwg.runtime.udp"
-
-IMPURE = {"asyncio", "socket", "time", "random", "secrets", "select", "threading"}
-ONLY_IN = {
-    "pydantic": ("meshwg.wire", "meshwg.config"),
-    "pyroute2": ("meshwg.runtime",),
-    "aiohttp": ("meshwg.runtime",),
-    "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
-    "aioice": ("meshwg.wire.stun",),
+    "meshwg": tables.MESHWG_LAYERS,
+    "coordinator": tables.COORDINATOR_LAYERS,
+    "netns-lab": tables.LAB_LAYERS,
 }
 
 
-def modules(package: str) -> Iterator[tuple[str, Path]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(p for p in parts if p != "__init__"), path
+@pytest.mark.parametrize("tree", LAYERS)
+def test_imports_go_down_only(tree: str) -> None:
+    assert_none(layers.breaches(MODULES[tree], LAYERS[tree]))
+    assert_none(layers.unused(MODULES[tree], LAYERS[tree]))
 
 
-def imports(path: Path) -> set[str]:
-    """Return the dotted names a module imports, in functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+@pytest.mark.parametrize("tree", MODULES)
+def test_no_modules_import_each_other(tree: str) -> None:
+    assert_none(layers.cycles(MODULES[tree]))
 
 
-def layer_of(name: str) -> tuple[str, int]:
-    """Return the longest layer name that ``name`` belongs to, and its height."""
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        prefix = ".".join(parts[:length])
-        if prefix in LAYERS and (prefix != "meshwg" or length == len(parts)):
-            return prefix, LAYERS[prefix]
-    return name, -1
+def test_imports_across_trees_are_the_few_that_are_meant() -> None:
+    assert_none(layers.foreign(ALL, tables.TREES, tables.ACROSS))
+    assert_none(layers.relative(ALL))
 
 
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(package + ".")
+def test_pure_code_imports_from_a_whitelist() -> None:
+    more = tables.MORE_STANDARD
+    assert_none(purity.unlisted(PURE, tables.TREES, tables.PURE_STANDARD, more))
+    assert_none(purity.unused(PURE, more))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_imports_go_down_only(name: str, path: Path) -> None:
-    own, height = layer_of(name)
-    assert height >= 0, f"{name} belongs to no layer of tests/test_layout.py"
-    for target in imports(path):
-        assert not within(target, "coordinator"), f"{name} imports {target}"
-        if not within(target, "meshwg"):
-            continue
-        layer, other = layer_of(target)
-        if layer not in (own, "meshwg"):
-            assert other < height, f"{name} ({own}) imports {target} ({layer})"
+def test_other_peoples_packages_stay_where_they_belong() -> None:
+    assert_none(purity.astray(PRODUCT, tables.TREES, tables.HOMES))
+    homes: dict[str, list[str]] = {}
+    for package, places in tables.HOMES.items():
+        for place in places:
+            homes.setdefault(place, []).append(package)
+    assert_none(purity.unused(PRODUCT, homes))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_pure_code_touches_no_clock_socket_or_loop(name: str, path: Path) -> None:
-    if layer_of(name)[0] in ("meshwg.runtime", "meshwg.cli", "meshwg.__main__"):
-        return
-    impure = {target.split(".")[0] for target in imports(path)} & IMPURE
-    assert not impure, f"{name} imports {impure}"
+def test_pure_code_touches_no_file_clock_or_environment() -> None:
+    excused = tables.AT_IMPORT
+    assert_none(purity.impure([each for each in PURE if each.path not in excused]))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("meshwg")))
-def test_third_party_packages_stay_where_they_belong(name: str, path: Path) -> None:
-    for target in imports(path):
-        homes = ONLY_IN.get(target.split(".")[0])
-        if homes is not None:
-            assert any(within(name, home) for home in homes), f"{name}: {target}"
+def test_pure_code_does_not_depend_on_the_order_of_sets() -> None:
+    shell = [module for module in PRODUCT if module not in PURE]
+    assert_none(order.iterated_sets(PURE, shell, tables.SETS))
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules("coordinator")))
-def test_the_coordinator_uses_only_shared_leaves(name: str, path: Path) -> None:
-    shell = len(name.split(".")) > 1 and name.split(".")[1] in COORDINATOR_SHELL
-    for target in imports(path):
-        if within(target, "meshwg") and target != "meshwg":
-            part = target.split(".")[1]
-            if shell and any(within(target, one) for one in COORDINATOR_SHELL_MAY_USE):
-                continue
-            assert part in COORDINATOR_MAY_USE | {"__version__"}, f"{name}: {target}"
-        if not shell:
-            assert target.split(".")[0] not in IMPURE, f"{name} imports {target}"
+def test_nothing_reads_a_clock_or_the_environment_when_it_is_imported() -> None:
+    assert_none(purity.at_import(ALL, tables.AT_IMPORT))
+
+
+def test_every_source_with_behaviour_has_a_test_file_of_its_name() -> None:
+    sources = [module for module in ALL if not module.path.startswith("bench/")]
+    assert_none(mirrors.missing(sources, TESTS, tables.MIRRORED, tables.UNMIRRORED))
+
+
+def test_every_test_file_has_a_source_of_its_name() -> None:
+    assert_none(mirrors.stray(ALL, TESTS, tables.MIRRORED, tables.BEHAVIOURS))
+
+
+def test_functions_are_short_and_simple() -> None:
+    assert_none(sizes.too_big(ALL, 60, 15, tables.BIG))
+
+
+@pytest.mark.parametrize("tree", MODULES)
+def test_no_two_classes_of_a_tree_have_one_name(tree: str) -> None:
+    assert_none(sizes.twice(MODULES[tree], tables.NAMED_TWICE, tree))
+
+
+# The same rules and tables, and the same sources with a breach in one of them.
+
+Rule = Callable[[Sequence[Module]], Iterable[str]]
+
+
+def test_a_breach_of_the_layers_is_found() -> None:
+    found = news(
+        lambda modules: layers.breaches(modules, LAYERS["coordinator"]),
+        MODULES["coordinator"],
+        "coordinator/credentials.py",
+        "from coordinator.store.store import Store",
+    )
+
+    assert found == ["imports coordinator.store.store.Store, which goes up"]
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    text = "def f():\n    from netlab import page"
+    path = "netns-lab/netlab/results.py"
+
+    found = news(layers.cycles, MODULES["netns-lab"], path, text)
+
+    assert found == ["netlab.page and netlab.results import each other"]
+
+
+def test_a_breach_of_the_whitelist_is_found() -> None:
+    standard, more = tables.PURE_STANDARD, tables.MORE_STANDARD
+
+    found = news(
+        lambda modules: purity.unlisted(modules, tables.TREES, standard, more),
+        PURE,
+        "meshwg/path/score.py",
+        "import os, datetime, uuid, logging",
+    )
+
+    assert [each.split()[1] for each in found] == ["os", "datetime", "uuid", "logging"]
+
+
+def test_a_file_that_is_opened_in_pure_code_is_found() -> None:
+    text = "def f():\n    open('/dev/null')"
+
+    found = news(purity.impure, PURE, "meshwg/path/score.py", text)
+
+    assert found == ["uses open in pure code"]
+
+
+def test_a_look_at_the_environment_at_import_is_found() -> None:
+    found = news(
+        lambda modules: purity.at_import(modules, tables.AT_IMPORT),
+        ALL,
+        "meshwg/runtime/clock.py",
+        "import os\nDEBUG = os.environ.get('DEBUG')",
+    )
+
+    assert found == ["reads os.environ when it is imported"]
+
+
+def test_a_loop_over_a_set_is_found() -> None:
+    shell = [module for module in PRODUCT if module not in PURE]
+
+    found = news(
+        lambda modules: order.iterated_sets(modules, shell, tables.SETS),
+        PURE,
+        "meshwg/wireguard/session.py",
+        "def f(numbers: frozenset[int]):\n    return [*numbers]",
+    )
+
+    assert found == ["the set numbers is unpacked"]
+
+
+def test_a_renamed_test_file_is_found_from_both_sides() -> None:
+    before, after = "tests/path/test_score.py", "tests/path/test_scores.py"
+    tests = [replace(t, path=after) if t.path == before else t for t in TESTS]
+    sources = [module for module in ALL if not module.path.startswith("bench/")]
+
+    found = {
+        *mirrors.missing(sources, tests, tables.MIRRORED, tables.UNMIRRORED),
+        *mirrors.stray(ALL, tests, tables.MIRRORED, tables.BEHAVIOURS),
+    }
+
+    assert found >= {
+        f"meshwg/path/score.py: there is no {before}",
+        f"{after}: there is no source of this name",
+    }
+
+
+def test_a_function_that_grows_is_found() -> None:
+    text = "def f():\n" + "    x = 1\n" * 60
+
+    found = news(
+        lambda modules: sizes.too_big(modules, 60, 15, tables.BIG),
+        ALL,
+        "meshwg/path/score.py",
+        text,
+    )
+
+    assert found == ["f has 61 lines and a complexity of 1"]
+
+
+def test_a_second_class_of_one_name_is_found() -> None:
+    found = news(
+        lambda modules: sizes.twice(modules, tables.NAMED_TWICE, "meshwg"),
+        MODULES["meshwg"],
+        "meshwg/path/score.py",
+        "class UdpSocket: ...",
+    )
+
+    assert len(found) == 1
+    assert found[0].startswith("2 classes are UdpSocket")
+
+
+def news(rule: Rule, modules: Sequence[Module], path: str, text: str) -> list[str]:
+    """Return what a rule finds, without its place, once a text is added to a file."""
+    assert path in [module.path for module in modules]
+    seeded = [
+        replace(module, tree=ast.parse(f"{ast.unparse(module.tree)}\n{text}"))
+        if module.path == path
+        else module
+        for module in modules
+    ]
+    clean = {without_place(each) for each in rule(modules)}
+    found = [without_place(each) for each in rule(seeded)]
+    return [each for each in found if each not in clean]
+
+
+def without_place(finding: str) -> str:
+    """Return a finding without its path and line: a breach moves the others."""
+    return finding.partition(": ")[2]
+
+
+def assert_none(findings: Iterable[str]) -> None:
+    """Fail with all findings, each on a line of its own."""
+    found = list(dict.fromkeys(findings))
+    if found:
+        pytest.fail("\n".join(["", *found]), pytrace=False)

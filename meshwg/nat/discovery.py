@@ -184,14 +184,19 @@ class NatDiscovery:
             probe for probe in answered if is_credible(probe.other, probe.destination)
         ]
         is_over = not any(probe.is_open(now) for probe in self._looking)
-        if answered and not complete and not is_over:
-            first = min(probe.answered or now for probe in answered)
-            self._next_stage = min(first + GRACE, self._end)
-            is_over = now >= self._next_stage
-        if complete or (answered and is_over):
-            self._start_filtering((complete or answered)[0], now)
-        elif is_over:
-            self._finish()
+        if complete:
+            self._start_filtering(complete[0], now)
+        elif not answered:
+            if is_over:
+                self._finish()
+        elif is_over or self._waited_for_another(answered, now):
+            self._start_filtering(answered[0], now)
+
+    def _waited_for_another(self, answered: Sequence[Probe], now: float) -> bool:
+        """Tell whether a complete server had its time since others answered."""
+        first = min(probe.answered or now for probe in answered)
+        self._next_stage = min(first + GRACE, self._end)
+        return now >= self._next_stage
 
     # Filtering
 

@@ -123,10 +123,7 @@ def allocation_of(
     """
     if len(samples) >= 2 and keeps_ports(samples) and not seen.varies:
         return PortAllocation.PRESERVING, None
-    ports = [one.public_port for one in samples if one.public_port != one.local_port]
-    if keeps_ports(samples):
-        later = (seen.other_address, seen.other_both, seen.other_port)
-        ports = [endpoint.port for endpoint in later if endpoint is not None]
+    ports = _ports_of_later_mappings(samples, seen)
     steps = [after - before for before, after in itertools.pairwise(ports)]
     steps = [step for step in steps if step]
     if len(steps) < MIN_SAMPLES - 1:
@@ -136,6 +133,14 @@ def allocation_of(
     if all(-MAX_STEP <= step < 0 for step in steps):
         return PortAllocation.SEQUENTIAL, -math.gcd(*steps)
     return PortAllocation.RANDOM, None
+
+
+def _ports_of_later_mappings(samples: Sequence[Sample], seen: Seen) -> list[int]:
+    """Return the public ports of mappings whose port was not simply kept."""
+    if keeps_ports(samples):
+        later = (seen.other_address, seen.other_both, seen.other_port)
+        return [endpoint.port for endpoint in later if endpoint is not None]
+    return [one.public_port for one in samples if one.public_port != one.local_port]
 
 
 def is_credible(other: Endpoint | None, server: Endpoint) -> bool:

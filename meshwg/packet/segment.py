@@ -171,6 +171,6 @@ def _ipv6_headers(header: bytes, lengths: list[int]) -> list[bytes]:
     extensions = len(header) - IPV6_HEADER_LENGTH
     made = {
         length: header[:4] + struct.pack("!H", extensions + length) + header[6:]
-        for length in set(lengths)
+        for length in dict.fromkeys(lengths)
     }
     return [made[length] for length in lengths]

@@ -21,14 +21,14 @@ class Overlay:
     """
 
     def __init__(self, mesh: Iterable[IPNetwork] = ()) -> None:
-        self.mesh = frozenset(mesh)
-        self._own: frozenset[IPNetwork] = frozenset()
-        self._announced: frozenset[IPNetwork] = frozenset()
+        self.mesh = tuple(mesh)
+        self._own: dict[IPNetwork, None] = {}
+        self._announced: dict[IPNetwork, None] = {}
         self._settle()
 
     def set_mesh(self, networks: Iterable[IPNetwork]) -> None:
         """Know these to be the mesh's own networks."""
-        self.mesh = frozenset(networks)
+        self.mesh = tuple(networks)
         self._settle()
 
     def set_own(self, networks: Iterable[str]) -> None:
@@ -44,10 +44,11 @@ class Overlay:
             self._settle()
 
     def _settle(self) -> None:
-        self.routes = self._announced - self._own
-        self.hidden = self._announced & self._own
-        self._inside = _Prefixes(self.mesh | self.routes)
-        self._outside = _Prefixes(self._own)
+        own, announced = self._own, self._announced
+        self.routes = tuple(each for each in announced if each not in own)
+        self.hidden = tuple(each for each in announced if each in own)
+        self._inside = _Prefixes((*self.mesh, *self.routes))
+        self._outside = _Prefixes(own)
 
     def __contains__(self, address: object) -> bool:
         """Tell whether packets to an address go into the mesh: the longest prefix wins.
@@ -81,5 +82,6 @@ class _Prefixes:
         return max(lengths, default=None)
 
 
-def _parse(networks: Iterable[str]) -> frozenset[IPNetwork]:
-    return frozenset(ipaddress.ip_network(text) for text in networks)
+def _parse(networks: Iterable[str]) -> dict[IPNetwork, None]:
+    """Return networks, each once and in their order."""
+    return dict.fromkeys(ipaddress.ip_network(text) for text in networks)

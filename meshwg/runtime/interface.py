@@ -7,8 +7,15 @@ nothing has to be undone here.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from collections.abc import Callable, Container, Iterable
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
 from typing import Any, NamedTuple
 
 from pyroute2 import AsyncIPRoute
@@ -142,25 +149,37 @@ async def look_around(except_interface: int) -> Network:
     async with AsyncIPRoute() as netlink:
         usable = {link["index"] for link in await _usable_links(netlink)}
         usable.discard(except_interface)
-        interfaces = [
-            ip_interface(f"{host}/{message['prefixlen']}")
-            async for message in await netlink.addr("dump")
-            if message["index"] in usable
-            and message["scope"] < _SCOPE_LINK
-            and not message["flags"] & _TENTATIVE_OR_WORSE
-            and (host := message.get("IFA_LOCAL") or message.get("IFA_ADDRESS"))
-        ]
-        routes = [
-            (route.get("RTA_OIF") or 0, route.get("RTA_GATEWAY") or "")
-            async for route in await netlink.route("dump")
-            if route["dst_len"] == 0 and route["table"] == _MAIN_TABLE
-        ]
+        interfaces = await _addresses(netlink, usable)
+        routes = await _default_routes(netlink)
     interfaces.sort(key=lambda each: (each.version, int(each.ip)))
     return Network(
         tuple(str(each.ip) for each in interfaces),
         tuple(str(each.network) for each in interfaces),
         tuple(sorted(route for route in routes if route[0] != except_interface)),
     )
+
+
+async def _addresses(
+    netlink: AsyncIPRoute, usable: Container[int]
+) -> list[IPv4Interface | IPv6Interface]:
+    """Return the addresses on usable links that others can reach."""
+    return [
+        ip_interface(f"{host}/{message['prefixlen']}")
+        async for message in await netlink.addr("dump")
+        if message["index"] in usable
+        and message["scope"] < _SCOPE_LINK
+        and not message["flags"] & _TENTATIVE_OR_WORSE
+        and (host := message.get("IFA_LOCAL") or message.get("IFA_ADDRESS"))
+    ]
+
+
+async def _default_routes(netlink: AsyncIPRoute) -> list[tuple[int, str]]:
+    """Return the interface and the gateway of each default route."""
+    return [
+        (route.get("RTA_OIF") or 0, route.get("RTA_GATEWAY") or "")
+        async for route in await netlink.route("dump")
+        if route["dst_len"] == 0 and route["table"] == _MAIN_TABLE
+    ]
 
 
 async def automatic_mtu() -> int:

@@ -12,8 +12,8 @@ Nothing is made in the machine's own network: each host, router and switch is a
 namespace of its own, and veth pairs are made between them directly. One mechanism,
 one module: ``netns`` enters namespaces, ``links`` runs ``ip``, ``nat`` writes
 nftables text, ``shape`` runs ``tc``, ``conntrack`` speaks to the kernel's table,
-``registry`` knows what must be removed. ``presets`` names the kinds of routers, and
-``truth`` says which pairs of them can meet.
+``registry`` records what has to be removed. ``presets`` names the kinds of routers, and
+``truth`` says which pairs of them can open a path.
 
 Helpers return when what they start is ready to be used.
 """

@@ -1,4 +1,4 @@
-"""Captures: ``tcpdump`` on an interface of a machine, and what it wrote, read back."""
+"""Captures: ``tcpdump`` on an interface of a machine, and a reader of its files."""
 
 import re
 import signal
@@ -14,9 +14,9 @@ from netlab.netns import Namespace
 from netlab.process import POLL, Process
 
 SETTLE_WITHIN = 10.0
-"""Seconds until a tcpdump that does not catch up is an error."""
+"""Seconds that tcpdump has to catch up."""
 BUFFER_KIB = 16384
-"""What the kernel keeps for a tcpdump that is busy or waiting, in KiB."""
+"""The size of the kernel's capture buffer in KiB."""
 
 # https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html
 PCAP_HEADER = 24
@@ -39,10 +39,10 @@ class Datagram:
 
 
 class Capture:
-    """A running ``tcpdump``; it captures from the moment that this object exists.
+    """A running ``tcpdump``, which captures from the moment this object is made.
 
     :param length: how many bytes are kept of each frame, 0 for all.
-    :param limit: the number of frames after which it ends by itself.
+    :param limit: the number of frames after which it stops by itself.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Capture:
             "-B",
             str(BUFFER_KIB),
         ]
-        # Without -Z it would give up its privileges, and with them the directory.
+        # Without -Z it would drop its privileges, and could not write to the directory.
         options += ["-Z", "root"]
         if limit is not None:
             options += ["-c", str(limit)]
@@ -88,15 +88,15 @@ class Capture:
         return [datagram for datagram in found if datagram is not None]
 
     def stop(self) -> None:
-        """End the capture; what it has seen can still be read."""
+        """Stop capturing; what was captured can still be read."""
         if self._process.returncode is None:
             self._settle()
             self._process.stop()
 
     def _settle(self) -> None:
-        """Wait until tcpdump has written every packet that the kernel has for it.
+        """Wait until tcpdump has written every packet that the kernel has captured.
 
-        The kernel hands packets over in blocks, after a second at the latest.
+        The kernel delivers packets in blocks, after one second at the latest.
         """
         deadline = time.monotonic() + SETTLE_WITHIN
         while self._process.returncode is None and not self._caught_up():
@@ -120,7 +120,7 @@ class Capture:
 
 
 def read_pcap(data: bytes) -> Iterator[bytes]:
-    """Yield the frames of a capture file; a last, half-written one is left out."""
+    """Yield the frames of a capture file, except a last one that is incomplete."""
     magic = int.from_bytes(data[:4], "little")
     if magic != PCAP_MAGIC:
         raise ValueError(f"not a little-endian pcap file: {magic:#x}")
@@ -134,7 +134,7 @@ def read_pcap(data: bytes) -> Iterator[bytes]:
 
 
 def parse_datagram(frame: bytes) -> Datagram | None:
-    """Return the UDP datagram in an Ethernet frame, if there is a whole one."""
+    """Return the UDP datagram in an Ethernet frame, ``None`` if there is none."""
     ethertype = int.from_bytes(frame[12:14])
     packet = frame[ETHERNET_HEADER:]
     if ethertype == ETHERTYPE_IPV4 and len(packet) >= 20:

@@ -1,4 +1,4 @@
-"""The kernel's table of connections: forget them all, as a rebooting router does."""
+"""The kernel's connection table, flushed as by a router that reboots."""
 
 import socket
 import struct
@@ -14,9 +14,9 @@ IPCTNL_MSG_CT_DELETE = 2
 
 
 def flush() -> None:
-    """Empty the table of the namespace that the calling thread lives in.
+    """Empty the connection table of the calling thread's namespace.
 
-    A request to delete that names no entry deletes all of them.
+    A delete request that names no entry deletes all entries.
     """
     kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE
     any_family = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
@@ -27,4 +27,6 @@ def flush() -> None:
     (answer_kind,) = struct.unpack_from("=H", answer, 4)
     (code,) = struct.unpack_from("=i", answer, 16)
     if answer_kind != NLMSG_ERROR or code != 0:
-        raise LabError(f"The kernel does not flush its connections (error {-code}).")
+        raise LabError(
+            f"The kernel did not flush its connection table (error {-code})."
+        )

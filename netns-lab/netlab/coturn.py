@@ -1,6 +1,6 @@
-"""coturn: a STUN server with two addresses, and its tool that tells NATs apart.
+"""coturn: a STUN server with two addresses, and its tool for NAT discovery.
 
-Other people's programs, so that neither this lab nor meshwg is its own judge.
+These are other people's programs, so that neither the lab nor meshwg judges itself.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ _NO_NAT = "No NAT!"
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What RFC 5780 finds out; ``None`` where no answer came at all."""
+    """The result of a discovery (RFC 5780), ``None`` where no answer came."""
 
     mapping: Mapping | None
     filtering: Filtering | None
@@ -47,10 +47,10 @@ class Discovery:
 def start(server: Machine, options: Iterable[str] = ()) -> Process:
     """Start coturn on all IPv4 addresses of a machine; return once it listens.
 
-    :param options: more of ``turnserver``'s, for example to make it a relay.
+    :param options: further options of ``turnserver``, for example to make it a relay.
     """
     addresses = server.addresses(4)
-    # Only --verbose tells when it listens.
+    # Only with --verbose does it report when it listens.
     fixed = "-n --verbose --log-file=stdout --simple-log --no-cli --no-tls --no-dtls"
     listeners = [f"--listening-ip={address}" for address in addresses]
     arguments = ["turnserver", *fixed.split(), "--pidfile=/run/turnserver.pid"]
@@ -62,10 +62,10 @@ def start(server: Machine, options: Iterable[str] = ()) -> Process:
 
 
 def discover(client: Machine, server: Machine) -> Discovery:
-    """Ask coturn's ``turnutils_natdiscovery`` what stands between two machines.
+    """Discover the NAT between two machines with ``turnutils_natdiscovery``.
 
-    Its tests wait for answers that never come, so they run side by side, each from
-    a port of its own.
+    Its tests wait for answers that never come, so they run at the same time, each from
+    its own port.
     """
 
     def ask(test: str) -> str:
@@ -84,7 +84,7 @@ def discover(client: Machine, server: Machine) -> Discovery:
 
 
 def _last_of(verdicts: dict[str, V], report: str) -> V | None:
-    """Return the meaning of the last line that is a verdict."""
+    """Return the meaning of the last line of a report that is a verdict."""
     for line in reversed(report.splitlines()):
         if line in verdicts:
             return verdicts[line]

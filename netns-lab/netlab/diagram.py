@@ -1,8 +1,8 @@
 """A topology as a picture.
 
-What everything hangs on (the internet, a bridge) is a bar across the drawing. Hosts
-that are plugged into it stand above it if there are routers, which hang below with
-what is behind them. Tunnels are dashed curves.
+The internet, or the bridge, is a bar across the drawing. Routers and what is behind
+them are below it, hosts attached to it are above it; where there are only hosts, they
+are below. Tunnels are dashed curves.
 """
 
 import itertools
@@ -16,14 +16,14 @@ COLUMN, ROW = 132, 92
 WIDTH, HEIGHT = 112, 46
 MARGIN, BAR = 22, 34
 DIP = 46
-"""How far below its ends a way between neighbours hangs."""
+"""How far a way between neighbours dips below its ends."""
 
 FILLS = {"router": "#fdf3e1", "host": "#e8f1fb", "switch": "#eef0f4"}
 STROKES = {"router": "#d9a441", "host": "#5b8fc9", "switch": "#98a2b3"}
 
 
 FIRST_SHIFT, LANE = 9, 5
-"""How far ways keep from the cables, so that none hides another."""
+"""The distance of ways from cables and from each other, so that none hides another."""
 MIN_COLUMNS = 4
 BAR_FILL = "#eef0f4"
 RELAYED = "#7b8698"
@@ -64,14 +64,14 @@ def draw(topology: Topology, title: str) -> str:
 
 
 def _room(topology: Topology, places: dict[str, Place]) -> float:
-    """Return what the ways below the lowest boxes need."""
+    """Return the height that ways below the lowest boxes need."""
     lowest = max(place.y for place in places.values())
     ends = [{places[name].y for name in way.stops} for way in topology.ways]
     return DIP * 0.75 if {lowest} in ends else 0
 
 
 def _halves(topology: Topology, plugged: list[Site]) -> tuple[list[Site], list[Site]]:
-    """Return what stands above the bar, and what hangs below it."""
+    """Return the sites above the bar, and those below it."""
     if all(site.kind == "host" and not topology.below(site.name) for site in plugged):
         return [], plugged
     upper = [

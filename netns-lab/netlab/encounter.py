@@ -1,7 +1,7 @@
 """Two nodes meet for the first time: which path do they find, and how soon?"""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netlab.errors import LabError
@@ -11,23 +11,23 @@ from netlab.truth import Method
 PATIENCE = 100.0
 """Seconds for a direct path: three birthday attempts, one of which fails in 60."""
 HOPELESS_PATIENCE = 30.0
-"""Seconds in which a node has to know that there will be no direct path."""
+"""Seconds within which a node has to know that there will be no direct path."""
 HOPELESS_AT_LEAST = 6.0
 """Seconds for which a hopeless pair is watched."""
 PINGS_AFTER = 5
-"""Pings sent over the direct path, to see whether the upgrade lost any."""
+"""Pings sent over the direct path, to see whether any was lost in the change."""
 HOPELESS = "no direct path can be opened"
-"""What a node says of a peer that it will not reach directly."""
+"""Part of what a node says of a peer that it cannot reach directly."""
 
 _METHODS = {"predicted": Method.PREDICTION, "birthday": Method.BIRTHDAY}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one cell."""
+    """The result of one cell."""
 
     method: Method | None
-    """``None``: not one packet came through."""
+    """``None`` if no packet arrived."""
     detail: str
     """The method as both nodes call it."""
     first: float | None
@@ -36,15 +36,15 @@ class Outcome:
     """Seconds from the first ping to the first one over the direct path."""
     sent: int
     lost: int
-    """Pings until the path was direct and a few later."""
+    """Pings sent, and those lost, until the path was direct and shortly after."""
     reason: str
-    """Why this path, in the words of the node that pings."""
+    """Why the path is this one, in the words of the node that pings."""
     attempts: tuple[str, ...] = ()
-    """What that node tried and what came of it, the oldest first."""
+    """What that node tried, with the results, oldest first."""
     losses: tuple[str, ...] = ()
-    """When pings were lost, and over which path."""
+    """When pings were lost, and on which path."""
     problem: str | None = None
-    """What is not as it should be, in a sentence."""
+    """What is wrong, in a sentence."""
 
     @property
     def as_expected(self) -> bool:
@@ -54,9 +54,9 @@ class Outcome:
 def meet(
     one: MeshNode, other: MeshNode, expected: Method, *, luck: bool = False
 ) -> Outcome:
-    """Let one node ping the other until nothing better is to come, and judge that.
+    """Let one node ping the other until its path is final, and judge the outcome.
 
-    :param luck: whether the pair may just as well stay relayed.
+    :param luck: whether the pair may stay relayed.
     """
     outcome = _measure(one, other, hopeless=expected is Method.RELAY)
     problem = outcome.problem or judge(outcome, expected, luck=luck)
@@ -64,45 +64,66 @@ def meet(
 
 
 def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
-    """Ping until the path is direct, or known to stay relayed, or time is up."""
+    """Ping until the path is direct or known to stay relayed, or until time is up."""
     patience = HOPELESS_PATIENCE if hopeless else PATIENCE
     started = time.monotonic()
-    first = direct = None
-    sent = after = 0
-    losses: list[str] = []
-    before = "none"
+    seen = _Pings()
     try:
         for answer in one.pings(other):
             elapsed = time.monotonic() - started
-            sent += 1
-            if answer["rtt_ms"] is None:
-                losses.append(f"{elapsed:.1f} s: {before}, later {_path(answer)}")
-            elif first is None:
-                first = elapsed
-            before = _path(answer)
-            if answer["path"]["kind"] == "direct":
-                direct = elapsed if direct is None else direct
-                after += 1
-            if after > PINGS_AFTER or elapsed > patience:
+            seen.take(answer, elapsed)
+            if seen.after > PINGS_AFTER or elapsed > patience:
                 break
             if hopeless and elapsed > HOPELESS_AT_LEAST and _both_gave_up(one, other):
                 break
-        seen = one.peer(other), other.peer(one)
+        return seen.outcome(one.peer(other), other.peer(one))
     except LabError as error:
+        return replace(seen.outcome(), problem=str(error))
+
+
+@dataclass(slots=True)
+class _Pings:
+    """The pings of one cell so far."""
+
+    first: float | None = None
+    direct: float | None = None
+    sent: int = 0
+    after: int = 0
+    """Pings over the direct path."""
+    losses: list[str] = field(default_factory=list)
+    before: str = "none"
+    """The path of the last ping."""
+
+    def take(self, answer: dict[str, Any], elapsed: float) -> None:
+        """Count a ping that was answered, or was not, after so many seconds."""
+        self.sent += 1
+        path = _path(answer)
+        if answer["rtt_ms"] is None:
+            self.losses.append(f"{elapsed:.1f} s: {self.before}, later {path}")
+        elif self.first is None:
+            self.first = elapsed
+        self.before = path
+        if answer["path"]["kind"] == "direct":
+            self.direct = elapsed if self.direct is None else self.direct
+            self.after += 1
+
+    def outcome(self, *seen: dict[str, Any]) -> Outcome:
+        """Return what came of them.
+
+        :param seen: what each node says of the other, first the one that pings;
+            nothing, if they cannot be asked.
+        """
         return Outcome(
-            None, "", first, direct, sent, len(losses), "", problem=str(error)
+            _method(seen, self.first) if seen else None,
+            "/".join(dict.fromkeys(str(peer["path"]["method"]) for peer in seen)),
+            self.first,
+            self.direct,
+            self.sent,
+            len(self.losses),
+            seen[0]["reason"] if seen else "",
+            tuple(_told(attempt) for attempt in seen[0]["attempts"]) if seen else (),
+            tuple(self.losses) if seen else (),
         )
-    return Outcome(
-        _method(seen, first),
-        "/".join(dict.fromkeys(str(peer["path"]["method"]) for peer in seen)),
-        first,
-        direct,
-        sent,
-        len(losses),
-        seen[0]["reason"],
-        tuple(_told(attempt) for attempt in seen[0]["attempts"]),
-        tuple(losses),
-    )
 
 
 def judge(outcome: Outcome, expected: Method, *, luck: bool = False) -> str | None:
@@ -111,16 +132,16 @@ def judge(outcome: Outcome, expected: Method, *, luck: bool = False) -> str | No
         return f"Not one of {outcome.sent} pings was answered."
     by_bad_luck = luck and outcome.method is Method.RELAY
     if outcome.method is not expected and not by_bad_luck:
-        return f"The path is {outcome.method.value}, possible is {expected.value}."
+        return f"The path is {outcome.method.value}, and {expected.value} was expected."
     if outcome.lost:
         return f"{outcome.lost} of {outcome.sent} pings were lost."
     if expected is Method.RELAY and HOPELESS not in outcome.reason:
-        return "It is relayed and does not say that nothing better is possible."
+        return "It is relayed, and does not say that nothing better is possible."
     return None
 
 
 def _method(seen: tuple[dict[str, Any], ...], first: float | None) -> Method | None:
-    """Return the strongest method that either side says it took."""
+    """Return the strongest method that either side reports."""
     if first is None:
         return None
     if any(peer["path"]["kind"] != "direct" for peer in seen):

@@ -1,4 +1,4 @@
-"""What can go wrong in a lab, each as one sentence for the person who runs it."""
+"""Errors of the lab, each one sentence for the person who runs it."""
 
 
 class LabError(Exception):
@@ -6,7 +6,7 @@ class LabError(Exception):
 
 
 class CommandFailed(LabError):
-    """A command in a namespace ended badly or did not end in time."""
+    """A command in a namespace failed or did not end in time."""
 
 
 class NotReady(LabError):
@@ -14,4 +14,4 @@ class NotReady(LabError):
 
 
 class ScenarioFailed(LabError):
-    """A scenario ran, and what it shows is not what should be seen."""
+    """A scenario ran, and its result is not the expected one."""

@@ -1,8 +1,8 @@
-"""Evidence: what crossed a lab's internet, kept for those who want to know why.
+"""Evidence: a capture of a lab's internet, for finding out why a cell failed.
 
-One capture sees all wires of the routing core, so it sees every packet twice: as it
-came in, and as it went out to the other customer. It keeps the headers and the first
-bytes, which tell STUN, TURN and WireGuard from each other.
+It covers all links of the routing core, so it has every packet twice: coming in from
+one customer and going out to the other. It keeps the headers and the first bytes,
+which tell STUN, TURN and WireGuard apart.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from netlab.machine import Machine
 LENGTH = 160
 """Bytes kept of each frame: all headers, and a STUN message's first attributes."""
 LIMIT = 1_000_000
-"""Frames after which no more are kept: at most 176 MB."""
+"""Frames that are kept at most: 176 MB."""
 
 
 class Evidence:
@@ -27,14 +27,14 @@ class Evidence:
         self._capture = core.capture("any", length=LENGTH, limit=LIMIT)
 
     def save(self, path: Path, machines: Iterable[Machine]) -> Path:
-        """Write what some machines sent and received into a file of its own.
+        """Write what some machines sent and received to a separate file.
 
-        :raises LabError: if that cannot be done.
+        :raises LabError: if the file cannot be written.
         """
         addresses = sorted({each for one in machines for each in _public(one)})
         command = ["tcpdump", "-r", str(self._capture.path), "-w", str(path)]
         command += ["-Z", "root", " or ".join(f"host {each}" for each in addresses)]
-        # Where tcpdump had to drop some frames, the others are evidence still.
+        # If tcpdump dropped some frames, the others are still worth keeping.
         with contextlib.suppress(LabError):
             self._capture.stop()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ class Evidence:
 
 
 def _public(machine: Machine) -> set[str]:
-    """Return the addresses by which the internet may know a machine."""
+    """Return the addresses that a machine may have on the internet."""
     found: set[str] = set()
     for attachment in machine.attachments.values():
         found |= {*attachment.addresses}

@@ -1,15 +1,15 @@
-"""The internet of a lab: one routing core, a link of its own for each customer.
+"""The internet of a lab: one routing core with a separate link to each customer.
 
-Customers share address ranges but no wire. Between any two of them is exactly one
-router hop, so a packet whose TTL ends there has opened its sender's NAT without
-reaching the other one. Consecutive customers get addresses of different ranges, and
-one that wants several IPv4 addresses gets them from several ranges, as RFC 5780
-wants for a server.
+Customers share address ranges but no link. There is exactly one router hop between any
+two of them, so a packet whose TTL expires there opens its sender's NAT without reaching
+the other one. Consecutive customers get addresses from different ranges, and a customer
+with several IPv4 addresses gets them from several ranges, as RFC 5780 requires of a
+server.
 
 The addresses are those reserved for documentation (RFC 5737, RFC 3849), with one
-exception: port-mapping daemons refuse to work behind an address that they know to be
-reserved, so for their routers there is a range that belongs to somebody. It is not
-left in danger: nothing that leaves a lab's namespace has anywhere to go.
+exception: port-mapping daemons refuse to work behind an address that is known to be
+reserved, so their routers get addresses from a range that belongs to somebody. That
+does no harm, since no packet leaves a lab's namespaces.
 """
 
 import itertools
@@ -25,18 +25,18 @@ RANGES4 = (IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24"))
 ROUTABLE4 = IPv4Network("1.2.3.0/24")
 NETWORKS4 = (*RANGES4, ROUTABLE4)
 LANS4 = IPv4Network("192.0.2.0/24")
-"""Of which a customer without NAT gets a /28 for its local network."""
+"""A customer without NAT gets a /28 of it for its local network."""
 RANGE6 = IPv6Network("2001:db8::/64")
 SITES6 = IPv6Network("2001:db8::/32")
-"""Of which each customer may get a /48 of its own, counted from 1."""
+"""Each customer may get a /48 of it, counted from 1."""
 GATEWAY6 = "fe80::1"
 
 
 class Internet(Machine):
     """The routing core; machines are attached to it with public addresses."""
 
-    def open_for_business(self) -> None:
-        """Let it route; done once, when the lab makes it."""
+    def set_up(self) -> None:
+        """Start to route; called once, when the lab makes it."""
         self.namespace.set_sysctl(FORWARDING)
         self._customers = itertools.count(1)
         self._sites = itertools.count(1)
@@ -71,7 +71,7 @@ class Internet(Machine):
         return Attachment(self, near, far, addresses, routes)
 
     def release(self, attachment: Attachment) -> None:
-        """Take back the addresses of a machine that leaves."""
+        """Free the addresses of a machine that leaves."""
         self._used -= set(attachment.addresses)
 
     def delegate4(self, attachment: Attachment) -> IPv4Network:
@@ -88,7 +88,7 @@ class Internet(Machine):
         return site
 
     def renumber(self, attachment: Attachment, count4: int = 1) -> list[str]:
-        """Give a customer other IPv4 addresses, as after a new dial-in."""
+        """Give a customer other IPv4 addresses, as when it dials in again."""
         interface, far = attachment.port.interface, attachment.far.interface
         old = [each for each in attachment.addresses if "." in each]
         new = list(self._next_addresses(Request(count4=count4, ipv6=False)))
@@ -142,7 +142,7 @@ def _routes(addresses: list[str], interface: str) -> list[str]:
             network = next(e for e in NETWORKS4 if ip_address(address) in e)
             gateway = _gateway4(network)
             routes.append(f"route replace {gateway}/32 dev {interface}")
-            # The first address is the one that new traffic leaves with.
+            # New traffic leaves with the first address.
             if not any("default via" in route for route in routes):
                 routes.append(
                     f"route replace default via {gateway} dev {interface} src {address}"

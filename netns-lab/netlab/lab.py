@@ -1,4 +1,4 @@
-"""The lab itself: it makes machines, remembers them, and leaves nothing behind."""
+"""The lab itself: it makes machines, keeps track of them, and removes all of them."""
 
 import contextlib
 import itertools
@@ -37,13 +37,12 @@ _numbers = itertools.count(1)
 class Lab:
     """An internet in namespaces that exists while its ``with`` block runs.
 
-    Labs of one machine do not see each other. What a lab made is removed at the end
-    of the block, however it ends; what a killed one could not remove, :meth:`clean`
-    removes later.
+    Labs on one machine are isolated from each other. What a lab made is removed at the
+    end of the block, however it ends; :meth:`clean` removes what a killed lab left.
 
-    :param prefix: with which all its namespaces' names begin; by default unique.
+    :param prefix: of the names of all its namespaces; unique by default.
     :param title: what ``netns-lab list`` shows.
-    :param engine: the program that runs its plain WireGuard interfaces.
+    :param engine: the command that runs its plain WireGuard interfaces.
     :param record: whether to capture what crosses its internet, as evidence.
     """
 
@@ -66,17 +65,18 @@ class Lab:
         self.machines: dict[str, Machine] = {}
         self._record = record
         self.keep_files = False
-        """Whether logs and captures stay when the lab goes; so they do on failure."""
+        """Whether logs and captures are kept; after a failure they always are."""
         self._cleanup = contextlib.ExitStack()
+        self._signals = contextlib.ExitStack()
         self._internet: Internet | None = None
         self._subnets = itertools.count(1)
 
     def __enter__(self) -> Self:
-        self._cleanup.enter_context(signals.exit_in_good_order())
+        self._signals.enter_context(signals.exit_in_good_order())
         try:
             if os.geteuid() != 0:
                 raise LabError(
-                    "Network namespaces can be made by root only: run this as root."
+                    "Only root can make network namespaces: run this as root."
                 )
             self.directory = Path(tempfile.mkdtemp(prefix="netlab-"))
             """Logs, captures and files, one directory for each machine."""
@@ -84,6 +84,7 @@ class Lab:
             registry.register(self.prefix, self.directory, self.title)
         except BaseException:
             self._cleanup.close()
+            self._signals.close()
             raise
         return self
 
@@ -93,11 +94,15 @@ class Lab:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with signals.postponed():
-            if kind is not None and issubclass(kind, Exception):
-                self.keep_files = True
-            self._remove_machines()
-            self._cleanup.close()
+        try:
+            with signals.postponed():
+                if kind is not None and issubclass(kind, Exception):
+                    self.keep_files = True
+                self._remove_machines()
+                self._cleanup.close()
+        finally:
+            # After that block, whose end puts the lab's own handlers back.
+            self._signals.close()
 
     @classmethod
     def clean(cls) -> list[str]:
@@ -109,7 +114,7 @@ class Lab:
         """The routed core with public addresses, made when it is first used."""
         if self._internet is None:
             self._internet = self._add("internet", Internet)
-            self._internet.open_for_business()
+            self._internet.set_up()
             if self._record:
                 self.evidence = Evidence(self._internet)
         return self._internet
@@ -125,9 +130,10 @@ class Lab:
     ) -> Host:
         """Make a host with one interface, ``eth0``, and a default route.
 
-        :param address: one or several that it must have; by default the next free.
+        :param address: one or several addresses that it must have; by default the next
+            free ones.
         :param count4: how many IPv4 addresses it gets on the internet.
-        :param ipv6: whether it gets IPv6 where its uplink has that.
+        :param ipv6: whether it gets IPv6 if its uplink has IPv6.
         """
         host = self._add(name, Host)
         wanted = (address,) if isinstance(address, str) else tuple(address)
@@ -155,7 +161,7 @@ class Lab:
         A preset of two NATs makes two routers: ``NAME-carrier`` is the outer one.
 
         :param uplink: by default the internet.
-        :param subnet4: its local network, by default one that no other router has.
+        :param subnet4: its local network, by default an unused one.
         """
         uplink = uplink or self.internet
         if isinstance(kind, Preset):
@@ -165,14 +171,14 @@ class Lab:
                     f"{name}-carrier", kind.carrier, uplink=uplink, subnet4=carrier
                 )
             if kind.behaviour is None:
-                raise LabError(f"Behind {kind.name} there is no router to add.")
+                raise LabError(f"The kind {kind.name} has no router to add.")
             kind = kind.behaviour
         router = self._add(name, Router)
         router.install(kind, uplink, subnet4 or self._next_subnet("192.168.{}.0/24"))
         return router
 
     def add_access(self, name: str, preset: Preset) -> Uplink:
-        """Return an uplink as this preset says: a new router, or the internet."""
+        """Return the uplink that a preset describes: a new router, or the internet."""
         if preset.behaviour is None:
             return self.internet
         return self.add_router(name, preset)
@@ -199,14 +205,14 @@ class Lab:
     def _of_kind(self, name: str, kind: type[M]) -> M:
         machine = self.machine(name)
         if not isinstance(machine, kind):
-            raise LabError(f"{name} is no {kind.__name__.lower()}.")
+            raise LabError(f"{name} is not a {kind.__name__.lower()}.")
         return machine
 
     def _add(self, name: str, kind: type[M]) -> M:
         if not NAME.fullmatch(name):
             raise LabError(f"{name!r} cannot be a name: up to 40 of a-z, 0-9 and '-'.")
         if name in self.machines:
-            raise LabError(f"There is a machine named {name} already.")
+            raise LabError(f"There is already a machine named {name}.")
         directory = self.directory / name
         full_name = f"{self.prefix}-{name}"
         netns.check_free(full_name)
@@ -235,7 +241,7 @@ class Lab:
 
 
 def _stop(machines: Iterable[Machine]) -> None:
-    """End all processes together, then the captures that may have seen them end."""
+    """Stop all processes together, then the captures, so that these see them stop."""
     processes = [each for machine in machines for each in machine.processes()]
     for process in processes:
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Local networks: a bridge that hands out the addresses of its subnets."""
+"""Local networks: a bridge, and the addresses of its subnets."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -12,21 +12,21 @@ Network = IPv4Network | IPv6Network
 
 
 class Lan:
-    """A bridge in some machine's namespace, and the hosts that are plugged in."""
+    """A bridge in a machine's namespace, with the machines that are plugged into it."""
 
     def __init__(self, owner: Machine, bridge: str, subnets: list[str], routed: bool):
         self.owner = owner
         self.bridge = bridge
         self.subnets = [ip_network(subnet) for subnet in subnets]
         self.routed = routed
-        """Whether its owner is the default gateway of what is plugged in."""
+        """Whether its owner is the default gateway of the machines on it."""
         self._used = {gateway(subnet) for subnet in self.subnets}
         self._ports = 0
         addresses = [f"{gateway(each)}/{each.prefixlen}" for each in self.subnets]
         links.make_bridge(Port(owner.namespace, bridge), addresses)
 
     def attach(self, machine: Machine, interface: str, request: Request) -> Attachment:
-        """Plug a machine in and give it an address of each subnet."""
+        """Plug a machine in and give it an address from each subnet."""
         self._ports += 1
         near = Port(machine.namespace, interface)
         far = Port(self.owner.namespace, f"{self.bridge}-p{self._ports}")
@@ -44,7 +44,7 @@ class Lan:
         return Attachment(self, near, far, list(addresses.values()), routes)
 
     def release(self, attachment: Attachment) -> None:
-        """Take back the addresses of a machine that leaves."""
+        """Free the addresses of a machine that leaves."""
         self._used -= set(attachment.addresses)
 
     def _choose(self, request: Request) -> dict[Network, str]:
@@ -64,14 +64,14 @@ class Lan:
         for subnet in self.subnets:
             if ip_address(address) in subnet:
                 return subnet
-        raise LabError(f"{address} is in no subnet of {self.owner.name}.")
+        raise LabError(f"{address} is not in a subnet of {self.owner.name}.")
 
     def _free(self, subnet: Network) -> Iterator[str]:
         return (str(host) for host in subnet.hosts() if str(host) not in self._used)
 
 
 class Switch(Machine):
-    """A layer-2 segment, like a container bridge; its own address is the first one."""
+    """A layer-2 segment such as a container bridge; it has the first address itself."""
 
     BRIDGE = "br0"
 
@@ -80,7 +80,7 @@ class Switch(Machine):
 
     @property
     def first_interface(self) -> str:
-        """The bridge, where everything is seen that crosses it."""
+        """The bridge itself, where all traffic across it can be captured."""
         return self.BRIDGE
 
     def attach(self, machine: Machine, interface: str, request: Request) -> Attachment:

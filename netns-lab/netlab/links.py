@@ -1,11 +1,11 @@
 """Links between namespaces: the only module that runs ``ip``.
 
-Commands go to ``ip -batch``, which configures a namespace in about 4 ms. A link
-counts as made only when both ends are running: what is sent before is lost.
+Commands go to ``ip -batch``, which configures a namespace in about 4 ms. A link is made
+only when both ends are running: packets sent before that are lost.
 
-The two ends get different interface indexes. Where they are equal, as they often are
-in two fresh namespaces, the kernel takes the link for one that nobody waits for and
-needs up to a second until it says that it runs (``linkwatch_urgent_event``).
+The two ends get different interface indexes. If they are equal, as they often are in
+two new namespaces, the kernel does not treat the link as urgent, and takes up to a
+second to report that it is running (``linkwatch_urgent_event``).
 """
 
 import fcntl
@@ -22,9 +22,9 @@ from netlab.netns import Namespace
 
 MTU = 1500
 BRIDGE_ADDRESS = "02:00:00:00:00:01"
-"""Of every bridge: there is one on each wire."""
+"""The hardware address of every bridge; no two are on one segment."""
 READY_WITHIN = 10.0
-"""Seconds until a link that does not come up is an error."""
+"""Seconds that a link has to come up."""
 
 SIOCGIFFLAGS = 0x8913
 IFF_RUNNING = 0x40
@@ -63,10 +63,10 @@ def connect(inside: Port, outside: Port, mtu: int = MTU) -> None:
 
 
 def make_bridge(port: Port, addresses: list[str]) -> None:
-    """Make a bridge that forwards at once and answers at ``addresses``.
+    """Make a bridge that forwards at once and has these addresses.
 
-    It keeps its hardware address: by default it takes the lowest of its ports', and
-    loses what hosts send to the one that it had before another was plugged in.
+    Its hardware address is fixed. By default a bridge takes the lowest one of its
+    ports, so that it changes as ports are added, and packets to the old one are lost.
     """
     name = port.interface
     ip(
@@ -89,20 +89,20 @@ def unplug(port: Port) -> None:
 
 
 def set_up(port: Port, up: bool) -> None:
-    """Pull the cable at this end, or plug it in again and wait for the carrier."""
+    """Set this end down, or up again and wait for the carrier."""
     ip(port.namespace, f"link set {port.interface} {'up' if up else 'down'}")
     if up:
         wait_running(port)
 
 
 def add_address(address: str, interface: str) -> str:
-    """Return the command that adds ``address``, usable at once if IPv6."""
+    """Return the command that adds an address, without duplicate detection if IPv6."""
     nodad = " nodad" if ip_interface(address).version == 6 else ""
     return f"address add {address} dev {interface}{nodad}"
 
 
 def wait_running(port: Port) -> None:
-    """Wait until the kernel says that the interface carries packets."""
+    """Wait until the kernel reports that the interface is running."""
     request = struct.pack("16sh14x", port.interface.encode(), 0)
 
     def poll() -> None:
@@ -114,7 +114,7 @@ def wait_running(port: Port) -> None:
                     return
                 if time.monotonic() > deadline:
                     raise NotReady(
-                        f"{port.interface} in {port.namespace.name} got no carrier."
+                        f"{port.interface} in {port.namespace.name} has no carrier."
                     )
                 time.sleep(0.001)
 

@@ -1,4 +1,4 @@
-"""Machines: whatever has a network of its own in a lab, and what can be done there."""
+"""Machines: what has its own network in a lab, and what can be done on it."""
 
 import itertools
 import socket
@@ -20,19 +20,19 @@ from netlab.process import POLL, RUN_TIMEOUT, Arguments, Process, run
 T = TypeVar("T")
 
 REACHABLE_WITHIN = 30.0
-"""Seconds until an address that answers no ping is an error."""
+"""Seconds that an address has to answer a ping."""
 READY_WITHIN = 30.0
 
 QUIET = {
-    # Addresses are usable at once, and only those exist that the lab gave.
+    # Addresses can be used at once, and there are none but those the lab assigns.
     "net.ipv6.conf.all.accept_dad": 0,
     "net.ipv6.conf.default.accept_dad": 0,
     "net.ipv6.conf.all.accept_ra": 0,
     "net.ipv6.conf.default.accept_ra": 0,
-    # A pulled cable costs no address, as in IPv4.
+    # A link that goes down keeps its addresses, as in IPv4.
     "net.ipv6.conf.all.keep_addr_on_down": 1,
     "net.ipv6.conf.default.keep_addr_on_down": 1,
-    # Bridged packets are none of the router's rules' business.
+    # The rules of routers do not apply to bridged packets.
     "net.bridge.bridge-nf-call-iptables": 0,
     "net.bridge.bridge-nf-call-ip6tables": 0,
 }
@@ -48,7 +48,7 @@ class Machine:
         self.directory = directory
         """For files, logs and captures of this machine."""
         self.attachments: dict[str, Attachment] = {}
-        """Its ways to other machines, by the name of its interface."""
+        """Its links to other machines, by the name of its interface."""
         self._processes: list[Process] = []
         self._captures: list[Capture] = []
         self._sockets: list[socket.socket] = []
@@ -66,7 +66,7 @@ class Machine:
 
     @property
     def first_interface(self) -> str:
-        """The interface that is meant where none is named."""
+        """The interface that is used if none is named."""
         return next(iter(self.attachments), "lo")
 
     def run(
@@ -79,7 +79,7 @@ class Machine:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> CompletedProcess[str]:
-        """Run a command here to its end and return what it printed.
+        """Run a command here to completion and return what it printed.
 
         :raises CommandFailed: if it fails (while ``check``) or takes too long.
         """
@@ -101,9 +101,9 @@ class Machine:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Process:
-        """Start a program here that goes on running; the lab's end ends it.
+        """Start a program here that keeps running until the lab ends.
 
-        :param log: name of the log file in :attr:`directory`.
+        :param log: the name of its log file in :attr:`directory`.
         """
         if log is None:
             log = f"{Path(arguments[0]).name}-{next(self._numbers)}.log"
@@ -112,13 +112,13 @@ class Machine:
         return process
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run ``function`` in a thread that lives here, and return its result."""
+        """Run a function in a thread inside the namespace, and return its result."""
         return self.namespace.call(function)
 
     def ping(self, address: str, within: float = REACHABLE_WITHIN) -> None:
         """Send echo requests until one is answered.
 
-        :raises NotReady: after so many seconds without an answer.
+        :raises NotReady: if there is no answer within that many seconds.
         """
         request = ["ping", "-n", "-c", "1", "-W", "1", address]
         self.wait_until(
@@ -130,15 +130,17 @@ class Machine:
     def wait_until(
         self, condition: Callable[[], bool], what: str, within: float = READY_WITHIN
     ) -> None:
-        """Ask again and again until ``condition`` holds.
+        """Poll until a condition holds.
 
         :param what: the condition in words, for the error.
-        :raises NotReady: after so many seconds in vain.
+        :raises NotReady: if it does not hold within that many seconds.
         """
         deadline = time.monotonic() + within
         while not condition():
             if time.monotonic() > deadline:
-                raise NotReady(f"{self.name}: not within {within:g} s that {what}.")
+                raise NotReady(
+                    f"{self.name}: it is not true within {within:g} s that {what}."
+                )
             time.sleep(POLL)
 
     def capture(
@@ -149,11 +151,11 @@ class Machine:
         length: int = 0,
         limit: int | None = None,
     ) -> Capture:
-        """Capture an interface, by default the first; return once that has begun.
+        """Capture an interface, by default the first; return once the capture runs.
 
         :param filter: in the language of ``pcap-filter(7)``.
         :param length: how many bytes are kept of each frame, 0 for all.
-        :param limit: the number of frames after which it ends by itself.
+        :param limit: the number of frames after which it stops by itself.
         """
         interface = interface or self.first_interface
         path = self.directory / f"{interface}-{next(self._numbers)}.pcap"
@@ -164,7 +166,7 @@ class Machine:
         return capture
 
     def udp_socket(self, address: str = "0.0.0.0", port: int = 0) -> socket.socket:
-        """Return a bound UDP socket that lives here; the lab's end closes it."""
+        """Return a bound UDP socket in the namespace; the lab closes it at its end."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         made = self.call(lambda: socket.socket(family, socket.SOCK_DGRAM))
         self._sockets.append(made)
@@ -179,7 +181,7 @@ class Machine:
         return path
 
     def addresses(self, version: int) -> list[str]:
-        """Return its addresses of IP version 4 or 6, in the order they were given."""
+        """Return its addresses of IP version 4 or 6, in the order of assignment."""
         return [
             address
             for attachment in self.attachments.values()
@@ -195,10 +197,10 @@ class Machine:
         return found[0]
 
     def set_link(self, up: bool, interface: str | None = None) -> None:
-        """Pull a cable at this end (the first by default), or plug it in again.
+        """Set a link (the first by default) down at this end, or up again.
 
-        Addresses stay; the kernel drops the routes of a pulled cable, so they are
-        given again.
+        Addresses are kept. The kernel drops the routes through a link that is down, so
+        they are added again.
         """
         attachment = self._attachment(interface)
         links.set_up(attachment.port, up)
@@ -217,7 +219,7 @@ class Machine:
         return (each for each in self._processes if each.returncode is None)
 
     def close(self) -> None:
-        """Close its sockets and captures; no packet that was captured is lost."""
+        """Close its sockets and captures, without losing a captured packet."""
         for each in self._sockets:
             each.close()
         for capture in self._captures:
@@ -228,7 +230,7 @@ class Machine:
         try:
             return self.attachments[interface]
         except KeyError:
-            raise LabError(f"{self.name} has no link at {interface}.") from None
+            raise LabError(f"{self.name} has no interface {interface}.") from None
 
 
 @dataclass(slots=True)
@@ -248,20 +250,20 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a machine would like to get from its uplink."""
+    """What a machine asks of its uplink."""
 
     addresses: tuple[str, ...] = ()
     """These addresses; if empty, the next free ones."""
     count4: int = 1
-    """How many IPv4 addresses, where none are named."""
+    """How many IPv4 addresses, if none are named."""
     ipv6: bool = True
-    """Whether it wants IPv6, where the uplink has it."""
+    """Whether it wants IPv6, if the uplink has it."""
     routable: bool = False
-    """Whether IPv4 addresses reserved for documentation will not do."""
+    """Whether it needs IPv4 addresses that are not reserved for documentation."""
 
 
 class Uplink(Protocol):
-    """Something that machines can be attached to: internet, router or switch."""
+    """What a machine can be attached to: the internet, a router or a switch."""
 
     def attach(
         self, machine: Machine, interface: str, request: Request
@@ -271,18 +273,18 @@ class Uplink(Protocol):
 
 
 class Host(Machine):
-    """An end system: it has an uplink, a default route and runs programs."""
+    """An end system with an uplink and a default route, which runs programs."""
 
     def attach(
         self, uplink: Uplink, interface: str = "eth0", request: Request | None = None
     ) -> Attachment:
-        """Plug the host in: a second interface, or the first again."""
+        """Attach the host by its first interface, or by another one."""
         attachment = uplink.attach(self, interface, request or Request())
         self.attachments[interface] = attachment
         return attachment
 
     def move_to(self, uplink: Uplink, request: Request | None = None) -> Attachment:
-        """Roam: leave the first uplink for another one; processes go on running."""
+        """Roam: replace the first uplink by another one; processes keep running."""
         interface = self.first_interface
         self.detach(interface)
         return self.attach(uplink, interface, request)

@@ -1,9 +1,10 @@
 """The NAT matrix: every kind of network against every other, in one mesh.
 
 There are two nodes of each kind, each behind a router of its own. A *cell* is one pair
-of kinds: the first node of one pings the second node of the other, from nothing to the
-best path there is. Several cells run at once, but a node is in one at a time, so that
-none waits for another's punching. What comes out is held against :mod:`netlab.truth`.
+of kinds: a node of one kind pings a node of the other until the path is the best that
+is possible. Several cells run at once, but each node is in one cell at a time, so that
+no cell waits for another one's punching. The outcome is compared with
+:mod:`netlab.truth`.
 """
 
 import itertools
@@ -85,7 +86,7 @@ class Cell:
 
     @property
     def expected(self) -> Method:
-        """The least that opens a path between them."""
+        """The weakest method that opens a path between them."""
         return truth.method(self.row, self.column)
 
     @property
@@ -101,7 +102,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What happens to a cell: it began, or has its outcome."""
+    """News of a cell: it has begun, or it has an outcome."""
 
     cell: Cell
     outcome: Outcome | None = None
@@ -109,7 +110,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong on purpose, to see that the matrix notices."""
+    """Faults made on purpose, to see that the matrix finds them."""
 
     disguised: Mapping[str, Preset]
     """Kinds whose routers behave like another kind's."""
@@ -120,10 +121,10 @@ HEALTHY = Faults({})
 
 
 def cells(kinds: Sequence[Preset]) -> list[Cell]:
-    """Return all pairs, the slowest first: many hands make an even end.
+    """Return all pairs, the slowest first, so that all threads finish together.
 
-    Both nodes of a kind get half of its cells. Otherwise one node of the slowest kind
-    would be in nearly all of them, one after the other, and everybody would wait.
+    Each node of a kind gets half of its cells. Otherwise one node of the slowest kind
+    would be in nearly all of them, one after the other, and delay the whole run.
     """
     order = [Method.BIRTHDAY, Method.RELAY, Method.PREDICTION, Method.DIRECT]
     pairs = itertools.combinations_with_replacement(range(len(kinds)), 2)
@@ -159,7 +160,7 @@ def run(
 ) -> dict[Cell, Outcome]:
     """Run the cells, several at once, and judge each.
 
-    :param listener: told when a cell begins and ends, never twice at the same time.
+    :param listener: called when a cell begins and ends, by one thread at a time.
     """
     queue = _Queue(wanted)
     outcomes: dict[Cell, Outcome] = {}
@@ -200,7 +201,7 @@ def nodes_of(cell: Cell, mesh: Mesh) -> tuple[MeshNode, MeshNode]:
 
 
 def still_hopeless(cell: Cell, outcome: Outcome, mesh: Mesh) -> Outcome:
-    """Return the outcome, corrected if a hopeless pair found a way meanwhile."""
+    """Return the outcome, corrected if a hopeless pair has found a path since."""
     if cell.expected is not Method.RELAY or outcome.method is not Method.RELAY:
         return outcome
     one, other = nodes_of(cell, mesh)
@@ -219,7 +220,7 @@ class _Queue:
         self._waiting = list(wanted)
         self._running: set[Cell] = set()
         self.is_closed = False
-        """Whether what comes of the cells that still run is of no interest."""
+        """Whether the outcomes of cells that still run are ignored."""
         self._changed = threading.Condition()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -230,7 +231,7 @@ class _Queue:
                 self._give_back(cell)
 
     def close(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more cells."""
         with self._changed:
             self.is_closed = True
             self._waiting.clear()

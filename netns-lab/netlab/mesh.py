@@ -18,9 +18,9 @@ COORDINATOR = (sys.executable, "-m", "coordinator")
 
 PORT = 8443
 JOINED_WITHIN = 60.0
-"""Seconds; many nodes that start at once on a small machine take their time."""
+"""Seconds; many nodes that start at once on a small machine are slow."""
 STARTING_AT_ONCE = 4
-"""Daemons that start side by side: an import costs half a second of one core."""
+"""Daemons started at the same time: importing one takes half a second of one core."""
 
 Json = dict[str, Any]
 
@@ -28,9 +28,9 @@ Json = dict[str, Any]
 class Coordinator:
     """The coordination server, with the relay and STUN on two public addresses.
 
-    :param relay: whether it is a relay itself.
-    :param approve_routes: networks inside which nodes may announce routes.
-    :param relays: other relays, which share ``turn_secret`` with it.
+    :param relay: whether it serves as a relay.
+    :param approve_routes: networks within which nodes may announce routes.
+    :param relays: further relays, which share ``turn_secret`` with it.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Coordinator:
         if turn_secret is not None:
             path = host.write_file("turn-secret", turn_secret)
             settings["turn_secret_file"] = str(path)
-        # JSON's strings and lists are TOML's, too.
+        # Strings and lists are written in TOML as in JSON.
         lines = (f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
         config = host.write_file("coordinator.toml", "".join(lines))
         options = ["--data-dir", str(self.data_dir), "--listen", f"0.0.0.0:{port}"]
@@ -65,14 +65,14 @@ class Coordinator:
         self.process.wait_for_line("ready")
 
     def token(self) -> str:
-        """Return a new join token that any number of nodes may use."""
+        """Return a new join token that any number of nodes can use."""
         where = ["--data-dir", str(self.data_dir)]
         done = self.host.run([*COORDINATOR, "token", "create", "--reusable", *where])
         return done.stdout.split()[0]
 
 
 class MeshNode:
-    """A node on a host, named like it."""
+    """A node on a host, with the name of the host."""
 
     def __init__(self, host: Host, token: str, options: Iterable[str] = ()) -> None:
         self.host = host
@@ -91,15 +91,15 @@ class MeshNode:
         return self.host.name
 
     def start(self, *options: str) -> Process:
-        """Start the daemon; it has not joined yet when this returns."""
+        """Start the daemon, without waiting until it has joined."""
         command = [*self._command, *options]
         self.process = self.host.popen(command, log="node.log")
         return self.process
 
     def stop(self) -> None:
-        """Run ``meshwg down`` and wait until the daemon is gone.
+        """Run ``meshwg down`` and wait until the daemon has ended.
 
-        :raises CommandFailed: if it ends with another status than 0.
+        :raises CommandFailed: if its exit status is not 0.
         """
         self.meshwg("down")
         status = self.process.wait(timeout=10)
@@ -121,7 +121,7 @@ class MeshNode:
             raise LabError(f"{self.name}: {error}") from None
 
     def peer(self, other: "MeshNode") -> Json:
-        """Return what it knows about another node."""
+        """Return its status of another node."""
         for peer in self.status()["peers"]:
             if peer["name"] == other.name:
                 return dict(peer)
@@ -134,7 +134,7 @@ class MeshNode:
         return self._addresses[0 if version == 4 else 1]
 
     def pings(self, other: "MeshNode") -> Iterator[Json]:
-        """Send echo requests like ``meshwg ping --json``, until nobody asks for more.
+        """Yield the results of echo requests, as ``meshwg ping --json`` prints them.
 
         Each request waits two seconds for its answer.
         """
@@ -145,18 +145,18 @@ class MeshNode:
             raise LabError(f"{self.name}: {error}") from None
 
     def ping(self, other: "MeshNode", version: int = 4) -> None:
-        """Let the system ping another node until it answers."""
+        """Run the system's ping until another node answers."""
         self.host.ping(other.address(version))
 
     def wait_until(
         self, condition: Callable[[Json], bool], what: str, within: float = 30.0
     ) -> None:
-        """Wait until its status fulfils a condition."""
+        """Wait until its status meets a condition."""
 
         def holds() -> bool:
             if self.process.returncode is not None:
                 raise CommandFailed(
-                    f"The node {self.name} has ended: see {self.process.log_path}."
+                    f"The node {self.name} has ended, see {self.process.log_path}."
                 )
             try:
                 return condition(self.status())
@@ -166,7 +166,7 @@ class MeshNode:
         self.host.wait_until(holds, what, within)
 
     def wait_until_joined(self, *, relay: bool = True) -> None:
-        """Wait until it is a member, knows its NAT, and has its relay."""
+        """Wait until it is a member, has measured its NAT, and has a relay."""
         self.wait_until(
             lambda status: _has_joined(status["self"], relay),
             "it has joined the mesh" + (" and has a relay" if relay else ""),
@@ -177,9 +177,9 @@ class MeshNode:
 class Mesh:
     """A coordinator on the internet of a lab, and its nodes by name.
 
-    :param relay: whether the coordinator is a relay, too.
+    :param relay: whether the coordinator serves as a relay.
     :param port: its TCP port.
-    :param approve_routes: networks inside which nodes may announce routes.
+    :param approve_routes: networks within which nodes may announce routes.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Mesh:
     def join_all(self, hosts: Mapping[Host, tuple[str, ...]] | Iterable[Host]) -> None:
         """Start nodes on many hosts, a few at a time.
 
-        :param hosts: with the options of each, if they have any.
+        :param hosts: optionally with the options of each.
         """
         options = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts, ())
         with ThreadPoolExecutor(STARTING_AT_ONCE) as pool:
@@ -223,7 +223,7 @@ class Mesh:
                 raise
 
     def kill(self) -> None:
-        """End all nodes at once: whoever waits for one then waits no longer."""
+        """Kill all nodes at once, which ends every wait for one of them."""
         self._is_over = True
         for node in list(self.nodes.values()):
             node.process.kill()

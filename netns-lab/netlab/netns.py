@@ -1,12 +1,12 @@
 """Network namespaces: the only module that makes, enters or removes one.
 
-A Linux thread may live in other namespaces than its process. Entering one is done
-in a thread of its own that ends with the call, so the caller never has to find its
-way back, and a process started from there inherits what the thread had entered.
-Sockets made there stay in the namespace and can be used from any thread.
+On Linux a thread can be in other namespaces than its process. A namespace is entered in
+a new thread that ends with the call, so nothing has to be restored, and a process that
+is started there inherits the namespaces of the thread. Sockets made there stay in the
+namespace and can be used from any thread.
 
-Next to the network, each machine of a lab has a ``/run`` of its own, because
-``/run/wireguard/wg0.sock`` and its like would collide between hosts otherwise.
+Each machine of a lab also has its own ``/run``, because paths such as
+``/run/wireguard/wg0.sock`` would otherwise collide between hosts.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Namespace:
 
     name: str
     run_directory: Path
-    """What its processes see as ``/run``."""
+    """The directory that is ``/run`` for its processes."""
 
     @classmethod
     def create(cls, name: str, run_directory: Path) -> "Namespace":
@@ -60,7 +60,7 @@ class Namespace:
         return NAMESPACES / self.name
 
     def call(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns, or raise what it raises, in here.
+        """Return what a function returns, or raise what it raises, in the namespace.
 
         It runs in a thread of this process, so it shares memory with the caller.
         """
@@ -77,14 +77,14 @@ class Namespace:
         return outcome.result()
 
     def become(self, arguments: list[str]) -> NoReturn:
-        """Replace this process by a program that runs in here."""
+        """Replace this process by a program that runs in the namespace."""
         self._enter()
         os.execvp(arguments[0], arguments)
 
     def set_sysctl(self, settings: dict[str, int]) -> None:
         """Write kernel settings such as ``net.ipv4.ip_forward``.
 
-        Those that this kernel does not have are passed over.
+        Settings that this kernel does not have are skipped.
         """
 
         def write() -> None:
@@ -105,12 +105,12 @@ class Namespace:
         _checked(_libc.unshare(CLONE_NEWNS), "unshare")
         _mount("none", "/", flags=MS_REC | MS_PRIVATE)
         _mount(str(self.run_directory), "/run", flags=MS_BIND)
-        # /sys/class/net shows the network of whoever mounted it.
+        # /sys/class/net shows the network of the process that mounted it.
         _mount("sysfs", "/sys", kind="sysfs")
 
 
 def check_free(name: str) -> None:
-    """Raise a ``LabError`` if somebody has a namespace of that name."""
+    """Raise a ``LabError`` if there is a namespace of that name."""
     if (NAMESPACES / name).exists():
         raise LabError(
             f"Somebody else's network namespace is named {name}: "
@@ -119,7 +119,7 @@ def check_free(name: str) -> None:
 
 
 def pids_inside(names: list[str]) -> list[int]:
-    """Return the processes that live in any of these namespaces, save this one."""
+    """Return the processes in any of these namespaces, except this one."""
     wanted = set()
     for name in names:
         with contextlib.suppress(FileNotFoundError):
@@ -135,7 +135,7 @@ def pids_inside(names: list[str]) -> list[int]:
 
 
 def delete(name: str) -> None:
-    """Remove a namespace; links between it and others vanish with it."""
+    """Remove a namespace, and with it all links to others."""
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 

@@ -1,17 +1,14 @@
-"""``index.html``: one page without anything to load, for people."""
+"""``index.html``: one page for people, which loads nothing else."""
 
 from html import escape
 from string import Template
-from typing import TYPE_CHECKING
 
 from netlab import diagram
 from netlab.encounter import Outcome
 from netlab.heatmap import style
 from netlab.matrix import Cell
+from netlab.results import MatrixResult, Report, ScenarioResult
 from netlab.svg import COLOURS, FAINT, FONT, INK, LINE, PAPER
-
-if TYPE_CHECKING:
-    from netlab.report import MatrixResult, Report, ScenarioResult
 
 PAGE = Template(
     """<!doctype html>
@@ -67,7 +64,7 @@ _LEGEND = (
 )
 
 
-def render(report: "Report", picture: str | None) -> str:
+def render(report: Report, picture: str | None) -> str:
     """Return the page.
 
     :param picture: the heat map, as SVG.
@@ -91,12 +88,12 @@ def render(report: "Report", picture: str | None) -> str:
     )
 
 
-def _verdict(report: "Report") -> str:
+def _verdict(report: Report) -> str:
     kind = "good" if report.is_good else "bad"
     return f'<p class="verdict {kind}">{escape(" ".join(report.verdicts))}</p>'
 
 
-def _matrix(matrix: "MatrixResult", picture: str) -> str:
+def _matrix(matrix: MatrixResult, picture: str) -> str:
     kinds = "".join(
         f"<tr><td>{escape(kind.name)}</td><td>{escape(kind.seen)}</td>"
         f"<td>{escape(kind.punching)}</td></tr>"
@@ -137,7 +134,7 @@ def _row(cell: Cell, outcome: Outcome) -> str:
     )
 
 
-def _scenario(result: "ScenarioResult") -> str:
+def _scenario(result: ScenarioResult) -> str:
     steps = "".join(
         f'<li class="{"failed" if step.error else "done"}">{escape(step.sentence)} '
         f"<small>{_seconds(step.seconds)}</small></li>"

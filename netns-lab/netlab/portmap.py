@@ -26,8 +26,8 @@ deny 0-65535 0.0.0.0/0 0-65535
 def start(machine: Machine, wan: str, lan: str, subnet: str) -> Process:
     """Start the daemon between two interfaces; return once it listens.
 
-    The public address must be one that miniupnpd takes for public: it refuses those
-    that are reserved for documentation.
+    The public address must not be one that is reserved for documentation, which
+    miniupnpd refuses.
     """
     config = machine.write_file(
         "miniupnpd.conf",

@@ -1,4 +1,4 @@
-"""What a lab needs of the machine, checked before anything is made."""
+"""What a lab needs of the machine; checked before anything is made."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ TUN = Path("/dev/net/tun")
 
 
 def check(programs: Mapping[str, str] = PROGRAMS, tun: Path = TUN) -> None:
-    """Raise a ``LabError`` that names the first thing missing, and the mend."""
+    """Raise a ``LabError`` that names the first thing that is missing, and the mend."""
     _check_root()
     _check_programs(programs)
     _check_tun(tun)
@@ -43,7 +43,7 @@ def _check_programs(programs: Mapping[str, str]) -> None:
     if packages:
         raise LabError(
             f"Not installed: {', '.join(packages)}. 'make system' installs "
-            "what is missing; that needs Debian's packages to be in reach."
+            "what is missing; for that, Debian's packages must be reachable."
         )
 
 
@@ -53,12 +53,12 @@ def _check_tun(tun: Path) -> None:
     except OSError as error:
         raise LabError(
             f"WireGuard in user space needs {tun} ({error.strerror}): load the "
-            "kernel's module with 'modprobe tun', or give the container that device."
+            "kernel module with 'modprobe tun', or give the container the device."
         ) from None
 
 
 def _check_nat() -> None:
-    """Build one of the routers that ask the most of the kernel."""
+    """Build one of the routers that need most of the kernel."""
     refusal = ""
     with Lab(title="checking this kernel") as lab:
         try:

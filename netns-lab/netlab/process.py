@@ -1,4 +1,4 @@
-"""Programs that run on a machine of a lab: commands and long-lived processes."""
+"""Programs on a machine of a lab: commands and long-running processes."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from netlab.netns import Namespace
 Arguments = Sequence[str | Path]
 
 RUN_TIMEOUT = 60.0
-"""Seconds that a command may take unless the caller says otherwise."""
+"""Seconds that a command may take by default."""
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 POLL = 0.01
@@ -30,10 +30,10 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it printed.
+    """Run a command to completion and return what it printed.
 
-    :raises CommandFailed: with its last words, if it ends with a status other than 0
-        while ``check`` is set, or not at all within ``timeout`` seconds.
+    :raises CommandFailed: with the last lines it printed, if ``check`` is set and its
+        status is not 0, or if it does not end within ``timeout`` seconds.
     """
     process = namespace.call(
         lambda: subprocess.Popen(
@@ -69,7 +69,7 @@ def run(
 
 
 class Process:
-    """A program that goes on running; what it prints goes to a log file."""
+    """A program that keeps running; what it prints goes to a log file."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Process:
         self._process.send_signal(number)
 
     def stop(self, grace: float = STOP_GRACE) -> int:
-        """Ask the process to end, then insist; return its exit status."""
+        """Terminate the process, kill it if it does not end; return its exit status."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -125,7 +125,7 @@ class Process:
         return self.kill()
 
     def kill(self) -> int:
-        """End the process and its children at once; return its exit status."""
+        """Kill the process and its children; return its exit status."""
         if self._process.poll() is None:
             _kill_group(self._process)
         return self._process.wait()
@@ -137,11 +137,11 @@ class Process:
             return log.read().decode(errors="replace")
 
     def wait_for_line(self, text: str, timeout: float = 30.0, *, after: int = 0) -> str:
-        """Wait until a whole printed line contains ``text``, and return that line.
+        """Wait until the program prints a line that contains ``text``, and return it.
 
-        :param after: passes over that many characters of the output, to wait for a
-            line that is printed again.
-        :raises NotReady: with the log's tail, if time is up or the process ends.
+        :param after: how many characters of the output to skip, to wait for a line that
+            is printed again.
+        :raises NotReady: with the end of the log, if time is up or the process ends.
         """
         deadline = time.monotonic() + timeout
         while True:

@@ -1,9 +1,9 @@
-"""Who owns what: the record that lets a later run clean up after a killed one.
+"""Records of labs, by which a later run can clean up after a killed one.
 
-Each lab has a file ``/run/netlab/PREFIX``: its owner on the first line, then the
-name of every namespace, written before the namespace is made. A lab whose owner is
-gone (the process with that id *and* that start time) is a leftover; nothing that is
-not in the record is ever touched.
+Each lab has a file ``/run/netlab/PREFIX``: its owner on the first line, then the name
+of every namespace, written before the namespace is made. A lab is a leftover if its
+owner, the process with that id *and* that start time, is gone. Nothing that is not
+recorded is ever touched.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from netlab.errors import LabError
 
 RECORDS = Path("/run/netlab")
 KILL_WITHIN = 5.0
-"""Seconds that killed processes may take to vanish."""
+"""Seconds that killed processes have to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Owner:
 
     pid: int
     started: int
-    """Clock ticks since boot, so that a reused process id is told apart."""
+    """Clock ticks since boot, by which a reused process id is recognised."""
     directory: str
     """Where the lab keeps its logs, captures and files."""
     title: str
-    """What runs in the lab, to be shown by ``netns-lab list``."""
+    """What runs in the lab, as ``netns-lab list`` shows it."""
 
     @property
     def alive(self) -> bool:
@@ -57,7 +57,7 @@ class Record:
 def register(prefix: str, directory: Path, title: str) -> None:
     """Claim a prefix for this process.
 
-    :raises LabError: if a running lab has it; a leftover is removed first.
+    :raises LabError: if a running lab has it. A leftover is removed first.
     """
     owner = Owner(os.getpid(), _start_time(os.getpid()) or 0, str(directory), title)
     RECORDS.mkdir(parents=True, exist_ok=True)
@@ -67,8 +67,8 @@ def register(prefix: str, directory: Path, title: str) -> None:
     try:
         while True:
             try:
-                # A link, unlike a rename, fails if the name is taken, and the
-                # record is never seen half-written.
+                # Unlike a rename, a link fails if the name is taken; the record is
+                # never seen half-written.
                 path.hardlink_to(draft)
                 return
             except FileExistsError:
@@ -78,7 +78,7 @@ def register(prefix: str, directory: Path, title: str) -> None:
 
 
 def add_namespace(prefix: str, name: str) -> None:
-    """Write down a namespace that is about to be made."""
+    """Record a namespace that is about to be made."""
     with (RECORDS / prefix).open("a") as record:
         record.write(name + "\n")
 
@@ -95,7 +95,7 @@ def records() -> Iterator[Record]:
 
 
 def remove(record: Record) -> None:
-    """End the lab's processes, remove its namespaces, then forget it."""
+    """Kill a lab's processes, remove its namespaces, then its record."""
     _kill_inside(record.namespaces)
     for name in record.namespaces:
         netns.delete(name)
@@ -143,7 +143,7 @@ def _read(path: Path) -> Record | None:
 
 
 def _kill_inside(names: list[str]) -> None:
-    """End all processes in the namespaces, and wait until they are gone."""
+    """Kill all processes in the namespaces, and wait until they have ended."""
     deadline = time.monotonic() + KILL_WITHIN
     while pids := netns.pids_inside(names):
         for pid in pids:

@@ -1,120 +1,46 @@
-"""What a run of the lab found out, as files: ``matrix.json``, pictures and a page."""
+"""The results of a run as files: ``matrix.json``, a picture and a page."""
 
 import json
-import platform
-import shutil
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from netlab import heatmap, page
 from netlab.encounter import Outcome
 from netlab.matrix import Cell
-from netlab.presets import Preset
-from netlab.scenario import Step
-from netlab.topology import Topology
+from netlab.results import MatrixResult, Report, ScenarioResult
 
 SCHEMA = 1
 
 
-@dataclass(slots=True)
-class ScenarioResult:
-    """One run of a scenario."""
-
-    name: str
-    title: str
-    story: str
-    """What its module says about it."""
-    topology: Topology | None = None
-    steps: list[Step] = field(default_factory=list)
-    """As they ended."""
-    error: str = ""
-
-    @property
-    def seconds(self) -> float:
-        return sum(step.seconds or 0.0 for step in self.steps)
+def write(report: Report, directory: Path) -> None:
+    """Write all files; those of an earlier run are replaced."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(to_json(report), indent=1, ensure_ascii=False)
+    (directory / "matrix.json").write_text(text + "\n")
+    heat_map = picture(report)
+    if heat_map is not None:
+        (directory / "matrix.svg").write_text(heat_map)
+    (directory / "index.html").write_text(page.render(report, heat_map))
 
 
-@dataclass(slots=True)
-class MatrixResult:
-    """One run of the matrix."""
-
-    kinds: Sequence[Preset]
-    outcomes: Mapping[Cell, Outcome]
-    seconds: float
-
-    @property
-    def problems(self) -> dict[Cell, Outcome]:
-        return {c: o for c, o in self.outcomes.items() if not o.as_expected}
+def picture(report: Report) -> str | None:
+    """Return the heat map of the last matrix, if there is one."""
+    if not report.matrices:
+        return None
+    last = report.matrices[-1]
+    return heatmap.draw(last.kinds, last.outcomes, report.small_print)
 
 
-@dataclass(slots=True)
-class Report:
-    """Everything that ``make lab`` shows."""
-
-    scenarios: list[ScenarioResult] = field(default_factory=list)
-    matrices: list[MatrixResult] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=lambda: versions())
-    made_at: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M %Z"))
-
-    @property
-    def small_print(self) -> str:
-        named = ", ".join(
-            f"{name} {version}" for name, version in self.versions.items()
-        )
-        return f"{self.made_at}: {named}"
-
-    @property
-    def is_good(self) -> bool:
-        """Whether everything is as it should be."""
-        failed = any(each.error for each in self.scenarios)
-        return not failed and not any(each.problems for each in self.matrices)
-
-    @property
-    def verdicts(self) -> list[str]:
-        """What it comes to, in sentences."""
-        said = []
-        if self.scenarios:
-            good = sum(not each.error for each in self.scenarios)
-            said.append(f"{good} of {len(self.scenarios)} scenarios hold.")
-        for each in self.matrices:
-            good = len(each.outcomes) - len(each.problems)
-            said.append(
-                f"{good} of {len(each.outcomes)} pairs of networks got the best path "
-                f"that is possible, in {each.seconds:.0f} s."
-            )
-        return said
-
-    def write(self, directory: Path) -> None:
-        """Write all files; those of an earlier run are replaced."""
-        directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        (directory / "matrix.json").write_text(text + "\n")
-        picture = self.picture()
-        if picture is not None:
-            (directory / "matrix.svg").write_text(picture)
-        (directory / "index.html").write_text(page.render(self, picture))
-
-    def picture(self) -> str | None:
-        """Return the heat map of the last matrix, if there is one."""
-        if not self.matrices:
-            return None
-        last = self.matrices[-1]
-        return heatmap.draw(last.kinds, last.outcomes, self.small_print)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all results as one object."""
-        return {
-            "schema": SCHEMA,
-            "made_at": self.made_at,
-            "versions": self.versions,
-            "matrices": [_matrix_json(each) for each in self.matrices],
-            "scenarios": [_scenario_json(each) for each in self.scenarios],
-        }
+def to_json(report: Report) -> dict[str, Any]:
+    """Return all results as one object."""
+    return {
+        "schema": SCHEMA,
+        "made_at": report.made_at,
+        "versions": report.versions,
+        "matrices": [_matrix_json(each) for each in report.matrices],
+        "scenarios": [_scenario_json(each) for each in report.scenarios],
+    }
 
 
 def _matrix_json(matrix: MatrixResult) -> dict[str, Any]:
@@ -153,29 +79,6 @@ def _scenario_json(result: ScenarioResult) -> dict[str, Any]:
             for step in result.steps
         ],
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a run depends on."""
-    found = {"meshwg": metadata.version("meshwg")}
-    commit = _output("git", "rev-parse", "--short", "HEAD")
-    if commit:
-        found["meshwg"] += f" ({commit})"
-    found["Python"] = platform.python_version()
-    found["Linux"] = platform.release()
-    nftables = _output("nft", "--version").split()
-    if len(nftables) > 1:
-        found["nftables"] = nftables[1].removeprefix("v")
-    return found
-
-
-def _output(*command: str) -> str:
-    if shutil.which(command[0]) is None:
-        return ""
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
-    return done.stdout.strip()
 
 
 def _rounded(seconds: float | None) -> float | None:

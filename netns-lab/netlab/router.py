@@ -1,4 +1,4 @@
-"""Routers: a local network behind a NAT, a firewall, or both."""
+"""Routers, each with a local network behind a NAT, a firewall, or both."""
 
 from meshwg.nattypes import Mapping
 from netlab import conntrack, nat, portmap, shape
@@ -14,16 +14,16 @@ LAN = "lan"
 
 
 class Router(Machine):
-    """What stands between a local network and its uplink; both are its interfaces."""
+    """What connects a local network to an uplink, with one interface to each."""
 
     behaviour: Behaviour
     lan: Lan
     _port_mapping: Process | None = None
 
     def install(self, behaviour: Behaviour, uplink: Uplink, subnet4: str) -> None:
-        """Plug it in and let it route; done once, when the lab makes it.
+        """Attach it and start to route; called once, when the lab makes it.
 
-        :param subnet4: of its local network; without NAT the uplink chooses one.
+        :param subnet4: of its local network; without NAT the uplink chooses another.
         """
         self.namespace.set_sysctl(FORWARDING)
         self.behaviour = behaviour
@@ -45,7 +45,7 @@ class Router(Machine):
 
     @property
     def lan_address(self) -> str:
-        """Its IPv4 address in the local network: the gateway of those behind it."""
+        """Its IPv4 address in the local network, the gateway of the machines there."""
         return gateway(self.lan.subnets[0])
 
     def attach(self, machine: Machine, interface: str, request: Request) -> Attachment:
@@ -64,7 +64,7 @@ class Router(Machine):
         self.reboot_nat()
 
     def reboot_nat(self) -> None:
-        """Forget every mapping and every connection, as after a power cut."""
+        """Lose every mapping and every connection, as after a power cut."""
         if self._port_mapping is not None:
             self._port_mapping.stop()
         sides = nat.Sides(
@@ -76,7 +76,7 @@ class Router(Machine):
             self._port_mapping = portmap.start(self, WAN, LAN, sides.inside)
 
     def renumber(self) -> list[str]:
-        """Get other public IPv4 addresses, as after a new dial-in; return them."""
+        """Get other public IPv4 addresses, as when dialling in again; return them."""
         attachment = self.attachments[WAN]
         internet = _internet_of(attachment.uplink)
         addresses = internet.renumber(attachment, self.behaviour.public_addresses)
@@ -86,5 +86,5 @@ class Router(Machine):
 
 def _internet_of(uplink: Uplink) -> Internet:
     if not isinstance(uplink, Internet):
-        raise LabError("Only a router at the internet itself can do that.")
+        raise LabError("Only a router directly at the internet can do that.")
     return uplink

@@ -1,4 +1,4 @@
-"""Scenarios: something that is built in a lab and then held against its promise."""
+"""Scenarios: a situation is built in a lab, and what it should show is verified."""
 
 import contextlib
 import sys
@@ -15,24 +15,24 @@ World = TypeVar("World")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a scenario, told twice: as it begins and as it ends."""
+    """One step of a scenario, reported twice: when it begins and when it ends."""
 
     sentence: str
-    """What is done, or what is true if it succeeds."""
+    """What is done, or what is true when it succeeds."""
     seconds: float | None = None
     """How long it took; ``None`` while it runs."""
     error: Exception | None = None
 
 
 class Narrator:
-    """Tells the steps of a scenario to whoever listens."""
+    """Reports the steps of a scenario to a listener."""
 
     def __init__(self, listener: Callable[[Step], None]) -> None:
         self._listener = listener
 
     @contextlib.contextmanager
     def step(self, sentence: str) -> Iterator[None]:
-        """Do what the sentence says inside the block."""
+        """Report a step: the block does what the sentence says."""
         started = time.monotonic()
         self._listener(Step(sentence))
         try:
@@ -45,20 +45,20 @@ class Narrator:
 
 @dataclass(frozen=True, slots=True)
 class Scenario(Generic[World]):
-    """A situation that users are in, and what they get."""
+    """A situation of a user, and what the user gets."""
 
     name: str
     title: str
     build: Callable[[Lab], World]
     """Makes the networks and starts the programs."""
     verify: Callable[[World, Narrator], None]
-    """Raises if something is not as it should be."""
+    """Raises an error if something is not as expected."""
     ways: tuple[Way, ...] = ()
-    """What runs between its hosts, for the drawing."""
+    """The paths between its hosts, for the drawing."""
 
     @property
     def story(self) -> str:
-        """What its module says about it."""
+        """The docstring of its module."""
         return (sys.modules[self.build.__module__].__doc__ or "").strip()
 
     def run(
@@ -69,7 +69,7 @@ class Scenario(Generic[World]):
     ) -> None:
         """Build it and verify it.
 
-        :param on_built: told what it looks like before anything moves.
+        :param on_built: called with the topology before anything changes.
         """
         narrator = Narrator(listener)
         with narrator.step("networks and programs are up"):

@@ -1,14 +1,14 @@
-"""Slow links: the only module that runs ``tc``. Delay would need netem."""
+"""Slow links: the only module that runs ``tc``. A delay would need netem."""
 
 from netlab.machine import Machine
 
 BURST_KIB = 32
 LATENCY_MS = 50
-"""How long a packet may wait in the queue until it is dropped."""
+"""The longest time that a packet waits in the queue before it is dropped."""
 
 
 def limit_rate(machine: Machine, interface: str, mbit: float | None) -> None:
-    """Limit what leaves by an interface to so many Mbit/s; ``None`` lifts that."""
+    """Limit what an interface sends, in Mbit/s; ``None`` removes the limit."""
     if mbit is None:
         machine.run(["tc", "qdisc", "del", "dev", interface, "root"], check=False)
         return

@@ -1,4 +1,4 @@
-"""A shell inside a machine of a lab that runs in another terminal."""
+"""A shell in a machine of a lab that runs in another terminal."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ from netlab.registry import Record
 
 
 def enter(name: str, command: Sequence[str] = ()) -> None:
-    """Become a shell, or the command, inside a machine; return never.
+    """Replace this process by a shell, or a command, in a machine.
 
-    :param name: a machine's, or the whole name of its namespace where several labs
-        have a machine of that name.
+    :param name: of the machine, or the full name of its namespace if several labs have
+        a machine of that name.
     """
     record, namespace = _find(name)
     machine = namespace.removeprefix(f"{record.prefix}-")
@@ -25,7 +25,7 @@ def enter(name: str, command: Sequence[str] = ()) -> None:
     try:
         Namespace(namespace, run_directory).become([*command] or shell)
     except FileNotFoundError as error:
-        raise LabError(f"{machine} cannot run that: {error}.") from None
+        raise LabError(f"{machine} cannot run the command: {error}.") from None
 
 
 def _find(name: str) -> tuple[Record, str]:

@@ -1,4 +1,4 @@
-"""Signals: end a lab in good order, and let nothing disturb the clearing up."""
+"""Signals: they end a lab in good order, and do not interrupt its removal."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def exit_in_good_order() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception, as SIGINT is one.
+    """Turn SIGTERM and SIGHUP into exceptions, as Python does with SIGINT.
 
     Only in the main thread, and only where the program has no handler of its own.
     """
@@ -30,7 +30,7 @@ def exit_in_good_order() -> Iterator[None]:
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Hold back signals that would end the program until the block is left."""
+    """Postpone signals that would end the program until the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

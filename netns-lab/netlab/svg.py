@@ -1,4 +1,4 @@
-"""Small pieces of SVG, and the colours that all drawings share."""
+"""Elements of SVG, and the colours that all drawings share."""
 
 from html import escape
 
@@ -43,7 +43,7 @@ def text(
 ) -> str:
     """Return a line of text whose baseline is at ``y``.
 
-    :param halo: the colour around it, where it stands above lines.
+    :param halo: the colour of an outline, for text on top of lines.
     """
     weight = ' font-weight="600"' if bold else ""
     turn = f' transform="rotate({rotate:g} {x:g} {y:g})"' if rotate else ""
@@ -65,7 +65,7 @@ def box(
     radius: float = 3,
     tip: str = "",
 ) -> str:
-    """Return a rectangle, with a tooltip if there is one to show."""
+    """Return a rectangle, with a tooltip if one is given."""
     shape = (
         f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" '
         f'rx="{radius:g}" fill="{fill}" stroke="{stroke}"'

@@ -1,4 +1,4 @@
-"""The matrix on a terminal: a table that fills while it runs, and what it comes to."""
+"""The matrix on a terminal: a table that fills while it runs, and a summary."""
 
 import string
 import sys
@@ -32,14 +32,14 @@ MEANINGS = {
     "failed": "not what is possible",
 }
 REFRESH = 4
-"""Times a second that the table is drawn."""
+"""How many times a second the table is drawn."""
 NOTHING: Mapping[Cell, Path] = {}
 LINE_EVERY = 10
-"""Cells between two lines where there is no terminal."""
+"""Cells between two lines of progress if the output is no terminal."""
 
 
 class MatrixView:
-    """Shows how far the cells are."""
+    """Shows the progress of the cells."""
 
     def __init__(self, kinds: Sequence[Preset], total: int, console: Console) -> None:
         self._kinds = kinds
@@ -52,7 +52,7 @@ class MatrixView:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Keep the table in sight, on a terminal."""
+        """Show the table inside the block, if the output is a terminal."""
         if not self._console.is_terminal:
             yield
             return
@@ -64,7 +64,7 @@ class MatrixView:
         self._live = None
 
     def tell(self, progress: Progress) -> None:
-        """Take news of a cell."""
+        """Show news of a cell."""
         cell, outcome = progress.cell, progress.outcome
         self._cells[frozenset((cell.row.name, cell.column.name))] = cell
         if outcome is not None:
@@ -77,9 +77,9 @@ class MatrixView:
     def finish(
         self, outcomes: dict[Cell, Outcome], evidence: Mapping[Cell, Path] = NOTHING
     ) -> None:
-        """Print the verdict, and first the table where nobody has seen it yet.
+        """Print the summary, after the table if that was not shown already.
 
-        :param evidence: what was captured of the cells that failed.
+        :param evidence: the captures of the cells that failed.
         """
         self._outcomes = outcomes
         if not self._console.is_terminal:
@@ -93,7 +93,7 @@ class MatrixView:
                     self._console.print(f"    On the wire: {evidence[cell]}")
 
     def table(self) -> RenderableType:
-        """Return the matrix, as far as it is known."""
+        """Return the matrix as far as it is known."""
         table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
         done = len(self._outcomes)
         table.add_column(f"{done} of {self._total}", no_wrap=True, style="bold")
@@ -139,7 +139,7 @@ class MatrixView:
 
 
 def console() -> Console:
-    """Return where tables go; without a terminal, as wide as they need."""
+    """Return the console for tables, which is wide if the output is no terminal."""
     return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""What a lab looks like: who is plugged into what, remembered for a drawing."""
+"""The topology of a lab: what is attached to what, for a drawing."""
 
 from dataclasses import dataclass
 
@@ -22,15 +22,15 @@ class Site:
     note: str
     """Its address, or what its router does."""
     uplink: str | None
-    """The name of the machine that it is plugged into."""
+    """The name of the machine that it is attached to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What runs between hosts, for the eye."""
+    """A path between hosts, for the drawing."""
 
     stops: tuple[str, ...]
-    """The hosts it visits; those between the ends forward."""
+    """The hosts on it; those between the ends forward."""
     style: str
     """``direct``, ``prediction``, ``birthday`` or ``relay``."""
 
@@ -43,12 +43,12 @@ class Topology:
     ways: tuple[Way, ...] = ()
 
     def below(self, name: str | None) -> list[Site]:
-        """Return what is plugged into a machine; the roots, for ``None``."""
+        """Return the sites attached to a machine; for ``None``, the roots."""
         return [site for site in self.sites if site.uplink == name]
 
 
 def survey(lab: Lab, ways: tuple[Way, ...] = ()) -> Topology:
-    """Return what the lab looks like now."""
+    """Return the present topology of a lab."""
     return Topology(tuple(map(_site, lab.machines.values())), ways)
 
 
@@ -84,7 +84,7 @@ def _note(machine: Machine) -> str:
 
 
 def describe(behaviour: Behaviour) -> str:
-    """Return two or three words on what a router does."""
+    """Return a router's behaviour in two or three words."""
     for preset in presets.ALL.values():
         if preset.behaviour == behaviour:
             return preset.name

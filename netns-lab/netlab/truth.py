@@ -1,4 +1,4 @@
-"""What is possible, pair by pair: the table that a mesh in the lab is held against.
+"""What is possible for each pair of kinds, which a mesh in the lab has to achieve.
 
 It is derived from mapping, filtering and port allocation alone, by four rules:
 
@@ -13,9 +13,9 @@ It is derived from mapping, filtering and port allocation alone, by four rules:
   that is known, and against everybody if that side filters by address only.
 * Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
 
-One thing is luck: a NAT that takes any of several public addresses for each mapping
-(RFC 4787 section 4.1 calls that arbitrary pooling), against a filter by address. It
-may take one that the other side has not sent to, and then the pair stays relayed.
+One case depends on luck: a NAT that takes any of several public addresses for each
+mapping ("arbitrary" pooling, RFC 4787 section 4.1), against a filter by address. It may
+take an address that the other side has not sent to, and then the pair stays relayed.
 """
 
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ from netlab.presets import Preset
 
 
 class Method(Enum):
-    """The least that opens a path between two nodes."""
+    """The weakest method that opens a path between two nodes."""
 
     DIRECT = "direct"
-    """Plain punching: both send to what they were told."""
+    """Plain punching: both send to the endpoints they were told."""
     PREDICTION = "prediction"
-    """One side guesses the port that the other's NAT takes next."""
+    """One side predicts the next port of the other's NAT."""
     BIRTHDAY = "birthday"
     """One side opens many mappings, the other probes many ports."""
     RELAY = "relay"
-    """Nothing does, reliably."""
+    """No method is reliable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How one host is seen from the internet, for one IP version."""
+    """How a host is seen from the internet, for one IP version."""
 
     mapping: Mapping
     filtering: Filtering
@@ -54,7 +54,7 @@ class Access:
     def accepts(self, other: "Access", *, guessing: bool = False) -> bool:
         """Return whether packets of ``other`` come in, after both have sent.
 
-        :param guessing: whether each guesses the other's next port, if that follows.
+        :param guessing: whether each predicts the other's next port, if sequential.
         """
         if self.filtering is Filtering.ENDPOINT_INDEPENDENT:
             return True
@@ -64,7 +64,7 @@ class Access:
         return known and (other.known or (guessing and other.sequential))
 
     def admits_birthday(self, prober: "Access") -> bool:
-        """Return whether many mappings here are found by ``prober``."""
+        """Return whether ``prober`` finds one of many mappings here."""
         by_address = self.filtering is Filtering.ADDRESS_DEPENDENT
         return not self.known and (prober.known or by_address)
 
@@ -74,7 +74,7 @@ FIREWALLED = Access(Mapping.NONE, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 
 
 def method(one: Preset, other: Preset) -> Method:
-    """Return the least that opens a path between hosts behind these two."""
+    """Return the weakest method that opens a path between hosts of two kinds."""
     candidates = [
         _method(ours, theirs)
         for ours, theirs in zip(_accesses(one), _accesses(other), strict=True)
@@ -93,7 +93,7 @@ def is_luck(one: Preset, other: Preset) -> bool:
 
 
 def ipv4_access(preset: Preset) -> Access | None:
-    """Return what a STUN server sees over IPv4, ``None`` if no UDP comes through."""
+    """Return what a STUN server sees over IPv4, ``None`` if UDP is blocked."""
     behaviours = [each for each in (preset.behaviour, preset.carrier) if each]
     if any(each.block is not Block.NOTHING for each in behaviours):
         return None

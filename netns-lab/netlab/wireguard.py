@@ -1,7 +1,7 @@
-"""Plain WireGuard on a host: a wg-quick style file, and an engine that runs it.
+"""Plain WireGuard on a host: a file in the style of wg-quick, and an engine.
 
-``wg-quick`` itself would take the kernel's WireGuard where there is one; the lab
-wants the engine it was told to test, so it does the same steps with ``wg`` and ``ip``.
+``wg-quick`` itself would use the kernel's WireGuard if there is one. The lab uses the
+engine under test, so it takes the same steps with ``wg`` and ``ip``.
 """
 
 import socket
@@ -19,7 +19,7 @@ WIREGUARD_GO = ("wireguard-go",)
 
 MTU = 1420
 TYPES = {1: 148, 2: 92, 3: 64, 4: 32}
-"""Message types and their least lengths (WireGuard paper, section 5.4)."""
+"""Message types and their minimum lengths (WireGuard paper, section 5.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What stands in a ``wg-quick`` file."""
+    """The contents of a ``wg-quick`` file."""
 
     keys: KeyPair
     address: str
-    """With the length of its prefix."""
+    """With the prefix length."""
     peer: Peer
     listen_port: int = 0
 
@@ -70,7 +70,7 @@ class Tunnel:
     def __init__(
         self, host: Host, interface: str, config: Config, engine: Sequence[str] = MESHWG
     ) -> None:
-        """Write ``INTERFACE.conf`` and bring it up."""
+        """Write ``INTERFACE.conf`` and bring the interface up."""
         self.host = host
         self.interface = interface
         self.config = config
@@ -103,18 +103,18 @@ class Tunnel:
         )
 
     def stop(self) -> None:
-        """End the engine, and with it the interface."""
+        """Stop the engine, which removes the interface."""
         self._engine.stop()
 
     def restart(self) -> None:
-        """End the engine, with all its sessions, and bring the interface up again."""
+        """Stop the engine, losing all sessions, and bring the interface up again."""
         self.stop()
         self.up()
 
     def peer_endpoint(self) -> str:
-        """Return where the engine would send the peer's packets, ``(none)`` at first.
+        """Return the peer's endpoint in the engine, ``(none)`` if it has none yet.
 
-        The engine may have learned it from a packet that it could authenticate.
+        The engine may have learned it from an authenticated packet.
         """
         shown = self.host.run(["wg", "show", self.interface, "endpoints"]).stdout
         return shown.split()[1]
@@ -128,14 +128,14 @@ class Tunnel:
                 )
             return is_served(self.host, self.interface)
 
-        self.host.wait_until(answers, f"wg can speak with {self._command[0]}")
+        self.host.wait_until(answers, f"{self._command[0]} can be configured")
 
 
 def is_served(host: Host, interface: str) -> bool:
-    """Return whether an engine is there to be configured.
+    """Return whether an engine can be configured.
 
-    Not ``wg`` is asked, which removes a socket that refuses it: wireguard-go, caught
-    between making its socket and listening, would end.
+    This does not use ``wg``, which removes a socket that refuses the connection:
+    wireguard-go would end if that happened before it listens on its new socket.
     """
     path = host.namespace.run_directory / "wireguard" / f"{interface}.sock"
     with socket.socket(socket.AF_UNIX) as client:
@@ -143,14 +143,14 @@ def is_served(host: Host, interface: str) -> bool:
 
 
 def make_keys(host: Host) -> KeyPair:
-    """Let ``wg`` make a key pair."""
+    """Return a key pair that ``wg`` made."""
     private = host.run(["wg", "genkey"]).stdout
     public = host.run(["wg", "pubkey"], stdin=private).stdout
     return KeyPair(private.strip(), public.strip())
 
 
 def message_type(payload: bytes) -> int | None:
-    """Return the type of a WireGuard message, ``None`` if it is no such message."""
+    """Return the type of a WireGuard message, ``None`` if it is none."""
     kind = int.from_bytes(payload[:4], "little")
     length = TYPES.get(kind)
     if length is None or len(payload) < length:

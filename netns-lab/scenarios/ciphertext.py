@@ -1,4 +1,4 @@
-"""What a bystander may see of a WireGuard tunnel: its outside, never its inside."""
+"""What a bystander sees of a WireGuard tunnel: ciphertext and nothing else."""
 
 import socket
 from collections import Counter
@@ -9,7 +9,7 @@ from netlab.wireguard import Tunnel, message_type
 
 SECRET = b"this sentence must never be seen on the wire"
 PATIENCE = 10.0
-"""Seconds until a datagram that should arrive counts as lost."""
+"""Seconds after which a datagram counts as lost."""
 
 
 def deliver(sender: Tunnel, receiver: Tunnel, count: int) -> None:
@@ -26,21 +26,23 @@ def deliver(sender: Tunnel, receiver: Tunnel, count: int) -> None:
 
 
 def check_wire(capture: Capture, ends: set[str]) -> "Counter[int]":
-    """Check that a capture shows one tunnel's ciphertext and count its messages.
+    """Check that a capture has nothing but one tunnel's messages, and count them.
 
-    :param ends: the addresses between which the tunnel may run, as seen there.
-    :raises ScenarioFailed: if anything else was seen, or the tunnel was not.
+    :param ends: the addresses of the tunnel's ends, as seen there.
+    :raises ScenarioFailed: if there is anything else, or not every type of message.
     """
     seen: Counter[int] = Counter()
     for frame in capture.packets():
         if SECRET in frame:
-            raise ScenarioFailed(f"The secret is in {capture.path}, in the clear.")
+            raise ScenarioFailed(f"The secret is in the clear in {capture.path}.")
         datagram = parse_datagram(frame)
         if datagram is not None:
             seen[_message_between(datagram, ends, capture)] += 1
     missing = {1, 2, 4} - set(seen)
     if missing:
-        raise ScenarioFailed(f"No messages of type {missing} are in {capture.path}.")
+        raise ScenarioFailed(
+            f"{capture.path} has no messages of the types {sorted(missing)}."
+        )
     return seen
 
 
@@ -48,8 +50,8 @@ def _message_between(datagram: Datagram, ends: set[str], capture: Capture) -> in
     kind = message_type(datagram.payload)
     if not {datagram.source[0], datagram.destination[0]} <= ends or kind is None:
         raise ScenarioFailed(
-            f"In {capture.path} is a datagram from {datagram.source} to "
-            f"{datagram.destination} that is no WireGuard message of this tunnel."
+            f"{capture.path} has a datagram from {datagram.source} to "
+            f"{datagram.destination} that is not a WireGuard message of this tunnel."
         )
     return kind
 

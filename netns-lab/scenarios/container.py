@@ -5,8 +5,8 @@
     c1 ------ bridge ------ c2           172.18.0.0/24
     wg1 ~~~~~~~~~~~~~~~~~~ wg2           10.10.0.1, 10.10.0.2
 
-Whoever listens on the bridge sees UDP between the containers, WireGuard's message
-types in it, and never what was said.
+A capture on the bridge shows UDP between the containers, with WireGuard's message types
+and no plaintext.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def verify(containers: Containers, narrator: Narrator) -> None:
         two.restart()
         two.host.ping(one.ip)
         one.host.ping(two.ip)
-    with narrator.step("the bridge saw only WireGuard between them, and no word of it"):
+    with narrator.step("the bridge saw only WireGuard between them, and no plaintext"):
         check_wire(wire, {one.host.address(), two.host.address()})
 
 

@@ -8,8 +8,8 @@
                          hub
 
 Both offices are symmetric NATs with random ports, so no hole can be punched between
-them, and the coordinator offers no relay. The hub forwards: unlike a blind relay it
-decrypts, and could read.
+them, and the coordinator offers no relay. The hub forwards. Unlike a blind relay, it
+decrypts the traffic, and could read it.
 """
 
 import socket
@@ -28,9 +28,9 @@ from netlab.topology import Way
 INTERFACE = "meshwg0"
 PINGS = 5
 MARK = "6d65736877672d68756221"
-"""What the pings carry, in hexadecimal, to be told apart on the hub."""
+"""The payload of the pings in hexadecimal, by which the hub's captures show them."""
 HUB_MTU = 1300
-"""Less than the spokes' own, so that their TCP would send what the hub cannot."""
+"""Less than that of the spokes, whose TCP would send more than the hub can carry."""
 HEADERS = {4: 40, 6: 60}
 """Bytes of the IP and TCP headers."""
 TCP_BYTES = 200_000
@@ -40,15 +40,15 @@ SYN, MSS_OPTION = 0x02, 2
 
 @dataclass(slots=True)
 class Spokes:
-    """The hub, and those who meet there."""
+    """The hub and its spokes."""
 
     hub: MeshNode
     alice: MeshNode
     bob: MeshNode
     before: str
-    """The hub's links, rules and switches before the mesh."""
+    """The hub's links, rules and settings before it joined."""
     outside: Capture
-    """What passes the hub's door."""
+    """What the hub sends and receives."""
 
 
 def build(lab: Lab) -> Spokes:
@@ -73,48 +73,56 @@ def verify(spokes: Spokes, narrator: Narrator) -> None:
             bob.ping(alice, version)
     with narrator.step("alice's status says that the hub forwards, and why"):
         expect_forwarded(alice, bob)
-    with narrator.step("every packet passes the hub, and its door saw only ciphertext"):
+    with narrator.step(
+        "every packet passes the hub, and outside it is only ciphertext"
+    ):
         inside = hub.host.capture(INTERFACE, "icmp or icmp6")
         for version in (4, 6):
             ping_marked(alice, bob.address(version))
         expect_all_forwarded(inside, 2 * PINGS)
         if any(bytes.fromhex(MARK) in frame for frame in spokes.outside.packets()):
-            raise ScenarioFailed(f"The pings are in {spokes.outside.path}, readable.")
-    with narrator.step(f"TCP is told to send no more than the hub's {HUB_MTU} bytes"):
+            raise ScenarioFailed(
+                f"The pings are in the clear in {spokes.outside.path}."
+            )
+    with narrator.step(f"TCP sends no packets larger than the hub's MTU of {HUB_MTU}"):
         for version in (4, 6):
             expect_clamped(alice, bob, version)
-    with narrator.step("without the hub there is no way, and nothing is left on it"):
+    with narrator.step(
+        "without the hub there is no path, and it leaves nothing behind"
+    ):
         hub.stop()
         if (after := system_state(hub.host)) != spokes.before:
-            raise ScenarioFailed(f"The hub had {spokes.before}, and now {after}.")
+            raise ScenarioFailed(f"The hub had {spokes.before}, and now has {after}.")
         expect_unreachable(alice, bob)
 
 
 def expect_forwarded(node: MeshNode, other: MeshNode) -> None:
-    """Check that a node says by which way it reaches another."""
+    """Check that a node says that it reaches another one through the hub."""
     peer = node.peer(other)
     kind, reason = peer["path"]["kind"], peer["reason"]
     if kind != "relay" or not reason.startswith("The hub hub forwards"):
-        raise ScenarioFailed(f"{node.name} says of its {kind} path: {reason}")
+        raise ScenarioFailed(f"{node.name} says of its path ({kind}): {reason}")
 
 
 def ping_marked(node: MeshNode, address: str) -> None:
-    """Send pings that carry the mark, and lose none."""
+    """Send pings that carry the mark; all must be answered."""
     options = ["-n", "-c", str(PINGS), "-i", "0.05", "-W", "5", "-p", MARK]
     node.host.run(["ping", *options, address])
 
 
 def expect_all_forwarded(inside: Capture, pings: int) -> None:
-    """Check that the hub saw each request and each answer come and go."""
+    """Check that each request and each answer entered and left the hub."""
     mark = bytes.fromhex(MARK)
     seen = sum(mark in packet for packet in inside.packets())
     if seen != 4 * pings:
-        raise ScenarioFailed(f"The hub saw {seen} packets of {pings} pings, not four.")
+        raise ScenarioFailed(
+            f"The hub saw {seen} packets of {pings} pings, not four of each."
+        )
 
 
 def expect_clamped(sender: MeshNode, receiver: MeshNode, version: int) -> None:
-    """Check that TCP through the hub begins with its MTU in mind, and arrives."""
-    # Raw IP on the tunnel: the filter language finds no TCP behind IPv6's header.
+    """Check that TCP through the hub is clamped to its MTU, and arrives."""
+    # The tunnel carries raw IP, where a filter cannot find TCP after an IPv6 header.
     wire = receiver.host.capture(INTERFACE, "ip6" if version == 6 else "tcp")
     received = transfer(sender, receiver, version)
     if received != TCP_BYTES:
@@ -158,7 +166,7 @@ def _send_and_end(client: socket.socket) -> None:
 
 
 def announced_mss(packet: bytes) -> int | None:
-    """Return the largest segment that a first SYN (raw IP) announces."""
+    """Return the maximum segment size in a first SYN (raw IP), if it is one."""
     if packet[0] >> 4 == 6:
         protocol, segment = packet[6], packet[40:]
     else:
@@ -167,20 +175,20 @@ def announced_mss(packet: bytes) -> int | None:
         return None
     options = segment[20 : (segment[12] >> 4) * 4]
     while options and options[0] != MSS_OPTION:
-        # No operation is one byte; every other option tells its length.
+        # A no-operation is one byte; every other option has a length.
         options = options[1:] if options[0] == 1 else options[options[1] :]
     return int.from_bytes(options[2:4]) if options else None
 
 
 def expect_unreachable(node: MeshNode, other: MeshNode) -> None:
-    """Check that nothing comes back."""
+    """Check that pings are not answered."""
     request = ["ping", "-n", "-c", "2", "-W", "1", other.address()]
     if node.host.run(request, check=False).returncode == 0:
         raise ScenarioFailed(f"{node.name} reaches {other.name} without the hub.")
 
 
 def system_state(host: Host) -> str:
-    """Return what a hub changes of its system."""
+    """Return the part of the system that a hub changes."""
     commands = (
         "ip -brief link; nft list ruleset; "
         "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding; ip route; ip rule"

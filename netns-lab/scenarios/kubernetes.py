@@ -7,8 +7,8 @@
     pod-a2 --'                                                  '-- pod-b2
     10.244.1.0/24                                          10.244.2.0/24
 
-Each node announces its pods' network to the mesh. From pod to pod across nodes
-everything is encrypted and keeps its address; on one node the mesh touches nothing.
+Each node announces its pods' network to the mesh. Traffic between pods on
+two nodes is encrypted and keeps its addresses; on one node the mesh does not touch it.
 """
 
 import re
@@ -29,7 +29,7 @@ BRIDGE = "cni0"
 INTERFACE = "meshwg0"
 PODS = {"a": "10.244.1.0/24", "b": "10.244.2.0/24"}
 CGNAT = "100.64.0.0/10"
-"""Where the addresses of a mesh are."""
+"""The range of the mesh's own addresses."""
 DATAGRAMS = 20
 UNTOUCHED_TTL = 64
 
@@ -75,9 +75,9 @@ def verify(cluster: Cluster, narrator: Narrator) -> None:
     with narrator.step(f"{DATAGRAMS} datagrams arrive from the pod's own address"):
         outside = node.host.capture("eth0")
         deliver(a1, b1)
-    with narrator.step("outside of the nodes there was no word of it"):
+    with narrator.step("outside of the nodes there was no plaintext"):
         if any(SECRET in frame for frame in outside.packets()):
-            raise ScenarioFailed(f"The secret is in {outside.path}, in the clear.")
+            raise ScenarioFailed(f"The secret is in the clear in {outside.path}.")
     with narrator.step("on one node pods talk without the mesh"):
         expect_untouched(node.host, a1, a2)
     with narrator.step(
@@ -99,7 +99,7 @@ def expect_outside(remote: str) -> None:
 
 
 def deliver(sender: Host, receiver: Host) -> None:
-    """Send the secret from pod to pod; it arrives, and comes from the sender."""
+    """Send the secret from pod to pod; it must arrive from the sender's address."""
     source = sender.udp_socket(sender.address())
     target = receiver.udp_socket(receiver.address())
     target.settimeout(PATIENCE)
@@ -114,7 +114,7 @@ def deliver(sender: Host, receiver: Host) -> None:
 
 
 def expect_untouched(node: Host, one: Host, other: Host) -> None:
-    """Check that two pods of one node meet on its bridge and nowhere else."""
+    """Check that two pods of one node use its bridge and nothing else."""
     tunnel = node.capture(INTERFACE, f"host {one.address()}")
     answer = one.run(["ping", "-n", "-c", "1", "-W", "5", other.address()]).stdout
     deliver(one, other)
@@ -122,11 +122,13 @@ def expect_untouched(node: Host, one: Host, other: Host) -> None:
     if hops is None or int(hops.group(1)) != UNTOUCHED_TTL:
         raise ScenarioFailed(f"Something routed between two pods: {answer}")
     if tunnel.packets():
-        raise ScenarioFailed(f"What two pods of a node said is in {tunnel.path}.")
+        raise ScenarioFailed(
+            f"The traffic of two pods of one node is in {tunnel.path}."
+        )
 
 
 def expect_no_leak(node: Host, one: Host, other: Host) -> None:
-    """Check that what cannot be delivered is not sent elsewhere instead."""
+    """Check that what cannot be delivered is not sent outside of the tunnel."""
     outside = node.capture("eth0")
     source = one.udp_socket(one.address())
     for _ in range(DATAGRAMS):

@@ -7,7 +7,7 @@
        '----- cafe router --'
     wg0 10.20.0.2 ~~~~~~~~~~~~~~~~~~~~~~ wg0 10.20.0.1
 
-Both routers are symmetric and forget fast, so that nothing of this works by luck.
+Both routers are symmetric with short-lived mappings, so that nothing works by luck.
 """
 
 import time
@@ -46,7 +46,7 @@ class Road:
     home: Router
     cafe: Router
     wire: Capture
-    """What passes the server's door."""
+    """What the server sends and receives."""
 
 
 def build(lab: Lab) -> Road:
@@ -93,12 +93,12 @@ def verify(road: Road, narrator: Narrator) -> None:
         expect_found_again(road, lambda: laptop.host.move_to(road.cafe))
         expect_endpoint(server, road.cafe.address())
         deliver(server, laptop, DATAGRAMS)
-    with narrator.step("the server's door saw only WireGuard, and no word of it"):
+    with narrator.step("the server's link saw only WireGuard, and no plaintext"):
         check_wire(road.wire, ends)
 
 
 def expect_endpoint(server: Tunnel, address: str) -> None:
-    """Check that the server sends to that router."""
+    """Check that the server sends to this address."""
     endpoint = server.peer_endpoint()
     if not endpoint.startswith(f"{address}:"):
         raise ScenarioFailed(f"The server sends to {endpoint}, not to {address}.")
@@ -111,7 +111,7 @@ def expect_open_mapping(road: Road) -> None:
     road.server.host.ping(road.laptop.ip, within=2 * KEEPALIVE)
     after = road.server.peer_endpoint()
     if after != before:
-        raise ScenarioFailed(f"The mapping {before} was lost: now it is {after}.")
+        raise ScenarioFailed(f"The mapping {before} was lost, and is now {after}.")
 
 
 def expect_found_again(road: Road, change: Callable[[], object]) -> None:
@@ -120,7 +120,7 @@ def expect_found_again(road: Road, change: Callable[[], object]) -> None:
     change()
     road.server.host.wait_until(
         lambda: road.server.peer_endpoint() != before,
-        f"the laptop's endpoint is another one than {before}",
+        f"the laptop's endpoint is no longer {before}",
     )
     road.server.host.ping(road.laptop.ip)
 

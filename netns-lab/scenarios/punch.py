@@ -1,4 +1,4 @@
-"""Private to private: holes are punched where they can be, and else there is the relay.
+"""Private to private: holes are punched where possible; the relay carries the rest.
 
 ::
 
@@ -9,7 +9,7 @@
                                 coordinator
                          (two addresses, relay, STUN)
 
-Which pair gets which path follows from its routers alone, and the program says so.
+The path of each pair follows from its routers alone, and the program says which it is.
 """
 
 import re
@@ -51,16 +51,16 @@ PING_INTERVAL = 0.02
 DIRECT_WITHIN = 100.0
 RECOVERED_WITHIN = 30.0
 PROOF = 20
-"""Datagrams with data from the right address that show a direct path."""
+"""Data messages from the right address that prove a direct path."""
 DATA = 4
 """WireGuard's message type."""
 SETTLING = 1.0
-"""Seconds for which pings go on over the new path."""
+"""Seconds for which pings continue over the new path."""
 
 
 @dataclass(slots=True)
 class Neighbourhood:
-    """The mesh, and the routers in front of its nodes by the nodes' names."""
+    """The mesh, and the routers of its nodes by the names of the nodes."""
 
     mesh: Mesh
     routers: dict[str, Router]
@@ -96,7 +96,7 @@ def verify(world: Neighbourhood, narrator: Narrator) -> None:
 
 
 def expect_best_path(world: Neighbourhood, one: str, other: str) -> None:
-    """Check that two nodes find what the truth table says of their routers."""
+    """Check that two nodes find the path that the truth table names."""
     expected = truth.method(ACCESS[one], ACCESS[other])
     outcome = meet(world.node(one), world.node(other), expected)
     if outcome.problem is not None:
@@ -106,7 +106,7 @@ def expect_best_path(world: Neighbourhood, one: str, other: str) -> None:
 
 
 def expect_relay_over_tcp(node: MeshNode) -> None:
-    """Check how a node reaches its relay."""
+    """Check that a node reaches its relay over TCP."""
     relay = node.status()["self"]["relay"]
     if (relay["state"], relay["transport"]) != ("allocated", "tcp"):
         raise ScenarioFailed(f"{node.name}'s relay is {relay}.")
@@ -128,7 +128,7 @@ def expect_lossless_upgrade(one: MeshNode, other: MeshNode) -> None:
 
 
 def start_pinging(one: MeshNode, other: MeshNode) -> Process:
-    """Let the system ping without end; it waits for the first answer."""
+    """Start the system's ping; return after the first answer."""
     options = ["-n", "-i", str(PING_INTERVAL)]
     pinging = one.host.popen(["ping", *options, other.address()], log="ping.log")
     pinging.wait_for_line("icmp_seq=")
@@ -141,7 +141,7 @@ def stop_pinging(pinging: Process) -> tuple[int, int]:
     pinging.wait(timeout=5)
     found = re.search(r"(\d+) packets transmitted, (\d+) received", pinging.output())
     if found is None:
-        raise ScenarioFailed(f"ping says nothing in {pinging.log_path}.")
+        raise ScenarioFailed(f"ping printed no summary, see {pinging.log_path}.")
     return int(found.group(1)), int(found.group(2))
 
 
@@ -155,7 +155,7 @@ def wait_until_direct(one: MeshNode, other: MeshNode, within: float) -> None:
 
 
 def expect_recovery(world: Neighbourhood, change: Callable[[], object]) -> None:
-    """Check that data goes directly again after something happened to ben's router."""
+    """Check that the path is direct again after a change of ben's router."""
     anna, ben = world.node("anna"), world.node("ben")
     pinging = start_pinging(anna, ben)
     change()
@@ -171,7 +171,7 @@ def expect_recovery(world: Neighbourhood, change: Callable[[], object]) -> None:
 
 
 def data_in(wire: Capture) -> list[Datagram]:
-    """Return the datagrams that carry data of the tunnel."""
+    """Return the datagrams that are data messages of the tunnel."""
     return [each for each in wire.datagrams() if message_type(each.payload) == DATA]
 
 

@@ -20,15 +20,15 @@ def test_the_path_that_is_possible_is_right(method: Method) -> None:
 def test_a_relayed_pair_is_right_if_it_says_that_nothing_better_is_possible() -> None:
     assert judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.RELAY) is None
     problem = judge(outcome(Method.RELAY, reason="Who knows."), Method.RELAY)
-    assert problem == "It is relayed and does not say that nothing better is possible."
+    assert problem == "It is relayed, and does not say that nothing better is possible."
 
 
 def test_a_worse_path_is_wrong_and_so_is_one_that_cannot_be() -> None:
     worse = judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.DIRECT)
     better = judge(outcome(Method.DIRECT), Method.RELAY)
 
-    assert worse == "The path is relay, possible is direct."
-    assert better == "The path is direct, possible is relay."
+    assert worse == "The path is relay, and direct was expected."
+    assert better == "The path is direct, and relay was expected."
 
 
 def test_bad_luck_is_forgiven_but_not_another_method() -> None:

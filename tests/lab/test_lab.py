@@ -246,6 +246,15 @@ def test_a_lab_that_is_told_to_end_ends_cleanly(number: signal.Signals) -> None:
     assert not list(netns.NAMESPACES.glob(f"{prefix}-*"))
 
 
+def test_a_lab_that_has_ended_handles_no_signals_any_more() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    with Lab():
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
 def test_what_a_killed_lab_left_is_cleaned_and_a_running_one_is_not(lab: Lab) -> None:
     host = lab.add_host("host", lab.internet)
     program, prefix = start_lab_program()

@@ -34,9 +34,9 @@ def test_exactly_the_cells_fail_whose_routers_are_not_what_they_should_be(
     }
     assert found == {
         "port-restricted and port-restricted": (
-            "The path is relay, possible is direct."
+            "The path is relay, and direct was expected."
         ),
-        "port-restricted and office": "The path is relay, possible is birthday.",
+        "port-restricted and office": "The path is relay, and birthday was expected.",
     }
 
 

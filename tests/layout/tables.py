@@ -1,0 +1,225 @@
+"""What the rules of the layout allow: all that is edited when files move.
+
+Exceptions carry their reason. The tests fail on an entry that nothing needs any more.
+"""
+
+# Layers, the highest first; see tests/layout/layers.py.
+MESHWG_LAYERS = (
+    ("meshwg.__main__",),
+    ("meshwg.cli",),
+    ("meshwg.runtime",),
+    ("meshwg.status",),
+    ("meshwg.node",),
+    ("meshwg.peer", "meshwg.whereabouts"),
+    (
+        "meshwg.wireguard",
+        "meshwg.nat",
+        "meshwg.path",
+        "meshwg.relay",
+        "meshwg.control",
+    ),
+    ("meshwg.wire",),
+    ("meshwg.config",),
+    ("meshwg.noise",),
+    ("meshwg.keys",),
+    ("meshwg.transmit", "meshwg.nattypes", "meshwg.agenda", "meshwg.limits"),
+    ("meshwg.errors",),
+    ("meshwg.packet",),
+    ("meshwg",),
+)
+COORDINATOR_LAYERS = (
+    ("coordinator.__main__",),
+    ("coordinator.cli",),
+    ("coordinator.runtime",),
+    ("coordinator.store",),
+    ("coordinator.control",),
+    (
+        "coordinator.mesh",
+        "coordinator.turn",
+        "coordinator.stun",
+        "coordinator.addresses",
+    ),
+    ("coordinator.config",),
+    ("coordinator.credentials",),
+    ("coordinator",),
+)
+LAB_LAYERS = (("__main__",), ("scenarios",), ("netlab",))
+
+TREES = ("meshwg", "coordinator", "netlab", "scenarios", "bench", "tests")
+"""The top names of everything that is ours."""
+
+ACROSS = {
+    "coordinator": (
+        "meshwg.__version__",
+        "meshwg.wire",
+        "meshwg.noise",
+        "meshwg.keys",
+        "meshwg.transmit",
+        "meshwg.limits",
+        "meshwg.errors",
+    ),
+    # The batching socket is the same on both sides.
+    "coordinator.runtime": ("meshwg.runtime.udp",),
+    "__main__": ("scenarios", "netlab"),
+    "scenarios": ("netlab", "meshwg.nattypes"),
+    # It speaks of NATs in the same words.
+    "netlab": ("meshwg.nattypes",),
+    # It asks nodes for their status as the command line does.
+    "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
+    "bench": ("meshwg", "coordinator", "netlab"),
+}
+"""What a package may import of other trees."""
+
+IMPURE = (
+    "meshwg.__main__",
+    "meshwg.cli",
+    "meshwg.runtime",
+    "coordinator.__main__",
+    "coordinator.cli",
+    "coordinator.runtime",
+    "coordinator.store",
+)
+"""The shell; everything else in meshwg and coordinator is pure."""
+
+PURE_STANDARD = (
+    "base64",
+    "binascii",
+    "collections",
+    "dataclasses",
+    "enum",
+    "errno",
+    "functools",
+    "hashlib",
+    "heapq",
+    "hmac",
+    "ipaddress",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "re",
+    "struct",
+    "typing",
+    "urllib.parse",
+    "zlib",
+)
+"""Modules of the standard library that pure code may import."""
+
+MORE_STANDARD = {
+    # They read the file of settings, once, before anything else is made.
+    "meshwg.config": ("pathlib", "tomllib"),
+    "coordinator.config": ("pathlib", "tomllib"),
+    # It sets what OpenSSL looks at when it is loaded.
+    "meshwg": ("os",),
+    # wireguard-go logs what a configuration changes, and so does this.
+    "meshwg.wireguard.uapi": ("logging",),
+}
+"""What single modules may import beside that."""
+
+HOMES = {
+    "aiohttp": ("meshwg.runtime", "coordinator.runtime"),
+    "aioice": ("meshwg.wire.stun",),
+    "alembic": ("coordinator.store",),
+    "async_upnp_client": ("meshwg.runtime.upnp",),
+    "asyncpg": ("coordinator.store",),
+    "click": ("meshwg.cli", "coordinator.cli"),
+    "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
+    "prometheus_client": ("coordinator.runtime.metrics",),
+    "pydantic": ("meshwg.wire", "meshwg.config", "coordinator.config"),
+    "pyroute2": ("meshwg.runtime",),
+    "sqlalchemy": ("coordinator.store",),
+}
+"""Where other people's packages may be imported."""
+
+_SETTING = "a setting of a benchmark, which is a program by itself"
+
+AT_IMPORT = {
+    "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
+    "bench/control.py": _SETTING,
+    "bench/idle.py": _SETTING,
+    "bench/node.py": _SETTING,
+    "bench/paths.py": _SETTING,
+    "bench/relay.py": _SETTING,
+    "bench/stun.py": _SETTING,
+    "bench/tunnel.py": _SETTING,
+}
+"""Files that may read the environment while they are imported."""
+
+SETS: dict[str, str] = {}
+"""Files of pure code that may depend on the order of a set; see layout/order.py."""
+
+# Mirrors; see tests/layout/mirrors.py.
+MIRRORED = {
+    "meshwg": "tests",
+    "coordinator": "tests/coordinator",
+    "netns-lab/netlab": "tests/lab",
+    "bench": "tests/bench",
+}
+"""Where the tests of a folder are. Benchmarks need none, but may have some."""
+
+_BY_LABS = "makes and runs things as root: tests/lab/test_lab.py sees what they do"
+
+UNMIRRORED = {
+    "meshwg/wireguard/datapath.py": (
+        "a protocol: tests/wireguard/test_python_datapath.py tests what follows it"
+    ),
+    "meshwg/wireguard/lane.py": (
+        "four fields: tests/wireguard/test_python_datapath.py sees what they do"
+    ),
+    "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
+    "coordinator/store/migrations": (
+        "tests/coordinator/store/test_engine.py compares them with the schema"
+    ),
+    "coordinator/turn/counters.py": (
+        "integers: tests/coordinator/turn/test_server.py sees them count"
+    ),
+    "netns-lab/netlab/conntrack.py": _BY_LABS,
+    "netns-lab/netlab/coturn.py": _BY_LABS,
+    "netns-lab/netlab/internet.py": _BY_LABS,
+    "netns-lab/netlab/lan.py": _BY_LABS,
+    "netns-lab/netlab/links.py": _BY_LABS,
+    "netns-lab/netlab/machine.py": _BY_LABS,
+    "netns-lab/netlab/netns.py": _BY_LABS,
+    "netns-lab/netlab/process.py": _BY_LABS,
+    "netns-lab/netlab/shape.py": _BY_LABS,
+    "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
+    "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
+    "netns-lab/netlab/shell.py": "a command: tests/lab/test_program.py runs it",
+    "netns-lab/netlab/preflight.py": "looks at this machine: tests/lab/test_program.py",
+}
+"""Why a source, or all in a folder, has no test file of its name."""
+
+BEHAVIOURS = {
+    "tests/interop": "other people's programs against whole programs of ours",
+    "tests/mesh": "whole meshes in virtual time",
+    "tests/sim": "the virtual internet that other tests run on",
+    "tests/layout": "the rules of the layout",
+    "tests/lab/test_program.py": "netns-lab/__main__.py, as a program",
+    "tests/lab/test_scenarios.py": "netns-lab/scenarios, run as root",
+    "tests/node/test_hostile.py": "what strangers may send to a whole node",
+    "tests/node/test_restless.py": "that an idle node has no timer that spins",
+    "tests/test_layout.py": "the layout of all sources",
+    "tests/test_package.py": "what is installed",
+    "tests/wireguard/test_fastpath.py": "the fast path against the way of batches",
+}
+"""Why a test file, or all in a folder, has no source of its name."""
+
+# Sizes; see tests/layout/sizes.py.
+BIG = {
+    "meshwg/runtime/dataplane.py Dataplane._carry": (
+        "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "coordinator/store/migrations/versions/0001_first_schema.py upgrade": (
+        "the tables of a version, one after the other, for ever as they were"
+    ),
+}
+"""Why a function may be longer or more branched than others."""
+
+NAMED_TWICE = {
+    f"{tree} {name}": reason
+    for tree, reason, names in (
+        ("bench", "a run of each benchmark, which are programs by themselves", "Run"),
+    )
+    for name in names.split()
+}
+"""Why several classes of a tree may have one name."""

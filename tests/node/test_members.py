@@ -1,0 +1,93 @@
+"""Members: what a node makes of the netmap, for its device and its interface."""
+
+from meshwg.keys import parse_key
+from meshwg.node.events import InterfaceChanged
+from meshwg.wire import control
+from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
+
+BEHIND_BOB = "192.168.7.0/24"
+
+
+def test_a_member_gets_a_tunnel_and_its_networks() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    assert stage.node.device.peers[parse_key(bob.entry.public_key)] is bob.tunnel
+    owned = stage.node.device.allowed_ips.of(bob.tunnel.lane)
+    assert [str(network) for network in owned] == [f"{BOB}/32", BEHIND_BOB]
+
+
+def test_a_member_that_is_gone_leaves_nothing() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    stage.events(InterfaceChanged)
+
+    stage.node.members.change([], [bob.entry.public_key, "unknown"], NOW)
+
+    assert stage.node.peers == {}
+    assert stage.node.device.peers == {}
+    (change,) = stage.events(InterfaceChanged)
+    assert change.routes == ()
+
+
+def test_members_are_found_by_name_address_and_key() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB)
+    find = stage.node.members.find
+    assert find("bob") is find(BOB) is find(bob.entry.public_key) is bob
+    assert find("rob") is None
+    stage.add_peer("bob", "100.64.0.9")
+    assert find(BOB) is None
+    assert find("100.64.0.9") is bob
+
+
+def test_before_the_netmap_names_this_node_the_coordinators_welcome_does() -> None:
+    stage = Stage()
+    members = stage.node.members
+    assert members.itself is None
+    assert members.own_addresses() == (HOME, "fd00::1")
+
+
+def test_the_networks_of_the_mesh_are_known_in_both_families() -> None:
+    members = Stage().node.members
+    assert members.owns("100.64.200.1")
+    assert members.owns("fd00::99")
+    assert not members.owns("192.0.2.1")
+    assert not members.owns("2001:db8::1")
+
+
+def test_the_interface_gets_this_nodes_addresses_and_the_routes_of_all() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB, "10.9.0.0/16"])
+    change = stage.events(InterfaceChanged)[-1]
+    assert change.addresses == (f"{HOME}/10", "fd00::1/48")
+    assert change.routes == ("10.9.0.0/16", BEHIND_BOB)
+    assert change.hidden == ()
+
+
+def test_a_network_that_the_machine_is_in_gets_no_route() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    stage.node.members.set_own_networks([BEHIND_BOB])
+    change = stage.events(InterfaceChanged)[-1]
+    assert (change.routes, change.hidden) == ((), (BEHIND_BOB,))
+
+
+def test_what_is_superseded_before_it_was_carried_out_is_never_said() -> None:
+    stage = Stage()
+    stage.events(InterfaceChanged)
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    stage.node.members.set_own_networks([BEHIND_BOB])
+    (change,) = stage.events(InterfaceChanged)
+    assert change.routes == ()
+
+
+def test_what_changes_nothing_is_not_said_again() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    stage.events(InterfaceChanged)
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB], role="hub")
+    registered = control.Registered(
+        epoch="e", name="home", addresses=(HOME,), networks=NETWORKS
+    )
+    stage.node.members.set_mesh(registered)
+    assert stage.events(InterfaceChanged) == []
