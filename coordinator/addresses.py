@@ -1,4 +1,4 @@
-"""Which addresses the coordinator tells others: what it listens on is often not it."""
+"""Which addresses the coordinator tells nodes; often not those it listens on."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from coordinator.config import WILDCARDS, CoordinatorConfig, HostPort
 class PublicAddresses:
     """The coordinator's addresses as nodes see them.
 
-    :param host: stands for what says nothing to nodes: a wildcard, or the one address
+    :param host: what nodes are told in place of a wildcard, or of the one address
         listened on where another is advertised.
     :param port: the TCP port.
     :param machine: a numeric address of this machine, for what needs one.
@@ -36,7 +36,7 @@ class PublicAddresses:
 
     @property
     def relays(self) -> tuple[str, ...]:
-        """TURN URLs, nearest to what costs least: UDP, then TCP, then others'."""
+        """TURN URLs, the cheapest first: UDP, then TCP, then others'."""
         own: tuple[str, ...] = ()
         if self.config.relay:
             own = (
@@ -51,8 +51,9 @@ class PublicAddresses:
         hosts: dict[int, str] = {}
         for host, _ in self.config.stun_addresses:
             version = ipaddress.ip_address(host).version
-            # The last resort is of use between clients of this relay, which are all
-            # that most meshes have: packets between them are handed over inside.
+            # The local address is the last resort. It serves clients of this relay
+            # alone, and most meshes have no others: packets between them are handed
+            # over inside.
             local = self.machine if host in WILDCARDS else host
             for candidate in (self._public(host), local):
                 if _version(candidate) == version:

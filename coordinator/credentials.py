@@ -43,7 +43,7 @@ def password(username: str, secret: bytes) -> str:
 
 
 def expired(username: str, unix_time: float) -> bool:
-    """Return whether a relay must refuse this username, also if it is malformed."""
+    """Return whether a relay must refuse this username, expired or malformed."""
     expires, _, _ = username.partition(":")
     if not expires.isdecimal() or not expires.isascii() or len(expires) > 12:
         return True

@@ -4,19 +4,19 @@ Each address that is served has two sockets, at its port and at the next one. Wi
 addresses of a family that makes the four that RFC 5780 asks for; with one, a client
 can still learn what depends on the port, so a change of only that is granted, too.
 
-A server of UDP is a mirror for whoever forges sources. So answers are small, PADDING is
+A UDP server reflects to whatever source is forged. So answers are small, PADDING is
 never longer than the request's, RESPONSE-PORT keeps the address, RFC 3489's
 RESPONSE-ADDRESS is refused, and each source gets a limited number of answers a second.
 """
 
-import ipaddress
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from meshwg.errors import ConfigError, InvalidMessage
+from meshwg.limits import RateLimiter, site_of
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Buffer, Change, Class, Message, StunErrorCode
@@ -25,20 +25,24 @@ RATE = 100
 """Answers a second to one source: a thousand nodes behind one carrier NAT need 40."""
 
 SOURCES_LIMIT = 65536
-"""How many sources are counted at a time."""
+"""How many sources are remembered."""
 
 PADDING_LIMIT = 1500
 
 WILDCARDS = ("0.0.0.0", "::")
 
 
-class Drop(Enum):
+class StunDrop(StrEnum):
     """Why a datagram got no answer."""
 
-    NOT_STUN = "not a STUN message"
-    NOT_A_REQUEST = "not a Binding request"
-    RATE = "too many from one source"
-    PORT = "an answer was asked for at port 0"
+    NOT_STUN = "not-stun"
+    """Not a STUN message."""
+    NOT_A_REQUEST = "not-a-request"
+    """A STUN message, but no Binding request."""
+    RATE = "rate"
+    """Too many from one source."""
+    PORT = "port"
+    """An answer was asked for at port 0."""
 
 
 class StunServer:
@@ -61,12 +65,12 @@ class StunServer:
         advertise: Mapping[str, str] | None = None,
         rate: int = RATE,
     ) -> None:
-        sites = list(_sites(addresses, advertise or {}))
-        self._links = [link for site in sites for link in site]
+        families = list(_families(addresses, advertise or {}))
+        self._links = [link for family in families for link in family]
         self.sockets = tuple(link.local for link in self._links)
         self.answers = 0
-        self.drops: Counter[Drop] = Counter()
-        self._limiter = RateLimiter(rate)
+        self.drops: Counter[StunDrop] = Counter()
+        self._limiter = RateLimiter(rate, rate, max_keys=SOURCES_LIMIT, interval=1.0)
 
     def receive_datagram(
         self, data: Buffer, source: Endpoint, now: float
@@ -76,8 +80,8 @@ class StunServer:
         :param source: its ``link`` is the socket the datagram came to; the answer's
             destination says in the same way which socket to send from.
         """
-        if not self._limiter.allows(source.host, now):
-            self.drops[Drop.RATE] += 1
+        if not self._limiter.take(site_of(source.host), now):
+            self.drops[StunDrop.RATE] += 1
             return None
         transaction_id = stun.quick_binding(data)
         if transaction_id is not None:
@@ -92,13 +96,13 @@ class StunServer:
             parse = stun.parse if data[4:8] == stun.COOKIE else stun.parse_classic
             request = parse(data)
         except InvalidMessage:
-            self.drops[Drop.NOT_STUN] += 1
+            self.drops[StunDrop.NOT_STUN] += 1
             return None
         if (request.method, request.cls) != (stun.Method.BINDING, Class.REQUEST):
-            self.drops[Drop.NOT_A_REQUEST] += 1
+            self.drops[StunDrop.NOT_A_REQUEST] += 1
             return None
         if request.attributes.get(Attribute.RESPONSE_PORT) == 0:
-            self.drops[Drop.PORT] += 1
+            self.drops[StunDrop.PORT] += 1
             return None
         self.answers += 1
         return self._answer(request, source)
@@ -123,29 +127,6 @@ class StunServer:
         pin = source.source if link == source.link else None
         destination = Endpoint(source.host, port, link, pin)
         return Transmit(destination, [_encode(request, answer)])
-
-
-class RateLimiter:
-    """Counts what each source sends in each second, in bounded memory.
-
-    Should forged sources fill the table, it starts anew: nobody is shut out by others.
-    """
-
-    def __init__(self, rate: int, limit: int = SOURCES_LIMIT) -> None:
-        self._rate = rate
-        self._limit = limit
-        self._counts: dict[str | bytes, int] = {}
-        self._until = 0.0
-
-    def allows(self, host: str, now: float) -> bool:
-        """Count one more datagram of a host and tell whether it may be answered."""
-        counts = self._counts
-        if now >= self._until or len(counts) >= self._limit:
-            counts.clear()
-            self._until = now + 1.0
-        key = _network_of(host) if ":" in host else host
-        count = counts[key] = counts.get(key, 0) + 1
-        return count <= self._rate
 
 
 @dataclass(slots=True)
@@ -209,25 +190,25 @@ _CLASSIC = {
 }
 
 
-def _sites(
+def _families(
     addresses: Sequence[Endpoint], advertise: Mapping[str, str]
 ) -> list[list[_Link]]:
     """Return the sockets of each family that is served."""
-    sites: list[list[_Link]] = []
+    families: list[list[_Link]] = []
     first = 0
     for is_ipv6 in (False, True):
         family = [one for one in addresses if (":" in one.host) == is_ipv6]
         _check(family)
         if family:
-            sites.append(_site(family, advertise, first))
-            first += len(sites[-1])
-    if not sites:
+            families.append(_family(family, advertise, first))
+            first += len(families[-1])
+    if not families:
         raise ConfigError("The STUN server needs an address to serve: give --stun")
-    return sites
+    return families
 
 
 def _check(family: Sequence[Endpoint]) -> None:
-    """Refuse addresses of one family that make no RFC 5780 server."""
+    """Refuse addresses of one family that cannot serve RFC 5780."""
     hosts = {endpoint.host for endpoint in family}
     if len(family) > 2 or len(hosts) < len(family):
         raise ConfigError(
@@ -246,7 +227,7 @@ def _check(family: Sequence[Endpoint]) -> None:
         )
 
 
-def _site(
+def _family(
     family: Sequence[Endpoint], advertise: Mapping[str, str], first: int
 ) -> list[_Link]:
     """Return the sockets of one family: by address, then by port."""
@@ -296,8 +277,3 @@ def _encode(
     answer = Message(request.method, cls, request.transaction_id, attributes)
     fingerprint = Attribute.FINGERPRINT in request.attributes
     return stun.encode(answer, fingerprint=fingerprint)
-
-
-def _network_of(host: str) -> bytes:
-    """Return the /64 of an IPv6 address: one subscriber has all of it."""
-    return ipaddress.IPv6Address(host).packed[:8]

@@ -29,12 +29,13 @@ LAYERS = {
     "meshwg.noise": 20,
     "meshwg.keys": 15,
     "meshwg.nattypes": 10,
+    "meshwg.limits": 10,
     "meshwg.transmit": 10,
     "meshwg.agenda": 10,
     "meshwg.errors": 5,
     "meshwg": 0,
 }
-COORDINATOR_MAY_USE = {"wire", "noise", "keys", "transmit", "errors"}
+COORDINATOR_MAY_USE = {"wire", "noise", "keys", "limits", "transmit", "errors"}
 COORDINATOR_SHELL_MAY_USE = ("meshwg.runtime.udp",)
 COORDINATOR_SHELL = {"runtime", "store", "cli", "__main__", "migrations"}
 # The one part of the node's shell that the coordinator's shell shares: batched UDP.

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from coordinator.config import CoordinatorConfig, load
-from coordinator.operations import Accepted, Operation, Refused
-from coordinator.registry import Registry
+from coordinator.mesh.operations import Accepted, Operation, Refused, Result
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
 from meshwg.errors import MeshError
@@ -68,11 +68,16 @@ class Mesh:
 
         :raises MeshError: if it is refused.
         """
+        result = await self.request(operation)
+        if isinstance(result, Refused):
+            raise MeshError(result.message)
+        return result
+
+    async def request(self, operation: Operation) -> Result:
+        """Carry out one operation; return what came of it, also if it is refused."""
         await self.store.load()
         commit = await self.store.commit([operation], time.time())
         _, result = commit.outcomes[0]
-        if isinstance(result, Refused):
-            raise MeshError(result.message)
         return result
 
 

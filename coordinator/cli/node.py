@@ -14,10 +14,10 @@ from coordinator.cli.common import (
     run,
     time_text,
 )
-from coordinator.ipam import Networks
-from coordinator.nodes import Node
-from coordinator.operations import Expire, Operation, Remove, Rename
-from coordinator.records import node_record
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Expire, Operation, Remove, Rename
+from coordinator.mesh.records import node_record
 
 
 @click.group()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from coordinator.authkeys import DEFAULT_LIFETIME, AuthKey, parse_lifetime
 from coordinator.cli.common import (
     database_options,
     echo_json,
@@ -16,7 +15,14 @@ from coordinator.cli.common import (
     run,
     time_text,
 )
-from coordinator.records import auth_key_record, new_auth_key
+from coordinator.mesh.authkeys import (
+    DEFAULT_LIFETIME,
+    AuthKey,
+    new_auth_key,
+    parse_lifetime,
+)
+from coordinator.mesh.operations import CreateAuthKey, Refused, RevokeAuthKey
+from coordinator.mesh.records import auth_key_record
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken, check_url
 
@@ -60,7 +66,7 @@ def create(
                     "The coordinator's address is not known yet; start "
                     "'meshwg-coordinator serve' once, or give --url"
                 )
-            await mesh.store.add_auth_key(key)
+            await mesh.perform(CreateAuthKey(key))
             word = str(JoinToken(address, mesh.coordinator_key, text))
         if as_json:
             echo_json({"token": word, **auth_key_record(key, key.created)})
@@ -110,13 +116,14 @@ def revoke(
 
     async def store() -> None:
         async with open_mesh(config, data_dir, database) as mesh:
-            key = await mesh.store.revoke_auth_key(number.lower())
-        if key is None:
+            result = await mesh.request(RevokeAuthKey(number.lower()))
+        if isinstance(result, Refused):
             raise MeshError(
                 f"There is no token {number}; 'meshwg-coordinator token list' shows all"
             )
+        assert result.auth_key is not None
         if as_json:
-            echo_json(auth_key_record(key, time.time()))
+            echo_json(auth_key_record(result.auth_key, time.time()))
         else:
             click.echo(f"Token {number} is revoked; nodes that have joined stay.")
 

@@ -10,10 +10,19 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from coordinator.authkeys import DEFAULT_LIFETIME, parse_lifetime
-from coordinator.operations import Accepted, Expire, Operation, Refused, Remove, Rename
-from coordinator.records import auth_key_record, new_auth_key, node_record
-from coordinator.registry import Registry
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, new_auth_key, parse_lifetime
+from coordinator.mesh.operations import (
+    Accepted,
+    CreateAuthKey,
+    Expire,
+    Operation,
+    Refused,
+    Remove,
+    Rename,
+    RevokeAuthKey,
+)
+from coordinator.mesh.records import auth_key_record, node_record
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
@@ -105,10 +114,8 @@ class Administration:
 
     async def _perform(self, operation: Operation) -> web.Response:
         match await self._worker.perform(operation):
-            case Refused(code=ErrorCode.UNKNOWN_PEER, message=message):
-                return _error(404, message)
-            case Refused(message=message):
-                return _error(409, message)
+            case Refused() as refused:
+                return _refusal(refused)
             case Accepted(node=node) if node is not None:
                 record = node_record(node, self._registry.networks)
                 return web.json_response({"schema": 1, "node": record})
@@ -131,16 +138,22 @@ class Administration:
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
         )
-        await self._store.add_auth_key(key)
+        result = await self._worker.perform(CreateAuthKey(key))
+        if isinstance(result, Refused):
+            return _refusal(result)
         token = str(JoinToken(self._url, self._coordinator_key, text))
         record = auth_key_record(key, now)
         return web.json_response({"schema": 1, "token": token, **record}, status=201)
 
     async def _revoke_token(self, request: web.Request) -> web.Response:
-        key = await self._store.revoke_auth_key(request.match_info["number"])
-        if key is None:
-            return _error(404, "There is no such token")
-        return web.json_response({"schema": 1, **auth_key_record(key, time.time())})
+        number = request.match_info["number"]
+        match await self._worker.perform(RevokeAuthKey(number)):
+            case Refused() as refused:
+                return _refusal(refused)
+            case Accepted(auth_key=key):
+                assert key is not None
+                record = auth_key_record(key, time.time())
+                return web.json_response({"schema": 1, **record})
 
 
 async def _read_object(request: web.Request) -> dict[str, object]:
@@ -157,6 +170,11 @@ async def _read_object(request: web.Request) -> dict[str, object]:
     if not isinstance(body, dict):
         raise MeshError("The body is no JSON object")
     return body
+
+
+def _refusal(refused: Refused) -> web.Response:
+    missing = refused.code in (ErrorCode.UNKNOWN_PEER, ErrorCode.TOKEN_UNKNOWN)
+    return _error(404 if missing else 409, refused.message)
 
 
 def _error(status: int, message: str) -> web.Response:

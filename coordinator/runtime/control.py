@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from coordinator.rendezvous import Delivery
-from coordinator.runtime.listener import keep
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
+from coordinator.runtime.listener import take_over
 from coordinator.runtime.outbox import Outbox
-from coordinator.server import ControlServer
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
 
 FRAME_LIMIT = 2 * MAX_NODE_PAYLOAD
@@ -46,7 +46,7 @@ class ControlEndpoint:
         if number is None:
             text = "Too many connections; try again later\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "10"})
-        keep(request)
+        take_over(request)
         try:
             socket = web.WebSocketResponse(
                 max_msg_size=FRAME_LIMIT, compress=False, timeout=CLOSE_TIMEOUT
@@ -59,7 +59,7 @@ class ControlEndpoint:
         return socket
 
     def drain(self) -> None:
-        """Pass on what the server has to say; to be called after all input to it."""
+        """Pass on what the server has to send; to be called after all input to it."""
         for number, frame in self._server.frames_to_send():
             outbox = self._outboxes.get(number)
             if outbox is not None:
@@ -73,7 +73,7 @@ class ControlEndpoint:
         self._arm()
 
     async def flush(self) -> None:
-        """Wait until all connections have been sent what was theirs."""
+        """Wait until everything has been sent."""
         for outbox in list(self._outboxes.values()):
             await outbox.flush()
 

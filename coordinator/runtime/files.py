@@ -19,7 +19,7 @@ LOCK_FILE = "lock"
 
 
 class DataDirectory:
-    """The files of one coordinator, for its owner's eyes only."""
+    """The files of one coordinator, readable by their owner only."""
 
     def __init__(self, path: Path, random: Random) -> None:
         self.path = path

@@ -4,10 +4,10 @@ The first byte tells them apart: STUN messages begin with two zero bits and a me
 below 256, so with 0 or 1 (RFC 8489 section 5); HTTP begins with a letter, and a TLS
 handshake, which only comes where TLS is not ours, with 22.
 
-Every connection costs a descriptor, also one that says nothing, says it letter by
-letter, or does not take its answer. So one address may have only so many at a time, and
-none for long, but for control connections and TURN streams: these have limits of their
-own, and leave the count when those are met.
+Every connection costs a descriptor, even one that says nothing, says it letter by
+letter, or does not read its answer. So one address may have only so many at a time, and
+none for long. Control connections and TURN streams have limits of their own, and are
+no longer counted here once these apply.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from coordinator.limits import AddressLimits
+from coordinator.control.limits import AddressLimits
 from meshwg.errors import MeshError, NotPermitted
 
 EXCHANGE_TIMEOUT = 15.0
-"""Seconds for a request and its answer."""
+"""Seconds for one exchange: a request and its answer."""
 
-VISITORS_PER_ADDRESS = 128
-"""Connections of one address (IPv6: /64) that are in the middle of that."""
-VISITORS = 4096
-"""The same of all addresses together."""
+EXCHANGES_PER_ADDRESS = 128
+"""Connections of one address (IPv6: /64) in the middle of an exchange."""
+MAX_EXCHANGES = 4096
+"""The same for all addresses together."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a whole mesh may come back at once."""
@@ -40,38 +40,41 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 _STUN_FIRST_BYTES = (0, 1)
 
 
-class Door:
-    """Counts connections that will not, or may not, stay."""
+class Admission:
+    """Counts the connections in the middle of an exchange, and bounds them."""
 
     def __init__(self) -> None:
-        self._limits = AddressLimits(VISITORS_PER_ADDRESS, VISITORS_PER_ADDRESS)
-        self._visitors = 0
+        self._limits = AddressLimits(EXCHANGES_PER_ADDRESS, EXCHANGES_PER_ADDRESS)
+        self._count = 0
         self.refused = 0
         """Connections that were cut because there were too many."""
         self.late = 0
         """Those that were cut because they took too long."""
 
-    def open(self, host: str) -> bool:
-        """Let a connection in, if there are not too many."""
-        if self._visitors >= VISITORS or not self._limits.opened(host):
+    def admit(self, host: str) -> bool:
+        """Count a connection; return whether it is allowed."""
+        if self._count >= MAX_EXCHANGES or not self._limits.opened(host):
             self.refused += 1
             return False
-        self._visitors += 1
+        self._count += 1
         return True
 
-    def close(self, host: str) -> None:
-        """A connection stays, and is others' business, or is gone."""
-        self._visitors -= 1
+    def release(self, host: str) -> None:
+        """A counted connection is gone, or somebody else counts it from now on."""
+        self._count -= 1
         self._limits.closed(host, registered=False)
 
 
-class Visitor(asyncio.Protocol):
-    """A connection until it is clear that it stays, or until it goes."""
+class NewConnection(asyncio.Protocol):
+    """A connection until its first bytes say whose it is, or until it is gone."""
 
     def __init__(
-        self, door: Door, http: ProtocolFactory, stream: ProtocolFactory | None
+        self,
+        admission: Admission,
+        http: ProtocolFactory,
+        stream: ProtocolFactory | None,
     ) -> None:
-        self._door, self._http, self._stream = door, http, stream
+        self._admission, self._http, self._stream = admission, http, stream
         self._transport: asyncio.Transport | None = None
         self._inner: asyncio.Protocol | None = None
         self._host = ""
@@ -80,7 +83,7 @@ class Visitor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         host = (transport.get_extra_info("peername") or ("",))[0]
-        if not self._door.open(host):
+        if not self._admission.admit(host):
             transport.abort()
             return
         self._host, self._transport = host, transport
@@ -102,11 +105,11 @@ class Visitor(asyncio.Protocol):
         else:
             self._inner = self._stream()
             self._inner.connection_made(transport)
-            self.stay()
+            self.hand_over()
             self._inner.data_received(data)
 
-    def stay(self) -> None:
-        """Be somebody else's from now on: whoever keeps it also counts it."""
+    def hand_over(self) -> None:
+        """Leave the connection to the inner protocol, whose owner counts it."""
         transport, inner = self._transport, self._inner
         self._leave()
         if transport is not None and inner is not None:
@@ -129,7 +132,7 @@ class Visitor(asyncio.Protocol):
             self._inner.connection_lost(exc)
 
     def _on_late(self) -> None:
-        self._door.late += 1
+        self._admission.late += 1
         if self._transport is not None:
             self._transport.abort()
 
@@ -137,13 +140,13 @@ class Visitor(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._door.close(self._host)
+            self._admission.release(self._host)
         self._transport = None
 
 
 @web.middleware
 async def one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let each request be its connection's last."""
+    """Close each connection after its first request."""
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
@@ -153,16 +156,16 @@ async def one_request(request: web.Request, handler: Handler) -> web.StreamRespo
     return response
 
 
-def keep(request: web.Request) -> None:
-    """Let the connection of a request stay, which somebody else counts."""
+def take_over(request: web.Request) -> None:
+    """Take over the connection of a request; the caller counts it from now on."""
     transport = request.transport
-    visitor = transport.get_protocol() if transport is not None else None
-    if isinstance(visitor, Visitor):
-        visitor.stay()
+    connection = transport.get_protocol() if transport is not None else None
+    if isinstance(connection, NewConnection):
+        connection.hand_over()
 
 
-class Malformed(logging.Filter):
-    """Counts requests that are not HTTP, where aiohttp would log each as an error."""
+class MalformedRequests(logging.Filter):
+    """Counts requests that are not HTTP; aiohttp would log each as an error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +209,7 @@ async def listen(
     listener: socket.socket,
     http: web.Server,
     *,
-    door: Door,
+    admission: Admission,
     stream: ProtocolFactory | None,
     tls: ssl.SSLContext | None,
 ) -> asyncio.Server:
@@ -216,7 +219,10 @@ async def listen(
     """
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: Visitor(door, http, stream), sock=listener, ssl=tls, backlog=BACKLOG
+        lambda: NewConnection(admission, http, stream),
+        sock=listener,
+        ssl=tls,
+        backlog=BACKLOG,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is on its way to one WebSocket, so that a slow reader makes nobody wait."""
+"""What waits to be sent on one WebSocket, so that a slow reader delays nobody."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,17 @@ from aiohttp import web
 from meshwg.wire.control import CloseCode
 
 FULL = 256 * 1024
-"""Bytes waiting from which on the connection counts as full."""
+"""Bytes waiting above which the connection counts as full."""
 EMPTY = 64 * 1024
 """Bytes waiting below which it no longer does."""
-HOPELESS = 64 * 1024 * 1024
-"""Bytes waiting at which the connection is given up."""
+LIMIT = 64 * 1024 * 1024
+"""Bytes waiting above which the connection is closed."""
 
 
 class Outbox:
     """Sends frames in order from a task that exists only while there are some.
 
-    :param on_writable: called with false when full, and with true when not any more.
+    :param on_writable: called with false when full, and with true when no longer.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Outbox:
         """Send a frame after those before it."""
         self._frames.append(frame)
         self._waiting += len(frame)
-        if self._waiting > HOPELESS:
+        if self._waiting > LIMIT:
             self._frames.clear()
             self.close(CloseCode.SLOW)
         elif self._waiting > FULL and not self._full:

@@ -17,7 +17,7 @@ from coordinator.runtime.metrics import Metric, counter, counters, gauge
 from coordinator.runtime.sockets import BatchSocket
 from coordinator.runtime.tcp import TurnStream
 from coordinator.turn import CloseSocket, OpenSocket, TurnServer
-from coordinator.turn.limits import site_of
+from meshwg.limits import site_of
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire.stun import Buffer
@@ -53,7 +53,7 @@ class Relay:
         self._due: float | None = None
 
     async def start(self) -> None:
-        """Do nothing: sockets are opened when they are needed."""
+        """Open nothing yet: relayed addresses get their sockets when they need them."""
 
     async def close(self) -> None:
         """Close all streams and relayed addresses."""
@@ -66,11 +66,11 @@ class Relay:
 
     # From clients over UDP.
 
-    def receive(self, datagrams: Sequence[bytes], client: Endpoint, now: float) -> None:
+    def receive(self, datagrams: Sequence[bytes], client: Endpoint) -> None:
         """Take datagrams that arrived at a shared UDP socket.
 
-        They are looked at when the socket has been read as far as it goes: clients
-        that send packet by packet get into one batch like that.
+        They are handled when the socket has been read as far as it goes, so that what
+        a client has sent one by one becomes one batch.
         """
         if not self._batches:
             asyncio.get_running_loop().call_soon(self._take_batches)
@@ -84,10 +84,10 @@ class Relay:
         batches, self._batches = self._batches, {}
         for client, datagrams in batches.items():
             self._server.receive(datagrams, client, now)
-        self.turn()
+        self.drain()
 
-    def turn(self) -> None:
-        """Send what the server has to send, and do what it wants to have done."""
+    def drain(self) -> None:
+        """Send what the server has to send, and carry out its events."""
         while event := self._server.next_event():
             if isinstance(event, OpenSocket):
                 self._open_socket(event.relayed)
@@ -127,10 +127,10 @@ class Relay:
         """Take the messages of a client."""
         now = asyncio.get_running_loop().time()
         self._server.receive(messages, client, now, stream=True)
-        self.turn()
+        self.drain()
 
     def stream_closed(self, client: Endpoint, dropped: int) -> None:
-        """Learn that a client has gone, and how many batches were dropped."""
+        """Note that a client is gone, and how many of its batches were dropped."""
         self._dropped += dropped
         del self._streams[client.link]
         site = site_of(client.host)
@@ -138,10 +138,10 @@ class Relay:
         if not self._sites[site]:
             del self._sites[site]
         self._server.forget(client)
-        self.turn()
+        self.drain()
 
-    def is_welcome(self, client: Endpoint) -> bool:
-        """Tell whether a client has an allocation."""
+    def has_allocation(self, client: Endpoint) -> bool:
+        """Return whether a client has an allocation."""
         return self._server.has_allocation(client)
 
     # Relayed addresses.
@@ -157,7 +157,7 @@ class Relay:
         def on_datagrams(datagrams: list[bytes], peer: Endpoint) -> None:
             now = asyncio.get_running_loop().time()
             self._server.receive_from_peer(relayed, datagrams, peer, now)
-            self.turn()
+            self.drain()
 
         self._sockets[relayed] = BatchSocket(udp, on_datagrams)
         self._server.socket_opened(relayed, now)
@@ -184,7 +184,7 @@ class Relay:
     def _on_timer(self) -> None:
         self._due = self._timer = None
         self._server.handle_timer(asyncio.get_running_loop().time())
-        self.turn()
+        self.drain()
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what ``/metrics`` shows."""

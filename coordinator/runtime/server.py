@@ -14,14 +14,17 @@ from aiohttp import web
 
 from coordinator.addresses import PublicAddresses, join
 from coordinator.config import WILDCARDS, CoordinatorConfig
-from coordinator.netmap import NetMapHistory
-from coordinator.registry import Registry
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import SetUrl
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
 from coordinator.runtime.listener import (
-    Door,
-    Malformed,
+    Admission,
+    MalformedRequests,
     bind,
     listen,
     load_tls,
@@ -37,8 +40,6 @@ from coordinator.runtime.metrics import (
 )
 from coordinator.runtime.services import make_services
 from coordinator.runtime.worker import StoreWorker
-from coordinator.server import ControlServer
-from coordinator.settings import Settings
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
 from meshwg.keys import PrivateKey, format_key
@@ -53,7 +54,7 @@ http_logger = logging.getLogger("coordinator.runtime.http")
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """What a process has before it opens any socket."""
+    """What a process has read before it opens any socket."""
 
     config: CoordinatorConfig
     private_key: PrivateKey
@@ -140,7 +141,7 @@ class CoordinatorProcess:
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
-        self._door, self._malformed = Door(), Malformed()
+        self._admission, self._malformed = Admission(), MalformedRequests()
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -178,11 +179,11 @@ class CoordinatorProcess:
             stack.push_async_callback(runner.cleanup)
             listener = await self._listen(runner)
             stack.callback(listener.close)
-            await self._foundation.store.set_mesh_url(check_url(self.public.url))
+            await self._store_url()
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
-            stack.push_async_callback(self._say_goodbye)
+            stack.push_async_callback(self._tell_nodes)
             yield
 
     async def wait(self) -> None:
@@ -227,7 +228,11 @@ class CoordinatorProcess:
         assert runner.server is not None
         stream = self._services.stream
         return await listen(
-            self._listener, runner.server, door=self._door, stream=stream, tls=tls
+            self._listener,
+            runner.server,
+            admission=self._admission,
+            stream=stream,
+            tls=tls,
         )
 
     def _make_application(self) -> web.Application:
@@ -270,15 +275,22 @@ class CoordinatorProcess:
         yield gauge("nodes_online", "Members that are connected", online)
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
-        door = {"refused": self._door.refused, "late": self._door.late}
-        door["malformed"] = self._malformed.count
-        yield counters("tcp_cut", "TCP connections that were cut", "why", door)
+        cut = {"refused": self._admission.refused, "late": self._admission.late}
+        cut["malformed"] = self._malformed.count
+        yield counters("tcp_cut", "TCP connections that were cut", "why", cut)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built
         yield counter("netmaps_built", "Netmaps and deltas serialised", built)
         yield counters("control", "Control events", "event", server.counters)
         yield counters("refusals", "Messages refused", "code", server.refusals)
+
+    async def _store_url(self) -> None:
+        """Note where nodes find this process, for the join tokens to come."""
+        operation = SetUrl(check_url(self.public.url))
+        commit = await self._foundation.store.commit([operation], time.time())
+        now = asyncio.get_running_loop().time()
+        self._server.committed(commit.outcomes, commit.changes, now)
 
     # Tasks.
 
@@ -298,8 +310,8 @@ class CoordinatorProcess:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())
         self._endpoint.drain()
 
-    async def _say_goodbye(self) -> None:
-        """Tell the nodes, and write what is still to be written."""
+    async def _tell_nodes(self) -> None:
+        """Tell the nodes that this process stops."""
         self._server.shut_down(asyncio.get_running_loop().time())
         self._endpoint.drain()
         with contextlib.suppress(TimeoutError):
@@ -307,7 +319,7 @@ class CoordinatorProcess:
                 await self._endpoint.flush()
 
     async def _stop_tasks(self) -> None:
-        """Let the database finish what it is at; end everything else."""
+        """Let the last transaction finish; end everything else."""
         self._worker.stop()
         for task in self._tasks:
             if task is not self._work:
@@ -326,7 +338,7 @@ def advertised_host(config: CoordinatorConfig) -> str:
 def primary_address(like: str) -> str:
     """Return the address this machine uses towards the internet. Nothing is sent.
 
-    :param like: an address of the family that is meant.
+    :param like: any address of the wanted family.
     """
     family, remote, local = socket.AF_INET, "192.0.2.1", "127.0.0.1"
     if ":" in like:

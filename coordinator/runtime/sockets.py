@@ -8,7 +8,7 @@ from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
 MAX_READS = 32
-"""System calls in one turn of the event loop; then others get theirs."""
+"""Reads in one turn of the event loop; then others have theirs."""
 BACKLOG = 4 << 20
 """Bytes kept while a socket blocks, beyond what the kernel keeps."""
 
@@ -33,7 +33,7 @@ class BatchSocket:
 
     @property
     def dropped(self) -> int:
-        """Datagrams that gave way to younger ones."""
+        """Datagrams that were dropped for newer ones."""
         return self._backlog.dropped
 
     @property
@@ -60,7 +60,7 @@ class BatchSocket:
         """Read what there is, and hand it over in one batch for each source.
 
         Many senders send packet by packet, and the kernel may not have coalesced what
-        came. What piled up since the last turn is as good a batch as any.
+        arrived. What has piled up since the last turn makes a batch, too.
         """
         batches: dict[Endpoint, list[bytes]] = {}
         for _ in range(MAX_READS):

@@ -2,12 +2,12 @@
 
 The coordinator's TCP port hands a connection over when its first byte is STUN's, see
 :mod:`coordinator.runtime.listener`. A client that reads more slowly than its peers send
-does not hold up anybody: what does not fit is dropped, the oldest first, and always
-between two messages.
+holds nobody up: what does not fit is dropped, the oldest first, and always between two
+messages.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from coordinator.turn.backlog import Backlog
@@ -17,11 +17,11 @@ from meshwg.wire.channeldata import StreamFramer
 from meshwg.wire.stun import Buffer
 
 WRITE_BUFFER = 128 << 10
-"""Bytes that asyncio keeps for a slow client; they cannot be dropped any more."""
+"""Bytes that asyncio keeps for a slow client; these can no longer be dropped."""
 BACKLOG = 512 << 10
 """Bytes kept beyond that."""
-FIRST_PATIENCE = 30.0
-"""Seconds in which a client has to get an allocation."""
+ALLOCATION_TIMEOUT = 30.0
+"""Seconds that a client may be without an allocation."""
 
 
 class StreamOwner(Protocol):
@@ -34,10 +34,10 @@ class StreamOwner(Protocol):
         """Take the messages of a client."""
 
     def stream_closed(self, client: Endpoint, dropped: int) -> None:
-        """Learn that a client has gone, and how many batches were dropped."""
+        """Note that a client is gone, and how many of its batches were dropped."""
 
-    def is_welcome(self, client: Endpoint) -> bool:
-        """Tell whether a client has an allocation."""
+    def has_allocation(self, client: Endpoint) -> bool:
+        """Return whether a client has an allocation."""
 
 
 class TurnStream(asyncio.Protocol):
@@ -50,7 +50,7 @@ class TurnStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._client = Endpoint("", 0)
         self._is_paused = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -58,7 +58,7 @@ class TurnStream(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         self._client = self._owner.stream_opened(self, host, port)
-        self._wait(FIRST_PATIENCE)
+        self._wait(ALLOCATION_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -70,8 +70,8 @@ class TurnStream(asyncio.Protocol):
             self._owner.receive_stream(messages, self._client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._transport = None
         self._owner.stream_closed(self._client, self._backlog.dropped)
 
@@ -99,15 +99,12 @@ class TurnStream(asyncio.Protocol):
             self._transport.abort()
 
     def _wait(self, seconds: float) -> None:
-        """Look again after some time whether the client still has a reason to stay."""
+        """Check after some time whether the client has an allocation."""
         loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(seconds, self._look)
+        self._timer = loop.call_later(seconds, self._check)
 
-    def _look(self) -> None:
-        if self._owner.is_welcome(self._client):
-            self._wait(FIRST_PATIENCE)
+    def _check(self) -> None:
+        if self._owner.has_allocation(self._client):
+            self._wait(ALLOCATION_TIMEOUT)
         else:
             self.abort()
-
-
-ProtocolFactory = Callable[[], TurnStream]

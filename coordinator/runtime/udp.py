@@ -17,18 +17,18 @@ from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
 BATCHES_PER_TURN = 64
-"""Reads of one socket before the others, and the rest of the process, have a turn."""
+"""Reads of one socket before the others and the rest of the process have a turn."""
 
 _BINDING_REQUEST = b"\x00\x01"
 
-OnBatch = Callable[[Sequence[bytes], Endpoint, float], None]
+OnBatch = Callable[[Sequence[bytes], Endpoint], None]
 
 
 class UdpService:
     """Serves STUN on all sockets of a :class:`StunServer`.
 
     :param on_relay: takes what is no Binding request: datagrams of one source, whose
-        ``link`` is the socket they came to, and the loop's time.
+        ``link`` is the socket they came to.
     """
 
     def __init__(self, stun: StunServer, on_relay: OnBatch | None = None) -> None:
@@ -99,7 +99,7 @@ class UdpService:
                 if data[:2] == _BINDING_REQUEST:
                     self._answer(data, source, now)
         if others and self.on_relay is not None:
-            self.on_relay(others, source, now)
+            self.on_relay(others, source)
         elif others:
             for data in others:
                 self._answer(data, source, now)
@@ -132,7 +132,7 @@ def _bind(local: Endpoint, link: int) -> UdpSocket:
 
 
 def _explained(local: Endpoint, error: OSError) -> MeshError:
-    """Return the error as a sentence with the mend."""
+    """Return the error as a sentence that says what to do."""
     if error.errno == errno.EADDRINUSE:
         return MeshError(
             f"UDP port {local.port} of {local.host} is taken: stop what uses it, "

@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from coordinator.homes import BEAT_INTERVAL, Homes
-from coordinator.operations import Bury, Operation, Result
-from coordinator.pending import RETRY_INTERVAL
-from coordinator.registry import Registry
-from coordinator.rendezvous import Delivery
-from coordinator.server import ControlServer
+from coordinator.control.pending import RETRY_INTERVAL
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
+from coordinator.mesh.homes import BEAT_INTERVAL, Homes
+from coordinator.mesh.operations import MarkOffline, Operation, Result
+from coordinator.mesh.registry import Registry
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
 
@@ -81,7 +81,7 @@ class StoreWorker:
     async def run(self) -> None:
         """Work until :meth:`stop`, and then carry out what is left.
 
-        It must not be cancelled: a transaction that is cut holds SQLite's lock.
+        It must not be cancelled: an interrupted transaction keeps SQLite's lock.
 
         :raises StoreError: if the database turns out to be damaged.
         """
@@ -122,7 +122,7 @@ class StoreWorker:
         self._on_commit()
 
     async def keep_alive(self) -> None:
-        """Give signs of life, and see to the nodes of processes that give none."""
+        """Report this process alive, and mark the nodes of dead ones offline."""
         while True:
             try:
                 alive = await self._store.beat(self._home)
@@ -131,7 +131,7 @@ class StoreWorker:
             except StoreError:
                 overdue = frozenset()
             if overdue:
-                self._server.submit(Bury(overdue))
+                self._server.submit(MarkOffline(overdue))
                 self.wake()
             await asyncio.sleep(BEAT_INTERVAL)
 

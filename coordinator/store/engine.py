@@ -1,4 +1,4 @@
-"""Opening a database: its URL, its settings, its schema, and its errors in plain words.
+"""Opening a database: its URL, its settings, its schema, and its errors as sentences.
 
 SQLite runs in WAL mode with ``synchronous = FULL``, so what was committed survives a
 power cut, not only a crash. Transactions begin with the write lock: a reader that
@@ -90,9 +90,9 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 async def wait_for_others(connection: AsyncConnection) -> None:
-    """Until the end of the transaction, keep other processes from starting, too.
+    """Keep other processes from starting until the end of the transaction.
 
-    Where there are no rows yet, there are none to lock. SQLite has one writer anyway.
+    There may be no rows yet that could be locked. SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
         lock = text("SELECT pg_advisory_xact_lock(:lock)")
@@ -157,7 +157,7 @@ def _configure_sqlite(connection: Any, _: object) -> None:
 def _switch_to_wal(cursor: Any) -> None:
     """Have SQLite use a write-ahead log, which the file then remembers.
 
-    Who finds another process at this is told so at once, whatever the busy timeout.
+    SQLite does not apply the busy timeout to this when another process does it, too.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:

@@ -2,28 +2,26 @@
 
 Every transaction first locks the one row of ``mesh``, so that all processes on one
 database write one after the other. It then reads what others have changed since this
-process looked last, lets a :class:`~coordinator.registry.Draft` decide, and writes what
-that has changed. The registry follows after the commit.
+process looked last, lets a :class:`~coordinator.mesh.draft.Draft` decide, and writes
+what that has changed. The registry follows after the commit.
 """
 
-import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from coordinator.authkeys import AuthKey
-from coordinator.homes import BEAT_TIMEOUT
-from coordinator.ipam import Networks, choose_networks
-from coordinator.netmap import MAX_TOMBSTONES, NetMapHistory
-from coordinator.nodes import Node
-from coordinator.operations import Changes, Join, Operation, Result
-from coordinator.registry import Draft, Registry
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import Draft
+from coordinator.mesh.homes import BEAT_TIMEOUT
+from coordinator.mesh.ipam import Networks, choose_networks
+from coordinator.mesh.keyring import mentioned
+from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
+from coordinator.mesh.operations import Changes, Operation, Result
+from coordinator.mesh.registry import Registry
 from coordinator.store import schema
 from coordinator.store.engine import (
     StoreError,
@@ -32,6 +30,13 @@ from coordinator.store.engine import (
     parse_url,
     transaction,
     wait_for_others,
+)
+from coordinator.store.rows import (
+    from_auth_key,
+    from_node,
+    to_auth_key,
+    to_node,
+    upsert,
 )
 from meshwg.errors import ConfigError
 from meshwg.transmit import Random
@@ -54,7 +59,7 @@ class MeshConfig:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a transaction, and those of others before it, came to."""
+    """What came of a transaction, and of those of others before it."""
 
     outcomes: list[tuple[Operation, Result]]
     changes: list[Changes]
@@ -106,7 +111,7 @@ class Store:
         async with transaction(self._engine) as connection:
             mesh = await self._lock(connection)
             rows = await connection.execute(select(schema.nodes))
-            members = [_to_node(row) for row in rows]
+            members = [to_node(row) for row in rows]
             removals = await connection.execute(select(schema.removals))
             tombstones = {row.key: row.version for row in removals}
         networks = Networks.parse(mesh.network4, mesh.network6)
@@ -117,7 +122,7 @@ class Store:
         return registry, history
 
     async def commit(self, operations: Sequence[Operation], unix_time: float) -> Commit:
-        """Carry operations out in one transaction.
+        """Carry operations out in one transaction; without any, only catch up.
 
         :raises StoreError: if nothing was carried out.
         """
@@ -138,17 +143,8 @@ class Store:
             self._unreported.append(draft.changes)
         return Commit(outcomes, self._report())
 
-    async def catch_up(self) -> Commit:
-        """Read what other processes have changed.
-
-        :raises StoreError: if the database cannot be read.
-        """
-        async with transaction(self._engine) as connection:
-            await self._catch_up(connection, self._loaded())
-        return Commit([], self._report())
-
     async def rewrite(self) -> None:
-        """Write what is there already: shows whether the database takes anything.
+        """Write what is there already, which shows whether the database accepts writes.
 
         :raises StoreError: if it does not; reading may work all the same.
         """
@@ -156,39 +152,18 @@ class Store:
         async with transaction(self._engine) as connection:
             await connection.execute(update(schema.mesh).values(version=same))
 
-    # Auth keys, and what else administration needs.
-
-    async def add_auth_key(self, key: AuthKey) -> None:
-        async with transaction(self._engine) as connection:
-            await connection.execute(insert(schema.auth_keys), dataclasses.asdict(key))
+    # Queries of the administration.
 
     async def auth_keys(self) -> list[AuthKey]:
         """Return all auth keys, the oldest first."""
         async with transaction(self._engine) as connection:
             order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
-            return [_to_auth_key(row) for row in await connection.execute(order)]
-
-    async def revoke_auth_key(self, number: str) -> AuthKey | None:
-        """Make an auth key useless; return it, ``None`` if there is none."""
-        table = schema.auth_keys
-        async with transaction(self._engine) as connection:
-            await connection.execute(
-                update(table).where(table.c.number == number).values(revoked=True)
-            )
-            found = await connection.execute(
-                select(table).where(table.c.number == number)
-            )
-            row = found.one_or_none()
-        return None if row is None else _to_auth_key(row)
+            return [to_auth_key(row) for row in await connection.execute(order)]
 
     async def mesh_url(self) -> str:
         """Return the URL that join tokens carry, empty if none is known yet."""
         async with transaction(self._engine) as connection:
             return str((await self._lock(connection)).url)
-
-    async def set_mesh_url(self, url: str) -> None:
-        async with transaction(self._engine) as connection:
-            await connection.execute(update(schema.mesh).values(url=url))
 
     # Several processes on one database.
 
@@ -271,7 +246,7 @@ class Store:
         await connection.execute(update(schema.mesh).values(network4=v4, network6=v6))
 
     async def _lock(self, connection: AsyncConnection) -> Row[Any]:
-        """Wait for all other writers; return the mesh's row."""
+        """Wait for other writers to finish; return the mesh's row."""
         found = await connection.execute(select(schema.mesh).with_for_update())
         row = found.one_or_none()
         if row is None:
@@ -285,7 +260,7 @@ class Store:
         nodes, removals = schema.nodes, schema.removals
         since = registry.version
         rows = await connection.execute(select(nodes).where(nodes.c.revision > since))
-        members = tuple(_to_node(row) for row in rows)
+        members = tuple(to_node(row) for row in rows)
         gone = await connection.execute(
             select(removals.c.key).where(removals.c.version > since)
         )
@@ -296,30 +271,28 @@ class Store:
     async def _read_auth_keys(
         self, connection: AsyncConnection, operations: Iterable[Operation]
     ) -> dict[str, AuthKey]:
-        """Return the auth keys that joining nodes mention."""
-        numbers = {
-            each.auth_key.partition(".")[0].lower()
-            for each in operations
-            if isinstance(each, Join) and each.auth_key
-        }
+        """Return the auth keys that operations mention, by number."""
+        numbers = mentioned(operations)
         if not numbers:
             return {}
         table = schema.auth_keys
         rows = await connection.execute(
-            select(table).where(table.c.number.in_(sorted(numbers)))
+            select(table).where(table.c.number.in_(numbers))
         )
-        return {row.number: _to_auth_key(row) for row in rows}
+        return {row.number: to_auth_key(row) for row in rows}
 
     async def _write(self, connection: AsyncConnection, draft: Draft) -> None:
         if draft.spent:
-            spent = [dataclasses.asdict(key) for key in draft.spent.values()]
-            await self._upsert(connection, schema.auth_keys, "number", spent)
+            spent = [from_auth_key(key) for key in draft.spent.values()]
+            await upsert(connection, schema.auth_keys, "number", spent)
+        if draft.url is not None:
+            await connection.execute(update(schema.mesh).values(url=draft.url))
         if not draft.nodes and not draft.removed:
             return
         await self._write_removals(connection, draft)
         if draft.nodes:
-            rows = [_to_row(node) for node in draft.nodes.values()]
-            await self._upsert(connection, schema.nodes, "key", rows)
+            rows = [from_node(node) for node in draft.nodes.values()]
+            await upsert(connection, schema.nodes, "key", rows)
         await connection.execute(update(schema.mesh).values(version=draft.version))
         if self.is_shared:
             # Sent at the commit, and only then; listeners read the rest themselves.
@@ -328,14 +301,14 @@ class Store:
 
     async def _write_removals(self, connection: AsyncConnection, draft: Draft) -> None:
         nodes, removals = schema.nodes, schema.removals
-        joined = [key for key, node in draft.nodes.items() if node.joined == node.seen]
-        if joined:
-            await connection.execute(delete(removals).where(removals.c.key.in_(joined)))
+        if draft.admitted:
+            back = list(draft.admitted)
+            await connection.execute(delete(removals).where(removals.c.key.in_(back)))
         if draft.removed:
             keys = list(draft.removed)
             await connection.execute(delete(nodes).where(nodes.c.key.in_(keys)))
             rows = [{"key": key, "version": draft.version} for key in keys]
-            await self._upsert(connection, removals, "key", rows)
+            await upsert(connection, removals, "key", rows)
             await self._prune_removals(connection)
 
     async def _prune_removals(self, connection: AsyncConnection) -> None:
@@ -347,30 +320,12 @@ class Store:
             await connection.execute(delete(schema.removals).where(versions <= floor))
             await connection.execute(update(schema.mesh).values(floor=floor))
 
-    async def _upsert(
-        self,
-        connection: AsyncConnection,
-        table: Table,
-        key: str,
-        rows: list[dict[str, object]],
-    ) -> None:
-        dialect = postgresql if self.is_shared else sqlite
-        statement = dialect.insert(table)
-        others = {
-            column.name: statement.excluded[column.name]
-            for column in table.columns
-            if column.name != key
-        }
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=[key], set_=others), rows
-        )
-
     def _loaded(self) -> Registry:
         assert self._registry is not None, "load() comes first"
         return self._registry
 
     def _report(self) -> list[Changes]:
-        """Return the changes that nobody was told of, also those of failed commits."""
+        """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
 
@@ -378,19 +333,3 @@ class Store:
 def offer_channel(home: str) -> str:
     """Return PostgreSQL's notification channel for offers to one process."""
     return f"meshwg_offer_{home}"
-
-
-def _to_node(row: Row[Any]) -> Node:
-    values = dict(row._mapping)
-    values["routes"] = tuple(json.loads(values["routes"]))
-    return Node(**values)
-
-
-def _to_row(node: Node) -> dict[str, object]:
-    values = dataclasses.asdict(node)
-    values["routes"] = json.dumps(node.routes)
-    return values
-
-
-def _to_auth_key(row: Row[Any]) -> AuthKey:
-    return AuthKey(**row._mapping)

@@ -1,10 +1,10 @@
 """Noticing what other processes write to the database.
 
-PostgreSQL tells: a connection of its own listens for versions and for offers. What was
-said while that connection was away is lost, so after each reconnection everything is
-read again. SQLite tells nobody, but a connection sees at the cost of microseconds
-whether another has committed (``PRAGMA data_version``): that is how a command of the
-administrator reaches a running coordinator.
+PostgreSQL notifies: a connection of its own listens for versions and for offers.
+Notifications are lost while that connection is away, so after each reconnection
+everything is read again. SQLite does not notify, but a connection sees within
+microseconds whether another has committed (``PRAGMA data_version``): that is how an
+administrator's command reaches a running coordinator.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from coordinator.store.store import VERSION_CHANNEL, offer_channel
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 0.2
-"""Seconds between two looks at SQLite's change counter."""
+"""Seconds between two reads of SQLite's change counter."""
 RECONNECT_INTERVAL = 1.0
 """Seconds between two attempts to reach PostgreSQL again."""
 

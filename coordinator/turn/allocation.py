@@ -10,10 +10,10 @@ from meshwg.wire.stun import Message
 
 
 class Socket(Enum):
-    """Whether the relayed address has a socket of the operating system behind it.
+    """Whether the relayed address has a socket of the operating system.
 
     It needs none while all peers are allocations of the same server, so it gets one
-    with the first permission for somebody else.
+    with the first permission for another peer.
     """
 
     NONE = "none"
@@ -44,8 +44,7 @@ class Channel:
 class Allocation:
     """The state that RFC 8656 section 3.2 lists.
 
-    Permissions and channels that ran out are not swept: they are ignored, and give
-    way when there is no room left.
+    Expired permissions and channels are ignored, and removed only when room is needed.
     """
 
     client: Endpoint
@@ -62,7 +61,7 @@ class Allocation:
     expires: float
     limits: Limits
     heard_at: float
-    """When the client sent anything last."""
+    """When the client last sent anything."""
     socket: Socket = Socket.NONE
     waiting: list[tuple[Message, bytes]] = field(default_factory=list)
     """Requests with their keys, and Send indications, that wait for the socket."""
@@ -81,7 +80,7 @@ class Allocation:
         return channel.number if channel is not None and channel.expires > now else None
 
     def permits(self, host: str, now: float) -> bool:
-        """Tell whether the client talks to peers at this address."""
+        """Return whether the client has permitted peers at this address."""
         return self._permissions.get(host, now) > now
 
     def permit(self, hosts: list[str], now: float) -> None:
@@ -104,7 +103,7 @@ class Allocation:
         """
         if not FIRST_CHANNEL <= number <= LAST_OLD_CHANNEL:
             raise Refusal(400, "Bad Channel Number")
-        self._make_way(number, peer, now)
+        self._free(number, peer, now)
         channel = self._channels.get(number)
         if channel is None and len(self._channels) >= self.limits.channels:
             self._sweep_channels(now)
@@ -117,8 +116,8 @@ class Allocation:
             self._channels_by_peer[peer] = channel
         channel.expires = now + self.limits.channel_lifetime
 
-    def _make_way(self, number: int, peer: Endpoint, now: float) -> None:
-        """Remove what rested long enough; refuse if anything else is in the way."""
+    def _free(self, number: int, peer: Endpoint, now: float) -> None:
+        """Remove channels that have rested long enough; refuse if others conflict."""
         for channel in (self._channels.get(number), self._channels_by_peer.get(peer)):
             if channel is None or (channel.number, channel.peer) == (number, peer):
                 continue

@@ -1,7 +1,7 @@
-"""What waits for a way out that is blocked: bounded, and the oldest gives way.
+"""What waits for a socket that is blocked: bounded, and the oldest is dropped first.
 
-A packet that waited long is worth less than one that just came: whoever sent it has
-sent it again, or another instead. So a full backlog drops at its head.
+A packet that has waited long is worth less than a new one: its sender has sent it again
+by now, or another one instead. So a full backlog drops at its head.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ class Backlog(Generic[Item]):
         self._items: deque[tuple[Item, int, int]] = deque()
         self._size = 0
         self.dropped = 0
-        """Packets that gave way."""
+        """Packets that were dropped."""
 
     def __len__(self) -> int:
         return len(self._items)

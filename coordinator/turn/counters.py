@@ -2,18 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Drop(Enum):
+class TurnDrop(StrEnum):
     """Why something was dropped without an answer."""
 
     MALFORMED = "malformed"
     """Neither a STUN message nor whole ChannelData."""
     UNEXPECTED = "unexpected"
-    """A STUN message that only a server sends, or of a method without a meaning."""
+    """A STUN message that only a server sends, or of an unknown method."""
     NO_ALLOCATION = "no-allocation"
-    """Data from a client, or for a relayed address, that has none."""
+    """Data from a client, or for a relayed address, without an allocation."""
     NO_CHANNEL = "no-channel"
     """ChannelData of a channel that is not bound."""
     NO_PERMISSION = "no-permission"
@@ -21,9 +21,9 @@ class Drop(Enum):
     NO_SOCKET = "no-socket"
     """Data for a peer outside this server before there is a socket to send it from."""
     NOT_SUPPORTED = "not-supported"
-    """A Send indication that asks for what this server does not do."""
+    """A Send indication with an option that this server does not support."""
     RATE_LIMITED = "rate-limited"
-    """A request without proof from an address that had enough answers already."""
+    """A request without proof from an address that has had its share of answers."""
     OVER_QUOTA = "over-quota"
     """Data above a node's bandwidth."""
 
@@ -43,18 +43,22 @@ class Traffic:
 
 @dataclass(slots=True)
 class Counters:
-    """Plain integers, which cost nothing on the path of packets."""
+    """Plain integers, which cost little on the path of packets."""
 
     requests: Counter[str] = field(default_factory=Counter)
     """By method in lower case, proven or not."""
     errors: Counter[int] = field(default_factory=Counter)
     """Error responses by their code."""
-    drops: Counter[Drop] = field(default_factory=Counter)
+    drops: Counter[TurnDrop] = field(default_factory=Counter)
     allocated: int = 0
-    """Allocations that were ever made."""
+    """Allocations made so far."""
     expired: int = 0
-    """Allocations that ran out instead of being given back."""
+    """Allocations that expired, and were not given back."""
     internal: Traffic = field(default_factory=Traffic)
     """Handed over between two allocations of this server."""
     to_peers: Traffic = field(default_factory=Traffic)
     from_peers: Traffic = field(default_factory=Traffic)
+
+    def drop(self, reason: TurnDrop, packets: int = 1) -> None:
+        """Count what was dropped."""
+        self.drops[reason] += packets

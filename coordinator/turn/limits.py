@@ -1,8 +1,9 @@
-"""How much one client, one node and one stranger may have of a relay."""
+"""How much of a relay one client, one node and one stranger may use."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import ip_address
+
+MAX_SENDERS = 8192
+"""How many nodes, and how many strangers, are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Limits:
     allocations_per_node: int = 8
     """At once; more are answered with 486, unless one of them has been silent."""
     silence: float = 60.0
-    """Seconds after which an allocation gives way to another one of its node. Nodes
+    """Seconds after which an allocation is dropped for another one of its node. Nodes
     of meshwg are never silent for that long."""
     permissions: int = 1024
     """Of one allocation; more are answered with 508."""
@@ -36,35 +37,3 @@ class Limits:
     """Answers to requests without proof, to one address; above that they are dropped.
     The sender's address can be forged, so this bounds what a victim gets."""
     strangers_burst: float = 100.0
-
-
-class TokenBuckets:
-    """One token bucket per key; of many keys the least recently used are forgotten."""
-
-    def __init__(self, rate: float, burst: float, max_keys: int = 8192) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._max_keys = max_keys
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str, amount: float, now: float) -> bool:
-        """Take tokens if there are any left, and tell whether there were.
-
-        The last tokens may be overdrawn, so that a batch larger than the burst passes
-        once in a while instead of never.
-        """
-        tokens, then = self._buckets.get(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._rate)
-        enough = tokens > 0
-        self._buckets[key] = (tokens - amount if enough else tokens, now)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._max_keys:
-            self._buckets.popitem(last=False)
-        return enough
-
-
-def site_of(host: str) -> str:
-    """Return the part of an address that one site controls: for IPv6 its /64."""
-    if ":" not in host:
-        return host
-    return ip_address(host.partition("%")[0]).packed[:8].hex()

@@ -2,7 +2,7 @@
 
 A nonce is the base64 form of the second it was made in and of a MAC over that second
 and the client's address. Checking one needs no table, so asking for a million of them
-costs the server nothing but the answers, and a nonce is of no use to another client.
+costs the server only the answers, and a nonce is useless to another client.
 """
 
 import base64
@@ -32,7 +32,7 @@ class NonceMint:
         return base64.b64encode(second + self._mac(second, client))
 
     def check(self, nonce: bytes, client: Endpoint, now: float) -> bool:
-        """Tell whether this server made the nonce for this client not long ago."""
+        """Return whether this server has lately made the nonce for this client."""
         try:
             raw = base64.b64decode(nonce, validate=True)
         except (binascii.Error, ValueError):

@@ -16,6 +16,9 @@ UDP_PROTOCOL = 17
 FAMILIES = {1: 4, 2: 6}
 """REQUESTED-ADDRESS-FAMILY to IP version."""
 
+FOR_ALLOCATIONS = (Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND)
+"""Methods of requests that concern an allocation of their sender."""
+
 Answer = dict[Attribute, Any]
 
 
@@ -56,9 +59,7 @@ class RequestHandler:
         allocation = self._table.of(client.unpinned())
         if request.method == Method.ALLOCATE:
             return self._allocate(request, allocation, node, key, client, stream, now)
-        if request.method not in (
-            *(Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND),
-        ):
+        if request.method not in FOR_ALLOCATIONS:
             raise Refusal(400, "Bad Request")
         if allocation is None:
             raise Refusal(437, "Allocation Mismatch")
@@ -102,8 +103,15 @@ class RequestHandler:
             self._closed.append(silent)
         expires = now + self._lifetime(request)
         allocation = Allocation(
-            *(client, stream, relayed, node, key),
-            *(request.transaction_id, expires, self._limits, now),
+            client=client,
+            stream=stream,
+            relayed=relayed,
+            node=node,
+            key=key,
+            transaction_id=request.transaction_id,
+            expires=expires,
+            limits=self._limits,
+            heard_at=now,
         )
         self._table.add(allocation)
         self._counters.allocated += 1

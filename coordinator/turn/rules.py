@@ -1,4 +1,4 @@
-"""Which peers a relay may be asked to talk to: it is no way into its own network."""
+"""Which peers a relay may be asked to talk to, so that nobody enters its network."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -58,7 +58,7 @@ class PeerRules:
         self.permits = lru_cache(maxsize=4096)(self._permits)
 
     def _permits(self, host: str) -> bool:
-        """Tell whether a client may have a peer at this numeric address."""
+        """Return whether a client may have a peer at this numeric address."""
         try:
             address = ip_address(host)
         except ValueError:

@@ -5,18 +5,14 @@ Theory of operation
 
 A client is known by the :class:`~meshwg.transmit.Endpoint` its messages come from:
 address, port and link, where the link tells sockets and streams apart. Requests pass
-the :class:`~coordinator.turn.gate.Gate`; a stranger costs an answer that is hardly
-longer than the question, and only so many of them, but no memory.
+the :class:`~coordinator.turn.gate.Gate`; a stranger costs no memory, and gets only
+so many answers, which are hardly longer than the questions.
 
-Data moves in batches, as the kernel's receive offload delivers them. A run of
-ChannelData for one channel becomes one :class:`~meshwg.transmit.Transmit`:
-
-* to the client of another allocation, if the peer's address is one that this server
-  relays for. The packets are handed over here; no relay port has to be open;
-* else to the peer, from a socket bound to the relayed address. The socket is asked for
-  with :class:`OpenSocket` when the client first permits a peer outside this server;
-  the request that did, and what follows it, waits until the shell says
-  :meth:`TurnServer.socket_opened` or :meth:`TurnServer.socket_failed`.
+Packets take the way of :mod:`coordinator.turn.forwarder`. Those for peers outside this
+server need a socket that is bound to the relayed address. It is asked for with
+:class:`OpenSocket` when the client first permits such a peer; the request that did, and
+what follows it, waits until the runtime says :meth:`TurnServer.socket_opened` or
+:meth:`TurnServer.socket_failed`.
 
 Drain :meth:`TurnServer.datagrams_to_send`, :meth:`TurnServer.relayed_to_send` and
 :meth:`TurnServer.next_event` after every call in.
@@ -28,17 +24,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordinator.turn.allocation import Allocation, Refusal, Socket
-from coordinator.turn.counters import Counters, Drop, Traffic
+from coordinator.turn.counters import Counters, TurnDrop
+from coordinator.turn.forwarder import Forwarder
 from coordinator.turn.gate import Gate
-from coordinator.turn.limits import Limits, TokenBuckets, site_of
+from coordinator.turn.limits import MAX_SENDERS, Limits
 from coordinator.turn.requests import RequestHandler
 from coordinator.turn.rules import PeerRules
 from coordinator.turn.table import AllocationTable
 from meshwg.errors import InvalidMessage
+from meshwg.limits import RateLimiter, site_of
 from meshwg.transmit import Endpoint, Random, Transmit
-from meshwg.wire.channeldata import FIRST_CHANNEL, runs, wrap, wrap_stream
+from meshwg.wire.channeldata import FIRST_CHANNEL, runs
 from meshwg.wire.stun import (
-    TRANSACTION_ID_LENGTH,
     Attribute,
     Buffer,
     Class,
@@ -102,14 +99,12 @@ class TurnServer:
         self._handler = RequestHandler(
             self._table, rules or PeerRules(), self._limits, self.counters
         )
-        self._random = random
-        self._strangers = TokenBuckets(
-            self._limits.strangers_per_second, self._limits.strangers_burst
+        self._forwarder = Forwarder(self._table, self._limits, self.counters, random)
+        self._strangers = RateLimiter(
+            self._limits.strangers_per_second,
+            self._limits.strangers_burst,
+            max_keys=MAX_SENDERS,
         )
-        rate = self._limits.bytes_per_second
-        self._bandwidth = TokenBuckets(rate, rate) if rate is not None else None
-        self._to_clients: list[Transmit] = []
-        self._to_peers: list[tuple[Endpoint, Transmit]] = []
         self._events: deque[Event] = deque()
 
     def receive(
@@ -130,7 +125,7 @@ class TurnServer:
             if allocation is not None:
                 allocation.heard_at = now
             if number >= FIRST_CHANNEL:
-                self._relay_channel_data(allocation, number, run, now)
+                self._forwarder.relay_channel_data(allocation, number, run, now)
                 continue
             for message in run:
                 self._receive_stun(message, client, stream, now)
@@ -139,19 +134,14 @@ class TurnServer:
         self, relayed: Endpoint, payloads: Sequence[Buffer], peer: Endpoint, now: float
     ) -> None:
         """Take a batch that arrived at a relayed address from one peer."""
-        allocation = self._table.at(relayed)
-        if allocation is None:
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
-        else:
-            source = Endpoint(peer.host, peer.port)
-            self._deliver(allocation, source, payloads, self.counters.from_peers, now)
+        self._forwarder.receive_from_peer(relayed, payloads, peer, now)
 
     def socket_opened(self, relayed: Endpoint, now: float) -> None:
-        """Learn that the socket that :class:`OpenSocket` asked for is there."""
+        """The socket that :class:`OpenSocket` asked for is open."""
         self._resume(relayed, Socket.OPEN, now)
 
     def socket_failed(self, relayed: Endpoint, now: float) -> None:
-        """Learn that there is no such socket: its client gets 508 for such peers."""
+        """There is no such socket: the client gets 508 for peers outside."""
         self._resume(relayed, Socket.FAILED, now)
 
     def forget(self, client: Endpoint) -> None:
@@ -176,20 +166,18 @@ class TurnServer:
 
         To a client on a stream each item is bytes for the stream, cut between frames.
         """
-        transmits, self._to_clients = self._to_clients, []
-        return transmits
+        return self._forwarder.datagrams_to_send()
 
     def relayed_to_send(self) -> list[tuple[Endpoint, Transmit]]:
         """Return what is to be sent to peers, each from which relayed address."""
-        transmits, self._to_peers = self._to_peers, []
-        return transmits
+        return self._forwarder.relayed_to_send()
 
     def next_event(self) -> Event | None:
-        """Return what the shell has to do about sockets."""
+        """Return what the runtime has to do about sockets."""
         return self._events.popleft() if self._events else None
 
     def has_allocation(self, client: Endpoint) -> bool:
-        """Tell whether a client has an allocation."""
+        """Return whether a client has an allocation."""
         return self._table.of(client.unpinned()) is not None
 
     @property
@@ -197,120 +185,43 @@ class TurnServer:
         """How many allocations there are."""
         return len(self._table)
 
-    # The path of packets: client to peer, then peer to client.
-
-    def _relay_channel_data(
-        self,
-        allocation: Allocation | None,
-        number: int,
-        payloads: Sequence[Buffer],
-        now: float,
-    ) -> None:
-        if allocation is None:
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
-            return
-        peer = allocation.peer_of(number, now)
-        if peer is None:
-            self._drop(Drop.NO_CHANNEL, len(payloads))
-            return
-        self._relay(allocation, peer, payloads, now)
-
-    def _relay(
-        self,
-        allocation: Allocation,
-        peer: Endpoint,
-        payloads: Sequence[Buffer],
-        now: float,
-    ) -> None:
-        """Carry packets from a client to a peer that it may talk to."""
-        if self._bandwidth is not None:
-            size = sum(map(len, payloads))
-            if not self._bandwidth.take(allocation.node, size, now):
-                self._drop(Drop.OVER_QUOTA, len(payloads))
-                return
-        target = self._table.at(peer)
-        if target is not None:
-            traffic = self.counters.internal
-            self._deliver(target, allocation.relayed, payloads, traffic, now)
-        elif self._table.is_own_host(peer.host):
-            self._drop(Drop.NO_ALLOCATION, len(payloads))
-        elif allocation.socket is not Socket.OPEN:
-            self._drop(Drop.NO_SOCKET, len(payloads))
-        else:
-            self.counters.to_peers.add(len(payloads), sum(map(len, payloads)))
-            # A view dies with the receive buffer, and the socket may have to wait.
-            transmit = Transmit(peer, list(map(bytes, payloads)))
-            self._to_peers.append((allocation.relayed, transmit))
-
-    def _deliver(
-        self,
-        allocation: Allocation,
-        peer: Endpoint,
-        payloads: Sequence[Buffer],
-        traffic: Traffic,
-        now: float,
-    ) -> None:
-        """Carry packets from a peer to a client, if it talks to that peer."""
-        if not allocation.permits(peer.host, now):
-            self._drop(Drop.NO_PERMISSION, len(payloads))
-            return
-        traffic.add(len(payloads), sum(map(len, payloads)))
-        channel = allocation.channel_of(peer, now)
-        if channel is None:
-            messages = [self._data_indication(peer, each) for each in payloads]
-        elif allocation.stream:
-            messages = [wrap_stream(channel, payloads)]
-        else:
-            messages = wrap(channel, payloads)
-        self._to_clients.append(Transmit(allocation.client, messages))
-
-    def _data_indication(self, peer: Endpoint, payload: Buffer) -> bytes:
-        attributes: dict[Attribute, Any] = {
-            Attribute.XOR_PEER_ADDRESS: peer,
-            Attribute.DATA: bytes(payload),
-        }
-        transaction_id = self._random(TRANSACTION_ID_LENGTH)
-        return encode(
-            Message(Method.DATA, Class.INDICATION, transaction_id, attributes)
-        )
-
     # Messages.
 
     def _receive_stun(
         self, data: Buffer, client: Endpoint, stream: bool, now: float
     ) -> None:
-        if self._is_tiresome(client, now):
-            self._drop(Drop.RATE_LIMITED)
+        if self._asks_too_often(client, now):
+            self.counters.drop(TurnDrop.RATE_LIMITED)
             return
         try:
             message = parse(data)
         except InvalidMessage:
-            self._drop(Drop.MALFORMED)
+            self.counters.drop(TurnDrop.MALFORMED)
             return
         if message.cls == Class.REQUEST:
             self._receive_request(message, client, stream, now)
         elif message.cls == Class.INDICATION and message.method == Method.SEND:
             self._receive_send(message, client, now)
         elif message.method != Method.BINDING:
-            self._drop(Drop.UNEXPECTED)
+            self.counters.drop(TurnDrop.UNEXPECTED)
 
     def _receive_send(self, message: Message, client: Endpoint, now: float) -> None:
         """Relay the packet of a Send indication (RFC 8656 section 11.2)."""
         allocation = self._table.of(client.unpinned())
         payload = message.attributes.get(Attribute.DATA)
         if message.unknown_required or Attribute.DONT_FRAGMENT in message.attributes:
-            self._drop(Drop.NOT_SUPPORTED)
+            self.counters.drop(TurnDrop.NOT_SUPPORTED)
         elif payload is None or len(message.peers) != 1:
-            self._drop(Drop.MALFORMED)
+            self.counters.drop(TurnDrop.MALFORMED)
         elif allocation is None:
-            self._drop(Drop.NO_ALLOCATION)
+            self.counters.drop(TurnDrop.NO_ALLOCATION)
         elif allocation.socket is Socket.OPENING:
-            # The request for the permission may be waiting too.
+            # The request for the permission may be waiting, too.
             self._hold(allocation, message, b"")
         elif not allocation.permits(message.peers[0].host, now):
-            self._drop(Drop.NO_PERMISSION)
+            self.counters.drop(TurnDrop.NO_PERMISSION)
         else:
-            self._relay(allocation, message.peers[0], [payload], now)
+            self._forwarder.relay(allocation, message.peers[0], [payload], now)
 
     def _receive_request(
         self, request: Message, client: Endpoint, stream: bool, now: float
@@ -330,11 +241,11 @@ class TurnServer:
             return
         self._handle(request, proof.node, proof.key, client, stream, now)
 
-    def _is_tiresome(self, client: Endpoint, now: float) -> bool:
-        """Tell whether a stranger has asked so much that nothing more is read."""
+    def _asks_too_often(self, client: Endpoint, now: float) -> bool:
+        """Return whether a stranger has had all the answers that it gets for now."""
         if self._table.of(client.unpinned()) is not None:
             return False
-        return not self._strangers.take(site_of(client.host), 0, now)
+        return not self._strangers.take(site_of(client.host), now, 0)
 
     def _answer_stranger(
         self,
@@ -345,10 +256,10 @@ class TurnServer:
         now: float,
     ) -> None:
         """Answer a request without proof, but nobody too often."""
-        if self._strangers.take(site_of(client.host), 1, now):
+        if self._strangers.take(site_of(client.host), now):
             self._answer(request, client, cls, attributes)
         else:
-            self._drop(Drop.RATE_LIMITED)
+            self.counters.drop(TurnDrop.RATE_LIMITED)
 
     def _handle(
         self,
@@ -396,10 +307,8 @@ class TurnServer:
             if message.cls == Class.INDICATION:
                 self._receive_send(message, allocation.client, now)
                 continue
-            self._handle(
-                *(message, allocation.node, key),
-                *(allocation.client, allocation.stream, now),
-            )
+            client, stream = allocation.client, allocation.stream
+            self._handle(message, allocation.node, key, client, stream, now)
 
     def _answer(
         self,
@@ -411,8 +320,7 @@ class TurnServer:
     ) -> None:
         answer = Message(request.method, cls, request.transaction_id, attributes)
         fingerprint = Attribute.FINGERPRINT in request.attributes
-        data = encode(answer, key, fingerprint)
-        self._to_clients.append(Transmit(client, [data]))
+        self._forwarder.send(client, encode(answer, key, fingerprint))
 
     def _error(self, code: int, reason: str) -> dict[Attribute, Any]:
         self.counters.errors[code] += 1
@@ -421,6 +329,3 @@ class TurnServer:
     def _close(self, allocation: Allocation) -> None:
         if allocation.socket in (Socket.OPEN, Socket.OPENING):
             self._events.append(CloseSocket(allocation.relayed))
-
-    def _drop(self, reason: Drop, packets: int = 1) -> None:
-        self.counters.drops[reason] += packets

@@ -14,7 +14,7 @@ RESERVATION_LIFETIME = 30.0
 
 
 class Reservation(NamedTuple):
-    """The port after an even one, kept for who shows the token (EVEN-PORT)."""
+    """The port after an even one, kept for the holder of a token (EVEN-PORT)."""
 
     relayed: Endpoint
     node: str
@@ -22,7 +22,7 @@ class Reservation(NamedTuple):
 
 
 class AllocationTable:
-    """Keeps allocations until they run out, and their addresses apart."""
+    """Keeps allocations until they expire, each at an address of its own."""
 
     def __init__(
         self,
@@ -58,16 +58,16 @@ class AllocationTable:
         return self._by_relayed.get(relayed)
 
     def is_own_host(self, host: str) -> bool:
-        """Tell whether relayed addresses are at this address."""
+        """Return whether relayed addresses are at this address."""
         return host in self._hosts.values()
 
     def make_room(self, node: str, now: float) -> Allocation | None:
         """Make sure that a node may have one more allocation.
 
-        Returns the one that had to go for it: a node that changed its address leaves
-        its allocation behind, silent until it expires.
+        Returns the allocation that was removed for it: a node that changes its address
+        leaves its allocation behind, silent until it expires.
 
-        :raises Refusal: 486 if the node has too many that live, 508 if all have.
+        :raises Refusal: 486 if the node has too many in use, 508 if the relay has.
         """
         own = self._by_node.get(node, ())
         if len(own) >= self._limits.allocations_per_node:
@@ -157,10 +157,10 @@ class AllocationTable:
         return self._deadlines[0][0] if self._deadlines else None
 
     def expire(self, now: float) -> list[Allocation]:
-        """Forget what ran out, and return it.
+        """Forget what has expired, and return it.
 
-        A later time does not move an entry of the heap: when its old time comes, it
-        goes back with the new one.
+        A refresh to a later time leaves the entry in the heap; when its old time comes,
+        it is put back with the new one.
         """
         self._expire_reservations(now)
         expired: list[Allocation] = []
@@ -182,7 +182,7 @@ class AllocationTable:
             self._compact()
 
     def _compact(self) -> None:
-        """Drop the entries of what is gone, which a busy client could pile up."""
+        """Drop outdated entries, which a busy client could pile up."""
         self._deadlines = [
             (allocation.expires, next(self._serial), allocation)
             for allocation in self._by_client.values()

@@ -31,7 +31,7 @@ _ERRORS = {error.__name__: error for error in (MeshError, NotJoined, NotPermitte
 class DaemonClient:
     """Requests to one daemon.
 
-    :param timeout: seconds to wait for each part of an answer, ``None`` for ever.
+    :param timeout: seconds to wait for each part of an answer, ``None`` for no limit.
     """
 
     def __init__(self, path: str, timeout: float | None = 10.0) -> None:
@@ -77,7 +77,7 @@ class DaemonClient:
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request; what goes wrong before and in the block is explained."""
+        """Send a request; errors here and in the block are explained."""
         connection = _UnixConnection(self._path, self._timeout)
         try:
             data = None if body is None else json.dumps(body)

@@ -8,6 +8,7 @@ from meshwg.cli.client import DaemonClient, control_socket_option
 from meshwg.errors import DaemonNotRunning, MeshError
 
 PATIENCE = 15.0
+"""Seconds for the daemon to stop."""
 
 
 @click.command()
@@ -23,7 +24,7 @@ def down(control_socket: str) -> None:
         except DaemonNotRunning:
             return
         except MeshError:
-            # It is on its way down and answers no more.
+            # It is stopping, and no longer answers.
             pass
         time.sleep(0.05)
     raise MeshError(

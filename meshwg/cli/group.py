@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None) -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read the output has seen enough.
+        # The reader of the output has closed it.
         sys.stdout = None
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

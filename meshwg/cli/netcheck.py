@@ -75,7 +75,7 @@ def netcheck(
 
 
 def _look(servers: Sequence[str], timeout: float, lifetime: bool) -> dict[str, Any]:
-    """Look at the network from here."""
+    """Look at the network with sockets of this program."""
     import asyncio
 
     from meshwg.runtime.netcheck import netcheck as look
@@ -85,7 +85,7 @@ def _look(servers: Sequence[str], timeout: float, lifetime: bool) -> dict[str, A
 
 
 def _ask(control_socket: str, timeout: float, lifetime: bool) -> dict[str, Any]:
-    """Have the daemon look, with its servers and its socket."""
+    """Have the daemon look, with its servers and its sockets."""
     limit = timeout + (LIFETIME_LIMIT if lifetime else 0) + 5
     request = {"timeout": timeout, "lifetime": lifetime}
     try:

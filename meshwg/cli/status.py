@@ -19,7 +19,7 @@ from meshwg.cli.table import (
 )
 
 REFRESH = 1.0
-"""Seconds between two looks of ``--watch``."""
+"""Seconds between two reports of ``--watch``."""
 ATTEMPTS_SHOWN = 3
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
@@ -44,7 +44,7 @@ def status(as_json: bool, watch: bool, control_socket: str) -> None:
 
 
 def _show(lines: list[str], over: bool) -> None:
-    """Print lines, if wanted over those before, which then do not flicker."""
+    """Print lines, or write them over the previous ones without a flicker."""
     if not over:
         echo("\n".join(lines))
         return

@@ -1,7 +1,7 @@
 """``meshwg-wg``: the bare engine, a drop-in for wireguard-go.
 
-It starts often, and somebody waits for it: only what it needs is imported, and the
-command line is too small for a parser.
+It is started often, by programs that wait for it: only what it needs is imported, and
+the command line is too small for a parser.
 """
 
 import os
@@ -73,7 +73,7 @@ def start(options: Options) -> None:
 
     :raises MeshError: if it cannot be made; then nothing is left of it.
     """
-    # Imported here, so that help and mistakes are answered at once.
+    # Imported here, so that help and usage errors come at once.
     from meshwg.runtime import wg
 
     wg.start(
@@ -88,7 +88,7 @@ def start(options: Options) -> None:
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Return what the command line and the environment say.
 
-    :raises ConfigError: if they make no sense.
+    :raises ConfigError: if something in them is wrong.
     """
     flags = [argument for argument in arguments if argument.startswith("-")]
     names = [argument for argument in arguments if not argument.startswith("-")]

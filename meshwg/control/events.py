@@ -25,7 +25,7 @@ class PeersChanged(ControlEvent):
     changed: tuple[PeerEntry, ...]
     """New peers, and known ones that differ from before."""
     removed: tuple[str, ...]
-    """Public keys of peers that are no members any more: drop their sessions."""
+    """Public keys of peers that are no longer members: drop their sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Refused(ControlEvent):
 
 @dataclass(frozen=True, slots=True)
 class MembershipRevoked(ControlEvent):
-    """This node is no member any more: drop all peers and forget the netmap."""
+    """This node is no longer a member: drop all peers and forget the netmap."""
 
     reason: str
 

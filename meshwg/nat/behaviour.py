@@ -55,7 +55,7 @@ class NatBehavior:
 
     @property
     def is_endpoint_known(self) -> bool:
-        """Whether every peer sees the socket at the endpoint a server told."""
+        """Whether every peer sees the socket at the endpoint that a server saw."""
         return self.mapping in (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
     def to_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Theory of operation. The discovery goes through three stages and ends in a repor
 * *Mapping*: only now, since a NAT may let in whom the host has sent to, the node's own
   socket asks the primary's other endpoints: is it still seen as the same?
 
-To find silence takes as long as one is willing to wait, so the waits are short: half a
+Only waiting shows that there is no answer, so the waits are short: half a
 second before the mapping stage starts, about a second until an answer is taken to be
 filtered, and longer where round trips are. Silence is evidence only if the mapping
 stage then finds the endpoint that kept silent alive. What is not proven is reported as

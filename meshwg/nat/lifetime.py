@@ -46,7 +46,7 @@ class LifetimeSearch:
         self.lifetime: float | None = None
         """The longest age that a mapping was found alive at."""
         self.error: str | None = None
-        """Why there is no lifetime, if there is none."""
+        """Why no lifetime was found."""
         self._probes = Probes(random)
         self._server = server
         self._asking_link = links[0]

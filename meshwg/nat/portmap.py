@@ -379,7 +379,7 @@ class PortMapping:
             self._fail(DOUBLE_NAT, now)
 
     def _handle_address(self, client: GatewayClient, now: float) -> None:
-        """Ask a gateway for the mapping once it has told its address."""
+        """Ask a gateway for the mapping once it has named its address."""
         if self._addressed:
             return
         self._addressed = True

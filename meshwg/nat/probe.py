@@ -50,7 +50,7 @@ class Probe:
     mapped: Endpoint | None = None
     """The socket as the server saw it, once it answered."""
     other: Endpoint | None = None
-    """The server's OTHER-ADDRESS, if it told one."""
+    """The server's OTHER-ADDRESS, if it sent one."""
     local: str | None = None
     """The local address that the answer came to, if the runtime tells it."""
     answered: float | None = None

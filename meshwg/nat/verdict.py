@@ -1,4 +1,4 @@
-"""What a network allows, in one sentence for a person."""
+"""What a network allows, in one sentence for the user."""
 
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation

@@ -4,7 +4,7 @@ ACTIVE = 45.0
 """Seconds after the last packet for which a peer counts as active."""
 
 DORMANT = 600.0
-"""Seconds after the last packet from which nothing is kept open any more."""
+"""Seconds after the last packet from which nothing is kept open."""
 
 
 class Activity:

@@ -150,7 +150,7 @@ class PathAgent:
     def set_local_candidates(
         self, candidates: Iterable[Candidate], nat: NatTraits, now: float
     ) -> None:
-        """Offer these from now on; the peer is told if it was told others before."""
+        """Offer these from now on, at once if the peer knows of others."""
         changed = self._rendezvous.set_own(candidates, nat)
         self._puncher.own_nat = nat
         if changed and self._rendezvous.has_offered and self._activity.is_active(now):
@@ -346,7 +346,7 @@ class PathAgent:
     def _settle(self, now: float) -> None:
         """Draw the conclusions: choose, plan, tell."""
         self._now = now
-        # Traffic moves the end of activity, too, but a timer that comes early is cheap.
+        # Traffic also moves the end of activity, but a timer that comes early is cheap.
         self._timer_is_stale = True
         active = self._activity.is_active(now)
         self._punching.drain_puncher(now)

@@ -88,7 +88,7 @@ class PunchAttempt:
 
     @property
     def needs_sample(self) -> bool:
-        """Whether the peer has to be told where this side's sequence is."""
+        """Whether the peer has to know where this side's sequence is."""
         return self.role is Role.FAN and self.method is PunchMethod.PREDICTION
 
     @property

@@ -92,7 +92,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended, with a few words for a person."""
+    """How an attempt ended, with a few words for the user."""
 
     method: PunchMethod
     verdict: Verdict

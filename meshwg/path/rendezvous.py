@@ -40,7 +40,7 @@ class Rendezvous:
 
     @property
     def has_offered(self) -> bool:
-        """Whether the peer was ever told anything."""
+        """Whether anything was ever offered to the peer."""
         return self._sequence > 0
 
     @property

@@ -20,7 +20,7 @@ ALTERNATE_HEARTBEAT = 15.0
 """The same for the paths that would be chosen next, and for the relay."""
 
 KEEPALIVE = 25.0
-"""The same for the selected path without traffic: less than any sane NAT's timeout."""
+"""The same for the selected path without traffic: below the timeouts of NATs."""
 
 RELAY_RETRY = 5.0
 """Seconds between checks of a relay through which the peer never answered."""

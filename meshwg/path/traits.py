@@ -36,7 +36,7 @@ class NatTraits:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether the next public port can be told from the last ones."""
+        """Whether the next public port can be predicted from the last ones."""
         return self.allocation is PortAllocation.SEQUENTIAL and bool(self.delta)
 
     def to_message(self) -> control.ReportedNat:

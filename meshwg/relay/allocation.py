@@ -56,7 +56,7 @@ class Allocated:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The allocation is gone, or could not be made; the reason is for a person."""
+    """The allocation is gone, or could not be made; the reason is for the user."""
 
     reason: str
 
@@ -86,7 +86,7 @@ class Allocation:
         self.relayed: Endpoint | None = None
         self.mapped: Endpoint | None = None
         self.error: str | None = None
-        """Why the state is not allocated, in a sentence for a person."""
+        """Why the state is not allocated, in a sentence for the user."""
         self._transactions = transactions
         self._ip_version = ip_version
         self._transport = transport
@@ -269,7 +269,7 @@ class Allocation:
 
 
 def explain(error: StunErrorCode) -> str:
-    """Return why a relay refuses, in a sentence for a person."""
+    """Return why a relay refuses, in a sentence for the user."""
     sentence = {
         300: "The relay asks to use another one",
         401: "The relay does not accept the credentials: wrong or expired",

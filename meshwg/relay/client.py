@@ -132,7 +132,7 @@ class RelayClient:
 
     @property
     def error(self) -> str | None:
-        """Why there is no allocation, in a sentence for a person."""
+        """Why there is no allocation, in a sentence for the user."""
         return self._allocation.error
 
     def start(self, now: float) -> None:
@@ -150,7 +150,7 @@ class RelayClient:
         self._timer = None
 
     def set_credentials(self, credentials: TurnCredentials, now: float) -> None:
-        """Use other credentials as soon as the present ones are not good any more."""
+        """Use other credentials as soon as the present ones are no longer good."""
         if self._transactions.set_credentials(credentials):
             self.hasten(now)
 
@@ -181,7 +181,7 @@ class RelayClient:
         self._settle(now)
 
     def silent_since(self) -> float | None:
-        """Return since when the server, which owes an answer, has said nothing."""
+        """Return since when an answer of the server has been outstanding."""
         oldest = self._transactions.oldest
         return None if oldest is None else max(oldest, self.heard_at)
 
@@ -196,7 +196,7 @@ class RelayClient:
         self._open(Endpoint(host, 0), now, with_channel=False)
 
     def close(self, peer: Endpoint) -> None:
-        """Let the channel run out once it is not used any more."""
+        """Let the channel run out once it is no longer used."""
         record = self._peers.find(_address_of(peer))
         if record is not None:
             record.is_open = False

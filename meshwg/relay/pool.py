@@ -276,7 +276,7 @@ class RelayPool:
     def stream_closed(self, link: int, reason: str, now: float) -> None:
         """Learn that a connection is gone or could not be made.
 
-        :param reason: as of the operating system: "Connection refused".
+        :param reason: in the operating system's words: "Connection refused".
         """
         client = self._clients.get(link)
         if client is not None:

@@ -34,7 +34,7 @@ class _Target:
 
 
 class Prober:
-    """Asks each server now and then, and all at once when it is told to."""
+    """Asks each server at intervals, and all at once on request."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

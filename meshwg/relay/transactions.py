@@ -166,7 +166,7 @@ class Transactions:
 
     @property
     def can_sign(self) -> bool:
-        """Whether the server has told what requests are signed with."""
+        """Whether the server has sent what requests are signed with."""
         return self._nonce is not None
 
     def forget_all(self) -> None:

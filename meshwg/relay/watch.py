@@ -14,7 +14,7 @@ ASK_IDLE_AFTER = 10.0
 IN_USE = 5.0
 """Seconds after the last packet for which a home is in use."""
 ASK_AGAIN_AFTER = 0.5
-"""Seconds after which a question that was not meant as one is asked more often."""
+"""Seconds after which an unanswered request is followed by a question of our own."""
 GIVE_UP_AFTER = 2.0
 """Seconds without an answer after which a home is dead."""
 

@@ -41,7 +41,7 @@ class Ways:
         yield from self._redirects.values()
 
     def set(self, servers: Iterable[RelayServer]) -> None:
-        """Take the ways that there are; redirects share the fate of their origin.
+        """Take the ways that there are; redirects stay and go with their origin.
 
         Of two names for one address the first counts: a server takes this node's UDP
         port for one client.

@@ -1,7 +1,7 @@
 """The daemon's control socket: HTTP for the commands of the same machine.
 
-Reading is for everyone who can open the socket; changing is for root and for the user
-that the daemon runs as.
+Everyone who can open the socket may read; only root and the user that the daemon runs
+as may change anything.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from meshwg.errors import ConfigError, MeshError, NotPermitted
 SOCKET_MODE = 0o666
 MAX_BODY = 64 * 1024
 LAST_CONNECTIONS = 0.02
-"""Seconds in which the event loop accepts what is in the queue of connections."""
+"""Seconds for the event loop to accept the connections that are queued."""
 _PEER_CREDENTIALS = struct.Struct("=iII")
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Daemon(Protocol):
-    """What the commands can ask of a daemon."""
+class Commands(Protocol):
+    """What can be asked at the control socket."""
 
     def status(self) -> dict[str, Any]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -41,10 +41,10 @@ class Daemon(Protocol):
 
 
 class AdminServer:
-    """Serves one daemon on one Unix socket."""
+    """Serves one node's commands at one Unix socket."""
 
-    def __init__(self, daemon: Daemon, path: Path) -> None:
-        self._daemon = daemon
+    def __init__(self, commands: Commands, path: Path) -> None:
+        self._commands = commands
         self._path = path
         app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_BODY)
         app.router.add_get("/v1/status", self._status)
@@ -57,8 +57,8 @@ class AdminServer:
     async def start(self) -> None:
         """Listen.
 
-        :raises ConfigError: if another daemon listens there already, or the path is
-            none for a socket.
+        :raises ConfigError: if another daemon listens there already, or no socket can
+            be made at the path.
         :raises NotPermitted: without the right to make the socket there.
         """
         sock = _listen(self._path)
@@ -71,16 +71,16 @@ class AdminServer:
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        # Who connected before that is accepted first, to be closed with the others.
+        # Connections that are queued are accepted first, to be closed with the others.
         await asyncio.sleep(LAST_CONNECTIONS)
         await self._runner.cleanup()
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._daemon.status())
+        return web.json_response(self._commands.status())
 
     async def _netcheck(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, timeout=float, lifetime=bool)
-        return web.json_response(await self._daemon.netcheck(body))
+        return web.json_response(await self._commands.netcheck(body))
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
         body = await _body(
@@ -88,7 +88,7 @@ class AdminServer:
         )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
-        async with contextlib.aclosing(self._daemon.ping(body)) as answers:
+        async with contextlib.aclosing(self._commands.ping(body)) as answers:
             try:
                 async for answer in answers:
                     if not response.prepared:
@@ -99,12 +99,12 @@ class AdminServer:
                     raise
                 await response.write(json.dumps(_error_json(error)).encode() + b"\n")
             except ConnectionError:
-                logger.debug("Whoever asked for pings is gone")
+                logger.debug("The client that asked for pings is gone")
         return response
 
     async def _down(self, request: web.Request) -> web.StreamResponse:
         _require_owner(request)
-        self._daemon.shut_down()
+        self._commands.shut_down()
         return web.json_response({})
 
 

@@ -1,4 +1,4 @@
-"""Going into the background, so that whoever waits for it learns how it went.
+"""Going into the background, while the caller waits to learn how it went.
 
 The process forks before it has an event loop or threads. The parent stays until the
 child says that it is ready, or why it could not start, so that a shell script sees one
@@ -24,7 +24,7 @@ class StartFailed(MeshError):
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The process that waits, as seen from the one in the background."""
+    """The process that waits, seen from the one in the background."""
 
     _pipe: int
 
@@ -49,7 +49,7 @@ class Parent:
 def fork(*, keep_output: bool) -> Parent | None:
     """Go on in a new process, in a session of its own.
 
-    :param keep_output: write on to the parent's standard output and error.
+    :param keep_output: keep writing to the parent's standard output and error.
     :return: in the new process its parent; in the parent ``None``, once the new
         process is ready.
     :raises StartFailed: in the parent, with what the new process says.
@@ -69,7 +69,7 @@ def fork(*, keep_output: bool) -> Parent | None:
 
 
 def _redirect(descriptors: range) -> None:
-    """Connect standard input, and maybe output, to nothing."""
+    """Connect these standard streams to /dev/null."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         os.dup2(nothing, descriptor)

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from meshwg.control.client import ControlClient
 from meshwg.runtime import clock
+from meshwg.runtime.resolver import look_up
 from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
 
 PATH = "/v1/control"
@@ -32,7 +35,7 @@ _REASONS = {
 class ControlLink:
     """Keeps one WebSocket open while a control client wants it.
 
-    It has no timers: whoever owns the client calls its ``handle_timer``.
+    It has no timers: the owner of the client calls its ``handle_timer``.
 
     :param url: the coordinator's URL from the join token.
     :param on_activity: called after every input to the client, so that its owner can
@@ -50,6 +53,7 @@ class ControlLink:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_closed = False
 
     def update(self) -> None:
         """Do what the client wants now: open, send, or close.
@@ -57,6 +61,8 @@ class ControlLink:
         To be called after everything that may have changed the client.
         """
         self._enqueue()
+        if self._is_closed:
+            return
         if self._client.wants_connection and self._task is None:
             self._outgoing.clear()
             self._idle.set()
@@ -66,6 +72,7 @@ class ControlLink:
 
     async def close(self) -> None:
         """Send what is left, for example that the node leaves, and close."""
+        self._is_closed = True
         self._enqueue()
         task = self._task
         if task is None:
@@ -88,11 +95,12 @@ class ControlLink:
         """Hold one connection from the first byte to the last."""
         code: int | None = None
         try:
-            async with aiohttp.ClientSession() as session:
-                socket = await self._dial(session)
-                async with socket:
-                    await self._carry(socket)
-                code = socket.close_code
+            connector = aiohttp.TCPConnector(resolver=_Names())
+            async with aiohttp.ClientSession(connector=connector) as session:
+                websocket = await self._dial(session)
+                async with websocket:
+                    await self._carry(websocket)
+                code = websocket.close_code
             reason = self._explain_close(code)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = self._explain_failure(error)
@@ -118,13 +126,13 @@ class ControlLink:
                 ssl=_tls() if self._url.startswith("https:") else True,
             )
 
-    async def _carry(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+    async def _carry(self, websocket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         """Carry frames both ways until either side closes."""
         self._client.control_opened(clock.now())
-        sender = asyncio.create_task(self._send(socket))
+        sender = asyncio.create_task(self._send(websocket))
         try:
             self._on_activity()
-            async for message in socket:
+            async for message in websocket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._client.receive_control(message.data, clock.now())
                     self._on_activity()
@@ -132,14 +140,14 @@ class ControlLink:
             sender.cancel()
             await asyncio.wait([sender])
 
-    async def _send(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+    async def _send(self, websocket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         # A connection that fails here also ends the loop that reads it.
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._outgoing:
-                    await socket.send_bytes(self._outgoing[0])
+                    await websocket.send_bytes(self._outgoing[0])
                     self._outgoing.popleft()
                 self._idle.set()
 
@@ -155,6 +163,35 @@ class ControlLink:
                 return f"The coordinator at {self._url} is busy (HTTP {error.status})"
             return f"There is no coordinator at {self._url} (HTTP {error.status})"
         return f"The coordinator at {self._url} cannot be reached: {error}"
+
+
+class _Names(AbstractResolver):
+    """Has aiohttp resolve names in a way that does not hold up the end."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await look_up(
+            host,
+            port,
+            family=family,
+            kind=socket.SOCK_STREAM,
+            flags=socket.AI_ADDRCONFIG,
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for family, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        pass
 
 
 def _tls() -> ssl.SSLContext:

@@ -24,10 +24,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from meshwg.runtime import clock
+from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import UDP, Endpoint, Transmit
 
 TURN = 0.002
@@ -107,7 +110,7 @@ class Dataplane:
         self._blocked: set[UdpSocket] = set()
         self._tun_descriptor = -1
         """That of the TUN device while it is read."""
-        self._readers: dict[int, UdpSocket] = {}
+        self._readers: dict[int, UdpReceiver] = {}
         self._packet_at = self._datagram_at = 0.0
         self._own = PeerSockets(self._watch, self._forget_own)
         # Where the last lone packet went through the peer's own socket, and how.
@@ -115,8 +118,7 @@ class Dataplane:
         self._send_alone: Callable[[bytes], int]
         self._waking = False
         self._tun_is_gone = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._alarm = Alarm(self._on_alarm)
 
     def start(self, sockets: UdpSockets) -> None:
         """Begin to carry: from now on the TUN device and the sockets are read."""
@@ -139,7 +141,7 @@ class Dataplane:
             self._unwatch(descriptor)
         self._loop.set_carrier(None)
         self._sockets = None
-        self._disarm()
+        self._alarm.clear()
 
     def disconnect(self) -> None:
         """Let all peers share the sockets again, as after these were given a mark."""
@@ -288,7 +290,7 @@ class Dataplane:
             self._lose_tun()
         self._packet_at = now if carried == 1 else CROWD
 
-    def _receive_crowd(self, sock: UdpSocket, now: float) -> None:
+    def _receive_crowd(self, sock: UdpReceiver, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
 
         Many senders send packet by packet, and the kernel does not join what comes in
@@ -316,8 +318,7 @@ class Dataplane:
             self._unblock(sock)
             self._resume_tun()
 
-    def _on_timer(self) -> None:
-        self._disarm()
+    def _on_alarm(self) -> None:
         now = clock.now()
         self._engine.handle_timer(now)
         self._finish_turn(now)
@@ -328,7 +329,9 @@ class Dataplane:
             self._on_turn(now)
         self._write(self._engine.packets_to_write())
         self._send()
-        self._arm(now)
+        if self._sockets is not None:
+            # An alarm that comes too early only asks again; a late one would hurt.
+            self._alarm.set(self._engine.get_timer(), now)
 
     def _write(self, packets: list[bytes]) -> None:
         if packets:
@@ -374,7 +377,7 @@ class Dataplane:
             self._loop.remove_packet_descriptor(self._tun_descriptor)
             self._tun_descriptor = -1
 
-    def _watch(self, sock: UdpSocket) -> None:
+    def _watch(self, sock: UdpReceiver) -> None:
         if self._sockets is not None:
             self._readers[sock.fileno()] = sock
             self._loop.add_packet_descriptor(sock.fileno())
@@ -384,7 +387,7 @@ class Dataplane:
             del self._readers[descriptor]
             self._loop.remove_packet_descriptor(descriptor)
 
-    def _forget_own(self, sock: UdpSocket) -> None:
+    def _forget_own(self, sock: ConnectedUdpSocket) -> None:
         """Read a peer's own socket no more, nor send through it."""
         self._unwatch(sock.fileno())
         if sock.remote == self._endpoint:
@@ -395,22 +398,6 @@ class Dataplane:
             self._tun_is_gone = True
             self.stop()
             self._on_tun_gone()
-
-    def _arm(self, now: float) -> None:
-        due = self._engine.get_timer()
-        # A timer that comes too early only asks again; one that is late would hurt.
-        if self._sockets is None:
-            return
-        if due is not None and due < self._timer_at:
-            self._disarm()
-            self._timer_at = due
-            self._timer = self._loop.call_later(max(due - now, 0.0), self._on_timer)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        self._timer_at = float("inf")
 
 
 def _running_packet_loop() -> PacketLoop:

@@ -1,8 +1,8 @@
 """The default gateway, read from the kernel's routing tables in /proc.
 
 Of several default routes the one with the lowest metric counts, as it does for the
-kernel. Routes without a gateway, such as those into a tunnel, lead nowhere that could
-map a port.
+kernel. Routes without a gateway, such as those into a tunnel, lead to nothing that
+could map a port.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ RTF_GATEWAY = 0x2
 RTF_REJECT = 0x200
 
 SOMEWHERE6 = "2000::1"
-"""Any address in the internet: the kernel tells which source it would use."""
+"""Any address in the Internet, to ask the kernel which source it would use."""
 DISCARD_PORT = 9
 
 

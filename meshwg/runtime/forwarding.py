@@ -1,12 +1,13 @@
-"""What a hub needs of the system: packets go through it, from the mesh to the mesh.
+"""What a hub needs of the system: it forwards packets between members of the mesh.
 
-Forwarding is switched on, and a table of nftables of the hub's own lets the packets
-through and keeps TCP from sending segments that the next tunnel cannot carry. It also
-keeps the kernel from telling each sender that there is a shorter way: there is none.
-A system that forwards IPv6 would stop to listen to router advertisements; those who did
-go on. All is undone when the hub stops. What was before is noted in the state directory
-first, so that a node which is killed undoes it at its next start, hub or not; a system
-that was booted since, or another network namespace, is left as it is.
+Forwarding is switched on, and an nftables table of the hub's own lets the packets
+through and keeps TCP from sending segments that the next tunnel cannot carry. The table
+also drops the redirects with which the kernel would point senders to a shorter way:
+there is none. A system that forwards IPv6 ignores router advertisements by default, so
+interfaces that accepted them are told to go on. Everything is undone when the hub
+stops. The earlier settings are first noted in the state directory, so that a node that
+is killed undoes its changes at its next start, hub or not; if the system was booted
+since, or the node is in another network namespace, nothing is changed.
 """
 
 import asyncio
@@ -57,10 +58,10 @@ class Forwarding:
         self._state = state
         self._table = f"meshwg-{interface}"
         self._changes: dict[Path, tuple[str, str]] = {}
-        """What was changed: the values before and after."""
+        """The value before and after, of each setting that was changed."""
 
     async def recover(self) -> None:
-        """Undo what this node left when it was killed as a hub, if it was."""
+        """Undo what this node left behind if it was killed as a hub."""
         left = self._state.forwarding()
         if left is None:
             return
@@ -94,7 +95,7 @@ class Forwarding:
         self._state.save_forwarding(None)
 
     async def _undo(self, table: str) -> None:
-        """Put back the values from before that nobody else has changed since."""
+        """Restore the earlier values, except those that something else has changed."""
         for setting, (before, after) in reversed(self._changes.items()):
             with contextlib.suppress(OSError):
                 if setting.read_text().strip() == after:
@@ -127,12 +128,12 @@ class Forwarding:
 
 
 def _system() -> str:
-    """Return what tells this run of the system, and its network, from others."""
+    """Return what identifies this boot of the system, and the network namespace."""
     return f"{_BOOT.read_text().strip()} {_NAMESPACE.stat().st_ino}"
 
 
 def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:
-    """Return the changes in a note; whatever is no network setting is left out."""
+    """Return the changes in a note; whatever is not a network setting is left out."""
     return {
         Path(setting): (str(values[0]), str(values[1]))
         for setting, values in raw.items()

@@ -1,7 +1,7 @@
-"""Sockets towards the gateway: one for questions, one for announcements to everyone.
+"""Sockets towards the gateway: one for requests, one for announcements to every host.
 
-The first is connected, so that the kernel passes on nothing that comes from elsewhere
-and reports a closed port as an error.
+The first is connected, so that the kernel drops what comes from elsewhere and reports a
+closed port as an error.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from meshwg.nat.gateway import ANNOUNCEMENT_PORT, SERVER_PORT
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.default_gateway import Gateway
 from meshwg.transmit import Endpoint, Transmit
 
@@ -42,7 +43,7 @@ class GatewayDriver:
     ) -> None:
         """Make a driver that is not connected yet.
 
-        :param on_turn: called whenever the machine may have news.
+        :param on_turn: called whenever the machine may have events.
         """
         self.finished = asyncio.Event()
         self._machine = machine
@@ -50,10 +51,10 @@ class GatewayDriver:
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._server = Endpoint("", SERVER_PORT)
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._on_alarm)
 
     def connect(self, gateway: Gateway) -> None:
-        """Talk to this gateway from now on."""
+        """Talk to this gateway."""
         self.disconnect()
         self._server = Endpoint(gateway.address, SERVER_PORT)
         try:
@@ -64,41 +65,34 @@ class GatewayDriver:
             self._loop.add_reader(self._socket, self._read, self._socket)
 
     def disconnect(self) -> None:
-        """Talk to no gateway any more."""
+        """Stop talking to the gateway."""
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
 
     def turn(self) -> None:
-        """Send what the machine has to send, tell its news and set its timer."""
+        """Send what the machine has to send, report its events and set the alarm."""
         for transmit in self._machine.datagrams_to_send():
             for datagram in transmit.datagrams:
                 self._send(datagram)
         if self._on_turn is not None:
             self._on_turn()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        due = self._machine.get_timer()
-        if due is not None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+        self._alarm.set(self._machine.get_timer(), self._loop.time())
         if self._machine.finished:
             self.finished.set()
 
     def close(self) -> None:
-        """Let the machine rest for good."""
+        """Stop driving the machine."""
         self.disconnect()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.clear()
 
-    def _on_timer(self) -> None:
+    def _on_alarm(self) -> None:
         self._machine.handle_timer(self._loop.time())
         self.turn()
 
     def _send(self, datagram: bytes) -> None:
-        """Send, or lose: an error that concerns an earlier datagram comes up here."""
+        """Send a datagram or lose it; the error may be about an earlier one."""
         if self._socket is None:
             return
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The network around a node: its interface's addresses and routes, and the host's.
+"""The addresses and routes of a node's own interface, and those of the host.
 
 The interface vanishes with the TUN descriptor, and its addresses and routes with it, so
 nothing has to be undone here.
@@ -15,23 +15,27 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshwg.errors import ConfigError
+from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.netlink import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_LINK,
+    subscribe,
+)
 
 SETTLE = 0.25
 """Seconds that the network must be quiet before a change is reported."""
 
 IPNetwork = IPv4Network | IPv6Network
 
-_RTMGRP_LINK = 0x1
-_RTMGRP_IPV4_IFADDR = 0x10
-_RTMGRP_IPV4_ROUTE = 0x40
-_RTMGRP_IPV6_IFADDR = 0x100
-_RTMGRP_IPV6_ROUTE = 0x400
 _GROUPS = (
-    _RTMGRP_LINK
-    | _RTMGRP_IPV4_IFADDR
-    | _RTMGRP_IPV4_ROUTE
-    | _RTMGRP_IPV6_IFADDR
-    | _RTMGRP_IPV6_ROUTE
+    RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV6_ROUTE
 )
 _HEADER = struct.Struct("=IHHII")
 _MESSAGE_INDEX = struct.Struct("=4xi")
@@ -64,9 +68,9 @@ class MeshInterface:
     async def configure(
         self, addresses: Iterable[str], prefixes: Iterable[str]
     ) -> None:
-        """Have these addresses and routes, and no others that came from here.
+        """Set these addresses and routes, and remove others that were set here.
 
-        :raises ConfigError: if the system refuses one; the others are there then.
+        :raises ConfigError: if the system refuses one; the others are set all the same.
         """
         problems: list[str] = []
         async with self._lock, AsyncIPRoute() as netlink:
@@ -88,7 +92,7 @@ class MeshInterface:
     async def _change_address(
         self, netlink: Any, command: str, address: str
     ) -> list[str]:
-        """Return what went wrong, for a person."""
+        """Return what went wrong, in sentences for the user."""
         interface = ip_interface(address)
         try:
             await netlink.addr(
@@ -113,7 +117,7 @@ class MeshInterface:
 
 
 class Network(NamedTuple):
-    """What there is of a network around the node."""
+    """The network that the host is in."""
 
     addresses: tuple[str, ...]
     """Those at which other machines may reach this one: without loopback, link-local
@@ -124,7 +128,7 @@ class Network(NamedTuple):
     """Interface index and gateway of each."""
 
     def overlapping(self, prefixes: Iterable[str]) -> str | None:
-        """Return one of the prefixes that a network here overlaps."""
+        """Return the first prefix that overlaps a network here, if one does."""
         here = [ip_network(text) for text in self.networks]
         for text in prefixes:
             network = ip_network(text)
@@ -186,29 +190,24 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 
 class NetworkWatcher:
-    """Tells when addresses, routes or links of the host have changed.
+    """Reports that addresses, routes or links of the host have changed.
 
     :param on_change: called once the network has been quiet for :data:`SETTLE`.
     :param except_interface: index of the interface whose own changes do not count.
     """
 
     def __init__(self, on_change: Callable[[], None], *, except_interface: int) -> None:
-        self._on_change = on_change
         self._except = except_interface
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0
-        )
-        self._socket.bind((0, _GROUPS))
+        self._alarm = Alarm(on_change)
+        self._socket = subscribe(_GROUPS)
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
 
     def _on_readable(self) -> None:
         while True:
@@ -217,7 +216,7 @@ class NetworkWatcher:
             except BlockingIOError:
                 return
             except OSError:
-                # The kernel had more to say than the socket holds: look for oneself.
+                # Messages were lost, so there was a change.
                 self._schedule()
                 return
             if self._is_of_interest(data):
@@ -226,8 +225,8 @@ class NetworkWatcher:
     def _is_of_interest(self, data: bytes) -> bool:
         """Tell whether a message is about anything but the mesh interface.
 
-        Routes through it are its own too, but tell no index in a fixed place: they are
-        few, and a needless look at the addresses costs little.
+        A route has the index in an attribute, so routes through the mesh interface are
+        not recognized: they are few, and a needless look costs little.
         """
         if len(data) < _HEADER.size + _MESSAGE_INDEX.size:
             return False
@@ -236,10 +235,6 @@ class NetworkWatcher:
         return kind not in _ADDRESS_AND_LINK_MESSAGES or index != self._except
 
     def _schedule(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(SETTLE, self._report)
-
-    def _report(self) -> None:
-        self._timer = None
-        self._on_change()
+        now = self._loop.time()
+        self._alarm.clear()
+        self._alarm.set(now + SETTLE, now)

@@ -1,12 +1,12 @@
-"""Follows the TUN device's interface: up or down, its MTU, its name, its end.
+"""Follows the TUN device's interface: up or down, its MTU, its name, its removal.
 
-In the network namespace of this program, netlink tells when to look; nothing runs
-otherwise. The interface may also be moved to another namespace (``ip link set … netns
-…``), as containers are given their only one; the program and its UDP sockets stay. A
-netlink socket over there would keep that namespace alive after its container, and
-with it the interface. So it is visited instead, once a second and more often while the
-interface is down. A visit is made by a thread of its own, the unit that has a
-namespace in Linux: the thread of the event loop never leaves home.
+In the network namespace of this program, netlink says when to look; nothing runs in
+between. The interface may also be moved to another namespace (``ip link set … netns
+…``), which is how a container gets its only one; the program and its UDP sockets stay.
+A netlink socket there would keep that namespace alive after its container, and with it
+the interface. So it is visited instead, once a second, and more often while the
+interface is down. In Linux a namespace belongs to a thread, so each visit has a thread
+of its own, and that of the event loop stays where it is.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from threading import Thread
 from typing import TypeVar
 
 from meshwg.runtime import netlink
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.tun import TunDevice, TunGone
 
 VISIT_INTERVAL = 1.0
@@ -31,7 +32,7 @@ VISIT_INTERVAL_DOWN = 0.25
 """The same while it is down: it was moved there to be brought up."""
 
 DEFAULT_MTU = 1420
-"""Of an interface that cannot be seen: what WireGuard interfaces usually have."""
+"""Assumed of an interface that cannot be seen: what WireGuard usually has."""
 
 _GROUPS = netlink.RTMGRP_LINK | netlink.RTMGRP_IPV4_IFADDR | netlink.RTMGRP_IPV6_IFADDR
 
@@ -74,7 +75,7 @@ class LinkWatcher:
         self._on_gone = on_gone
         self._state: LinkState | None = None
         self._changes: socket.socket | None = None
-        self._visit: asyncio.TimerHandle | None = None
+        self._visit = Alarm(self._look)
         self._home = 0, 0
 
     async def start(self) -> None:
@@ -87,9 +88,7 @@ class LinkWatcher:
 
     def close(self) -> None:
         """Stop reporting."""
-        if self._visit is not None:
-            self._visit.cancel()
-        self._visit = None
+        self._visit.clear()
         if self._changes is not None:
             asyncio.get_running_loop().remove_reader(self._changes.fileno())
             self._changes.close()
@@ -101,9 +100,7 @@ class LinkWatcher:
 
     def _look(self) -> None:
         """See how the interface is, and plan the next visit if it is elsewhere."""
-        if self._visit is not None:
-            self._visit.cancel()
-        self._visit = None
+        self._visit.clear()
         try:
             interval = self._inspect(*self._tun.locate())
         except TunGone:
@@ -114,8 +111,7 @@ class LinkWatcher:
             # It was moved or renamed while this looked.
             interval = VISIT_INTERVAL_DOWN
         if interval is not None and self._changes is not None:
-            loop = asyncio.get_running_loop()
-            self._visit = loop.call_later(interval, self._look)
+            self._visit.set(interval, 0.0)
 
     def _inspect(self, name: str, namespace: int | None) -> float | None:
         """Report the state; return after how many seconds to look again, if at all.
@@ -166,7 +162,7 @@ def _inspect(name: str) -> tuple[LinkState, frozenset[bytes]]:
 
 
 def _identity(namespace: int | str) -> tuple[int, int]:
-    """Return what tells one namespace from another."""
+    """Return what identifies a namespace."""
     status = os.stat(namespace)
     return status.st_dev, status.st_ino
 
@@ -174,8 +170,8 @@ def _identity(namespace: int | str) -> tuple[int, int]:
 def _run_inside(namespace: int, function: Callable[[], T]) -> T:
     """Return what a function returns in a thread inside a network namespace.
 
-    The thread ends at once: one that is kept would keep the namespace alive, and be
-    a trap for whatever ran on it next.
+    The thread ends at once: if it were kept, it would keep the namespace alive, and
+    whatever ran on it next would run there.
 
     :raises PermissionError: if the namespace may not be entered.
     """

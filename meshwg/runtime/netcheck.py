@@ -1,16 +1,14 @@
-"""One look at the network, without a daemon: sockets and names around the discovery.
+"""One look at the network without a daemon: the sockets and names for a discovery.
 
 Every address family that the host has a route for gets five sockets of its own and a
 :class:`~meshwg.nat.discovery.NatDiscovery`; the gateway is asked about port mapping
-meanwhile. Nothing here raises on what the network does: what was not found out in time
-is unknown.
+meanwhile. Nothing that the network does raises here: what was not found out in time is
+unknown.
 """
 
 import asyncio
-import contextlib
 import os
 import socket
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -25,6 +23,8 @@ from meshwg.nat.discovery import (
 )
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
+from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.resolver import look_up
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
@@ -32,10 +32,10 @@ DEFAULT_PORT = 3478
 MARGIN = 0.2
 """Seconds of the limit that are kept for the program itself."""
 RESOLVE_SHARE = 0.4
-"""The share of the limit that looking up names may take."""
+"""The share of the limit that name resolution may take."""
 
 HEAD_START = 0.3
-"""Seconds after which port mapping is looked at: loading what it needs would blur the
+"""Seconds before port mapping is probed: importing what it needs would distort the
 round trips of the first answers."""
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -55,7 +55,7 @@ class PortMappingSummary:
 
 @dataclass(slots=True)
 class NetcheckReport:
-    """Everything one look found."""
+    """Everything that one look found."""
 
     ipv4: NatBehavior
     ipv6: NatBehavior | None
@@ -115,7 +115,7 @@ async def netcheck(
 
     :param servers: STUN servers as ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``.
     :param limit: seconds for everything but the lifetime.
-    :param lifetime: whether to also measure how long idle mappings live, which takes
+    :param lifetime: whether also to measure how long idle mappings live, which takes
         minutes.
     :raises ConfigError: if a server is not written as one.
     """
@@ -157,7 +157,7 @@ class _Sockets:
         self._loop = asyncio.get_running_loop()
         self._sockets = [UdpSocket.open(family, link=link) for link in range(count)]
         self._machine: Machine | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._wake)
         self._finished = self._loop.create_future()
 
     @property
@@ -178,8 +178,7 @@ class _Sockets:
 
     def close(self) -> None:
         """Close the sockets."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
@@ -203,13 +202,11 @@ class _Sockets:
             return
         for transmit in self._machine.datagrams_to_send():
             self._sockets[transmit.destination.link].send(transmit)
-        if self._timer is not None:
-            self._timer.cancel()
         due = self._machine.get_timer()
         if due is None:
             self._finished.set_result(None)
         else:
-            self._timer = self._loop.call_at(due, self._wake)
+            self._alarm.set(due, self._loop.time())
 
 
 async def _discover(
@@ -246,7 +243,7 @@ def _has_route(report: DiscoveryReport) -> bool:
 
 
 async def measure_lifetime(server: Endpoint) -> float | None:
-    """Return for how many seconds idle mappings live, ``None`` if it cannot be told.
+    """Return for how many seconds idle mappings live, ``None`` if unknown.
 
     It takes as long as they live, five minutes at most.
     """
@@ -289,7 +286,7 @@ async def _resolve(
     named: Sequence[tuple[str, int]], limit: float
 ) -> tuple[list[Endpoint], dict[str, str]]:
     """Return the endpoints of servers, and why others have none."""
-    lookups = [_lookup(host, port, limit) for host, port in named]
+    lookups = [_addresses(host, port, limit) for host, port in named]
     endpoints: dict[Endpoint, None] = {}
     unresolved: dict[str, str] = {}
     for (host, port), found in zip(named, await asyncio.gather(*lookups), strict=True):
@@ -299,38 +296,14 @@ async def _resolve(
     return list(endpoints), unresolved
 
 
-async def _lookup(host: str, port: int, limit: float) -> list[Endpoint]:
-    """Return the addresses of a name, none if they are not known in time.
-
-    A thread of the loop's pool would keep the program from ending for as long as a
-    dead resolver takes; this one is left behind.
-    """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[Endpoint]] = loop.create_future()
-
-    def settle(endpoints: list[Endpoint]) -> None:
-        if not found.done():
-            found.set_result(endpoints)
-
-    def look_up() -> None:
-        endpoints = _look_up(host, port)
-        with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
-            loop.call_soon_threadsafe(settle, endpoints)
-
-    threading.Thread(target=look_up, daemon=True).start()
+async def _addresses(host: str, port: int, limit: float) -> list[Endpoint]:
+    """Return the addresses of a name, none if they are not known in time."""
     try:
         async with asyncio.timeout(limit):
-            return await found
-    except TimeoutError:
+            found = await look_up(host, port)
+    except (OSError, TimeoutError):
         return []
-
-
-def _look_up(host: str, port: int) -> list[Endpoint]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        return []
-    return [Endpoint(str(address[0]), int(address[1])) for *_, address in found]
+    return [Endpoint(str(address[0]), port) for *_, address in found]
 
 
 def _parse_server(text: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
-"""The few words of rtnetlink that ``meshwg-wg`` needs, without a library.
+"""The little of rtnetlink that is needed without a library, above all by ``meshwg-wg``.
 
-pyroute2 speaks all of it, and takes a fifth of a second to import.
+pyroute2 has all of it, and takes a fifth of a second to import.
 """
 
 import socket
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
+RTMGRP_IPV4_ROUTE = 0x40
 RTMGRP_IPV6_IFADDR = 0x100
+RTMGRP_IPV6_ROUTE = 0x400
 
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
@@ -42,7 +44,7 @@ def subscribe(groups: int) -> socket.socket:
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard what a subscribed socket was told."""
+    """Discard what waits at a subscribed socket."""
     while True:
         try:
             sock.recv(_RECEIVE_SIZE)

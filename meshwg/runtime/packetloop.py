@@ -1,11 +1,11 @@
-"""An event loop in which whoever carries packets waits for them himself.
+"""An event loop that leaves the waiting to the code that carries packets.
 
 Between a descriptor that becomes readable and its handler, asyncio has a dozen function
-calls. A process that was woken by a single packet finds all of their code and data
-fallen out of the processor's caches, so the packet waits several times as long for
-asyncio as for its own encryption. The selector of this loop therefore leaves the
-waiting to the carrier of packets, who has them in hand with no call in between, and
-who returns when the rest of the program has something to do.
+calls. A process that was woken by a single packet finds none of their code and data in
+the processor's caches, so the packet waits several times as long for asyncio as for its
+own encryption. The selector of this loop therefore lets a *carrier* wait. It handles
+packets with no call in between, and returns when the rest of the program has something
+to do.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from selectors import BaseSelector, EpollSelector, SelectorKey
 from typing import Any
 
 Poll = Callable[[float | None, int], list[tuple[int, int]]]
-""":meth:`select.epoll.poll`: the time to wait in seconds, and how many descriptors are
-to be named at most."""
+""":meth:`select.epoll.poll`: the time to wait in seconds, and how many descriptors to
+return at most."""
 
 Carrier = Callable[[Poll, float | None], bool]
-"""Waits with the first argument, as long as the second says or as there are packets,
-and returns whether a descriptor was named that is none of packets."""
+"""Waits with the first argument, for as long as the second says or packets arrive, and
+returns whether a descriptor of something else is ready, too."""
 
 
 class PacketSelector(BaseSelector):
@@ -29,23 +29,23 @@ class PacketSelector(BaseSelector):
     The loop's descriptors are in an epoll instance of their own, which stands for all
     of them in the one that the carrier waits with.
 
-    :param on_error: called with what the carrier raised, which must not end the loop.
+    :param on_error: called with what the carrier raised, which does not end the loop.
     """
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
         self.carrier: Carrier | None = None
-        """Who waits for packets, if there are any to wait for."""
+        """What waits for packets, ``None`` while nothing does."""
         self._on_error = on_error
         self._others = EpollSelector()
         self._epoll = select.epoll()
         self._epoll.register(self._others.fileno(), select.EPOLLIN)
 
     def watch(self, descriptor: int) -> None:
-        """Name the descriptor to the carrier whenever it is readable."""
+        """Tell the carrier whenever the descriptor is readable."""
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def unwatch(self, descriptor: int) -> None:
-        """Forget a descriptor, before it is closed."""
+        """Forget a descriptor; to be called before it is closed."""
         self._epoll.unregister(descriptor)
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
@@ -90,15 +90,15 @@ class PacketLoop(asyncio.SelectorEventLoop):
         super().__init__(self._packets)
 
     def add_packet_descriptor(self, descriptor: int) -> None:
-        """Name the descriptor to the carrier whenever packets can be read."""
+        """Tell the carrier whenever packets can be read from the descriptor."""
         self._packets.watch(descriptor)
 
     def remove_packet_descriptor(self, descriptor: int) -> None:
-        """Stop to watch a descriptor that was added."""
+        """Stop watching a descriptor that was added."""
         self._packets.unwatch(descriptor)
 
     def set_carrier(self, carrier: Carrier | None) -> None:
-        """Let the carrier wait for packets from now on, or nobody."""
+        """Let the carrier wait for packets; ``None`` leaves the waiting to the loop."""
         self._packets.carrier = carrier
 
     def _report(self, error: Exception) -> None:

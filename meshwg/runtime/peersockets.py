@@ -1,41 +1,42 @@
-"""Sockets of their own for the peers whose packets come one by one.
+"""Connected sockets for the peers whose packets come one at a time.
 
-Whatever comes from elsewhere, or arrives elsewhere, is still heard by the socket for
-all. So a peer that roams is found, and its own socket is of no more use, but does no
-harm until another peer's takes its place.
+Datagrams from another source, or to another local address, still reach the socket for
+all. So a peer that roams is heard; the socket that it had is of no use then, and does
+no harm until another peer's takes its place.
 """
 
 from collections.abc import Callable
 
-from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
+from meshwg.runtime.udp import UdpSockets
 from meshwg.transmit import UDP, Endpoint
 
 CONNECT_AFTER = 8
 """Lone packets to an endpoint after which it gets a socket of its own."""
 MAX_CONNECTED = 64
-"""Endpoints with a socket of their own; who has it longest makes room."""
+"""Endpoints with a socket of their own; the oldest socket makes room for a new one."""
 MAX_COUNTED = 1024
-"""Endpoints to which lone packets are counted; with one more, all counts end."""
+"""Endpoints whose lone packets are counted; with one more, counting starts over."""
 
 
 class PeerSockets:
     """Which endpoints have a socket of their own.
 
-    :param on_opened: called with a socket that is to be read from now on.
-    :param on_closing: called with a socket that is not to be read any more.
+    :param on_opened: called with a socket that must be read from now on.
+    :param on_closing: called with a socket that must no longer be read.
     """
 
     def __init__(
         self,
-        on_opened: Callable[[UdpSocket], None],
-        on_closing: Callable[[UdpSocket], None],
+        on_opened: Callable[[ConnectedUdpSocket], None],
+        on_closing: Callable[[ConnectedUdpSocket], None],
     ) -> None:
         self._on_opened = on_opened
         self._on_closing = on_closing
-        self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._sockets: dict[Endpoint, ConnectedUdpSocket] = {}
         self._sent: dict[Endpoint, int] = {}
 
-    def get(self, endpoint: Endpoint) -> UdpSocket | None:
+    def get(self, endpoint: Endpoint) -> ConnectedUdpSocket | None:
         """Return the endpoint's own socket, if it has one."""
         return self._sockets.get(endpoint)
 
@@ -50,7 +51,7 @@ class PeerSockets:
             self._open(endpoint, sockets)
 
     def close(self, endpoint: Endpoint) -> None:
-        """Close an endpoint's socket; it has to earn the next one anew."""
+        """Close an endpoint's socket; the next one takes as many lone packets again."""
         sock = self._sockets.pop(endpoint)
         self._sent.pop(endpoint, None)
         self._on_closing(sock)
@@ -69,7 +70,7 @@ class PeerSockets:
         try:
             sock = parent.connected(endpoint)
         except OSError:
-            return  # The socket for all does, too, and this is not tried again soon.
+            return  # The socket for all serves, too, and this is not tried again soon.
         if len(self._sockets) >= MAX_CONNECTED:
             self.close(next(iter(self._sockets)))
         self._sockets[endpoint] = sock

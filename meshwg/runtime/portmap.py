@@ -1,7 +1,7 @@
 """The shell around port mapping: sockets towards the gateway, timers and UPnP calls.
 
 :class:`PortMapper` keeps a port mapped for as long as a node runs; :func:`probe` asks
-once what the gateway could do. Neither blocks the loop and neither raises: a network
+once what the gateway can do. Neither blocks the loop and neither raises: a network
 without port mapping is the ordinary case.
 """
 
@@ -85,12 +85,12 @@ class PortMapper:
 
     @property
     def reason(self) -> str:
-        """One sentence on how things stand, for the status."""
+        """The state of the mapping in one sentence."""
         return self._machine.reason
 
     @property
     def drops(self) -> dict[str, int]:
-        """How much was not believed, by reason."""
+        """What was ignored, by reason."""
         return {drop.value: count for drop, count in self._machine.drops.items()}
 
     def start(self, internal_port: int) -> None:
@@ -102,7 +102,7 @@ class PortMapper:
         self.network_changed()
 
     def network_changed(self) -> None:
-        """Look for the gateway again: addresses, routes or the network are others."""
+        """Look for the gateway again: addresses or routes have changed."""
         if self._driver is None:
             return
         gateway = self._find(self._family)
@@ -132,7 +132,7 @@ class PortMapper:
         self._driver = None
 
     def _move_to(self, gateway: Gateway | None, driver: GatewayDriver) -> None:
-        """Leave the old gateway with everything that concerns it."""
+        """Leave the old gateway and everything that belongs to it."""
         self._gateway, self._upnp = gateway, None
         if self._upnp_request is not None:
             self._upnp_request.cancel()
@@ -291,7 +291,7 @@ async def _probe_by_upnp(
 
 
 async def _load_upnp() -> None:
-    """Import the UPnP library without holding up the loop for it."""
+    """Import the UPnP library without blocking the loop."""
     await asyncio.to_thread(importlib.import_module, "meshwg.runtime.upnp")
 
 

@@ -1,10 +1,17 @@
-"""Turns the names of STUN servers and relays into addresses, without holding up."""
+"""Turns names into addresses without holding anything up.
+
+A look-up waits in a thread of its own. In the event loop's pool it would keep the
+program from ending for as long as a dead name server takes; this one is left behind.
+"""
 
 import asyncio
+import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
+from typing import Any
 
 from meshwg.relay.server import RelayServer, parse_url
 from meshwg.transmit import Endpoint
@@ -14,6 +21,9 @@ RETRY = 15.0
 """Seconds until names that were not found are looked up again."""
 
 logger = logging.getLogger(__name__)
+
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
+"""What :func:`socket.getaddrinfo` returns of each address."""
 
 OnResolved = Callable[[Sequence[Endpoint], Sequence[RelayServer]], None]
 
@@ -48,6 +58,44 @@ class Resolver:
             if not missing and not missing_relays:
                 return
             await asyncio.sleep(RETRY)
+
+
+async def look_up(
+    host: str,
+    port: int | None = None,
+    *,
+    family: socket.AddressFamily = socket.AF_UNSPEC,
+    kind: socket.SocketKind = socket.SOCK_DGRAM,
+    flags: int = 0,
+) -> Sequence[AddressInfo]:
+    """Return the addresses of a name (:func:`socket.getaddrinfo`).
+
+    :raises OSError: if it has none.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
+
+    def settle(result: Sequence[AddressInfo] | OSError) -> None:
+        if found.done():
+            return
+        if isinstance(result, OSError):
+            found.set_exception(result)
+        else:
+            found.set_result(result)
+
+    def wait_for_answer() -> None:
+        result: Sequence[AddressInfo] | OSError
+        try:
+            result = socket.getaddrinfo(host, port, family, kind, flags=flags)
+        except OSError as error:
+            result = error
+        except UnicodeError as error:
+            result = socket.gaierror(socket.EAI_NONAME, str(error))
+        with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
+            loop.call_soon_threadsafe(settle, result)
+
+    threading.Thread(target=wait_for_answer, name="resolver", daemon=True).start()
+    return await found
 
 
 async def _stun_servers(stun: tuple[str, ...]) -> tuple[list[Endpoint], bool]:
@@ -90,9 +138,7 @@ async def _addresses(host: str) -> list[str]:
     except ValueError:
         pass
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, None, type=socket.SOCK_DGRAM
-        )
+        found = await look_up(host)
     except OSError as error:
         logger.debug("%s cannot be resolved: %s", host, error)
         return []

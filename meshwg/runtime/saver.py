@@ -8,17 +8,17 @@ from meshwg.errors import MeshError
 from meshwg.runtime.state import StateDirectory
 
 SETTLE = 0.1
-"""Seconds from a change to its way to the disk: changes like to come together."""
+"""Seconds from a change until it is saved: changes often come together."""
 INTERVAL = 2.0
-"""Seconds between two writes of a mesh that changes all the time."""
+"""Seconds between two writes while the mesh keeps changing."""
 RETRY_INTERVAL = 10.0
-"""Seconds until what a disk did not take is offered again."""
+"""Seconds until a write that failed is tried again."""
 
 logger = logging.getLogger(__name__)
 
 
 class NetmapSaver:
-    """Saves the netmap after changes, in a thread, because disks may take their time.
+    """Saves the netmap after changes, in a thread, because disks can be slow.
 
     :param netmap: returns what to save, or nothing.
     """
@@ -34,7 +34,7 @@ class NetmapSaver:
         self._task = asyncio.create_task(self._save_changes(), name="saver")
 
     def change(self) -> None:
-        """The netmap is another one now."""
+        """The netmap has changed."""
         self._changed.set()
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ class NetmapSaver:
             await asyncio.sleep(RETRY_INTERVAL if self._failing else INTERVAL)
 
     async def _save(self) -> None:
-        """Save the netmap; a disk that does not take it is complained about once."""
+        """Save the netmap; of failures in a row, only the first is logged."""
         self._changed.clear()
         netmap = self._netmap()
         if netmap is None:

@@ -26,7 +26,7 @@ LOCK_FILE = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class StoredMembership:
     """Which coordinator this node belongs to."""
 
     url: str
@@ -92,7 +92,7 @@ class StateDirectory:
             )
         return PrivateKey.from_bytes(scalar)
 
-    def membership(self) -> Membership | None:
+    def membership(self) -> StoredMembership | None:
         """Return which mesh this node is in, ``None`` before it first joined.
 
         :raises ConfigError: if the file is damaged.
@@ -104,14 +104,14 @@ class StateDirectory:
         try:
             raw: dict[str, Any] = json.loads(text)
             key = parse_key(raw["coordinator_key"])
-            return Membership(str(raw["url"]), key, raw.get("auth_key"))
+            return StoredMembership(str(raw["url"]), key, raw.get("auth_key"))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
                 f"The membership {path} is damaged: remove it and join again with "
                 "'meshwg node --join TOKEN'"
             ) from None
 
-    def save_membership(self, membership: Membership) -> None:
+    def save_membership(self, membership: StoredMembership) -> None:
         """Remember the mesh for the next start."""
         raw = {
             "url": membership.url,
@@ -128,7 +128,7 @@ class StateDirectory:
     def save_netmap(self, cache: bytes) -> None:
         """Replace the cached netmap.
 
-        :raises MeshError: if the disk does not take it; the old one then stays.
+        :raises MeshError: if it cannot be written; the old one then stays.
         """
         self._write(self._path / NETMAP_FILE, cache.decode())
 
@@ -147,13 +147,13 @@ class StateDirectory:
     def save_port(self, port: int) -> None:
         """Remember the UDP port, so that peers find the node there after a restart.
 
-        A disk that does not take it costs only that.
+        If it cannot be written, only that is lost.
         """
         with contextlib.suppress(MeshError):
             self._write(self._path / PORT_FILE, f"{port}\n")
 
     def forwarding(self) -> dict[str, Any] | None:
-        """Return what a hub has changed in the system and not undone yet."""
+        """Return what a hub has changed in the system and not yet undone."""
         try:
             note = json.loads(self._read(self._path / FORWARDING_FILE) or "null")
         except ValueError:
@@ -163,7 +163,7 @@ class StateDirectory:
     def save_forwarding(self, note: dict[str, Any] | None) -> None:
         """Remember what a hub is about to change, or that it was undone.
 
-        :raises MeshError: if the disk does not take it.
+        :raises MeshError: if it cannot be written.
         """
         path = self._path / FORWARDING_FILE
         if note is not None:

@@ -1,8 +1,8 @@
 """The connection to a relay over TCP or TLS, for networks that block UDP.
 
-Packets in a stream wait for each other, so as few as possible shall wait: a full
-connection drops what waits longest, always whole messages, and never slows down the
-rest of the node.
+Packets in a stream wait for each other, so as few as possible should wait: a full
+connection drops the oldest, always whole messages, and never slows down the rest of the
+node.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from meshwg.transmit import Transmit
 CONNECT_TIMEOUT = 8.0
 """Seconds for TCP and TLS together."""
 WRITE_BUFFER = 64 << 10
-"""Bytes that asyncio keeps; they cannot be dropped any more."""
+"""Bytes that asyncio buffers, which can no longer be dropped."""
 BACKLOG = 192 << 10
 """Bytes kept beyond that: at 10 Mbit/s they wait for 0.15 s."""
 
 
 class RelayStream(asyncio.Protocol):
-    """One connection, which begins to be made at once.
+    """One connection, which is opened at once.
 
-    :param on_open: called when it is there.
+    :param on_open: called when it is open.
     :param on_data: called with the bytes that arrive.
-    :param on_close: called once with the reason when it cannot be made or is lost, but
-        not because of :meth:`close`.
+    :param on_close: called once with the reason when it cannot be opened or is lost,
+        but not because of :meth:`close`.
     :param fwmark: marks the packets (SO_MARK), 0 for no mark.
     """
 
@@ -52,11 +52,11 @@ class RelayStream(asyncio.Protocol):
         self._backlog: deque[bytes] = deque()
         self._backlog_size = 0
         self.dropped = 0
-        """Batches that gave way to younger ones."""
+        """Batches that were dropped for newer ones."""
         self._connecting = asyncio.ensure_future(self._connect(server))
 
     def send(self, transmit: Transmit) -> bool:
-        """Send whole messages; the answer is always ``True``: nobody has to wait."""
+        """Send whole messages; the answer is always ``True``: it never blocks."""
         data = b"".join(transmit.datagrams)
         if self._transport is None or not data:
             return True

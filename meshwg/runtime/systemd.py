@@ -6,7 +6,7 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Send ``READY=1`` and the like; nothing happens where nobody listens."""
+    """Send ``READY=1`` and the like; does nothing without a service manager."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

@@ -2,7 +2,7 @@
 
 The kernel can exchange superpackets of up to 64 KiB with the device (IFF_VNET_HDR).
 Writes always use them where the kernel takes them: :mod:`meshwg.packet.coalesce` makes
-them for less than the calls cost that they save. For reads, the kernel can cut
+them at less than the cost of the calls that they save. For reads, the kernel can cut
 its superpackets or leave that to :mod:`meshwg.packet.segment` (TSO and USO), which
 saves as many calls but has to compute each checksum here. In Python that costs
 more: 14 microseconds of a sender's time for each packet of a TCP stream, encryption
@@ -52,7 +52,7 @@ TUN_F_USO6 = 0x40
 TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
 UDP_OFFLOADS = TUN_F_USO4 | TUN_F_USO6
 OFFLOADS = (TCP_OFFLOADS | UDP_OFFLOADS, TCP_OFFLOADS)
-"""What the kernel may know, best first: USO came with Linux 6.2."""
+"""What the kernel may support, best first: USO came with Linux 6.2."""
 
 _IFREQ = struct.Struct("16sH22x")
 _IFREQ_VALUE = struct.Struct("16si20x")
@@ -76,7 +76,7 @@ class TunDevice:
     ) -> None:
         self.name = name
         self.malformed = 0
-        """Superpackets from the kernel that made no sense."""
+        """Superpackets from the kernel that were malformed."""
         self.dropped = 0
         """Packets that the kernel did not take."""
         self.local_addresses: Container[bytes] = frozenset()
@@ -87,13 +87,12 @@ class TunDevice:
         self.read_raw: Callable[[], bytes] = partial(os.read, fd, READ_SIZE)
         """Return the next packet or superpacket with its header.
 
-        :raises OSError: BlockingIOError if none waits; what others mean, :meth:`read`
-            knows.
+        :raises OSError: BlockingIOError if none waits; for others see :meth:`read`.
         """
         self.write_raw: Callable[[Sequence[bytes]], int] = partial(os.writev, fd)
         """Hand a packet, in pieces that begin with the header, to the kernel.
 
-        :raises OSError: if it is not taken; why, :meth:`write` knows.
+        :raises OSError: if it is not taken; see :meth:`write`.
         """
         self._joins_udp = has_vnet_header and self._negotiate_offloads(tso)
 
@@ -104,7 +103,8 @@ class TunDevice:
         """Create the interface ``name``, or attach to a TUN device kept under it.
 
         :param mtu: in bytes, ``None`` for the system's choice.
-        :raises ConfigError: if the name or the MTU cannot be had, or TUN devices.
+        :raises ConfigError: if the name or the MTU is refused, or there are no TUN
+            devices.
         :raises NotPermitted: without the privilege to create interfaces.
         """
         if not 0 < len(os.fsencode(name)) <= MAX_NAME_LENGTH:

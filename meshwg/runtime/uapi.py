@@ -1,8 +1,8 @@
 """The UAPI socket: where wg(8) finds a userspace interface and configures it.
 
-The socket is opened before the program goes into the background, so that whoever
-started it can use it at once, and served when the event loop runs. Removing its file
-is how a user, and wg-quick, may ask the program to end.
+The socket is opened before the program goes into the background, so that the caller can
+use it at once, and served when the event loop runs. Removing its file is how a user, or
+wg-quick, may ask the program to end.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _IN_MOVE_SELF = 0x800
 
 
 class UapiSocket:
-    """A listening socket and its file, which goes with it unless someone replaced it.
+    """A listening socket and its file, which is removed with it unless it was replaced.
 
     :ivar path: the file.
     :ivar socket: the socket, listening.
@@ -70,7 +70,7 @@ class UapiSocket:
     ) -> "UapiSocket":
         """Return the listening socket that the parent process left open.
 
-        :raises ConfigError: if the descriptor is no unix socket.
+        :raises ConfigError: if the descriptor is not a Unix socket.
         """
         try:
             listener = socket.socket(fileno=descriptor)
@@ -97,7 +97,7 @@ class UapiSocket:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name."""
+    """Return what identifies a file, whatever its name."""
     try:
         status = path.lstat()
     except OSError:
@@ -148,7 +148,7 @@ def _clear(path: Path) -> None:
 def _answers(path: Path) -> bool:
     """Return whether a process listens on a socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        # A listener too busy to accept is one: do not wait for it.
+        # A listener may be too busy to accept: do not wait for it.
         client.setblocking(False)
         return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
@@ -195,7 +195,7 @@ class UapiServer:
             sock=self._socket.socket,
         )
         loop.add_reader(self._watch, self._file_changed)
-        # What happened before there was a watch.
+        # The file may have been removed before it was watched.
         loop.call_soon(self._file_changed)
 
     def close(self) -> None:
@@ -255,7 +255,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def pause_writing(self) -> None:
-        """Hear no more from a client that does not read what it asked for."""
+        """Stop reading from a client that does not read its answers."""
         if self._transport is not None:
             self._transport.pause_reading()
 

@@ -9,106 +9,68 @@ Nothing that the network does raises: a datagram that cannot be sent is counted,
 it had been lost on its way.
 """
 
-import contextlib
 import errno
 import os
-import re
 import socket
-import struct
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
-from meshwg.transmit import UDP, Endpoint, Source, Transmit
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
+from meshwg.runtime.pktinfo import (
+    Address,
+    Ancillary,
+    address_of,
+    ask_for_pktinfo,
+    hop_limit,
+    pktinfo,
+)
+from meshwg.runtime.socket_options import (
+    SOL_UDP,
+    UDP_SEGMENT,
+    can_segment,
+    enlarge_buffers,
+    set_fwmark,
+)
+from meshwg.runtime.udp_receiver import CACHE_SIZE, UdpReceiver
+from meshwg.transmit import UDP, Endpoint, Transmit
 
 MAX_SEGMENTS = 64
 """UDP_MAX_SEGMENTS of the oldest kernels with UDP_SEGMENT."""
 MAX_BATCH = 65507
 """The longest UDP payload of an IPv4 packet."""
-BUFFER_SIZE = 7 << 20
-"""What wireguard-go asks for: a burst at 10 Gbit/s for 6 ms."""
 MAX_WAITING = 1024
 """Batches kept while a socket blocks."""
 BIND_ATTEMPTS = 100
-ANCILLARY_SIZE = 128
-"""Bytes of control messages: there is room for PKTINFO and UDP_GRO."""
-CACHE_SIZE = 1024
-
-SO_SNDBUFFORCE = 32
-SO_RCVBUFFORCE = 33
-IP_PKTINFO = 8
-SOL_UDP = 17
-UDP_SEGMENT = 103
-UDP_GRO = 104
-FIRST_KERNEL_WITH_SOUND_GRO = (5, 12)
-SO_BINDTOIFINDEX = 62
 
 SOURCE_IS_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
 """A pinned source that was removed: IPv4 gives the first, IPv6 the second; the last,
 if its interface went too."""
 CANNOT_SEGMENT = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
-"""EIO: never on this socket. The others: not these datagrams, on the way they take."""
-
-Ancillary = tuple[int, int, bytes]
-Address = tuple[str, int] | tuple[str, int, int, int]
+"""EIO: never on this socket. The others: not these datagrams, on their route."""
 
 
-class UdpSocket:
-    """One UDP socket of one address family.
+class UdpSocket(UdpReceiver):
+    """One UDP socket of one address family, for all endpoints.
 
     :param on_unpinned: called with an endpoint, without its source, whose sticky
         source address has gone: what is sent there must not be pinned again.
-    :param remote: the only endpoint that is heard, if the socket is connected to one.
     """
-
-    buffer = memoryview(bytearray(1 << 16))
-    """Where datagrams are received, by all sockets: nothing stays there."""
 
     def __init__(
         self,
         sock: socket.socket,
         link: int = UDP,
         on_unpinned: Callable[[Endpoint], None] | None = None,
-        remote: Endpoint | None = None,
     ) -> None:
-        self.link = link
+        super().__init__(sock, link)
+        enlarge_buffers(sock)
+        ask_for_pktinfo(sock)
         self.on_unpinned = on_unpinned
-        self.refused_interface: int | None = None
-        """Index of the one interface that is not listened to: that of the tunnel which
-        the socket carries, since a tunnel must not run through itself."""
-        self.errors: Counter[str] = Counter()
-        """What could not be sent or received, by the name of the error."""
-        self._socket = sock
         self._is_ipv4 = sock.family == socket.AF_INET
-        self._gso = _enlarge_and_offload(sock)
+        self._gso = can_segment(sock)
         self._waiting: deque[Transmit] = deque()
-        self.remote = remote
-        self.remote_address: Address | None = None
-        """The address of :attr:`remote`; other datagrams may have been there before."""
-        if remote is None:
-            _ask_for_destinations(sock)
-        else:
-            self.remote_address = sock.getpeername()
-        self.send_alone: Callable[[bytes], int] = sock.send
-        """Send a datagram to :attr:`remote`.
-
-        :raises OSError: if it is not sent, or one before it was refused.
-        """
-        if remote is not None and not self._is_ipv4:
-            self.send_alone = self._send_pinned
-        self.receive_raw: Callable[[], tuple[int, list[Ancillary], int, Address]]
-        self.receive_raw = partial(sock.recvmsg_into, [self.buffer], ANCILLARY_SIZE)
-        """Receive datagrams into the buffer, and return their length in bytes, control
-        messages, flags, and the source's address.
-
-        :raises OSError: what :meth:`cannot_receive` counts.
-        """
         self._send = sock.sendmsg
-        # Known sources, by their address and the IP_PKTINFO of their datagrams.
-        self._endpoints: dict[tuple[Address, bytes], Endpoint] = {}
-        if remote is not None and self.remote_address is not None:
-            self._endpoints[self.remote_address, b""] = remote
         self._routes: dict[Endpoint, tuple[Address, list[Ancillary]]] = {}
 
     @classmethod
@@ -129,8 +91,7 @@ class UdpSocket:
         try:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if fwmark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
+            set_fwmark(sock, fwmark)
             sock.bind(("", port))
             return cls(sock, link, on_unpinned)
         except BaseException:
@@ -138,71 +99,21 @@ class UdpSocket:
             raise
 
     @property
-    def port(self) -> int:
-        """The local port."""
-        return int(self._socket.getsockname()[1])
-
-    @property
     def is_blocked(self) -> bool:
         """Whether batches wait for the socket to become writable."""
         return bool(self._waiting)
-
-    def fileno(self) -> int:
-        """Return the file descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def set_fwmark(self, mark: int) -> None:
         """Mark what is sent from now on (SO_MARK), 0 for no mark.
 
         :raises OSError: EPERM without the privilege.
         """
-        # The kernel asks for the privilege even where nothing changes.
-        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != mark:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        set_fwmark(self._socket, mark)
 
     def close(self) -> None:
         """Close the socket and forget what waits."""
         self._waiting.clear()
-        self._socket.close()
-
-    def receive(self) -> tuple[list[bytes], Endpoint] | None:
-        """Return the datagrams of one system call and where they came from.
-
-        There may be more; ``None`` means that there are none now, or none to be had.
-        """
-        try:
-            size, ancillary, _, address = self.receive_raw()
-        except OSError as error:
-            self.cannot_receive(error)
-            return None
-        return self.unpack(size, ancillary, address)
-
-    def cannot_receive(self, error: OSError) -> None:
-        """Count an error, unless it says that there is nothing to receive."""
-        if not isinstance(error, BlockingIOError):
-            self._count(error)
-
-    def unpack(
-        self, size: int, ancillary: list[Ancillary], address: Address
-    ) -> tuple[list[bytes], Endpoint] | None:
-        """Return the datagrams that :attr:`receive_raw` put into the buffer."""
-        stride = size
-        pktinfo = b""
-        for level, _, data in ancillary:
-            if level == SOL_UDP:
-                stride = int.from_bytes(data, sys.byteorder)
-            else:
-                pktinfo = data
-        endpoint = self._endpoints.get((address, pktinfo))
-        if endpoint is None:
-            endpoint = self._remember_endpoint(address, pktinfo)
-            if endpoint is None:
-                self.errors["ELOOP"] += 1
-                return None
-        batch = bytes(self.buffer[:size])
-        if size <= stride:
-            return [batch], endpoint
-        return [batch[i : i + stride] for i in range(0, size, stride)], endpoint
+        super().close()
 
     def send(self, transmit: Transmit) -> bool:
         """Send a batch; return whether the socket takes more.
@@ -227,55 +138,17 @@ class UdpSocket:
             return False
         return self._send_all(transmit)
 
-    def connected(self, remote: Endpoint) -> "UdpSocket":
+    def connected(self, remote: Endpoint) -> ConnectedUdpSocket:
         """Return another socket of the same port, which hears one endpoint only.
 
-        It needs no address and no control message with what it sends and receives, and
-        the kernel looks up the way once and not for each datagram: for a program that
-        was woken by a single packet, that is a tenth of the round trip.
+        Its errors are counted with those of this one.
 
         :param remote: an endpoint with a source, which the socket is bound to.
         :raises OSError: if the system refuses, or cannot (before Linux 5.1).
         """
-        assert remote.source is not None, "a connected socket has a local address"
-        sock = socket.socket(self._socket.family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            interface = remote.source.interface
-            sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, interface)
-            mark = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)
-            if mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-            self._bind_too(sock, remote.source.host)
-            sock.connect(self._route(remote)[0])
-            twin = UdpSocket(sock, self.link, self.on_unpinned, remote)
-        except BaseException:
-            sock.close()
-            raise
-        twin.errors = self.errors
-        return twin
-
-    def _send_pinned(self, datagram: bytes) -> int:
-        """Send to the remote, if the source address is still this host's.
-
-        For IPv6, the kernel does not ask that of a connected socket by itself.
-        """
-        assert self.remote is not None, "only connected sockets are pinned"
-        _, ancillary = self._route(self.remote)
-        return self._send((datagram,), ancillary)
-
-    def _bind_too(self, sock: socket.socket, host: str) -> None:
-        """Bind a socket to this one's port, too.
-
-        SO_REUSEPORT is for sockets of one user that all ask for it. This one asks for
-        this moment alone, so that its port is not taken together with others.
-        """
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            sock.bind((host, self.port))
-        finally:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        own = ConnectedUdpSocket.beside(self._socket, remote)
+        own.errors = self.errors
+        return own
 
     def flush(self) -> bool:
         """Send what waits; return whether the socket takes more."""
@@ -318,7 +191,7 @@ class UdpSocket:
             segment_size = len(run[0]).to_bytes(2, sys.byteorder)
             ancillary = [*ancillary, (SOL_UDP, UDP_SEGMENT, segment_size)]
         if ttl is not None:
-            ancillary = [*ancillary, self._hop_limit(ttl)]
+            ancillary = [*ancillary, hop_limit(ttl, is_ipv4=self._is_ipv4)]
         self._send(run, ancillary, 0, address)
 
     def _unpin(self, endpoint: Endpoint) -> Endpoint:
@@ -328,45 +201,13 @@ class UdpSocket:
             self.on_unpinned(unpinned)
         return unpinned
 
-    def _count(self, error: OSError, datagrams: int = 1) -> None:
-        """Count what was lost by an error."""
-        self.errors[errno.errorcode.get(error.errno or 0, "unknown")] += datagrams
-
-    def _hop_limit(self, ttl: int) -> Ancillary:
-        """Return the control message that limits the hops of one call."""
-        value = ttl.to_bytes(4, sys.byteorder)
-        if self._is_ipv4:
-            return socket.IPPROTO_IP, socket.IP_TTL, value
-        return socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, value
-
-    def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint | None:
-        """Return the endpoint for a source address and the PKTINFO that came along,
-        ``None`` if it is beyond the refused interface."""
-        source = _parse_pktinfo(pktinfo)
-        if self.remote is not None:
-            # Connected sockets get no PKTINFO: they have one local address.
-            source = self.remote.source
-        if source is not None and source.interface == self.refused_interface:
-            return None
-        host = address[0]
-        if len(address) == 4 and address[3]:
-            host = f"{host}%{_interface_name(address[3])}"
-        endpoint = Endpoint(host, address[1], self.link, source)
-        if len(self._endpoints) >= CACHE_SIZE:
-            self._endpoints.clear()
-        self._endpoints[address, pktinfo] = endpoint
-        return endpoint
-
     def _route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
         return self._routes.get(endpoint) or self._remember_route(endpoint)
 
     def _remember_route(self, endpoint: Endpoint) -> tuple[Address, list[Ancillary]]:
         """Return the socket address and the control messages for an endpoint."""
-        host, _, zone = endpoint.host.partition("%")
-        address: Address = (host, endpoint.port)
-        if not self._is_ipv4:
-            address = (host, endpoint.port, 0, _interface_index(zone))
-        route = (address, _pktinfo(endpoint.source))
+        address = address_of(endpoint, is_ipv4=self._is_ipv4)
+        route = (address, pktinfo(endpoint.source))
         if len(self._routes) >= CACHE_SIZE:
             self._routes.clear()
         self._routes[endpoint] = route
@@ -461,38 +302,6 @@ def _open_if_supported(
         raise
 
 
-def _enlarge_and_offload(sock: socket.socket) -> bool:
-    """Set the options that carry batches; return whether UDP_SEGMENT is known."""
-    for option, force in (
-        (socket.SO_RCVBUF, SO_RCVBUFFORCE),
-        (socket.SO_SNDBUF, SO_SNDBUFFORCE),
-    ):
-        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
-        with contextlib.suppress(OSError):  # The force needs a privilege.
-            sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)
-    if _kernel_version() >= FIRST_KERNEL_WITH_SOUND_GRO:
-        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
-    try:
-        sock.getsockopt(SOL_UDP, UDP_SEGMENT)
-    except OSError:
-        return False
-    return True
-
-
-def _ask_for_destinations(sock: socket.socket) -> None:
-    """Have the kernel say which local address a datagram was sent to."""
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-
-
-def _kernel_version() -> tuple[int, int]:
-    """Return the major and minor version of the running kernel."""
-    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
 def _end_of_run(datagrams: Sequence[bytes], start: int, limit: int) -> int:
     """Return where the datagrams end that may go with the first by one call."""
     size = len(datagrams[start])
@@ -505,49 +314,3 @@ def _end_of_run(datagrams: Sequence[bytes], start: int, limit: int) -> int:
     if end < stop and 0 < len(datagrams[end]) < size:
         end += 1
     return end
-
-
-_PKTINFO4 = struct.Struct("=I4s4s")
-_PKTINFO6 = struct.Struct("=16sI")
-
-
-def _parse_pktinfo(data: bytes) -> Source | None:
-    """Return the local address in an in_pktinfo or in6_pktinfo."""
-    if len(data) == _PKTINFO4.size:
-        interface, host, _ = _PKTINFO4.unpack(data)
-        return Source(socket.inet_ntop(socket.AF_INET, host), interface)
-    if len(data) == _PKTINFO6.size:
-        host, interface = _PKTINFO6.unpack(data)
-        return Source(socket.inet_ntop(socket.AF_INET6, host), interface)
-    return None
-
-
-def _pktinfo(source: Source | None) -> list[Ancillary]:
-    """Return the control message that pins a source, none for ``None``."""
-    if source is None:
-        return []
-    if ":" in source.host:
-        host = socket.inet_pton(socket.AF_INET6, source.host)
-        data = _PKTINFO6.pack(host, source.interface)
-        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, data)]
-    host = socket.inet_pton(socket.AF_INET, source.host)
-    data = _PKTINFO4.pack(source.interface, host, bytes(4))
-    return [(socket.IPPROTO_IP, IP_PKTINFO, data)]
-
-
-def _interface_name(index: int) -> str:
-    """Return an interface's name, or its number if it has just gone."""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return str(index)
-
-
-def _interface_index(zone: str) -> int:
-    """Return the number of an interface given by name or number, 0 if there is none."""
-    if not zone or zone.isdecimal():
-        return int(zone or 0)
-    try:
-        return socket.if_nametoindex(zone)
-    except OSError:
-        return 0

@@ -1,8 +1,8 @@
 """UPnP: port mapping by SOAP over HTTP, the last resort.
 
 The description and control protocols are async-upnp-client's. What surrounds them is
-bounded here: only the gateway is believed and talked to, redirects are not followed,
-answers and searches end.
+bounded here: only the gateway is trusted and talked to, redirects are not followed, and
+answers and searches have limits.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from meshwg.transmit import Endpoint
 SEARCH_LIMIT = 1.0
 """Seconds for a gateway to answer a search."""
 SEARCHES = 2
-"""How often it is asked in that time: multicast gets lost in the air."""
+"""Searches sent in that time: multicast is often lost on wireless links."""
 CALL_LIMIT = 5.0
 """Seconds to read the gateway's description, or to change a mapping."""
 MAX_BODY = 256 * 1024
@@ -63,7 +63,7 @@ class UpnpGateway:
     async def find(cls, gateway: str, local: str) -> "UpnpGateway":
         """Search for the default gateway's service and read its description.
 
-        :param gateway: the only address that is believed.
+        :param gateway: the only address whose answers count.
         :param local: this host's address towards it.
         :raises UpnpFailed: if there is none.
         """
@@ -80,9 +80,9 @@ class UpnpGateway:
         raise UpnpFailed("finds a gateway that maps no ports")
 
     async def external_address(self) -> str:
-        """Return the gateway's external address, as it says.
+        """Return the external address that the gateway reports.
 
-        :raises UpnpFailed: if it does not say.
+        :raises UpnpFailed: if it reports none.
         """
         async with _failing("does not tell the external address"):
             answer = await self._call("GetExternalIPAddress")
@@ -94,7 +94,7 @@ class UpnpGateway:
     ) -> tuple[Endpoint, int]:
         """Map a UDP port, or renew its mapping.
 
-        :param external_port: the wished one; another is taken if it is in use.
+        :param external_port: the preferred one; if it is in use, another is tried.
         :param lifetime: in seconds.
         :return: the external endpoint and the lifetime, 0 for a permanent mapping.
         :raises UpnpFailed: if it cannot be mapped.
@@ -155,7 +155,7 @@ class UpnpGateway:
 
 
 async def search(gateway: str, local: str) -> str | None:
-    """Return where the gateway's description is, or ``None`` if it does not tell.
+    """Return where the gateway's description is, or ``None`` if it does not answer.
 
     :raises OSError: if nothing can be sent.
     """
@@ -179,7 +179,7 @@ async def search(gateway: str, local: str) -> str | None:
 
 
 class SearchProtocol(asyncio.DatagramProtocol):
-    """Listens for the answer to a search: only to the gateway's."""
+    """Waits for the gateway's answer to a search, and ignores others."""
 
     def __init__(self, gateway: str, found: "asyncio.Future[str]") -> None:
         self._gateway = gateway
@@ -238,7 +238,7 @@ async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _failing(what: str) -> AsyncIterator[None]:
-    """Bound the time, and turn whatever a gateway's answer leads to into a reason.
+    """Bound the time, and turn whatever a gateway's answer raises into a reason.
 
     The answers are XML of unknown quality: what the library raises about them cannot
     be listed.

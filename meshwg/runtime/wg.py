@@ -104,7 +104,7 @@ def _serve_in_background(
 
 
 def _serve(tun: TunDevice, uapi_socket: UapiSocket, ready: Callable[[], None]) -> None:
-    """Serve until the end, and leave nothing behind."""
+    """Serve, and leave nothing behind."""
     try:
         with asyncio.Runner(loop_factory=PacketLoop) as runner:
             runner.run(serve(tun, uapi_socket, ready))
@@ -138,7 +138,7 @@ async def serve(
 
 
 class WireGuardInterface:
-    """A device, and the sockets that it has while the link is up.
+    """A device and the sockets that it has while the link is up.
 
     It is what the UAPI configures (:class:`meshwg.wireguard.uapi.Interface`).
 
@@ -201,7 +201,7 @@ class WireGuardInterface:
         logger.debug("Dropped: %s", drops or "nothing")
 
     def _open(self, port: int) -> None:
-        """Open sockets on a port, in place of those that there may be."""
+        """Open sockets on a port, in place of those that are open."""
         sockets = UdpSockets.open(port, self.fwmark, self._unpin)
         previous, self._sockets = self._sockets, sockets
         self.listen_port = sockets.port
@@ -222,5 +222,5 @@ class WireGuardInterface:
             logger.info("Down")
 
     def _unpin(self, endpoint: Endpoint) -> None:
-        """Forget the source address for an endpoint: the system has it no more."""
+        """Forget the source address for an endpoint: the system no longer has it."""
         self.device.unpin_endpoints(only=endpoint)

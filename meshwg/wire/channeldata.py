@@ -20,8 +20,9 @@ from meshwg.wire.stun import COOKIE, HEADER_LENGTH, Buffer
 FIRST_CHANNEL, LAST_CHANNEL = 0x4000, 0x4FFF
 """RFC 8656 section 12. What this program binds is from this range."""
 LAST_OLD_CHANNEL = 0x7FFF
-"""RFC 5766 section 11, by which coturn's own client still goes. What others bind may be
-from here; only where WireGuard, STUN and TURN share a port is it told apart by less."""
+"""RFC 5766 section 11, which coturn's own client still follows. So what others bind may
+be up to here, except where WireGuard, STUN and TURN share a port: see
+:mod:`meshwg.wire.demux`."""
 
 CHANNEL_HEADER = struct.Struct("!HH")
 """Channel number and length of the payload in bytes, without padding."""

@@ -222,7 +222,8 @@ class OfferMessage(Model):
     """Where the sender's connection to the coordinator comes from, set likewise. Only
     an address that somebody else saw is worth hundreds of packets."""
     sequence: Count
-    """Grows with each offer to one peer, so that an old one is told apart."""
+    """Grows with each offer that one process makes to one peer, so that an old one is
+    recognized."""
     candidates: Annotated[
         tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
     ] = ()
@@ -304,7 +305,7 @@ class Credentials(Model):
 
 
 class Revoked(Model):
-    """You are no member any more; the connection ends."""
+    """You are no longer a member; the connection ends."""
 
     type: Literal["revoked"] = "revoked"
     reason: Sentence

@@ -1,9 +1,10 @@
 """Which handshake messages may cost curve operations (paper, sections 5.3, 5.4.7)."""
 
+from meshwg.limits import site_of
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wireguard.cookie import CookieChecker
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.ratelimiter import LoadMeter, RateLimiter
+from meshwg.wireguard.load import LoadMeter, handshake_limiter
 
 
 class Admission:
@@ -16,7 +17,7 @@ class Admission:
         self._checker = CookieChecker(public_key)
         self._random = random
         self.load = LoadMeter()
-        self._limiter = RateLimiter()
+        self._limiter = handshake_limiter()
         self._replies: list[Transmit] = []
 
     def refusal(self, message: bytes, endpoint: Endpoint, now: float) -> Drop | None:
@@ -32,7 +33,9 @@ class Admission:
             reply = self._checker.reply(message, endpoint, now, self._random)
             self._replies.append(Transmit(endpoint, [reply]))
             return Drop.UNDER_LOAD
-        return None if self._limiter.allow(endpoint, now) else Drop.RATE_LIMITED
+        if not self._limiter.take(site_of(endpoint.host), now):
+            return Drop.RATE_LIMITED
+        return None
 
     def take_replies(self) -> list[Transmit]:
         """Return the cookie replies to send, and forget them."""

@@ -102,37 +102,6 @@ def test_a_command_ends_with_the_status_of_its_error(
     assert error.count("\n") == 1
 
 
-def test_down_returns_when_the_daemon_is_gone(path: Path) -> None:
-    daemon = FakeDaemon()
-    with serving(daemon, path):
-        with pytest.raises(SystemExit) as ended:
-            run(["down", "--control-socket", str(path)])
-
-        assert ended.value.code == 0
-        assert daemon.stopped.is_set()
-        assert not path.exists()
-
-
-def test_unknown_commands_and_options_are_wrong_usage(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for arguments in (["dance"], ["status", "--loud"], ["ping"]):
-        with pytest.raises(SystemExit) as ended:
-            run(arguments)
-        assert ended.value.code == 2
-        assert "Error: " in capsys.readouterr().err
-
-
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(["--help"])
-
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    for command in ("node", "status", "netcheck", "ping", "down"):
-        assert f"\n  {command} " in text
-
-
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[None]:
     """Answer one connection with these bytes, whatever it asks."""

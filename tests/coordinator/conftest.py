@@ -1,4 +1,4 @@
-"""Databases for the store's tests: SQLite files, and a PostgreSQL of our own."""
+"""Databases, SQLite files and a PostgreSQL of our own, and programs for tests."""
 
 import itertools
 import os
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.coordinator.programs import Here, Program, program
 
 _NUMBERS = itertools.count()
 
@@ -63,6 +65,25 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Program]:
+    """A server for one test."""
+    with program(tmp_path / "data") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A server that tests do not stop, nor do they rely on what is in it."""
+    with program(tmp_path_factory.mktemp("common") / "data") as made:
+        yield made
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(capsys)
 
 
 def _initialise(programs: Path, directory: Path) -> None:

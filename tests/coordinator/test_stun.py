@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.stun import Drop, RateLimiter, StunServer
+from coordinator.stun import StunDrop, StunServer
 from meshwg.errors import ConfigError
 from meshwg.transmit import Endpoint, Source, Transmit
 from meshwg.wire import stun
@@ -112,7 +112,7 @@ def test_nothing_is_sent_to_port_zero() -> None:
     request = encoded({Attribute.RESPONSE_PORT: 0})
 
     assert server.receive_datagram(request, CLIENT, 0) is None
-    assert server.drops == {Drop.PORT: 1}
+    assert server.drops == {StunDrop.PORT: 1}
 
 
 @pytest.mark.parametrize("length", [0, 4, 1280])
@@ -189,16 +189,18 @@ def test_an_old_client_cannot_redirect_its_answer_and_learns_why() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", Drop.NOT_STUN),
-        (b"hello", Drop.NOT_STUN),
-        (bytes(20), Drop.NOT_STUN),
-        (b"\4\0\0\0" + bytes(60), Drop.NOT_STUN),
-        (b"\0\x11\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
-        (b"\1\1\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
-        (b"\0\3\0\0" + stun.COOKIE + TRANSACTION, Drop.NOT_A_REQUEST),
+        (b"", StunDrop.NOT_STUN),
+        (b"hello", StunDrop.NOT_STUN),
+        (bytes(20), StunDrop.NOT_STUN),
+        (b"\4\0\0\0" + bytes(60), StunDrop.NOT_STUN),
+        (b"\0\x11\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
+        (b"\1\1\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
+        (b"\0\3\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
     ],
 )
-def test_what_is_no_binding_request_gets_no_answer(data: bytes, reason: Drop) -> None:
+def test_what_is_no_binding_request_gets_no_answer(
+    data: bytes, reason: StunDrop
+) -> None:
     server = StunServer([FIRST])
 
     assert server.receive_datagram(data, CLIENT, 0) is None
@@ -229,7 +231,7 @@ def test_a_source_gets_its_share_of_answers_a_second_and_others_theirs() -> None
     answers = [server.receive_datagram(request, CLIENT, 5.0) for _ in range(50)]
 
     assert sum(answer is not None for answer in answers) == 10
-    assert server.drops == {Drop.RATE: 40}
+    assert server.drops == {StunDrop.RATE: 40}
     assert server.receive_datagram(request, stranger, 5.5) is not None
     assert server.receive_datagram(request, CLIENT, 5.9) is None
     assert server.receive_datagram(request, CLIENT, 6.0) is not None
@@ -238,20 +240,23 @@ def test_a_source_gets_its_share_of_answers_a_second_and_others_theirs() -> None
 def test_another_port_or_another_ipv6_address_of_a_subscriber_is_the_same_source() -> (
     None
 ):
-    limiter = RateLimiter(1)
+    server = StunServer([FIRST6], rate=1)
 
-    assert limiter.allows("2001:db8:7::7", 0)
-    assert not limiter.allows("2001:db8:7:0:ffff::1", 0)
-    assert limiter.allows("2001:db8:7:1::7", 0)
+    assert asks(server, Endpoint("2001:db8:7::7", 5000))
+    assert not asks(server, Endpoint("2001:db8:7:0:ffff::1", 5001))
+    assert asks(server, Endpoint("2001:db8:7:1::7", 5000))
 
 
-def test_forged_sources_take_bounded_memory_and_shut_nobody_out() -> None:
-    limiter = RateLimiter(1, limit=100)
+def test_forged_sources_take_bounded_memory_and_shut_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("coordinator.stun.SOURCES_LIMIT", 100)
+    server = StunServer([FIRST], rate=1)
 
-    allowed = [limiter.allows(f"10.0.{n >> 8}.{n & 255}", 0) for n in range(1000)]
+    hosts = [f"10.0.{n >> 8}.{n & 255}" for n in range(1000)]
 
-    assert all(allowed)
-    assert len(limiter._counts) <= 100
+    assert all([asks(server, Endpoint(host, 5000)) for host in hosts])
+    assert len(server._limiter) <= 100
 
 
 def test_behind_a_nat_of_its_own_the_server_tells_its_public_addresses() -> None:
@@ -312,6 +317,12 @@ def ask(
     answer = server.receive_datagram(encoded(attributes), client, 0)
     assert answer is not None
     return answer
+
+
+def asks(server: StunServer, client: Endpoint) -> bool:
+    """Send a plain request; return whether it is answered."""
+    request = stun.binding_request(TRANSACTION)
+    return server.receive_datagram(request, client, 0) is not None
 
 
 def encoded(attributes: dict[Attribute, object]) -> bytes:

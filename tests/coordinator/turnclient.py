@@ -17,6 +17,8 @@ UNIX = 1_700_000_000.0
 NOW = 1000.0
 ALICE = Endpoint("203.0.113.1", 1111)
 PEER = Endpoint("192.0.2.9", 5555)
+BOB = Endpoint("203.0.113.2", 2222)
+CHANNEL = 0x4000
 UDP = {Attribute.REQUESTED_TRANSPORT: 17}
 
 
@@ -146,6 +148,19 @@ class TurnClient:
         message = Message(Method.SEND, Class.INDICATION, bytes(12), attributes)
         message.attributes |= _named(more)
         self.server.receive([encode(message)], self.endpoint, self._now())
+
+
+def signed(
+    client: TurnClient, method: Method, attributes: dict[Attribute, object]
+) -> bytes:
+    """Return a request of a client that has a nonce."""
+    signed = {
+        **attributes,
+        Attribute.USERNAME: client.username,
+        Attribute.REALM: REALM,
+        Attribute.NONCE: client.nonce,
+    }
+    return encode(Message(method, Class.REQUEST, b"r" * 12, signed), client.key)
 
 
 def code_of(answer: Message | None) -> int:

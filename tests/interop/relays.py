@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from coordinator.credentials import password
-from coordinator.runtime.listener import Door, bind, listen
+from coordinator.runtime.listener import Admission, bind, listen
 from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
@@ -163,7 +163,7 @@ async def own_relay(
     listener = await listen(
         bind(HOST, own.port),
         runner.server,
-        door=Door(),
+        admission=Admission(),
         stream=own.relay.stream_protocol,
         tls=tls,
     )

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordinator.runtime.listener import EXCHANGE_TIMEOUT, VISITORS_PER_ADDRESS
-from coordinator.settings import Settings
+from coordinator.control.settings import Settings
+from coordinator.runtime.listener import EXCHANGE_TIMEOUT, EXCHANGES_PER_ADDRESS
 from netlab.lab import Lab
 from netlab.machine import Host
 from tests.interop.meshes import PORT, Coordinator, Member
@@ -70,7 +70,7 @@ def test_what_one_address_holds_is_little_and_not_for_long(
     for _ in range(NEW):
         assert status(strangers.connect(UPGRADE)) == 101
     assert status(strangers.connect(UPGRADE)) == 503
-    for number in range(VISITORS_PER_ADDRESS):
+    for number in range(EXCHANGES_PER_ADDRESS):
         undecided.connect(UPGRADE[: number % 30])
     assert is_cut(undecided.connect())
     letters = slow.connect(UPGRADE[:-2] + b"X-Slow: ")
@@ -87,7 +87,7 @@ def test_what_one_address_holds_is_little_and_not_for_long(
         time.sleep(0.2)
     assert not has_connections(coordinator, greedy)
     late = metric(coordinator, 'meshwg_tcp_cut_total{why="late"}')
-    assert late == VISITORS_PER_ADDRESS + 1
+    assert late == EXCHANGES_PER_ADDRESS + 1
     assert {status(each.connect(UPGRADE)) for each in greedy} == {101}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.operations import Remove, Rename
+from coordinator.mesh.operations import Remove, Rename
 from meshwg.control.client import ControlState
 from meshwg.control.events import Accepted, Disconnected, OfferReceived
 from meshwg.control.netmap import PeerTable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.operations import Expire, Remove, Rename
+from coordinator.mesh.operations import Expire, Remove, Rename
 from meshwg.control.client import ControlState
 from meshwg.keys import format_key
 from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted

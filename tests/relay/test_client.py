@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.turn import Drop as ServerDrop
-from coordinator.turn import Limits, PeerRules
+from coordinator.turn import Limits, PeerRules, TurnDrop
 from meshwg.relay.allocation import Allocated, Lost, RelayState
 from meshwg.relay.client import MAX_WAITING, RelayClient, RelayDrop
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
@@ -148,7 +147,7 @@ def test_a_stranger_does_not_get_in() -> None:
     network.advance(1)
 
     assert alice.received == []
-    assert relay.server.counters.drops == {ServerDrop.NO_PERMISSION: 1}
+    assert relay.server.counters.drops == {TurnDrop.NO_PERMISSION: 1}
 
 
 def test_a_relay_without_ipv4_is_asked_for_an_ipv6_address() -> None:
@@ -178,7 +177,7 @@ def test_packets_wait_for_the_allocation_and_the_oldest_make_way() -> None:
     network.advance(1)
 
     assert alice.client.drops == {RelayDrop.QUEUE_FULL: 3}
-    assert relay.server.counters.drops == {ServerDrop.NO_PERMISSION: 128}
+    assert relay.server.counters.drops == {TurnDrop.NO_PERMISSION: 128}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -90,6 +92,31 @@ async def test_a_link_connects_and_carries_frames(coordinator: Coordinator) -> N
     daemon = Daemon(coordinator.url)
     await daemon.until(ControlState.CONNECTED)
     await daemon.link.close()
+
+
+async def test_every_frame_is_reported_in_the_turn_of_the_loop_in_which_it_comes(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    receive_control = ControlClient.receive_control
+
+    def receive(client: ControlClient, frame: bytes, now: float) -> None:
+        receive_control(client, frame, now)
+        order.append("frame")
+        asyncio.get_running_loop().call_soon(order.append, "the next turn of the loop")
+
+    class Noting(Daemon):
+        def on_activity(self) -> None:
+            order.append("reported")
+            super().on_activity()
+
+    monkeypatch.setattr(ControlClient, "receive_control", receive)
+    daemon = Noting(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    after_frames = [order[i + 1] for i, what in enumerate(order) if what == "frame"]
+    assert after_frames == ["reported", "reported"]
 
 
 async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -> None:
@@ -200,10 +227,73 @@ async def test_a_server_that_never_answers_is_given_up(
         await daemon.link.close()
 
 
+async def test_a_coordinator_is_found_by_its_name(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_of: dict[str, str] = {"mesh.test": "127.0.0.1"}
+    getaddrinfo = socket.getaddrinfo
+
+    def look_up(host: str, *rest: Any, **options: Any) -> Any:
+        return getaddrinfo(name_of.get(host, host), *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    daemon = Daemon(coordinator.url.replace("127.0.0.1", "mesh.test"))
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+
+async def test_a_coordinator_without_an_address_is_told_in_words() -> None:
+    daemon = Daemon("http://nowhere.invalid:1")
+    await daemon.until(ControlState.OFFLINE)
+    assert "nowhere.invalid:1 cannot be reached" in (daemon.client.error or "")
+    await daemon.link.close()
+
+
+def test_a_name_server_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    asked, released, answered = asyncio.Event(), threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        loop.call_soon_threadsafe(asked.set)
+        released.wait(5)
+        order.append("the look-up ends")
+        answered.set()
+        return []
+
+    async def connect_and_leave() -> None:
+        daemon = Daemon("http://mesh.test:1")
+        await asked.wait()
+        daemon.client.stop(clock.now())
+        await daemon.link.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        runner.run(connect_and_leave())
+    order.append("the loop ends")
+    released.set()
+
+    assert answered.wait(5)
+    assert order == ["the loop ends", "the look-up ends"]
+
+
 async def test_a_link_that_never_opened_can_be_closed() -> None:
     daemon = Daemon("http://127.0.0.1:1")
     await daemon.link.close()
     await daemon.link.close()
+
+
+async def test_a_closed_link_is_not_opened_again(coordinator: Coordinator) -> None:
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    daemon.link.update()
+
+    assert daemon.client.wants_connection
+    assert "control" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 async def welcome(websocket: web.WebSocketResponse) -> None:

@@ -17,8 +17,9 @@ from meshwg.runtime.dataplane import (
     Dataplane,
 )
 from meshwg.runtime.peersockets import CONNECT_AFTER
+from meshwg.runtime.pktinfo import Address, Ancillary
 from meshwg.runtime.tun import TunDevice, TunGone
-from meshwg.runtime.udp import Address, Ancillary, UdpSocket, UdpSockets
+from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source, Transmit
 
 LINK = 7

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.peersockets import (
     CONNECT_AFTER,
     MAX_CONNECTED,
@@ -76,7 +77,7 @@ def test_what_the_system_refuses_is_not_tried_with_every_packet(
 ) -> None:
     tried = []
 
-    def refuse(_: UdpSocket, remote: Endpoint) -> UdpSocket:
+    def refuse(_: UdpSocket, remote: Endpoint) -> ConnectedUdpSocket:
         tried.append(remote)
         raise OSError(errno.ENOPROTOOPT, "The kernel is too old")
 
@@ -87,7 +88,9 @@ def test_what_the_system_refuses_is_not_tried_with_every_packet(
     assert world.read == []
 
 
-def test_a_closed_one_has_to_be_earned_anew(world: World) -> None:
+def test_after_a_socket_is_closed_the_next_one_takes_as_many_packets(
+    world: World,
+) -> None:
     world.send()
     world.own.close(PEER)
     assert world.own.get(PEER) is None
@@ -98,7 +101,7 @@ def test_a_closed_one_has_to_be_earned_anew(world: World) -> None:
     assert world.read == [PEER]
 
 
-def test_who_has_it_longest_makes_room(world: World) -> None:
+def test_the_oldest_socket_makes_room_for_a_new_one(world: World) -> None:
     endpoints = [PEER._replace(port=1000 + n) for n in range(MAX_CONNECTED + 1)]
     for each in endpoints:
         world.send(each)

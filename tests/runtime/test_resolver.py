@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from meshwg.runtime.resolver import Resolver
 from meshwg.transmit import Endpoint
 from meshwg.wire.control import Relay
 
+PATIENCE = 5.0
 NAMES = {"two.test": ["2001:db8::1", "192.0.2.1"], "relay.test": ["192.0.2.9"]}
 
 
@@ -22,7 +24,7 @@ class Names:
         self.known = {name: list(found) for name, found in NAMES.items()}
         self.asked: list[str] = []
 
-    async def getaddrinfo(self, host: str, *_: object, **__: object) -> list[object]:
+    def getaddrinfo(self, host: str, *_: object, **__: object) -> list[object]:
         self.asked.append(host)
         if host not in self.known:
             raise socket.gaierror(-2, "Name or service not known")
@@ -30,10 +32,9 @@ class Names:
 
 
 @pytest.fixture
-async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     made = Names()
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(loop, "getaddrinfo", made.getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
     return made
 
 
@@ -54,6 +55,14 @@ async def test_a_name_gives_all_its_addresses_ipv4_first(names: Names) -> None:
         Endpoint("192.0.2.1", 3478),
         Endpoint("2001:db8::1", 3478),
     ]
+
+
+async def test_what_cannot_be_a_name_is_not_found(names: Names) -> None:
+    names.known["x" * 64 + ".test"] = []
+
+    found = await resolve(["x" * 64 + ".test:1", "192.0.2.6:1"])
+
+    assert found.servers == [Endpoint("192.0.2.6", 1)]
 
 
 @pytest.mark.parametrize("text", ["", "192.0.2.5", "192.0.2.5:", "192.0.2.5:many"])
@@ -122,6 +131,36 @@ async def test_a_closed_resolver_says_nothing_more(names: Names) -> None:
     await asyncio.sleep(0.01)
 
     assert found.count == 0
+
+
+def test_a_look_up_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    asked, released, answered = asyncio.Event(), threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        loop.call_soon_threadsafe(asked.set)
+        released.wait(PATIENCE)
+        order.append("the look-up ends")
+        answered.set()
+        return []
+
+    async def look_up_and_leave() -> None:
+        resolver = Resolver(Found().take)
+        resolver.resolve(["slow.test:1"], [])
+        await asked.wait()
+        resolver.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        runner.run(look_up_and_leave())
+    order.append("the loop ends")
+    released.set()
+
+    assert answered.wait(PATIENCE)
+    assert order == ["the loop ends", "the look-up ends"]
 
 
 class Found:

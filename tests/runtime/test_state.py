@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
-from meshwg.runtime.state import Membership, StateDirectory
+from meshwg.runtime.state import StateDirectory, StoredMembership
 
 RANDOM = random.Random(5).randbytes
-MEMBERSHIP = Membership("https://mesh.example", bytes(range(32)), "number.secret")
+MEMBERSHIP = StoredMembership("https://mesh.example", bytes(range(32)), "number.secret")
 FILES = ("node.key", "membership.json", "netmap.json", "port")
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_what_was_there(
     with pytest.raises(MeshError, match="make room on the disk"):
         state.save_netmap(b"{}")
     with pytest.raises(MeshError, match="No space left on device"):
-        state.save_membership(Membership("http://other", bytes(32)))
+        state.save_membership(StoredMembership("http://other", bytes(32)))
     state.save_port(5)
 
     assert {name: (path / name).read_bytes() for name in FILES} == before

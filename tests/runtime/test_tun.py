@@ -15,8 +15,8 @@ import pytest
 
 from meshwg.errors import ConfigError, NotPermitted
 from meshwg.runtime import netlink, tun
+from meshwg.runtime.socket_options import SOL_UDP, UDP_SEGMENT
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
-from meshwg.runtime.udp import SOL_UDP, UDP_SEGMENT
 from netlab.lab import Lab
 from netlab.machine import Host
 from tests.packet.samples import Packet, is_valid, payload

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
+from meshwg.runtime.socket_options import SOL_UDP, UDP_SEGMENT
 from meshwg.runtime.udp import (
     MAX_WAITING,
-    SOL_UDP,
-    UDP_SEGMENT,
     UdpSocket,
     UdpSockets,
 )

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from meshwg.runtime.udp import UdpSocket, UdpSockets
+from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import Endpoint
 from netlab.lab import Lab
 from netlab.machine import Host
@@ -39,7 +40,7 @@ def of_version(sockets: UdpSockets, version: int) -> UdpSocket:
     return sock
 
 
-def receive_all(sock: UdpSocket) -> tuple[list[bytes], Endpoint]:
+def receive_all(sock: UdpReceiver) -> tuple[list[bytes], Endpoint]:
     """Wait for something, and return all that is there and who sent the last."""
     wait_readable(sock)
     datagrams: list[bytes] = []
@@ -50,5 +51,5 @@ def receive_all(sock: UdpSocket) -> tuple[list[bytes], Endpoint]:
     return datagrams, endpoint
 
 
-def wait_readable(sock: UdpSocket) -> None:
+def wait_readable(sock: UdpReceiver) -> None:
     assert select.select([sock], [], [], 5)[0], "nothing arrived"

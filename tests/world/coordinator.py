@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from coordinator.netmap import NetMapHistory
-from coordinator.operations import Operation, Result, Update
-from coordinator.registry import Registry
-from coordinator.server import ControlServer
-from coordinator.settings import Settings
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import Operation, Result, Update
+from coordinator.mesh.registry import Registry
 from meshwg.keys import PrivateKey
 from meshwg.wire.control import OfferMessage, ReportedCandidate, decode_from_coordinator
 from tests.sim.network import Network

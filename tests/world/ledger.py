@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from coordinator.authkeys import AuthKey
-from coordinator.ipam import Networks
-from coordinator.netmap import NetMapHistory
-from coordinator.nodes import Node
-from coordinator.operations import Changes, Operation, Result
-from coordinator.registry import Draft, Registry
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.draft import Draft
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes, Operation, Result
+from coordinator.mesh.registry import Registry
 from meshwg.wire.token import AuthKeyText
 from tests.sim.network import Network
 

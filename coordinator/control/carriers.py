@@ -1,0 +1,181 @@
+"""The carriers of control connections: how many, how long, and what is secret on them.
+
+Nothing here knows of members' rights. A connection is opened within the limits, proves
+its key in the Noise handshake, and has a while to become a member's. From then on it is
+heard of regularly, or it is dead.
+"""
+
+from dataclasses import dataclass
+
+from coordinator.control.connection import Connection, State
+from coordinator.control.counters import ControlCounters
+from coordinator.control.limits import AddressLimits
+from coordinator.control.presence import Presence
+from coordinator.control.settings import Settings
+from meshwg.errors import AuthenticationFailed, InvalidMessage
+from meshwg.keys import PrivateKey, format_key
+from meshwg.transmit import Random
+from meshwg.wire import channel
+from meshwg.wire.control import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a connection's carrier, after what is still to be sent on it."""
+
+    connection: int
+    code: int
+
+
+class Carriers:
+    """All control connections of one process."""
+
+    def __init__(
+        self,
+        private_key: PrivateKey,
+        settings: Settings,
+        counters: ControlCounters,
+        random: Random,
+    ) -> None:
+        self._private_key = private_key
+        self._settings = settings
+        self._counters = counters.events
+        self._random = random
+        self._connections: dict[int, Connection] = {}
+        self._last_number = 0
+        self._limits = AddressLimits(
+            settings.connections_per_address, settings.new_connections_per_address
+        )
+        self._presence = Presence(settings.silence, settings.own_heartbeat)
+        self._deadlines: dict[Connection, float] = {}
+        self._frames: list[tuple[int, bytes]] = []
+        self._closes: list[Close] = []
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def get(self, number: int) -> Connection | None:
+        return self._connections.get(number)
+
+    def open(self, address: str, now: float) -> Connection | None:
+        """Take a new connection, or ``None`` if there are too many."""
+        full = len(self._connections) >= self._settings.max_connections
+        if full or not self._limits.opened(address):
+            self._counters["connections_refused"] += 1
+            return None
+        self._last_number = number = self._last_number + 1
+        connection = Connection(number, address, self._random(8).hex(), now)
+        self._connections[number] = connection
+        self._deadlines[connection] = now + self._settings.register_timeout
+        self._counters["connections"] += 1
+        return connection
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._forget_times(connection)
+        # It may still be waiting to be told of a new version.
+        connection.state = State.CLOSED
+        del self._connections[connection.id]
+        self._limits.closed(connection.address, registered=connection.registered)
+
+    def welcome(self, connection: Connection, now: float) -> None:
+        """Keep a connection that has become a member's."""
+        connection.state, connection.registered = State.MEMBER, True
+        self._limits.registered(connection.address)
+        self._deadlines.pop(connection, None)
+        self._presence.add(connection.id, now)
+
+    def receive(
+        self, connection: Connection, frame: bytes, now: float
+    ) -> bytes | CloseCode | None:
+        """Return the payload of a frame, or why the connection has to end.
+
+        ``None`` for a frame of the handshake, and for a heartbeat.
+        """
+        if connection.channel is None:
+            return self._answer_handshake(connection, frame)
+        try:
+            payload = connection.channel.open(frame)
+        except AuthenticationFailed:
+            self._counters["frames_not_authentic"] += 1
+            return CloseCode.MALFORMED
+        if connection.state is State.MEMBER:
+            self._presence.heard(connection.id, now)
+        return None if payload == channel.HEARTBEAT else payload
+
+    def send(self, connection: Connection, payload: bytes, now: float) -> None:
+        """Send a payload, unless the connection is closed."""
+        if connection.channel is None or connection.state is State.CLOSED:
+            return
+        self._frames.append((connection.id, connection.channel.seal(payload)))
+        if connection.state is State.MEMBER:
+            self._presence.spoke(connection.id, now)
+
+    def close(self, connection: Connection, code: CloseCode) -> None:
+        """Close a connection after what is still to be sent on it."""
+        self._forget_times(connection)
+        if connection.state is not State.CLOSED:
+            connection.state = State.CLOSED
+            self._closes.append(Close(connection.id, code))
+
+    def frames_to_send(self) -> list[tuple[int, bytes]]:
+        """Return binary messages with the connections they go to, in order."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def closes(self) -> list[Close]:
+        """Return the connections to close, after the frames to send."""
+        closes, self._closes = self._closes, []
+        return closes
+
+    # Time.
+
+    def get_timer(self) -> float | None:
+        deadline = next(iter(self._deadlines.values()), None)
+        times = [deadline, self._presence.get_timer()]
+        return min((time for time in times if time is not None), default=None)
+
+    def late(self, now: float) -> list[Connection]:
+        """Return the connections that have not become a member's in time."""
+        return due(self._deadlines, now)
+
+    def silent(self, now: float) -> list[Connection]:
+        """Return the members' connections that are dead by now."""
+        return [self._connections[number] for number in self._presence.silent(now)]
+
+    def send_heartbeats(self, now: float) -> None:
+        """Send a heartbeat to members that have heard nothing for long."""
+        for number in self._presence.due(now):
+            self.send(self._connections[number], channel.HEARTBEAT, now)
+
+    def _answer_handshake(
+        self, connection: Connection, frame: bytes
+    ) -> CloseCode | None:
+        try:
+            key, response, secure = channel.answer(
+                self._private_key, frame, random=self._random
+            )
+        except AuthenticationFailed:
+            self._counters["handshakes_failed"] += 1
+            return CloseCode.WRONG_KEY
+        except InvalidMessage:
+            self._counters["handshakes_failed"] += 1
+            return CloseCode.MALFORMED
+        connection.key, connection.channel = format_key(key), secure
+        connection.state = State.REGISTER
+        self._frames.append((connection.id, response))
+        return None
+
+    def _forget_times(self, connection: Connection) -> None:
+        self._deadlines.pop(connection, None)
+        self._presence.remove(connection.id)
+
+
+def due(times: dict[Connection, float], now: float) -> list[Connection]:
+    """Return those whose time has come; the dictionary is ordered by time."""
+    found = []
+    for connection, at in times.items():
+        if at > now:
+            break
+        found.append(connection)
+    return found

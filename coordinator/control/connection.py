@@ -1,0 +1,65 @@
+"""One node's control connection, as the coordinator keeps it."""
+
+from enum import Enum, auto
+
+from meshwg.limits import TokenBucket
+from meshwg.wire.channel import Channel
+
+MESSAGE_RATE, MESSAGE_BURST = 20.0, 400.0
+"""Messages a second of one node, and at once."""
+OFFER_RATE, OFFER_BURST = 10.0, 200.0
+"""Offers a second of one node, and at once: it may begin with many peers together."""
+MAX_REFUSED = 200
+"""Messages refused in a row after which a connection is closed."""
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    HANDSHAKE = auto()
+    """Waiting for the Noise initiation."""
+    REGISTER = auto()
+    """Waiting for the ``register`` message."""
+    JOINING = auto()
+    """Waiting for the database."""
+    MEMBER = auto()
+    CLOSED = auto()
+    """Nothing is sent or read any more; the carrier is being closed."""
+
+
+class Connection:
+    """A connection and the limits that apply to it."""
+
+    __slots__ = (
+        "address",
+        "channel",
+        "id",
+        "key",
+        "messages",
+        "offers",
+        "refused",
+        "registered",
+        "session",
+        "state",
+        "version",
+        "writable",
+    )
+
+    def __init__(self, number: int, address: str, session: str, now: float) -> None:
+        self.id = number
+        self.address = address
+        self.session = session
+        self.state = State.HANDSHAKE
+        self.key = ""
+        """The node's public key, which it has proved once it registers."""
+        self.channel: Channel | None = None
+        self.registered = False
+        """It is, or has been, a member's connection."""
+        self.version = 0
+        """The netmap version that the node has been sent."""
+        self.writable = True
+        """The carrier takes more; if not, the node is told later what it has missed."""
+        self.messages = TokenBucket(MESSAGE_RATE, MESSAGE_BURST, now)
+        self.offers = TokenBucket(OFFER_RATE, OFFER_BURST, now)
+        self.refused = 0
+        """Messages refused since the last one that was accepted."""

@@ -1,0 +1,242 @@
+"""The connected members: how they come, what they are told, and how they go.
+
+A commit that changes what peers see starts a *round*
+(:mod:`~coordinator.control.rounds`): every member gets the payload that leads from the
+version it holds to the present one. Members that hold the same version get the same
+payload, built once. A member whose carrier is full is passed over, and gets what it
+missed as one payload when it reads again.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from coordinator import credentials
+from coordinator.control.carriers import Carriers, due
+from coordinator.control.connection import Connection, State
+from coordinator.control.counters import ControlCounters
+from coordinator.control.pending import PendingOperations
+from coordinator.control.rounds import Rounds
+from coordinator.control.settings import Settings
+from coordinator.control.welcome import Welcomes
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import (
+    Changes,
+    Disconnect,
+    Join,
+    Operation,
+    Refused,
+    Result,
+)
+from coordinator.mesh.registry import Registry
+from meshwg.wire import control
+from meshwg.wire.control import CloseCode, ErrorCode
+
+
+class Members:
+    """The connections of members, by public key."""
+
+    def __init__(
+        self,
+        carriers: Carriers,
+        pending: PendingOperations,
+        registry: Registry,
+        history: NetMapHistory,
+        settings: Settings,
+        counters: ControlCounters,
+        *,
+        now: float,
+        unix_time: float,
+    ) -> None:
+        self._carriers = carriers
+        self._pending = pending
+        self._history = history
+        self._welcomes = Welcomes(registry, settings)
+        self._renews = bool(settings.relays)
+        self._counters = counters
+        self._unix_offset = unix_time - now
+        self._joining: dict[str, Connection] = {}
+        """Connections by session, from their registration on."""
+        self._members: dict[str, Connection] = {}
+        self._renewals: dict[Connection, float] = {}
+        self._rounds = Rounds(now)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def get(self, key: str) -> Connection | None:
+        return self._members.get(key)
+
+    # How they come.
+
+    def join(self, connection: Connection, join: Join) -> None:
+        """Ask the database whether a connection becomes a member's."""
+        connection.state = State.JOINING
+        self._joining[connection.session] = connection
+        self._pending.add(join)
+
+    def joined(self, join: Join, result: Result, now: float) -> None:
+        """Answer a join that has been decided."""
+        connection = self._joining.get(join.session)
+        if isinstance(result, Refused):
+            if connection is not None:
+                self.fail(connection, result.code, result.message, now)
+        elif connection is None:
+            # It went away while the database was at work, which says it is online.
+            self._pending.add(Disconnect(join.key, join.session, left=False))
+        elif result.node is not None:
+            self._welcome(connection, result.node, result.notice, now)
+
+    def _welcome(
+        self, connection: Connection, node: Node, notice: str, now: float
+    ) -> None:
+        older = self._members.get(node.key)
+        if older is not None:
+            self._replace(older, now)
+        self._carriers.welcome(connection, now)
+        self._members[node.key] = connection
+        self._counters.events["joins"] += 1
+        welcome = self._welcomes.registered(
+            node,
+            notice=notice,
+            observed=connection.address,
+            members=len(self._members),
+            unix_time=now + self._unix_offset,
+        )
+        self.send(connection, welcome, now)
+        self._plan_renewal(connection, now)
+        self.bring_up_to_date(connection, now)
+
+    # What they are told.
+
+    def send(
+        self, connection: Connection, message: control.FromCoordinator, now: float
+    ) -> None:
+        self._carriers.send(connection, control.encode(message), now)
+
+    def committed(
+        self,
+        outcomes: Iterable[tuple[Operation, Result]],
+        changes: Sequence[Changes],
+        now: float,
+    ) -> None:
+        """Answer joins, and tell everybody what has changed."""
+        news = [self._history.apply(change) for change in changes]
+        for operation, result in outcomes:
+            if isinstance(operation, Join):
+                self.joined(operation, result, now)
+        for change in changes:
+            self._enforce(change, now)
+        if any(news):
+            self._rounds.want()
+            self._tell_some(now)
+
+    def bring_up_to_date(self, connection: Connection, now: float) -> None:
+        """Tell a member what leads from the version it holds to the present one."""
+        if connection.writable:
+            for payload in self._history.since(connection.version):
+                self._carriers.send(connection, payload, now)
+            connection.version = self._history.version
+
+    def _tell_some(self, now: float) -> None:
+        """Tell the next slice of members about the present version."""
+        for connection in self._rounds.next_slice(self._members.values(), now):
+            if connection.state is State.MEMBER:
+                self.bring_up_to_date(connection, now)
+
+    def _plan_renewal(self, connection: Connection, now: float) -> None:
+        self._renewals.pop(connection, None)
+        if self._renews:
+            self._renewals[connection] = now + credentials.LIFETIME / 2
+
+    def _renew_credentials(self, now: float) -> None:
+        for connection in due(self._renewals, now):
+            relays = self._welcomes.relays(connection.key, now + self._unix_offset)
+            self.send(connection, control.Credentials(relays=relays), now)
+            self._plan_renewal(connection, now)
+
+    # How they go.
+
+    def _enforce(self, change: Changes, now: float) -> None:
+        """End the connections of nodes that are no longer members, or have moved."""
+        for key in change.removed:
+            self._revoke(key, "This node was removed from the mesh", now)
+        for node in change.nodes:
+            connection = self._members.get(node.key)
+            if node.expired:
+                reason = "The membership of this node has expired; join again"
+                self._revoke(node.key, reason, now)
+            elif connection is not None and connection.session != node.session:
+                self._replace(connection, now)
+
+    def _revoke(self, key: str, reason: str, now: float) -> None:
+        connection = self._members.get(key)
+        if connection is not None:
+            self.send(connection, control.Revoked(reason=reason), now)
+            self.close(connection, CloseCode.REFUSED)
+
+    def _replace(self, older: Connection, now: float) -> None:
+        message = "Another connection uses this node's key; a key is for one machine"
+        self._counters.events["connections_replaced"] += 1
+        self.fail(older, ErrorCode.REPLACED, message, now)
+
+    def fail(
+        self, connection: Connection, code: ErrorCode, message: str, now: float
+    ) -> None:
+        """Send a fatal error and close the connection."""
+        self._counters.refusals[code] += 1
+        error = control.Error(code=code, message=message, fatal=True)
+        self.send(connection, error, now)
+        self.close(connection, CloseCode.REFUSED)
+
+    def close(
+        self, connection: Connection, code: CloseCode, *, left: bool = False
+    ) -> None:
+        """Close a connection; its node, if it is a member, is offline now.
+
+        :param left: the node has said that it leaves.
+        """
+        self.release(connection, left=left)
+        self._carriers.close(connection, code)
+
+    def release(self, connection: Connection, *, left: bool = False) -> None:
+        """Forget a connection that is gone, or about to be closed."""
+        self._joining.pop(connection.session, None)
+        self._renewals.pop(connection, None)
+        if self._members.get(connection.key) is connection:
+            del self._members[connection.key]
+            self._pending.add(Disconnect(connection.key, connection.session, left))
+
+    def shut_down(self, now: float) -> None:
+        """Tell all that this process stops, and leave them online in the database."""
+        message = "The coordinator is being restarted"
+        error = control.Error(code=ErrorCode.SHUTTING_DOWN, message=message, fatal=True)
+        for connection in list(self._members.values()):
+            self.send(connection, error, now)
+            self._members.pop(connection.key)
+            self.close(connection, CloseCode.RESTART)
+
+    # Time.
+
+    def get_timer(self) -> float | None:
+        renewal = next(iter(self._renewals.values()), None)
+        times = [renewal, self._rounds.get_timer(), self._carriers.get_timer()]
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timer(self, now: float, unix_time: float) -> None:
+        self._unix_offset = unix_time - now
+        self._close_late(now)
+        for connection in self._carriers.silent(now):
+            self._counters.events["nodes_silent"] += 1
+            self.close(connection, CloseCode.SILENT)
+        self._carriers.send_heartbeats(now)
+        self._renew_credentials(now)
+        self._tell_some(now)
+
+    def _close_late(self, now: float) -> None:
+        """Close the connections that have not become a member's in time."""
+        for connection in self._carriers.late(now):
+            if connection.state is State.JOINING:
+                message = "The coordinator's database does not answer"
+                self.fail(connection, ErrorCode.TRY_AGAIN, message, now)
+            else:
+                self.close(connection, CloseCode.SILENT)

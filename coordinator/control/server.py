@@ -1,0 +1,340 @@
+"""The coordinator's side of the control protocol, without sockets and database.
+
+Theory of operation. A connection goes through the states of
+:class:`~coordinator.control.connection.State`. What a node says becomes an *operation*;
+the owner of this machine carries :meth:`ControlServer.operations` out in the database,
+many in one transaction, and reports what was committed. Only then is anyone answered.
+
+This module reads what nodes say. :mod:`~coordinator.control.carriers` keeps the
+connections, :mod:`~coordinator.control.members` those of members with what these are
+told, and :mod:`~coordinator.control.offers` passes offers on.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from coordinator.control.carriers import Carriers, Close
+from coordinator.control.connection import MAX_REFUSED, Connection, State
+from coordinator.control.counters import ControlCounters
+from coordinator.control.members import Members
+from coordinator.control.offers import Offers
+from coordinator.control.pending import PendingOperations
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.settings import Settings
+from coordinator.mesh.netmap import NetMapHistory
+from coordinator.mesh.operations import (
+    Changes,
+    Join,
+    Operation,
+    Refused,
+    Result,
+    Sweep,
+    Update,
+)
+from coordinator.mesh.registry import Registry
+from meshwg.errors import InvalidMessage
+from meshwg.keys import PrivateKey
+from meshwg.transmit import Random
+from meshwg.wire import control
+from meshwg.wire.control import CloseCode, ErrorCode
+
+SWEEP_INTERVAL = 60.0
+"""Seconds between two removals of ephemeral nodes that stay away."""
+
+
+class ControlServer:
+    """All control connections of one coordinator process."""
+
+    def __init__(
+        self,
+        private_key: PrivateKey,
+        registry: Registry,
+        history: NetMapHistory,
+        settings: Settings,
+        *,
+        now: float,
+        unix_time: float,
+        random: Random,
+    ) -> None:
+        self._registry = registry
+        self._home = settings.home
+        self._counters = ControlCounters()
+        self._pending = PendingOperations(now)
+        self._carriers = Carriers(private_key, settings, self._counters, random)
+        self._members = Members(
+            self._carriers,
+            self._pending,
+            registry,
+            history,
+            settings,
+            self._counters,
+            now=now,
+            unix_time=unix_time,
+        )
+        self._offers = Offers(registry, self._carriers, self._members, self._counters)
+        self._sweep_at = now + SWEEP_INTERVAL
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened how often, by name; for metrics."""
+        return self._counters.events
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """What was refused how often, by error code."""
+        return self._counters.refusals
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, members' or not."""
+        return len(self._carriers)
+
+    @property
+    def members(self) -> int:
+        """How many members are connected to this process."""
+        return len(self._members)
+
+    # The carriers.
+
+    def connect(self, address: str, now: float) -> int | None:
+        """Take a new connection; return its number, ``None`` if there are too many."""
+        connection = self._carriers.open(address, now)
+        return None if connection is None else connection.id
+
+    def receive_frame(self, number: int, frame: bytes, now: float) -> None:
+        """Take one binary message of a connection."""
+        connection = self._carriers.get(number)
+        if connection is None or connection.state is State.CLOSED:
+            return
+        received = self._carriers.receive(connection, frame, now)
+        if isinstance(received, CloseCode):
+            self._members.close(connection, received)
+        elif received is not None:
+            self._receive_payload(connection, received, now)
+
+    def disconnect(self, number: int) -> None:
+        """A connection's carrier is gone."""
+        connection = self._carriers.get(number)
+        if connection is not None:
+            self._members.release(connection)
+            self._carriers.remove(connection)
+
+    def set_writable(self, number: int, writable: bool, now: float) -> None:
+        """A connection's carrier is full, or takes more again."""
+        connection = self._carriers.get(number)
+        if connection is None:
+            return
+        connection.writable = writable
+        if writable and connection.state is State.MEMBER:
+            self._members.bring_up_to_date(connection, now)
+
+    def frames_to_send(self) -> list[tuple[int, bytes]]:
+        """Return binary messages with the connections they go to, in order."""
+        return self._carriers.frames_to_send()
+
+    def closes(self) -> list[Close]:
+        """Return the connections to close, after the frames to send."""
+        return self._carriers.closes()
+
+    # The database.
+
+    def operations(self, now: float) -> list[Operation]:
+        """Return the operations of the next transaction.
+
+        To be asked again when the last ones were committed, or have failed.
+        """
+        return self._pending.take(now)
+
+    @property
+    def pending(self) -> bool:
+        """Whether operations wait for the database."""
+        return bool(self._pending)
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation of the process itself."""
+        self._pending.add(operation)
+
+    def committed(
+        self,
+        outcomes: Iterable[tuple[Operation, Result]],
+        changes: Sequence[Changes],
+        now: float,
+    ) -> None:
+        """Operations were committed, here or by another process.
+
+        :param changes: all changes since the last call, which the registry has already.
+        """
+        self._members.committed(outcomes, changes, now)
+
+    def failed(self, operations: Iterable[Operation], now: float) -> None:
+        """A transaction failed: joins are refused, the rest is tried again."""
+        again = []
+        for operation in operations:
+            if isinstance(operation, Join):
+                message = "The coordinator cannot store anything just now"
+                refusal = Refused(ErrorCode.TRY_AGAIN, message)
+                self._members.joined(operation, refusal, now)
+            else:
+                again.append(operation)
+        self._pending.put_back(again, now)
+
+    # Other coordinator processes on one database.
+
+    def offers_to_forward(self) -> list[Delivery]:
+        """Return the offers for nodes that are connected to other processes."""
+        return self._offers.to_forward()
+
+    def receive_forwarded(self, text: bytes, now: float) -> None:
+        """Take an offer from another process."""
+        self._offers.receive_forwarded(text, now)
+
+    # Time.
+
+    def get_timer(self) -> float:
+        at = self._members.get_timer()
+        return self._sweep_at if at is None else min(at, self._sweep_at)
+
+    def handle_timer(self, now: float, unix_time: float) -> None:
+        """Do what is due. The wall clock is taken anew each time, as it may be set."""
+        self._members.handle_timer(now, unix_time)
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_INTERVAL
+            self._pending.add(Sweep())
+
+    def shut_down(self, now: float) -> None:
+        """Tell all nodes that this process stops. They stay online in the database.
+
+        They come back to it, or to another process, before anyone would miss them.
+        """
+        self._members.shut_down(now)
+
+    # What nodes say.
+
+    def _receive_payload(
+        self, connection: Connection, payload: bytes, now: float
+    ) -> None:
+        if not connection.messages.take(now):
+            self._refuse_too_many(connection, now)
+            return
+        try:
+            message = control.decode_from_node(payload)
+        except InvalidMessage as error:
+            self.counters["messages_malformed"] += 1
+            code = ErrorCode.MALFORMED
+            if len(payload) > control.MAX_NODE_PAYLOAD:
+                code = ErrorCode.TOO_LARGE
+            self._refuse(connection, code, str(error), now)
+            return
+        connection.refused = 0
+        self.counters["messages"] += 1
+        self._receive_message(connection, message, now)
+
+    def _receive_message(
+        self, connection: Connection, message: control.FromNode | None, now: float
+    ) -> None:
+        match message:
+            case None:
+                self.counters["messages_unknown"] += 1
+            case control.Ping():
+                pong = control.Pong(id=message.id)
+                self._members.send(connection, pong, now)
+            case control.Register() if connection.state is State.REGISTER:
+                self._register(connection, message, now)
+            case control.Register():
+                self._refuse_early(connection, now)
+            case _ if connection.state is not State.MEMBER:
+                self._refuse_early(connection, now)
+            case _:
+                self._receive_from_member(connection, message, now)
+
+    def _register(
+        self, connection: Connection, message: control.Register, now: float
+    ) -> None:
+        if message.protocol != control.PROTOCOL:
+            self._refuse_protocol(connection, now)
+            return
+        # A version of another mesh means nothing here, and -1 stands for none.
+        resumes = message.epoch == self._registry.epoch
+        connection.version = message.version if resumes else -1
+        candidates, nat = _report_json(message.candidates, message.nat)
+        join = Join(
+            key=connection.key,
+            session=connection.session,
+            home=self._home,
+            name=message.name,
+            auth_key=message.auth_key,
+            role=message.role,
+            routes=message.routes,
+            candidates=candidates,
+            nat=nat,
+        )
+        self._members.join(connection, join)
+
+    def _receive_from_member(
+        self, connection: Connection, message: control.FromNode, now: float
+    ) -> None:
+        match message:
+            case control.Report():
+                report = _report_json(message.candidates, message.nat)
+                self._pending.add(Update(connection.key, *report))
+            case control.OfferMessage() if not connection.offers.take(now):
+                text = "Too many offers; try again a little later"
+                self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)
+            case control.OfferMessage():
+                self._offers.pass_on(connection, message, now)
+            case control.Resync():
+                self.counters["resyncs"] += 1
+                connection.version = -1
+                self._members.bring_up_to_date(connection, now)
+            case control.Leave():
+                self._members.close(connection, CloseCode.NORMAL, left=True)
+
+    # Refusals.
+
+    def _refuse(
+        self,
+        connection: Connection,
+        code: ErrorCode,
+        message: str,
+        now: float,
+        to: str | None = None,
+    ) -> None:
+        """Tell a node that a message was refused, and close if that goes on."""
+        connection.refused += 1
+        goes_on = connection.refused > MAX_REFUSED
+        if goes_on or connection.state is not State.MEMBER:
+            self._members.fail(connection, code, message, now)
+        else:
+            self.refusals[code] += 1
+            error = control.Error(code=code, message=message, to=to)
+            self._members.send(connection, error, now)
+
+    def _refuse_too_many(self, connection: Connection, now: float) -> None:
+        """Answer only the first of the messages that are too many in a row."""
+        if connection.refused == 0 or connection.refused >= MAX_REFUSED:
+            message = "Too many messages; they are ignored for a while"
+            self._refuse(connection, ErrorCode.TOO_MANY, message, now)
+        else:
+            connection.refused += 1
+            self.refusals[ErrorCode.TOO_MANY] += 1
+
+    def _refuse_early(self, connection: Connection, now: float) -> None:
+        message = "A connection registers first, and once"
+        self._refuse(connection, ErrorCode.MALFORMED, message, now)
+
+    def _refuse_protocol(self, connection: Connection, now: float) -> None:
+        message = (
+            f"This coordinator speaks control protocol {control.PROTOCOL}; install "
+            "matching versions of meshwg on both"
+        )
+        self._members.fail(connection, ErrorCode.PROTOCOL, message, now)
+
+
+def _report_json(
+    candidates: tuple[control.ReportedCandidate, ...], nat: control.NatReport | None
+) -> tuple[str, str]:
+    """Return what a node reports as the JSON texts that netmaps contain."""
+    listed = ",".join(candidate.model_dump_json() for candidate in candidates)
+    return f"[{listed}]", "null" if nat is None else nat.model_dump_json(
+        exclude_none=True
+    )

@@ -1,0 +1,27 @@
+"""What an administrator, or the process around it, decides for the control server."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a :class:`~coordinator.control.server.ControlServer`."""
+
+    home: str = ""
+    """The name of this process among those on one database."""
+    stun: tuple[str, ...] = ()
+    """STUN servers to tell nodes, ``host:port``."""
+    relays: tuple[str, ...] = ()
+    """TURN servers to tell nodes, ``turn:`` URLs."""
+    relay_secret: bytes = b""
+    heartbeat: float = 3.0
+    """Seconds after which nodes send a heartbeat."""
+    silence: float = 8.0
+    """Seconds of silence after which a node is dead."""
+    own_heartbeat: float = 10.0
+    """Seconds after which this side sends a heartbeat."""
+    register_timeout: float = 15.0
+    """Seconds a connection has to become a member's."""
+    connections_per_address: int = 1024
+    new_connections_per_address: int = 64
+    max_connections: int = 20_000

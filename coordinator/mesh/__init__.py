@@ -1,0 +1,1 @@
+"""Who is in the mesh, and the rules by which that changes."""

@@ -1,0 +1,206 @@
+"""What one transaction is about to change in the mesh, and by which rules.
+
+:class:`~coordinator.mesh.registry.Registry` is what the database says, as of one
+version. A transaction makes a :class:`Draft` of it, performs operations on that, writes
+what they changed, and only after the commit applies the same changes to the registry.
+So a failed transaction leaves no trace, and several coordinators on one database decide
+one after the other.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.drafted import DraftedMembers
+from coordinator.mesh.joining import Joining
+from coordinator.mesh.keyring import KeyRing
+from coordinator.mesh.nodes import Node, to_label
+from coordinator.mesh.operations import (
+    Accepted,
+    Changes,
+    CreateAuthKey,
+    Disconnect,
+    Expire,
+    Join,
+    MarkOffline,
+    Operation,
+    Refused,
+    Remove,
+    Rename,
+    Result,
+    RevokeAuthKey,
+    SetUrl,
+    Sweep,
+    Update,
+)
+from coordinator.mesh.registry import Registry
+from meshwg.transmit import Random
+from meshwg.wire.control import ErrorCode
+
+EPHEMERAL_GRACE = 300.0
+"""Seconds that an ephemeral node may be away without having said that it leaves."""
+
+
+class Draft:
+    """Decides the operations of one transaction, in order.
+
+    :param auth_keys: those that the operations mention, by number.
+    :param approved_routes: networks inside which nodes may announce routes.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        auth_keys: Mapping[str, AuthKey],
+        *,
+        unix_time: float,
+        random: Random,
+        approved_routes: Iterable[str] = (),
+    ) -> None:
+        self._registry = registry
+        self._unix_time = unix_time
+        self.url: str | None = None
+        """The new URL of the coordinator, ``None`` to leave it as it is."""
+        self._members = DraftedMembers(registry)
+        self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._joining = Joining(
+            self._members,
+            self._auth_keys,
+            unix_time=unix_time,
+            random=random,
+            approved_routes=approved_routes,
+        )
+
+    @property
+    def version(self) -> int:
+        """The version that the mesh has after the commit, if any node changes."""
+        return self._members.version
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """Changed nodes by key."""
+        return self._members.nodes
+
+    @property
+    def removed(self) -> dict[str, None]:
+        """Keys of removed nodes, in order."""
+        return self._members.removed
+
+    @property
+    def admitted(self) -> dict[str, None]:
+        """Keys of nodes that were not members before, in order."""
+        return self._members.admitted
+
+    @property
+    def spent(self) -> dict[str, AuthKey]:
+        """Changed auth keys by number."""
+        return self._auth_keys.changed
+
+    @property
+    def changes(self) -> Changes:
+        """What to apply to the registry after the commit."""
+        changed = bool(self.nodes or self.removed)
+        version = self.version if changed else self._registry.version
+        return Changes(version, tuple(self.nodes.values()), tuple(self.removed))
+
+    def perform(self, operation: Operation) -> Result:
+        """Decide one operation."""
+        return self._HANDLERS[type(operation)](self, operation)
+
+    # Members.
+
+    def _join(self, join: Join) -> Result:
+        return self._joining.join(join)
+
+    def _update(self, update: Update) -> Result:
+        node = self._members.get(update.key)
+        if node is None:
+            return _unknown(update.key)
+        node = replace(node, candidates=update.candidates, nat=update.nat)
+        return Accepted(self._members.put(node))
+
+    def _disconnect(self, gone: Disconnect) -> Result:
+        node = self._members.get(gone.key)
+        if node is None or node.session != gone.session:
+            return Accepted(node)
+        if node.ephemeral and gone.left:
+            return self._drop(node)
+        return Accepted(self._set_offline(node))
+
+    def _mark_offline(self, mark: MarkOffline) -> Result:
+        for node in self._members.all():
+            if node.online and node.home in mark.homes:
+                self._set_offline(node)
+        return Accepted()
+
+    def _sweep(self, _: Sweep) -> Result:
+        for node in self._members.all():
+            away = self._unix_time - node.seen > EPHEMERAL_GRACE
+            if node.ephemeral and not node.online and away:
+                self._drop(node)
+        return Accepted()
+
+    # Administration.
+
+    def _rename(self, rename: Rename) -> Result:
+        node = self._members.find(rename.node)
+        if node is None:
+            return _unknown(rename.node)
+        label = to_label(rename.name)
+        holder = self._members.find(label)
+        if holder is not None and holder.key != node.key:
+            return Refused(
+                ErrorCode.MALFORMED,
+                f"The name {label} belongs to another node; choose another one",
+            )
+        return Accepted(self._members.put(replace(node, name=label)))
+
+    def _expire(self, expire: Expire) -> Result:
+        node = self._members.find(expire.node)
+        if node is None:
+            return _unknown(expire.node)
+        return Accepted(self._members.put(replace(node, expired=True, online=False)))
+
+    def _remove(self, remove: Remove) -> Result:
+        node = self._members.find(remove.node)
+        return _unknown(remove.node) if node is None else self._drop(node)
+
+    def _create_auth_key(self, create: CreateAuthKey) -> Result:
+        return self._auth_keys.create(create)
+
+    def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
+        return self._auth_keys.revoke(revoke)
+
+    def _set_url(self, change: SetUrl) -> Result:
+        self.url = change.url
+        return Accepted()
+
+    # What several operations do.
+
+    def _set_offline(self, node: Node) -> Node:
+        return self._members.put(replace(node, online=False, seen=self._unix_time))
+
+    def _drop(self, node: Node) -> Accepted:
+        self._members.remove(node)
+        return Accepted(node)
+
+    _HANDLERS: Mapping[type[Operation], Callable[..., Result]] = {
+        Join: _join,
+        Update: _update,
+        Disconnect: _disconnect,
+        MarkOffline: _mark_offline,
+        Sweep: _sweep,
+        Rename: _rename,
+        Expire: _expire,
+        Remove: _remove,
+        CreateAuthKey: _create_auth_key,
+        RevokeAuthKey: _revoke_auth_key,
+        SetUrl: _set_url,
+    }
+
+
+def _unknown(node: str) -> Refused:
+    return Refused(
+        ErrorCode.UNKNOWN_PEER,
+        f"There is no node {node}; 'meshwg-coordinator node list' shows all",
+    )

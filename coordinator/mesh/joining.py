@@ -1,0 +1,146 @@
+"""How a node is let into the mesh, and what it is there.
+
+A member comes back by its key alone. A stranger, and a node whose membership has
+expired, needs an auth key, which is spent only if it lets the node in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.drafted import DraftedMembers
+from coordinator.mesh.ipam import allocate
+from coordinator.mesh.keyring import KeyRing
+from coordinator.mesh.nodes import Node, free_name, to_label
+from coordinator.mesh.operations import Accepted, Join, Refused, Result
+from meshwg.transmit import Random
+from meshwg.wire.control import ErrorCode
+
+ROLES = ("node", "hub")
+
+
+class Joining:
+    """Decides the joins of one draft.
+
+    :param approved_routes: networks inside which nodes may announce routes.
+    """
+
+    def __init__(
+        self,
+        members: DraftedMembers,
+        auth_keys: KeyRing,
+        *,
+        unix_time: float,
+        random: Random,
+        approved_routes: Iterable[str],
+    ) -> None:
+        self._members = members
+        self._auth_keys = auth_keys
+        self._unix_time = unix_time
+        self._random = random
+        self._approved_routes = [ip_network(route) for route in approved_routes]
+
+    def join(self, join: Join) -> Result:
+        """Let a node in, or refuse it."""
+        known = self._members.get(join.key)
+        if known is not None and not known.expired:
+            return self._welcome(known, join)
+        if join.auth_key is None:
+            return _refuse_stranger(known)
+        auth_key = self._auth_keys.check(join.auth_key)
+        if isinstance(auth_key, Refused):
+            return auth_key
+        if known is not None:
+            again = replace(known, ephemeral=auth_key.ephemeral)
+            result: Result = self._welcome(again, join)
+        else:
+            result = self._admit(join, auth_key)
+        if isinstance(result, Accepted):
+            self._auth_keys.spend(auth_key)
+        return result
+
+    def _admit(self, join: Join, auth_key: AuthKey) -> Result:
+        members = self._members
+        number = allocate(members.networks, members.taken_numbers, self._random)
+        if number is None:
+            return Refused(
+                ErrorCode.MESH_FULL,
+                "The mesh has no address left; remove nodes that are gone",
+            )
+        node = Node(
+            key=join.key,
+            name="",
+            requested_name="",
+            number=number,
+            ephemeral=auth_key.ephemeral,
+            joined=self._unix_time,
+        )
+        members.admit(join.key)
+        return self._welcome(node, join)
+
+    def _welcome(self, node: Node, join: Join) -> Accepted:
+        label = to_label(join.name)
+        name = node.name
+        if label != node.requested_name:
+            name = free_name(label, self._members.names_taken_by_others(node.key))
+        node = replace(
+            node,
+            name=name,
+            requested_name=label,
+            role=join.role if join.role in ROLES else "node",
+            routes=self._approve(join.routes),
+            candidates=join.candidates,
+            nat=join.nat,
+            online=True,
+            expired=False,
+            home=join.home,
+            session=join.session,
+            seen=self._unix_time,
+        )
+        return Accepted(self._members.put(node), _notice(label, node))
+
+    def _approve(self, routes: Iterable[str]) -> tuple[str, ...]:
+        """Return the routes that lie inside an approved network.
+
+        A route to everything never does: it would lead the nodes' own datagrams into
+        their tunnels, even where an administrator approves whatever nodes announce.
+        """
+        parsed = sorted({ip_network(route) for route in routes}, key=str)
+        return tuple(
+            str(route)
+            for route in parsed
+            if route.prefixlen > 0
+            and any(_inside(route, approved) for approved in self._approved_routes)
+        )
+
+
+def _refuse_stranger(known: Node | None) -> Refused:
+    if known is not None:
+        return Refused(
+            ErrorCode.NODE_EXPIRED,
+            f"The membership of {known.name} has expired; join again with a new token",
+        )
+    return Refused(
+        ErrorCode.NOT_A_MEMBER,
+        "This node is no member of the mesh; join with a token",
+    )
+
+
+def _inside(
+    route: IPv4Network | IPv6Network, approved: IPv4Network | IPv6Network
+) -> bool:
+    if route.version != approved.version or route.prefixlen < approved.prefixlen:
+        return False
+    host_bits = approved.max_prefixlen - approved.prefixlen
+    difference = int(route.network_address) ^ int(approved.network_address)
+    return difference >> host_bits == 0
+
+
+def _notice(label: str, node: Node) -> str:
+    if node.name == label:
+        return ""
+    return (
+        f"This node is called {node.name} in the mesh: {label} belongs to another, "
+        "or the node was renamed"
+    )

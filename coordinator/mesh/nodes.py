@@ -1,0 +1,99 @@
+"""A member of the mesh as the coordinator knows it, and the names members have."""
+
+import json
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+
+from coordinator.mesh.ipam import Networks
+
+MAX_NAME_LENGTH = 63
+"""Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
+
+_NOT_LABEL = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. What peers see of it, and what only coordinators need."""
+
+    key: str
+    """Public key, base64."""
+    name: str
+    requested_name: str
+    """The label it asked for, which may have been taken."""
+    number: int
+    """From which its addresses follow, see :mod:`coordinator.mesh.ipam`."""
+    role: str = "node"
+    routes: tuple[str, ...] = ()
+    candidates: str = "[]"
+    """JSON text, as it goes into netmaps."""
+    nat: str = "null"
+    """JSON text, as it goes into netmaps."""
+    online: bool = False
+    ephemeral: bool = False
+    expired: bool = False
+    """It must join again; until then it is in no netmap."""
+    home: str = ""
+    """The coordinator process it is, or was last, connected to."""
+    session: str = ""
+    """The connection it is, or was last, connected by."""
+    joined: float = 0.0
+    seen: float = 0.0
+    """Unix time of the last connect or disconnect."""
+    version: int = 0
+    """The mesh version that last changed what peers see."""
+    revision: int = 0
+    """The mesh version that last changed anything."""
+
+    def seen_by_peers(self) -> tuple[object, ...]:
+        """Return what peers see; they are told only if that has changed."""
+        return (
+            self.name,
+            self.number,
+            self.role,
+            self.routes,
+            self.candidates,
+            self.nat,
+            self.online,
+            self.expired,
+        )
+
+    def peer_json(self, networks: Networks) -> bytes:
+        """Return the node as a ``peer`` of a netmap."""
+        peer: dict[str, object] = {
+            "public_key": self.key,
+            "name": self.name,
+            "addresses": networks.addresses(self.number),
+            "version": self.version,
+        }
+        if self.online:
+            peer["online"] = True
+        if self.role != "node":
+            peer["role"] = self.role
+        if self.routes:
+            peer["routes"] = self.routes
+        head = json.dumps(peer, separators=(",", ":"))[:-1]
+        # These are JSON already, and need not be parsed to be written again.
+        if self.candidates != "[]":
+            head += f',"candidates":{self.candidates}'
+        if self.nat != "null":
+            head += f',"nat":{self.nat}'
+        return (head + "}").encode()
+
+
+def to_label(name: str) -> str:
+    """Return a name as a DNS label: ``Bob's iPhone`` becomes ``bob-s-iphone``."""
+    host, _, _ = name.partition(".")
+    label = _NOT_LABEL.sub("-", (host or name).lower()).strip("-")
+    return label[:MAX_NAME_LENGTH].strip("-") or "node"
+
+
+def free_name(label: str, taken: Container[str]) -> str:
+    """Return the label, or the first of ``label-2``, ``label-3`` … that is free."""
+    name, number = label, 1
+    while name in taken:
+        number += 1
+        suffix = f"-{number}"
+        name = label[: MAX_NAME_LENGTH - len(suffix)].rstrip("-") + suffix
+    return name

@@ -1,0 +1,140 @@
+"""What changes the mesh, and with what result.
+
+An operation is decided by :class:`coordinator.mesh.draft.Draft` inside one database
+transaction, and answered only after that has been committed.
+"""
+
+from dataclasses import dataclass, field
+
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.nodes import Node
+from meshwg.wire.control import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Base class of the operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Operation):
+    """A node has connected and asks to be let in, for the first time or again."""
+
+    key: str
+    session: str
+    home: str
+    name: str
+    auth_key: str | None = field(default=None, repr=False)
+    role: str = "node"
+    routes: tuple[str, ...] = ()
+    candidates: str = "[]"
+    nat: str = "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Operation):
+    """A member is reachable at other addresses."""
+
+    key: str
+    candidates: str
+    nat: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Operation):
+    """A member's connection is gone; without effect if it has a newer one."""
+
+    key: str
+    session: str
+    left: bool
+    """It has said that it leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkOffline(Operation):
+    """Mark the members offline whose coordinator process is gone."""
+
+    homes: frozenset[str]
+    """The processes that are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Operation):
+    """Remove the ephemeral nodes that have been away for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Operation):
+    """Give a node another name."""
+
+    node: str
+    """Its name or its public key."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(Operation):
+    """Make a node join again; it keeps its address."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Operation):
+    """End the membership of a node, and free its address."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAuthKey(Operation):
+    """Let nodes in that show this auth key, of which only the hash is known here."""
+
+    auth_key: AuthKey
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAuthKey(Operation):
+    """Make an auth key useless; nodes that have joined with it stay."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetUrl(Operation):
+    """Say at which URL nodes find the coordinator, for the join tokens to come."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The operation was carried out, even if there was nothing to change."""
+
+    node: Node | None = None
+    """The node it was about, as it is now; for :class:`Remove`, as it was."""
+    notice: str = ""
+    """What the node that has joined should know."""
+    auth_key: AuthKey | None = None
+    """The auth key that was created or revoked, as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The operation was not carried out."""
+
+    code: ErrorCode
+    message: str
+
+
+Result = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one committed transaction changed, or several in a row."""
+
+    version: int
+    nodes: tuple[Node, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Public keys."""

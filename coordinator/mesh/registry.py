@@ -1,0 +1,54 @@
+"""Who is in the mesh, as of one version of the database."""
+
+from collections.abc import Mapping
+
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes
+
+
+class Registry:
+    """All members, found by key, name and number.
+
+    :param epoch: names this mesh: versions of another mean nothing here.
+    """
+
+    def __init__(self, networks: Networks, epoch: str) -> None:
+        self.epoch = epoch
+        self.networks = networks
+        self.version = 0
+        self.nodes: dict[str, Node] = {}
+        self._by_name: dict[str, str] = {}
+        self._by_number: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Public keys by name."""
+        return self._by_name
+
+    @property
+    def numbers(self) -> Mapping[int, str]:
+        """Public keys by number."""
+        return self._by_number
+
+    def apply(self, changes: Changes) -> None:
+        """Take over what a transaction has committed."""
+        for key in changes.removed:
+            self._forget(key)
+        # Names and numbers may have moved among these nodes: first free them all.
+        for node in changes.nodes:
+            self._forget(node.key)
+        for node in changes.nodes:
+            self.nodes[node.key] = node
+            self._by_name[node.name] = node.key
+            self._by_number[node.number] = node.key
+        self.version = changes.version
+
+    def _forget(self, key: str) -> None:
+        node = self.nodes.pop(key, None)
+        if node is not None:
+            del self._by_name[node.name]
+            del self._by_number[node.number]

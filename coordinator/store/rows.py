@@ -1,0 +1,55 @@
+"""Rows of the tables, and the records that they hold."""
+
+import dataclasses
+import json
+from typing import Any
+
+from sqlalchemy import Row, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.nodes import Node
+
+Values = dict[str, Any]
+"""The columns of a row by name."""
+
+
+def to_node(row: Row[Any]) -> Node:
+    values = dict(row._mapping)
+    values["routes"] = tuple(json.loads(values["routes"]))
+    return Node(**values)
+
+
+def from_node(node: Node) -> Values:
+    values = dataclasses.asdict(node)
+    values["routes"] = json.dumps(node.routes)
+    return values
+
+
+def to_auth_key(row: Row[Any]) -> AuthKey:
+    return AuthKey(**row._mapping)
+
+
+def from_auth_key(key: AuthKey) -> Values:
+    return dataclasses.asdict(key)
+
+
+async def upsert(
+    connection: AsyncConnection, table: Table, key: str, rows: list[Values]
+) -> None:
+    """Insert rows, or replace those that have the same key.
+
+    :param key: the column of the primary key.
+    """
+    is_postgres = connection.dialect.name == "postgresql"
+    dialect = postgresql if is_postgres else sqlite
+    statement = dialect.insert(table)
+    others = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if column.name != key
+    }
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[key], set_=others), rows
+    )

@@ -1,0 +1,115 @@
+"""What the control socket's commands ask of a node (:mod:`meshwg.runtime.admin`)."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from meshwg.errors import MeshError, NotJoined
+from meshwg.nat.behaviour import NatBehavior
+from meshwg.peer import MeshPeer
+from meshwg.runtime import clock
+from meshwg.runtime.echo import Pinger
+from meshwg.runtime.host import NodeHost
+from meshwg.runtime.netcheck import (
+    NetcheckReport,
+    measure_lifetime,
+    probe_port_mapping,
+)
+from meshwg.status import status
+
+NETCHECK_LIMIT = 5.0
+MAX_PINGERS = 64
+NAMES_SHOWN = 20
+
+
+class NodeCommands:
+    """Answers commands for one host.
+
+    :param shut_down: called when the node is to end.
+    """
+
+    def __init__(self, host: NodeHost, shut_down: Callable[[], None]) -> None:
+        self._host = host
+        self._shut_down = shut_down
+
+    def status(self) -> dict[str, Any]:
+        """Return ``meshwg status --json``."""
+        host, now = self._host, clock.now()
+        return status(
+            host.node,
+            name=host.name,
+            interface=host.interface,
+            mtu=host.mtu,
+            coordinator_url=host.coordinator_url,
+            now=now,
+            unix_time=clock.unix_time(now),
+        )
+
+    async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Look at the network anew; return ``meshwg netcheck --json``."""
+        limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
+        whereabouts = self._host.node.whereabouts
+        mapping = asyncio.create_task(probe_port_mapping(limit))
+        await self._host.look_again(limit)
+        ipv4 = whereabouts.nat[4] or NatBehavior()
+        server = whereabouts.stun_server()
+        if request.get("lifetime") and server is not None and ipv4.reachable:
+            ipv4 = replace(ipv4, lifetime=await measure_lifetime(server))
+        report = NetcheckReport(
+            ipv4,
+            whereabouts.nat[6],
+            [each for servers in whereabouts.servers.values() for each in servers],
+            port_mapping=await mapping,
+        )
+        return report.to_json()
+
+    async def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """Send echo requests to a peer and yield what comes of each."""
+        host = self._host
+        peer = self._find_peer(request)
+        if len(host.echo_listeners) >= MAX_PINGERS:
+            raise MeshError("Too many pings at a time: wait until others have ended")
+        identifier = int.from_bytes(os.urandom(2))
+        while identifier in host.echo_listeners:
+            identifier = int.from_bytes(os.urandom(2))
+        pinger = Pinger(host.node, peer, identifier, host.turn)
+        host.echo_listeners[identifier] = pinger.receive
+        answers = pinger.run(
+            request.get("count"),
+            bool(request.get("until_direct")),
+            request.get("timeout"),
+        )
+        try:
+            async with contextlib.aclosing(answers):
+                async for answer in answers:
+                    yield answer
+        finally:
+            del host.echo_listeners[identifier]
+
+    def shut_down(self) -> None:
+        """Stop the node cleanly."""
+        self._shut_down()
+
+    def _find_peer(self, request: dict[str, Any]) -> MeshPeer:
+        node = self._host.node
+        if node.control.registered is None:
+            raise NotJoined(
+                "This node has not joined a mesh yet: see 'meshwg status' for why"
+            )
+        name = request.get("peer") or ""
+        peer = node.members.find(name)
+        if peer is None:
+            known = sorted(peer.entry.name for peer in node.peers.values())
+            raise MeshError(
+                f"There is no peer '{name}': use one of {_shortened(known) or 'none'}"
+            )
+        return peer
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """Return names for an error message, which a large mesh must not flood."""
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -1,0 +1,349 @@
+"""A node with its sockets, timers, files and interface, in any process.
+
+The host decides nothing. It carries bytes between the node and the system, and does
+what the node's events ask for.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from meshwg import __version__
+from meshwg.config import NodeConfig
+from meshwg.control.client import ControlClient, Identity
+from meshwg.errors import ConfigError, CoordinatorError, MeshError
+from meshwg.keys import PrivateKey
+from meshwg.nat.gateway import Mapped
+from meshwg.node import (
+    EchoReceived,
+    Expelled,
+    InterfaceChanged,
+    Joined,
+    NetmapChanged,
+    Node,
+    NodeEvent,
+    PathChanged,
+    ServersChanged,
+)
+from meshwg.path import events as path_events
+from meshwg.relay.server import RelayServer
+from meshwg.runtime import clock
+from meshwg.runtime.addressing import Addressing
+from meshwg.runtime.control import ControlLink
+from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.host_network import HostNetwork
+from meshwg.runtime.interface import MeshInterface, Network
+from meshwg.runtime.membership import MembershipRecord
+from meshwg.runtime.portmap import PortMapper
+from meshwg.runtime.resolver import Resolver
+from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.tun import TunDevice
+from meshwg.runtime.udp import UdpSockets
+from meshwg.runtime.ways_out import WaysOut
+from meshwg.transmit import Endpoint
+
+logger = logging.getLogger(__name__)
+
+
+class NodeHost:
+    """A node and everything it owns in this system.
+
+    It has a :class:`~meshwg.runtime.packetloop.PacketLoop` for itself, in any thread,
+    and changes nothing of the process: there can be several, each with an interface and
+    a state directory of its own. It is also a context manager, which starts and closes
+    it.
+
+    :param state: stays open when the host is closed.
+    :param mtu: of the interface, in bytes.
+    :raises MeshError: if the node belongs to no mesh, or the interface or the sockets
+        cannot be made; nothing is left of them then.
+    """
+
+    def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
+        self.name = config.name or socket.gethostname()
+        self.mtu = mtu
+        self.finished = asyncio.Event()
+        """Set when the node cannot go on, or was told to stop."""
+        self.failure: MeshError | None = None
+        """Why it cannot go on."""
+        self.echo_listeners: dict[int, Callable[[int], None]] = {}
+        """What gets the sequence numbers of echo replies, by identifier."""
+        self._config = config
+        self._state = state
+        self._membership = MembershipRecord(config, state)
+        self._looked: asyncio.Event | None = None
+        self._undo = contextlib.AsyncExitStack()
+        self._open(state.private_key(os.urandom))
+
+    def _open(self, private_key: PrivateKey) -> None:
+        """Make the interface and the sockets, and the node with what serves it."""
+        client = self._make_client(private_key)
+        with contextlib.ExitStack() as undo:
+            self._tun = TunDevice.open(self._config.interface, self.mtu)
+            undo.callback(self._tun.close)
+            self._interface = MeshInterface(self._tun.name)
+            self._sockets = _open_sockets(
+                self._config.listen_port, self._state.last_port(), self._on_unpinned
+            )
+            undo.callback(self._sockets.close)
+            for sock in self._sockets:
+                sock.refused_interface = self._interface.index
+            self.node = self._make_node(private_key, client)
+            self._state.save_port(self._sockets.port)
+            self._make_parts(client)
+            undo.pop_all()
+        self._undo.push_async_callback(self._give_back)
+
+    def _make_client(self, private_key: PrivateKey) -> ControlClient:
+        stored, config = self._membership.stored, self._config
+        identity = Identity(
+            private_key,
+            stored.coordinator_key,
+            self.name,
+            auth_key=stored.auth_key,
+            role=config.role,
+            routes=config.routes,
+            software=f"meshwg {__version__}",
+        )
+        return ControlClient(
+            identity,
+            now=clock.now(),
+            random=os.urandom,
+            cache=self._membership.cached_netmap(),
+        )
+
+    def _make_node(self, private_key: PrivateKey, client: ControlClient) -> Node:
+        node = Node(
+            private_key,
+            client,
+            random=os.urandom,
+            unix_time=clock.unix_time,
+            listen_port=self._sockets.port,
+            now=clock.now(),
+            birthday=self._config.birthday,
+        )
+        node.device.mtu = self.mtu
+        return node
+
+    def _make_parts(self, client: ControlClient) -> None:
+        """Make what carries for the node, watches for it and looks things up."""
+        self._dataplane = Dataplane(
+            self.node, self._tun, on_tun_gone=self._on_tun_gone, on_turn=self._on_turn
+        )
+        self._control = ControlLink(
+            client, self.coordinator_url, self._on_control_activity
+        )
+        self._ways_out = WaysOut(
+            self.node,
+            self._dataplane,
+            on_unpinned=self._on_unpinned,
+            refused_interface=self._interface.index,
+        )
+        self._addressing = Addressing(self._tun, self._interface)
+        self._host_network = HostNetwork(
+            self._on_network, except_interface=self._interface.index
+        )
+        self._resolver = Resolver(self._use_servers)
+        self._mapper: PortMapper | None = None
+        if self._config.port_mapping:
+            self._mapper = PortMapper(self._on_mapped)
+        self._membership.save_netmap_from(client.cache)
+
+    @property
+    def interface(self) -> str:
+        """The interface's name."""
+        return self._tun.name
+
+    @property
+    def port(self) -> int:
+        """The UDP port of the node's own sockets."""
+        return self._sockets.port
+
+    @property
+    def coordinator_url(self) -> str:
+        """Where the coordinator is."""
+        return self._membership.stored.url
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bring the interface up and begin to carry.
+
+        :raises MeshError: if the system refuses something; then close the host.
+        """
+        forwarding = Forwarding(self._tun.name, self._state)
+        await forwarding.recover()
+        if self._config.role == "hub":
+            self._undo.push_async_callback(forwarding.disable)
+            await forwarding.enable()
+        await self._interface.up(self.mtu)
+        self._undo.callback(self._host_network.close)
+        await self._host_network.start()
+        network = self._host_network.current
+        self.node.set_hosts(network.addresses, clock.now(), network.networks)
+        self._dataplane.start(self._sockets)
+        if self._mapper is not None:
+            self._mapper.start(self._sockets.port)
+
+    async def close(self) -> None:
+        """Take leave, and give everything back to the system."""
+        self.finished.set()
+        await self._undo.aclose()
+
+    def stop(self) -> None:
+        """Ask whoever waits for :attr:`finished` to close the host."""
+        self.finished.set()
+
+    def turn(self) -> None:
+        """Carry out what the node was told to do."""
+        self._dataplane.turn()
+
+    async def look_again(self, limit: float) -> None:
+        """Have the node find out anew what NAT there is, and wait for that.
+
+        :param limit: seconds to wait at most.
+        """
+        self.node.background.look_again(clock.now())
+        looked = self._looked = asyncio.Event()
+        self.turn()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await looked.wait()
+
+    async def _give_back(self) -> None:
+        self.node.stop(clock.now())
+        for transmit in self.node.datagrams_to_send():
+            link = self._ways_out.get(transmit.destination.link)
+            (link or self._sockets).send(transmit)
+        await self._control.close()
+        if self._mapper is not None:
+            await self._mapper.stop()
+        self._dataplane.stop()
+        self._ways_out.close()
+        self._resolver.close()
+        self._addressing.close()
+        self._sockets.close()
+        self._tun.close()
+        await self._membership.close()
+
+    # What the node wants done.
+
+    def _on_turn(self, now: float) -> None:
+        while (event := self.node.next_event()) is not None:
+            self._carry_out(event)
+        if self._looked is not None and not self.node.whereabouts.is_looking:
+            self._looked.set()
+            self._looked = None
+        if not self.finished.is_set():
+            # At the end, what is left to say goes out first: see _give_back.
+            self._control.update()
+
+    def _carry_out(self, event: NodeEvent) -> None:
+        match event:
+            case InterfaceChanged():
+                registered = self.node.control.registered
+                mesh = registered.networks if registered is not None else ()
+                self._addressing.change(event, mesh, self._host_network.current)
+            case ServersChanged(stun, relays):
+                self._resolver.resolve(stun, relays)
+            case EchoReceived(identifier, sequence):
+                if identifier in self.echo_listeners:
+                    self.echo_listeners[identifier](sequence)
+            case NetmapChanged():
+                self._membership.netmap_changed()
+            case Joined(notice):
+                self._on_joined(notice)
+            case Expelled():
+                self._on_expelled(event)
+            case PathChanged(peer, change):
+                _log_path(peer.entry.name, change)
+            case _:
+                self._ways_out.carry_out(event)
+
+    def _on_joined(self, notice: str) -> None:
+        logger.info("Connected to the coordinator %s", self.coordinator_url)
+        if notice:
+            logger.warning("%s", notice)
+        self._membership.accepted()
+
+    def _on_expelled(self, event: Expelled) -> None:
+        if event.forget:
+            self._membership.expelled()
+        self._fail(CoordinatorError(f"{event.reason.rstrip('.')}."))
+
+    # What the node has to know.
+
+    def _on_control_activity(self) -> None:
+        self.node.control_changed(clock.now())
+        self.turn()
+
+    def _on_unpinned(self, endpoint: Endpoint) -> None:
+        self.node.endpoint_failed(endpoint, clock.now())
+
+    def _on_tun_gone(self) -> None:
+        self._fail(
+            MeshError(
+                f"The interface {self._tun.name} was removed: start the node again"
+            )
+        )
+
+    def _on_mapped(self, mapped: Mapped | None, reason: str) -> None:
+        logger.debug("Port mapping: %s", reason)
+        endpoint = mapped.external if mapped is not None and mapped.public else None
+        self.node.background.set_mapped(endpoint, clock.now())
+        self.turn()
+
+    def _on_network(self, network: Network) -> None:
+        now = clock.now()
+        self.node.set_hosts(network.addresses, now, network.networks)
+        self.node.network_changed(now)
+        if self._mapper is not None:
+            self._mapper.network_changed()
+        self.turn()
+
+    def _use_servers(
+        self, servers: Sequence[Endpoint], relays: Sequence[RelayServer]
+    ) -> None:
+        self.node.background.set_servers(servers, relays, clock.now())
+        self.turn()
+
+    def _fail(self, error: MeshError) -> None:
+        self.failure = error
+        self.finished.set()
+
+
+def _open_sockets(
+    port: int, last_port: int, on_unpinned: Callable[[Endpoint], None]
+) -> UdpSockets:
+    """Open the node's sockets; where any port will do, those of the last run."""
+    if port == 0 and last_port != 0:
+        with contextlib.suppress(OSError):
+            return UdpSockets.open(last_port, on_unpinned=on_unpinned)
+    try:
+        return UdpSockets.open(port, on_unpinned=on_unpinned)
+    except OSError as error:
+        raise ConfigError(
+            f"UDP port {port} cannot be used ({error.strerror}): choose another "
+            "--listen-port, or 0 for any"
+        ) from None
+
+
+def _log_path(name: str, change: path_events.SelectionChanged) -> None:
+    if change.kind is None:
+        logger.debug("%s: no path", name)
+    else:
+        logger.info("%s: path %s %s", name, change.kind.value, change.endpoint)

@@ -1,0 +1,99 @@
+"""Which mesh a node is in, and what it remembers of that mesh between two runs."""
+
+import logging
+from collections.abc import Callable
+
+from meshwg.config import NodeConfig
+from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.runtime.saver import NetmapSaver
+from meshwg.runtime.state import StateDirectory, StoredMembership
+from meshwg.wire.control import Cache, load_cache
+from meshwg.wire.token import JoinToken
+
+logger = logging.getLogger(__name__)
+
+
+class MembershipRecord:
+    """A node's membership and cached netmap, and the files they are kept in.
+
+    :raises NotJoined: if there is neither a token nor a stored membership.
+    :raises ConfigError: if the token is another mesh's, or what is stored is damaged.
+    """
+
+    def __init__(self, config: NodeConfig, state: StateDirectory) -> None:
+        self.stored = choose_membership(config, state)
+        self._state = state
+        self._saver: NetmapSaver | None = None
+        self._is_void = False
+
+    def cached_netmap(self) -> Cache | None:
+        """Return the netmap of the last run, if there is one that can be read."""
+        cache = self._state.netmap()
+        if cache is None:
+            return None
+        try:
+            return load_cache(cache)
+        except MeshError as error:
+            logger.warning("%s", error)
+            return None
+
+    def save_netmap_from(self, netmap: Callable[[], bytes | None]) -> None:
+        """Save what this function returns, from now on, whenever it has changed."""
+        self._saver = NetmapSaver(self._state, netmap)
+
+    def netmap_changed(self) -> None:
+        """The netmap is worth saving again."""
+        if self._saver is not None:
+            self._saver.change()
+
+    def accepted(self) -> None:
+        """The coordinator has let the node in: its auth key is no longer needed."""
+        if self.stored.auth_key is None:
+            return
+        self.stored = StoredMembership(self.stored.url, self.stored.coordinator_key)
+        try:
+            self._state.save_membership(self.stored)
+        except MeshError as error:
+            logger.error("%s", error)
+
+    def expelled(self) -> None:
+        """The node is no longer a member: forget the netmap when this is closed."""
+        self._is_void = True
+
+    async def close(self) -> None:
+        """Save what is not saved yet, or forget it all after an expulsion."""
+        if self._saver is not None:
+            await self._saver.close()
+        if self._is_void:
+            self._state.forget_netmap()
+
+
+def choose_membership(config: NodeConfig, state: StateDirectory) -> StoredMembership:
+    """Return which mesh to be in: that of the token, or the one from before.
+
+    :raises NotJoined: if there is neither.
+    :raises ConfigError: if the node is a member of another mesh than the token's.
+    """
+    known = state.membership()
+    if config.join is None:
+        if known is None:
+            raise NotJoined(
+                "This node belongs to no mesh yet: get a token with "
+                "'meshwg-coordinator token create' and run 'meshwg node --join TOKEN'"
+            )
+        return known
+    token = JoinToken.parse(config.join)
+    another = known is not None and known.coordinator_key != token.coordinator_key
+    if known is not None and another and _was_accepted(known, state):
+        raise ConfigError(
+            "This node already belongs to another mesh: use another --state-dir, or "
+            f"remove the files in {config.state_dir} to leave that mesh"
+        )
+    membership = StoredMembership(token.url, token.coordinator_key, str(token.auth_key))
+    state.save_membership(membership)
+    return membership
+
+
+def _was_accepted(membership: StoredMembership, state: StateDirectory) -> bool:
+    """Tell whether a coordinator has let this node in, or only been asked to."""
+    return membership.auth_key is None or state.netmap() is not None

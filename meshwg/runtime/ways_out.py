@@ -1,0 +1,122 @@
+"""The ways out beside the node's own sockets: auxiliary sockets, streams to relays.
+
+Each has a link number. The node asks for them and is told when they open and close; the
+data plane reads the sockets, and sends through all of them.
+"""
+
+import logging
+import socket
+from collections.abc import Callable
+
+from meshwg.node import Node, SocketsClosed, SocketsWanted
+from meshwg.relay.pool import CloseStream, OpenStream
+from meshwg.relay.server import RelayServer
+from meshwg.runtime import clock
+from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.stream import RelayStream
+from meshwg.runtime.udp import UdpSocket
+from meshwg.transmit import Endpoint
+
+MAX_LINK = 0xFFFF
+"""The highest number of an auxiliary socket; relays' numbers lie above."""
+
+LinkEvent = SocketsWanted | SocketsClosed | OpenStream | CloseStream
+
+logger = logging.getLogger(__name__)
+
+
+class WaysOut:
+    """A node's auxiliary sockets and streams, by link number.
+
+    :param on_unpinned: of the sockets (:class:`~meshwg.runtime.udp.UdpSocket`).
+    :param refused_interface: of the sockets, too: the index of the node's interface.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        dataplane: Dataplane,
+        *,
+        on_unpinned: Callable[[Endpoint], None],
+        refused_interface: int,
+    ) -> None:
+        self._node = node
+        self._dataplane = dataplane
+        self._on_unpinned = on_unpinned
+        self._refused_interface = refused_interface
+        self._links: dict[int, UdpSocket | RelayStream] = {}
+        self._last_link = 0
+
+    def carry_out(self, event: LinkEvent) -> None:
+        """Open or close what the node asks for."""
+        match event:
+            case SocketsWanted(request, family, count):
+                self._open_sockets(request, family, count)
+            case SocketsClosed(links):
+                for link in links:
+                    self._close(link)
+            case OpenStream(link, server):
+                self._open_stream(link, server)
+            case CloseStream(link):
+                self._close(link)
+
+    def get(self, number: int) -> UdpSocket | RelayStream | None:
+        """Return the socket or stream of a link number, if there is one."""
+        return self._links.get(number)
+
+    def close(self) -> None:
+        """Close everything, once the data plane has stopped."""
+        for link in self._links.values():
+            link.close()
+
+    def _open_sockets(self, request: int, family: int, count: int) -> None:
+        """Open sockets at random ports for a discovery or a birthday punch."""
+        ports: dict[int, int] = {}
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        for _ in range(count):
+            link = self._free_link()
+            try:
+                sock = UdpSocket.open(kind, link=link, on_unpinned=self._on_unpinned)
+            except OSError as error:
+                logger.debug("No more sockets: %s", error)
+                break
+            sock.refused_interface = self._refused_interface
+            self._links[link] = sock
+            self._dataplane.add_link(link, sock)
+            ports[link] = sock.port
+        self._node.sockets_opened(request, ports, clock.now())
+
+    def _free_link(self) -> int:
+        while True:
+            self._last_link = self._last_link % MAX_LINK + 1
+            if self._last_link not in self._links:
+                return self._last_link
+
+    def _open_stream(self, link: int, server: RelayServer) -> None:
+        stream = RelayStream(
+            server,
+            on_open=lambda: self._on_stream_opened(link),
+            on_data=lambda data: self._on_stream_data(link, data),
+            on_close=lambda reason: self._on_stream_closed(link, reason),
+        )
+        self._links[link] = stream
+        self._dataplane.add_link(link, stream)
+
+    def _on_stream_opened(self, link: int) -> None:
+        self._node.background.stream_opened(link, clock.now())
+        self._dataplane.turn()
+
+    def _on_stream_data(self, link: int, data: bytes) -> None:
+        self._node.receive_stream(link, data, clock.now())
+        self._dataplane.turn()
+
+    def _on_stream_closed(self, link: int, reason: str) -> None:
+        self._close(link)
+        self._node.background.stream_closed(link, reason, clock.now())
+        self._dataplane.turn()
+
+    def _close(self, number: int) -> None:
+        self._dataplane.remove_link(number)
+        link = self._links.pop(number, None)
+        if link is not None:
+            link.close()

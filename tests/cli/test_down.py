@@ -1,0 +1,91 @@
+"""``meshwg down``: it returns when the daemon is gone."""
+
+from pathlib import Path
+
+import pytest
+
+from meshwg.cli import down as module
+from meshwg.cli.group import run
+from meshwg.errors import NotPermitted
+from tests.cli.daemon import FakeDaemon, Json, serving
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "meshwg.sock"
+
+
+def test_down_returns_when_the_daemon_is_gone(path: Path) -> None:
+    daemon = FakeDaemon()
+    with serving(daemon, path):
+        with pytest.raises(SystemExit) as ended:
+            run(["down", "--control-socket", str(path)])
+
+        assert ended.value.code == 0
+        assert daemon.stopped.is_set()
+        assert not path.exists()
+
+
+def test_while_the_daemon_still_answers_it_waits(path: Path) -> None:
+    daemon = StubbornDaemon(more=3)
+    with serving(daemon, path):
+        with pytest.raises(SystemExit) as ended:
+            run(["down", "--control-socket", str(path)])
+
+        assert ended.value.code == 0
+        assert daemon.answers_left == 0
+
+
+def test_a_daemon_that_does_not_stop_is_reported(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    with serving(StubbornDaemon(more=99), path), pytest.raises(SystemExit) as ended:
+        run(["down", "--control-socket", str(path)])
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "meshwg: The daemon has not stopped within 0 s: look at its log\n"
+    )
+
+
+def test_without_a_daemon_there_is_nothing_to_stop(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["down", "--control-socket", str(path)])
+
+    assert ended.value.code == 3
+    assert "No meshwg daemon listens at" in capsys.readouterr().err
+
+
+def test_a_refusal_is_reported(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(request: object) -> None:
+        raise NotPermitted("Only root may do that")
+
+    monkeypatch.setattr("meshwg.runtime.admin._require_owner", refuse)
+    daemon = FakeDaemon()
+    with serving(daemon, path), pytest.raises(SystemExit) as ended:
+        run(["down", "--control-socket", str(path)])
+
+    assert ended.value.code == 5
+    assert capsys.readouterr().err == "meshwg: Only root may do that\n"
+
+
+class StubbornDaemon(FakeDaemon):
+    """A daemon that answers a few more times after it was told to stop."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__()
+        self.answers_left = more
+
+    def shut_down(self) -> None:
+        pass
+
+    def status(self) -> Json:
+        self.answers_left -= 1
+        if self.answers_left == 0:
+            self.stopped.set()
+        return super().status()

@@ -1,0 +1,80 @@
+"""What the commands that administer a mesh share."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from coordinator.cli.common import echo_json, echo_table, open_mesh, time_text
+from coordinator.mesh.operations import Refused, Remove, Rename
+from coordinator.runtime.files import DataDirectory
+from meshwg.errors import ConfigError, MeshError
+from meshwg.wire.control import ErrorCode
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_columns_are_as_wide_as_their_longest_cell(capsys: Capture) -> None:
+    echo_table(("A", "LONG HEAD"), [("a long cell", "x"), ("y", "z")], "none")
+    assert capsys.readouterr().out == (
+        "A            LONG HEAD\na long cell  x\ny            z\n"
+    )
+
+
+def test_without_rows_there_is_a_sentence_instead_of_a_table(capsys: Capture) -> None:
+    echo_table(("A", "B"), [], "There is nothing yet.")
+    assert capsys.readouterr().out == "There is nothing yet.\n"
+
+
+def test_json_is_one_line_with_the_schema(capsys: Capture) -> None:
+    echo_json({"name": "é\n"})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"schema": 1, "name": "é\n"}
+
+
+def test_no_time_is_a_dash() -> None:
+    assert time_text(None) == "-"
+    assert len(time_text(0.0)) == len("1970-01-01 00:00")
+
+
+async def test_without_a_coordinator_there_is_no_mesh_and_none_is_made(
+    tmp_path: Path,
+) -> None:
+    data_dir = tmp_path / "data"
+    with pytest.raises(MeshError, match="There is no coordinator in"):
+        async with open_mesh(None, data_dir, None):
+            pass
+    assert not data_dir.exists()
+
+
+async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
+        async with open_mesh(tmp_path / "nowhere.toml", None, None):
+            pass
+
+
+async def test_a_mesh_of_another_coordinator_is_not_administered(
+    tmp_path: Path,
+) -> None:
+    database = f"sqlite:///{tmp_path}/shared.db"
+    for name in ("one", "two"):
+        directory = DataDirectory(tmp_path / name, os.urandom)
+        directory.create()
+        directory.private_key()
+    async with open_mesh(None, tmp_path / "one", database):
+        pass
+    with pytest.raises(ConfigError, match="coordinator with another key"):
+        async with open_mesh(None, tmp_path / "two", database):
+            pass
+
+
+async def test_a_refused_operation_is_an_error_or_a_result(tmp_path: Path) -> None:
+    DataDirectory(tmp_path, os.urandom).private_key()
+    async with open_mesh(None, tmp_path, None) as mesh:
+        with pytest.raises(MeshError, match="There is no node nobody"):
+            await mesh.perform(Rename("nobody", "x"))
+        result = await mesh.request(Remove("nobody"))
+        assert isinstance(result, Refused)
+        assert result.code is ErrorCode.UNKNOWN_PEER
+        assert len(await mesh.registry()) == 0

@@ -1,0 +1,78 @@
+"""``meshwg-coordinator node``, without a running server."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.coordinator.cli.meshes import StoppedMesh
+from tests.coordinator.programs import Here
+
+UNKNOWN = "There is no node nobody; 'meshwg-coordinator node list' shows all"
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> StoppedMesh:
+    made = StoppedMesh(tmp_path)
+    made.join("web", "mail")
+    return made
+
+
+def test_nodes_are_listed_by_name(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    _, output = here.run("node", "list", "--data-dir", str(tmp_path))
+    head, *rows = output.out.splitlines()
+    assert head.startswith("NAME  STATE   ADDRESSES")
+    assert [row.split()[:2] for row in rows] == [["mail", "online"], ["web", "online"]]
+
+
+def test_a_node_is_renamed_by_its_name_or_its_key(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    where = ("--data-dir", str(tmp_path))
+    _, output = here.run("node", "rename", "web", "My Shop", *where)
+    assert output.out == "my-shop is the new name.\n"
+    _, output = here.run("node", "rename", "web", "web", *where)
+    assert output.out == "web is the new name.\n"
+
+
+def test_a_name_that_is_taken_is_refused(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    named = "The name mail belongs to another node; choose another one"
+    here.fails(tmp_path, "node", "rename", "web", "mail", status=1, named=named)
+    assert names(here, tmp_path) == ["mail", "web"]
+
+
+def test_a_node_that_is_expired_stays_in_the_list(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    where = ("--data-dir", str(tmp_path))
+    _, output = here.run("node", "expire", "web", *where)
+    assert output.out == "web has to join again with a new token.\n"
+    _, output = here.run("node", "list", *where)
+    assert output.out.splitlines()[-1].split()[:2] == ["web", "expired"]
+
+
+def test_a_node_that_is_removed_is_shown_a_last_time(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    where = ("--json", "--data-dir", str(tmp_path))
+    _, output = here.run("node", "remove", "web", *where)
+    assert json.loads(output.out)["node"]["public_key"] == "web"
+    assert names(here, tmp_path) == ["mail"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("rename", "nobody", "x"), ("expire", "nobody"), ("remove", "nobody")]
+)
+def test_a_node_that_is_not_there_is_named(
+    mesh: StoppedMesh, here: Here, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    here.fails(tmp_path, "node", *arguments, status=1, named=UNKNOWN)
+
+
+def names(here: Here, data_dir: Path) -> list[str]:
+    _, output = here.run("node", "list", "--json", "--data-dir", str(data_dir))
+    return [node["name"] for node in json.loads(output.out)["nodes"]]

@@ -1,0 +1,85 @@
+"""Connections: who may have one, and what ends it."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.control.settings import Settings
+from meshwg.control.events import Disconnected
+from meshwg.keys import PrivateKey
+from meshwg.wire.control import CloseCode
+from tests.coordinator.control.visitor import Visitor, mesh
+from tests.world.control import ControlWorld
+
+
+def test_a_connection_that_does_not_register_is_closed() -> None:
+    world = ControlWorld()
+    visitor = Visitor(world)
+    world.advance(world.settings.register_timeout + 1.0)
+    assert visitor.code == CloseCode.SILENT
+
+
+def test_an_initiation_for_another_coordinator_is_told_so() -> None:
+    world = ControlWorld()
+    visitor = Visitor(world)
+    stranger = PrivateKey.generate(world.random.randbytes)
+    visitor.shake_hands_with(stranger.public_bytes)
+    assert visitor.code == CloseCode.WRONG_KEY
+
+
+def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
+    world = ControlWorld()
+    coordinator = world.add_coordinator()
+    node = world.add_member()
+    recorded: list[bytes] = []
+    receive = coordinator.receive
+
+    def tap(number: int, frame: bytes) -> None:
+        recorded.append(frame)
+        receive(number, frame)
+
+    coordinator.receive = tap  # type: ignore[method-assign]
+    world.advance(1.0)
+    replayer = Visitor(world, coordinator)
+    for frame in recorded[:2]:
+        replayer.send(frame)
+    world.advance(1.0)
+    assert replayer.code == CloseCode.MALFORMED
+    assert node.connected
+    assert not node.found(Disconnected)
+
+
+def test_one_address_gets_only_so_many_connections_that_do_not_register() -> None:
+    world = ControlWorld(settings=Settings(new_connections_per_address=3))
+    coordinator = world.add_coordinator()
+    visitors = [coordinator.server.connect("192.0.2.9", world.now) for _ in range(4)]
+    assert [number is None for number in visitors] == [False] * 3 + [True]
+    assert coordinator.server.counters["connections_refused"] == 1
+    node = world.add_member()
+    world.advance(1.0)
+    assert node.connected
+
+
+def test_the_process_gets_only_so_many_connections() -> None:
+    world = ControlWorld(settings=Settings(max_connections=2))
+    world.add_coordinator()
+    for _ in range(3):
+        world.add_member()
+    world.advance(5.0)
+    assert sum(node.connected for node in world.members) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=6), st.booleans())
+def test_garbage_ends_its_own_connection_only(
+    frames: list[bytes], greeted: bool
+) -> None:
+    world, a, b = mesh()
+    visitor = Visitor(world, world.coordinators[0])
+    if greeted:
+        visitor.greet()
+    for frame in frames:
+        visitor.send(frame)
+    world.advance(20.0)
+    assert visitor.code is not None
+    assert a.connected
+    assert b.connected

@@ -1,0 +1,269 @@
+"""The connected members: how they come, what they are told, and how they go."""
+
+import pytest
+
+from coordinator.control.settings import Settings
+from coordinator.credentials import LIFETIME
+from coordinator.mesh.homes import GRACE, Homes
+from coordinator.mesh.operations import Expire, MarkOffline, Remove, Rename
+from meshwg.control.client import ControlState
+from meshwg.control.events import (
+    Accepted,
+    Disconnected,
+    MembershipRevoked,
+    PeersChanged,
+    RelaysChanged,
+    SelfChanged,
+)
+from meshwg.wire import control
+from tests.coordinator.control.visitor import CANDIDATE, mesh
+from tests.world.control import ControlWorld
+from tests.world.member import SimMember
+
+
+def test_nodes_join_and_see_each_other() -> None:
+    world, a, b = mesh()
+    assert [p.public_key for p in a.client.peers.peers] == [b.key]
+    assert [p.public_key for p in b.client.peers.peers] == [a.key]
+    assert a.client.peers.peers[0].online
+    assert world.coordinators[0].server.members == 2
+
+
+def test_a_name_clash_is_told_to_the_later_one() -> None:
+    world = ControlWorld()
+    world.add_coordinator()
+    first = world.add_member("web")
+    world.advance(1.0)
+    second = world.add_member("web")
+    world.advance(1.0)
+    assert first.client.registered is not None
+    assert second.client.registered is not None
+    assert first.client.registered.notice == ""
+    assert second.client.registered.name == "web-2"
+    assert "web-2" in second.client.registered.notice
+
+
+def test_a_clean_stop_is_known_at_once() -> None:
+    world, a, b = mesh()
+    b.client.stop(world.now)
+    assert world.took(lambda: not online(a, b)) < 0.5
+
+
+def test_a_broken_connection_is_known_at_once() -> None:
+    world, a, b = mesh()
+    b.cut()
+    assert world.took(lambda: not online(a, b)) < 0.5
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.7, 1.4, 2.1, 2.8])
+def test_a_silent_death_is_known_within_ten_seconds(phase: float) -> None:
+    world, a, b = mesh()
+    world.advance(30.0 + phase)
+    b.silent = True
+    assert world.took(lambda: not online(a, b)) < 10.0
+
+
+def test_a_coordinator_that_falls_silent_is_known_within_thirty_seconds() -> None:
+    world, a, _ = mesh()
+    world.advance(30.0)
+    world.coordinators[0].is_up = False
+    assert world.took(lambda: not a.connected) < 30.0
+
+
+def test_an_idle_mesh_says_only_heartbeats() -> None:
+    world, a, b = mesh()
+    messages = world.coordinators[0].server.counters["messages"]
+    world.advance(600.0)
+    assert world.coordinators[0].server.counters["messages"] == messages
+    assert a.connected
+    assert b.connected
+
+
+def test_the_nodes_of_a_coordinator_that_died_go_offline_if_they_do_not_return() -> (
+    None
+):
+    world, a, b = mesh()
+    coordinator = world.coordinators[0]
+    b.silent = True
+    coordinator.stop()
+    coordinator.home = "reborn"
+    coordinator.start()
+    homes = Homes("reborn")
+    homes.overdue(coordinator.registry.nodes.values(), (), world.now)
+    world.advance(GRACE)
+    nodes = coordinator.registry.nodes.values()
+    coordinator.perform(MarkOffline(homes.overdue(nodes, (), world.now)))
+    world.advance(1.0)
+    assert a.connected
+    assert not online(a, b)
+
+
+def test_two_machines_with_one_key_do_not_fight() -> None:
+    world, a, b = mesh()
+    twin = world.add_member("twin")
+    twin.private_key, twin.key = a.private_key, a.key
+    twin.client = twin.make_client()
+    joins = world.coordinators[0].server.counters["joins"]
+    world.advance(60.0)
+    assert world.coordinators[0].server.counters["joins"] - joins < 10
+    reasons = {e.reason for e in a.found(Disconnected) if isinstance(e, Disconnected)}
+    assert reasons == {
+        "Another connection uses this node's key; a key is for one machine"
+    }
+    assert b.connected
+
+
+def test_a_report_reaches_all_others_and_an_equal_one_nobody() -> None:
+    world, a, b = mesh()
+    a.client.report([CANDIDATE], None, world.now)
+    world.advance(2.0)
+    assert b.client.peers.peers[0].candidates == (CANDIDATE,)
+    told = len(b.found(PeersChanged))
+    version = world.ledger.version
+    visitor_report = control.Report(candidates=(CANDIDATE,))
+    a.client.report(visitor_report.candidates, None, world.now)
+    world.advance(2.0)
+    assert len(b.found(PeersChanged)) == told
+    assert world.ledger.version == version
+
+
+def test_a_node_that_does_not_read_gets_later_what_it_missed() -> None:
+    world, a, b = mesh()
+    coordinator = world.coordinators[0]
+    number = next(n for n, c in coordinator.carriers.items() if c is b)
+    coordinator.server.set_writable(number, False, world.now)
+    for port in range(1, 6):
+        a.client.report([CANDIDATE.model_copy(update={"port": port})], None, world.now)
+        world.advance(2.0)
+    assert not b.client.peers.peers[0].candidates
+    told = len(b.found(PeersChanged))
+    coordinator.server.set_writable(number, True, world.now)
+    world.advance(1.0)
+    (candidate,) = b.client.peers.peers[0].candidates
+    assert candidate.port == 5
+    assert len(b.found(PeersChanged)) == told + 1
+
+
+def test_a_node_that_goes_while_a_round_is_on_is_not_told_and_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, a, b = mesh()
+    monkeypatch.setattr("coordinator.control.rounds.SLICE", 1)
+    world.advance(5.0)
+    coordinator = world.coordinators[0]
+    coordinator.perform(Rename(a.key, "boss"))
+    b.cut()
+    world.advance(60.0)
+    assert online(a, b)
+    assert a.connected
+    assert b.client.peers.peers[0].name == "boss"
+
+
+def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
+    world, a, b = mesh()
+    b.client.peers.version = 999
+    a.client.report([CANDIDATE], None, world.now)
+    world.advance(2.0)
+    assert world.coordinators[0].server.counters["resyncs"] == 1
+    assert b.client.peers.peers[0].candidates == (CANDIDATE,)
+
+
+def test_renaming_a_node_is_told_to_all_and_to_itself() -> None:
+    world, a, b = mesh()
+    world.coordinators[0].perform(Rename(a.key, "boss"))
+    world.advance(1.0)
+    assert b.client.peers.peers[0].name == "boss"
+    assert len(a.found(SelfChanged)) == 1
+
+
+@pytest.mark.parametrize("operation", [Remove, Expire])
+def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
+    operation: type[Remove] | type[Expire],
+) -> None:
+    world, a, b = mesh()
+    world.coordinators[0].perform(operation(b.key))
+    took = world.took(lambda: a.client.peers.get(b.key) is None)
+    world.advance(1.0)
+    assert took < 0.5
+    assert len(b.found(MembershipRevoked)) == 1
+    assert b.client.peers.peers == []
+    world.advance(60.0)
+    assert b.client.state is ControlState.ENDED
+
+
+def test_an_ephemeral_node_is_gone_when_it_leaves() -> None:
+    world, a, _ = mesh()
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    guest = world.add_member("guest")
+    world.advance(1.0)
+    assert a.client.peers.get(guest.key) is not None
+    guest.client.stop(world.now)
+    world.advance(1.0)
+    assert a.client.peers.get(guest.key) is None
+
+
+def test_an_ephemeral_node_that_vanishes_is_gone_after_a_while() -> None:
+    world, a, _ = mesh()
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    guest = world.add_member("guest")
+    world.advance(1.0)
+    guest.silent = True
+    world.advance(200.0)
+    assert a.client.peers.get(guest.key) is not None
+    world.advance(200.0)
+    assert a.client.peers.get(guest.key) is None
+
+
+def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
+    settings_ = Settings(
+        relays=("turn:h:1?transport=udp",),
+        relay_secret=b"s",
+        heartbeat=60.0,
+        silence=150.0,
+        own_heartbeat=20.0,
+    )
+    world = ControlWorld(settings=settings_)
+    world.add_coordinator()
+    node = world.add_member()
+    world.advance(1.0)
+    (joined,) = node.found(Accepted)
+    assert isinstance(joined, Accepted)
+    first = joined.registered.relays[0]
+    assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
+    assert node.key in first.username
+    world.advance(LIFETIME / 2 + 1.0)
+    (renewed,) = node.found(RelaysChanged)
+    assert isinstance(renewed, RelaysChanged)
+    assert renewed.relays[0].expires > first.expires
+
+
+def test_a_clean_stop_of_the_coordinator_is_told_and_nobody_goes_offline() -> None:
+    world, a, b = mesh()
+    coordinator = world.coordinators[0]
+    coordinator.server.shut_down(world.now)
+    world.advance(0.3)
+    assert a.client.error == "The coordinator is being restarted"
+    coordinator.stop()
+    coordinator.start()
+    assert all(node.online for node in world.ledger.nodes.values())
+    world.advance(10.0)
+    assert a.connected
+    assert b.connected
+    for event in a.found(PeersChanged):
+        assert isinstance(event, PeersChanged)
+        assert all(peer.online for peer in event.changed)
+
+
+def test_a_large_mesh_is_asked_to_spread_its_return() -> None:
+    world = ControlWorld()
+    world.add_coordinator()
+    for _ in range(60):
+        world.add_member()
+    world.advance(5.0)
+    spreads = [n.client.registered.spread for n in world.members if n.client.registered]
+    assert max(spreads) > min(spreads) >= 1.0
+
+
+def online(observer: SimMember, node: SimMember) -> bool:
+    peer = observer.client.peers.get(node.key)
+    return peer is not None and peer.online

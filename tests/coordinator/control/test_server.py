@@ -1,0 +1,154 @@
+"""The control server: who gets in, what is told to whom, and how abuse ends."""
+
+import pytest
+
+from coordinator.control.connection import MAX_REFUSED, MESSAGE_BURST
+from meshwg.control.client import ControlState
+from meshwg.control.events import Refused
+from meshwg.wire import control
+from meshwg.wire.control import CloseCode, Error, ErrorCode
+from tests.coordinator.control.visitor import CANDIDATE, Visitor, mesh
+from tests.world.control import ControlWorld
+
+
+def test_nobody_is_answered_before_the_database_has_it() -> None:
+    world = ControlWorld()
+    coordinator = world.add_coordinator()
+    world.ledger.latency = 5.0
+    node = world.add_member()
+    world.advance(4.0)
+    assert coordinator.server.members == 0
+    assert node.client.state is ControlState.CONNECTING
+    world.advance(2.0)
+    assert node.connected
+    assert node.key in world.ledger.nodes
+
+
+@pytest.mark.parametrize("auth_key", ["nonsense", "0" * 12 + "." + "0" * 32])
+def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
+    world = ControlWorld()
+    world.add_coordinator()
+    node = world.add_member()
+    node.client = node.make_client(auth_key=auth_key)
+    world.advance(5.0)
+    (refused,) = node.found(Refused)
+    assert isinstance(refused, Refused)
+    assert refused.error.code == ErrorCode.TOKEN_UNKNOWN
+    assert auth_key not in refused.error.message
+
+
+def test_a_single_use_token_lets_one_node_in() -> None:
+    world = ControlWorld()
+    world.add_coordinator()
+    world.auth_key = world.ledger.add_auth_key(reusable=False)
+    first, second = world.add_member(), world.add_member()
+    world.advance(5.0)
+    assert first.connected != second.connected
+
+
+def test_a_token_expires_by_the_coordinators_clock() -> None:
+    world = ControlWorld()
+    world.add_coordinator()
+    world.auth_key = world.ledger.add_auth_key(lifetime=10.0)
+    world.advance(11.0)
+    node = world.add_member()
+    world.advance(5.0)
+    assert node.client.state is ControlState.ENDED
+
+
+def test_a_failing_database_refuses_joins_and_keeps_everybody() -> None:
+    world, a, _ = mesh()
+    world.ledger.broken = True
+    late = world.add_member("late")
+    a.client.report([CANDIDATE], None, world.now)
+    world.advance(10.0)
+    assert not late.connected
+    assert "cannot store" in (late.client.error or "")
+    assert a.connected
+    world.ledger.broken = False
+    world.took(lambda: late.connected)
+    known = late.client.peers.get(a.key)
+    assert known is not None
+    assert known.candidates == (CANDIDATE,)
+
+
+def test_another_protocol_is_refused_with_a_sentence() -> None:
+    world = ControlWorld()
+    visitor = Visitor(world).greet()
+    visitor.say(control.Register(name="a", protocol=2))
+    (error,) = visitor.hear()
+    assert isinstance(error, Error)
+    assert (error.code, error.fatal) == (ErrorCode.PROTOCOL, True)
+    assert visitor.code == CloseCode.REFUSED
+
+
+def test_whoever_says_anything_before_registering_is_sent_away() -> None:
+    world = ControlWorld()
+    visitor = Visitor(world).greet()
+    visitor.say(control.Report())
+    (error,) = visitor.hear()
+    assert isinstance(error, Error)
+    assert error.fatal
+    assert visitor.code == CloseCode.REFUSED
+
+
+def test_malformed_messages_are_refused_and_finally_the_sender() -> None:
+    world, _, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    member.say_payload(b"\x00{}")
+    (error,) = member.hear()
+    assert isinstance(error, Error)
+    assert (error.code, error.fatal) == (ErrorCode.MALFORMED, False)
+    for _ in range(MAX_REFUSED):
+        member.say_payload(b"\x00{}")
+        world.advance(0.1)
+    assert member.code == CloseCode.REFUSED
+
+
+def test_a_message_too_large_is_refused() -> None:
+    world, _, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    member.say_payload(bytes(control.MAX_NODE_PAYLOAD + 1))
+    (error,) = member.hear()
+    assert isinstance(error, Error)
+    assert error.code == ErrorCode.TOO_LARGE
+
+
+def test_messages_of_the_future_are_ignored() -> None:
+    world, _, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    member.say_payload(control.pack(b'{"type":"telepathy"}'))
+    assert member.hear() == []
+    assert member.code is None
+
+
+def test_too_many_messages_are_refused_once_and_then_ignored() -> None:
+    world, _, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    for number in range(int(MESSAGE_BURST) + 50):
+        member.say(control.Ping(id=number))
+    heard = member.hear()
+    errors = [each for each in heard if isinstance(each, Error)]
+    assert [error.code for error in errors] == [ErrorCode.TOO_MANY]
+    world.advance(5.0)
+    member.hear()
+    member.say(control.Ping(id=1))
+    assert member.hear() == [control.Pong(id=1)]
+
+
+def test_a_flood_ends_the_connection() -> None:
+    world, a, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    for number in range(int(MESSAGE_BURST) + MAX_REFUSED + 10):
+        member.say(control.Ping(id=number))
+    assert member.code == CloseCode.REFUSED
+    assert a.connected
+
+
+def test_registering_twice_is_refused() -> None:
+    world, _, _ = mesh()
+    member = Visitor(world, world.coordinators[0]).join()
+    member.say(control.Register(name="again"))
+    (error,) = member.hear()
+    assert isinstance(error, Error)
+    assert error.code == ErrorCode.MALFORMED

@@ -1,0 +1,81 @@
+"""The objects of ``--json`` and of the HTTP administration."""
+
+import json
+import random
+
+from coordinator.mesh.authkeys import new_auth_key
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.records import auth_key_record, node_record
+
+NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
+
+
+def test_a_node_is_shown_with_its_addresses_and_times() -> None:
+    node = Node(
+        key="key",
+        name="web",
+        requested_name="web",
+        number=7,
+        routes=("10.0.0.0/8",),
+        online=True,
+        joined=1.0,
+        seen=2.0,
+    )
+    assert node_record(node, NETWORKS) == {
+        "name": "web",
+        "public_key": "key",
+        "addresses": ["100.64.0.7", "fd00::7"],
+        "online": True,
+        "role": "node",
+        "routes": ["10.0.0.0/8"],
+        "ephemeral": False,
+        "expired": False,
+        "joined": 1.0,
+        "seen": 2.0,
+    }
+
+
+def test_what_is_only_for_coordinators_is_not_shown() -> None:
+    node = Node("key", "web", "web", 7, home="process", session="connection")
+    text = json.dumps(node_record(node, NETWORKS))
+    assert "process" not in text
+    assert "connection" not in text
+
+
+def test_an_auth_key_is_shown_without_secret_and_hash() -> None:
+    text, key = new_auth_key(
+        random.Random(1).randbytes,
+        reusable=False,
+        ephemeral=True,
+        created=100.0,
+        lifetime=60.0,
+    )
+    record = auth_key_record(key, 100.0)
+    assert record == {
+        "id": text.number,
+        "state": "valid",
+        "reusable": False,
+        "ephemeral": True,
+        "created": 100.0,
+        "expires": 160.0,
+        "uses": 0,
+        "used": None,
+    }
+    shown = json.dumps(record)
+    assert text.secret.hex() not in shown
+    assert key.digest not in shown
+
+
+def test_the_state_of_an_auth_key_is_that_of_the_time_given() -> None:
+    _, key = new_auth_key(
+        random.Random(1).randbytes,
+        reusable=False,
+        ephemeral=False,
+        created=100.0,
+        lifetime=60.0,
+    )
+    assert auth_key_record(key, 159.0)["state"] == "valid"
+    assert auth_key_record(key, 160.0)["state"] == "expired"
+    spent = auth_key_record(key.spend(120.0), 130.0)
+    assert (spent["state"], spent["uses"], spent["used"]) == ("used", 1, 120.0)

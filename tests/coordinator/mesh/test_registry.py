@@ -1,0 +1,53 @@
+"""The members as of one version, found by key, name and number."""
+
+from dataclasses import replace
+
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Changes
+from coordinator.mesh.registry import Registry
+
+WEB = Node("a", "web", "web", 1)
+MAIL = Node("b", "mail", "mail", 2)
+
+
+def test_members_are_found_by_key_name_and_number() -> None:
+    registry = filled()
+    assert registry.nodes == {"a": WEB, "b": MAIL}
+    assert registry.names == {"web": "a", "mail": "b"}
+    assert registry.numbers == {1: "a", 2: "b"}
+    assert (len(registry), registry.version) == (2, 5)
+
+
+def test_a_removed_node_frees_its_name_and_number() -> None:
+    registry = filled()
+    registry.apply(Changes(6, removed=("a",)))
+    assert registry.nodes == {"b": MAIL}
+    assert registry.names == {"mail": "b"}
+    assert registry.numbers == {2: "b"}
+    assert registry.version == 6
+
+
+def test_the_removal_of_a_stranger_changes_nothing_but_the_version() -> None:
+    registry = filled()
+    registry.apply(Changes(6, removed=("x",)))
+    assert (len(registry), registry.version) == (2, 6)
+
+
+def test_two_nodes_may_change_names_in_one_transaction() -> None:
+    registry = filled()
+    registry.apply(Changes(6, (replace(WEB, name="mail"), replace(MAIL, name="web"))))
+    assert registry.names == {"mail": "a", "web": "b"}
+
+
+def test_a_name_may_go_to_a_newcomer_in_the_transaction_that_frees_it() -> None:
+    registry = filled()
+    registry.apply(Changes(6, (Node("c", "web", "web", 1),), removed=("a",)))
+    assert registry.names == {"mail": "b", "web": "c"}
+    assert registry.numbers == {2: "b", 1: "c"}
+
+
+def filled() -> Registry:
+    registry = Registry(Networks.parse("100.64.0.0/16", "fd00::/48"), "epoch")
+    registry.apply(Changes(5, (WEB, MAIL)))
+    return registry

@@ -1,0 +1,204 @@
+"""One TCP port: the first byte says who is meant."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from coordinator.runtime import listener as module
+from coordinator.runtime.listener import (
+    EXCHANGES_PER_ADDRESS,
+    Admission,
+    bind,
+    listen,
+    load_tls,
+    one_request,
+    take_over,
+)
+from meshwg.errors import MeshError
+from tests.coordinator.programs import loopback
+
+
+class Echo(asyncio.Protocol):
+    """Stands in for TURN over TCP."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(b"stream:" + data)
+
+
+@pytest.fixture
+def admission() -> Admission:
+    return Admission()
+
+
+@pytest.fixture
+async def address(admission: Admission) -> AsyncIterator[tuple[str, int]]:
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="http")
+
+    async def stall(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def stay(request: web.Request) -> web.StreamResponse:
+        take_over(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(0.2)
+        await response.write(b"still here")
+        return response
+
+    application = web.Application(middlewares=[one_request])
+    application.add_routes(
+        [web.get("/", hello), web.get("/stall", stall), web.get("/stay", stay)]
+    )
+    runner = web.AppRunner(application)
+    await runner.setup()
+    assert runner.server is not None
+    socket = bind(loopback(), 0)
+    server = await listen(
+        socket, runner.server, admission=admission, stream=Echo, tls=None
+    )
+    host, port = socket.getsockname()
+    yield host, port
+    server.close()
+    await runner.cleanup()
+
+
+async def test_http_reaches_http(address: tuple[str, int]) -> None:
+    answer = await ask(address, b"GET / HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 200")
+    assert answer.endswith(b"http")
+
+
+async def test_http_in_single_bytes_reaches_http(address: tuple[str, int]) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    for byte in b"GET / HTTP/1.0\r\n\r\n":
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0)
+    assert (await reader.read()).endswith(b"http")
+    writer.close()
+
+
+@pytest.mark.parametrize("first", [b"\x00", b"\x01"])
+async def test_stun_reaches_the_relay(address: tuple[str, int], first: bytes) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(first + b"abc")
+    assert await reader.readexactly(11) == b"stream:" + first + b"abc"
+    writer.write(b"GET")
+    assert await reader.readexactly(10) == b"stream:GET"
+    writer.close()
+
+
+async def test_a_connection_that_says_nothing_is_closed(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    reader, writer = await asyncio.open_connection(*address)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_request_that_takes_too_long_is_not_waited_for(
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert admission.late == 1
+    writer.close()
+
+
+async def test_an_exchange_that_takes_too_long_is_cut(
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    with contextlib.suppress(ConnectionResetError):
+        assert await ask(address, b"GET /stall HTTP/1.0\r\n\r\n") == b""
+    assert admission.late == 1
+
+
+async def test_a_connection_that_is_kept_has_all_the_time(
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    answer = await ask(address, b"GET /stay HTTP/1.0\r\n\r\n")
+    assert answer.endswith(b"still here")
+    assert admission.late == 0
+
+
+async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
+    twice = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2
+    answer = await ask(address, twice)
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in answer
+
+
+async def test_one_address_may_not_have_many_connections_without_a_request(
+    address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undecided = [
+        await asyncio.open_connection(*address) for _ in range(EXCHANGES_PER_ADDRESS)
+    ]
+    for _, writer in undecided[::2]:
+        writer.write(b"GET")
+
+    with contextlib.suppress(ConnectionResetError):
+        assert await ask(address, b"GET / HTTP/1.0\r\n\r\n") == b""
+    assert admission.refused == 1
+
+    undecided.pop()[1].close()
+    await asyncio.sleep(0.05)
+    assert (await ask(address, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"http")
+    for _, writer in undecided:
+        writer.close()
+
+
+async def test_who_has_said_what_it_wants_is_counted_no_more(
+    address: tuple[str, int], admission: Admission
+) -> None:
+    streams = []
+    for _ in range(EXCHANGES_PER_ADDRESS + 2):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"\0")
+        assert await reader.readexactly(8) == b"stream:\0"
+        streams.append(writer)
+    assert admission.refused == 0
+    for writer in streams:
+        writer.close()
+
+
+async def test_a_connection_that_goes_away_is_forgotten(
+    address: tuple[str, int],
+) -> None:
+    _, writer = await asyncio.open_connection(*address)
+    writer.close()
+    await writer.wait_closed()
+    assert (await ask(address, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"http")
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(MeshError, match=r"192\.0\.2\.1:8443 cannot be listened on"):
+        bind("192.0.2.1", 8443)
+
+
+def test_a_certificate_that_is_not_there_is_named() -> None:
+    with pytest.raises(MeshError, match="No such file"):
+        load_tls("/nowhere/cert.pem", "/nowhere/key.pem")
+
+
+async def ask(address: tuple[str, int], request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer

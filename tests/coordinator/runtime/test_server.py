@@ -1,0 +1,326 @@
+"""A whole coordinator over real sockets: nodes, offers, administration, restarts."""
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from coordinator.mesh.operations import Remove
+from coordinator.runtime.control import FRAME_LIMIT
+from meshwg.control.client import ControlState
+from meshwg.control.events import (
+    Accepted,
+    MembershipRevoked,
+    OfferReceived,
+    Refused,
+)
+from meshwg.errors import ConfigError, MeshError
+from meshwg.keys import PrivateKey
+from meshwg.wire.control import CloseCode, OfferMessage, ReportedCandidate, load_cache
+from meshwg.wire.token import JoinToken
+from tests.coordinator.live import LiveNode
+from tests.coordinator.programs import loopback, make_token, program, running
+
+CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
+
+
+async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        token = await make_token(process, foundation)
+        nodes = [await LiveNode(token, f"n{number}").joined() for number in range(5)]
+        for node in nodes:
+            await knows(node, 4)
+        now = asyncio.get_running_loop().time()
+        offer = OfferMessage(
+            to=nodes[1].key,
+            sequence=1,
+            candidates=(CANDIDATE,),
+            extension={"x": [1]},
+        )
+        nodes[0].client.offer(offer, now)
+        nodes[0].act()
+        event = await nodes[1].event(OfferReceived)
+        assert event.offer.sender == nodes[0].key
+        assert event.offer.extension == {"x": [1]}
+        await nodes[2].stop()
+        await nodes[0].until(lambda: not online(nodes[0], nodes[2]))
+        for node in nodes:
+            await node.vanish()
+
+
+async def test_nodes_are_told_where_stun_and_relay_are(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        node = await LiveNode(await make_token(process, foundation)).joined()
+        registered = (await node.event(Accepted)).registered
+        host = process.public.host
+        assert registered.stun == (f"{host}:3478",)
+        assert [relay.url for relay in registered.relays] == [
+            f"turn:{host}:3478?transport=udp",
+            f"turn:{host}:{process.public.port}?transport=tcp",
+        ]
+        assert registered.observed == "127.0.0.1"
+        await node.vanish()
+
+
+async def test_a_removed_node_is_told_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        token = await make_token(process, foundation)
+        one, other = await LiveNode(token).joined(), await LiveNode(token).joined()
+        await one.until(lambda: online(one, other))
+        await process._worker.perform(Remove(other.key))
+        await other.event(MembershipRevoked)
+        await one.until(lambda: one.client.peers.get(other.key) is None)
+        await one.vanish()
+        await other.vanish()
+
+
+async def test_a_netmap_larger_than_a_noise_message_arrives(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, stun=(f"{loopback()}:3478",)) as (process, foundation):
+        token = await make_token(process, foundation)
+        one = await LiveNode(token).joined()
+        noise = os.urandom(400_000).hex()
+        payload = foundation.history.full()[0]
+        foundation.history._fragments[one.key] = json.dumps(
+            {
+                "public_key": one.key,
+                "name": "n",
+                "addresses": [],
+                "version": foundation.history.version,
+                "filler": noise,
+            }
+        ).encode()
+        foundation.history._snapshot = None
+        assert len(foundation.history.full()[0]) > len(payload) + 300_000
+        other = await LiveNode(token).joined()
+        await other.until(lambda: online(other, one) is False)
+        await other.until(lambda: other.client.peers.get(one.key) is not None)
+        await one.vanish()
+        await other.vanish()
+
+
+async def test_tls_carries_the_same_channel(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    options = {"tls_cert": certificate, "tls_key": key}
+    async with running(tmp_path / "data", **options) as (process, foundation):
+        assert process.public.url.startswith("https://")
+        node = await LiveNode(await make_token(process, foundation)).joined()
+        await node.vanish()
+
+
+async def test_a_certificate_that_does_not_work_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("no certificate")
+    options = {"tls_cert": tmp_path / "c", "tls_key": tmp_path / "c"}
+    with pytest.raises(MeshError, match="cannot be used"):
+        async with running(tmp_path / "data", **options):
+            pass
+
+
+async def test_a_token_of_another_coordinator_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        token = JoinToken.parse(await make_token(process, foundation))
+        stranger = PrivateKey.generate(os.urandom).public_bytes
+        node = LiveNode(str(JoinToken(token.url, stranger, token.auth_key)))
+        refused = await node.event(Refused)
+        assert "does not own the key" in refused.error.message
+        await node.vanish()
+
+
+async def test_frames_that_are_too_large_or_text_end_their_connection(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as (process, foundation):
+        token = await make_token(process, foundation)
+        bystander = await LiveNode(token).joined()
+        url = process.public.url + "/v1/control"
+        async with aiohttp.ClientSession() as session:
+            for send, expected in (
+                (b"x" * (FRAME_LIMIT + 1), aiohttp.WSCloseCode.MESSAGE_TOO_BIG),
+                (b"short", CloseCode.MALFORMED),
+                ("text", CloseCode.MALFORMED),
+            ):
+                async with session.ws_connect(url) as websocket:
+                    if isinstance(send, str):
+                        await websocket.send_str(send)
+                    else:
+                        await websocket.send_bytes(send)
+                    await websocket.receive()
+                    assert websocket.close_code == expected
+        assert bystander.client.state is ControlState.CONNECTED
+        await bystander.vanish()
+
+
+async def test_an_address_with_too_many_connections_is_told_to_come_back(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, connections_per_address=2) as (process, _):
+        url = process.public.url + "/v1/control"
+        async with aiohttp.ClientSession() as session:
+            held = [await session.ws_connect(url) for _ in range(2)]
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(url)
+            assert caught.value.status == 503
+            for websocket in held:
+                await websocket.close()
+
+
+async def test_health_and_metrics_say_how_it_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        node = await LiveNode(await make_token(process, foundation)).joined()
+        async with aiohttp.ClientSession(process.public.url) as session:
+            async with session.get("/healthz") as response:
+                assert (response.status, await response.json()) == (
+                    200,
+                    {"status": "ok"},
+                )
+            async with session.get("/metrics") as response:
+                text = await response.text()
+        assert "meshwg_nodes_online 1.0" in text
+        assert 'meshwg_control_total{event="joins"} 1.0' in text
+        assert "meshwg_stun_answers_total" in text
+        assert "meshwg_relay_allocations" in text
+        assert foundation.admin_token not in text
+        await node.vanish()
+
+
+async def test_an_http_client_that_says_nothing_or_garbage_is_sent_away(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, relay=False) as (process, _):
+        for data in (b"\x00\x03garbage", b"\xff" * 50, b"GET\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(
+                process.public.host, process.public.port
+            )
+            writer.write(data)
+            async with asyncio.timeout(10):
+                answer = await reader.read()
+            assert answer == b"" or answer.startswith(b"HTTP/1.")
+            writer.close()
+
+
+# Restarts.
+
+
+async def test_a_killed_coordinator_comes_back_with_every_node_it_acknowledged(
+    tmp_path: Path,
+) -> None:
+    with program(tmp_path / "data") as coordinator:
+        token = coordinator.run("token", "create", "--reusable").stdout.strip()
+        nodes: list[LiveNode] = []
+        for round_ in range(2):
+            nodes += [LiveNode(token, f"n{round_}-{each}") for each in range(8)]
+            await nodes[-8].joined()
+            await asyncio.to_thread(coordinator.kill)
+            acknowledged = {n.key for n in nodes if n.client.registered}
+            listed = await asyncio.to_thread(coordinator.json, "node", "list")
+            assert acknowledged <= {node["public_key"] for node in listed["nodes"]}
+            await asyncio.to_thread(coordinator.start)
+        for node in nodes:
+            # Otherwise they might wait for half a minute.
+            node.client.network_changed(asyncio.get_running_loop().time())
+            node.act()
+        for node in nodes:
+            await node.joined()
+        addresses = [
+            n.client.registered.addresses for n in nodes if n.client.registered
+        ]
+        assert len(set(addresses)) == len(nodes)
+        for node in nodes:
+            await node.vanish()
+
+
+async def test_a_cached_netmap_goes_on_after_a_restart_of_both(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, foundation):
+        token = await make_token(process, foundation)
+        one, other = await LiveNode(token).joined(), await LiveNode(token).joined()
+        await one.until(lambda: online(one, other))
+        cache = one.client.cache()
+        assert cache is not None
+        address = f"{process.public.host}:{process.public.port}"
+        await other.vanish()
+        await one.until(lambda: not online(one, other))
+        await one.vanish()
+    async with running(tmp_path, listen=address) as (process, foundation):
+        built = foundation.history.built
+        again = LiveNode(
+            token,
+            private_key=one.private_key,
+            cache=load_cache(cache),
+            authenticate=False,
+        )
+        assert again.client.peers.get(other.key) is not None
+        await again.joined()
+        await again.until(lambda: not online(again, other))
+        assert foundation.history.built - built <= 3
+        await again.vanish()
+
+
+@pytest.mark.postgres
+async def test_two_coordinators_on_one_postgresql_act_as_one(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with running(tmp_path / "one", database=postgres_url) as (first, foundation):
+        key = (tmp_path / "one" / "coordinator.key").read_bytes()
+        (tmp_path / "two" / "coordinator.key").write_bytes(key)
+        async with running(tmp_path / "two", database=postgres_url) as (second, _):
+            a = await LiveNode(await make_token(first, foundation), "a").joined()
+            b = await LiveNode(await make_token(second, foundation), "b").joined()
+            await a.until(lambda: online(a, b))
+            await b.until(lambda: online(b, a))
+            now = asyncio.get_running_loop().time()
+            offer = OfferMessage(to=b.key, sequence=1, candidates=(CANDIDATE,))
+            a.client.offer(offer, now)
+            a.act()
+            assert (await b.event(OfferReceived)).offer.sender == a.key
+            await b.stop()
+            await a.until(lambda: not online(a, b))
+            await a.vanish()
+
+
+@pytest.mark.postgres
+async def test_a_second_coordinator_with_another_key_is_refused(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with running(tmp_path / "one", database=postgres_url):
+        with pytest.raises(ConfigError, match=r"coordinator\.key"):
+            async with running(tmp_path / "two", database=postgres_url):
+                pass
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server((loopback(), 0)) as taken:
+        host, port = taken.getsockname()
+        with pytest.raises(MeshError, match=f"{port} cannot be listened on"):
+            async with running(tmp_path, listen=f"{host}:{port}"):
+                pass
+
+
+async def knows(node: LiveNode, count: int) -> None:
+    """Wait until a node has so many peers."""
+    await node.until(lambda: len(node.client.peers.peers) == count)
+
+
+def online(observer: LiveNode, node: LiveNode) -> bool:
+    peer = observer.client.peers.get(node.key)
+    return peer is not None and peer.online
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+        f"-days 2 -subj /CN=mesh -keyout {key} -out {certificate}".split(),
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    assert ssl.create_default_context(cafile=certificate)
+    return certificate, key

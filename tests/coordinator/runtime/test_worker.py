@@ -1,0 +1,191 @@
+"""The task at the database: what happens when that fails, and when it works again."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from coordinator.control.rendezvous import Delivery
+from coordinator.control.server import ControlServer
+from coordinator.control.settings import Settings
+from coordinator.mesh.operations import MarkOffline, Operation, Refused, Rename, Sweep
+from coordinator.runtime import worker as worker_module
+from coordinator.runtime.worker import StoreWorker
+from coordinator.store.engine import StoreError
+from coordinator.store.store import Commit, MeshConfig, Store
+from meshwg.keys import PrivateKey, format_key
+
+PATIENCE = 20.0
+FULL = StoreError("The disk that holds it is full; free some space")
+DAMAGED = StoreError("The database is damaged", damaged=True)
+
+
+class Bench:
+    """A worker at a database that fails when it is told to."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = store
+        self.error: StoreError | None = None
+        self.committed: list[Operation] = []
+        self.is_full = False
+        """What is to be written fails, what is to be read does not."""
+        self._commit, self._rewrite = store.commit, store.rewrite
+        monkeypatch.setattr(store, "commit", self._commit_or_fail)
+        monkeypatch.setattr(store, "rewrite", self._rewrite_or_fail)
+        monkeypatch.setattr(worker_module, "RETRY_INTERVAL", 0.01)
+        monkeypatch.setattr("coordinator.control.pending.RETRY_INTERVAL", 0.01)
+
+    async def start(self) -> None:
+        registry, history = await self.store.load()
+        self.registry = registry
+        self.server = ControlServer(
+            PrivateKey.generate(os.urandom),
+            registry,
+            history,
+            Settings(home="own"),
+            now=asyncio.get_running_loop().time(),
+            unix_time=time.time(),
+            random=os.urandom,
+        )
+        self.drained = asyncio.Event()
+        self.worker = StoreWorker(
+            self.store,
+            self.server,
+            registry,
+            home="own",
+            on_commit=self.drained.set,
+        )
+        self.task = asyncio.create_task(self.worker.run())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.drained.clear()
+                await self.drained.wait()
+
+    async def _commit_or_fail(
+        self, operations: Sequence[Operation], unix_time: float
+    ) -> Commit:
+        if self.error is not None:
+            raise self.error
+        if self.is_full and operations:
+            raise FULL
+        commit = await self._commit(operations, unix_time)
+        self.committed += operations
+        return commit
+
+    async def _rewrite_or_fail(self) -> None:
+        if self.error is not None or self.is_full:
+            raise self.error or FULL
+        await self._rewrite()
+
+
+@pytest.fixture
+async def bench(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    config = MeshConfig(format_key(bytes(range(32))))
+    store = await Store.open(sqlite_url, config, random=os.urandom)
+    made = Bench(store, monkeypatch)
+    await made.start()
+    yield made
+    made.worker.stop()
+    with contextlib.suppress(StoreError):
+        await made.task
+    await store.close()
+
+
+async def test_an_administrator_gets_the_result(bench: Bench) -> None:
+    result = await bench.worker.perform(Rename("nobody", "x"))
+    assert isinstance(result, Refused)
+    assert bench.worker.commits == 1
+
+
+async def test_an_administrator_is_told_when_the_database_fails(bench: Bench) -> None:
+    bench.error = FULL
+    with pytest.raises(StoreError, match="is full"):
+        await bench.worker.perform(Rename("nobody", "x"))
+    assert bench.worker.failing
+
+
+async def test_what_failed_is_done_when_the_database_works_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.error = FULL
+    bench.server.submit(Sweep())
+    bench.worker.wake()
+    async with asyncio.timeout(PATIENCE):
+        while bench.worker.failures < 3:
+            bench.drained.clear()
+            await bench.drained.wait()
+    bench.error = None
+    async with asyncio.timeout(PATIENCE):
+        while Sweep() not in bench.committed:
+            bench.drained.clear()
+            await bench.drained.wait()
+    assert not bench.worker.failing
+    assert [record.message for record in caplog.records] == [
+        str(FULL),
+        "The database works again",
+    ]
+
+
+async def test_a_full_disk_that_can_be_read_does_not_work_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.is_full = True
+    with pytest.raises(StoreError, match="is full"):
+        await bench.worker.perform(Rename("nobody", "x"))
+    await bench.until(lambda: bench.worker.failures >= 5)
+
+    bench.is_full = False
+    await bench.until(lambda: not bench.worker.failing)
+
+    assert [record.message for record in caplog.records] == [
+        str(FULL),
+        "The database works again",
+    ]
+
+
+async def test_a_damaged_database_ends_the_worker(bench: Bench) -> None:
+    bench.error = DAMAGED
+    bench.server.submit(Sweep())
+    bench.worker.wake()
+    with pytest.raises(StoreError, match="damaged"):
+        await asyncio.wait_for(asyncio.shield(bench.task), PATIENCE)
+
+
+async def test_stopping_does_first_what_is_left(bench: Bench) -> None:
+    bench.server.submit(Sweep())
+    bench.worker.stop()
+    await bench.task
+    assert bench.committed == [Sweep()]
+
+
+async def test_nothing_to_do_is_no_transaction(bench: Bench) -> None:
+    bench.worker.wake()
+    bench.worker.stop()
+    await bench.task
+    assert bench.worker.commits == 0
+
+
+async def test_the_nodes_of_processes_that_do_not_return_are_marked_offline(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BEAT_INTERVAL", 0.01)
+    monkeypatch.setattr("coordinator.mesh.homes.GRACE", 0.05)
+    overdue = frozenset({"dead"})
+    monkeypatch.setattr(bench.worker._homes, "overdue", lambda *_: overdue)
+    alive = asyncio.create_task(bench.worker.keep_alive())
+    async with asyncio.timeout(PATIENCE):
+        await bench.drained.wait()
+    alive.cancel()
+    assert MarkOffline(overdue) in bench.committed
+
+
+async def test_offers_for_other_processes_go_nowhere_on_sqlite(bench: Bench) -> None:
+    bench.worker.forward(Delivery("key", "elsewhere", b"{}"))
+    assert not bench.worker._forwards

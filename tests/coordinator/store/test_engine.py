@@ -1,0 +1,125 @@
+"""Opening a database, and what can be wrong with it."""
+
+import asyncio
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from coordinator.mesh.operations import Update
+from coordinator.store import engine, schema
+from coordinator.store.engine import StoreError
+from meshwg.errors import ConfigError
+from tests.coordinator.store.processes import Process, auth_key, join
+
+
+async def test_the_migrations_make_exactly_the_schema(process: Process) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection)
+        found: list[Any] = compare_metadata(context, schema.metadata)
+        return found
+
+    async with engine.transaction(process.store._engine) as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(
+    process: Process, database_url: str
+) -> None:
+    async with engine.transaction(process.store._engine) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '99'"))
+    with pytest.raises(StoreError, match="newer version"):
+        await Process.start(database_url)
+
+
+async def test_many_processes_may_start_at_once(database_url: str) -> None:
+    processes = await asyncio.gather(*(Process.start(database_url) for _ in range(8)))
+    assert len({process.registry.epoch for process in processes}) == 1
+    for process in processes:
+        await process.store.close()
+
+
+async def test_a_damaged_file_is_named_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(StoreError, match="damaged; restore it") as caught:
+        await Process.start(f"sqlite:///{path}")
+    assert caught.value.damaged
+    assert str(path) in str(caught.value)
+
+
+async def test_a_file_damaged_while_running_is_noticed(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    process = await Process.start(sqlite_url)
+    key = await auth_key(process)
+    await process.do(*(join(f"k{number}", key) for number in range(200)))
+    await process.store.close()
+    path = tmp_path / "coordinator.db"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 8192))
+    with pytest.raises(StoreError):
+        await Process.start(sqlite_url)
+
+
+async def test_a_directory_that_is_not_there_is_named() -> None:
+    with pytest.raises(StoreError, match="cannot be opened"):
+        await Process.start("sqlite:////nowhere/at/all/coordinator.db")
+
+
+async def test_a_full_disk_is_said_and_nothing_is_lost(sqlite_url: str) -> None:
+    process = await Process.start(sqlite_url)
+    key = await auth_key(process)
+    await process.do(join("a", key))
+
+    def limit(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    async with engine.transaction(process.store._engine) as connection:
+        await connection.run_sync(limit)
+    with pytest.raises(StoreError, match="is full; free some space") as caught:
+        await process.do(*(join(f"k{number}", key) for number in range(400)))
+    assert not caught.value.damaged
+    assert set(process.registry.nodes) == {"a"}
+    await process.store.close()
+
+
+async def test_a_database_someone_holds_is_waited_for_and_then_named(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.1)
+    process = await Process.start(sqlite_url)
+    holder = sqlite3.connect(tmp_path / "coordinator.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        await process.do(Update("a", "[]", "null"))
+    holder.close()
+    await process.do(Update("a", "[]", "null"))
+    await process.store.close()
+
+
+async def test_the_file_is_its_owners_only(sqlite_url: str, tmp_path: Path) -> None:
+    process = await Process.start(sqlite_url)
+    modes = {os.stat(tmp_path / name).st_mode & 0o777 for name in os.listdir(tmp_path)}
+    assert modes == {0o600}
+    await process.store.close()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://h/d", "sqlite://", "://"])
+def test_a_url_of_no_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="database URL"):
+        engine.parse_url(url)
+
+
+async def test_a_database_that_is_away_is_named_without_its_password() -> None:
+    with pytest.raises(StoreError, match="cannot be reached") as caught:
+        await Process.start("postgresql://mesh:hunter2@127.0.0.1:1/mesh")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,185 @@
+"""What the commands answer, and how they refuse."""
+
+from collections.abc import AsyncGenerator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from meshwg.errors import MeshError, NotJoined
+from meshwg.nat.behaviour import NatBehavior
+from meshwg.nat.discovery import ServerReport
+from meshwg.runtime import commands as module
+from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
+from meshwg.runtime.host import NodeHost
+from meshwg.runtime.netcheck import PortMappingSummary
+from meshwg.transmit import Endpoint
+
+Json = dict[str, Any]
+STUN = Endpoint("192.0.2.1", 3478)
+
+
+class StandInHost:
+    """A host, as far as commands see it."""
+
+    def __init__(self) -> None:
+        self.echo_listeners: dict[int, Callable[[int], None]] = {}
+        self.looked_for: list[float] = []
+        self.is_stopped = False
+        self.whereabouts = SimpleNamespace(
+            nat={4: NatBehavior(reachable=True), 6: None},
+            servers={4: [ServerReport(STUN, 0.01, None)], 6: []},
+            stun_server=lambda: STUN,
+        )
+        self.node: SimpleNamespace = SimpleNamespace(
+            whereabouts=self.whereabouts,
+            control=SimpleNamespace(registered="something"),
+            peers={name: a_peer(name) for name in ("bob", "alice")},
+            members=SimpleNamespace(find=self._find),
+        )
+        self.commands = NodeCommands(cast(NodeHost, self), self._stop)
+
+    async def look_again(self, limit: float) -> None:
+        self.looked_for.append(limit)
+
+    def turn(self) -> None:
+        pass
+
+    def _find(self, name: str) -> SimpleNamespace | None:
+        peer: SimpleNamespace | None = self.node.peers.get(name)
+        return peer
+
+    def _stop(self) -> None:
+        self.is_stopped = True
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> StandInHost:
+    async def probe(limit: float) -> PortMappingSummary:
+        return PortMappingSummary(pcp=True)
+
+    async def measure(server: Endpoint) -> float:
+        assert server == STUN
+        return 60.0
+
+    monkeypatch.setattr(module, "probe_port_mapping", probe)
+    monkeypatch.setattr(module, "measure_lifetime", measure)
+    monkeypatch.setattr(module, "Pinger", StandInPinger)
+    return StandInHost()
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"), [(None, 5.0), (0, 5.0), (2.0, 2.0), (60.0, 5.0)]
+)
+async def test_a_look_at_the_network_is_bounded(
+    host: StandInHost, asked: float | None, limit: float
+) -> None:
+    report = await host.commands.netcheck({"timeout": asked})
+
+    assert host.looked_for == [limit]
+    assert report["udp"] is True
+    assert report["port_mapping"]["pcp"] is True
+    assert [server["address"] for server in report["servers"]] == ["192.0.2.1:3478"]
+    assert report["ipv4"]["lifetime_s"] is None
+
+
+async def test_the_lifetime_is_measured_if_asked_for(host: StandInHost) -> None:
+    report = await host.commands.netcheck({"lifetime": True})
+
+    assert report["ipv4"]["lifetime_s"] == 60.0
+
+
+async def test_the_lifetime_is_not_measured_where_nothing_answers(
+    host: StandInHost,
+) -> None:
+    host.whereabouts.nat[4] = None
+
+    report = await host.commands.netcheck({"lifetime": True})
+
+    assert report["ipv4"]["lifetime_s"] is None
+
+
+async def test_a_ping_listens_for_echoes_until_it_ends(host: StandInHost) -> None:
+    answers = host.commands.ping({"peer": "bob", "count": 2})
+
+    assert await anext(answers) == {"peer": "bob", "count": 2}
+    assert len(host.echo_listeners) == 1
+    await answers.aclose()
+    assert host.echo_listeners == {}
+
+
+async def test_pings_are_told_apart(
+    host: StandInHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = [b"\0\5", b"\0\5", b"\0\6"]
+    monkeypatch.setattr("os.urandom", lambda size: drawn.pop(0))
+    first, second = (host.commands.ping({"peer": "bob"}) for _ in range(2))
+
+    await anext(first)
+    await anext(second)
+
+    assert list(host.echo_listeners) == [5, 6]
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_only_so_many_pings_run_at_a_time(host: StandInHost) -> None:
+    host.echo_listeners = {n: lambda sequence: None for n in range(MAX_PINGERS)}
+
+    with pytest.raises(MeshError, match="Too many pings at a time"):
+        await anext(host.commands.ping({"peer": "bob"}))
+
+
+async def test_before_it_has_joined_a_node_pings_nobody(host: StandInHost) -> None:
+    host.node.control.registered = None
+
+    with pytest.raises(NotJoined, match="has not joined a mesh yet"):
+        await anext(host.commands.ping({"peer": "bob"}))
+
+
+@pytest.mark.parametrize("request_", [{}, {"peer": None}, {"peer": "eve"}])
+async def test_of_an_unknown_peer_the_known_ones_are_named(
+    host: StandInHost, request_: Json
+) -> None:
+    with pytest.raises(MeshError, match=r"use one of alice, bob$"):
+        await anext(host.commands.ping(request_))
+
+
+async def test_without_peers_none_is_named(host: StandInHost) -> None:
+    host.node.peers = {}
+
+    with pytest.raises(MeshError, match="There is no peer 'bob': use one of none"):
+        await anext(host.commands.ping({"peer": "bob"}))
+
+
+def test_names_in_errors_are_few() -> None:
+    assert module._shortened(["a", "b"]) == "a, b"
+    many = module._shortened([f"node-{n}" for n in range(1000)])
+    assert len(many) < 300
+    assert many.endswith(", ...")
+
+
+async def test_down_stops_the_node(host: StandInHost) -> None:
+    host.commands.shut_down()
+
+    assert host.is_stopped
+
+
+class StandInPinger:
+    """Answers with what it was asked."""
+
+    def __init__(self, node: object, peer: Any, identifier: int, turn: object) -> None:
+        self._peer = peer
+
+    def receive(self, sequence: int) -> None:
+        pass
+
+    async def run(
+        self, count: int | None, until_direct: bool, limit: float | None
+    ) -> AsyncGenerator[Json]:
+        while True:
+            yield {"peer": self._peer.entry.name, "count": count}
+
+
+def a_peer(name: str) -> SimpleNamespace:
+    return SimpleNamespace(entry=SimpleNamespace(name=name))

@@ -1,0 +1,303 @@
+"""The host of a node: its sockets, what it does when something happens, its end."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshwg.config import NodeConfig
+from meshwg.errors import ConfigError
+from meshwg.node import EchoReceived, Expelled
+from meshwg.runtime import host as module
+from meshwg.runtime.host import NodeHost
+from meshwg.runtime.interface import MeshInterface, Network
+from meshwg.runtime.state import StateDirectory, StoredMembership
+from meshwg.runtime.tun import TunDevice
+from meshwg.transmit import Transmit
+from netlab.lab import Lab
+
+IDENTIFIER = 5
+
+# Which port
+
+
+def test_any_port_is_that_of_the_last_run_if_it_is_free() -> None:
+    first = module._open_sockets(0, 0, lambda endpoint: None)
+    port = first.port
+
+    second = module._open_sockets(0, port, lambda endpoint: None)
+    assert second.port != port
+    first.close()
+    second.close()
+
+    third = module._open_sockets(0, port, lambda endpoint: None)
+    assert third.port == port
+    third.close()
+
+
+def test_a_port_that_was_asked_for_must_be_free() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 0))
+        port = other.getsockname()[1]
+
+        with pytest.raises(ConfigError, match=f"UDP port {port} cannot be used"):
+            module._open_sockets(port, 0, lambda endpoint: None)
+
+
+# What happens
+
+
+@pytest.mark.parametrize(
+    ("part", "happens", "told"),
+    [
+        ("ControlLink", lambda say: say(), ["control_changed"]),
+        ("Resolver", lambda say: say([], []), ["set_servers"]),
+        ("PortMapper", lambda say: say(None, "gone"), ["set_mapped"]),
+        (
+            "HostNetwork",
+            lambda say: say(Network((), (), ())),
+            ["set_hosts", "network_changed"],
+        ),
+    ],
+)
+async def test_what_follows_news_happens_in_the_same_turn_of_the_loop(
+    world: "World", part: str, happens: Callable[[Any], None], told: list[str]
+) -> None:
+    happens(world.callbacks[part])
+    await asyncio.sleep(0)
+
+    assert world.order == [
+        *told,
+        "an event",
+        "datagrams",
+        *["the next turn of the loop"] * len(told),
+    ]
+
+
+async def test_an_expelled_node_ends_and_forgets_the_netmap(world: "World") -> None:
+    world.state.save_netmap(b"{}")
+
+    world.host._carry_out(Expelled("It was revoked.", forget=True))
+
+    assert world.host.finished.is_set()
+    assert str(world.host.failure) == "It was revoked."
+    await world.host.close()
+    assert world.state.netmap() is None
+
+
+async def test_a_refused_node_ends_and_keeps_the_netmap(world: "World") -> None:
+    world.state.save_netmap(b"{}")
+
+    world.host._carry_out(Expelled("The token has expired", forget=False))
+
+    assert str(world.host.failure) == "The token has expired."
+    await world.host.close()
+    assert world.state.netmap() == b"{}"
+
+
+async def test_without_its_interface_a_node_ends(world: "World") -> None:
+    world.host._on_tun_gone()
+
+    assert world.host.finished.is_set()
+    assert "The interface lo was removed" in str(world.host.failure)
+
+
+async def test_a_look_at_the_network_ends_with_the_look_or_the_time(
+    world: "World",
+) -> None:
+    world.whereabouts.is_looking = True
+    await world.host.look_again(0.01)
+
+    looking = asyncio.create_task(world.host.look_again(10))
+    await asyncio.sleep(0)
+    world.whereabouts.is_looking = False
+    world.host.turn()
+    await looking
+
+    assert world.order.count("look_again") == 2
+
+
+# Beginning and end
+
+
+async def test_a_host_that_cannot_be_made_leaves_nothing(world: "World") -> None:
+    before = os.listdir("/proc/self/fd")
+
+    config = NodeConfig(listen_port=world.host.port)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        NodeHost(config, world.state, 1400)
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+async def test_a_host_that_was_never_started_can_be_closed_twice(
+    world: "World",
+) -> None:
+    await world.host.close()
+    await world.host.close()
+
+    assert world.host.finished.is_set()
+    assert world.order == ["stop"]
+
+
+async def test_what_cannot_be_started_is_closed(
+    world: "World", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: MeshInterface, mtu: int) -> None:
+        raise ConfigError("The interface cannot be brought up")
+
+    monkeypatch.setattr(MeshInterface, "up", refuse)
+
+    with pytest.raises(ConfigError, match="cannot be brought up"):
+        async with world.host:
+            raise AssertionError("It was started")
+
+    assert world.order == ["stop"]
+
+
+@pytest.mark.netns
+def test_several_hosts_live_in_one_process(lab: Lab) -> None:
+    machine = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
+
+    done = machine.run([sys.executable, "-c", TWO_HOSTS, str(lab.directory)])
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["up: eth0 lo mesh0 mesh1", "down: eth0 lo"]
+
+
+TWO_HOSTS = """
+import asyncio, socket, sys, threading
+from pathlib import Path
+from meshwg.config import NodeConfig
+from meshwg.runtime.host import NodeHost
+from meshwg.runtime.packetloop import PacketLoop
+from meshwg.runtime.state import StateDirectory, StoredMembership
+
+all_up, all_seen = threading.Barrier(3, timeout=20), threading.Barrier(3, timeout=20)
+
+async def live(number):
+    path = Path(sys.argv[1]) / f"state{number}"
+    state = StateDirectory(path)
+    state.save_membership(StoredMembership("http://192.0.2.99:1", bytes([9] * 32)))
+    config = NodeConfig(state_dir=path, interface=f"mesh{number}", port_mapping=False)
+    async with NodeHost(config, state, 1400):
+        await asyncio.to_thread(all_up.wait)
+        await asyncio.to_thread(all_seen.wait)
+    state.close()
+
+def run(number):
+    with asyncio.Runner(loop_factory=PacketLoop) as runner:
+        runner.run(live(number))
+
+def show(when):
+    print(f"{when}:", *sorted(name for _, name in socket.if_nameindex()))
+
+threads = [threading.Thread(target=run, args=[number]) for number in range(2)]
+for thread in threads:
+    thread.start()
+all_up.wait()
+show("up")
+all_seen.wait()
+for thread in threads:
+    thread.join()
+show("down")
+"""
+
+
+class StandInNode:
+    """A node to which an event and datagrams follow from whatever it is told."""
+
+    def __init__(self, order: list[str], whereabouts: SimpleNamespace) -> None:
+        self.whereabouts = whereabouts
+        self.device = SimpleNamespace(mtu=0)
+        self.background = self
+        self._order = order
+        self._events: list[EchoReceived] = []
+        self._has_datagrams = False
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return what takes news of any kind."""
+
+        def take(*_: object) -> None:
+            self._order.append(name)
+            self._events = [EchoReceived(IDENTIFIER, 1)]
+            self._has_datagrams = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._order.append, "the next turn of the loop")
+
+        return take
+
+    def next_event(self) -> EchoReceived | None:
+        return self._events.pop() if self._events else None
+
+    def datagrams_to_send(self) -> list[Transmit]:
+        if self._has_datagrams:
+            self._order.append("datagrams")
+        self._has_datagrams = False
+        return []
+
+    def packets_to_write(self) -> list[bytes]:
+        return []
+
+    def settle(self) -> None:
+        pass
+
+    def stop(self, now: float) -> None:
+        self._order.append("stop")
+
+
+class World:
+    """A host whose parts say what a test has them say.
+
+    :ivar callbacks: what the parts call, by their names.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: StateDirectory) -> None:
+        self.order: list[str] = []
+        self.callbacks: dict[str, Callable[..., None]] = {}
+        self.whereabouts = SimpleNamespace(is_looking=False)
+        self.state = state
+
+        def make_node(*_: object, **__: object) -> StandInNode:
+            return StandInNode(self.order, self.whereabouts)
+
+        monkeypatch.setattr(module, "Node", make_node)
+        monkeypatch.setattr(TunDevice, "open", interface_without_privilege)
+        for part in ("ControlLink", "Resolver", "PortMapper", "HostNetwork"):
+            self._note_callback(monkeypatch, part)
+        state.save_membership(StoredMembership("http://127.0.0.1:1", bytes(32)))
+        self.host = NodeHost(NodeConfig(), state, 1400)
+        self.host.echo_listeners[IDENTIFIER] = lambda _: self.order.append("an event")
+
+    def _note_callback(self, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+        make = getattr(module, part)
+
+        def note(*arguments: Any, **options: Any) -> Any:
+            self.callbacks[part] = next(each for each in arguments if callable(each))
+            return make(*arguments, **options)
+
+        monkeypatch.setattr(module, part, note)
+
+
+@pytest.fixture
+async def world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[World]:
+    state = StateDirectory(tmp_path)
+    made = World(monkeypatch, state)
+    yield made
+    await made.host.close()
+    state.close()
+
+
+def interface_without_privilege(name: str, mtu: int) -> TunDevice:
+    """Return a device that stands for an interface that every machine has."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    far.close()
+    return TunDevice(near.detach(), "lo", has_vnet_header=False)

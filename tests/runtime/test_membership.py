@@ -1,0 +1,170 @@
+"""Which mesh a node is in: that of its token, or that of its state directory."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshwg.config import NodeConfig
+from meshwg.control.netmap import PeerTable
+from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.runtime.membership import MembershipRecord, choose_membership
+from meshwg.runtime.state import StateDirectory, StoredMembership
+from meshwg.wire.control import Registered
+from meshwg.wire.token import AuthKeyText, JoinToken
+
+RANDOM = random.Random(6).randbytes
+KEY, OTHER_KEY = RANDOM(32), RANDOM(32)
+URL, OTHER_URL = "http://192.0.2.99:8443", "https://mesh.example"
+
+# Which mesh
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDirectory]:
+    made = StateDirectory(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_token_is_remembered_until_the_node_has_joined(
+    state: StateDirectory,
+) -> None:
+    token = make_token(URL, KEY)
+
+    membership = choose(state, token)
+
+    assert membership == StoredMembership(URL, KEY, str(token.auth_key))
+    assert choose(state) == membership
+
+
+def test_without_token_or_membership_there_is_no_mesh(state: StateDirectory) -> None:
+    with pytest.raises(NotJoined, match="meshwg node --join TOKEN"):
+        choose(state)
+
+
+def test_a_member_keeps_its_mesh(state: StateDirectory) -> None:
+    accepted = StoredMembership(URL, KEY)
+    state.save_membership(accepted)
+
+    with pytest.raises(ConfigError, match="already belongs to another mesh"):
+        choose(state, make_token(OTHER_URL, OTHER_KEY))
+
+    assert choose(state) == accepted
+
+
+def test_a_member_follows_its_coordinator_to_another_address(
+    state: StateDirectory,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY))
+
+    assert choose(state, make_token(OTHER_URL, KEY)).url == OTHER_URL
+
+
+def test_a_mesh_that_never_took_the_node_does_not_hold_it(
+    state: StateDirectory,
+) -> None:
+    choose(state, make_token(URL, KEY))
+
+    assert choose(state, make_token(OTHER_URL, OTHER_KEY)).coordinator_key == OTHER_KEY
+
+
+def test_a_member_that_joins_anew_is_still_a_member(state: StateDirectory) -> None:
+    choose(state, make_token(URL, KEY))
+    state.save_netmap(b"{}")
+
+    with pytest.raises(ConfigError, match="already belongs to another mesh"):
+        choose(state, make_token(OTHER_URL, OTHER_KEY))
+
+
+# What is remembered
+
+
+async def test_once_accepted_the_auth_key_is_forgotten(state: StateDirectory) -> None:
+    choose(state, make_token(URL, KEY))
+    record = MembershipRecord(NodeConfig(), state)
+
+    record.accepted()
+
+    assert record.stored == StoredMembership(URL, KEY)
+    assert state.membership() == StoredMembership(URL, KEY)
+
+
+async def test_a_full_disk_does_not_end_a_membership(
+    state: StateDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(membership: StoredMembership) -> None:
+        raise MeshError("The disk is full")
+
+    choose(state, make_token(URL, KEY))
+    record = MembershipRecord(NodeConfig(), state)
+    monkeypatch.setattr(state, "save_membership", refuse)
+
+    record.accepted()
+    record.accepted()
+
+    assert record.stored.auth_key is None
+    assert caplog.messages == ["The disk is full"]
+
+
+async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) -> None:
+    record = record_of_a_member(state)
+    record.save_netmap_from(lambda: b"netmap")
+
+    record.netmap_changed()
+    await record.close()
+
+    assert state.netmap() == b"netmap"
+
+
+async def test_an_expelled_node_forgets_the_netmap(state: StateDirectory) -> None:
+    record = record_of_a_member(state)
+    record.save_netmap_from(lambda: b"netmap")
+
+    record.netmap_changed()
+    record.expelled()
+    await record.close()
+
+    assert state.netmap() is None
+
+
+async def test_a_netmap_that_cannot_be_read_is_none(
+    state: StateDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = record_of_a_member(state)
+    assert record.cached_netmap() is None
+    assert caplog.messages == []
+
+    state.save_netmap(b"{")
+
+    assert record.cached_netmap() is None
+    assert len(caplog.messages) == 1
+
+
+async def test_a_netmap_that_was_saved_is_read(state: StateDirectory) -> None:
+    registered = Registered(epoch="e", name="n", addresses=(), networks=())
+    cache = PeerTable("own key").cache(registered)
+    state.save_netmap(cache)
+
+    cached = record_of_a_member(state).cached_netmap()
+
+    assert cached is not None
+    assert cached.registered == registered
+
+
+def record_of_a_member(state: StateDirectory) -> MembershipRecord:
+    state.save_membership(StoredMembership(URL, KEY))
+    return MembershipRecord(NodeConfig(), state)
+
+
+def choose(state: StateDirectory, token: JoinToken | None = None) -> StoredMembership:
+    """Return which mesh a daemon would be in."""
+    config = NodeConfig(join=None if token is None else str(token))
+    return choose_membership(config, state)
+
+
+def make_token(url: str, key: bytes) -> JoinToken:
+    return JoinToken(url, key, AuthKeyText.generate(RANDOM))

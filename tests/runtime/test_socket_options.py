@@ -1,0 +1,104 @@
+"""Options of UDP sockets: set where the system has them, and where it allows them."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from meshwg.runtime import socket_options as module
+from meshwg.runtime.socket_options import (
+    SOL_UDP,
+    UDP_GRO,
+    bind_beside,
+    can_segment,
+    enlarge_buffers,
+    get_fwmark,
+    receive_batches,
+    set_fwmark,
+)
+
+
+@pytest.fixture
+def sock() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        yield made
+
+
+def test_buffers_are_at_least_as_large_as_before(sock: socket.socket) -> None:
+    options = socket.SO_RCVBUF, socket.SO_SNDBUF
+    before = [sock.getsockopt(socket.SOL_SOCKET, option) for option in options]
+
+    enlarge_buffers(sock)
+
+    after = [sock.getsockopt(socket.SOL_SOCKET, option) for option in options]
+    assert all(new >= old for new, old in zip(after, before, strict=True))
+
+
+def test_without_the_privilege_buffers_are_as_large_as_allowed() -> None:
+    refused: list[int] = []
+
+    def setsockopt(level: int, option: int, value: int) -> None:
+        if option in (module.SO_RCVBUFFORCE, module.SO_SNDBUFFORCE):
+            refused.append(option)
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    enlarge_buffers(cast(socket.socket, SimpleNamespace(setsockopt=setsockopt)))
+
+    assert refused == [module.SO_RCVBUFFORCE, module.SO_SNDBUFFORCE]
+
+
+@pytest.mark.parametrize(
+    ("release", "joined"),
+    [("6.1.0-13-amd64", 1), ("5.12", 1), ("5.11.99", 0), ("4.19.0", 0), ("odd", 0)],
+)
+def test_datagrams_are_joined_where_the_kernel_does_it_well(
+    sock: socket.socket, release: str, joined: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+
+    receive_batches(sock)
+
+    assert sock.getsockopt(SOL_UDP, UDP_GRO) == joined
+
+
+def test_only_udp_can_segment(sock: socket.socket) -> None:
+    assert can_segment(sock)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+        assert not can_segment(stream)
+
+
+def test_a_mark_that_does_not_change_is_not_set(sock: socket.socket) -> None:
+    # Without the privilege this raises if it is set.
+    set_fwmark(sock, get_fwmark(sock))
+
+    assert get_fwmark(sock) == 0
+
+
+def test_two_sockets_share_a_port_that_is_taken_for_others(
+    sock: socket.socket,
+) -> None:
+    sock.bind(("127.0.0.1", 0))
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+    ):
+        bind_beside(beside, sock, "127.0.0.1")
+        assert beside.getsockname() == sock.getsockname()
+
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(sock.getsockname())
+
+
+def test_a_failure_to_bind_lets_nobody_else_in(sock: socket.socket) -> None:
+    sock.bind(("127.0.0.1", 0))
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside,
+        pytest.raises(OSError, match=r"\[Errno"),
+    ):
+        bind_beside(beside, sock, "192.0.2.1")
+
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
