@@ -194,6 +194,7 @@ BEHAVIOURS = {
     "tests/mesh": "whole meshes in virtual time",
     "tests/sim": "the virtual internet that other tests run on",
     "tests/layout": "the rules of the layout",
+    "tests/world": "the virtual world that tests of nodes and meshes run in",
     "tests/lab/test_program.py": "netns-lab/__main__.py, as a program",
     "tests/lab/test_scenarios.py": "netns-lab/scenarios, run as root",
     "tests/node/test_hostile.py": "what strangers may send to a whole node",
