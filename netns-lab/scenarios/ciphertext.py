@@ -51,7 +51,7 @@ def _message_between(datagram: Datagram, ends: set[str], capture: Capture) -> in
     if not {datagram.source[0], datagram.destination[0]} <= ends or kind is None:
         raise ScenarioFailed(
             f"{capture.path} has a datagram from {datagram.source} to "
-            f"{datagram.destination} that is not a WireGuard message of this tunnel."
+            f"{datagram.destination} that is no WireGuard message of this tunnel."
         )
     return kind
 

@@ -53,17 +53,56 @@ def test_a_run_that_has_its_last_packet_takes_no_other() -> None:
     run = run_of(first, 4, 6)
     pushed = bytes(Packet(payload(300), flags=16 | PSH).cut(100)[-1])
 
-    assert run.extend([second, pushed], 0) == 2
+    assert run.extend([first, second, pushed], 1) == 3
     assert run.extend([third], 0) == 0
 
 
-def test_a_run_goes_on_where_it_stopped() -> None:
-    packets = segments(6, 17, 5)
-    run = run_of(packets[0], 6, 17)
+@pytest.mark.parametrize(("version", "protocol"), KINDS)
+def test_a_run_goes_on_where_it_stopped(version: int, protocol: int) -> None:
+    packets = segments(version, protocol, 7)
+    run = run_of(packets[0], version, protocol)
 
     assert run.extend(packets[:3], 1) == 3
-    assert run.extend(packets, 3) == 5
+    assert run.extend(packets[:5], 3) == 5
+    assert run.extend(packets, 5) == 7
     assert len(run.writes()) == 1
+
+
+@pytest.mark.parametrize(("version", "protocol"), KINDS)
+def test_a_packet_without_a_payload_is_not_joined(version: int, protocol: int) -> None:
+    flow = Packet(payload(100), version, protocol)
+    empty = Packet(b"", version, protocol, sequence=flow.sequence + 100)
+
+    assert run_of(bytes(flow), version, protocol).extend([bytes(empty)], 0) == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_kernel_is_told_how_to_cut_a_tcp_run(version: int) -> None:
+    whole = Packet(payload(250), version)
+    first, *others = [bytes(each) for each in whole.cut(100)]
+    run = run_of(first, version, 6)
+    run.extend(others, 0)
+
+    (write,) = run.writes()
+
+    kind = vnet.GSO_TCPV4 if version == 4 else vnet.GSO_TCPV6
+    end = STARTS[version] + TCP_LENGTH
+    assert vnet.HEADER.unpack(write[0][:10]) == (0, kind, end, 100, 0, 0)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_kernel_is_left_the_checksum_of_a_udp_run(version: int) -> None:
+    whole = Packet(payload(250), version, 17)
+    first, *others = [bytes(each) for each in whole.cut(100)]
+    run = run_of(first, version, 17)
+    run.extend(others, 0)
+
+    (write,) = run.writes()
+
+    start = STARTS[version]
+    expected = (vnet.NEEDS_CSUM, vnet.GSO_UDP_L4, start + 8, 100, start, 6)
+    assert vnet.HEADER.unpack(write[0][:10]) == expected
+    assert b"".join(write)[10:] == whole.partial()
 
 
 def test_a_udp_run_has_room_for_what_the_oldest_kernels_take() -> None:

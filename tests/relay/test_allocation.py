@@ -212,6 +212,22 @@ def test_a_redirection_is_told_and_this_server_left_alone() -> None:
     assert relay.allocation.get_timer() == REFUSED_RETRY
 
 
+def test_a_redirection_to_nowhere_is_a_refusal() -> None:
+    relay = Relay()
+    relay.start()
+    relay.refuse(300)
+
+    assert [type(event) for event in relay.events()] == [Lost]
+
+
+def test_an_alternate_in_another_refusal_is_not_followed() -> None:
+    relay = Relay()
+    relay.start()
+    relay.refuse(508, {Attribute.ALTERNATE_SERVER: ("198.51.100.2", 3478)})
+
+    assert [type(event) for event in relay.events()] == [Lost]
+
+
 def test_failures_make_it_wait_longer_up_to_a_limit() -> None:
     relay = Relay()
     waits = []
