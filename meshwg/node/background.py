@@ -20,7 +20,7 @@ from meshwg.node.events import (
 )
 from meshwg.node.members import Members
 from meshwg.node.paths import Paths
-from meshwg.relay.pool import RelayChanged, RelayPool
+from meshwg.relay.pool import ChannelChanged, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
 from meshwg.transmit import Endpoint
 from meshwg.whereabouts import (
@@ -30,11 +30,13 @@ from meshwg.whereabouts import (
     Whereabouts,
 )
 from meshwg.wire import control
+from meshwg.wireguard.datapath import Datapath
 
 
 class Background:
     """The machines of a node that no packet waits for.
 
+    :param datapath: is told of the channels of relays.
     :param events: where requests to the runtime are put.
     """
 
@@ -45,6 +47,7 @@ class Background:
         whereabouts: Whereabouts,
         paths: Paths,
         members: Members,
+        datapath: Datapath,
         events: deque[NodeEvent],
     ) -> None:
         self.drops: Counter[str] = Counter()
@@ -53,6 +56,7 @@ class Background:
         self._whereabouts = whereabouts
         self._paths = paths
         self._members = members
+        self._datapath = datapath
         self._events = events
         self._machines = (client, relays, whereabouts)
         self._due: float | None = None
@@ -171,11 +175,14 @@ class Background:
 
     def _drain_relays(self, now: float) -> None:
         while (event := self._relays.next_event()) is not None:
-            if isinstance(event, RelayChanged):
-                self._whereabouts.set_relayed(event.relayed)
-                self._paths.relay_changed(event.link, now)
-            else:
-                self._events.append(event)
+            match event:
+                case RelayChanged(relayed, link):
+                    self._whereabouts.set_relayed(relayed)
+                    self._paths.relay_changed(link, now)
+                case ChannelChanged(peer, server, number):
+                    self._datapath.set_channel(peer, server, number)
+                case _:
+                    self._events.append(event)
 
     def _drain_whereabouts(self, now: float) -> None:
         while (event := self._whereabouts.next_event()) is not None:

@@ -97,6 +97,7 @@ class Node:
             self.whereabouts,
             self.paths,
             self.members,
+            self.device.datapath,
             self._events,
         )
         self.echoes = Echoes(self.device.datapath, self.members, self._events, random)

@@ -126,8 +126,14 @@ class Traffic:
             self._now = max(self._now, news.at)
             match news:
                 case Heard(lane, endpoint, at):
+                    if endpoint.link >= FIRST_LINK:
+                        self._relays.note_received(endpoint, at)
+                        self.has_asked = True
                     self._paths.heard(lane, endpoint, at)
                 case Sent(lane, at):
+                    if lane.endpoint is not None and lane.endpoint.link >= FIRST_LINK:
+                        self._relays.note_sent(at)
+                        self.has_asked = True
                     self._paths.sent(lane, at)
                 case Wanted(lane, at):
                     self._paths.wanted(lane, at)

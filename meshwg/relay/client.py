@@ -23,6 +23,7 @@ from typing import Any
 
 from meshwg.errors import InvalidMessage
 from meshwg.relay.allocation import Allocated, Allocation, Event, RelayState, explain
+from meshwg.relay.events import ChannelChanged
 from meshwg.relay.peers import Peers, RelayPeer
 from meshwg.relay.server import RelayServer, Transport
 from meshwg.relay.transactions import Answer, Request, Transactions, TurnCredentials
@@ -109,6 +110,8 @@ class RelayClient:
         )
         self._allocation = Allocation(self._transactions, ip_version, server.transport)
         self._peers = Peers(link, renew_after)
+        self._channels: dict[Endpoint, int] = {}
+        self._channel_changes: list[ChannelChanged] = []
         self._framer = StreamFramer()
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._to_send: list[bytes] = []
@@ -257,6 +260,13 @@ class RelayClient:
         self._allocation.relayed = None
         self._settle(now)
 
+    def note_received(self, peer: Endpoint, now: float) -> None:
+        """Note that packets of a peer came through its channel, opened elsewhere."""
+        self.heard_at = now
+        record = self._peers.find(_address_of(peer))
+        if record is not None:
+            record.used_at = now
+
     def claims(self, transaction_id: bytes) -> bool:
         """Tell whether a STUN response is one that this client waits for."""
         return self._transactions.has(transaction_id)
@@ -276,6 +286,11 @@ class RelayClient:
     def next_event(self) -> Event | None:
         """Return what happened to the allocation."""
         return self._events.popleft() if self._events else None
+
+    def take_channel_changes(self) -> list[ChannelChanged]:
+        """Return what became of channels over UDP since the last call."""
+        changes, self._channel_changes = self._channel_changes, []
+        return changes
 
     def get_timer(self) -> float | None:
         """Return when :meth:`handle_timer` is due."""
@@ -298,12 +313,33 @@ class RelayClient:
             self._events.append(event)
             if isinstance(event, Allocated):
                 self._on_allocated(event.is_new, now)
+        self._compare_channels(now)
         deadlines = [self._transactions.get_timer(), self._allocation.get_timer()]
         if self.state is RelayState.ALLOCATED:
             deadlines.append(self._peers.next_due())
         self._timer = min(
             (each for each in deadlines if each is not None), default=None
         )
+
+    def _compare_channels(self, now: float) -> None:
+        """Note which channels were bound and lost since this was last done."""
+        is_usable = self.state is RelayState.ALLOCATED and not self.is_stream
+        if is_usable and not self._peers.has_changed:
+            return
+        self._peers.has_changed = False
+        before, self._channels = self._channels, {}
+        if is_usable:
+            self._channels = self._peers.channels(now)
+        for peer in before:
+            if peer not in self._channels:
+                self._note_channel(peer, None)
+        for peer, number in self._channels.items():
+            if number != before.get(peer):
+                self._note_channel(peer, number)
+
+    def _note_channel(self, peer: Endpoint, number: int | None) -> None:
+        change = ChannelChanged(peer, self.destination, number)
+        self._channel_changes.append(change)
 
     def _flush_requests(self) -> None:
         """Put requests among the packets, in the order in which they were made."""
@@ -313,6 +349,7 @@ class RelayClient:
         """Set up the peers in use, and send what waited."""
         if is_new:
             self._peers = self._peers.survivors(now)
+            self._peers.has_changed = True
         else:
             self._peers.forget_requests(now)
         for peer in self._peers.due(now):

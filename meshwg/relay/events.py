@@ -32,7 +32,18 @@ class CloseStream:
     link: int
 
 
-Event = RelayChanged | OpenStream | CloseStream
+@dataclass(frozen=True, slots=True)
+class ChannelChanged:
+    """Packets of a peer may go through this channel of a relay over UDP, or no more."""
+
+    peer: Endpoint
+    """Its relayed address, on the link of the relay."""
+    server: Endpoint
+    number: int | None
+    """``None`` if there is no channel any more."""
+
+
+Event = RelayChanged | OpenStream | CloseStream | ChannelChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ class Peers:
         self._by_channel: dict[int, RelayPeer] = {}
         self._numbers = deque(range(FIRST_CHANNEL, LAST_CHANNEL + 1))
         self._retired: deque[tuple[float, int]] = deque()
+        self.has_changed = False
+        """Whether channels may have been bound or lost since this was reset."""
 
     def __iter__(self) -> Iterator[RelayPeer]:
         return iter(self._by_address.values())
@@ -116,6 +118,7 @@ class Peers:
         for peer in list(self._by_address.values()):
             if peer.due_at > now or peer.is_asking:
                 continue
+            self.has_changed = True
             if peer.is_used(now):
                 due.append(peer)
             elif peer.gone_at <= now:
@@ -125,6 +128,14 @@ class Peers:
                 last_chance = peer.bound_until - self._renew_after / 2
                 peer.due_at = last_chance if last_chance > now else peer.gone_at
         return due
+
+    def channels(self, now: float) -> dict[Endpoint, int]:
+        """Return the channels that packets may go over, by the tagged peer."""
+        return {
+            peer.tagged: peer.channel
+            for peer in self
+            if peer.channel is not None and peer.bound_until > now
+        }
 
     def next_due(self) -> float | None:
         """Return when :meth:`due` has something to do."""
@@ -138,6 +149,7 @@ class Peers:
         peer.rebinds = 0
         peer.permitted_until = asked_at + PERMISSION_LIFETIME - EXPIRY_MARGIN
         if peer.channel is not None:
+            self.has_changed = True
             peer.bound_until = asked_at + CHANNEL_LIFETIME - EXPIRY_MARGIN
         peer.due_at = asked_at + self._renew_after
 
@@ -146,6 +158,9 @@ class Peers:
         peer.is_asking = False
         peer.refusal = reason
         peer.due_at = now + RETRY_AFTER
+        if now < peer.bound_until:
+            # The channel is lost at that moment, and not when it is asked for again.
+            peer.due_at = min(peer.due_at, peer.bound_until)
 
     def unanswered(self, peer: RelayPeer, now: float) -> None:
         """Learn that there was no answer; it is asked again at once."""
@@ -192,6 +207,7 @@ class Peers:
     def _retire(self, peer: RelayPeer, until: float) -> None:
         """Take a peer's channel number out of use for a while."""
         if peer.channel is not None:
+            self.has_changed = True
             del self._by_channel[peer.channel]
             self._retired.append((until, peer.channel))
             peer.channel = None

@@ -38,6 +38,7 @@ from meshwg.relay.client import (
     RelayDrop,
 )
 from meshwg.relay.events import (
+    ChannelChanged,
     CloseStream,
     Event,
     OpenStream,
@@ -54,6 +55,7 @@ from meshwg.wire.stun import HEADER_LENGTH, TRANSACTION_ID_LENGTH, Buffer
 
 __all__ = [
     "FIRST_LINK",
+    "ChannelChanged",
     "CloseStream",
     "Event",
     "OpenStream",
@@ -229,6 +231,17 @@ class RelayPool:
             self._keep(peer, datagrams)
             return
         client.send(peer, datagrams, now)
+        self._watch.note_use(self._home, now)
+
+    def note_sent(self, now: float) -> None:
+        """Note that packets went through a channel, past this pool."""
+        self._watch.note_use(self._home, now)
+
+    def note_received(self, peer: Endpoint, now: float) -> None:
+        """Note that packets of a peer came through its channel, past this pool."""
+        client = self._clients.get(peer.link)
+        if client is not None:
+            client.note_received(peer, now)
         self._watch.note_use(self._home, now)
 
     def is_relay(self, source: Endpoint) -> bool:
@@ -429,6 +442,7 @@ class RelayPool:
     def _remove(self, client: RelayClient) -> None:
         """Forget a client."""
         del self._clients[client.link]
+        self._events += client.take_channel_changes()
         self._lingering.pop(client.link, None)
         self._past_drops.update(client.drops)
         address = client.destination.host, client.destination.port
@@ -450,6 +464,7 @@ class RelayPool:
                     self._ways.redirect(client.server, event.alternate)
                 elif client.state is RelayState.OFFLINE:
                     self._on_offline(client, event.reason, now)
+            self._events += client.take_channel_changes()
 
     def _on_allocated(self, client: RelayClient, now: float) -> None:
         if client is self._home:

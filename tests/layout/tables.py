@@ -199,6 +199,7 @@ BEHAVIOURS = {
     "tests/lab/test_scenarios.py": "netns-lab/scenarios, run as root",
     "tests/node/test_hostile.py": "what strangers may send to a whole node",
     "tests/node/test_restless.py": "that an idle node has no timer that spins",
+    "tests/relay/test_channels.py": "what a pool tells of its channels",
     "tests/test_layout.py": "the layout of all sources",
     "tests/test_package.py": "what is installed",
     "tests/wireguard/test_fastpath.py": "the fast path against the way of batches",

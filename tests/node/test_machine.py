@@ -8,7 +8,9 @@ from meshwg.keys import format_key
 from meshwg.node import Expelled, InterfaceChanged, Joined, NetmapChanged, SocketsWanted
 from meshwg.path.candidate import Rejection
 from meshwg.status import all_drops
+from meshwg.transmit import Endpoint
 from meshwg.wire import control
+from meshwg.wire.demux import DatagramKind, kind_of
 from tests.sim.kinds import (
     FULL_CONE,
     PORT_RESTRICTED,
@@ -18,6 +20,7 @@ from tests.sim.kinds import (
 )
 from tests.world.node import SimNode
 from tests.world.packets import udp_packet
+from tests.world.relay import PORT as RELAY_PORT
 from tests.world.world import World, pair, strangers
 
 # Joining and leaving
@@ -313,6 +316,28 @@ def test_a_node_starts_from_its_cache_while_the_coordinator_is_away() -> None:
     assert isinstance(wanted, InterfaceChanged)
     assert len(wanted.addresses) == 2
     assert alice.reaches(bob)
+
+
+def test_what_goes_through_a_relay_leaves_the_engine_in_its_channel() -> None:
+    world, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    world.advance(1)
+    device = alice.node.device
+
+    device.receive_packets([udp_packet(alice.address, bob.address, b"x")], world.now)
+
+    (transmit,) = device.datagrams_to_send()
+    assert transmit.destination == Endpoint(world.relays[0].address, RELAY_PORT)
+    assert kind_of(transmit.datagrams[0]) is DatagramKind.CHANNEL_DATA
+
+
+def test_a_relay_whose_channels_carry_everything_is_not_taken_for_dead() -> None:
+    _, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
+    relayed = alice.node.relays.relayed
+
+    assert alice.keep_pinging(bob, 120) == 0
+
+    assert alice.node.relays.relayed == relayed
+    assert alice.path(bob) == "relay"
 
 
 def test_relays_are_used_with_the_coordinator_away() -> None:

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from meshwg.relay.allocation import RelayState
 from meshwg.relay.client import RelayClient
-from meshwg.relay.pool import CloseStream, OpenStream, RelayChanged, RelayPool
+from meshwg.relay.pool import (
+    ChannelChanged,
+    CloseStream,
+    OpenStream,
+    RelayChanged,
+    RelayPool,
+)
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.demux import DatagramKind, kind_of
@@ -119,6 +125,7 @@ class PoolHost:
         self.pool = RelayPool(random=network.random.randbytes)
         self.received: list[tuple[Endpoint, bytes]] = []
         self.changes: list[tuple[float, RelayChanged]] = []
+        self.channels: list[ChannelChanged] = []
         self.streams_opened = 0
         self.host.on_activity = self._take_events
         self.host.run(self)
@@ -185,6 +192,8 @@ class PoolHost:
                 self._connect(event)
             elif isinstance(event, CloseStream):
                 self.host.close(event.link)
+            elif isinstance(event, ChannelChanged):
+                self.channels.append(event)
             else:
                 self.changes.append((self.network.now, event))
 

@@ -37,6 +37,21 @@ def test_a_peer_in_use_is_renewed_long_before_its_channel_ends() -> None:
     assert peers.due(RENEW_AFTER) == [peer]
 
 
+def test_a_channel_that_is_not_renewed_is_looked_at_when_it_ends() -> None:
+    peers = make_peers()
+    peer = bound(peers, ONE)
+    end = peer.bound_until
+    assert peers.channels(end - 1) == {peer.tagged: peer.channel}
+
+    peers.refused(peer, "no", end - 1)
+
+    assert peers.next_due() == end
+    peers.has_changed = False
+    peers.due(end)
+    assert peers.has_changed
+    assert peers.channels(end) == {}
+
+
 def test_a_peer_that_is_asked_for_is_not_due_twice() -> None:
     peers = make_peers()
     peers.get(ONE, 0.0).is_asking = True
