@@ -40,6 +40,7 @@ class MeshPeer:
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
+        self._keys: CheckKeys | None = None
         self._session = ""
         self._heard_from: Endpoint | None = None
         self._heard_at = self._sent_at = float("-inf")
@@ -59,6 +60,12 @@ class MeshPeer:
         """Return its relayed address, if it reported one."""
         return next((c for c in self.entry.candidates if c.kind == "relay"), None)
 
+    def check_keys(self, private_key: PrivateKey) -> CheckKeys | None:
+        """Return the keys of checks, ``None`` if the peer's key has a low order."""
+        if self._keys is None:
+            self._keys = CheckKeys.derive(private_key, self.tunnel.public_key)
+        return self._keys
+
     def begin(
         self,
         private_key: PrivateKey,
@@ -75,7 +82,7 @@ class MeshPeer:
         :param routes: by which the agents of other peers are found.
         """
         if self.agent is None:
-            keys = CheckKeys.derive(private_key, self.tunnel.public_key)
+            keys = self.check_keys(private_key)
             if keys is not None:
                 self.agent = PathAgent(
                     keys,

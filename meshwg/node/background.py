@@ -19,6 +19,7 @@ from meshwg.node.events import (
     SocketsClosed,
 )
 from meshwg.node.members import Members
+from meshwg.node.openers import Openers
 from meshwg.node.paths import Paths
 from meshwg.relay.pool import ChannelChanged, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
@@ -59,6 +60,7 @@ class Background:
         self._datapath = datapath
         self._events = events
         self._machines = (client, relays, whereabouts)
+        self._openers = Openers(client, paths)
         self._due: float | None = None
 
     def recall(self, now: float) -> None:
@@ -125,11 +127,12 @@ class Background:
             due = machine.get_timer()
             if due is not None and due <= now:
                 machine.handle_timer(now)
+        self._openers.handle_timer(now)
         self.settle(now)
 
     def plan(self) -> None:
         """Note the next deadline of the machines, after one was given something."""
-        times = [machine.get_timer() for machine in self._machines]
+        times = [machine.get_timer() for machine in (*self._machines, self._openers)]
         self._due = min((each for each in times if each is not None), default=None)
 
     # What the machines tell.
@@ -139,6 +142,7 @@ class Background:
         self._drain_control(now)
         self._drain_relays(now)
         self._drain_whereabouts(now)
+        self._openers.observe(now)
         self.plan()
 
     def _drain_control(self, now: float) -> None:

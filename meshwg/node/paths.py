@@ -8,6 +8,7 @@ told to one here is settled before the call returns.
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import islice
 
 from meshwg.agenda import Agenda
 from meshwg.control.client import ControlClient
@@ -21,6 +22,7 @@ from meshwg.path.check import ROUTE_LENGTH
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
+from meshwg.path.traits import NatTraits
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
 from meshwg.transmit import Endpoint, Random, Transmit
@@ -29,6 +31,12 @@ from meshwg.wire import control
 from meshwg.wire.stun import Attribute, Class, Message
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
+
+ORPHAN_INTERVAL = 0.25
+"""Seconds between two looks at data of unknown sessions: anybody can send it."""
+
+DERIVED_AT_ONCE = 32
+"""Peers whose check keys are derived for one check of an unknown asker."""
 
 
 class Paths:
@@ -70,10 +78,13 @@ class Paths:
         self._by_lane: dict[Lane, MeshPeer] = {}
         self._begun: dict[MeshPeer, PathAgent] = {}
         self._by_tag: dict[str, MeshPeer] = {}
+        # Members whose checks could not be told yet: that takes a curve operation.
+        self._untagged: dict[MeshPeer, None] = {}
         self._by_route: dict[bytes, MeshPeer] = {}
         self._requests: dict[int, MeshPeer | int] = {}
         self._next_request = 0
         self._relay_link: int | None = None
+        self._orphans_at = float("-inf")
         self._permitted: dict[str, None] = {}
         self._transmits: list[Transmit] = []
         self._agenda: Agenda[MeshPeer] = Agenda()
@@ -83,6 +94,7 @@ class Paths:
     def add(self, peer: MeshPeer) -> None:
         """Take note of a new member, which needs no agent yet."""
         self._by_lane[peer.tunnel.lane] = peer
+        self._untagged[peer] = None
 
     def entry_changed(self, peer: MeshPeer, *, is_back: bool, now: float) -> None:
         """Take note of what the netmap says about a peer now.
@@ -91,6 +103,7 @@ class Paths:
         """
         if peer.agent is None:
             return
+        self._tell_where(peer, peer.agent)
         self._offer_relay(peer, now)
         if is_back:
             # Perhaps from somewhere else, or without a memory of this node.
@@ -100,9 +113,11 @@ class Paths:
     def remove(self, peer: MeshPeer) -> None:
         """Let go of a peer that is no member any more."""
         del self._by_lane[peer.tunnel.lane]
+        if self._untagged.pop(peer, peer) is peer:
+            keys = peer.check_keys(self._private_key)
+            self._by_tag.pop(keys.incoming.tag if keys is not None else "", None)
         agent = self._begun.pop(peer, None)
         if agent is not None:
-            self._by_tag.pop(agent.checks.keys.incoming.tag, None)
             self._by_route.pop(agent.checks.route, None)
             self._agenda.discard(peer)
             peer.agent = None
@@ -122,14 +137,29 @@ class Paths:
         )
         if agent is not None:
             self._begun[peer] = agent
-            self._by_tag[agent.checks.keys.incoming.tag] = peer
+            self._tag(peer)
             self._by_route[agent.checks.route] = peer
             agent.set_stun_server(self._whereabouts.stun_server())
             agent.set_local_candidates(
                 self._whereabouts.candidates, self._whereabouts.report, now
             )
+            self._tell_where(peer, agent)
             self._offer_relay(peer, now)
         return agent
+
+    def _tell_where(self, peer: MeshPeer, agent: PathAgent) -> None:
+        """Tell an agent where its peer is according to the netmap."""
+        candidates, rejections = admit_candidates(peer.entry.candidates, self._overlay)
+        self.drops.update({why.value: n for why, n in rejections.items()})
+        nat = peer.entry.nat
+        traits = NatTraits.from_message(nat.ipv4 if nat is not None else None)
+        agent.set_reported(candidates, traits)
+
+    def _tag(self, peer: MeshPeer) -> None:
+        """Know a peer by its checks from now on."""
+        self._untagged.pop(peer, None)
+        if (keys := peer.check_keys(self._private_key)) is not None:
+            self._by_tag[keys.incoming.tag] = peer
 
     # What the device tells.
 
@@ -165,17 +195,33 @@ class Paths:
         if peer.tunnel.endpoint is None and self._hubs.begin(peer, now):
             self._device.receive_packets(peer.tunnel.take_staged(), now)
 
+    def session_unknown(self, endpoint: Endpoint, now: float) -> None:
+        """Begin a session with whoever goes on with one that this node has lost.
+
+        Anybody can send what looks like that. So it says no more than a packet of this
+        node for that peer would, it is looked at a few times a second, and only a peer
+        without any session counts.
+        """
+        if now < self._orphans_at:
+            return
+        self._orphans_at = now + ORPHAN_INTERVAL
+        for peer in self._begun:
+            at = peer.tunnel.endpoint
+            if at is not None and at[:3] == endpoint[:3] and not peer.tunnel.current:
+                self._device.renew_session(peer.tunnel, now)
+
     # What arrives.
 
     def receive_check(self, message: Message, source: Endpoint, now: float) -> None:
         """Give a STUN message to the agent whose check or answer it is."""
         peer = self._peer_of_check(message)
-        if peer is None or peer.agent is None:
+        agent = self.begin(peer, now) if peer is not None else None
+        if peer is None or agent is None:
             self.drops["unknown-check"] += 1
             return
         if source.link == self._relay_link:
             self._learn_relayed(peer, source, now)
-        peer.agent.receive_stun(message, source, now)
+        agent.receive_stun(message, source, now)
         self._settle(peer, now)
 
     def receive_offer(
@@ -201,10 +247,35 @@ class Paths:
     def _peer_of_check(self, message: Message) -> MeshPeer | None:
         if message.cls is Class.REQUEST:
             tag = message.attributes.get(Attribute.USERNAME)
-            return self._by_tag.get(tag) if isinstance(tag, str) else None
+            return self._peer_of_tag(tag) if isinstance(tag, str) else None
         return self._by_route.get(message.transaction_id[:ROUTE_LENGTH])
 
+    def _peer_of_tag(self, tag: str) -> MeshPeer | None:
+        """Return whose checks have this tag, perhaps a member not needed before.
+
+        Each check of an unknown asker pays for some members only; the asker repeats it.
+        """
+        found = self._by_tag.get(tag)
+        if found is not None or not self._untagged:
+            return found
+        for peer in list(islice(self._untagged, DERIVED_AT_ONCE)):
+            self._tag(peer)
+        return self._by_tag.get(tag)
+
     # What changes for all.
+
+    def send_openers(self, most: int, now: float) -> None:
+        """Open this node's NATs for the checks of peers, those lately online first.
+
+        :param most: how many peers.
+        """
+        peers = [peer for peer in self._by_lane.values() if peer.entry.candidates]
+        peers.sort(key=lambda peer: not peer.entry.online)
+        for peer in peers[:most]:
+            agent = self.begin(peer, now)
+            if agent is not None:
+                agent.send_openers(now)
+                self._settle(peer, now)
 
     def whereabouts_changed(self, now: float) -> None:
         """Offer this node's candidates of now to all peers that were told others."""
@@ -316,7 +387,9 @@ class Paths:
                 case path_events.SelectionChanged():
                     self._events.append(PathChanged(peer, event))
                 case path_events.CandidatesOffered(offer):
-                    self._send_offer(peer, offer, now)
+                    if not self._send_offer(peer, offer, now):
+                        agent.offer_lost(now)
+                        self._transmits += agent.datagrams_to_send()
                 case path_events.CandidatesWanted():
                     self._whereabouts.refresh(now)
                     self.has_asked = True
@@ -359,9 +432,10 @@ class Paths:
         elif ports:
             self._events.append(SocketsClosed(tuple(ports)))
 
-    def _send_offer(self, peer: MeshPeer, offer: Offer, now: float) -> None:
-        self._control.offer(to_message(offer, peer.key), now)
+    def _send_offer(self, peer: MeshPeer, offer: Offer, now: float) -> bool:
+        """Send an offer through the coordinator, if that can be reached."""
         self.has_asked = True
+        return self._control.offer(to_message(offer, peer.key), now)
 
     # Time.
 

@@ -22,7 +22,7 @@ from meshwg.wire import stun
 from meshwg.wire.demux import DatagramKind, runs
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
-from meshwg.wireguard.news import Heard, Sent, Wanted
+from meshwg.wireguard.news import Heard, Sent, SessionUnknown, Wanted
 
 
 class Traffic:
@@ -137,6 +137,8 @@ class Traffic:
                     self._paths.sent(lane, at)
                 case Wanted(lane, at):
                     self._paths.wanted(lane, at)
+                case SessionUnknown(endpoint, at):
+                    self._paths.session_unknown(endpoint, at)
 
     # Out.
 

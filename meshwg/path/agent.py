@@ -157,6 +157,13 @@ class PathAgent:
             self._punching.begin(Trigger.CANDIDATES, now)
         self._settle(now)
 
+    def set_reported(self, candidates: Iterable[Candidate], nat: NatTraits) -> None:
+        """Take note of where the coordinator says that the peer is.
+
+        What the peer itself offers counts more.
+        """
+        self._rendezvous.set_reported(candidates, nat)
+
     def set_relay(self, endpoint: Endpoint | None, now: float) -> None:
         """Use this way through a relay: the peer's relayed address, on its link."""
         self._table.set_relay(endpoint, now)
@@ -279,6 +286,16 @@ class PathAgent:
             self._prove(outcome, now)
         self._settle(now)
         return True
+
+    def offer_lost(self, now: float) -> None:
+        """Take note that an offer could not be sent: nobody will answer it."""
+        self._punching.expect_no_answer(now)
+        self._settle(now)
+
+    def send_openers(self, now: float) -> None:
+        """Check the peer's public addresses, so that its checks get in from there."""
+        self._punching.send_openers(now)
+        self._settle(now)
 
     def add_auxiliary_sockets(self, links: Sequence[int], now: float) -> None:
         """Use these sockets, which an :class:`AuxiliarySockets` event asked for.

@@ -113,6 +113,20 @@ class HolePunching:
         elif not self._table.has_direct(now):
             self._burst(OFFERER_LEAD, now)
 
+    def expect_no_answer(self, now: float) -> None:
+        """Check what is known of the peer, because it will not get our offer."""
+        if self._rounds.is_awaiting():
+            self._burst(OFFERER_LEAD, now)
+
+    def send_openers(self, now: float) -> None:
+        """Check the peer's public addresses once, while there is no direct path."""
+        if self._table.has_direct(now):
+            return
+        for candidate in self._rendezvous.targets():
+            if not is_private(candidate.host):
+                path = self._table.add(candidate.endpoint, candidate.kind)
+                self._checker.check(path, now)
+
     def begin_if_lost(self, before: Path | None, now: float) -> None:
         """Begin a round if the direct path in use came into doubt.
 
@@ -256,7 +270,7 @@ class HolePunching:
         self._escalation.next_at = None
         if not self._controlling or self._table.has_direct(now):
             return
-        if not self._activity.is_active(now):
+        if not self._activity.is_active(now) or not self._rendezvous.was_heard:
             return
         if after is None:
             self.history.extend(self._escalation.begin(now))

@@ -5,6 +5,7 @@ So an offer that comes late or twice is recognized.
 """
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 
 from meshwg.path.candidate import (
     Candidate,
@@ -53,6 +54,11 @@ class Rendezvous:
         own, before = offerable(candidates, self._overlay), self._own
         self._own, self.nat = own, nat
         return own != before
+
+    def set_reported(self, candidates: Iterable[Candidate], nat: NatTraits) -> None:
+        """Believe the coordinator about the peer, until the peer itself was heard."""
+        if not self.was_heard:
+            self.peer = replace(self.peer, candidates=tuple(candidates), nat=nat)
 
     def make(
         self,

@@ -39,7 +39,7 @@ from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation
 from meshwg.wireguard.indices import IndexTable
 from meshwg.wireguard.lane import Lane
-from meshwg.wireguard.news import News
+from meshwg.wireguard.news import News, SessionUnknown
 from meshwg.wireguard.peer import Peer, Surroundings
 from meshwg.wireguard.python_datapath import PythonDatapath
 from meshwg.wireguard.session import Buffer
@@ -122,6 +122,7 @@ class Device:
         self, datagrams: Iterable[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         """Take datagrams that the data path has no session for."""
+        unknown = self._around.drops[Drop.UNKNOWN_SESSION]
         for datagram in datagrams:
             if len(datagram) < DATA_OVERHEAD:
                 self._around.drops[Drop.INVALID_MESSAGE] += 1
@@ -133,6 +134,9 @@ class Device:
                 self._receive_handshake(kind, bytes(datagram), endpoint, now)
             else:
                 self._around.drops[Drop.INVALID_MESSAGE] += 1
+        news = self._around.news
+        if news is not None and unknown < self._around.drops[Drop.UNKNOWN_SESSION]:
+            news.append(SessionUnknown(endpoint, now))
 
     # Handshakes.
 

@@ -31,4 +31,12 @@ class Wanted:
     at: float
 
 
-News = Heard | Sent | Wanted
+@dataclass(frozen=True, slots=True)
+class SessionUnknown:
+    """Data messages came from an endpoint under a session that this device has not."""
+
+    endpoint: Endpoint
+    at: float
+
+
+News = Heard | Sent | Wanted | SessionUnknown

@@ -10,7 +10,7 @@ from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent, SocketsClosed, SocketsWanted
 from meshwg.node.hubs import Diversions
-from meshwg.node.paths import Paths
+from meshwg.node.paths import DERIVED_AT_ONCE, ORPHAN_INTERVAL, Paths
 from meshwg.path.candidate import CandidateKind, Rejection
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.path.overlay import Overlay
@@ -63,6 +63,66 @@ def test_checks_find_their_agent_until_the_peer_is_forgotten() -> None:
     stage.paths.remove(peer)
     stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
     assert stage.paths.drops["unknown-check"] == 1
+
+
+def test_a_check_of_a_member_that_was_never_needed_makes_its_agent() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+
+    stage.paths.receive_check(stage.check_of(peer), SOURCE, NOW)
+
+    assert peer.agent is not None
+    assert stage.paths.datagrams_to_send()[0].destination == SOURCE
+
+
+def test_each_unknown_check_pays_for_a_few_members_and_all_have_their_turn() -> None:
+    stage = Stage()
+    peers = [stage.add_peer() for _ in range(DERIVED_AT_ONCE + 1)]
+
+    stage.paths.receive_check(stage.check_of(peers[-1]), SOURCE, NOW)
+    assert stage.paths.drops["unknown-check"] == 1
+    stage.paths.receive_check(stage.check_of(peers[-1]), SOURCE, NOW)
+
+    assert stage.paths.drops["unknown-check"] == 1
+    assert [peer for peer in peers if peer.agent is not None] == [peers[-1]]
+
+
+def test_a_check_of_nobody_makes_no_agent() -> None:
+    stage = Stage()
+    peers = [stage.add_peer(), stage.add_peer(LOW_ORDER_KEY)]
+    stranger = stun.parse(stun.binding_request(bytes(12)))
+
+    stage.paths.receive_check(stranger, SOURCE, NOW)
+
+    assert stage.paths.drops["unknown-check"] == 1
+    assert [peer.agent for peer in peers] == [None, None]
+
+
+def test_a_session_that_this_node_has_lost_is_begun_anew() -> None:
+    stage = Stage()
+    peer, other = stage.add_peer(), stage.add_peer()
+    for each in (peer, other):
+        stage.paths.begin(each, NOW)
+    stage.device.set_endpoint(peer.tunnel, SOURCE)
+
+    stage.paths.session_unknown(SOURCE._replace(port=9), NOW)
+    assert stage.device.datagrams_to_send() == []
+    stage.paths.session_unknown(SOURCE, NOW + ORPHAN_INTERVAL)
+
+    (initiation,) = stage.device.datagrams_to_send()
+    assert initiation.destination == SOURCE
+
+
+def test_a_flood_of_unknown_sessions_is_looked_at_a_few_times_a_second() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.paths.begin(peer, NOW)
+    stage.paths.session_unknown(SOURCE, NOW)
+    stage.device.set_endpoint(peer.tunnel, SOURCE)
+
+    stage.paths.session_unknown(SOURCE, NOW + ORPHAN_INTERVAL / 2)
+
+    assert stage.device.datagrams_to_send() == []
 
 
 def test_answers_find_their_agent_though_two_drew_the_same_route() -> None:

@@ -45,6 +45,17 @@ def test_an_offer_is_taken_once_and_in_order() -> None:
     assert rendezvous.peer.candidates == (PUBLIC,)
 
 
+def test_the_netmap_is_believed_until_the_peer_itself_was_heard() -> None:
+    rendezvous = new()
+    rendezvous.set_reported([LAN, PUBLIC], HARD)
+    assert not rendezvous.was_heard
+    assert rendezvous.targets() == [LAN, PUBLIC]
+    assert rendezvous.peer.nat == HARD
+    assert take(rendezvous, [MAPPED], sequence=0)
+    rendezvous.set_reported([LAN, PUBLIC], HARD)
+    assert rendezvous.targets() == [MAPPED]
+
+
 def test_a_node_that_restarts_as_a_newer_version_is_heard_again() -> None:
     rendezvous = new()
     # Older versions numbered offers by the coordinator's clock, in milliseconds.

@@ -13,7 +13,7 @@ from meshwg.transmit import Endpoint, Source
 from meshwg.wireguard import device as device_module
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.news import Heard, Sent, Wanted
+from meshwg.wireguard.news import Heard, Sent, SessionUnknown, Wanted
 from tests.wireguard.pair import (
     COOKIE,
     DATA,
@@ -243,6 +243,15 @@ def test_packets_for_a_peer_that_is_nowhere_wait_for_it() -> None:
     pair.bob.device.start_peer(pair.bob.peer, pair.now)
     pair.deliver()
     assert pair.alice.received[1:] == [pair.packet(pair.bob, b"second")]
+
+
+def test_an_owner_hears_of_data_under_a_session_that_is_gone() -> None:
+    pair = Pair(roaming=False)
+    stray = b"\4\0\0\0" + bytes(28)
+    pair.bob.device.receive_datagrams([stray, stray], STRANGER, pair.now)
+    assert pair.bob.device.next_news() == SessionUnknown(STRANGER, START)
+    assert pair.bob.device.next_news() is None
+    assert pair.bob.drops == {Drop.UNKNOWN_SESSION: 2}
 
 
 def initiations(pair: Pair) -> list[bytes]:

@@ -45,7 +45,7 @@ class World(ControlWorld):
             relay_secret=SECRET,
         )
         super().__init__(seed, settings, APPROVED_ROUTES)
-        add_stun_server(self.network, "stun", *STUN_HOSTS)
+        self.stun = add_stun_server(self.network, "stun", *STUN_HOSTS)
         self.relays = [RelayHost(self.network, host) for host in RELAY_HOSTS[:relays]]
         self.nodes: dict[str, SimNode] = {}
         self._loss = loss

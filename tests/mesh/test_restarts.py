@@ -1,0 +1,138 @@
+"""Nodes that restart while their coordinator is away, with its STUN server and relay.
+
+All that they have is what they saved: who was in the mesh, and where.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.sim import kinds
+from tests.sim.nat import Nat
+from tests.world.node import SimNode
+from tests.world.world import World
+
+LIMIT = 3.0
+"""Seconds from the first packet within which a direct path has to carry."""
+
+
+def public() -> World:
+    return two_networks(kinds.PUBLIC)
+
+
+def port_restricted() -> World:
+    return two_networks(kinds.PORT_RESTRICTED)
+
+
+def one_lan() -> World:
+    world = World(relays=0)
+    router = world.network.add_router("home", "203.0.113.1", nat=Nat())
+    for name, address in (("alice", "192.168.1.31"), ("bob", "192.168.1.32")):
+        world.add_on(world.network.add_host(name, address, behind=router))
+    return world
+
+
+PLACES = [public, port_restricted, one_lan]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("first", ["alice", "bob"])
+@pytest.mark.parametrize("gap", [0.0, 2.0, 40.0])
+def test_two_that_restart_find_each_other_by_what_they_saved(
+    place: Callable[[], World], first: str, gap: float
+) -> None:
+    world, alice, bob = away(place(), talked=True)
+    for node in (alice, bob) if first == "alice" else (bob, alice):
+        node.restart()
+        world.advance(gap)
+    assert_direct(world, alice, bob)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("talked", [True, False], ids=["known", "strangers"])
+def test_a_packet_long_after_the_restart_finds_its_way_too(
+    place: Callable[[], World], talked: bool
+) -> None:
+    world, alice, bob = away(place(), talked=talked)
+    alice.restart()
+    bob.restart()
+    world.advance(300.0)
+    assert_direct(world, bob, alice)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_nodes_that_never_talked_meet_while_the_coordinator_is_away(
+    place: Callable[[], World],
+) -> None:
+    world, alice, bob = away(place(), talked=False)
+    world.advance(60.0)
+    assert_direct(world, alice, bob)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_five_percent_of_loss_does_not_keep_them_apart(seed: int) -> None:
+    world, alice, bob = away(two_networks(kinds.PORT_RESTRICTED, seed), talked=True)
+    world.loss = 0.05
+    alice.restart()
+    bob.restart()
+    world.advance(30.0)
+    alice.talk_to(bob, 0.2)
+    assert world.run(lambda: is_direct(alice, bob), 10.0)
+
+
+def test_once_the_coordinator_is_back_nobody_keeps_doors_open() -> None:
+    world, alice, bob = away(port_restricted(), talked=False)
+    alice.restart()
+    bob.restart()
+    world.advance(30.0)
+    world.coordinator.start()
+    world.advance(60.0)
+    since = world.now
+    world.advance(120.0)
+    sent = alice.log.by_host(since)
+    assert bob.host.interfaces[0].address not in sent
+    assert not any(host.startswith("203.0.") for host in sent)
+
+
+def test_an_idle_node_sends_little_while_the_coordinator_is_away() -> None:
+    world = World(relays=0)
+    nodes = [world.add(f"n{number}", kinds.PUBLIC) for number in range(12)]
+    world.settle()
+    world.coordinator.stop()
+    world.advance(30.0)
+    since = world.now
+    world.advance(60.0)
+    sent = nodes[0].log.by_kind(since)
+    assert 0 < sent.total() <= 12 * 10
+
+
+def two_networks(kind: kinds.Kind, seed: int = 1) -> World:
+    """Return a world of two nodes, each in a network of a kind."""
+    world = World(seed, relays=0)
+    world.add("alice", kind)
+    world.add("bob", kind)
+    return world
+
+
+def away(world: World, *, talked: bool) -> tuple[World, SimNode, SimNode]:
+    """Return two nodes whose coordinator and STUN server went away."""
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    world.settle()
+    if talked:
+        assert alice.reaches(bob)
+    world.coordinator.stop()
+    world.stun.stop()
+    world.advance(1.0)
+    return world, alice, bob
+
+
+def assert_direct(world: World, source: SimNode, target: SimNode) -> None:
+    """Assert that packets soon go directly, both ways."""
+    source.talk_to(target, 0.2)
+    heard = target.contact(source).received
+    assert world.run(lambda: is_direct(source, target), LIMIT), source.status(target)
+    assert world.run(lambda: target.contact(source).received > heard, LIMIT)
+
+
+def is_direct(one: SimNode, other: SimNode) -> bool:
+    return one.path(other) == other.path(one) == "direct"
