@@ -95,7 +95,7 @@ class Members:
             self._remove(key)
         for entry in changed:
             self._put(entry, now)
-        self._paths.permit_relays(self.peers.values(), now)
+        self._paths.permit_relays(now)
         self.update_interface()
 
     def update_interface(self) -> None:

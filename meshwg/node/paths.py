@@ -7,18 +7,17 @@ told to one here is settled before the call returns.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from itertools import islice
 
 from meshwg.agenda import Agenda
 from meshwg.control.client import ControlClient
 from meshwg.keys import PrivateKey
+from meshwg.node.askers import Askers
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.node.hubs import Diversions
+from meshwg.node.relaying import Relaying
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import Candidate, CandidateKind, Rejection, admit_candidates
-from meshwg.path.check import ROUTE_LENGTH
+from meshwg.path.candidate import admit_candidates
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
@@ -28,15 +27,12 @@ from meshwg.relay.pool import FIRST_LINK, RelayPool
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
-from meshwg.wire.stun import Attribute, Class, Message
+from meshwg.wire.stun import Message
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
 
 ORPHAN_INTERVAL = 0.25
 """Seconds between two looks at data of unknown sessions: anybody can send it."""
-
-DERIVED_AT_ONCE = 32
-"""Peers whose check keys are derived for one check of an unknown asker."""
 
 
 class Paths:
@@ -63,12 +59,12 @@ class Paths:
         random: Random,
         birthday: bool,
     ) -> None:
-        self.drops: Counter[str] = Counter()
+        self._drops: Counter[str] = Counter()
         self.has_asked = False
         self._private_key = private_key
         self._device = device
         self._control = client
-        self._relays = relays
+        self._relaying = Relaying(relays, overlay)
         self._whereabouts = whereabouts
         self._hubs = hubs
         self._overlay = overlay
@@ -77,24 +73,24 @@ class Paths:
         self._limiter = PunchLimiter(birthday)
         self._by_lane: dict[Lane, MeshPeer] = {}
         self._begun: dict[MeshPeer, PathAgent] = {}
-        self._by_tag: dict[str, MeshPeer] = {}
-        # Members whose checks could not be told yet: that takes a curve operation.
-        self._untagged: dict[MeshPeer, None] = {}
-        self._by_route: dict[bytes, MeshPeer] = {}
+        self._askers = Askers(private_key)
         self._requests: dict[int, MeshPeer | int] = {}
         self._next_request = 0
-        self._relay_link: int | None = None
         self._orphans_at = float("-inf")
-        self._permitted: dict[str, None] = {}
         self._transmits: list[Transmit] = []
         self._agenda: Agenda[MeshPeer] = Agenda()
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What was not taken from peers and the coordinator, by reason."""
+        return self._drops + self._relaying.drops
 
     # Which peers.
 
     def add(self, peer: MeshPeer) -> None:
         """Take note of a new member, which needs no agent yet."""
         self._by_lane[peer.tunnel.lane] = peer
-        self._untagged[peer] = None
+        self._askers.add(peer)
 
     def entry_changed(self, peer: MeshPeer, *, is_back: bool, now: float) -> None:
         """Take note of what the netmap says about a peer now.
@@ -104,7 +100,7 @@ class Paths:
         if peer.agent is None:
             return
         self._tell_where(peer, peer.agent)
-        self._offer_relay(peer, now)
+        self._find_relayed(peer, now)
         if is_back:
             # Perhaps from somewhere else, or without a memory of this node.
             peer.agent.suspect(now)
@@ -113,16 +109,11 @@ class Paths:
     def remove(self, peer: MeshPeer) -> None:
         """Let go of a peer that is no member any more."""
         del self._by_lane[peer.tunnel.lane]
-        if self._untagged.pop(peer, peer) is peer:
-            keys = peer.check_keys(self._private_key)
-            self._by_tag.pop(keys.incoming.tag if keys is not None else "", None)
-        agent = self._begun.pop(peer, None)
-        if agent is not None:
-            self._by_route.pop(agent.checks.route, None)
+        self._askers.remove(peer)
+        if self._begun.pop(peer, None) is not None:
             self._agenda.discard(peer)
             peer.agent = None
-        if peer.relayed is not None:
-            self._relays.close(peer.relayed)
+        self._relaying.close(peer)
 
     def begin(self, peer: MeshPeer, now: float) -> PathAgent | None:
         """Return the agent of a peer, a new one if needed."""
@@ -133,33 +124,26 @@ class Paths:
             random=self._random,
             limiter=self._limiter,
             overlay=self._overlay,
-            routes=self._by_route,
+            routes=self._askers.routes,
         )
         if agent is not None:
             self._begun[peer] = agent
-            self._tag(peer)
-            self._by_route[agent.checks.route] = peer
+            self._askers.begin(peer)
             agent.set_stun_server(self._whereabouts.stun_server())
             agent.set_local_candidates(
                 self._whereabouts.candidates, self._whereabouts.report, now
             )
             self._tell_where(peer, agent)
-            self._offer_relay(peer, now)
+            self._find_relayed(peer, now)
         return agent
 
     def _tell_where(self, peer: MeshPeer, agent: PathAgent) -> None:
         """Tell an agent where its peer is according to the netmap."""
         candidates, rejections = admit_candidates(peer.entry.candidates, self._overlay)
-        self.drops.update({why.value: n for why, n in rejections.items()})
+        self._drops.update({why.value: n for why, n in rejections.items()})
         nat = peer.entry.nat
         traits = NatTraits.from_message(nat.ipv4 if nat is not None else None)
         agent.set_reported(candidates, traits)
-
-    def _tag(self, peer: MeshPeer) -> None:
-        """Know a peer by its checks from now on."""
-        self._untagged.pop(peer, None)
-        if (keys := peer.check_keys(self._private_key)) is not None:
-            self._by_tag[keys.incoming.tag] = peer
 
     # What the device tells.
 
@@ -214,12 +198,12 @@ class Paths:
 
     def receive_check(self, message: Message, source: Endpoint, now: float) -> None:
         """Give a STUN message to the agent whose check or answer it is."""
-        peer = self._peer_of_check(message)
+        peer = self._askers.find(message)
         agent = self.begin(peer, now) if peer is not None else None
         if peer is None or agent is None:
-            self.drops["unknown-check"] += 1
+            self._drops["unknown-check"] += 1
             return
-        if source.link == self._relay_link:
+        if source.link == self._relaying.link:
             self._learn_relayed(peer, source, now)
         agent.receive_stun(message, source, now)
         self._settle(peer, now)
@@ -233,34 +217,17 @@ class Paths:
             return
         relayed = next((c for c in offer.candidates if c.kind == "relay"), None)
         if relayed is not None:
-            self._set_relayed(peer, relayed.host, relayed.port, now)
+            self._relaying.set(peer, relayed.host, relayed.port, now)
+            self._tell_relayed(peer, now)
         if offer.observed is not None:
             agent.confirm_hosts([offer.observed])
         said, rejections = from_message(offer, self._overlay)
-        self.drops.update({why.value: n for why, n in rejections.items()})
+        self._drops.update({why.value: n for why, n in rejections.items()})
         agent.receive_offer(said, now)
         self._settle(peer, now)
         if peer.has_restarted(said):
             # Its sessions went with the process that it was.
             self._device.renew_session(peer.tunnel, now)
-
-    def _peer_of_check(self, message: Message) -> MeshPeer | None:
-        if message.cls is Class.REQUEST:
-            tag = message.attributes.get(Attribute.USERNAME)
-            return self._peer_of_tag(tag) if isinstance(tag, str) else None
-        return self._by_route.get(message.transaction_id[:ROUTE_LENGTH])
-
-    def _peer_of_tag(self, tag: str) -> MeshPeer | None:
-        """Return whose checks have this tag, perhaps a member not needed before.
-
-        Each check of an unknown asker pays for some members only; the asker repeats it.
-        """
-        found = self._by_tag.get(tag)
-        if found is not None or not self._untagged:
-            return found
-        for peer in list(islice(self._untagged, DERIVED_AT_ONCE)):
-            self._tag(peer)
-        return self._by_tag.get(tag)
 
     # What changes for all.
 
@@ -307,67 +274,33 @@ class Paths:
 
     def relay_changed(self, link: int | None, now: float) -> None:
         """Reach peers through another relay of this node, or through none."""
-        self._relay_link = link
+        self._relaying.link = link
         for peer in self._begun:
-            self._offer_relay(peer, now)
+            self._find_relayed(peer, now)
             self._settle(peer, now)
 
-    def _offer_relay(self, peer: MeshPeer, now: float) -> None:
-        """Give the agent the way through the relay, if both sides have one."""
-        candidate = peer.relay_candidate()
-        if candidate is not None:
-            self._set_relayed(peer, candidate.host, candidate.port, now)
-        elif peer.relayed is not None:
-            self._set_relayed(peer, peer.relayed.host, peer.relayed.port, now)
-
-    def _learn_relayed(self, peer: MeshPeer, source: Endpoint, now: float) -> None:
-        """Answer a peer over the relay at the address from which it spoke."""
-        if peer.relayed is None or peer.relayed[:2] != source[:2]:
-            self._set_relayed(peer, source.host, source.port, now)
-
-    def permit_relays(self, peers: Iterable[MeshPeer], now: float) -> None:
+    def permit_relays(self, now: float) -> None:
         """Let the first packet of a peer in, whichever relay it comes through."""
-        candidates = (peer.relay_candidate() for peer in peers)
-        named = dict.fromkeys(each.host for each in candidates if each is not None)
-        hosts = dict.fromkeys(host for host in named if self._rejection(host) is None)
-        for host in self._permitted:
-            if host not in hosts:
-                self._relays.forbid(host)
-        for host in hosts:
-            if host not in self._permitted:
-                self._relays.permit(host, now)
-        self._permitted = hosts
-
-    def _set_relayed(self, peer: MeshPeer, host: str, port: int, now: float) -> None:
-        link, rejection = self._relay_link, self._rejection(host)
-        if rejection is not None:
-            self.drops[rejection.value] += 1
-            link = None
-        endpoint = None if link is None else Endpoint(host, port, link)
-        if peer.relayed is not None and peer.relayed != endpoint:
-            self._relays.close(peer.relayed)
-        if endpoint is not None and peer.relayed != endpoint:
-            self._relays.open(endpoint, now)
-        peer.relayed = endpoint
-        if peer.agent is not None:
-            peer.agent.set_relay(endpoint, now)
+        self._relaying.permit(self._by_lane.values(), now)
         self.has_asked = True
-
-    def _rejection(self, host: str) -> Rejection | None:
-        """Return why no relay can be at an address that the coordinator named.
-
-        What is on the relay of this node is good wherever that is.
-        """
-        own = self._relays.relayed
-        if own is not None and own.host == host:
-            return None
-        claim = Candidate(CandidateKind.RELAYED, host, 1)
-        _, rejections = admit_candidates([claim], self._overlay)
-        return next(iter(rejections), None)
 
     def refusal_of(self, peer: MeshPeer) -> str | None:
         """Return why the relay does not carry to a peer, if it said so."""
-        return None if peer.relayed is None else self._relays.refusal_of(peer.relayed)
+        return self._relaying.refusal_of(peer)
+
+    def _find_relayed(self, peer: MeshPeer, now: float) -> None:
+        if self._relaying.offer(peer, now):
+            self._tell_relayed(peer, now)
+
+    def _learn_relayed(self, peer: MeshPeer, source: Endpoint, now: float) -> None:
+        if self._relaying.learn(peer, source, now):
+            self._tell_relayed(peer, now)
+
+    def _tell_relayed(self, peer: MeshPeer, now: float) -> None:
+        """Tell an agent of the way to its peer through the relay."""
+        self.has_asked = True
+        if peer.agent is not None:
+            peer.agent.set_relay(peer.relayed, now)
 
     # What agents decide.
 

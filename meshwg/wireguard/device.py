@@ -82,8 +82,7 @@ class Device:
         )
         self._admission: Admission | None = None
         self._agenda: Agenda[Peer] = Agenda()
-        # Peers that packets were carried for, whose deadlines may have moved. Those
-        # are looked at after the packets have left.
+        # Peers whose deadlines may have moved; looked at after the packets have left.
         self._touched: list[Peer] = []
 
     # Packets and datagrams.
@@ -297,10 +296,7 @@ class Device:
     def set_endpoint(
         self, peer: Peer, endpoint: Endpoint | None, second: Endpoint | None = None
     ) -> None:
-        """Say where a peer is, until it is heard from elsewhere if peers roam.
-
-        :param second: where a copy of each message goes as well.
-        """
+        """Send to a peer there, and a copy of everything to a second endpoint."""
         self.datapath.steer(peer.lane, endpoint, second)
 
     def set_persistent_keepalive(self, peer: Peer, seconds: int, now: float) -> None:

@@ -1,0 +1,28 @@
+"""Askers: whose check it is, and what it costs to find out."""
+
+from meshwg.node.askers import DERIVED_AT_ONCE
+from meshwg.wire import stun
+from tests.node.path_stage import LOW_ORDER_KEY, NOW, SOURCE, Stage
+
+
+def test_each_unknown_check_pays_for_a_few_members_and_all_have_their_turn() -> None:
+    stage = Stage()
+    peers = [stage.add_peer() for _ in range(DERIVED_AT_ONCE + 1)]
+
+    stage.paths.receive_check(stage.check_of(peers[-1]), SOURCE, NOW)
+    assert stage.paths.drops["unknown-check"] == 1
+    stage.paths.receive_check(stage.check_of(peers[-1]), SOURCE, NOW)
+
+    assert stage.paths.drops["unknown-check"] == 1
+    assert [peer for peer in peers if peer.agent is not None] == [peers[-1]]
+
+
+def test_a_check_of_nobody_makes_no_agent() -> None:
+    stage = Stage()
+    peers = [stage.add_peer(), stage.add_peer(LOW_ORDER_KEY)]
+    stranger = stun.parse(stun.binding_request(bytes(12)))
+
+    stage.paths.receive_check(stranger, SOURCE, NOW)
+
+    assert stage.paths.drops["unknown-check"] == 1
+    assert [peer.agent for peer in peers] == [None, None]

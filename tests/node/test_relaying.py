@@ -1,0 +1,105 @@
+"""Relayed addresses: which are used, which are permitted, and which can be none."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from meshwg.path.candidate import Rejection
+from tests.node.path_stage import NOW, RELAY_LINK, RELAYED, RELAYED_ENDPOINT, Stage
+
+
+def test_a_peer_is_reached_through_the_relay_that_both_have() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+
+    assert peer.relayed == RELAYED_ENDPOINT
+    assert stage.relays.opened == [RELAYED_ENDPOINT]
+
+
+def test_another_relay_replaces_the_way_through_the_old_one() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+
+    stage.paths.relay_changed(RELAY_LINK + 1, NOW)
+    assert peer.relayed == RELAYED_ENDPOINT._replace(link=RELAY_LINK + 1)
+    assert stage.relays.closed == [RELAYED_ENDPOINT]
+
+
+def test_without_a_relay_there_is_no_way_through_it() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+
+    stage.paths.relay_changed(None, NOW)
+
+    assert peer.relayed is None
+    assert peer.tunnel.endpoint is None
+
+
+def test_a_peer_without_agent_costs_the_relay_nothing() -> None:
+    stage = Stage()
+    stage.add_peer(candidates=(RELAYED,))
+
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+
+    assert stage.relays.opened == []
+
+
+def test_a_peer_that_speaks_from_elsewhere_on_the_relay_is_answered_there() -> None:
+    stage = Stage()
+    peer = stage.add_peer(candidates=(RELAYED,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    moved = RELAYED_ENDPOINT._replace(port=50001)
+
+    stage.paths.receive_check(stage.check_of(peer), moved, NOW)
+
+    assert peer.relayed == moved
+
+
+def test_the_hosts_of_peers_relays_are_permitted_once_and_forbidden_after() -> None:
+    stage = Stage()
+    peers = [stage.add_peer(candidates=(RELAYED,)) for _ in range(2)]
+
+    stage.paths.permit_relays(NOW)
+    stage.paths.permit_relays(NOW)
+    assert stage.relays.permitted == [RELAYED.host]
+    assert stage.relays.forbidden == []
+
+    for peer in peers:
+        stage.paths.remove(peer)
+    stage.paths.permit_relays(NOW)
+    assert stage.relays.forbidden == [RELAYED.host]
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", Rejection.LOOPBACK),
+        ("224.0.0.1", Rejection.MULTICAST),
+        ("0.0.0.0", Rejection.UNSPECIFIED),
+        ("100.64.0.7", Rejection.MESH),
+    ],
+)
+def test_a_relayed_address_that_leads_nowhere_is_counted_and_not_opened(
+    host: str, why: Rejection
+) -> None:
+    stage = Stage()
+    stage.overlay.set_mesh([ip_network("100.64.0.0/16")])
+    nowhere = RELAYED.model_copy(update={"host": host})
+    peer = stage.add_peer(candidates=(nowhere,))
+
+    stage.paths.permit_relays(NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    stage.paths.receive_offer(peer, stage.offer_of(peer, nowhere), NOW)
+
+    assert peer.relayed is None
+    assert stage.relays.opened == []
+    assert stage.relays.permitted == []
+    assert stage.paths.drops[why.value] > 0
