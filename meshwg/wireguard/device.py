@@ -199,10 +199,7 @@ class Device:
         return self._around.news.popleft() if self._around.news else None
 
     def get_timer(self) -> float | None:
-        """Return when :meth:`handle_timer` is next wanted.
-
-        It may be asked for earlier than something is due, never later.
-        """
+        """Return when :meth:`handle_timer` is next wanted, perhaps too early."""
         self.settle()
         if self._touched:
             for peer in dict.fromkeys(self._touched):
