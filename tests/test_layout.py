@@ -6,13 +6,14 @@ the same sources with a breach in one of them.
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from tests.layout import layers, mirrors, order, purity, sizes, tables
-from tests.layout.sources import Module, load
+from tests.layout.sources import ROOT, Module, load
 
 MODULES = {name: load(name) for name in ("meshwg", "coordinator", "netns-lab", "bench")}
 TESTS = load("tests")
@@ -88,6 +89,15 @@ def test_functions_are_short_and_simple() -> None:
 @pytest.mark.parametrize("tree", MODULES)
 def test_no_two_classes_of_a_tree_have_one_name(tree: str) -> None:
     assert_none(sizes.twice(MODULES[tree], tables.NAMED_TWICE, tree))
+
+
+def test_the_design_names_files_that_exist() -> None:
+    text = (ROOT / "docs/design.md").read_text()
+    assert_none(unknown_files(text))
+    assert list(unknown_files("`node/traffic.py`, `node/nowhere.py`, `lost/`")) == [
+        "docs/design.md names node/nowhere.py, which is not there",
+        "docs/design.md names lost/, which is not there",
+    ]
 
 
 # The same rules and tables, and the same sources with a breach in one of them.
@@ -199,6 +209,22 @@ def test_a_second_class_of_one_name_is_found() -> None:
 
     assert len(found) == 1
     assert found[0].startswith("2 classes are UdpSocket")
+
+
+def unknown_files(text: str) -> Iterable[str]:
+    """Yield the files and folders that a text names in code, and that nobody has.
+
+    They are named from the top, from a tree, or by their last parts.
+    """
+    trees = ("meshwg", "coordinator", "tests", "netns-lab", "bench", "docs")
+    known = [
+        f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}"
+        for tree in trees
+        for path in [ROOT / tree, *(ROOT / tree).rglob("*")]
+    ]
+    for name in re.findall(r"`((?:[\w-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md)))`", text):
+        if not any(path.endswith(f"/{name}") for path in known):
+            yield f"docs/design.md names {name}, which is not there"
 
 
 def news(rule: Rule, modules: Sequence[Module], path: str, text: str) -> list[str]:
