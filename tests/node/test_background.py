@@ -1,6 +1,8 @@
 """Background: what the coordinator, relays and whereabouts tell is passed on."""
 
+from meshwg.control.events import PeersChanged
 from meshwg.node.events import (
+    NetmapChanged,
     ServersChanged,
     SocketsClosed,
     SocketsWanted,
@@ -54,6 +56,16 @@ def test_a_node_that_just_started_wants_to_be_woken_at_once() -> None:
     assert stage.node.background.get_timer() == NOW
     stage.node.handle_timer(NOW)
     assert stage.node.control.wants_connection
+
+
+def test_what_the_coordinator_says_is_passed_on_when_it_arrives() -> None:
+    stage = Stage()
+    bob = stage.entry("bob", "100.64.0.2")
+    stage.events(NetmapChanged)
+    stage.node.control._events.append(PeersChanged((bob,), ()))
+    stage.node.control_changed(NOW)
+    assert [peer.entry for peer in stage.node.peers.values()] == [bob]
+    assert stage.events(NetmapChanged) == [NetmapChanged()]
 
 
 def test_streams_that_nobody_opened_change_nothing() -> None:
