@@ -109,7 +109,10 @@ class Forwarder:
         self._to_clients.append(Transmit(client, [message]))
 
     def datagrams_to_send(self) -> list[Transmit]:
-        """Return what is to be sent to clients."""
+        """Return what is to be sent to clients, on the link of each destination.
+
+        To a client on a stream each item is bytes for the stream, cut between frames.
+        """
         transmits, self._to_clients = self._to_clients, []
         return transmits
 

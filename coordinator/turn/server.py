@@ -33,7 +33,7 @@ from coordinator.turn.rules import PeerRules
 from coordinator.turn.table import AllocationTable
 from meshwg.errors import InvalidMessage
 from meshwg.limits import RateLimiter, site_of
-from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.transmit import Endpoint, Random
 from meshwg.wire.channeldata import FIRST_CHANNEL, runs
 from meshwg.wire.stun import (
     Attribute,
@@ -100,6 +100,10 @@ class TurnServer:
             self._table, rules or PeerRules(), self._limits, self.counters
         )
         self._forwarder = Forwarder(self._table, self._limits, self.counters, random)
+        # Packets that come one by one take these ways: each without one more call.
+        self.receive_from_peer = self._forwarder.receive_from_peer
+        self.datagrams_to_send = self._forwarder.datagrams_to_send
+        self.relayed_to_send = self._forwarder.relayed_to_send
         self._strangers = RateLimiter(
             self._limits.strangers_per_second,
             self._limits.strangers_burst,
@@ -130,12 +134,6 @@ class TurnServer:
             for message in run:
                 self._receive_stun(message, client, stream, now)
 
-    def receive_from_peer(
-        self, relayed: Endpoint, payloads: Sequence[Buffer], peer: Endpoint, now: float
-    ) -> None:
-        """Take a batch that arrived at a relayed address from one peer."""
-        self._forwarder.receive_from_peer(relayed, payloads, peer, now)
-
     def socket_opened(self, relayed: Endpoint, now: float) -> None:
         """The socket that :class:`OpenSocket` asked for is open."""
         self._resume(relayed, Socket.OPEN, now)
@@ -160,17 +158,6 @@ class TurnServer:
     def get_timer(self) -> float | None:
         """Return when :meth:`handle_timer` is due."""
         return self._table.next_expiry()
-
-    def datagrams_to_send(self) -> list[Transmit]:
-        """Return what is to be sent to clients, on the link of each destination.
-
-        To a client on a stream each item is bytes for the stream, cut between frames.
-        """
-        return self._forwarder.datagrams_to_send()
-
-    def relayed_to_send(self) -> list[tuple[Endpoint, Transmit]]:
-        """Return what is to be sent to peers, each from which relayed address."""
-        return self._forwarder.relayed_to_send()
 
     def next_event(self) -> Event | None:
         """Return what the runtime has to do about sockets."""
