@@ -245,7 +245,7 @@ class NodeHost:
 
     # What the node wants done.
 
-    def _on_turn(self, now: float) -> None:
+    def _on_turn(self) -> None:
         while (event := self.node.next_event()) is not None:
             self._carry_out(event)
         if self._looked is not None and not self.node.whereabouts.is_looking:
