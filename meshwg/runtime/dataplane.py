@@ -159,12 +159,6 @@ class Dataplane:
             self._unwatch(link.fileno())
             self._unblock(link)
 
-    def receive(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
-        """Take datagrams that arrived by a link that is no socket."""
-        now = clock.now()
-        self._engine.receive_datagrams(datagrams, endpoint, now)
-        self._finish_turn(now)
-
     def turn(self) -> None:
         """Carry out what the engine was told from elsewhere to do."""
         self._finish_turn(clock.now())

@@ -176,14 +176,6 @@ async def test_a_second_socket_is_a_link_that_is_read_too() -> None:
             assert world.engine.sources[0].link == LINK
 
 
-async def test_what_comes_by_another_way_is_one_turn() -> None:
-    async with pumping() as world:
-        world.engine.answer = [Transmit(world.remote, [b"answer"])]
-        world.pump.receive([b"question"], ALICE)
-        assert world.engine.batches == [[b"question"]]
-        assert await world.hear(1) == [b"answer"]
-
-
 async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
     async with pumping() as world:
         world.engine.timer = clock.now() + 0.01
