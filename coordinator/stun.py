@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from coordinator.config import WILDCARDS
 from meshwg.errors import ConfigError, InvalidMessage
 from meshwg.limits import RateLimiter, site_of
 from meshwg.transmit import Endpoint, Transmit
@@ -28,8 +29,6 @@ SOURCES_LIMIT = 65536
 """How many sources are remembered."""
 
 PADDING_LIMIT = 1500
-
-WILDCARDS = ("0.0.0.0", "::")
 
 
 class StunDrop(StrEnum):

@@ -12,8 +12,7 @@
         ├── LocalProtocolError    this program broke the rules: a bug
         └── RemoteProtocolError   the other side did: counted, never fatal
             ├── InvalidMessage
-            ├── AuthenticationFailed
-            └── ReplayedMessage
+            └── AuthenticationFailed
 
 The text of a :class:`MeshError` is one sentence for a person: the cause, then the
 mend. It never contains a secret. Each class carries the exit status of its kind.
@@ -72,7 +71,3 @@ class InvalidMessage(RemoteProtocolError):
 
 class AuthenticationFailed(RemoteProtocolError):
     """A message was not made by the one it claims to be from."""
-
-
-class ReplayedMessage(RemoteProtocolError):
-    """A message that was seen before, or is too old to tell."""

@@ -81,11 +81,6 @@ class Whereabouts:
         return bool(self._running or self._waiting)
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host's own addresses."""
-        return self._hosts
-
-    @property
     def report(self) -> NatTraits:
         """What matters of the IPv4 NAT for punching."""
         nat = self.nat[4]
@@ -109,13 +104,6 @@ class Whereabouts:
         """Take note of the host's addresses; others than before mean a new network."""
         if tuple(addresses) != self._hosts:
             self._hosts = tuple(addresses)
-            self._update()
-            self.refresh(now, at_once=True)
-
-    def set_listen_port(self, port: int, now: float) -> None:
-        """Take note that the node's sockets moved to another port."""
-        if port != self.listen_port:
-            self.listen_port = port
             self._update()
             self.refresh(now, at_once=True)
 

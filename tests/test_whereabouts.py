@@ -50,7 +50,6 @@ def test_the_same_again_is_no_news() -> None:
     whereabouts.set_hosts([HOST], NOW)
     whereabouts.set_mapped(None)
     whereabouts.set_relayed(None)
-    whereabouts.set_listen_port(PORT, NOW)
 
     assert whereabouts.next_event() is None
 
@@ -79,15 +78,6 @@ def test_an_address_is_a_candidate_once() -> None:
     whereabouts.set_mapped(Endpoint(HOST, PORT))
 
     assert shown(whereabouts) == [("host", HOST, PORT)]
-
-
-def test_another_port_is_another_candidate() -> None:
-    whereabouts = make()
-    whereabouts.set_hosts([HOST], NOW)
-
-    whereabouts.set_listen_port(PORT + 1, NOW)
-
-    assert shown(whereabouts) == [("host", HOST, PORT + 1)]
 
 
 # Discovery

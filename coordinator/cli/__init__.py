@@ -4,13 +4,12 @@ Each command is imported only when it is used. ``token`` and ``node`` work on th
 database, so they need no running server; one that runs notices within a second.
 """
 
-import importlib
-import sys
 from collections.abc import Sequence
 
 import click
 
 from meshwg import __version__
+from meshwg.cli.program import LazyGroup, run
 from meshwg.errors import MeshError
 
 ENVIRONMENT = "MESHWG_COORDINATOR"
@@ -23,24 +22,19 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+class CoordinatorGroup(LazyGroup):
+    """The commands, whose options can also be set in the environment."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            command = super().get_command(ctx, cmd_name)
         except ModuleNotFoundError as error:
             raise MeshError(
                 f"The Python package {error.name} is missing; install the coordinator "
                 "with: pip install 'meshwg[coordinator]'"
             ) from None
-        _name_environment(command)
+        if command is not None:
+            _name_environment(command)
         return command
 
 
@@ -52,7 +46,7 @@ def _name_environment(command: click.Command) -> None:
             _name_environment(inner)
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=CoordinatorGroup, places=COMMANDS)
 @click.version_option(__version__, prog_name="meshwg-coordinator")
 def coordinator() -> None:
     """Coordinate a private network of your own."""
@@ -60,19 +54,4 @@ def coordinator() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end with 0 done, 1 failed, 2 wrong usage or 5 not permitted."""
-    try:
-        coordinator.main(
-            arguments, prog_name="meshwg-coordinator", standalone_mode=False
-        )
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except MeshError as error:
-        click.echo(f"meshwg-coordinator: {error}", err=True)
-        sys.exit(error.exit_status)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the output has closed it.
-        sys.stdout = None
-        sys.exit(1)
+    run(coordinator, "meshwg-coordinator", arguments)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coordinator.config import CoordinatorConfig, load
+from coordinator.config import load
 from coordinator.mesh.operations import Accepted, Operation, Refused, Result
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
@@ -53,12 +53,9 @@ def database_options(command: _Command) -> _Command:
 class Mesh:
     """An open database, with the key of its coordinator."""
 
-    def __init__(
-        self, store: Store, private_key: PrivateKey, config: CoordinatorConfig
-    ) -> None:
+    def __init__(self, store: Store, private_key: PrivateKey) -> None:
         self.store = store
         self.coordinator_key = private_key.public_bytes
-        self.config = config
 
     async def registry(self) -> Registry:
         return (await self.store.load())[0]
@@ -101,7 +98,7 @@ async def open_mesh(
     url = settings.database or directory.default_database
     store = await Store.open(url, MeshConfig(key), random=os.urandom)
     try:
-        yield Mesh(store, private_key, settings)
+        yield Mesh(store, private_key)
     finally:
         await store.close()
 

@@ -49,9 +49,6 @@ class PendingOperations:
             self.add(operation)
         self._not_before = now + RETRY_INTERVAL
 
-    def get_timer(self) -> float | None:
-        return self._not_before if self._waiting else None
-
 
 def _slot(operation: Operation) -> tuple[object, ...]:
     match operation:

@@ -89,11 +89,6 @@ class ControlServer:
         """How many connections there are, members' or not."""
         return len(self._carriers)
 
-    @property
-    def members(self) -> int:
-        """How many members are connected to this process."""
-        return len(self._members)
-
     # The carriers.
 
     def connect(self, address: str, now: float) -> int | None:

@@ -92,7 +92,7 @@ class Draft:
         return self._members.admitted
 
     @property
-    def spent(self) -> dict[str, AuthKey]:
+    def auth_keys(self) -> dict[str, AuthKey]:
         """Changed auth keys by number."""
         return self._auth_keys.changed
 

@@ -10,6 +10,7 @@ from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.runtime.listener import take_over
 from coordinator.runtime.outbox import Outbox
+from meshwg.runtime.alarm import Alarm
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
 
 FRAME_LIMIT = 2 * MAX_NODE_PAYLOAD
@@ -37,8 +38,8 @@ class ControlEndpoint:
         self._on_operations = on_operations
         self._on_forward = on_forward
         self._outboxes: dict[int, Outbox] = {}
-        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._on_alarm)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one WebSocket from its first frame to its last."""
@@ -78,8 +79,7 @@ class ControlEndpoint:
             await outbox.flush()
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
 
     async def _carry(self, number: int, socket: web.WebSocketResponse) -> None:
         def on_writable(writable: bool) -> None:
@@ -103,17 +103,11 @@ class ControlEndpoint:
             await outbox.stop()
 
     def _arm(self) -> None:
-        """Set the timer, unless it goes off early enough already."""
+        """Say what waits for the database, and be woken when the server asks for it."""
         if self._server.pending:
             self._on_operations()
-        at = self._server.get_timer()
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._on_timer)
+        self._alarm.set(self._server.get_timer(), self._loop.time())
 
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_alarm(self) -> None:
         self._server.handle_timer(self._loop.time(), time.time())
         self.drain()

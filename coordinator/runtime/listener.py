@@ -23,6 +23,7 @@ from aiohttp.typedefs import Handler
 
 from coordinator.control.limits import AddressLimits
 from meshwg.errors import MeshError, NotPermitted
+from meshwg.runtime.alarm import Alarm
 
 EXCHANGE_TIMEOUT = 15.0
 """Seconds for one exchange: a request and its answer."""
@@ -78,7 +79,7 @@ class NewConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._inner: asyncio.Protocol | None = None
         self._host = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._on_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -87,8 +88,7 @@ class NewConnection(asyncio.Protocol):
             transport.abort()
             return
         self._host, self._transport = host, transport
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(EXCHANGE_TIMEOUT, self._on_late)
+        self._alarm.set(EXCHANGE_TIMEOUT, 0.0)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -137,11 +137,10 @@ class NewConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _leave(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._transport is not None:
+            self._alarm.clear()
             self._admission.release(self._host)
-        self._transport = None
+            self._transport = None
 
 
 @web.middleware

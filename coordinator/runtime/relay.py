@@ -18,6 +18,7 @@ from coordinator.runtime.sockets import BatchSocket
 from coordinator.runtime.tcp import TurnStream
 from coordinator.turn import CloseSocket, OpenSocket, TurnServer
 from meshwg.limits import site_of
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire.stun import Buffer
@@ -49,8 +50,7 @@ class Relay:
         self._sockets: dict[Endpoint, BatchSocket] = {}
         self._refused_streams = 0
         self._dropped = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None
+        self._alarm = Alarm(self._on_alarm)
 
     async def start(self) -> None:
         """Open nothing yet: relayed addresses get their sockets when they need them."""
@@ -61,8 +61,7 @@ class Relay:
             stream.abort()
         for relayed in list(self._sockets):
             self._close_socket(relayed)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
 
     # From clients over UDP.
 
@@ -102,7 +101,8 @@ class Relay:
         for relayed, transmit in self._server.relayed_to_send():
             if relayed in self._sockets:
                 self._sockets[relayed].send(transmit)
-        self._set_timer()
+        now = asyncio.get_running_loop().time()
+        self._alarm.set(self._server.get_timer(), now)
 
     # From clients over streams: what a TurnStream calls.
 
@@ -170,19 +170,7 @@ class Relay:
 
     # Time and numbers.
 
-    def _set_timer(self) -> None:
-        due = self._server.get_timer()
-        if due == self._due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due, self._timer = due, None
-        if due is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._due = self._timer = None
+    def _on_alarm(self) -> None:
         self._server.handle_timer(asyncio.get_running_loop().time())
         self.drain()
 

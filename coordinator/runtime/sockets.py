@@ -36,11 +36,6 @@ class BatchSocket:
         """Datagrams that were dropped for newer ones."""
         return self._backlog.dropped
 
-    @property
-    def errors(self) -> int:
-        """Datagrams that the system refused to send."""
-        return self._socket.errors.total()
-
     def send(self, transmit: Transmit) -> None:
         """Send a batch, now or when the socket takes it."""
         if self._socket.is_blocked:

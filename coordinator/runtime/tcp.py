@@ -12,6 +12,7 @@ from typing import Protocol
 
 from coordinator.turn.backlog import Backlog
 from meshwg.errors import InvalidMessage
+from meshwg.runtime.alarm import Alarm
 from meshwg.transmit import Endpoint
 from meshwg.wire.channeldata import StreamFramer
 from meshwg.wire.stun import Buffer
@@ -50,7 +51,7 @@ class TurnStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._client = Endpoint("", 0)
         self._is_paused = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._check)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -58,7 +59,7 @@ class TurnStream(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         self._client = self._owner.stream_opened(self, host, port)
-        self._wait(ALLOCATION_TIMEOUT)
+        self._alarm.set(ALLOCATION_TIMEOUT, 0.0)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -70,8 +71,7 @@ class TurnStream(asyncio.Protocol):
             self._owner.receive_stream(messages, self._client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
         self._transport = None
         self._owner.stream_closed(self._client, self._backlog.dropped)
 
@@ -98,13 +98,9 @@ class TurnStream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _wait(self, seconds: float) -> None:
-        """Check after some time whether the client has an allocation."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, self._check)
-
     def _check(self) -> None:
+        """Go on for some time if the client has an allocation."""
         if self._owner.has_allocation(self._client):
-            self._wait(ALLOCATION_TIMEOUT)
+            self._alarm.set(ALLOCATION_TIMEOUT, 0.0)
         else:
             self.abort()

@@ -282,9 +282,9 @@ class Store:
         return {row.number: to_auth_key(row) for row in rows}
 
     async def _write(self, connection: AsyncConnection, draft: Draft) -> None:
-        if draft.spent:
-            spent = [from_auth_key(key) for key in draft.spent.values()]
-            await upsert(connection, schema.auth_keys, "number", spent)
+        if draft.auth_keys:
+            rows = [from_auth_key(key) for key in draft.auth_keys.values()]
+            await upsert(connection, schema.auth_keys, "number", rows)
         if draft.url is not None:
             await connection.execute(update(schema.mesh).values(url=draft.url))
         if not draft.nodes and not draft.removed:

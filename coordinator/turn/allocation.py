@@ -54,8 +54,6 @@ class Allocation:
     relayed: Endpoint
     node: str
     """Whose quota this is."""
-    key: bytes
-    """The key of the request that made or last refreshed this."""
     transaction_id: bytes
     """Of the request that made this, which may come again."""
     expires: float

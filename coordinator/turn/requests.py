@@ -42,7 +42,6 @@ class RequestHandler:
         self,
         request: Message,
         node: str,
-        key: bytes,
         client: Endpoint,
         stream: bool,
         now: float,
@@ -58,7 +57,7 @@ class RequestHandler:
             raise Refusal(420, "Unknown Attribute")
         allocation = self._table.of(client.unpinned())
         if request.method == Method.ALLOCATE:
-            return self._allocate(request, allocation, node, key, client, stream, now)
+            return self._allocate(request, allocation, node, client, stream, now)
         if request.method not in FOR_ALLOCATIONS:
             raise Refusal(400, "Bad Request")
         if allocation is None:
@@ -66,7 +65,7 @@ class RequestHandler:
         if allocation.node != node:
             raise Refusal(441, "Wrong Credentials")
         if request.method == Method.REFRESH:
-            return self._refresh(request, allocation, key, now)
+            return self._refresh(request, allocation, now)
         return self._permit(request, allocation, now)
 
     def closed(self) -> list[Allocation]:
@@ -79,7 +78,6 @@ class RequestHandler:
         request: Message,
         allocation: Allocation | None,
         node: str,
-        key: bytes,
         client: Endpoint,
         stream: bool,
         now: float,
@@ -107,7 +105,6 @@ class RequestHandler:
             stream=stream,
             relayed=relayed,
             node=node,
-            key=key,
             transaction_id=request.transaction_id,
             expires=expires,
             limits=self._limits,
@@ -146,9 +143,7 @@ class RequestHandler:
             Attribute.XOR_MAPPED_ADDRESS: allocation.client,
         }
 
-    def _refresh(
-        self, request: Message, allocation: Allocation, key: bytes, now: float
-    ) -> Answer:
+    def _refresh(self, request: Message, allocation: Allocation, now: float) -> Answer:
         """Prolong an allocation, or delete it (RFC 8656 section 8.2)."""
         family = request.attributes.get(Attribute.REQUESTED_ADDRESS_FAMILY)
         if family is not None and FAMILIES.get(family) != _version(allocation.relayed):
@@ -158,7 +153,6 @@ class RequestHandler:
             self._closed.append(allocation)
             return {Attribute.LIFETIME: 0}
         lifetime = self._lifetime(request)
-        allocation.key = key
         self._table.refresh(allocation, now + lifetime)
         return {Attribute.LIFETIME: round(lifetime)}
 

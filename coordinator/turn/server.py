@@ -259,7 +259,7 @@ class TurnServer:
     ) -> None:
         """Carry out a request with proof, and answer it unless it has to wait."""
         try:
-            answer = self._handler.handle(request, node, key, client, stream, now)
+            answer = self._handler.handle(request, node, client, stream, now)
         except Refusal as refusal:
             error = self._error(refusal.code, refusal.reason)
             if refusal.code == 420:

@@ -122,7 +122,6 @@ class PcpMapping:
 class PcpResponse:
     """An answer, or an announcement, which has the form of an answer."""
 
-    opcode: int
     result: int
     lifetime: int
     epoch: int
@@ -142,7 +141,7 @@ def parse_response(data: bytes) -> PcpResponse:
         raise InvalidMessage("This is not an answer of PCP version 2")
     opcode &= ~_RESPONSE
     mapping = _parse_mapping(data) if opcode == PcpOpcode.MAP else None
-    return PcpResponse(opcode, result, lifetime, epoch, mapping)
+    return PcpResponse(result, lifetime, epoch, mapping)
 
 
 def _parse_mapping(data: bytes) -> PcpMapping:

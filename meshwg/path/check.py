@@ -128,7 +128,6 @@ class Check:
 class Asked:
     """The peer checks a path."""
 
-    endpoint: Endpoint
     answer: bytes = field(repr=False)
 
 
@@ -230,7 +229,7 @@ class Checks:
         answer = Message(Method.BINDING, Class.SUCCESS, message.transaction_id)
         host = source.host.partition("%")[0]
         answer.attributes[Attribute.XOR_MAPPED_ADDRESS] = Endpoint(host, source.port)
-        return Asked(source, stun.encode(answer, key, fingerprint=True))
+        return Asked(stun.encode(answer, key, fingerprint=True))
 
     def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
         check = self._pending.get(message.transaction_id)

@@ -47,9 +47,6 @@ class RelayState(StrEnum):
 class Allocated:
     """There is an allocation."""
 
-    relayed: Endpoint
-    mapped: Endpoint
-    """Where the server sees this node."""
     is_new: bool
     """Whether the server has no channels and permissions for it yet."""
 
@@ -84,7 +81,6 @@ class Allocation:
         """
         self.state = RelayState.OFFLINE
         self.relayed: Endpoint | None = None
-        self.mapped: Endpoint | None = None
         self.error: str | None = None
         """Why the state is not allocated, in a sentence for the user."""
         self._transactions = transactions
@@ -225,7 +221,7 @@ class Allocation:
         if relayed is None or message.mapped is None:
             self.fail("The relay's answer makes no sense", now, REFUSED_RETRY)
             return
-        self.relayed, self.mapped = relayed, message.mapped
+        self.relayed = relayed
         self._on_granted(message, now, is_new=True)
 
     def _on_refused(self, error: StunErrorCode, message: Message, now: float) -> None:
@@ -257,9 +253,7 @@ class Allocation:
         """Note that there is an allocation, and until when."""
         lifetime = float(message.attributes.get(Attribute.LIFETIME, DEFAULT_LIFETIME))
         if self.state is not RelayState.ALLOCATED:
-            assert self.relayed is not None
-            assert self.mapped is not None
-            self._events.append(Allocated(self.relayed, self.mapped, is_new))
+            self._events.append(Allocated(is_new))
         self.state = RelayState.ALLOCATED
         self.error = None
         self._failures = 0

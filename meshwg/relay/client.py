@@ -102,7 +102,6 @@ class RelayClient:
         """When the server said anything last."""
         self.drops: Counter[RelayDrop] = Counter()
         self._random = random
-        self._renew_after = renew_after
         self._transactions = Transactions(
             TurnCredentials(server.username, server.password),
             random=random,
@@ -127,11 +126,6 @@ class RelayClient:
     def relayed(self) -> Endpoint | None:
         """The relayed address, the last one if there is none now."""
         return self._allocation.relayed
-
-    @property
-    def mapped(self) -> Endpoint | None:
-        """Where the server sees this node."""
-        return self._allocation.mapped
 
     @property
     def error(self) -> str | None:

@@ -98,7 +98,7 @@ class Dataplane:
         tun: TunDevice,
         *,
         on_tun_gone: Callable[[], None],
-        on_turn: Callable[[float], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
     ) -> None:
         self._engine = engine
         self._tun = tun
@@ -116,7 +116,6 @@ class Dataplane:
         # Where the last lone packet went through the peer's own socket, and how.
         self._endpoint: Endpoint | None = None
         self._send_alone: Callable[[bytes], int]
-        self._waking = False
         self._tun_is_gone = False
         self._alarm = Alarm(self._on_alarm)
 
@@ -160,25 +159,9 @@ class Dataplane:
             self._unwatch(link.fileno())
             self._unblock(link)
 
-    def receive(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
-        """Take datagrams that arrived by a link that is no socket."""
-        now = clock.now()
-        self._engine.receive_datagrams(datagrams, endpoint, now)
-        self._finish_turn(now)
-
     def turn(self) -> None:
         """Carry out what the engine was told from elsewhere to do."""
         self._finish_turn(clock.now())
-
-    def wake(self) -> None:
-        """Carry out soon what the engine was told: as :meth:`turn`, but not now."""
-        if not self._waking:
-            self._waking = True
-            self._loop.call_soon(self._on_wake)
-
-    def _on_wake(self) -> None:
-        self._waking = False
-        self.turn()
 
     def _carry(self, poll: Poll, timeout: float | None) -> bool:
         """Wait for packets, and carry them; return whether anything else is ready.
@@ -326,7 +309,7 @@ class Dataplane:
     def _finish_turn(self, now: float) -> None:
         self._engine.settle()
         if self._on_turn is not None:
-            self._on_turn(now)
+            self._on_turn()
         self._write(self._engine.packets_to_write())
         self._send()
         if self._sockets is not None:

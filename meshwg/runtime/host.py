@@ -77,6 +77,7 @@ class NodeHost:
         self._state = state
         self._membership = MembershipRecord(config, state)
         self._looked: asyncio.Event | None = None
+        """Set at the end of the look that somebody waits for."""
         self._undo = contextlib.AsyncExitStack()
         self._open(state.private_key(os.urandom))
 
@@ -218,7 +219,9 @@ class NodeHost:
         :param limit: seconds to wait at most.
         """
         self.node.background.look_again(clock.now())
-        looked = self._looked = asyncio.Event()
+        if self._looked is None:
+            self._looked = asyncio.Event()
+        looked = self._looked
         self.turn()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
@@ -242,7 +245,7 @@ class NodeHost:
 
     # What the node wants done.
 
-    def _on_turn(self, now: float) -> None:
+    def _on_turn(self) -> None:
         while (event := self.node.next_event()) is not None:
             self._carry_out(event)
         if self._looked is not None and not self.node.whereabouts.is_looking:

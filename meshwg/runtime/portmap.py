@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from meshwg.nat.gateway_probe import GatewayProbe
 from meshwg.nat.portmap import LIFETIME, PortMapping
 from meshwg.runtime.default_gateway import Gateway, find_gateway
 from meshwg.runtime.gateway_socket import Announcements, GatewayDriver
+from meshwg.runtime.tasks import TaskSet
 from meshwg.transmit import Endpoint
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class PortMapper:
         self._announcements: Announcements | None = None
         self._upnp: UpnpGateway | None = None
         self._upnp_request: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     @property
     def mapped(self) -> Mapped | None:
@@ -123,10 +124,8 @@ class PortMapper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_LIMIT):
                 await self._driver.finished.wait()
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
-        for task in self._tasks:
-            task.cancel()
+                await self._tasks.wait()
+        self._tasks.cancel()
         self._move_to(None, self._driver)
         self._driver.close()
         self._driver = None
@@ -164,9 +163,9 @@ class PortMapper:
         elif isinstance(event, UpnpRequested):
             if self._upnp_request is not None:
                 self._upnp_request.cancel()
-            self._upnp_request = self._run(self._map_by_upnp(event))
+            self._upnp_request = self._tasks.run(self._map_by_upnp(event))
         elif isinstance(event, UpnpReleased):
-            self._run(self._unmap_by_upnp(event))
+            self._tasks.run(self._unmap_by_upnp(event))
 
     async def _map_by_upnp(self, request: UpnpRequested) -> None:
         await _load_upnp()
@@ -196,12 +195,6 @@ class PortMapper:
                 await self._upnp.unmap(release.external_port)
             except UpnpFailed as failure:
                 logger.debug("UPnP %s", failure)
-
-    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 @dataclass(slots=True)

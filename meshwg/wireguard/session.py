@@ -32,8 +32,6 @@ NONCE_PREFIX = bytes(4)
 class Session:
     """A keypair with its counters (paper, section 5.4.6).
 
-    :ivar established_at: when the handshake ended, on the clock of ``now``.
-    :ivar is_initiator: whether this side began the handshake, and so renews it.
     :ivar expires_at: from when on nothing is opened with it.
     :ivar usable_until: from when on nothing is sealed with it.
     :ivar renew_at: when this side begins a new handshake to go on sending, if it is the
@@ -48,9 +46,7 @@ class Session:
     __slots__ = (
         "decrypt",
         "encrypt",
-        "established_at",
         "expires_at",
-        "is_initiator",
         "local_index",
         "open_until",
         "prefix",
@@ -76,8 +72,6 @@ class Session:
         self.decrypt: Crypt = ChaCha20Poly1305(receiving_key).decrypt
         self.replay = ReplayWindow()
         self.local_index = local_index
-        self.is_initiator = is_initiator
-        self.established_at = now
         self.expires_at = self.usable_until = now + REJECT_AFTER_TIME
         self.renew_at = now + REKEY_AFTER_TIME if is_initiator else float("inf")
         self.seal_until = min(self.usable_until, self.renew_at)

@@ -52,7 +52,7 @@ def draw(topology: Topology, title: str) -> str:
     _set_row(places, upper, width, MARGIN + HEIGHT / 2)
     _hang(places, topology, lower, width, bar + BAR + ROW / 2 + HEIGHT / 4)
     bottom = max([place.y for place in places.values()], default=bar) + HEIGHT / 2
-    body = [_link(topology, site, places, bar) for site in topology.sites]
+    body = [_link(site, places, bar) for site in topology.sites]
     body.append(_bar(width, bar))
     lanes = itertools.count()
     body += [_curve(way, places, bar, lanes) for way in topology.ways]
@@ -110,7 +110,7 @@ def _hang(
         left += share
 
 
-def _link(topology: Topology, site: Site, places: dict[str, Place], bar: float) -> str:
+def _link(site: Site, places: dict[str, Place], bar: float) -> str:
     """Return the line from a machine to what it is plugged into."""
     if site.uplink is None:
         return ""

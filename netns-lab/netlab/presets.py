@@ -25,7 +25,6 @@ class Preset:
     """A second NAT between this router and the internet."""
 
 
-_INDEPENDENT = Mapping.ENDPOINT_INDEPENDENT
 _BY_ADDRESS = Filtering.ADDRESS_DEPENDENT
 _SYMMETRIC = Mapping.ADDRESS_AND_PORT_DEPENDENT
 

@@ -58,8 +58,10 @@ ACROSS = {
         "meshwg.limits",
         "meshwg.errors",
     ),
-    # The batching socket is the same on both sides.
-    "coordinator.runtime": ("meshwg.runtime.udp",),
+    # The batching socket and the timer are the same on both sides.
+    "coordinator.runtime": ("meshwg.runtime.udp", "meshwg.runtime.alarm"),
+    # Both command lines import their commands late, and end alike.
+    "coordinator.cli": ("meshwg.cli.program",),
     "__main__": ("scenarios", "netlab"),
     "scenarios": ("netlab", "meshwg.nattypes"),
     # It speaks of NATs in the same words.

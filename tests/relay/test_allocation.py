@@ -59,7 +59,7 @@ def test_a_grant_makes_it_known_and_says_until_when() -> None:
     relay.answer(GRANTED, now=1.0)
 
     assert relay.state() is RelayState.ALLOCATED
-    assert relay.events() == [Allocated(RELAYED, MAPPED, is_new=True)]
+    assert relay.events() == [Allocated(is_new=True)]
     assert relay.allocation.get_timer() == 1.0 + 600 * REFRESH_PART
 
 
@@ -121,7 +121,7 @@ def test_an_allocation_that_the_server_does_not_know_is_made_anew(code: int) -> 
     assert [type(event) for event in relay.events()] == [Lost]
     assert relay.requests() == [(Method.ALLOCATE, None)]
     relay.answer(GRANTED, now=450.1)
-    assert relay.events() == [Allocated(RELAYED, MAPPED, is_new=True)]
+    assert relay.events() == [Allocated(is_new=True)]
 
 
 def test_another_refusal_of_a_refresh_takes_it_offline() -> None:
@@ -143,7 +143,7 @@ def test_after_silence_it_asks_first_whether_the_old_one_survived() -> None:
 
     assert relay.requests() == [(Method.REFRESH, None)]
     relay.answer({Attribute.LIFETIME: 600}, now=101.1)
-    assert relay.events() == [Allocated(RELAYED, MAPPED, is_new=False)]
+    assert relay.events() == [Allocated(is_new=False)]
 
 
 def test_after_a_long_silence_it_does_not_ask_for_what_has_expired() -> None:

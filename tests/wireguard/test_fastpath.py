@@ -107,7 +107,7 @@ def test_a_packet_without_a_session_is_left() -> None:
 def test_a_packet_that_has_to_renew_the_session_is_left(age: float) -> None:
     pair = connected()
     assert pair.alice.peer.current is not None
-    pair.now = pair.alice.peer.current.established_at + age
+    pair.now = pair.alice.peer.current.expires_at - REJECT_AFTER_TIME + age
     assert_left(pair, pair.packet(pair.alice))
 
 

@@ -77,7 +77,7 @@ class Ledger:
             approved_routes=self.approved_routes,
         )
         outcomes = [(each, draft.perform(each)) for each in operations]
-        self.auth_keys |= draft.spent
+        self.auth_keys |= draft.auth_keys
         if draft.nodes or draft.removed:
             for key in draft.removed:
                 del self.nodes[key]

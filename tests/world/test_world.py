@@ -110,7 +110,8 @@ def test_a_silent_carrier_tells_nobody_anything() -> None:
     member.silent = True
     member.client.stop(world.now)
     world.advance(1)
-    assert world.coordinator.server.members == 1
+    assert world.coordinator.server.connections == 1
+    assert world.coordinator.registry.nodes[member.key].online
     assert not member.found(Disconnected)
 
 

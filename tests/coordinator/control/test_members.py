@@ -26,7 +26,8 @@ def test_nodes_join_and_see_each_other() -> None:
     assert [p.public_key for p in a.client.peers.peers] == [b.key]
     assert [p.public_key for p in b.client.peers.peers] == [a.key]
     assert a.client.peers.peers[0].online
-    assert world.coordinators[0].server.members == 2
+    registry = world.coordinators[0].registry
+    assert [node.online for node in registry.nodes.values()] == [True, True]
 
 
 def test_a_name_clash_is_told_to_the_later_one() -> None:

@@ -17,7 +17,7 @@ def test_nobody_is_answered_before_the_database_has_it() -> None:
     world.ledger.latency = 5.0
     node = world.add_member()
     world.advance(4.0)
-    assert coordinator.server.members == 0
+    assert not coordinator.registry.nodes
     assert node.client.state is ControlState.CONNECTING
     world.advance(2.0)
     assert node.connected

@@ -52,7 +52,7 @@ class Mesh:
         """Carry operations out in one transaction."""
         draft = self.draft()
         results = [draft.perform(operation) for operation in operations]
-        self.auth_keys |= draft.spent
+        self.auth_keys |= draft.auth_keys
         self.registry.apply(draft.changes)
         return results
 

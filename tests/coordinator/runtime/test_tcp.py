@@ -41,7 +41,7 @@ async def test_a_stream_that_talks_nonsense_is_closed() -> None:
         await until(lambda: not relay.relay._streams)
 
 
-def test_a_client_that_does_not_read_loses_the_oldest_messages_whole() -> None:
+async def test_a_client_that_does_not_read_loses_the_oldest_messages_whole() -> None:
     owner, transport = Owner(), FakeTransport()
     stream = TurnStream(owner)
     stream._transport = transport  # type: ignore[assignment]

@@ -1,0 +1,55 @@
+"""What command lines share: commands that are imported late, and how they end."""
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from meshwg.errors import MeshError
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for.
+
+    The help of a command is read from it too, so ``--help`` pays for all of them.
+
+    :param places: where each command is, as ``module:attribute``.
+    """
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._places:
+            return None
+        module, _, attribute = self._places[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+def run(group: click.Group, name: str, arguments: Sequence[str] | None) -> NoReturn:
+    """Run a command; end with the exit status of its kind of error.
+
+    :param name: the program's.
+    """
+    try:
+        status = group.main(arguments, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except MeshError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(error.exit_status)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of the output has closed it.
+        sys.stdout = None
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
