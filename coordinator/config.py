@@ -96,7 +96,7 @@ def parse_host_port(text: str, option: str, default: int | None = None) -> HostP
     port = default if port is None else port
     if not host or port is None:
         raise ConfigError(
-            f"--{option} {text} is no address; write 203.0.113.1:8443 or [::]:8443"
+            f"--{option} {text} is not an address; write 203.0.113.1:8443 or [::]:8443"
         )
     return host, port
 
@@ -111,7 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The configuration file {path} is not TOML ({error}): correct it there"
+            f"The configuration file {path} is not valid TOML ({error}): correct it"
         ) from None
 
 

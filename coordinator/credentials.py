@@ -57,6 +57,7 @@ def parse_relay_url(url: str) -> str:
     """
     if len(url) > MAX_URL_LENGTH or _RELAY_URL.fullmatch(url) is None:
         raise ConfigError(
-            f"{url} is no relay; write turn:HOST:PORT?transport=udp, or tcp, or turns:…"
+            f"{url} is not a relay; write turn:HOST:PORT?transport=udp, or tcp, or "
+            "turns:…"
         )
     return url

@@ -222,7 +222,7 @@ def _check(family: Sequence[Endpoint]) -> None:
         )
     if any(not 0 < endpoint.port < 65535 for endpoint in family):
         raise ConfigError(
-            "A --stun port is between 1 and 65534, as the next is used too"
+            "A --stun port is between 1 and 65534, as the next is also used"
         )
 
 

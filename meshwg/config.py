@@ -32,7 +32,7 @@ def _network(text: str) -> str:
     """Return a network in its usual form; raise ``ValueError`` if it is none."""
     network = ip_network(text)
     if network.prefixlen == 0:
-        raise ValueError(f"{text} is everything: a node cannot be the way to it all")
+        raise ValueError(f"{text} is a default route: a node cannot offer one")
     return str(network)
 
 
@@ -80,7 +80,7 @@ def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"The configuration file {path} is not TOML ({error}): correct it there"
+                f"The configuration file {path} is not valid TOML ({error}): correct it"
             ) from None
     values |= {key: value for key, value in options.items() if value is not None}
     try:

@@ -176,7 +176,7 @@ class Initiator:
             handshake is then unchanged and waits for the right one.
         """
         if self._ephemeral is None:
-            raise LocalProtocolError("No initiation was written yet")
+            raise LocalProtocolError("No initiation has been written yet")
         if len(message) < KEY_LENGTH + TAG_LENGTH:
             raise InvalidMessage("A handshake response is too short")
         state = self._state.copy()

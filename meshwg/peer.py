@@ -22,7 +22,7 @@ from meshwg.wireguard.peer import Peer as Tunnel
 NOTE_INTERVAL = 0.25
 """Seconds between two notes of the same traffic to the agent."""
 
-IDLE_REASON = "There has been no traffic yet that would be worth a path."
+IDLE_REASON = "There has been no traffic yet that needs a path."
 
 
 class MeshPeer:

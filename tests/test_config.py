@@ -64,8 +64,8 @@ def test_a_wrong_value_is_named(options: dict[str, object], sentence: str) -> No
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (b"interface = ", "is not TOML"),
-        (b"\xff\xfe", "is not TOML"),
+        (b"interface = ", "is not valid TOML"),
+        (b"\xff\xfe", "is not valid TOML"),
         (b"colour = 'red'", "There is no setting 'colour' in "),
         (b"listen_port = 'many'", "The setting 'listen_port' in "),
     ],

@@ -27,12 +27,14 @@ PATH = click.Path(path_type=Path)
     metavar="HOST:PORT",
     help="UDP for STUN and TURN, once or for two addresses. Default port: 3478.",
 )
-@click.option("--advertise", metavar="HOST", help="The host by which nodes reach us.")
+@click.option(
+    "--advertise", metavar="HOST", help="The host at which nodes reach this server."
+)
 @click.option("--network4", metavar="CIDR", help="Default: random in 100.64.0.0/10.")
 @click.option("--network6", metavar="CIDR", help="Default: random in fd00::/8.")
 @click.option("--tls-cert", type=PATH, metavar="FILE", help="Certificate chain, PEM.")
 @click.option("--tls-key", type=PATH, metavar="FILE", help="Private key, PEM.")
-@click.option("--relay/--no-relay", default=None, help="Serve as a relay (TURN), too.")
+@click.option("--relay/--no-relay", default=None, help="Also serve as a relay (TURN).")
 @click.option(
     "--turn-secret-file",
     type=PATH,

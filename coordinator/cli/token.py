@@ -36,7 +36,9 @@ def token() -> None:
 @click.option("--reusable", is_flag=True, help="For any number of nodes.")
 @click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
-@click.option("--url", metavar="URL", help="The coordinator's URL, if it is another.")
+@click.option(
+    "--url", metavar="URL", help="The coordinator's URL, if not the usual one."
+)
 @database_options
 @json_option
 def create(

@@ -175,7 +175,7 @@ class Members:
             self.close(connection, CloseCode.REFUSED)
 
     def _replace(self, older: Connection, now: float) -> None:
-        message = "Another connection uses this node's key; a key is for one machine"
+        message = "Another connection uses this node's key; use each key on one machine"
         self._counters.events["connections_replaced"] += 1
         self.fail(older, ErrorCode.REPLACED, message, now)
 

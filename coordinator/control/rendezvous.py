@@ -46,7 +46,9 @@ def route(
     text = stamped.model_dump_json(exclude_none=True)
     encoded = text.encode()
     if len(encoded) > MAX_OFFER:
-        return _refuse(offer, ErrorCode.TOO_LARGE, f"An offer has {MAX_OFFER} bytes")
+        return _refuse(
+            offer, ErrorCode.TOO_LARGE, f"An offer has at most {MAX_OFFER} bytes"
+        )
     source, target = registry.nodes.get(sender), registry.nodes.get(offer.to)
     if source is None or target is None or not may_see(source, target):
         return _refuse(offer, ErrorCode.UNKNOWN_PEER, "There is no such peer")

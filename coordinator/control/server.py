@@ -314,13 +314,13 @@ class ControlServer:
             self.refusals[ErrorCode.TOO_MANY] += 1
 
     def _refuse_early(self, connection: Connection, now: float) -> None:
-        message = "A connection registers first, and once"
+        message = "A connection must register first, and only once"
         self._refuse(connection, ErrorCode.MALFORMED, message, now)
 
     def _refuse_protocol(self, connection: Connection, now: float) -> None:
         message = (
             f"This coordinator speaks control protocol {control.PROTOCOL}; install "
-            "matching versions of meshwg on both"
+            "matching versions of meshwg on both sides"
         )
         self._members.fail(connection, ErrorCode.PROTOCOL, message, now)
 

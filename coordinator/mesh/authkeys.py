@@ -104,7 +104,7 @@ def parse_lifetime(text: str) -> float:
     whole = "".join(number + unit for number, unit in parts) == text
     if not whole or not 0 < seconds <= MAX_LIFETIME:
         raise ConfigError(
-            f"{text!r} is no lifetime; write 90m, 24h, 7d or 52w, at most ten years"
+            f"{text!r} is not a lifetime; write 90m, 24h, 7d or 52w, up to ten years"
         )
     return seconds
 

@@ -66,7 +66,7 @@ class Joining:
         if number is None:
             return Refused(
                 ErrorCode.MESH_FULL,
-                "The mesh has no address left; remove nodes that are gone",
+                "The mesh has no addresses left; remove nodes that are gone",
             )
         node = Node(
             key=join.key,
@@ -123,7 +123,7 @@ def _refuse_stranger(known: Node | None) -> Refused:
         )
     return Refused(
         ErrorCode.NOT_A_MEMBER,
-        "This node is no member of the mesh; join with a token",
+        "This node is not a member of the mesh; join with a token",
     )
 
 

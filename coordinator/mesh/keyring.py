@@ -17,9 +17,9 @@ from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
 _REFUSALS = {
-    ErrorCode.TOKEN_UNKNOWN: "This coordinator has not made this join token",
+    ErrorCode.TOKEN_UNKNOWN: "This coordinator did not make this join token",
     ErrorCode.TOKEN_EXPIRED: "This join token has expired",
-    ErrorCode.TOKEN_USED: "This join token was for one node, and has been used",
+    ErrorCode.TOKEN_USED: "This join token was for one node and has been used",
     ErrorCode.TOKEN_REVOKED: "This join token has been revoked",
 }
 _MEND = "; ask for a new one ('meshwg-coordinator token create')"
@@ -59,7 +59,7 @@ class KeyRing:
         if key.number in self._auth_keys:
             return Refused(
                 ErrorCode.MALFORMED,
-                "Another token has the number of the new one; create it again",
+                "The new token's number is already taken; create the token again",
             )
         return Accepted(auth_key=self._put(key))
 

@@ -103,7 +103,7 @@ class Administration:
         body = await _read_object(request)
         name = body.get("name")
         if not isinstance(name, str):
-            return _error(400, 'The body is {"name": "NEW-NAME"}')
+            return _error(400, 'The body must be {"name": "NEW-NAME"}')
         return await self._perform(Rename(request.match_info["node"], name))
 
     async def _expire_node(self, request: web.Request) -> web.Response:
@@ -168,7 +168,7 @@ async def _read_object(request: web.Request) -> dict[str, object]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise MeshError("The body is no JSON object")
+        raise MeshError("The body is not a JSON object")
     return body
 
 

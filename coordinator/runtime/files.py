@@ -55,7 +55,7 @@ class DataDirectory:
             yield
         except BlockingIOError:
             raise MeshError(
-                f"Another coordinator runs with the data directory {self.path}; stop "
+                f"Another coordinator uses the data directory {self.path}; stop "
                 "it, or choose another --data-dir"
             ) from None
         finally:
@@ -90,7 +90,7 @@ class DataDirectory:
         path = self.path / name
         text = self._read_or_create(path, lambda: self._random(24).hex()).strip()
         if not text:
-            raise ConfigError(f"{path} is empty; remove it to have a new one made")
+            raise ConfigError(f"{path} is empty; remove it, and a new one is made")
         return text
 
     def _read_or_create(self, path: Path, make: Callable[[], str]) -> str:
@@ -140,7 +140,7 @@ def _plain_errors(path: Path) -> Iterator[None]:
             "--data-dir"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MeshError(
                 f"The disk that holds {path} is full; free some space"

@@ -194,8 +194,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno in (errno.EACCES, errno.EPERM):
             raise NotPermitted(
-                f"TCP port {port} needs privileges; choose one from 1024 on with "
-                "--listen"
+                f"TCP port {port} needs privileges; choose one above 1023 with --listen"
             ) from None
         raise MeshError(
             f"TCP {host}:{port} cannot be listened on ({error.strerror}); stop what "

@@ -183,7 +183,7 @@ class Relay:
         )
         yield gauge("relay_streams", "Clients over TCP", len(self._streams))
         yield counter("relay_allocated", "Allocations ever made", numbers.allocated)
-        yield counter("relay_expired", "Allocations that ran out", numbers.expired)
+        yield counter("relay_expired", "Allocations that expired", numbers.expired)
         yield counters("relay_requests", "Requests", "method", numbers.requests)
         errors = {str(code): value for code, value in numbers.errors.items()}
         yield counters("relay_errors", "Error responses", "code", errors)

@@ -66,7 +66,9 @@ async def _watch_postgres(
             await _listen(dsn, home, on_change, on_offer)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             # The text of a driver's error may hold the password of its URL.
-            logger.warning("The database does not notify: %s", type(error).__name__)
+            logger.warning(
+                "The database sends no notifications: %s", type(error).__name__
+            )
         await asyncio.sleep(RECONNECT_INTERVAL)
 
 

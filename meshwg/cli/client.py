@@ -69,7 +69,7 @@ class DaemonClient:
         except ValueError:
             raise MeshError(
                 f"What answers at {self._path} is not a meshwg daemon: "
-                "name another one with --control-socket"
+                "name another socket with --control-socket"
             ) from None
         return answer
 
@@ -88,7 +88,7 @@ class DaemonClient:
             yield response
         except PermissionError:
             raise NotPermitted(
-                f"The daemon's socket {self._path} may not be opened: run as root"
+                f"No permission to open the daemon's socket {self._path}: run as root"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError):
             raise DaemonNotRunning(

@@ -16,16 +16,16 @@ LIFETIME_LIMIT = 310.0
 
 _MEANINGS = {
     "mapping": {
-        "none": "sockets are seen as they are",
+        "none": "sockets are seen with their own addresses",
         "endpoint-independent": "a socket has one public port for everyone",
         "address-dependent": "a socket has another public port for each host",
         "address-and-port-dependent": "a socket has another public port for each peer",
         "unknown": "",
     },
     "filtering": {
-        "endpoint-independent": "everyone may send to a socket",
-        "address-dependent": "hosts that were sent to may answer",
-        "address-and-port-dependent": "only who was sent to may answer",
+        "endpoint-independent": "anyone may send to a socket",
+        "address-dependent": "only hosts that were sent to may answer",
+        "address-and-port-dependent": "only ports that were sent to may answer",
         "unknown": "",
     },
 }
@@ -47,7 +47,7 @@ _BAD = ("symmetric", "udp-blocked")
     default=5.0,
     show_default=True,
     type=click.FloatRange(min=0.5, max=60),
-    help="Seconds that it takes at most.",
+    help="Take at most this many seconds.",
 )
 @click.option(
     "--lifetime",
@@ -92,8 +92,8 @@ def _ask(control_socket: str, timeout: float, lifetime: bool) -> dict[str, Any]:
         return DaemonClient(control_socket, limit).post("/v1/netcheck", request)
     except DaemonNotRunning as error:
         raise DaemonNotRunning(
-            f"No meshwg daemon listens at {control_socket} whose servers could be "
-            "asked: name a STUN server with --stun HOST:PORT"
+            f"No meshwg daemon listens at {control_socket} to learn servers from: "
+            "name a STUN server with --stun HOST:PORT"
         ) from error
 
 

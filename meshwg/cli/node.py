@@ -46,10 +46,10 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     help="Default: info.",
 )
 @click.option(
-    "--no-birthday", is_flag=True, help="Never look for paths with many sockets."
+    "--no-birthday", is_flag=True, help="Never use the birthday method (many sockets)."
 )
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
-@click.option("--hub", is_flag=True, help="Forward between others.")
+@click.option("--hub", is_flag=True, help="Forward between other nodes.")
 @click.option(
     "--route",
     "routes",
@@ -74,7 +74,7 @@ def node(
     config = load(config_file, options)
     if os.geteuid() != 0 and not _may_administer_networks():
         raise NotPermitted(
-            "A node makes a network interface: run as root, or with CAP_NET_ADMIN"
+            "A node creates a network interface: run as root, or with CAP_NET_ADMIN"
         )
     logging.basicConfig(
         level=config.log_level.upper(),

@@ -27,7 +27,7 @@ _COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
 
 @click.command()
 @json_option
-@click.option("--watch", is_flag=True, help="Show it again every second.")
+@click.option("--watch", is_flag=True, help="Refresh every second.")
 @control_socket_option
 def status(as_json: bool, watch: bool, control_socket: str) -> None:
     """Show this node, its peers, and why each path is what it is."""
@@ -92,7 +92,7 @@ def _own_lines(own: dict[str, Any], unix_time: float) -> list[str]:
 
 def _nat_text(nat: dict[str, Any] | None) -> str:
     if nat is None:
-        return "not looked at yet"
+        return "not examined yet"
     kind = str(nat["type"]).replace("-", " ")
     if kind == "unknown":
         kind = "NAT of unknown kind"

@@ -15,20 +15,20 @@ from meshwg.errors import ConfigError, MeshError
 USAGE = """\
 Usage: meshwg-wg [-f | --foreground] INTERFACE
 
-Make the network interface INTERFACE and run WireGuard on it, in the background
-once wg(8) can configure it. It ends on SIGTERM or SIGINT, and when INTERFACE or
+Create the network interface INTERFACE and run WireGuard on it, in the background
+once wg(8) can configure it. It exits on SIGTERM or SIGINT, and when INTERFACE or
 /var/run/wireguard/INTERFACE.sock is removed.
 
   -f, --foreground   stay in the foreground
-  -V, --version      show the version and end
-  -h, --help         show this and end
+  -V, --version      show the version and exit
+  -h, --help         show this and exit
 
 Environment:
   LOG_LEVEL=verbose|error|silent   what is logged to standard error (error);
                                    in the background only if this is set
   WG_PROCESS_FOREGROUND=1          the same as --foreground
   WG_TUN_FD, WG_UAPI_FD            descriptors of a TUN device and of a listening
-                                   socket to use instead of making them
+                                   socket to use instead of creating them
 """
 
 

@@ -57,7 +57,7 @@ _REASONS = {
     2: "it does not permit this host to map ports",
     3: "it has no external address itself",
     4: "it has no resources left",
-    5: "it maps no UDP ports",
+    5: "it does not map UDP ports",
 }
 
 
@@ -99,7 +99,7 @@ def parse_response(data: bytes) -> NatPmpResponse:
         raise InvalidMessage("A NAT-PMP answer is cut short")
     version, opcode, result, epoch = _HEADER.unpack_from(data)
     if version != VERSION or not opcode & _RESPONSE:
-        raise InvalidMessage("This is not an answer of NAT-PMP")
+        raise InvalidMessage("This is not a NAT-PMP answer")
     opcode &= ~_RESPONSE
     if result != NatPmpResult.SUCCESS:
         return NatPmpResponse(opcode, result, epoch)

@@ -62,7 +62,7 @@ class PcpResult(IntEnum):
 _REASONS = {
     2: "it does not permit this host to map ports",
     3: "it does not understand the request",
-    4: "it maps no ports",
+    4: "it does not map ports",
     5: "it does not understand an option",
     6: "it does not understand an option",
     7: "it has no working network itself",
@@ -138,7 +138,7 @@ def parse_response(data: bytes) -> PcpResponse:
         raise InvalidMessage("The length of a PCP answer is wrong")
     version, opcode, _, result, lifetime, epoch = _RESPONSE_HEADER.unpack_from(data)
     if version != VERSION or not opcode & _RESPONSE:
-        raise InvalidMessage("This is not an answer of PCP version 2")
+        raise InvalidMessage("This is not a PCP version 2 answer")
     opcode &= ~_RESPONSE
     mapping = _parse_mapping(data) if opcode == PcpOpcode.MAP else None
     return PcpResponse(result, lifetime, epoch, mapping)

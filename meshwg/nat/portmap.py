@@ -185,7 +185,7 @@ class PortMapping:
     def receive_unreachable(self, now: float) -> None:
         """Take in an ICMP error: nobody listens for PCP or NAT-PMP."""
         if self._phase is _Phase.PROBING:
-            self._failures = dict.fromkeys(self._gateway.clients, "is not spoken")
+            self._failures = dict.fromkeys(self._gateway.clients, "is not supported")
             self._try_upnp(now)
 
     def receive_upnp(self, external: Endpoint, lifetime: int, now: float) -> None:
@@ -217,7 +217,7 @@ class PortMapping:
         if self.mapped is not None and self._held_by(MappingMethod.UPNP):
             self._events.append(UpnpReleased(self.mapped.external.port))
         self._phase = _Phase.RELEASING
-        self._change(None, "The port mapping has been given back.")
+        self._change(None, "The port mapping has been released.")
         clients = self._gateway.clients
         self._pending = [method for method in clients if clients[method].asked]
         self._schedule(RELEASE_SENDS, RELEASE_LIMIT if self._pending else 0.0, now)
@@ -296,7 +296,7 @@ class PortMapping:
         elif self._phase is _Phase.UPNP:
             self.receive_upnp_failure("takes too long", now)
         elif self._phase is _Phase.MAPPED:
-            self._start_round("The port mapping has run out.", now)
+            self._start_round("The port mapping has expired.", now)
         elif self._phase is _Phase.FAILED:
             self._start_round(self.reason, now)
         else:
@@ -329,7 +329,7 @@ class PortMapping:
         self._events.append(UpnpRequested(self._internal_port, port, self._lifetime))
 
     def _give_up(self, now: float) -> None:
-        silent = dict.fromkeys(self._gateway.clients, "is not answered")
+        silent = dict.fromkeys(self._gateway.clients, "gets no answer")
         outcomes = silent | self._failures
         said = (f"{method.title} {outcome}" for method, outcome in outcomes.items())
         self._fail(f"The gateway maps no port: {', '.join(said)}.", now)
@@ -365,7 +365,7 @@ class PortMapping:
         elif isinstance(answer, Addressed):
             self._handle_address(client, now)
         elif isinstance(answer, NotSpoken):
-            self._pass_over(client.method, "is not spoken", now)
+            self._pass_over(client.method, "is not supported", now)
         elif isinstance(answer, MappingRefused):
             self._handle_refusal(client, answer, now)
 
@@ -439,7 +439,7 @@ class PortMapping:
         host, method = mapped.external.host, mapped.method.title
         public = is_public(host)
         if host == self._gateway.local:
-            reason = f"The gateway lets packets to the port pass by {method}."
+            reason = f"The gateway opens the port by {method}."
         elif public:
             reason = f"The gateway maps the port by {method}."
         else:

@@ -6,7 +6,7 @@ from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 EVERYONE = "direct paths work to every peer that has UDP"
 CONES = (
     "direct paths work to all peers but those behind symmetric NATs; "
-    "these by port prediction, the birthday method or the relay"
+    "those need port prediction, the birthday method or the relay"
 )
 OPEN_PEERS = "direct paths work to peers behind full-cone or address-restricted NATs"
 
@@ -50,7 +50,7 @@ def _of_one(nat: NatBehavior, forwarder: str | None) -> str:
         )
     if not nat.reachable:
         return (
-            "Nothing is known of this network, as there was no STUN server to ask: "
+            "Nothing is known about this network, as there was no STUN server to ask: "
             "name one with --stun"
         )
     if forwarder is not None:
@@ -64,7 +64,7 @@ def _name(nat: NatBehavior) -> str:
     if nat.mapping is Mapping.NONE and nat.filtering is Filtering.UNKNOWN:
         return "No NAT, and perhaps a firewall"
     if nat.mapping is Mapping.ENDPOINT_INDEPENDENT and nat.type is NatType.UNKNOWN:
-        return "Cone NAT that filters in an unknown way"
+        return "Cone NAT with unknown filtering"
     return _NAMES[nat.type]
 
 
@@ -77,10 +77,10 @@ def _reach(nat: NatBehavior) -> str:
     if nat.is_endpoint_known:
         return EVERYONE if nat.filtering is Filtering.ADDRESS_DEPENDENT else CONES
     if nat.filtering is Filtering.ADDRESS_DEPENDENT:
-        return f"{OPEN_PEERS}; others by the birthday method"
+        return f"{OPEN_PEERS}; others need the birthday method"
     if nat.port_allocation is PortAllocation.SEQUENTIAL:
-        return f"{OPEN_PEERS}; others by port prediction or the relay"
-    return f"{OPEN_PEERS}; others by the birthday method or the relay"
+        return f"{OPEN_PEERS}; others need port prediction or the relay"
+    return f"{OPEN_PEERS}; others need the birthday method or the relay"
 
 
 def _start_low(text: str) -> str:

@@ -89,5 +89,5 @@ class PunchLimiter:
 
 
 OFF = "the birthday method is switched off"
-TOO_OFTEN = "it was tried often enough for now"
+TOO_OFTEN = "it has been tried often enough for now"
 BUSY = "another peer is being punched to"

@@ -63,7 +63,7 @@ SHOTS_AT_ONCE = 32
 """Checks sent in one go at most, when a timer was late."""
 
 
-UNCONFIRMED = "nobody confirmed that the peer's public address is its own"
+UNCONFIRMED = "the peer's public address was not confirmed as its own"
 
 
 class PunchState(Enum):
@@ -248,7 +248,7 @@ class Puncher:
 
     def peer_restarted(self, now: float) -> None:
         """Forget what the peer asked for: its numbers begin anew."""
-        self.abandon("the peer started anew", now)
+        self.abandon("the peer restarted", now)
         if not self._checks.keys.controlling:
             self._last_id = 0
 
@@ -285,7 +285,7 @@ class Puncher:
         except ValueError:
             return
         self._last_id = id_
-        self.abandon("the peer began anew", now)
+        self.abandon("the peer began another attempt", now)
         self._attempt = PunchAttempt(id_, method, *roles)
         refusal = self._refusal(method, now)
         if refusal is not None:

@@ -37,11 +37,11 @@ def explain(situation: Situation) -> str:
         return _direct(selected, situation.now)
     if situation.avoided is not None:
         loss = situation.avoided.statistics.loss
-        return f"The direct path loses {loss:.0%} of the packets, the relay does not."
+        return f"The direct path loses {loss:.0%} of the packets; the relay does not."
     if situation.method is not None:
         return _PUNCHING[situation.method]
     if situation.in_round:
-        return "A direct path is being opened; meanwhile data goes by the relay."
+        return "A direct path is being opened; meanwhile data goes through the relay."
     if selected is not None and selected.is_doubted(situation.now):
         return "The peer does not answer, not even through the relay."
     sentence = (
@@ -57,8 +57,8 @@ def explain(situation: Situation) -> str:
 def _direct(path: Path, now: float) -> str:
     if path.is_doubted(now) or not path.has_consent(now):
         return (
-            "The direct path does not answer; data also goes by the relay until it "
-            "does, or another path is found."
+            "The direct path does not answer; data also goes through the relay until "
+            "it does, or another path is found."
         )
     return _DIRECT[path.kind]
 
@@ -72,8 +72,8 @@ def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
     if plain_possible(own, peer) or any(roles(own, peer, way) for way in PunchMethod):
         return None
     return (
-        "Both sides are behind symmetric NATs, which give every destination another "
-        "port that nobody can predict, so no direct path can be opened."
+        "Both sides are behind symmetric NATs, which map each destination to "
+        "another port that cannot be predicted, so no direct path can be opened."
     )
 
 
@@ -93,17 +93,17 @@ def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
         if attempt.result is not AttemptResult.OK:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
-    return "There has been no traffic yet that would be worth a direct path."
+    return "There has been no traffic yet that needs a direct path."
 
 
 _PUNCHING = {
     PunchMethod.PREDICTION: (
         "A direct path is being opened by predicting the next ports of a NAT; "
-        "meanwhile data goes by the relay."
+        "meanwhile data goes through the relay."
     ),
     PunchMethod.BIRTHDAY: (
         "A direct path is being opened by trying many ports of a symmetric NAT; "
-        "meanwhile data goes by the relay."
+        "meanwhile data goes through the relay."
     ),
 }
 
@@ -112,8 +112,8 @@ _DIRECT = {
     CandidateKind.PORT_MAPPED: "The peer's router forwards a port to it.",
     CandidateKind.REFLEXIVE: "Simultaneous checks opened the NATs in between.",
     CandidateKind.PEER_REFLEXIVE: (
-        "The peer got through first, and its address was learnt."
+        "The peer got through first, and its address was learned."
     ),
     CandidateKind.PREDICTED: "The next port of a sequential NAT was predicted.",
-    CandidateKind.BIRTHDAY: "A port of a symmetric NAT was found by trying many.",
+    CandidateKind.BIRTHDAY: "One port of a symmetric NAT was found by trying many.",
 }

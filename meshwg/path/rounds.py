@@ -42,7 +42,7 @@ class Trigger(Enum):
     NETWORK = "the network changed"
     CANDIDATES = "this node's addresses changed"
     DOUBT = "the direct path stopped working"
-    RETRY = "time for another try"
+    RETRY = "time for another attempt"
 
 
 @dataclass(slots=True)

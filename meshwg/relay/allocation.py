@@ -265,10 +265,10 @@ class Allocation:
 def explain(error: StunErrorCode) -> str:
     """Return why a relay refuses, in a sentence for the user."""
     sentence = {
-        300: "The relay asks to use another one",
+        300: "The relay refers to another server",
         401: "The relay does not accept the credentials: wrong or expired",
         403: "The relay does not relay to this address",
-        437: "The relay has no such allocation, or another one, for this address",
+        437: "The relay has no allocation, or a different one, for this address",
         440: "The relay has no address of this family",
         441: "The relay has an allocation here for other credentials",
         443: "The relay does not relay between IPv4 and IPv6",

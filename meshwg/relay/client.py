@@ -244,7 +244,7 @@ class RelayClient:
             messages = self._framer.receive(data)
         except InvalidMessage:
             self.drops[RelayDrop.MALFORMED] += 1
-            self.stream_closed("it carries something else than TURN", now)
+            self.stream_closed("it carries something other than TURN", now)
             return []
         return self.receive(messages, now)
 

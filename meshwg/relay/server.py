@@ -46,7 +46,7 @@ def parse_url(text: str) -> RelayUrl:
         ("turns", "tcp"): (Transport.TLS, 5349),
     }.get((scheme, transport))
     if known is None or not parts.hostname:
-        raise ValueError(f"{text!r} is not the URL of a relay that can be used")
+        raise ValueError(f"{text!r} is not the URL of a usable relay")
     return RelayUrl(parts.hostname, parts.port or known[1], known[0])
 
 

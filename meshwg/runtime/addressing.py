@@ -47,7 +47,7 @@ class Addressing:
     def _warn_of_hidden(self, networks: tuple[str, ...]) -> None:
         for network in sorted({*networks} - self._hidden):
             logger.warning(
-                "The route to %s is not used: this machine is in such a network itself",
+                "The route to %s is not used: this machine is in that network itself",
                 network,
             )
         self._hidden = {*networks}

@@ -194,7 +194,7 @@ def _refusal(what: str, error: OSError) -> MeshError:
     # A path that is too long is found out by Python, which gives no number.
     why = error.strerror or str(error)
     if isinstance(error, PermissionError):
-        return NotPermitted(f"{what} cannot be made ({why}): run as root")
+        return NotPermitted(f"{what} cannot be created ({why}): run as root")
     return ConfigError(
-        f"{what} cannot be made ({why}): name another one with --control-socket"
+        f"{what} cannot be created ({why}): name another one with --control-socket"
     )

@@ -84,7 +84,7 @@ def _wait(pipe: int) -> None:
     status, _, cause = message.decode(errors="replace").partition(" ")
     if not status.isdigit():
         raise StartFailed(
-            "The process in the background ended without a word: "
+            "The background process ended without a message: "
             "run it in the foreground to see why"
         )
     raise StartFailed(cause, int(status))

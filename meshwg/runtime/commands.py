@@ -71,7 +71,7 @@ class NodeCommands:
         host = self._host
         peer = self._find_peer(request)
         if len(host.echo_listeners) >= MAX_PINGERS:
-            raise MeshError("Too many pings at a time: wait until others have ended")
+            raise MeshError("Too many pings at once: wait until others have ended")
         identifier = int.from_bytes(os.urandom(2))
         while identifier in host.echo_listeners:
             identifier = int.from_bytes(os.urandom(2))

@@ -27,7 +27,7 @@ _FRAME_LIMIT = MAX_COORDINATOR_PAYLOAD + 64 * 1024
 _REASONS = {
     CloseCode.WRONG_KEY: "does not own the key that the join token names",
     CloseCode.MALFORMED: "did not understand this node",
-    CloseCode.SILENT: "did not hear this node for too long",
+    CloseCode.SILENT: "heard nothing from this node for too long",
     CloseCode.SLOW: "found this connection too slow",
 }
 

@@ -60,7 +60,7 @@ class GatewayDriver:
         try:
             self._socket = _open(gateway.local, self._server)
         except OSError as error:
-            logger.debug("No socket towards %s: %s", gateway.address, error)
+            logger.debug("Cannot open a socket to %s: %s", gateway.address, error)
         else:
             self._loop.add_reader(self._socket, self._read, self._socket)
 
@@ -125,7 +125,7 @@ class Announcements:
         try:
             self._socket = _open_group(self._zone, ":" in gateway.address)
         except OSError as error:
-            logger.debug("Gateway announcements are not heard: %s", error)
+            logger.debug("Cannot listen for gateway announcements: %s", error)
         else:
             self._loop.add_reader(self._socket, self._read, self._socket)
 

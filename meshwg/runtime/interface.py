@@ -111,7 +111,7 @@ class MeshInterface:
         except NetlinkError as error:
             return [
                 f"The address {address} cannot be given to {self.name} ({error}): "
-                "see whether IPv6 is disabled on this machine"
+                "check whether IPv6 is disabled on this machine"
             ]
         return []
 

@@ -128,8 +128,8 @@ class LinkWatcher:
             state, addresses = _run_inside(namespace, lambda: _inspect(name))
         except PermissionError:
             logger.warning(
-                "The namespace of '%s' may not be entered: its MTU and whether it is"
-                " up are not followed; run with CAP_SYS_ADMIN",
+                "No permission to enter the namespace of '%s': its MTU and whether it"
+                " is up are not followed; run with CAP_SYS_ADMIN",
                 name,
             )
             mtu = self._state.mtu if self._state is not None else DEFAULT_MTU

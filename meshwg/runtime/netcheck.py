@@ -316,7 +316,7 @@ def _parse_server(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(
-            f"'{text}' is no STUN server: write HOST, HOST:PORT or [IPV6]:PORT"
+            f"'{text}' is not a STUN server: write HOST, HOST:PORT or [IPV6]:PORT"
         )
     return host, int(port)
 

@@ -103,5 +103,5 @@ class PacketLoop(asyncio.SelectorEventLoop):
 
     def _report(self, error: Exception) -> None:
         self.call_exception_handler(
-            {"message": "The carrier of packets failed", "exception": error}
+            {"message": "The packet carrier failed", "exception": error}
         )

@@ -120,7 +120,7 @@ async def _relay_servers(
         try:
             url = parse_url(relay.url)
         except ValueError:
-            logger.debug("A relay that this version cannot use: %s", relay.url)
+            logger.debug("This version cannot use a relay: %s", relay.url)
             continue
         addresses = await _addresses(url.host)
         complete = complete and bool(addresses)

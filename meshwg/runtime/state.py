@@ -49,13 +49,13 @@ class StateDirectory:
             self._lock = os.open(path / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
         except PermissionError:
             raise NotPermitted(
-                f"The state directory {path} may not be used: run as root, or name "
-                "another one with --state-dir"
+                f"No permission to use the state directory {path}: run as root, or "
+                "name another one with --state-dir"
             ) from None
         except OSError as error:
             raise ConfigError(
-                f"The state directory {path} cannot be made ({error.strerror}): name "
-                "another one with --state-dir"
+                f"The state directory {path} cannot be created ({error.strerror}): "
+                "name another one with --state-dir"
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,6 +198,6 @@ class StateDirectory:
             with contextlib.suppress(OSError):
                 new.unlink(missing_ok=True)
             raise MeshError(
-                f"{path} cannot be written ({error.strerror}): make room on the disk, "
+                f"{path} cannot be written ({error.strerror}): free space on the disk, "
                 "or name another directory with --state-dir"
             ) from None

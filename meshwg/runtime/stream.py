@@ -160,7 +160,7 @@ def _tls() -> ssl.SSLContext:
 def _reason(error: BaseException) -> str:
     """Return why a connection failed, as the system puts it."""
     if isinstance(error, TimeoutError):
-        return "it could not be made in time"
+        return "it could not be opened in time"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error})"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:

@@ -33,4 +33,4 @@ class TaskSet:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("Something failed that should not: %s", error, exc_info=error)
+            logger.error("A background task failed: %s", error, exc_info=error)

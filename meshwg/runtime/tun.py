@@ -276,7 +276,7 @@ def _open_device() -> int:
         return os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError as error:
         raise NotPermitted(
-            f"{DEVICE} may not be opened: run as root or with CAP_NET_ADMIN"
+            f"No permission to open {DEVICE}: run as root or with CAP_NET_ADMIN"
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -299,7 +299,7 @@ def _attach(fd: int, name: str) -> None:
             fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(os.fsencode(name), flags))
     except PermissionError as error:
         raise NotPermitted(
-            f"The interface '{name}' may not be created: run as root or with"
+            f"No permission to create the interface '{name}': run as root or with"
             " CAP_NET_ADMIN"
         ) from error
     except OSError as error:

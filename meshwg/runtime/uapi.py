@@ -76,12 +76,12 @@ class UapiSocket:
             listener = socket.socket(fileno=descriptor)
         except OSError as error:
             raise ConfigError(
-                f"Descriptor {descriptor} is not open as a socket: leave WG_UAPI_FD out"
+                f"Descriptor {descriptor} is not an open socket: unset WG_UAPI_FD"
             ) from error
         if listener.family != socket.AF_UNIX:
             listener.close()
             raise ConfigError(
-                f"Descriptor {descriptor} is no unix socket: leave WG_UAPI_FD out"
+                f"Descriptor {descriptor} is not a Unix socket: unset WG_UAPI_FD"
             )
         return cls(listener, directory / f"{name}.sock")
 
@@ -137,7 +137,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise MeshError(f"{path} is in the way and is no socket: remove it")
+        raise MeshError(f"{path} is in the way and is not a socket: remove it")
     if _answers(path):
         raise MeshError(
             f"{path} is served by another process: stop it, or choose another name"
@@ -155,8 +155,8 @@ def _answers(path: Path) -> bool:
 
 def _explained(error: OSError, path: Path) -> MeshError:
     if isinstance(error, PermissionError):
-        return NotPermitted(f"{path} cannot be made: run this as root")
-    return MeshError(f"{path} cannot be made: {error.strerror}")
+        return NotPermitted(f"{path} cannot be created: run this as root")
+    return MeshError(f"{path} cannot be created: {error.strerror}")
 
 
 class UapiServer:

@@ -84,7 +84,7 @@ class UpnpGateway:
 
         :raises UpnpFailed: if it reports none.
         """
-        async with _failing("does not tell the external address"):
+        async with _failing("does not report the external address"):
             answer = await self._call("GetExternalIPAddress")
             host = str(answer["NewExternalIPAddress"]).strip()
         return host
@@ -133,7 +133,7 @@ class UpnpGateway:
                     return external_port, lifetime
                 if error.error_code != CONFLICT_IN_MAPPING_ENTRY:
                     raise
-        raise UpnpFailed("finds every wished port in use")
+        raise UpnpFailed("finds every requested port in use")
 
     async def _add_mapping(
         self, internal_port: int, external_port: int, lifetime: int
@@ -193,7 +193,7 @@ class SearchProtocol(asyncio.DatagramProtocol):
             location = str(headers.get_lower("location", ""))
         except Exception as error:
             # What the library raises about garbage cannot be listed.
-            logger.debug("UPnP search answered by garbage: %r", error)
+            logger.debug("Unusable answer to a UPnP search: %r", error)
             return
         if _is_at(location, self._gateway):
             self._found.set_result(location)

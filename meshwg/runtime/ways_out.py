@@ -78,7 +78,7 @@ class WaysOut:
             try:
                 sock = UdpSocket.open(kind, link=link, on_unpinned=self._on_unpinned)
             except OSError as error:
-                logger.debug("No more sockets: %s", error)
+                logger.debug("Cannot open more sockets: %s", error)
                 break
             sock.refused_interface = self._refused_interface
             self._links[link] = sock

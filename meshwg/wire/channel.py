@@ -60,7 +60,7 @@ class Channel:
             which nothing more can be read from it.
         """
         if len(frame) % MAX_MESSAGE_LENGTH < TAG_LENGTH:
-            raise AuthenticationFailed("A frame was cut")
+            raise AuthenticationFailed("A frame is truncated")
         decrypt = self._receiving.decrypt
         if len(frame) < MAX_MESSAGE_LENGTH:
             return decrypt(frame)

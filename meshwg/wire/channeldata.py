@@ -126,5 +126,5 @@ def _lengths(buffer: bytes, position: int) -> tuple[int, int]:
         return length, length + -length % 4
     cookie = buffer[position + 4 : position + 8]
     if number > LAST_OLD_CHANNEL or length % 4 or not COOKIE.startswith(cookie):
-        raise InvalidMessage("A stream to a relay carries something else than TURN")
+        raise InvalidMessage("A stream to a relay carries something other than TURN")
     return length + HEADER_LENGTH, length + HEADER_LENGTH

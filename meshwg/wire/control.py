@@ -459,9 +459,9 @@ def unpack(payload: bytes, limit: int) -> bytes:
     try:
         unpacked = unpacker.decompress(text, limit)
     except zlib.error:
-        raise InvalidMessage("A message is not what zlib packs") from None
+        raise InvalidMessage("A message is not valid zlib data") from None
     if unpacker.unconsumed_tail or not unpacker.eof:
-        raise InvalidMessage("A message unpacks to too much, or was cut")
+        raise InvalidMessage("A message is too large when unpacked, or truncated")
     return unpacked
 
 

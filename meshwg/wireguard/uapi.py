@@ -367,7 +367,7 @@ def _parse_number(value: str, largest: int) -> int:
         raise UapiError(EINVAL, "A number has only the digits 0 to 9")
     number = int(value)
     if number > largest:
-        raise UapiError(EINVAL, f"This number can be {largest} at most")
+        raise UapiError(EINVAL, f"This number must be at most {largest}")
     return number
 
 

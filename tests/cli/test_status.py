@@ -114,7 +114,7 @@ def test_what_is_wrong_is_shown() -> None:
     text = "\n".join(shown(report))
 
     assert "no address yet" in text
-    assert "not looked at yet" in text
+    assert "not examined yet" in text
     assert "http://x:8443 offline for 1 min: It cannot be reached" in text
     assert "relay        No relay is offered" in text
     assert "This node is called alice-2 in the mesh" in text

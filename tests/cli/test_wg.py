@@ -67,14 +67,14 @@ def test_an_error_is_one_line_and_has_the_status_of_its_kind(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(options: Options) -> None:
-        raise NotPermitted("The TUN device cannot be made: run this as root")
+        raise NotPermitted("The TUN device cannot be created: run this as root")
 
     assert wg.run([], {}) == 2
     assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.setattr(wg, "start", refuse)
     assert wg.run(["wg0"], {}) == 5
     assert capsys.readouterr().err == (
-        "meshwg-wg: The TUN device cannot be made: run this as root\n"
+        "meshwg-wg: The TUN device cannot be created: run this as root\n"
     )
 
 

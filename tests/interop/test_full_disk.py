@@ -158,7 +158,7 @@ def test_a_node_does_not_join_with_a_full_disk(lab: Lab) -> None:
 
         assert ended.returncode == FAILED
         (sentence,) = ended.stderr.splitlines()
-        assert "cannot be written (No space left on device): make room" in sentence
+        assert "cannot be written (No space left on device): free space" in sentence
         assert state.files() == {"lock"}
         assert leftovers(alice.host) == []
         assert coordinator.nodes() == {}

@@ -90,10 +90,10 @@ def of_another_coordinator(world: World) -> str:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (used, "This join token was for one node, and has been used; ask"),
+        (used, "This join token was for one node and has been used; ask"),
         (expired, "This join token has expired; ask for a new one"),
         (revoked, "This join token has been revoked; ask for a new one"),
-        (foreign, "This coordinator has not made this join token; ask"),
+        (foreign, "This coordinator did not make this join token; ask"),
     ],
 )
 def test_a_bad_token_is_refused(
@@ -312,7 +312,9 @@ def test_two_machines_with_one_key_are_told_so(world: World) -> None:
 
     original.wait_until_offline()
     error = original.status()["self"]["coordinator"]["error"]
-    assert error == "Another connection uses this node's key; a key is for one machine"
+    assert (
+        error == "Another connection uses this node's key; use each key on one machine"
+    )
     assert clone.addresses == original.addresses
 
 

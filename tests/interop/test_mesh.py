@@ -36,7 +36,7 @@ def test_nodes_join_with_one_token_talk_leave_and_are_removed(lab: Lab) -> None:
 
     again = bob.try_to_start()
     assert again.returncode == 1
-    assert "is no member of the mesh; join with a token" in again.stderr
+    assert "is not a member of the mesh; join with a token" in again.stderr
     assert set(coordinator.nodes()) == {"alice", "carol"}
 
 

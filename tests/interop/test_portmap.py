@@ -80,7 +80,7 @@ def test_a_router_that_maps_nothing_is_told_with_reasons(lab: Lab) -> None:
     with mapping(host, PORT) as mapper:
         assert mapper.mapped is None
         assert mapper.reason == (
-            "The gateway maps no port: PCP is not spoken, NAT-PMP is not spoken, "
+            "The gateway maps no port: PCP is not supported, NAT-PMP is not supported, "
             "UPnP finds no gateway."
         )
 

@@ -133,7 +133,7 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
     assert sockets_for_punching(a) == 0
     if role == "fan":
         details = [one.detail for one in a.status(b).attempts]
-        assert "nobody confirmed that the peer's public address is its own" in details
+        assert "the peer's public address was not confirmed as its own" in details
 
 
 @pytest.mark.parametrize(

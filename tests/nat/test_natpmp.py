@@ -87,7 +87,7 @@ def test_another_version_is_not_spoken() -> None:
         (2, "it does not permit this host to map ports"),
         (3, "it has no external address itself"),
         (4, "it has no resources left"),
-        (5, "it maps no UDP ports"),
+        (5, "it does not map UDP ports"),
         (258, "its result code is 258"),
     ],
 )

@@ -98,7 +98,7 @@ def test_port_unreachable_leads_to_upnp_at_once() -> None:
     assert home.upnp_requests == [(0.01, UpnpRequested(PORT, PORT, 7200))]
     home.machine.receive_upnp_failure("finds no gateway", 1.2)
     assert home.machine.reason == (
-        "The gateway maps no port: PCP is not spoken, NAT-PMP is not spoken, "
+        "The gateway maps no port: PCP is not supported, NAT-PMP is not supported, "
         "UPnP finds no gateway."
     )
 
@@ -162,7 +162,7 @@ def test_over_ipv6_only_pcp_is_spoken() -> None:
     gateway.speaks.add(MappingMethod.PCP)
     home.run(until=60.0)
     assert home.external() == Endpoint("2600::10", PORT)
-    assert home.machine.reason == "The gateway lets packets to the port pass by PCP."
+    assert home.machine.reason == "The gateway opens the port by PCP."
 
 
 def test_without_a_gateway_nothing_is_sent_and_the_reason_says_so() -> None:
@@ -230,7 +230,7 @@ def test_unanswered_renewals_are_repeated_ever_sooner_but_not_in_a_flood(
 
     home.run(until=600.0)
     assert home.mapped_by() is None
-    assert home.changes[-1] == MappingChanged(None, "The port mapping has run out.")
+    assert home.changes[-1] == MappingChanged(None, "The port mapping has expired.")
     home.gateway.speaks.add(method)
     home.run(until=600.5)
     assert home.mapped_by() is method
@@ -450,7 +450,7 @@ def test_a_failed_upnp_renewal_ends_nothing_before_its_time() -> None:
     home.run()
     home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 3600, 0.0)
     home.run(until=2300.0)
-    home.machine.receive_upnp_failure("is not answered", 2300.0)
+    home.machine.receive_upnp_failure("gets no answer", 2300.0)
     assert home.mapped_by() is MappingMethod.UPNP
     home.run(until=3600.0)
     assert home.mapped_by() is None

@@ -14,11 +14,11 @@ EXPECTED = {
     kinds.ADDRESS_RESTRICTED: "Address-restricted cone NAT: direct paths work to every",
     kinds.LINUX: "Port-restricted cone NAT: direct paths work to all peers but those",
     kinds.SYMMETRIC_EIF: "Symmetric NAT with random ports: direct paths work to every",
-    kinds.SYMMETRIC_ADF: "others by the birthday method.",
-    kinds.SYMMETRIC_SEQUENTIAL: "others by port prediction or the relay.",
+    kinds.SYMMETRIC_ADF: "others need the birthday method.",
+    kinds.SYMMETRIC_SEQUENTIAL: "others need port prediction or the relay.",
     kinds.SYMMETRIC_RANDOM: (
         "Symmetric NAT with random ports: direct paths work to peers behind full-cone "
-        "or address-restricted NATs; others by the birthday method or the relay."
+        "or address-restricted NATs; others need the birthday method or the relay."
     ),
     kinds.UDP_BLOCKED: "all traffic goes through the relay over TCP.",
 }
@@ -66,7 +66,7 @@ def test_silence_over_ipv6_is_not_called_a_missing_server() -> None:
 @pytest.mark.parametrize(
     ("behavior", "start"),
     [
-        (NatBehavior(), "Nothing is known of this network"),
+        (NatBehavior(), "Nothing is known about this network"),
         (NatBehavior(reachable=True), "UDP works, but the kind of NAT could not be"),
         (
             NatBehavior(reachable=True, varies=True),
@@ -78,7 +78,7 @@ def test_silence_over_ipv6_is_not_called_a_missing_server() -> None:
         ),
         (
             NatBehavior(reachable=True, mapping=Mapping.ENDPOINT_INDEPENDENT),
-            "Cone NAT that filters in an unknown way: direct paths work to all",
+            "Cone NAT with unknown filtering: direct paths work to all",
         ),
         (
             NatBehavior(reachable=True, filtering=Filtering.ADDRESS_DEPENDENT),

@@ -226,7 +226,7 @@ def test_nothing_is_aimed_at_an_address_that_nobody_confirmed(
 ) -> None:
     pair = Pair(confirmed=False)
     refusal = pair.boss.begin(PunchMethod.BIRTHDAY, roles, 0.0)
-    assert refusal == "nobody confirmed that the peer's public address is its own"
+    assert refusal == "the peer's public address was not confirmed as its own"
 
 
 @pytest.mark.parametrize("roles", [PROBE_FAN, FAN_PROBE])

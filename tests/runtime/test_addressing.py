@@ -80,7 +80,7 @@ async def test_a_network_that_gets_no_route_is_named_once(
         await interface.change(wanted)
 
     assert caplog.messages == 2 * [
-        "The route to 192.168.1.0/24 is not used: this machine is in such a network "
+        "The route to 192.168.1.0/24 is not used: this machine is in that network "
         "itself"
     ]
 

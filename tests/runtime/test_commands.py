@@ -126,7 +126,7 @@ async def test_pings_are_told_apart(
 async def test_only_so_many_pings_run_at_a_time(host: StandInHost) -> None:
     host.echo_listeners = {n: lambda sequence: None for n in range(MAX_PINGERS)}
 
-    with pytest.raises(MeshError, match="Too many pings at a time"):
+    with pytest.raises(MeshError, match="Too many pings at once"):
         await anext(host.commands.ping({"peer": "bob"}))
 
 

@@ -53,7 +53,7 @@ def test_a_full_disk_is_told_at_the_start(lab: Lab) -> None:
     ended = host.run(command, check=False)
 
     assert ended.returncode == 1
-    assert "cannot be written (File too large): make room on the disk" in ended.stderr
+    assert "cannot be written (File too large): free space on the disk" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert leftovers(host) == []
 

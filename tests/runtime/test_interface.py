@@ -115,7 +115,7 @@ def test_without_ipv6_the_node_goes_on_with_ipv4(host: Host) -> None:
         await interface.up(1400)
         await interface.configure(ADDRESSES, [])
 
-    with pytest.raises(ConfigError, match="see whether IPv6 is disabled"):
+    with pytest.raises(ConfigError, match="check whether IPv6 is disabled"):
         run(host, configure)
 
     assert ADDRESSES[0] in shown(host, "address")

@@ -119,7 +119,7 @@ async def test_the_lifetime_stays_unknown_where_nobody_answers() -> None:
 
 @pytest.mark.parametrize("text", ["", ":3478", "host:", "host:x", "host:0", "h:65536"])
 async def test_what_is_no_server_is_refused_in_one_sentence(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no STUN server: write HOST"):
+    with pytest.raises(ConfigError, match="is not a STUN server: write HOST"):
         await netcheck([text])
 
 

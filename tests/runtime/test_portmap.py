@@ -74,7 +74,7 @@ async def test_calls_out_of_order_do_no_harm() -> None:
     await mapper.stop()
     await mapper.stop()
     mapper.network_changed()
-    assert mapper.reason == "The port mapping has been given back."
+    assert mapper.reason == "The port mapping has been released."
 
 
 async def test_upnp_maps_a_port_and_gives_it_back() -> None:
@@ -141,7 +141,7 @@ async def test_a_gateway_that_maps_nothing_is_told_with_reasons(
     mapper.start(PORT)
     await mapper.settled.wait()
     assert mapper.reason == (
-        "The gateway maps no port: PCP is not spoken, NAT-PMP is not spoken, "
+        "The gateway maps no port: PCP is not supported, NAT-PMP is not supported, "
         "UPnP finds no gateway."
     )
     await mapper.stop()

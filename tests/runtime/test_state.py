@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_what_was_there(
 
     monkeypatch.setattr("os.fsync", full)
 
-    with pytest.raises(MeshError, match="make room on the disk"):
+    with pytest.raises(MeshError, match="free space on the disk"):
         state.save_netmap(b"{}")
     with pytest.raises(MeshError, match="No space left on device"):
         state.save_membership(StoredMembership("http://other", bytes(32)))
@@ -129,7 +129,7 @@ def test_a_file_in_its_place_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="name another one with --state-dir"):
         StateDirectory(tmp_path / "file")
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be created"):
         StateDirectory(tmp_path / "file" / "below")
 
 

@@ -67,7 +67,7 @@ async def test_a_server_that_never_answers_is_given_up(
     async with serving(be_silent) as port:
         node = Node(port, Transport.TLS)
 
-        await node.event("closed: it could not be made in time")
+        await node.event("closed: it could not be opened in time")
 
 
 async def test_a_connection_that_the_relay_closes_is_told_once() -> None:

@@ -74,14 +74,16 @@ def test_a_process_too_busy_to_accept_still_answers(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "wg0.sock").write_text("precious")
-    with pytest.raises(MeshError, match="is no socket: remove it"):
+    with pytest.raises(MeshError, match="is not a socket: remove it"):
         UapiSocket.open("wg0", tmp_path)
     assert (tmp_path / "wg0.sock").read_text() == "precious"
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MeshError, match=r"wg0\.sock cannot be made: Not a directory"):
+    with pytest.raises(
+        MeshError, match=r"wg0\.sock cannot be created: Not a directory"
+    ):
         UapiSocket.open("wg0", tmp_path / "file" / "wireguard")
 
 
@@ -117,7 +119,10 @@ def test_an_open_socket_can_be_adopted_by_its_descriptor(tmp_path: Path) -> None
 def test_a_descriptor_that_is_no_unix_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Descriptor 9999 is not open as a socket"):
         UapiSocket.adopt(9999, "wg0", tmp_path)
-    with socket.socket() as tcp, pytest.raises(ConfigError, match="no unix socket"):
+    with (
+        socket.socket() as tcp,
+        pytest.raises(ConfigError, match="is not a Unix socket"),
+    ):
         UapiSocket.adopt(os.dup(tcp.fileno()), "wg0", tmp_path)
 
 

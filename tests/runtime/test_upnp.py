@@ -53,7 +53,7 @@ async def test_ports_that_are_all_in_use_are_given_up() -> None:
     async with router() as fake:
         gateway = await UpnpGateway.find(fake.host, LOCAL)
         fake.errors = [None, 718, 718, 718]
-        with pytest.raises(UpnpFailed, match="finds every wished port in use"):
+        with pytest.raises(UpnpFailed, match="finds every requested port in use"):
             await gateway.map(40_000, 40_001, 3600)
 
 

@@ -98,7 +98,7 @@ def test_a_stream_cut_anywhere_yields_what_was_put_in(
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", b"\x80\x00\x00\x00", b"\xff" * 8],
 )
 def test_a_stream_with_something_else_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidMessage, match="else than TURN"):
+    with pytest.raises(InvalidMessage, match="other than TURN"):
         StreamFramer().receive(data)
 
 

@@ -79,7 +79,7 @@ def test_a_damaged_database_ends_with_a_sentence(
         (["serve", "--database", "mysql://x/y"], 2, "database URL"),
         (["serve", "--turn-secret-file", "/nowhere"], 1, "/nowhere"),
         (["token", "create"], 1, "There is no coordinator in"),
-        (["token", "create", "--expires", "soon"], 2, "no lifetime"),
+        (["token", "create", "--expires", "soon"], 2, "is not a lifetime"),
         (["token", "revoke", "mwg1-cut"], 2, "damaged or incomplete"),
         (["node", "remove"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),

@@ -10,7 +10,7 @@ from tests.coordinator.programs import Here, Program, loopback, program
 def test_a_second_server_on_the_same_data_is_refused(
     common: Program, here: Here
 ) -> None:
-    here.fails(common.data_dir, "serve", status=1, named="Another coordinator runs")
+    here.fails(common.data_dir, "serve", status=1, named="Another coordinator uses")
 
 
 def test_a_taken_port_ends_with_a_sentence(

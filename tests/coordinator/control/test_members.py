@@ -109,7 +109,7 @@ def test_two_machines_with_one_key_do_not_fight() -> None:
     assert world.coordinators[0].server.counters["joins"] - joins < 10
     reasons = {e.reason for e in a.found(Disconnected) if isinstance(e, Disconnected)}
     assert reasons == {
-        "Another connection uses this node's key; a key is for one machine"
+        "Another connection uses this node's key; use each key on one machine"
     }
     assert b.connected
 

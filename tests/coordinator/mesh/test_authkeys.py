@@ -72,7 +72,7 @@ def test_lifetimes_are_read(text: str, seconds: float) -> None:
     "text", ["", "0h", "24", "h", "-1h", "1y", "1.5h", "24h ", "9999w", "٣h"]
 )
 def test_what_is_no_lifetime_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no lifetime"):
+    with pytest.raises(ConfigError, match="is not a lifetime"):
         parse_lifetime(text)
 
 

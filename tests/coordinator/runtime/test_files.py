@@ -57,7 +57,7 @@ def test_a_damaged_key_is_named_and_not_replaced(
 
 def test_a_key_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "coordinator.key").write_bytes(b"\xff\xfe")
-    with pytest.raises(MeshError, match="it is no text"):
+    with pytest.raises(MeshError, match="it is not text"):
         directory(tmp_path).private_key()
 
 

@@ -94,7 +94,7 @@ async def test_a_database_that_is_away_is_asked_again(
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    assert "does not notify" in caplog.text
+    assert "sends no notifications" in caplog.text
     assert "hunter2" not in caplog.text
     await store.close()
 
