@@ -117,7 +117,7 @@ def test_an_open_socket_can_be_adopted_by_its_descriptor(tmp_path: Path) -> None
 
 
 def test_a_descriptor_that_is_no_unix_socket_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Descriptor 9999 is not open as a socket"):
+    with pytest.raises(ConfigError, match="Descriptor 9999 is not an open socket"):
         UapiSocket.adopt(9999, "wg0", tmp_path)
     with (
         socket.socket() as tcp,
