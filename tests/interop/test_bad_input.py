@@ -65,7 +65,7 @@ def test_garbage_is_counted_by_reason_and_never_answered(lab: Lab) -> None:
     }
 
 
-def test_a_flood_of_handshakes_is_asked_for_cookies_and_keeps_nobody_out(
+def test_a_flood_of_handshakes_is_asked_for_cookies_and_shuts_no_peer_out(
     lab: Lab,
 ) -> None:
     world = build(lab)
