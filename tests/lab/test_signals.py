@@ -17,7 +17,7 @@ def test_a_signal_becomes_an_exception_with_its_status(number: signal.Signals) -
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_a_handler_of_the_program_is_left_alone() -> None:
+def test_a_handler_set_by_the_program_is_left_alone() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
