@@ -1,4 +1,4 @@
-"""Deadlines: the earliest of a thing counts, and one that is gone is never met."""
+"""Deadlines: the earliest one of an item counts, and a cancelled one never fires."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Commands that talk to a daemon, and what they say if that does not work out."""
+"""Commands that talk to a daemon, and what they say when that fails."""
 
 import socket
 import threading

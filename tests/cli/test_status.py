@@ -1,4 +1,4 @@
-"""``meshwg status`` tells people, and programs, how the mesh is doing and why."""
+"""``meshwg status`` tells people and programs how the mesh is doing, and why."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The control client: joining, staying, losing the coordinator, and lies of others."""
+"""The control client: joining, staying, losing the coordinator, forged messages."""
 
 import random
 from typing import TypeVar

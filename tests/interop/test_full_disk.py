@@ -1,4 +1,4 @@
-"""Full disks: told in one sentence, nothing lost, and over when there is room."""
+"""Full disks: reported in one sentence, nothing lost, and over once there is room."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Hub and spoke: what two nodes do that can reach each other in no other way."""
+"""Hub and spoke: two nodes that cannot reach each other in any other way."""
 
 import socket
 from dataclasses import dataclass

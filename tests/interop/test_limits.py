@@ -1,4 +1,4 @@
-"""One address that wants too much of a coordinator gets no more; others are served."""
+"""An address that asks too much of a coordinator is limited; others are served."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""Captured frames are read back as what they are, and rubbish as nothing."""
+"""Captured frames are parsed as what they are, and garbage as nothing."""
 
 import struct
 from ipaddress import ip_address

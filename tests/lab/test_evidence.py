@@ -1,4 +1,4 @@
-"""What a lab keeps of what crossed its internet, and for whom."""
+"""What a lab keeps of the traffic that crossed its internet, and for whom."""
 
 import subprocess
 from pathlib import Path

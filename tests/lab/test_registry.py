@@ -1,4 +1,4 @@
-"""Records of labs: whose they are, and which nobody owns any more."""
+"""Records of labs: who owns each, and which have lost their owner."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Signals end a program in good order, and wait while something is removed."""
+"""Signals end a program cleanly, and wait while something is removed."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Drawings are well-formed, whatever words stand in them."""
+"""Drawings are well-formed, whatever text they contain."""
 
 from xml.etree import ElementTree
 

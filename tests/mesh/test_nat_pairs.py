@@ -171,7 +171,7 @@ def add(world: World, kind: kinds.Kind) -> SimNode:
 
 
 def last_initiation(nodes: tuple[SimNode, SimNode], before: float) -> float:
-    """Return when the last handshake began, whoever began it."""
+    """Return when the last handshake began, on either side."""
     return max(
         at
         for node in nodes

@@ -1,4 +1,4 @@
-"""Discovery tells every kind of NAT, in time, and never claims what it cannot know."""
+"""Discovery identifies every kind of NAT, in time, and never claims too much."""
 
 import random
 from collections.abc import Callable

@@ -533,7 +533,7 @@ def test_a_machine_that_mapped_nothing_stops_at_once_and_for_good() -> None:
     assert not machine.datagrams_to_send()
 
 
-# Lies.
+# Forged and implausible answers.
 
 
 @pytest.mark.parametrize("lifetime", [0, 1, 7])

@@ -1,4 +1,4 @@
-"""Diversions: whose packets go to which hub, and whose addresses belong to whom."""
+"""Diversions: whose packets go to which hub, and who owns which addresses."""
 
 import random
 from ipaddress import ip_address, ip_network

@@ -1,4 +1,4 @@
-"""Path agents of one node: made when needed, steered, woken in time, and let go."""
+"""Path agents of one node: created when needed, steered, woken in time, discarded."""
 
 from ipaddress import ip_network
 

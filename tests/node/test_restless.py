@@ -1,4 +1,4 @@
-"""A mesh in which everything happens to everybody, and that finds together again."""
+"""A mesh in which every node is disrupted, and which recovers."""
 
 from itertools import permutations
 

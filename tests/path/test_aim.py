@@ -1,4 +1,4 @@
-"""Many packets go only where somebody reliable has seen the peer."""
+"""Bursts go only to addresses at which a reliable party has seen the peer."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Unconfirmed addresses get little, whoever names them."""
+"""Unconfirmed addresses get little traffic, no matter who names them."""
 
 from meshwg.path.ledger import (
     CONFIRMED_LIMIT,

@@ -1,4 +1,4 @@
-"""The channels of a pool, as whoever carries its packets is told of them."""
+"""The channels of a pool, as announced to whatever carries its packets."""
 
 from meshwg.relay.pool import FIRST_LINK, ChannelChanged
 from meshwg.relay.server import Transport

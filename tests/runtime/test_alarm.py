@@ -1,4 +1,4 @@
-"""The alarm: it goes off once, at the earliest time that was asked for."""
+"""The alarm: it goes off once, at the earliest time requested."""
 
 import asyncio
 from collections.abc import Callable

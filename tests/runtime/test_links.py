@@ -1,4 +1,4 @@
-"""The interface is followed: at home, in other namespaces, and to its end."""
+"""The interface is followed: in its own namespace, in others, and until removal."""
 
 import asyncio
 import os

@@ -221,7 +221,7 @@ async def talk_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The service manager is told, if there is one, and never gets in the way."""
+"""The service manager is notified, if there is one, and never gets in the way."""
 
 import socket
 from pathlib import Path

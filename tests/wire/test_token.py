@@ -1,4 +1,4 @@
-"""Join tokens: what is written is read, and what is damaged is told apart."""
+"""Join tokens: they survive a round trip, and damage is recognised."""
 
 import pytest
 from hypothesis import given

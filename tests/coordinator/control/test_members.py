@@ -1,4 +1,4 @@
-"""The connected members: how they come, what they are told, and how they go."""
+"""The connected members: how they arrive, what they are told, and how they leave."""
 
 import pytest
 

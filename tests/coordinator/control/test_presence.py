@@ -1,4 +1,4 @@
-"""Who was heard when: at the same cost for one connection and for thousands."""
+"""Which node was heard when: at the same cost for one connection and for thousands."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Rounds: news goes out at once, and news upon news together."""
+"""Rounds: a first change is sent at once, and later ones together."""
 
 from coordinator.control.connection import Connection
 from coordinator.control.rounds import PAUSE_PER_MEMBER, SLICE, Rounds

@@ -1,4 +1,4 @@
-"""The control server: who gets in, what is told to whom, and how abuse ends."""
+"""The control server: who is admitted, who is told what, and how abuse ends."""
 
 import pytest
 

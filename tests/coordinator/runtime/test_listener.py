@@ -1,4 +1,4 @@
-"""One TCP port: the first byte says who is meant."""
+"""One TCP port: the first byte selects the protocol."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Outboxes: in order, and a slow reader makes nobody wait."""
+"""Outboxes: messages stay in order, and a slow reader delays no other."""
 
 import asyncio
 from typing import cast

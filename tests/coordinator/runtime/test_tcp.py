@@ -1,4 +1,4 @@
-"""TURN over TCP: a client that says nothing, talks nonsense or does not read."""
+"""TURN over TCP: a client that stays silent, sends garbage or does not read."""
 
 import asyncio
 

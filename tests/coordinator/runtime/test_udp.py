@@ -1,4 +1,4 @@
-"""The coordinator's UDP sockets answer from where they were asked, or say why not."""
+"""The coordinator's UDP sockets answer from the address asked, or say why not."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The task at the database: what happens when that fails, and when it works again."""
+"""The database worker: what happens when the database fails and recovers."""
 
 import asyncio
 import contextlib
