@@ -1,4 +1,4 @@
-"""Deadlines: the earliest of a thing counts, and one that is gone is never met."""
+"""Deadlines: the earliest one of an item counts, and a cancelled one never fires."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ def test_nothing_is_due_where_nothing_was_scheduled() -> None:
     assert list(agenda.take_due(1e9)) == []
 
 
-def test_the_earliest_wish_to_be_woken_counts() -> None:
+def test_the_earliest_timer_counts() -> None:
     agenda: Agenda[str] = Agenda()
     for when in (5.0, 2.0, 9.0, None):
         agenda.schedule("a", when)
@@ -23,7 +23,7 @@ def test_the_earliest_wish_to_be_woken_counts() -> None:
     assert list(agenda.take_due(9.0)) == []
 
 
-def test_things_are_woken_in_the_order_of_their_deadlines() -> None:
+def test_items_are_woken_in_the_order_of_their_deadlines() -> None:
     agenda: Agenda[str] = Agenda()
     for thing, when in (("late", 3.0), ("soon", 1.0), ("never", 9.0), ("next", 2.0)):
         agenda.schedule(thing, when)
@@ -31,7 +31,7 @@ def test_things_are_woken_in_the_order_of_their_deadlines() -> None:
     assert agenda.get_timer() == 9.0
 
 
-def test_a_thing_may_be_scheduled_anew_while_it_is_woken() -> None:
+def test_an_item_may_be_rescheduled_while_it_is_woken() -> None:
     agenda: Agenda[str] = Agenda()
     agenda.schedule("a", 1.0)
     woken = []
@@ -56,7 +56,7 @@ def test_what_was_discarded_is_never_woken() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20))))
-def test_each_thing_is_woken_once_at_its_earliest_time(
+def test_each_item_is_woken_once_at_its_earliest_time(
     wishes: list[tuple[str, int]],
 ) -> None:
     agenda: Agenda[str] = Agenda()

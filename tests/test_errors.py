@@ -27,13 +27,13 @@ def test_every_error_is_one_that_a_command_can_report() -> None:
         assert kind.exit_status in range(1, 6), "0 is for what was done"
 
 
-def test_no_two_kinds_share_a_status_but_those_that_just_failed() -> None:
+def test_no_two_kinds_share_a_status_except_plain_failures() -> None:
     statuses = [kind.exit_status for kind in kinds() if kind.exit_status != 1]
 
     assert sorted(statuses) == [2, 3, 4, 5]
 
 
-def test_what_the_other_side_did_can_be_caught_apart_from_our_own_faults() -> None:
+def test_faults_of_the_other_side_can_be_caught_apart_from_our_own() -> None:
     assert issubclass(errors.InvalidMessage, RemoteProtocolError)
     assert issubclass(errors.AuthenticationFailed, RemoteProtocolError)
     assert not issubclass(errors.LocalProtocolError, RemoteProtocolError)

@@ -10,13 +10,13 @@ def test_a_key_survives_its_text_form() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "short", "A" * 43, "é" * 44, "!" * 44])
-def test_what_is_no_key_is_refused_without_repeating_it(text: str) -> None:
+def test_an_invalid_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ValueError, match="44 characters of base64") as caught:
         parse_key(text)
     assert not text or text not in str(caught.value)
 
 
-def test_the_exchange_of_rfc_7748_section_6_1() -> None:
+def test_the_exchange_of_rfc_7748_section_6_1_is_reproduced() -> None:
     alice = PrivateKey.from_bytes(
         bytes.fromhex(
             "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"

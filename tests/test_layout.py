@@ -50,7 +50,7 @@ def test_pure_code_imports_from_a_whitelist() -> None:
     assert_none(purity.unused(PURE, more))
 
 
-def test_other_peoples_packages_stay_where_they_belong() -> None:
+def test_third_party_packages_are_imported_only_where_allowed() -> None:
     assert_none(purity.astray(PRODUCT, tables.TREES, tables.HOMES))
     homes: dict[str, list[str]] = {}
     for package, places in tables.HOMES.items():
@@ -116,7 +116,7 @@ def test_a_breach_of_the_layers_is_found() -> None:
     assert found == ["imports coordinator.store.store.Store, which goes up"]
 
 
-def test_a_circle_of_imports_is_found() -> None:
+def test_an_import_cycle_is_found() -> None:
     text = "def f():\n    from netlab import page"
     path = "netns-lab/netlab/results.py"
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_opened_in_pure_code_is_found() -> None:
     assert found == ["uses open in pure code"]
 
 
-def test_a_look_at_the_environment_at_import_is_found() -> None:
+def test_a_read_of_the_environment_at_import_is_found() -> None:
     found = news(
         lambda modules: purity.at_import(modules, tables.AT_IMPORT),
         ALL,
@@ -199,7 +199,7 @@ def test_a_function_that_grows_is_found() -> None:
     assert found == ["f has 61 lines and a complexity of 1"]
 
 
-def test_a_second_class_of_one_name_is_found() -> None:
+def test_a_second_class_of_the_same_name_is_found() -> None:
     found = news(
         lambda modules: sizes.twice(modules, tables.NAMED_TWICE, "meshwg"),
         MODULES["meshwg"],

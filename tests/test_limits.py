@@ -30,7 +30,7 @@ def test_no_pattern_takes_more_than_burst_and_rate(gaps: list[float]) -> None:
     assert taken <= 4 + 3.0 * now + 1e-6
 
 
-def test_tokens_may_come_only_at_the_end_of_an_interval() -> None:
+def test_tokens_may_arrive_only_at_the_end_of_an_interval() -> None:
     bucket = TokenBucket(rate=10, burst=10, now=5.0, interval=1.0)
     assert sum(bucket.take(5.0) for _ in range(50)) == 10
     assert not bucket.take(5.9)
@@ -53,7 +53,7 @@ def test_no_pattern_takes_more_than_the_burst_in_an_interval(gaps: list[float]) 
 # A bucket for each key.
 
 
-def test_a_bucket_empties_and_fills_again() -> None:
+def test_a_bucket_drains_and_refills() -> None:
     limiter = RateLimiter(rate=2, burst=3, max_keys=10)
     assert [limiter.take("a", 0.0) for _ in range(4)] == [True, True, True, False]
     assert limiter.take("a", 0.5)
@@ -72,7 +72,7 @@ def test_keys_do_not_disturb_each_other() -> None:
     assert limiter.take("b", 0.0)
 
 
-def test_more_than_the_burst_passes_but_has_to_be_paid_back() -> None:
+def test_more_than_the_burst_passes_but_is_a_debt() -> None:
     limiter = RateLimiter(rate=10, burst=10, max_keys=10)
     assert limiter.take("a", 0.0, 30)
     assert not limiter.take("a", 1.9)
@@ -95,7 +95,7 @@ def test_the_keys_used_least_recently_are_forgotten() -> None:
     assert limiter.take("b", 0.0)
 
 
-def test_made_up_keys_take_bounded_memory_and_shut_nobody_out() -> None:
+def test_invented_keys_take_bounded_memory_and_shut_no_node_out() -> None:
     limiter = RateLimiter(rate=1, burst=1, max_keys=100)
     assert all(limiter.take(number, 0.0) for number in range(1000))
     assert len(limiter) == 100
@@ -111,16 +111,16 @@ def test_a_site_is_an_ipv4_address_or_an_ipv6_64() -> None:
     assert site_of("fe80::1%eth0") == site_of("fe80::2")
 
 
-def test_a_mapped_address_is_the_site_of_its_ipv4_address() -> None:
+def test_a_mapped_address_belongs_to_the_site_of_its_ipv4_address() -> None:
     assert site_of("::ffff:192.0.2.1") == site_of("::ffff:c000:201") == "192.0.2.1"
     assert site_of("::ffff:192.0.2.1") != site_of("::ffff:192.0.2.2")
 
 
 @pytest.mark.parametrize("text", ["", "example.org", ":", "1::2::3", "fe80::1::%x"])
-def test_what_is_no_address_is_a_site_of_its_own(text: str) -> None:
+def test_an_invalid_address_is_a_site_of_its_own(text: str) -> None:
     assert site_of(text) == text
 
 
 @given(st.text())
-def test_no_text_is_too_strange_for_a_site(text: str) -> None:
+def test_any_text_has_a_site(text: str) -> None:
     assert site_of(text) == site_of(text)

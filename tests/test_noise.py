@@ -136,7 +136,7 @@ def test_short_messages_are_invalid() -> None:
         initiator.read_response(bytes(47))
 
 
-def test_a_response_before_the_initiation_is_a_bug_of_the_caller() -> None:
+def test_a_response_before_the_initiation_is_a_bug_in_the_caller() -> None:
     with pytest.raises(LocalProtocolError):
         handshake()[0].read_response(bytes(48))
 

@@ -13,7 +13,7 @@ SHOW = "import meshwg, os; print(os.environ['OPENSSL_ia32cap'])"
     ("before", "after"),
     [(None, ":~0x200000"), ("", ""), (":~0x10000", ":~0x10000")],
 )
-def test_openssl_is_kept_from_its_slow_way_unless_the_user_told_it_something(
+def test_openssl_is_kept_from_its_slow_path_unless_the_user_configured_it(
     before: str | None, after: str
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "OPENSSL_ia32cap"}

@@ -34,7 +34,7 @@ def test_its_relayed_address_is_the_one_it_reported() -> None:
     assert make_peer(candidates=(host,)).relay_candidate() is None
 
 
-def test_many_messages_from_one_place_are_news_now_and_then() -> None:
+def test_many_messages_from_one_address_are_reported_now_and_then() -> None:
     peer = make_peer()
 
     assert peer.is_news(HERE, NOW)
@@ -42,7 +42,7 @@ def test_many_messages_from_one_place_are_news_now_and_then() -> None:
     assert peer.is_news(HERE, NOW + NOTE_INTERVAL)
 
 
-def test_a_message_from_elsewhere_is_news_at_once() -> None:
+def test_a_message_from_elsewhere_is_reported_at_once() -> None:
     peer = make_peer()
     peer.is_news(HERE, NOW)
 
@@ -50,7 +50,7 @@ def test_a_message_from_elsewhere_is_news_at_once() -> None:
     assert peer.is_news(HERE, NOW)
 
 
-def test_messages_sent_are_news_now_and_then() -> None:
+def test_messages_sent_are_reported_now_and_then() -> None:
     peer = make_peer()
 
     assert peer.is_traffic_news(NOW)
@@ -91,7 +91,7 @@ def test_the_nat_of_the_peer_is_that_of_ipv4_if_it_has_that() -> None:
     assert shown(ipv6=six) == "open-internet"
 
 
-def test_another_word_in_its_offers_means_that_it_restarted() -> None:
+def test_another_session_in_its_offers_means_that_it_restarted() -> None:
     peer = make_peer()
 
     def restarted(word: object) -> bool:

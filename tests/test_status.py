@@ -74,7 +74,7 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     assert peer["rx_bytes"] > 0 < peer["tx_bytes"]
 
 
-def test_it_says_how_it_stands_with_coordinator_and_relay() -> None:
+def test_it_shows_the_state_of_coordinator_and_relay() -> None:
     world, alice, _ = strangers(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
 
     own = of(alice)["self"]

@@ -26,7 +26,7 @@ def test_an_endpoint_is_written_as_in_a_url(endpoint: Endpoint, text: str) -> No
 
 
 @given(HOSTS, PORTS)
-def test_host_and_port_can_be_told_apart_in_the_text(host: str, port: int) -> None:
+def test_host_and_port_can_be_separated_in_the_text(host: str, port: int) -> None:
     before, _, after = str(Endpoint(host, port)).rpartition(":")
 
     assert ip_address(before.strip("[]")) == ip_address(host)

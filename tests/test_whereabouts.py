@@ -42,7 +42,7 @@ def test_its_host_addresses_are_candidates_at_its_port() -> None:
     assert whereabouts.next_event() == CandidatesChanged()
 
 
-def test_the_same_again_is_no_news() -> None:
+def test_an_unchanged_value_is_not_reported() -> None:
     whereabouts = make()
     whereabouts.set_hosts([HOST], NOW)
     whereabouts.next_event()
@@ -91,7 +91,7 @@ def test_an_address_is_a_candidate_once() -> None:
     ],
     ids=["public", "port-restricted"],
 )
-def test_the_nat_is_found_out_and_its_address_a_candidate(
+def test_the_nat_is_discovered_and_its_address_is_a_candidate(
     kind: Network, expected: NatType, public: str
 ) -> None:
     stage = Stage(kind)
@@ -140,7 +140,7 @@ def test_without_servers_or_addresses_it_does_not_look() -> None:
     assert whereabouts.next_event() is None
 
 
-def test_who_asks_often_is_not_answered_more_often_than_that() -> None:
+def test_frequent_refreshes_are_limited() -> None:
     stage = Stage(PUBLIC)
     stage.run(5)
     before = len(stage.looks)
@@ -170,7 +170,7 @@ def test_another_network_ends_a_look_at_the_old_one() -> None:
     ]
 
 
-def test_sockets_that_come_too_late_are_given_back() -> None:
+def test_sockets_that_come_too_late_are_returned() -> None:
     whereabouts = make()
 
     whereabouts.sockets_opened(4, {5: 1005}, NOW)
@@ -178,7 +178,7 @@ def test_sockets_that_come_too_late_are_given_back() -> None:
     assert events(whereabouts) == [SocketsUnused((5,))]
 
 
-def test_answers_of_strangers_are_not_taken() -> None:
+def test_answers_from_strangers_are_not_accepted() -> None:
     stage = Stage(PUBLIC)
     garbage = b"\1\1\0\0\x21\x12\xa4\x42" + bytes(12)
 

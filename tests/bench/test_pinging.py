@@ -7,7 +7,7 @@ from bench.pinging import ENDLESS, longest_outage
 STEADY = [100.0 + n * 0.05 for n in range(100)]
 
 
-def test_steady_answers_are_hardly_an_outage() -> None:
+def test_steady_answers_count_as_almost_no_outage() -> None:
     assert longest_outage(STEADY, 101.0, 105.0).length == pytest.approx(0.05)
 
 
@@ -24,6 +24,6 @@ def test_what_was_before_the_disturbance_does_not_count() -> None:
     assert longest_outage([90.0, *STEADY], 100.0, 105.0).length < 0.06
 
 
-def test_an_outage_that_lasts_has_no_end() -> None:
+def test_an_ongoing_outage_has_no_end() -> None:
     assert longest_outage(STEADY, 101.0, 120.0) == ENDLESS
     assert longest_outage([], 101.0, 120.0) == ENDLESS

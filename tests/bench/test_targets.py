@@ -21,7 +21,7 @@ def test_the_worst_group_decides() -> None:
     assert not target.is_met
 
 
-def test_where_nothing_may_be_lost_every_run_counts() -> None:
+def test_where_no_loss_is_allowed_every_run_counts() -> None:
     assert Target("lost", 0, "", [0, 0, 0]).is_met
     assert not Target("lost", 0, "", [0, 0, 1]).is_met
 

@@ -1,4 +1,4 @@
-"""A daemon that says what a test wants, behind the real control socket."""
+"""A daemon that answers as a test wants, behind the real control socket."""
 
 import asyncio
 import threading

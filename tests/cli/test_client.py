@@ -1,4 +1,4 @@
-"""Commands that talk to a daemon, and what they say if that does not work out."""
+"""Commands that talk to a daemon, and what they say when that fails."""
 
 import socket
 import threading
@@ -54,7 +54,9 @@ def test_a_stream_ends_with_the_error_in_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("left_behind", [False, True])
-def test_no_daemon_is_said_with_the_mend(path: Path, left_behind: bool) -> None:
+def test_a_missing_daemon_is_named_with_the_remedy(
+    path: Path, left_behind: bool
+) -> None:
     path.parent.mkdir()
     if left_behind:
         with socket.socket(socket.AF_UNIX) as dead:
@@ -81,7 +83,7 @@ def test_whatever_else_answers_there_is_named(path: Path, answer: bytes) -> None
     assert str(path) in str(caught.value) or "The daemon says 500" in str(caught.value)
 
 
-def test_a_daemon_that_hangs_is_not_waited_for_for_ever(path: Path) -> None:
+def test_a_daemon_that_hangs_is_not_waited_for_forever(path: Path) -> None:
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -48,7 +48,7 @@ def test_the_version_is_that_of_the_package(
     assert capsys.readouterr().out == f"meshwg, version {__version__}\n"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error_to_report() -> None:
+def test_a_reader_that_stops_early_is_not_an_error() -> None:
     program = [sys.executable, "-c", "from meshwg.cli import main; main(['--help'])"]
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE

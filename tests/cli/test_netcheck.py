@@ -25,7 +25,7 @@ def test_every_kind_is_shown_with_its_verdict(kind: Kind) -> None:
     assert " ".join(report.verdict.split()) in " ".join(text.split())
 
 
-def test_steps_ports_and_protocols_are_told() -> None:
+def test_steps_ports_and_protocols_are_reported() -> None:
     report = NetcheckReport(
         kinds.SYMMETRIC_SEQUENTIAL_DOWN.behaviour,
         NatBehavior(reachable=True, lifetime=28.0, hairpinning=True),
@@ -70,7 +70,7 @@ def test_without_a_server_the_daemon_is_asked(monkeypatch: pytest.MonkeyPatch) -
     assert "symmetric" in result.stdout
 
 
-def test_without_daemon_and_server_the_mend_is_named() -> None:
+def test_without_daemon_and_server_the_remedy_is_named() -> None:
     result = CliRunner().invoke(netcheck, ["--control-socket", "/nowhere/mesh.sock"])
 
     assert isinstance(result.exception, DaemonNotRunning)

@@ -178,7 +178,7 @@ def test_an_ordinary_user_is_told_what_is_missing(
     assert "run as root, or with CAP_NET_ADMIN" in last_line(capsys)
 
 
-def test_the_capability_is_as_good_as_root(
+def test_the_capability_suffices_instead_of_root(
     started: list[NodeConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)

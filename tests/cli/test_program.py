@@ -20,7 +20,7 @@ def test_only_the_command_that_is_asked_for_is_imported() -> None:
     assert status_of("now") == 7
 
 
-def test_a_command_that_is_not_in_the_list_is_wrong_usage(
+def test_an_unlisted_command_is_wrong_usage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert status_of("never") == 2

@@ -1,4 +1,4 @@
-"""``meshwg status`` tells people, and programs, how the mesh is doing and why."""
+"""``meshwg status`` tells people and programs how the mesh is doing, and why."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def test_the_node_itself_comes_first() -> None:
     ]
 
 
-def test_a_peer_is_a_row_with_the_reason_below() -> None:
+def test_a_peer_is_one_row_with_the_reason_below_it() -> None:
     lines = shown(a_report(a_peer()))
 
     assert "1 peer, 1 direct, 0 relayed" in lines
@@ -43,7 +43,7 @@ def test_a_peer_is_a_row_with_the_reason_below() -> None:
     assert lines[-1] == "    Both sides' NATs keep one port for everyone."
 
 
-def test_a_relayed_peer_shows_what_was_tried_and_when_it_will_be_again() -> None:
+def test_a_relayed_peer_shows_what_was_tried_and_when_it_will_be_retried() -> None:
     attempts = [
         {"at": 1000.0 + n, "method": f"method-{n}", "result": "failed", "detail": ""}
         for n in range(5)
@@ -89,7 +89,7 @@ def test_peers_without_path_or_offline_say_so() -> None:
     assert carol.endswith("never")
 
 
-def test_a_path_that_was_looked_for_in_vain_is_none() -> None:
+def test_a_fruitless_search_yields_no_path() -> None:
     attempt = {"at": 1000.0, "method": "punch", "result": "failed", "detail": ""}
 
     lines = shown(a_report(a_peer(path=NO_PATH, attempts=[attempt])))
@@ -97,7 +97,7 @@ def test_a_path_that_was_looked_for_in_vain_is_none() -> None:
     assert any(re.match(r"bob +100\.64\.0\.2 +none ", line) for line in lines)
 
 
-def test_what_is_wrong_is_shown() -> None:
+def test_failures_are_shown() -> None:
     report = a_report(
         notice="This node is called alice-2 in the mesh",
         nat=None,
@@ -163,7 +163,7 @@ def test_watching_shows_it_again_until_the_daemon_is_gone(
     assert [json.loads(show) for show in shows] == [daemon.report] * 3
 
 
-def test_watching_in_a_terminal_writes_over_what_was_there(
+def test_watching_in_a_terminal_overwrites_the_previous_output(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")

@@ -10,12 +10,12 @@ from meshwg.cli.wg import Options, parse
 from meshwg.errors import ConfigError, NotPermitted
 
 
-def test_an_interface_name_is_all_it_needs() -> None:
+def test_an_interface_name_is_the_only_argument_needed() -> None:
     assert parse(["wg0"], {}) == Options("wg0")
 
 
 @pytest.mark.parametrize("flag", ["-f", "--foreground"])
-def test_the_foreground_flag_stands_before_or_after_the_name(flag: str) -> None:
+def test_the_foreground_flag_may_precede_or_follow_the_name(flag: str) -> None:
     assert parse([flag, "wg0"], {}) == Options("wg0", foreground=True)
     assert parse(["wg0", flag], {}) == Options("wg0", foreground=True)
 

@@ -1,4 +1,4 @@
-"""The control client: joining, staying, losing the coordinator, and lies of others."""
+"""The control client: joining, staying, losing the coordinator, forged messages."""
 
 import random
 from typing import TypeVar
@@ -101,7 +101,7 @@ def test_an_auth_key_is_shown_again_until_joining_worked() -> None:
         ErrorCode.PROTOCOL,
     ],
 )
-def test_a_refusal_that_time_does_not_mend_is_final(code: ErrorCode) -> None:
+def test_a_refusal_that_will_not_pass_with_time_is_final(code: ErrorCode) -> None:
     link = Link()
     link.connect()
     link.hear(Error(code=code, message="No", fatal=True))
@@ -127,7 +127,7 @@ def test_a_foreign_coordinator_ends_the_first_join() -> None:
     assert link.found(events.Refused)[0].error.code == "wrong-key"
 
 
-def test_a_member_goes_on_trying_where_a_foreign_coordinator_answers() -> None:
+def test_a_member_keeps_trying_where_a_foreign_coordinator_answers() -> None:
     link = Link().joined()
     link.lose()
     link.tick_until_connecting()
@@ -145,7 +145,7 @@ def test_an_answer_without_the_coordinators_key_is_not_believed() -> None:
     assert link.client.drops == {ControlDrop.NOT_AUTHENTIC: 1}
 
 
-def test_a_coordinator_key_that_is_no_key_is_refused() -> None:
+def test_an_invalid_coordinator_key_is_refused() -> None:
     link = Link(coordinator_key=bytes(32))
     link.tick()
     link.client.control_opened(link.now)
@@ -180,7 +180,7 @@ def test_a_node_that_has_something_to_say_sends_no_heartbeat() -> None:
     assert link.said() == []
 
 
-def test_a_silent_coordinator_is_dead_within_thirty_seconds() -> None:
+def test_a_silent_coordinator_is_considered_dead_within_thirty_seconds() -> None:
     link = Link().joined()
     link.pass_time(REGISTERED.silence)
     assert link.client.state is ControlState.OFFLINE
@@ -304,7 +304,7 @@ def test_garbage_never_raises(frames: list[bytes], joined: bool) -> None:
 # Netmaps.
 
 
-def test_a_netmap_and_its_deltas_are_told_as_differences() -> None:
+def test_a_netmap_and_its_deltas_are_reported_as_differences() -> None:
     link = Link().joined()
     one, other = peer(OTHER_KEY, 1), peer(OWN_KEY, 2)
     link.hear(netmap(2, one, other))
@@ -318,7 +318,7 @@ def test_a_netmap_and_its_deltas_are_told_as_differences() -> None:
     ]
 
 
-def test_the_same_netmap_again_is_no_event() -> None:
+def test_the_same_netmap_again_causes_no_event() -> None:
     link = Link().joined()
     link.hear(netmap(2, peer(OTHER_KEY, 1)))
     link.hear(netmap(2, peer(OTHER_KEY, 1)))
@@ -366,7 +366,7 @@ def test_new_relay_credentials_replace_the_old_ones() -> None:
 # Offers and reports.
 
 
-def test_offers_go_as_they_were_made_and_are_not_kept_for_later() -> None:
+def test_offers_are_sent_as_made_and_not_kept_for_later() -> None:
     link = Link().joined()
     first = OfferMessage(
         to=OTHER_KEY, sequence=7, candidates=(CANDIDATE,), extension={"x": 1}
@@ -477,7 +477,7 @@ def test_netmaps_before_registration_are_not_believed() -> None:
     assert link.client.drops == {ControlDrop.UNEXPECTED: 1}
 
 
-def test_messages_of_the_future_are_counted_and_ignored() -> None:
+def test_messages_from_future_versions_are_counted_and_ignored() -> None:
     link = Link().joined()
     link.hear_payload(control.pack(b'{"type":"telepathy"}'))
     link.hear_payload(control.pack(b'{"type":"netmap"}'))

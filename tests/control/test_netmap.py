@@ -69,7 +69,7 @@ def test_a_delta_from_the_future_or_the_past_does_not_apply() -> None:
     assert table.version == 5
 
 
-def test_removing_whom_nobody_knows_is_no_difference() -> None:
+def test_removing_an_unknown_node_makes_no_difference() -> None:
     table = PeerTable(OWN_KEY)
     delta = Delta(base=0, version=1, digest=format_digest(0), removed=(KEYS[3],))
     change = table.update(delta)
@@ -77,7 +77,7 @@ def test_removing_whom_nobody_knows_is_no_difference() -> None:
     assert change.peers.removed == ()
 
 
-def test_the_node_itself_is_no_peer() -> None:
+def test_the_node_itself_is_not_a_peer() -> None:
     table = PeerTable(OWN_KEY)
     change = table.replace(netmap(1, {key: peer(key, 1) for key in KEYS[:2]}))
     assert [each.public_key for each in table.peers] == [KEYS[1]]

@@ -75,7 +75,7 @@ class LiveNode:
         return event
 
     def act(self) -> None:
-        """Do what the client wants after a call to it."""
+        """Carry out what the client asks for after a call to it."""
         self._on_activity()
 
     async def stop(self) -> None:

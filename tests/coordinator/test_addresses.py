@@ -8,7 +8,7 @@ from coordinator.config import load
 MACHINE = "10.0.0.77"
 
 
-def test_a_coordinator_on_a_public_address_tells_that() -> None:
+def test_a_coordinator_on_a_public_address_advertises_it() -> None:
     public = addresses("192.0.2.1", listen="192.0.2.1:8443")
     assert public.url == "http://192.0.2.1:8443"
     assert public.stun == ("192.0.2.1:3478",)
@@ -20,7 +20,7 @@ def test_a_coordinator_on_a_public_address_tells_that() -> None:
     assert public.renamed == {}
 
 
-def test_a_coordinator_behind_a_nat_tells_the_nats_address() -> None:
+def test_a_coordinator_behind_a_nat_advertises_the_address_of_the_nat() -> None:
     public = addresses(
         "192.0.2.1",
         listen="0.0.0.0:8443",
@@ -32,7 +32,7 @@ def test_a_coordinator_behind_a_nat_tells_the_nats_address() -> None:
     assert public.relayed_hosts == {4: "192.0.2.1"}
 
 
-def test_two_stun_addresses_are_told_as_they_are() -> None:
+def test_two_stun_addresses_are_advertised_unchanged() -> None:
     public = addresses(
         "mesh.example", stun=("192.0.2.1", "192.0.2.2"), advertise="mesh.example"
     )
@@ -41,7 +41,7 @@ def test_two_stun_addresses_are_told_as_they_are() -> None:
     assert public.relayed_hosts == {4: "192.0.2.1"}
 
 
-def test_a_wildcard_is_told_as_the_machines_address() -> None:
+def test_a_wildcard_is_advertised_as_the_address_of_the_machine() -> None:
     public = addresses("192.0.2.9", listen="0.0.0.0:8443")
     assert public.stun == ("192.0.2.9:3478",)
     assert public.relayed_hosts == {4: "192.0.2.9"}
@@ -54,12 +54,12 @@ def test_ipv6_addresses_have_brackets() -> None:
     assert public.relayed_hosts == {6: "2001:db8::1"}
 
 
-def test_without_an_own_relay_only_others_are_told() -> None:
+def test_without_its_own_relay_it_announces_only_others() -> None:
     other = "turn:relay.example:3478?transport=udp"
     assert addresses("h", relay=False, relays=(other,)).relays == (other,)
 
 
-def test_where_a_name_is_advertised_the_relay_has_the_local_address() -> None:
+def test_where_a_name_is_advertised_the_relay_uses_the_local_address() -> None:
     public = addresses("mesh.example", stun=("10.0.0.5",), advertise="mesh.example")
     assert public.relayed_hosts == {4: "10.0.0.5"}
     assert public.renamed == {}

@@ -24,7 +24,7 @@ def test_stun_is_served_next_to_the_tcp_port_by_default() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "host:1", "1.2.3.4", "1.2.3.4:x", "::1:5", ":1"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not an address"):
         parse_host_port(text, "listen")
 
@@ -56,14 +56,14 @@ def test_an_unknown_key_is_named_with_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"listen = ", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "coordinator.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(path, {})
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "none.toml", {})
 

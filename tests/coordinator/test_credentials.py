@@ -40,6 +40,6 @@ def test_relay_urls_are_accepted(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "stun:h", "turn:", "turn:h?transport=sctp", "turn:" + "h" * 300]
 )
-def test_what_is_no_relay_is_refused(url: str) -> None:
+def test_an_invalid_relay_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="is not a relay"):
         parse_relay_url(url)

@@ -76,7 +76,7 @@ def test_the_other_address_is_the_opposite_of_the_socket_asked() -> None:
     assert message.address(Attribute.OTHER_ADDRESS) == Endpoint(SECOND.host, 3479)
 
 
-def test_both_families_are_served_apart() -> None:
+def test_both_families_are_served_separately() -> None:
     server = StunServer([FIRST6, FIRST])
 
     answer = ask(
@@ -198,7 +198,7 @@ def test_an_old_client_cannot_redirect_its_answer_and_learns_why() -> None:
         (b"\0\3\0\0" + stun.COOKIE + TRANSACTION, StunDrop.NOT_A_REQUEST),
     ],
 )
-def test_what_is_no_binding_request_gets_no_answer(
+def test_anything_but_a_binding_request_gets_no_answer(
     data: bytes, reason: StunDrop
 ) -> None:
     server = StunServer([FIRST])
@@ -223,7 +223,7 @@ def test_garbage_is_never_fatal_and_never_amplified(body: bytes) -> None:
             assert len(answer.datagrams[0]) <= len(data) + 56
 
 
-def test_a_source_gets_its_share_of_answers_a_second_and_others_theirs() -> None:
+def test_each_source_has_its_own_rate_of_answers() -> None:
     server = StunServer([FIRST], rate=10)
     request = stun.binding_request(TRANSACTION)
     stranger = CLIENT._replace(host="203.0.113.8")
@@ -247,7 +247,7 @@ def test_another_port_or_another_ipv6_address_of_a_subscriber_is_the_same_source
     assert asks(server, Endpoint("2001:db8:7:1::7", 5000))
 
 
-def test_forged_sources_take_bounded_memory_and_shut_nobody_out(
+def test_forged_sources_take_bounded_memory_and_shut_no_client_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("coordinator.stun.SOURCES_LIMIT", 100)
@@ -259,7 +259,7 @@ def test_forged_sources_take_bounded_memory_and_shut_nobody_out(
     assert len(server._limiter) <= 100
 
 
-def test_behind_a_nat_of_its_own_the_server_tells_its_public_addresses() -> None:
+def test_behind_its_own_nat_the_server_advertises_its_public_addresses() -> None:
     public = {"10.0.0.1": FIRST.host, "10.0.0.2": SECOND.host}
     server = StunServer(
         [Endpoint("10.0.0.1", 3478), Endpoint("10.0.0.2", 3478)], advertise=public

@@ -62,7 +62,7 @@ def free_port() -> int:
 
 
 def make_certificate(directory: Path) -> tuple[str, str]:
-    """Return the files of a certificate that nobody has signed, and of its key."""
+    """Return the files of a self-signed certificate and of its key."""
     certificate, key = str(directory / "certificate.pem"), str(directory / "key.pem")
     subprocess.run(
         [
@@ -223,7 +223,7 @@ class LiveNode:
                 await asyncio.sleep(0.05)
 
     def drain(self) -> None:
-        """Do what the pool wants to have done."""
+        """Carry out what the pool asks for."""
         for transmit in self.pool.datagrams_to_send():
             stream = self._streams.get(transmit.destination.link)
             if stream is not None:

@@ -65,14 +65,14 @@ def test_garbage_is_counted_by_reason_and_never_answered(lab: Lab) -> None:
     }
 
 
-def test_a_flood_of_handshakes_is_asked_for_cookies_and_keeps_nobody_out(
+def test_a_flood_of_handshakes_is_asked_for_cookies_and_shuts_no_peer_out(
     lab: Lab,
 ) -> None:
     world = build(lab)
     ping(world.friend, world.ours.ip)
     wire = world.friend.host.capture(filter="udp")
     with flooding(world):
-        # An old session goes on, and a new one needs no more than the cookie.
+        # An old session continues, and a new one needs only the cookie.
         ping(world.friend, world.ours.ip, count=50)
         world.friend.restart()
         world.friend.host.ping(world.ours.ip)

@@ -1,4 +1,4 @@
-"""Full disks: told in one sentence, nothing lost, and over when there is room."""
+"""Full disks: reported in one sentence, nothing lost, and over once there is room."""
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def disk(path: Path, size: str = "2m") -> Iterator[Disk]:
         made.close()
 
 
-def test_a_coordinator_whose_disk_is_full_loses_nothing_and_nobody(lab: Lab) -> None:
+def test_a_coordinator_whose_disk_is_full_loses_no_data_and_no_node(lab: Lab) -> None:
     host = lab.add_host("coordinator", lab.internet)
     with disk(host.directory / "data") as data:
         coordinator = Coordinator(host)
@@ -102,7 +102,7 @@ def test_a_coordinator_whose_disk_is_full_loses_nothing_and_nobody(lab: Lab) -> 
         coordinator.stop()
 
 
-def test_a_coordinator_does_not_begin_on_a_full_disk(lab: Lab) -> None:
+def test_a_coordinator_does_not_start_on_a_full_disk(lab: Lab) -> None:
     host = lab.add_host("coordinator", lab.internet)
     with disk(host.directory / "data", "64k") as data:
         data.fill()

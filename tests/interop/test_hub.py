@@ -1,4 +1,4 @@
-"""Hub and spoke: what two nodes do that can reach each other in no other way."""
+"""Hub and spoke: two nodes that cannot reach each other in any other way."""
 
 import socket
 from dataclasses import dataclass
@@ -77,7 +77,9 @@ def test_spokes_meet_again_when_a_killed_hub_is_back(star: Star) -> None:
     assert leftovers(hub.host) == []
 
 
-def test_a_killed_hub_that_comes_back_as_a_node_leaves_nothing_on(star: Star) -> None:
+def test_a_killed_hub_that_returns_as_a_node_leaves_nothing_switched_on(
+    star: Star,
+) -> None:
     hub = star.hub
     hub.kill()
     assert switches(hub.host) == ["1", "1"]

@@ -1,4 +1,4 @@
-"""One address that wants too much of a coordinator gets no more; others are served."""
+"""An address that asks too much of a coordinator is limited; others are served."""
 
 import contextlib
 import socket
@@ -63,7 +63,7 @@ def greedy(lab: Lab, coordinator: Coordinator) -> Iterator[list[Greedy]]:
         each.close()
 
 
-def test_what_one_address_holds_is_little_and_not_for_long(
+def test_one_address_holds_little_and_not_for_long(
     lab: Lab, coordinator: Coordinator, greedy: list[Greedy]
 ) -> None:
     strangers, undecided, slow = greedy
@@ -91,7 +91,7 @@ def test_what_one_address_holds_is_little_and_not_for_long(
     assert {status(each.connect(UPGRADE)) for each in greedy} == {101}
 
 
-def test_what_is_no_http_is_counted_and_not_logged(
+def test_anything_but_http_is_counted_and_not_logged(
     coordinator: Coordinator, greedy: list[Greedy]
 ) -> None:
     garbage = [

@@ -109,7 +109,7 @@ def test_a_bad_token_is_refused(
     assert leftovers(newcomer.host) == []
 
 
-def test_a_wrong_coordinator_is_found_out_and_holds_nobody(world: World) -> None:
+def test_a_wrong_coordinator_is_detected_and_traps_no_node(world: World) -> None:
     newcomer = world.newcomer()
 
     ended = newcomer.try_to_start("--join", of_another_coordinator(world))
@@ -239,7 +239,7 @@ def test_commands_without_a_daemon_say_so(world: World) -> None:
         assert "No meshwg daemon listens at" in the_sentence(ended.stderr)
 
 
-def test_pinging_nobody_names_those_who_are_there(world: World) -> None:
+def test_pinging_an_unknown_name_lists_the_known_ones(world: World) -> None:
     ended = world.member.meshwg("ping", "nobody", check=False)
 
     assert ended.returncode == FAILED

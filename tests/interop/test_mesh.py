@@ -78,7 +78,7 @@ def test_a_node_starts_from_its_cache_while_the_coordinator_is_away(lab: Lab) ->
     assert error.startswith("The coordinator at http://")
 
 
-def test_a_coordinator_that_is_killed_forgets_nobody_it_has_acknowledged(
+def test_a_killed_coordinator_forgets_no_node_it_has_acknowledged(
     lab: Lab,
 ) -> None:
     coordinator = Coordinator.on_the_internet(lab)

@@ -143,7 +143,7 @@ def test_the_ports_are_given_out_as_the_router_was_told_to(
         assert behaviour is None or nat["port_allocation"] in ("preserving", "random")
 
 
-def test_the_table_of_all_programs(
+def test_the_table_of_all_programs_is_recorded(
     rows: dict[str, Row], record_property: Callable[[str, object], None]
 ) -> None:
     header = ["KIND", "OURS", "COTURN'S", "STUN'S", "AGREE"]
@@ -166,7 +166,7 @@ def test_the_table_of_all_programs(
     assert {line[-1] for line in lines[1:]} == {"yes"}
 
 
-def test_blocked_udp_is_said_to_be_blocked(lab: Lab) -> None:
+def test_blocked_udp_is_reported_as_blocked(lab: Lab) -> None:
     router = lab.add_router("blocked", presets.UDP_BLOCKED)
     host = lab.add_host("host", router)
     server = lab.add_host("server", lab.internet)

@@ -28,7 +28,7 @@ LEASE = 10
 FIREWALL = ("nft", "list", "chain", "inet", "firewall", "portmap")
 
 
-def test_each_protocol_maps_a_port_renews_it_and_gives_it_back(lab: Lab) -> None:
+def test_each_protocol_maps_a_port_renews_it_and_releases_it(lab: Lab) -> None:
     router = lab.add_router("home", PORT_MAPPING)
     restart_daemon(router, min_lifetime="8")
     server = lab.add_host("server", lab.internet)
@@ -65,7 +65,7 @@ def test_pcp_is_preferred_where_everything_is_spoken(lab: Lab) -> None:
         assert mapper.mapped.method is MappingMethod.PCP
 
 
-def test_upnp_is_found_where_nothing_else_is_spoken(lab: Lab) -> None:
+def test_upnp_is_found_where_no_other_protocol_is_spoken(lab: Lab) -> None:
     router = lab.add_router("home", PORT_MAPPING)
     host = lab.add_host("host", router)
     restart_daemon(router, enable_natpmp="no")
@@ -75,7 +75,7 @@ def test_upnp_is_found_where_nothing_else_is_spoken(lab: Lab) -> None:
     assert "dnat" not in rules(router)
 
 
-def test_a_router_that_maps_nothing_is_told_with_reasons(lab: Lab) -> None:
+def test_a_router_that_maps_nothing_is_reported_with_reasons(lab: Lab) -> None:
     host = lab.add_host("host", lab.add_router("home", LINUX))
     with mapping(host, PORT) as mapper:
         assert mapper.mapped is None
@@ -172,7 +172,7 @@ def test_a_probe_tells_what_is_spoken_and_leaves_nothing_behind(lab: Lab) -> Non
     assert "dnat" not in rules(router)
 
 
-def test_a_probe_of_a_network_that_maps_nothing_comes_back_empty(lab: Lab) -> None:
+def test_a_probe_of_a_network_that_maps_nothing_returns_nothing(lab: Lab) -> None:
     for host in (
         lab.add_host("host", lab.add_router("home", LINUX)),
         lab.add_host("alone", lab.add_switch("cable", "10.0.0.0/24")),

@@ -85,7 +85,7 @@ async def test_bursts_arrive_whole(tmp_path: Path) -> None:
             assert {len(data) for _, data in bob.received} == {1452, 5}
 
 
-async def test_a_stale_nonce_does_not_end_anything(tmp_path: Path) -> None:
+async def test_a_stale_nonce_ends_nothing(tmp_path: Path) -> None:
     async with coturn(tmp_path, "--stale-nonce=1") as server:
         with nodes() as (alice, bob):
             for node, name in ((alice, "alice"), (bob, "bob")):
@@ -117,7 +117,9 @@ async def test_a_client_that_only_receives_outlives_short_channels(
             await bob.hears(b"still there", alice)
 
 
-async def test_a_wrong_password_is_explained_and_mended(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_explained_and_can_be_corrected(
+    tmp_path: Path,
+) -> None:
     async with coturn(tmp_path) as server:
         with nodes() as (alice, _):
             entry = server_at(server.port, "alice")
@@ -129,7 +131,9 @@ async def test_a_wrong_password_is_explained_and_mended(tmp_path: Path) -> None:
             await alice.allocated()
 
 
-async def test_expired_credentials_are_explained_and_mended(tmp_path: Path) -> None:
+async def test_expired_credentials_are_explained_and_can_be_replaced(
+    tmp_path: Path,
+) -> None:
     async with coturn(tmp_path) as server:
         with nodes() as (alice, _):
             alice.use(server_at(server.port, "alice", lifetime=-10))

@@ -148,7 +148,7 @@ async def test_our_nodes_reach_each_other(transport: Transport, tmp_path: Path) 
             bob.close()
 
 
-async def test_a_node_at_its_quota_learns_why() -> None:
+async def test_a_node_at_its_quota_is_told_why() -> None:
     async with own_relay(limits=Limits(allocations_per_node=1)) as relay:
         first, second = LiveNode(), LiveNode()
         try:

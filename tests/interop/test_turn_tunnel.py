@@ -20,7 +20,7 @@ PAYLOAD = random.Random(1).randbytes(1 << 20)
 
 
 @pytest.mark.parametrize("relay", ["coturn", "ours"])
-def test_wireguard_go_takes_the_relay_for_its_peer(lab: Lab, relay: str) -> None:
+def test_wireguard_go_sees_the_relay_as_its_peer(lab: Lab, relay: str) -> None:
     node, peer = join_through(lab, relay)
 
     ping(node, peer.ip, count=20)

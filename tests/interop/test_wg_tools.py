@@ -86,7 +86,7 @@ def test_what_is_set_is_shown(host: Host) -> None:
     ]
 
 
-def test_settings_and_peers_can_be_taken_back(host: Host) -> None:
+def test_settings_and_peers_can_be_removed_again(host: Host) -> None:
     start(host)
     setconf(host, CONFIGURATION)
     empty = host.write_file("empty", "")
@@ -288,7 +288,7 @@ def test_removal_of_the_socket_ends_it(host: Host) -> None:
     assert is_clean(host)
 
 
-def test_what_a_killed_process_left_behind_is_in_nobodys_way(host: Host) -> None:
+def test_what_a_killed_process_left_behind_is_no_obstacle(host: Host) -> None:
     process = start_in_foreground(host)
     process.kill()
     assert socket_of(host).exists()
@@ -324,20 +324,20 @@ def test_nothing_is_logged_in_the_background_unless_asked_for(host: Host) -> Non
     until(lambda: "(wg1) Up, on UDP port" in verbose.output())
 
 
-def test_a_name_too_long_is_refused(host: Host) -> None:
+def test_an_overlong_name_is_refused(host: Host) -> None:
     failed = fails(host, [PROGRAM, "sixteen-bytes-xx"])
     assert failed.returncode == 2
     assert "must have 1 to 15 bytes: choose a shorter one" in failed.stderr
 
 
 @pytest.mark.parametrize("name", ["eth0", "lo", "..", "a b", "../x"])
-def test_a_name_that_cannot_be_had_is_refused(host: Host, name: str) -> None:
+def test_an_unavailable_name_is_refused(host: Host, name: str) -> None:
     failed = fails(host, [PROGRAM, name])
     assert failed.returncode == 2
     assert f"The interface '{name}' cannot be created" in failed.stderr
 
 
-def test_a_name_in_use_is_refused_and_its_user_undisturbed(host: Host) -> None:
+def test_a_name_in_use_is_refused_without_disturbing_its_owner(host: Host) -> None:
     start(host)
     failed = host.run([PROGRAM, "wg0"], check=False)
     assert failed.returncode == 2
@@ -345,7 +345,7 @@ def test_a_name_in_use_is_refused_and_its_user_undisturbed(host: Host) -> None:
     assert wg(host, "show", "interfaces") == "wg0\n"
 
 
-def test_a_socket_in_use_is_refused_and_its_user_undisturbed(host: Host) -> None:
+def test_a_socket_in_use_is_refused_without_disturbing_its_owner(host: Host) -> None:
     start(host)
     host.run(["ip", "link", "set", "wg0", "name", "other"])
     failed = host.run([PROGRAM, "wg0"], check=False)

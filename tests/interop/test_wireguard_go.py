@@ -149,7 +149,7 @@ def test_sessions_are_renewed_under_traffic_and_nothing_is_lost(lab: Lab) -> Non
     assert message_types(wire)[1] > 3
 
 
-def test_a_side_that_forgot_everything_is_found_again(lab: Lab) -> None:
+def test_a_side_that_lost_its_state_is_found_again(lab: Lab) -> None:
     initiator, responder = join_on_a_switch(lab, (HASTY, WIREGUARD_GO))
     ping(initiator, responder.ip)
     responder.restart()
@@ -233,7 +233,7 @@ def test_a_keepalive_holds_the_mapping_of_a_forgetful_nat(lab: Lab) -> None:
 
 @both_roles
 @long_or_short
-def test_a_router_that_reboots_or_dials_in_anew_cuts_nobody_off(
+def test_a_router_that_reboots_or_redials_cuts_no_node_off(
     lab: Lab, engines: Engines, before: int
 ) -> None:
     router = lab.add_router("router", FORGETFUL)
@@ -245,7 +245,7 @@ def test_a_router_that_reboots_or_dials_in_anew_cuts_nobody_off(
         assert server.peer_endpoint().startswith(f"{router.address()}:")
 
 
-def test_a_new_mark_holds_for_a_conversation_that_goes_on(lab: Lab) -> None:
+def test_a_new_mark_applies_to_a_conversation_in_progress(lab: Lab) -> None:
     ours, theirs = join_on_a_switch(lab, (MESHWG, WIREGUARD_GO))
     ours.host.run(["ip", "rule", "add", "fwmark", "77", "unreachable"])
     ping(ours, theirs.ip, count=3 * CONNECT_AFTER)

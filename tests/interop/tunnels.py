@@ -173,7 +173,7 @@ def transfer(sender: Side, receiver: Side, ip: str, payload: bytes) -> None:
         sent = threads.submit(_send, client, payload)
         received = _receive(server)
         sent.result()
-    # Not compared by assert itself: nobody wants to read the difference.
+    # Not compared by assert itself: its diff would be unreadable.
     is_same = received == payload
     assert is_same, f"Other bytes than the {len(payload)} that were sent arrived"
 

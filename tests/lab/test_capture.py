@@ -1,4 +1,4 @@
-"""Captured frames are read back as what they are, and rubbish as nothing."""
+"""Captured frames are parsed as what they are, and garbage as nothing."""
 
 import struct
 from ipaddress import ip_address
@@ -48,7 +48,7 @@ def test_a_datagram_is_found_in_either_family(
     )
 
 
-def test_fragments_and_other_protocols_are_no_datagrams() -> None:
+def test_fragments_and_other_protocols_are_not_datagrams() -> None:
     udp = struct.pack("!HHHH", 1, 2, 8, 0)
     assert parse_datagram(ipv4(udp, fragment=0x2000)) is None
     assert parse_datagram(ipv4(udp, fragment=0x0010)) is None
@@ -59,7 +59,7 @@ def test_fragments_and_other_protocols_are_no_datagrams() -> None:
 @given(
     st.binary(max_size=100), st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x08\x06"])
 )
-def test_rubbish_is_never_an_error(rest: bytes, ethertype: bytes) -> None:
+def test_garbage_is_never_an_error(rest: bytes, ethertype: bytes) -> None:
     parse_datagram(ETHERNET + ethertype + rest)
     parse_datagram(rest)
 

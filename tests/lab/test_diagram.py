@@ -7,7 +7,7 @@ from netlab.results import Report
 from tests.lab.reports import HOSTILE, SVG
 
 
-def test_a_topology_is_drawn_with_all_machines_and_ways(report: Report) -> None:
+def test_a_topology_is_drawn_with_all_machines_and_links(report: Report) -> None:
     topology = report.scenarios[0].topology
     assert topology is not None
 

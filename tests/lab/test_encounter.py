@@ -13,7 +13,7 @@ def outcome(method: Method | None, *, lost: int = 0, reason: str = "") -> Outcom
 
 
 @pytest.mark.parametrize("method", [Method.DIRECT, Method.PREDICTION, Method.BIRTHDAY])
-def test_the_path_that_is_possible_is_right(method: Method) -> None:
+def test_the_best_possible_path_passes(method: Method) -> None:
     assert judge(outcome(method), method) is None
 
 
@@ -23,7 +23,7 @@ def test_a_relayed_pair_is_right_if_it_says_that_nothing_better_is_possible() ->
     assert problem == "It is relayed, and does not say that nothing better is possible."
 
 
-def test_a_worse_path_is_wrong_and_so_is_one_that_cannot_be() -> None:
+def test_a_worse_path_is_a_failure_and_so_is_an_impossible_one() -> None:
     worse = judge(outcome(Method.RELAY, reason=IMPOSSIBLE), Method.DIRECT)
     better = judge(outcome(Method.DIRECT), Method.RELAY)
 
@@ -31,14 +31,14 @@ def test_a_worse_path_is_wrong_and_so_is_one_that_cannot_be() -> None:
     assert better == "The path is direct, and relay was expected."
 
 
-def test_bad_luck_is_forgiven_but_not_another_method() -> None:
+def test_bad_luck_is_forgiven_but_another_method_is_not() -> None:
     relayed = outcome(Method.RELAY, reason="The last punch attempt failed.")
 
     assert judge(relayed, Method.DIRECT, luck=True) is None
     assert judge(outcome(Method.BIRTHDAY), Method.DIRECT, luck=True) is not None
 
 
-def test_silence_and_losses_are_wrong() -> None:
+def test_silence_and_losses_are_failures() -> None:
     assert judge(outcome(None), Method.DIRECT) == "Not one of 9 pings was answered."
     lossy = judge(outcome(Method.DIRECT, lost=2), Method.DIRECT)
     assert lossy == "2 of 9 pings were lost."

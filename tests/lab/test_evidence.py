@@ -1,4 +1,4 @@
-"""What a lab keeps of what crossed its internet, and for whom."""
+"""What a lab keeps of the traffic that crossed its internet, and for whom."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from netlab.lab import Lab
 pytestmark = [pytest.mark.netns, pytest.mark.lab]
 
 
-def test_the_evidence_is_of_the_machines_asked_for(tmp_path: Path) -> None:
+def test_the_evidence_is_from_the_machines_asked_for(tmp_path: Path) -> None:
     with Lab(title="evidence", record=True) as lab:
         server = lab.add_host("server", lab.internet)
         hosts = [
@@ -30,7 +30,7 @@ def test_the_evidence_is_of_the_machines_asked_for(tmp_path: Path) -> None:
     assert public[1] in told(again)
 
 
-def test_a_lab_keeps_no_evidence_unless_it_is_to(lab: Lab) -> None:
+def test_a_lab_keeps_no_evidence_unless_asked_to(lab: Lab) -> None:
     lab.add_host("server", lab.internet)
 
     assert lab.evidence is None

@@ -19,7 +19,7 @@ def test_the_heat_map_shows_each_pair_and_its_mirror_image(report: Report) -> No
     assert len(squares) == len(KINDS) ** 2
 
 
-def test_what_is_wrong_is_red(report: Report) -> None:
+def test_failures_are_red(report: Report) -> None:
     report.matrices[0].outcomes = outcomes(
         "The path is relay, and direct was expected."
     )

@@ -208,7 +208,7 @@ def test_labs_run_side_by_side_without_seeing_each_other() -> None:
         assert second.run(["ls", "/run"]).stdout == ""
 
 
-def test_names_that_cannot_be_or_are_taken_are_refused(lab: Lab) -> None:
+def test_invalid_or_taken_names_are_refused(lab: Lab) -> None:
     lab.add_host("host", lab.internet)
     for name, complaint in (("host", "already"), ("Bad Name", "cannot be a name")):
         with pytest.raises(LabError, match=complaint):
@@ -225,7 +225,7 @@ def test_names_that_cannot_be_or_are_taken_are_refused(lab: Lab) -> None:
         lab.machine("nobody")
 
 
-def test_somebody_elses_namespace_is_never_touched(lab: Lab) -> None:
+def test_a_foreign_namespace_is_never_touched(lab: Lab) -> None:
     foreign = f"{lab.prefix}-host"
     subprocess.run(["ip", "netns", "add", foreign], check=True)
     try:
@@ -238,7 +238,7 @@ def test_somebody_elses_namespace_is_never_touched(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_lab_that_is_told_to_end_ends_cleanly(number: signal.Signals) -> None:
+def test_a_lab_that_is_told_to_stop_stops_cleanly(number: signal.Signals) -> None:
     program, prefix = start_lab_program()
     program.send_signal(number)
     assert program.wait(30) != 0

@@ -15,11 +15,11 @@ HARD = (presets.PORT_RESTRICTED, presets.OFFICE)
 MIXED = (presets.PUBLIC, presets.OFFICE)
 
 
-def test_a_handful_of_kinds_get_what_is_possible(lab: Lab) -> None:
+def test_a_few_kinds_get_the_best_possible_path(lab: Lab) -> None:
     assert problems(lab, HANDFUL) == {}
 
 
-def test_exactly_the_cells_fail_whose_routers_are_not_what_they_should_be(
+def test_only_the_cells_with_wrong_routers_fail(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encounter, "PATIENCE", 8.0)
@@ -40,7 +40,7 @@ def test_exactly_the_cells_fail_whose_routers_are_not_what_they_should_be(
     }
 
 
-def test_exactly_the_relayed_cells_fail_without_a_relay(
+def test_only_the_relayed_cells_fail_without_a_relay(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encounter, "HOPELESS_PATIENCE", 8.0)

@@ -59,7 +59,7 @@ def test_no_two_ways_to_map_and_to_filter_have_the_same_rules() -> None:
         assert seen.setdefault(nat.ruleset(each, SIDES), key) == key
 
 
-def test_what_a_router_loses_is_in_its_rules_only_if_it_loses_anything() -> None:
+def test_the_rules_of_a_router_mention_loss_only_if_there_is_any() -> None:
     assert "< 50 drop" in nat.ruleset(Behaviour(loss=0.05), SIDES)
     assert "mod 1000" not in nat.ruleset(Behaviour(), SIDES)
 

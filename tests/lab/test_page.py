@@ -25,7 +25,7 @@ def test_the_page_loads_nothing_and_runs_nothing(
     assert not seen & {"script", "link", "img", "iframe", "object"}
 
 
-def test_what_is_wrong_is_shown_first_and_in_red(report: Report) -> None:
+def test_failures_are_shown_first_and_in_red(report: Report) -> None:
     report.scenarios[0].error = f"It failed: {HOSTILE}"
     report.matrices[0].outcomes = outcomes("It is relayed.")
 

@@ -35,19 +35,19 @@ def test_it_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
         Lab().__enter__()
 
 
-def test_missing_packages_are_named_with_the_mend() -> None:
+def test_missing_packages_are_named_with_the_remedy() -> None:
     programs = {"no-such-program": "its-package", "ip": "iproute2"}
 
     with pytest.raises(LabError, match="Not installed: its-package"):
         preflight.check(programs)
 
 
-def test_a_missing_tun_device_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_a_missing_tun_device_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"No such file.*'modprobe tun'"):
         preflight.check(tun=tmp_path / "tun")
 
 
-def test_a_kernel_without_nat_is_told_apart(
+def test_a_kernel_without_nat_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     nft = tmp_path / "nft"
@@ -128,7 +128,7 @@ def test_ctrl_c_at_any_moment_leaves_a_clean_machine(
 
 @pytest.mark.lab
 @pytest.mark.parametrize("seconds", [1.0, 8.0])
-def test_ctrl_c_ends_a_matrix_at_once_and_in_silence(seconds: float) -> None:
+def test_ctrl_c_ends_a_matrix_at_once_and_silently(seconds: float) -> None:
     run = start("run", "matrix", "--matrix", "quick")
     prefix = prefix_of(run, "matrix")
     time.sleep(seconds)
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_a_matrix_at_once_and_in_silence(seconds: float) -> None:
     assert_clean(prefix)
 
 
-def test_a_fault_in_a_kind_that_is_none_is_wrong_usage() -> None:
+def test_a_fault_in_an_unknown_kind_is_wrong_usage() -> None:
     done = netns_lab("run", "matrix", "--fault", "office=nonsense")
 
     assert done.returncode == 2

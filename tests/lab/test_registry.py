@@ -1,4 +1,4 @@
-"""Records of labs: whose they are, and which nobody owns any more."""
+"""Records of labs: who owns each, and which have lost their owner."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_the_prefix_of_a_running_lab_is_taken(tmp_path: Path) -> None:
         registry.register("nl1", tmp_path, "")
 
 
-def test_no_draft_is_left_behind(tmp_path: Path, records: Path) -> None:
+def test_no_temporary_file_is_left_behind(tmp_path: Path, records: Path) -> None:
     registry.register("nl1", tmp_path, "")
     with pytest.raises(LabError):
         registry.register("nl1", tmp_path, "")
@@ -54,7 +54,7 @@ def test_no_draft_is_left_behind(tmp_path: Path, records: Path) -> None:
     assert [path.name for path in records.iterdir()] == ["nl1"]
 
 
-def test_a_lab_of_a_process_that_is_gone_is_a_leftover(
+def test_a_lab_whose_process_has_gone_is_a_leftover(
     records: Path, tmp_path: Path
 ) -> None:
     leave(records, "nl1", gone(), tmp_path / "files")
@@ -64,9 +64,7 @@ def test_a_lab_of_a_process_that_is_gone_is_a_leftover(
     assert not record.owner.alive
 
 
-def test_a_process_id_that_was_given_to_another_is_no_owner(
-    records: Path, tmp_path: Path
-) -> None:
+def test_a_reused_process_id_is_not_the_owner(records: Path, tmp_path: Path) -> None:
     leave(records, "nl1", os.getpid(), tmp_path / "files")
 
     (record,) = registry.records()

@@ -5,7 +5,7 @@ from netlab.scenario import Step
 from tests.lab.reports import outcomes
 
 
-def test_what_is_wrong_makes_the_report_bad(report: Report) -> None:
+def test_a_failure_makes_the_report_bad(report: Report) -> None:
     report.matrices[0].outcomes = outcomes(
         "The path is relay, and direct was expected."
     )

@@ -1,4 +1,4 @@
-"""Routers do to packets what real ones do, and can be treated as badly."""
+"""Routers treat packets as real ones do, and can fail like them."""
 
 import socket
 import time

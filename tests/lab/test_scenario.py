@@ -1,4 +1,4 @@
-"""A scenario reports each step twice, and what went wrong in which."""
+"""A scenario reports each step twice, and which step failed and why."""
 
 import pytest
 

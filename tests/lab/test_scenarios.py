@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.lab]
 
 
 @pytest.mark.parametrize("name", scenarios.ALL)
-def test_a_scenario_is_as_it_should_be(name: str, lab: Lab) -> None:
+def test_a_scenario_passes(name: str, lab: Lab) -> None:
     steps: list[Step] = []
 
     scenarios.ALL[name].run(lab, steps.append)
@@ -23,7 +23,7 @@ def test_a_scenario_is_as_it_should_be(name: str, lab: Lab) -> None:
     assert not [step for step in steps if step.error]
 
 
-def test_an_engine_of_others_keeps_the_same_promise(lab: Lab) -> None:
+def test_another_engine_passes_the_same_scenario(lab: Lab) -> None:
     lab.engine = wireguard.WIREGUARD_GO
 
     steps: list[Step] = []
@@ -70,7 +70,7 @@ def test_a_mapping_that_dies_is_noticed(
         public.expect_open_mapping(world)
 
 
-def test_a_failing_step_is_told_with_its_error() -> None:
+def test_a_failing_step_is_shown_with_its_error() -> None:
     steps: list[Step] = []
 
     def fail() -> None:
@@ -99,7 +99,7 @@ def test_a_failing_step_is_told_with_its_error() -> None:
         (b"", None),
     ],
 )
-def test_wireguard_messages_are_told_by_type_and_length(
+def test_wireguard_messages_are_recognised_by_type_and_length(
     message: bytes, kind: int | None
 ) -> None:
     assert message_type(message) == kind

@@ -1,4 +1,4 @@
-"""Signals end a program in good order, and wait while something is removed."""
+"""Signals end a program cleanly, and wait while something is removed."""
 
 import signal
 import threading
@@ -17,7 +17,7 @@ def test_a_signal_becomes_an_exception_with_its_status(number: signal.Signals) -
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_a_handler_of_the_program_is_left_alone() -> None:
+def test_a_handler_set_by_the_program_is_left_alone() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:

@@ -1,4 +1,4 @@
-"""Drawings are well-formed, whatever words stand in them."""
+"""Drawings are well-formed, whatever text they contain."""
 
 from xml.etree import ElementTree
 
@@ -35,7 +35,7 @@ def test_a_box_has_a_tooltip_only_where_one_is_given() -> None:
     assert "title" not in box(0, 0, 1, 1, fill="#fff")
 
 
-def test_text_is_turned_around_its_own_place() -> None:
+def test_text_is_rotated_about_its_own_position() -> None:
     assert 'rotate(-48 3 4)"' in text(3, 4, "x", rotate=-48)
     assert "rotate" not in text(3, 4, "x")
 

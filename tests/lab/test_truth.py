@@ -45,7 +45,7 @@ LETTERS = {
 
 
 @pytest.mark.parametrize(("letters", "kinds"), ROWS)
-def test_each_pair_is_as_measured(letters: str, kinds: list[Preset]) -> None:
+def test_each_pair_behaves_as_measured(letters: str, kinds: list[Preset]) -> None:
     for letter, column in zip(letters.split(), COLUMNS, strict=True):
         for one, other in itertools.product(kinds, column):
             if one is other is presets.IPV6:

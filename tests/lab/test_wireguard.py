@@ -60,7 +60,7 @@ def test_data_is_padded_or_fills_a_packet() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_other_bytes_are_no_message(data: bytes) -> None:
+def test_other_bytes_are_not_a_message(data: bytes) -> None:
     kind = message_type(data)
 
     if kind is not None:

@@ -40,7 +40,7 @@ ORDERED = {
     "Sequence",
     "MutableSequence",
 }
-"""What promises an order to whoever gets it."""
+"""Types that promise an order to their receiver."""
 WRAPPERS = {"Annotated", "ClassVar", "Final", "Optional"}
 SET_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
 SET_METHODS = {

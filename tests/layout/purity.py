@@ -91,7 +91,7 @@ def astray(
     trees: Sequence[str],
     homes: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
-    """Yield imports of other people's packages outside of their homes."""
+    """Yield imports of third-party packages outside the modules that may use them."""
     for module in modules:
         for each in imports(module):
             top = each.target.split(".")[0]

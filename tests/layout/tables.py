@@ -131,7 +131,7 @@ HOMES = {
     "pyroute2": ("meshwg.runtime",),
     "sqlalchemy": ("coordinator.store",),
 }
-"""Where other people's packages may be imported."""
+"""Where third-party packages may be imported."""
 
 _SETTING = "a setting of a benchmark, which is a program by itself"
 

@@ -62,7 +62,7 @@ def test_a_relative_import_is_found() -> None:
     assert not list(layers.relative([parse("from meshwg import x")]))
 
 
-def test_only_what_is_listed_is_imported_from_another_tree() -> None:
+def test_only_listed_modules_are_imported_from_another_tree() -> None:
     allowed = {"b": ("a.base",), "b.shell": ("a.shell.udp",)}
 
     def findings(name: str, text: str) -> list[str]:
@@ -90,7 +90,7 @@ def test_modules_that_import_each_other_are_found() -> None:
     assert "a.one import each other" in itself
 
 
-def test_modules_that_share_imports_are_no_circle() -> None:
+def test_modules_that_share_imports_are_not_a_cycle() -> None:
     diamond = modules(
         one="import a.two, a.three", two="import a.four", three="import a.four", four=""
     )

@@ -76,7 +76,7 @@ def test_mirrors_and_helpers_are_not_stray() -> None:
     assert not stray({"meshwg.a.b": CODE}, tests)
 
 
-def test_a_test_of_a_whole_behaviour_passes_as_long_as_it_is_there() -> None:
+def test_a_test_of_a_whole_behaviour_passes_as_long_as_it_exists() -> None:
     reasons = {"tests/interop": "so", "tests/a/test_hostile.py": "so"}
     tests = {"tests.interop.test_x": TEST, "tests.a.test_hostile": TEST}
 

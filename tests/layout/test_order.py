@@ -101,7 +101,7 @@ def test_a_dependence_on_the_order_of_a_set_is_found(text: str) -> None:
         "def f(set):\n  for x in a.set(b): pass",
     ],
 )
-def test_what_is_the_same_in_any_order_passes(text: str) -> None:
+def test_what_does_not_depend_on_order_passes(text: str) -> None:
     assert not list(iterated_sets([parse(text)]))
 
 
@@ -213,7 +213,7 @@ def test_a_reason_is_for_a_file_and_must_be_needed() -> None:
     assert "the reason for meshwg/b.py is not needed" in found
 
 
-def test_types_that_mean_themselves_are_no_trouble() -> None:
+def test_recursive_types_are_handled() -> None:
     text = """
 Json = dict[str, "Json"]
 A = B

@@ -44,7 +44,7 @@ def test_a_module_on_the_whitelist_passes(name: str, text: str) -> None:
     assert not list(purity.unlisted([parse(text, name)], TREES, STANDARD, MORE))
 
 
-def test_other_peoples_packages_are_found_outside_of_their_homes() -> None:
+def test_third_party_packages_are_found_outside_their_modules() -> None:
     homes = {"pydantic": ("meshwg.wire",)}
 
     def findings(name: str, text: str) -> list[str]:
@@ -56,7 +56,7 @@ def test_other_peoples_packages_are_found_outside_of_their_homes() -> None:
     assert not findings("meshwg.wire.x", "import pydantic, os, meshwg.path")
 
 
-def test_an_entry_of_the_whitelist_that_nothing_needs_is_found() -> None:
+def test_an_unneeded_entry_of_the_whitelist_is_found() -> None:
     listed = {"meshwg.config": ("tomllib", "pathlib")}
     config = parse("import tomllib", "meshwg.config")
     other = parse("import pathlib", "meshwg.other")
@@ -86,7 +86,7 @@ def test_an_entry_of_the_whitelist_that_nothing_needs_is_found() -> None:
         "from secrets import token_bytes\ndef f():\n    return token_bytes(1)",
     ],
 )
-def test_a_touch_of_the_outer_world_is_found(text: str) -> None:
+def test_a_use_of_the_outside_world_is_found(text: str) -> None:
     assert list(purity.impure([parse(text)]))
 
 
@@ -101,7 +101,7 @@ def test_a_touch_of_the_outer_world_is_found(text: str) -> None:
         '"""Like print(open(x)) at time.time()."""',
     ],
 )
-def test_what_only_looks_like_a_touch_passes(text: str) -> None:
+def test_what_only_looks_like_such_a_use_passes(text: str) -> None:
     assert not list(purity.impure([parse(text)]))
 
 

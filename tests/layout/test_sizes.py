@@ -62,7 +62,7 @@ def test_a_reason_for_a_big_function_must_be_needed() -> None:
     assert "the reason for a/b.py f is not needed" in found
 
 
-def test_a_class_name_that_is_there_twice_is_found() -> None:
+def test_a_class_name_used_twice_is_found() -> None:
     one = parse("class A:\n  class B: ...", "a.one")
     two = parse("class B: ...\nclass C: ...", "a.two")
 

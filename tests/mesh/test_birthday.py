@@ -57,7 +57,7 @@ CASES = (
 )
 
 
-def test_the_chance_to_miss_is_the_one_that_the_design_counts_on() -> None:
+def test_the_chance_of_a_miss_is_what_the_design_assumes() -> None:
     exact = math.comb(PORTS - BIRTHDAY_SOCKETS, BIRTHDAY_PROBES) / math.comb(
         PORTS, BIRTHDAY_PROBES
     )

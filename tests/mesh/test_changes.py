@@ -104,7 +104,7 @@ def test_an_active_path_keeps_a_short_mapping_open() -> None:
     assert all(one is AttemptResult.OK for one in attempts(a, b))
 
 
-def test_a_laptop_that_moves_takes_its_tunnel_along() -> None:
+def test_a_laptop_that_moves_keeps_its_tunnel() -> None:
     world, a, b = direct_pair(kinds.LINUX, kinds.LINUX)
     cafe = world.network.add_router("cafe", "203.0.77.1", nat=Nat())
     a.move("10.1.1.7", behind=cafe)
@@ -164,7 +164,7 @@ def test_an_agent_without_traffic_sends_nothing() -> None:
     assert a.sleeps(b)
 
 
-def test_an_agent_that_was_used_falls_asleep_and_wakes_up() -> None:
+def test_an_agent_that_was_used_goes_dormant_and_wakes_up() -> None:
     world, a, b = direct_pair(kinds.LINUX, kinds.LINUX)
     silence(a, b)
     world.advance(700.0)

@@ -26,7 +26,7 @@ sequences = count(10_000)
 """Numbers of offers, beyond those of any agent."""
 
 
-def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
+def test_a_check_replayed_from_elsewhere_gets_no_answer() -> None:
     world, a, b = public_pair()
     recorded = record_checks(world, a, b)
     attacker = world.network.add_host("attacker", VICTIM)
@@ -39,7 +39,7 @@ def test_a_recorded_check_played_again_from_elsewhere_gets_no_answer() -> None:
     assert b.agent(a).drops[CheckDrop.REPLAYED] == len(recorded)
 
 
-def test_a_check_that_comes_back_proves_nothing() -> None:
+def test_a_check_reflected_to_its_sender_proves_nothing() -> None:
     world, a, b = public_pair()
     recorded = record_checks(world, a, b)
     before = all_drops(a.node)["unknown-check"]
@@ -69,7 +69,7 @@ def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
     assert b.agent(a).drops[CheckDrop.FORGED] == 3
 
 
-def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> None:
+def test_a_bystander_who_forwards_checks_carries_only_what_it_cannot_read() -> None:
     """A man in the middle can be a path, as any router is; he cannot be the peer."""
     world, a, b = public_pair()
     middle = world.network.add_host("middle", VICTIM)
@@ -89,7 +89,7 @@ def test_a_bystander_who_passes_checks_on_carries_only_what_he_cannot_read() -> 
     assert remote[:2] == udp_endpoint(a)[:2]
 
 
-def test_a_peer_that_offers_a_strangers_address_makes_nobody_flood_it() -> None:
+def test_a_peer_that_offers_a_strangers_address_causes_no_flood() -> None:
     world, a, b = public_pair()
     world.network.add_host("victim", VICTIM).open(80)
     talk(world, a, b)
@@ -147,7 +147,7 @@ def test_a_peer_that_claims_a_strangers_address_gets_no_volley(
         ("fe80::1", Rejection.LINK_LOCAL),
     ],
 )
-def test_a_nonsense_candidate_is_counted_and_never_sent_to(
+def test_an_invalid_candidate_is_counted_and_never_sent_to(
     host: str, reason: Rejection
 ) -> None:
     world, a, b = public_pair()

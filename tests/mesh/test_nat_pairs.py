@@ -94,7 +94,7 @@ class Cell:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(("a", "b"), PAIRS, ids=lambda kind: kind.name)
-def test_a_pair_gets_the_best_path_that_is_possible(
+def test_a_pair_gets_the_best_possible_path(
     a: kinds.Kind, b: kinds.Kind, loss: float
 ) -> None:
     cell = outcome(a, b, loss)
@@ -108,7 +108,7 @@ def test_a_pair_gets_the_best_path_that_is_possible(
 @pytest.mark.parametrize(
     ("a", "b"), [p for p in PAIRS if ORACLE[p[0].name][p[1].name] == "-"], ids=str
 )
-def test_a_relayed_pair_is_told_why(a: kinds.Kind, b: kinds.Kind) -> None:
+def test_a_relayed_pair_says_why(a: kinds.Kind, b: kinds.Kind) -> None:
     blocked = kinds.UDP_BLOCKED in (a, b)
     word = "UDP is blocked" if blocked else "symmetric NATs"
     assert all(word in reason for reason in outcome(a, b, 0.0).reasons)
@@ -171,7 +171,7 @@ def add(world: World, kind: kinds.Kind) -> SimNode:
 
 
 def last_initiation(nodes: tuple[SimNode, SimNode], before: float) -> float:
-    """Return when the last handshake began, whoever began it."""
+    """Return when the last handshake began, on either side."""
     return max(
         at
         for node in nodes

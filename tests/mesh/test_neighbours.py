@@ -50,7 +50,7 @@ def test_neighbours_behind_a_carrier_nat_need_its_hairpinning(hairpin: bool) -> 
     assert world.run(lambda: b.contact(a).received > 0, 1.0)
 
 
-def test_the_same_private_address_in_two_homes_is_no_shared_lan() -> None:
+def test_the_same_private_address_in_two_homes_is_not_a_shared_lan() -> None:
     world = World(seed=2)
     a, b = world.add("a", kinds.LINUX), world.add("b", kinds.LINUX)
     assert a.host.addresses == b.host.addresses

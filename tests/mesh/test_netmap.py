@@ -69,7 +69,7 @@ def test_a_reconnecting_node_is_sent_only_what_it_missed() -> None:
     assert world.coordinators[0].history.built - built <= 4
 
 
-def test_a_coordinator_restart_is_not_seen_by_peers() -> None:
+def test_a_coordinator_restart_is_invisible_to_peers() -> None:
     world = mesh()
     world.advance(60.0)
     for node in world.members:

@@ -38,7 +38,7 @@ PLACES = [public, port_restricted, one_lan]
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 @pytest.mark.parametrize("first", ["alice", "bob"])
 @pytest.mark.parametrize("gap", [0.0, 2.0, 40.0])
-def test_two_that_restart_find_each_other_by_what_they_saved(
+def test_two_nodes_that_restart_find_each_other_by_what_they_saved(
     place: Callable[[], World], first: str, gap: float
 ) -> None:
     world, alice, bob = away(place(), talked=True)
@@ -50,7 +50,7 @@ def test_two_that_restart_find_each_other_by_what_they_saved(
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 @pytest.mark.parametrize("talked", [True, False], ids=["known", "strangers"])
-def test_a_packet_long_after_the_restart_finds_its_way_too(
+def test_a_packet_long_after_the_restart_is_delivered_too(
     place: Callable[[], World], talked: bool
 ) -> None:
     world, alice, bob = away(place(), talked=talked)
@@ -70,7 +70,7 @@ def test_nodes_that_never_talked_meet_while_the_coordinator_is_away(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_five_percent_of_loss_does_not_keep_them_apart(seed: int) -> None:
+def test_five_percent_loss_does_not_keep_them_apart(seed: int) -> None:
     world, alice, bob = away(two_networks(kinds.PORT_RESTRICTED, seed), talked=True)
     world.loss = 0.05
     alice.restart()
@@ -80,7 +80,7 @@ def test_five_percent_of_loss_does_not_keep_them_apart(seed: int) -> None:
     assert world.run(lambda: is_direct(alice, bob), 10.0)
 
 
-def test_once_the_coordinator_is_back_nobody_keeps_doors_open() -> None:
+def test_once_the_coordinator_is_back_no_openers_are_sent() -> None:
     world, alice, bob = away(port_restricted(), talked=False)
     alice.restart()
     bob.restart()

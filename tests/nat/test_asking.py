@@ -56,7 +56,7 @@ def test_a_gateway_of_another_version_does_not_speak_pcp() -> None:
         (b"", HERE._replace(port=9), GatewayDrop.WRONG_SOURCE),
     ],
 )
-def test_what_cannot_be_believed_is_counted(
+def test_an_implausible_answer_is_counted(
     data: bytes, source: Endpoint, why: GatewayDrop
 ) -> None:
     drops: Counter[GatewayDrop] = Counter()
@@ -67,7 +67,7 @@ def test_what_cannot_be_believed_is_counted(
     assert drops == {why: 2}
 
 
-def test_an_answer_that_nobody_asked_for_is_counted() -> None:
+def test_an_unsolicited_answer_is_counted() -> None:
     drops: Counter[GatewayDrop] = Counter()
     assert begun(drops=drops).receive(address_answer(epoch=5), HERE, 0.0) is None
     assert drops == {GatewayDrop.NOT_OURS: 1}

@@ -1,4 +1,4 @@
-"""Discovery tells every kind of NAT, in time, and never claims what it cannot know."""
+"""Discovery identifies every kind of NAT, in time, and never claims too much."""
 
 import random
 from collections.abc import Callable
@@ -216,7 +216,7 @@ def test_a_dead_server_beside_a_good_one_costs_no_time_and_is_named() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_loss_jitter_and_distance_make_it_know_less_but_nothing_wrong(
+def test_loss_jitter_and_distance_make_it_know_less_but_claim_nothing_wrong(
     kind: Kind, seed: int
 ) -> None:
     network = Network(seed=seed)
@@ -344,7 +344,7 @@ def test_a_server_that_refuses_everything_is_named_and_udp_is_not_blocked() -> N
     assert report.behavior.type is NatType.UNKNOWN
 
 
-def test_answers_with_another_transaction_are_not_taken() -> None:
+def test_answers_with_another_transaction_are_not_accepted() -> None:
     network = Network()
 
     def answer(request: Message, socket: Socket, source: Endpoint) -> None:
@@ -359,7 +359,7 @@ def test_answers_with_another_transaction_are_not_taken() -> None:
     assert took < 5
 
 
-def test_garbage_under_our_transaction_is_counted_and_not_taken() -> None:
+def test_garbage_under_our_transaction_is_counted_and_not_accepted() -> None:
     network = Network()
     source = random.Random(1)
 
@@ -376,7 +376,7 @@ def test_garbage_under_our_transaction_is_counted_and_not_taken() -> None:
     assert took < 5
 
 
-def test_an_answer_from_another_address_is_named_and_not_taken() -> None:
+def test_an_answer_from_another_address_is_reported_and_not_accepted() -> None:
     network = Network()
     elsewhere = network.add_host("elsewhere", SECOND.host).open(3478)
 
@@ -392,7 +392,7 @@ def test_an_answer_from_another_address_is_named_and_not_taken() -> None:
     assert report.servers[0].error == "answered from another address"
 
 
-def test_an_answer_of_another_family_is_not_taken() -> None:
+def test_an_answer_of_another_family_is_not_accepted() -> None:
     network = Network()
 
     def answer(request: Message, socket: Socket, source: Endpoint) -> None:
@@ -420,7 +420,7 @@ def test_a_host_with_two_ways_out_is_measured_on_the_one_in_use() -> None:
 
 
 @pytest.mark.parametrize("fresh", [0, 1, 2])
-def test_with_fewer_sockets_less_is_known_but_nothing_wrong(fresh: int) -> None:
+def test_with_fewer_sockets_less_is_known_but_nothing_is_wrong(fresh: int) -> None:
     network = internet()
 
     report, _ = discover(network, LINUX.add_to(network, "host", 1), fresh=fresh)
@@ -472,7 +472,7 @@ def test_no_server_is_asked_more_than_ten_things() -> None:
     assert len(asked) <= 10
 
 
-def test_messages_of_others_are_left_alone() -> None:
+def test_messages_for_others_are_left_alone() -> None:
     discovery = NatDiscovery(
         [SERVER], {UDP: 1}, random=random.Random(1).randbytes, now=5
     )

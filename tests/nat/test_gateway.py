@@ -45,7 +45,7 @@ def test_addresses_behind_another_nat_are_not(host: str) -> None:
         Endpoint("80.94.1.2", 65_536),
     ],
 )
-def test_nothing_can_be_sent_to_an_endpoint_that_is_none(external: Endpoint) -> None:
+def test_nothing_can_be_sent_to_an_invalid_endpoint(external: Endpoint) -> None:
     assert not is_usable(external)
 
 

@@ -26,7 +26,7 @@ def test_both_questions_are_asked_and_map_nothing() -> None:
     assert not probe.datagrams_to_send()
 
 
-def test_a_gateway_that_answers_both_is_known_at_once() -> None:
+def test_a_gateway_that_answers_both_is_recognised_at_once() -> None:
     probe = GatewayProbe(GATEWAY, LOCAL, 0.0)
     probe.receive_datagram(PCP_ANSWER, SOURCE, 0.01)
     assert not probe.finished
@@ -74,7 +74,7 @@ def test_a_silent_gateway_is_asked_three_times_and_given_up() -> None:
     assert (probe.pcp, probe.nat_pmp) == (False, True)
 
 
-def test_a_closed_port_ends_the_waiting() -> None:
+def test_a_closed_port_ends_the_wait() -> None:
     probe = GatewayProbe(GATEWAY, LOCAL, 0.0)
     probe.receive_unreachable(0.01)
     assert (probe.finished, probe.pcp, probe.nat_pmp) == (True, False, False)

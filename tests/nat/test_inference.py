@@ -66,7 +66,7 @@ def test_the_mapping_is_what_the_observations_prove(
     assert mapping_of(seen, is_local=False) is mapping
 
 
-def test_to_be_seen_as_oneself_everywhere_is_to_have_no_nat() -> None:
+def test_a_host_seen_under_its_own_address_everywhere_has_no_nat() -> None:
     assert mapping_of(Seen(A, A, A, A), is_local=True) is Mapping.NONE
     assert mapping_of(Seen(A), is_local=True) is Mapping.NONE
     assert mapping_of(Seen(A, A, B, B), is_local=True) is ADM
@@ -124,7 +124,7 @@ def test_ports_that_are_all_kept_are_preserved() -> None:
     assert keeps_ports([]) is None
 
 
-def test_a_port_kept_for_one_destination_says_nothing_of_the_next() -> None:
+def test_a_port_kept_for_one_destination_says_nothing_about_the_next() -> None:
     kept = [Sample(port, port) for port in (5000, 6000, 7000, 8000)]
     later = [Endpoint(A.host, port) for port in (2000, 2001, 2002)]
     seen = Seen(A, later[2], later[0], later[1])

@@ -32,7 +32,7 @@ def test_it_works_for_cones_and_symmetric_nats(nat: Nat) -> None:
     assert search.lifetime == 118
 
 
-def test_a_mapping_that_outlives_every_age_is_said_to_live_that_long() -> None:
+def test_a_mapping_that_outlives_every_age_is_reported_to_last_that_long() -> None:
     network = internet()
 
     search, took = find(network, behind(network, Nat(lifetime=3600)))

@@ -37,7 +37,7 @@ def test_the_mapping_is_asked_for_once_the_address_is_known() -> None:
     assert natpmp.encode_map_request(51_820, 40_001, 7200) in client.request(7200, wish)
 
 
-def test_a_release_asks_for_no_port_and_no_time() -> None:
+def test_a_release_requests_no_port_and_no_lifetime() -> None:
     assert NatPmpClient(51_820).release() == [natpmp.encode_map_request(51_820, 0, 0)]
 
 
@@ -69,7 +69,7 @@ def test_each_question_is_good_for_one_answer() -> None:
     assert NatPmpClient(51_820).receive(ADDRESS_ANSWER) == (NotOurs(), 99)
 
 
-def test_a_forgery_does_not_use_up_the_question() -> None:
+def test_a_forged_answer_does_not_use_up_the_request() -> None:
     client = asking_for_a_mapping()
     another_port = MAP_ANSWER[:8] + b"\xff\xff" + MAP_ANSWER[10:]
     assert client.receive(another_port) == (NotOurs(), 99)
@@ -108,14 +108,16 @@ def test_a_refusal_says_why(code: int, reason: str) -> None:
         bytes.fromhex("00820000") + bytes(12),  # an answer about TCP
     ],
 )
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
+def test_an_invalid_answer_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         NatPmpClient(51_820).receive(data)
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=4))
-def test_no_bytes_do_more_than_be_refused(datagrams: list[bytes]) -> None:
+def test_arbitrary_bytes_are_refused_and_do_nothing_else(
+    datagrams: list[bytes],
+) -> None:
     client = asking()
     for data in datagrams:
         try:
@@ -137,7 +139,7 @@ def test_no_bytes_do_more_than_be_refused(datagrams: list[bytes]) -> None:
         (1000, 9000, 3600.0, False),  # a fast clock loses nothing
     ],
 )
-def test_the_epoch_rule_of_the_rfc(
+def test_the_epoch_rule_is_that_of_the_rfc(
     previous: int, epoch: int, elapsed: float, lost: bool
 ) -> None:
     assert natpmp.epoch_is_lost(previous, epoch, elapsed) is lost

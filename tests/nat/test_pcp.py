@@ -119,7 +119,7 @@ def test_an_announcement_carries_the_epoch() -> None:
         bytes.fromhex("00800000") + bytes(20),  # NAT-PMP, successful
     ],
 )
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
+def test_an_invalid_answer_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         client().receive(data)
 
@@ -130,14 +130,14 @@ def test_a_wrong_length_is_refused(length: int) -> None:
         client().receive(map_answer().ljust(length, b"\0"))
 
 
-def test_options_after_the_mapping_are_passed_over() -> None:
+def test_options_after_the_mapping_are_skipped() -> None:
     answer, _ = client().receive(map_answer() + bytes.fromhex("02000000"))
     assert answer == Granted(EXTERNAL, 7200)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=1200))
-def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused_and_do_nothing_else(data: bytes) -> None:
     try:
         answer, epoch = client().receive(data)
     except InvalidMessage:
@@ -174,7 +174,7 @@ def test_no_damage_to_an_answer_breaks_the_reader(data: st.DataObject) -> None:
         (1000, 1000 + 3900, 3600.0, True),
     ],
 )
-def test_the_epoch_rule_of_the_rfc(
+def test_the_epoch_rule_is_that_of_the_rfc(
     previous: int, epoch: int, elapsed: float, lost: bool
 ) -> None:
     assert pcp.epoch_is_lost(previous, epoch, elapsed) is lost

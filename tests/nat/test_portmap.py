@@ -103,7 +103,7 @@ def test_port_unreachable_leads_to_upnp_at_once() -> None:
     )
 
 
-def test_a_refusal_of_every_method_is_told_with_its_reasons() -> None:
+def test_a_refusal_of_every_method_is_reported_with_its_reasons() -> None:
     home = Home(Gateway(result=2))
     home.run()
     home.machine.receive_upnp_failure("is not permitted", 0.5)
@@ -209,14 +209,14 @@ def test_a_mapping_is_renewed_after_half_its_lifetime_with_the_same_nonce() -> N
     assert home.machine.mapped.expires_at > 3000.0
 
 
-def test_a_renewal_asks_for_the_port_that_was_given() -> None:
+def test_a_renewal_requests_the_port_that_was_granted() -> None:
     home = Home(Gateway(port=40_001, lifetime=600))
     home.run(until=400.0)
     assert home.gateway.wishes == [PORT, 40_001]
 
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_unanswered_renewals_are_repeated_ever_sooner_but_not_in_a_flood(
+def test_unanswered_renewals_are_repeated_ever_sooner_without_a_flood(
     method: MappingMethod,
 ) -> None:
     home = Home(Gateway(lifetime=600), methods=ONLY[method])
@@ -247,7 +247,7 @@ def test_a_refused_renewal_ends_nothing_before_its_time() -> None:
     assert home.mapped_by() is MappingMethod.PCP
 
 
-def test_another_external_endpoint_is_told() -> None:
+def test_another_external_endpoint_is_reported() -> None:
     home = Home(Gateway(lifetime=600))
     home.run()
     home.gateway.external, home.gateway.port = "80.94.9.9", 1234
@@ -256,7 +256,7 @@ def test_another_external_endpoint_is_told() -> None:
     assert isinstance(home.events[-1], MappingChanged)
 
 
-def test_a_new_nat_pmp_address_is_told() -> None:
+def test_a_new_nat_pmp_address_is_reported() -> None:
     home = Home(Gateway(lifetime=600), methods=ONLY[MappingMethod.NAT_PMP])
     home.run()
     home.gateway.external = "80.94.9.9"
@@ -264,7 +264,7 @@ def test_a_new_nat_pmp_address_is_told() -> None:
     assert home.external() == Endpoint("80.94.9.9", PORT)
 
 
-def test_a_move_to_another_network_forgets_the_old_mapping_and_makes_a_new() -> None:
+def test_a_move_to_another_network_replaces_the_old_mapping() -> None:
     home = Home()
     home.run()
     home.run(until=100.0)
@@ -277,7 +277,7 @@ def test_a_move_to_another_network_forgets_the_old_mapping_and_makes_a_new() -> 
     assert cafe.clients == {"10.0.0.5"}
 
 
-def test_a_hint_of_a_change_renews_a_mapping_but_not_in_a_flood() -> None:
+def test_hints_of_a_change_renew_a_mapping_without_a_flood() -> None:
     home = Home()
     home.run()
     for at in range(100, 120):
@@ -311,7 +311,7 @@ def test_a_hint_of_a_change_does_not_disturb_a_round() -> None:
 
 @pytest.mark.parametrize("announced_by", sorted(BOTH, key=str))
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_an_announced_restart_makes_the_mapping_again(
+def test_an_announced_restart_recreates_the_mapping(
     method: MappingMethod, announced_by: MappingMethod
 ) -> None:
     home = Home(methods=ONLY[method])
@@ -332,7 +332,7 @@ def test_an_announcement_without_a_restart_changes_nothing() -> None:
     assert len(home.sent) == 1
 
 
-def test_announcements_cannot_make_a_flood() -> None:
+def test_announcements_cannot_cause_a_flood() -> None:
     home = Home(methods=ONLY[MappingMethod.NAT_PMP])
     home.run(until=1000.0)
     for step in range(1000):
@@ -358,7 +358,7 @@ def test_an_announcement_from_elsewhere_is_not_believed() -> None:
     assert home.machine.drops == {GatewayDrop.WRONG_SOURCE: 1}
 
 
-def test_an_announcement_that_is_none_is_counted() -> None:
+def test_an_invalid_announcement_is_counted() -> None:
     home = Home()
     home.run(until=1000.0)
     source = Endpoint(GATEWAY, SERVER_PORT)
@@ -376,7 +376,7 @@ def test_an_announcement_before_there_is_a_mapping_is_ignored() -> None:
     assert home.mapped_by() is None
 
 
-def test_an_epoch_that_went_back_in_an_answer_makes_the_mapping_again() -> None:
+def test_an_epoch_that_went_back_in_an_answer_recreates_the_mapping() -> None:
     home = Home(Gateway(lifetime=600))
     home.run(until=100.0)
     home.gateway.restart(100.0)
@@ -456,7 +456,7 @@ def test_a_failed_upnp_renewal_ends_nothing_before_its_time() -> None:
     assert home.mapped_by() is None
 
 
-def test_a_permanent_upnp_mapping_is_looked_after_all_the_same() -> None:
+def test_a_permanent_upnp_mapping_is_still_monitored() -> None:
     home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(PUBLIC, PORT), 0, 0.0)
@@ -465,7 +465,7 @@ def test_a_permanent_upnp_mapping_is_looked_after_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "router.example", "::1"])
-def test_a_useless_upnp_mapping_is_given_back(host: str) -> None:
+def test_a_useless_upnp_mapping_is_released(host: str) -> None:
     home = Home(Gateway(speaks=set()), methods=ONLY[MappingMethod.UPNP])
     home.run()
     home.machine.receive_upnp(Endpoint(host, PORT), 3600, 0.5)
@@ -487,7 +487,7 @@ def test_a_runtime_that_forgets_to_report_does_not_stop_the_machine() -> None:
 
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_a_mapping_is_given_back_when_the_node_stops(method: MappingMethod) -> None:
+def test_a_mapping_is_released_when_the_node_stops(method: MappingMethod) -> None:
     home = Home(methods=ONLY[method])
     home.run(until=100.0)
     home.machine.stop(100.0)
@@ -500,7 +500,7 @@ def test_a_mapping_is_given_back_when_the_node_stops(method: MappingMethod) -> N
     assert home.changes[-1].mapped is None
 
 
-def test_a_lost_release_is_sent_again_and_not_waited_for_long() -> None:
+def test_a_lost_release_is_retransmitted_but_not_awaited_for_long() -> None:
     home = Home()
     home.run(until=1.0)
     home.gateway.loses = 10
@@ -511,7 +511,7 @@ def test_a_lost_release_is_sent_again_and_not_waited_for_long() -> None:
     assert home.now == 1.5
 
 
-def test_a_mapping_that_may_be_on_its_way_is_given_back_too() -> None:
+def test_a_mapping_that_may_yet_be_granted_is_released_too() -> None:
     home = Home(Gateway(delay=0.2))
     home.run(until=0.1)
     home.machine.stop(0.1)
@@ -533,12 +533,12 @@ def test_a_machine_that_mapped_nothing_stops_at_once_and_for_good() -> None:
     assert not machine.datagrams_to_send()
 
 
-# Lies.
+# Forged and implausible answers.
 
 
 @pytest.mark.parametrize("lifetime", [0, 1, 7])
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_a_lifetime_too_short_to_keep_is_refused(
+def test_a_lifetime_too_short_to_maintain_is_refused(
     lifetime: int, method: MappingMethod
 ) -> None:
     home = Home(Gateway(lifetime=lifetime), methods=ONLY[method])
@@ -578,7 +578,7 @@ def test_a_nonce_that_is_not_ours_is_counted() -> None:
     assert home.machine.drops == {GatewayDrop.NOT_OURS: 1}
 
 
-def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() -> None:
+def test_a_mapping_granted_too_late_changes_nothing_and_is_released() -> None:
     home = Home(Gateway(speaks={MappingMethod.NAT_PMP}, admits_version=False))
     home.run()
     home.gateway.speaks.add(MappingMethod.PCP)
@@ -594,7 +594,9 @@ def test_an_answer_that_comes_too_late_changes_no_mapping_but_is_given_back() ->
 
 
 @pytest.mark.parametrize("method", sorted(BOTH, key=str))
-def test_an_unasked_nat_pmp_answer_changes_no_mapping(method: MappingMethod) -> None:
+def test_an_unsolicited_nat_pmp_answer_changes_no_mapping(
+    method: MappingMethod,
+) -> None:
     home = Home(methods=frozenset({method, MappingMethod.NAT_PMP}))
     home.run()
     lie = bytes.fromhex("0080000000000000") + bytes((6, 6, 6, 6))
@@ -629,7 +631,7 @@ def test_garbage_is_counted_and_harmless(arrivals: list[tuple[float, bytes]]) ->
 
 @settings(deadline=None)
 @given(st.data())
-def test_no_gateway_can_make_the_machine_flood_or_fall_over(
+def test_no_gateway_can_make_the_machine_flood_or_fail(
     data: st.DataObject,
 ) -> None:
     """Whatever a gateway answers, at any moment, sends stay bounded in number."""

@@ -34,7 +34,7 @@ def test_a_request_is_repeated_until_the_deadline(repeats: tuple[float, ...]) ->
     assert probes.get_timer(13.0) is None
 
 
-def test_an_answer_ends_it_and_tells_where_it_was_seen() -> None:
+def test_an_answer_ends_it_and_reports_the_mapped_address() -> None:
     probes, probe = started()
 
     pinned = SERVER._replace(source=Source("192.168.1.2", 3))
@@ -54,7 +54,7 @@ def test_a_second_answer_changes_nothing() -> None:
     assert probe.answered == 10.1
 
 
-def test_an_answer_after_the_deadline_is_none() -> None:
+def test_an_answer_after_the_deadline_does_not_count() -> None:
     probes, probe = started()
 
     assert probes.receive(answer(probe), SERVER, 99.0)
@@ -75,7 +75,7 @@ def test_a_refusal_ends_it_with_the_reason() -> None:
     assert not probe.is_open(11)
 
 
-def test_a_server_that_does_not_change_its_address_is_found_out() -> None:
+def test_a_server_that_does_not_change_its_address_is_detected() -> None:
     probes = Probes(random.Random(1).randbytes)
     probe = probes.start(SERVER, 10.0, 13.0, answers_from=OTHER)
 
@@ -105,7 +105,7 @@ def test_an_answer_from_elsewhere_is_counted_and_remembered(
     assert probe.is_open(10.1)
 
 
-def test_what_is_no_answer_is_counted_and_waited_on() -> None:
+def test_an_invalid_answer_is_counted_and_the_wait_goes_on() -> None:
     probes, probe = started()
     id_ = transaction(probe)
     bad = {
@@ -124,7 +124,7 @@ def test_what_is_no_answer_is_counted_and_waited_on() -> None:
     assert probe.is_open(10.1)
 
 
-def test_an_address_of_another_family_is_none() -> None:
+def test_an_address_of_another_family_does_not_count() -> None:
     probes, probe = started()
     data = stun.binding_response(transaction(probe), Endpoint("2001:db8::1", 1))
 
@@ -133,7 +133,7 @@ def test_an_address_of_another_family_is_none() -> None:
     assert probes.drops == {ProbeDrop.NO_ADDRESS: 1}
 
 
-def test_what_belongs_to_nobody_is_left_alone() -> None:
+def test_answers_to_no_probe_are_left_alone() -> None:
     probes, _ = started()
 
     assert not probes.receive(stun.binding_request(bytes(12)), SERVER, 10.1)
@@ -141,7 +141,7 @@ def test_what_belongs_to_nobody_is_left_alone() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.binary(max_size=80)), max_size=30))
-def test_no_answers_at_all_make_a_discovery_raise_or_run_late(
+def test_no_answers_whatever_make_a_discovery_raise_or_overrun(
     answers: list[tuple[int, bytes]],
 ) -> None:
     discovery = NatDiscovery(

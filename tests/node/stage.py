@@ -1,4 +1,4 @@
-"""A node by itself, for tests of its parts: the test is the network and the peers."""
+"""A node by itself, for tests of its parts; the test plays network and peers."""
 
 import random
 from ipaddress import ip_network

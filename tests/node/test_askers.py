@@ -5,7 +5,7 @@ from meshwg.wire import stun
 from tests.node.path_stage import LOW_ORDER_KEY, NOW, SOURCE, Stage
 
 
-def test_each_unknown_check_pays_for_a_few_members_and_all_have_their_turn() -> None:
+def test_each_unknown_check_tries_a_few_members_and_all_get_a_turn() -> None:
     stage = Stage()
     peers = [stage.add_peer() for _ in range(DERIVED_AT_ONCE + 1)]
 
@@ -17,7 +17,7 @@ def test_each_unknown_check_pays_for_a_few_members_and_all_have_their_turn() -> 
     assert [peer for peer in peers if peer.agent is not None] == [peers[-1]]
 
 
-def test_a_check_of_nobody_makes_no_agent() -> None:
+def test_a_check_from_a_stranger_creates_no_agent() -> None:
     stage = Stage()
     peers = [stage.add_peer(), stage.add_peer(LOW_ORDER_KEY)]
     stranger = stun.parse(stun.binding_request(bytes(12)))

@@ -31,7 +31,7 @@ def test_servers_that_were_found_are_asked_in_the_same_turn() -> None:
     assert {transmit.destination[:2] for transmit in sent} == {STUN[:2]}
 
 
-def test_sockets_of_a_look_that_was_given_up_are_closed_in_the_same_turn() -> None:
+def test_sockets_of_an_abandoned_probe_are_closed_in_the_same_turn() -> None:
     stage = Stage()
     stage.node.set_hosts([HOST], NOW)
     stage.node.background.set_servers([STUN], [], NOW)
@@ -51,7 +51,7 @@ def test_a_port_that_the_router_forwards_is_offered() -> None:
     assert stage.node.whereabouts.candidates == ()
 
 
-def test_a_node_that_just_started_wants_to_be_woken_at_once() -> None:
+def test_a_node_that_has_just_started_wants_to_be_woken_at_once() -> None:
     stage = Stage()
     assert stage.node.background.get_timer() == NOW
     stage.node.handle_timer(NOW)
@@ -68,7 +68,7 @@ def test_what_the_coordinator_says_is_passed_on_when_it_arrives() -> None:
     assert stage.events(NetmapChanged) == [NetmapChanged()]
 
 
-def test_streams_that_nobody_opened_change_nothing() -> None:
+def test_streams_that_were_never_opened_change_nothing() -> None:
     stage = Stage()
     stage.node.handle_timer(NOW)
     before = stage.node.get_timer()

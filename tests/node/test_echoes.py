@@ -28,7 +28,7 @@ def test_without_an_ipv4_address_on_both_sides_there_is_no_request() -> None:
     assert not strangers.node.ping(bob, 7, 3, NOW)
 
 
-def test_replies_become_events_until_nobody_waits_for_them() -> None:
+def test_replies_become_events_as_long_as_they_are_awaited() -> None:
     stage = Stage()
     bob = stage.add_peer("bob", BOB)
     stage.connect(bob)
@@ -47,7 +47,7 @@ def test_replies_become_events_until_nobody_waits_for_them() -> None:
     assert stage.node.packets_to_write() == [reply]
 
 
-def test_replies_to_others_are_the_systems() -> None:
+def test_replies_to_other_requests_are_left_to_the_system() -> None:
     stage = Stage()
     bob = stage.add_peer("bob", BOB)
     stage.connect(bob)

@@ -33,7 +33,7 @@ SOURCES = (
     batch=st.lists(st.binary(max_size=200), max_size=5),
     source=st.sampled_from(SOURCES),
 )
-def test_no_datagram_is_too_strange(batch: list[bytes], source: Endpoint) -> None:
+def test_no_datagram_raises(batch: list[bytes], source: Endpoint) -> None:
     alice = talking().alice
 
     alice.node.receive_datagrams(batch, source, alice.now)
@@ -59,7 +59,7 @@ def test_no_forgery_of_real_traffic_is_too_strange(
 
 
 @given(packets=st.lists(st.binary(max_size=80), max_size=5))
-def test_no_packet_of_the_system_is_too_strange(packets: list[bytes]) -> None:
+def test_no_packet_from_the_system_raises(packets: list[bytes]) -> None:
     alice = talking().alice
 
     alice.node.receive_packets(packets, alice.now)
@@ -68,7 +68,7 @@ def test_no_packet_of_the_system_is_too_strange(packets: list[bytes]) -> None:
 
 
 @given(chunks=st.lists(st.binary(max_size=100), max_size=5), link=st.integers(0, 3))
-def test_no_stream_is_too_strange(chunks: list[bytes], link: int) -> None:
+def test_no_stream_raises(chunks: list[bytes], link: int) -> None:
     alice = talking().alice
     for chunk in chunks:
         alice.node.receive_stream(FIRST_LINK + link, chunk, alice.now)
@@ -77,7 +77,7 @@ def test_no_stream_is_too_strange(chunks: list[bytes], link: int) -> None:
 
 
 @given(extension=st.dictionaries(st.text(max_size=8), json_values, max_size=4))
-def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
+def test_no_offer_raises(extension: dict[str, Any]) -> None:
     overheard = talking()
     alice, bob = overheard.alice, overheard.bob
 
@@ -94,7 +94,7 @@ def test_no_offer_is_too_strange(extension: dict[str, Any]) -> None:
     assert alice.path(bob) != "none"
 
 
-def test_an_offer_of_a_stranger_is_counted() -> None:
+def test_an_offer_from_a_stranger_is_counted() -> None:
     world, alice, bob = pair()
     del alice.node.peers[bob.node.public_key]
 
@@ -106,7 +106,7 @@ def test_an_offer_of_a_stranger_is_counted() -> None:
     assert all_drops(alice.node)["offer-of-stranger"] > 0
 
 
-def test_what_belongs_to_nobody_is_counted() -> None:
+def test_unknown_datagrams_and_checks_are_counted() -> None:
     world, alice, _ = strangers()
     now, before = world.now, all_drops(alice.node)
     binding_request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)

@@ -1,4 +1,4 @@
-"""Diversions: whose packets go to which hub, and whose addresses belong to whom."""
+"""Diversions: whose packets go to which hub, and who owns which addresses."""
 
 import random
 from ipaddress import ip_address, ip_network
@@ -49,7 +49,7 @@ def test_a_diversion_ends_after_a_while() -> None:
     assert stage.owner(BOB) is bob
 
 
-def test_without_a_hub_that_is_online_nobody_is_diverted() -> None:
+def test_without_an_online_hub_no_peer_is_diverted() -> None:
     stage = Stage()
     stage.add("hub", role=HUB, online=False)
     bob = stage.add("bob", BOB)
@@ -66,7 +66,7 @@ def test_a_hub_is_not_diverted_to_another() -> None:
     assert not stage.hubs.begin(other, NOW)
 
 
-def test_the_first_hub_by_name_is_taken_by_all() -> None:
+def test_all_nodes_choose_the_first_hub_by_name() -> None:
     stage = Stage()
     stage.add("hub-b", role=HUB)
     first = stage.add("hub-a", role=HUB)
@@ -77,7 +77,7 @@ def test_the_first_hub_by_name_is_taken_by_all() -> None:
     assert bob.via is first
 
 
-def test_news_about_a_hub_end_its_diversions_and_keep_all_addresses() -> None:
+def test_a_change_of_a_hub_ends_its_diversions_and_keeps_all_addresses() -> None:
     stage = Stage()
     hub = stage.add("hub", "100.64.0.9", role=HUB)
     bob = stage.add("bob", BOB)
@@ -89,7 +89,7 @@ def test_news_about_a_hub_end_its_diversions_and_keep_all_addresses() -> None:
     assert stage.owner("100.64.0.9") is hub
 
 
-def test_a_hub_that_is_none_any_more_may_not_speak_for_others() -> None:
+def test_a_former_hub_may_not_speak_for_others() -> None:
     stage = Stage()
     hub = stage.add("hub", role=HUB)
     assert hub.tunnel.lane.forwards
@@ -100,7 +100,7 @@ def test_a_hub_that_is_none_any_more_may_not_speak_for_others() -> None:
     assert not hub.tunnel.lane.forwards
 
 
-def test_addresses_that_a_peer_gave_up_are_nobodys() -> None:
+def test_addresses_that_a_peer_gave_up_belong_to_no_peer() -> None:
     stage = Stage()
     bob = stage.add("bob", BOB)
 
@@ -111,7 +111,7 @@ def test_addresses_that_a_peer_gave_up_are_nobodys() -> None:
     assert stage.owner("100.64.0.3") is bob
 
 
-def test_ending_what_never_began_is_no_error() -> None:
+def test_ending_what_never_started_is_not_an_error() -> None:
     stage = Stage()
     bob = stage.add("bob", BOB)
 

@@ -235,7 +235,7 @@ def test_a_peer_that_roams_is_followed() -> None:
     assert alice.keep_pinging(bob, 1) == 0
 
 
-def test_birthday_sockets_are_asked_for_and_given_back() -> None:
+def test_birthday_sockets_are_requested_and_returned() -> None:
     # A birthday attempt may miss; with this seed it hits.
     _, alice, bob = strangers(SYMMETRIC_RANDOM, PORT_RESTRICTED, seed=2)
     before = len(alice.host.sockets)
@@ -259,7 +259,7 @@ def test_a_peer_that_restarts_is_talked_to_as_soon_as_it_is_back() -> None:
     assert alice.keep_pinging(bob, 5) < 10
 
 
-def test_a_peer_that_restarts_unnoticed_is_found_out_by_its_silence() -> None:
+def test_an_unnoticed_restart_of_a_peer_is_detected_by_its_silence() -> None:
     world, alice, bob = pair()
     world.advance(5)
     world.coordinator.stop()
@@ -270,7 +270,7 @@ def test_a_peer_that_restarts_unnoticed_is_found_out_by_its_silence() -> None:
 
 
 @pytest.mark.parametrize("error", [-50 * 365 * 86400, -3600, 3600])
-def test_a_wrong_clock_keeps_nobody_out(error: float) -> None:
+def test_a_wrong_clock_shuts_no_node_out(error: float) -> None:
     world = World()
     alice, bob = world.add("alice"), world.add("bob")
     bob.clock_error = error
@@ -330,7 +330,7 @@ def test_what_goes_through_a_relay_leaves_the_engine_in_its_channel() -> None:
     assert kind_of(transmit.datagrams[0]) is DatagramKind.CHANNEL_DATA
 
 
-def test_a_relay_whose_channels_carry_everything_is_not_taken_for_dead() -> None:
+def test_a_relay_whose_channels_carry_everything_is_not_considered_dead() -> None:
     _, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM)
     relayed = alice.node.relays.relayed
 
@@ -357,7 +357,7 @@ def test_a_relay_that_restarts_is_used_again() -> None:
     assert alice.path(bob) == "relay"
 
 
-def test_relays_that_die_in_turn_take_over_from_each_other() -> None:
+def test_relays_that_die_in_turn_replace_each_other() -> None:
     world, alice, bob = pair(SYMMETRIC_RANDOM, SYMMETRIC_RANDOM, relays=2)
 
     for _ in range(4):
@@ -411,7 +411,7 @@ def test_a_network_that_the_host_is_in_is_not_routed_to_a_peer() -> None:
     assert on_the_road.hidden == ()
 
 
-def test_a_route_that_is_not_wanted_is_not_there_even_for_a_moment() -> None:
+def test_an_unwanted_route_never_exists_even_for_a_moment() -> None:
     world, alice, bob = pair()
     bob.routes = ("192.168.7.0/24",)
     bob.restart()
@@ -427,7 +427,7 @@ def test_a_route_that_is_not_wanted_is_not_there_even_for_a_moment() -> None:
 # Echo requests
 
 
-def test_answers_to_own_echo_requests_are_kept_from_the_system() -> None:
+def test_answers_to_our_own_echo_requests_are_kept_from_the_system() -> None:
     _, alice, bob = pair()
     before = len(alice.answers())
 
@@ -436,7 +436,7 @@ def test_answers_to_own_echo_requests_are_kept_from_the_system() -> None:
     assert alice.packets == []
 
 
-def test_answers_to_others_are_for_the_system() -> None:
+def test_answers_to_other_requests_are_left_to_the_system() -> None:
     world, alice, bob = pair()
     alice.ping(bob)
     alice.node.echoes.end(7)
@@ -448,7 +448,7 @@ def test_answers_to_others_are_for_the_system() -> None:
 # Hubs
 
 
-def test_spokes_without_another_way_meet_at_the_hub() -> None:
+def test_spokes_without_another_path_meet_at_the_hub() -> None:
     world, hub, alice, bob = star()
 
     assert alice.keep_pinging(bob, 10) == 0
@@ -459,7 +459,7 @@ def test_spokes_without_another_way_meet_at_the_hub() -> None:
     assert reason.startswith("The hub hub forwards: There is no relay.")
 
 
-def test_news_about_the_hub_cost_no_packet() -> None:
+def test_a_change_of_the_hub_costs_no_packet() -> None:
     world, hub, alice, bob = star()
     assert alice.reaches(bob)
 
@@ -496,7 +496,7 @@ def test_another_hub_takes_over_from_one_that_leaves() -> None:
     assert spare.path(bob) == "direct"
 
 
-def test_a_removed_hub_forwards_no_more() -> None:
+def test_a_removed_hub_stops_forwarding() -> None:
     world, _, alice, bob = star()
     assert alice.reaches(bob)
 
@@ -507,7 +507,7 @@ def test_a_removed_hub_forwards_no_more() -> None:
     assert alice.path(bob) == "none"
 
 
-def test_spokes_leave_the_hub_as_soon_as_there_is_a_direct_way() -> None:
+def test_spokes_leave_the_hub_as_soon_as_there_is_a_direct_path() -> None:
     _, _, alice, bob = star()
     assert alice.reaches(bob)
 

@@ -16,7 +16,7 @@ def test_a_member_gets_a_tunnel_and_its_networks() -> None:
     assert [str(network) for network in owned] == [f"{BOB}/32", BEHIND_BOB]
 
 
-def test_a_member_that_is_gone_leaves_nothing() -> None:
+def test_a_member_that_has_gone_leaves_nothing_behind() -> None:
     stage = Stage()
     bob = stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
     stage.events(InterfaceChanged)
@@ -72,7 +72,7 @@ def test_a_network_that_the_machine_is_in_gets_no_route() -> None:
     assert (change.routes, change.hidden) == ((), (BEHIND_BOB,))
 
 
-def test_what_is_superseded_before_it_was_carried_out_is_never_said() -> None:
+def test_a_change_superseded_before_it_was_taken_is_never_reported() -> None:
     stage = Stage()
     stage.events(InterfaceChanged)
     stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
@@ -81,7 +81,7 @@ def test_what_is_superseded_before_it_was_carried_out_is_never_said() -> None:
     assert change.routes == ()
 
 
-def test_what_changes_nothing_is_not_said_again() -> None:
+def test_what_changes_nothing_is_not_reported_again() -> None:
     stage = Stage()
     stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
     stage.events(InterfaceChanged)

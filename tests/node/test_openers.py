@@ -14,7 +14,7 @@ ADDRESS = {"kind": "reflexive", "host": "203.0.113.7", "port": 4000}
 LAN_ADDRESS = {"kind": "host", "host": "192.168.1.7", "port": 4000}
 
 
-def test_openers_go_out_a_while_after_the_coordinator_went_away_and_again() -> None:
+def test_openers_are_sent_repeatedly_once_the_coordinator_has_been_away() -> None:
     stage = away()
     stage.add_peer("bob", "100.64.0.2", candidates=[ADDRESS, LAN_ADDRESS])
 
@@ -25,7 +25,7 @@ def test_openers_go_out_a_while_after_the_coordinator_went_away_and_again() -> N
 
 
 @pytest.mark.parametrize("state", [ControlState.CONNECTED, ControlState.ENDED])
-def test_a_node_that_is_connected_or_no_member_any_more_sends_none(
+def test_a_connected_or_former_member_sends_none(
     state: ControlState,
 ) -> None:
     client = SimpleNamespace(state=ControlState.CONNECTING)
@@ -42,7 +42,7 @@ def test_a_node_that_is_connected_or_no_member_any_more_sends_none(
     assert openers.get_timer() == NOW + 5 + DELAY
 
 
-def test_of_a_large_mesh_some_get_openers_and_those_that_were_online_first() -> None:
+def test_in_a_large_mesh_some_get_openers_starting_with_those_online() -> None:
     stage = away()
     for number in range(MAX_PEERS + 20):
         address = {**ADDRESS, "host": f"203.0.113.{number}"}

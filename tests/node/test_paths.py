@@ -1,4 +1,4 @@
-"""Path agents of one node: made when needed, steered, woken in time, and let go."""
+"""Path agents of one node: created when needed, steered, woken in time, discarded."""
 
 from ipaddress import ip_network
 
@@ -17,7 +17,7 @@ from tests.node.path_stage import (
 # Agents
 
 
-def test_an_agent_is_made_once() -> None:
+def test_an_agent_is_created_once() -> None:
     stage = Stage()
     peer = stage.add_peer()
 
@@ -51,7 +51,7 @@ def test_checks_find_their_agent_until_the_peer_is_forgotten() -> None:
     assert stage.paths.drops["unknown-check"] == 1
 
 
-def test_a_check_of_a_member_that_was_never_needed_makes_its_agent() -> None:
+def test_a_check_from_a_member_not_needed_before_creates_its_agent() -> None:
     stage = Stage()
     peer = stage.add_peer()
 
@@ -61,7 +61,7 @@ def test_a_check_of_a_member_that_was_never_needed_makes_its_agent() -> None:
     assert stage.paths.datagrams_to_send()[0].destination == SOURCE
 
 
-def test_a_session_that_this_node_has_lost_is_begun_anew() -> None:
+def test_a_session_that_this_node_has_lost_is_replaced() -> None:
     stage = Stage()
     peer, other = stage.add_peer(), stage.add_peer()
     for each in (peer, other):
@@ -76,7 +76,7 @@ def test_a_session_that_this_node_has_lost_is_begun_anew() -> None:
     assert initiation.destination == SOURCE
 
 
-def test_a_flood_of_unknown_sessions_is_looked_at_a_few_times_a_second() -> None:
+def test_a_flood_for_unknown_sessions_is_handled_a_few_times_a_second() -> None:
     stage = Stage()
     peer = stage.add_peer()
     stage.paths.begin(peer, NOW)
@@ -125,7 +125,7 @@ def test_the_tunnel_goes_where_its_agent_says() -> None:
     assert peer.tunnel.endpoint == RELAYED_ENDPOINT
 
 
-def test_what_waits_for_a_peer_leaves_as_soon_as_there_is_a_way() -> None:
+def test_packets_waiting_for_a_peer_leave_as_soon_as_there_is_a_path() -> None:
     stage = Stage()
     peer = stage.add_peer()
     stage.device.allowed_ips.insert(ip_network("100.64.0.9"), peer.tunnel.lane)
@@ -142,7 +142,7 @@ def test_what_waits_for_a_peer_leaves_as_soon_as_there_is_a_way() -> None:
 # Sockets
 
 
-def test_sockets_that_nobody_waits_for_any_more_are_closed() -> None:
+def test_sockets_that_are_no_longer_awaited_are_closed() -> None:
     stage = Stage()
     peer = stage.add_peer()
     stage.paths.begin(peer, NOW)
@@ -160,7 +160,7 @@ def test_sockets_that_nobody_waits_for_any_more_are_closed() -> None:
 # Time
 
 
-def test_an_agent_that_was_let_go_is_not_woken() -> None:
+def test_a_discarded_agent_is_not_woken() -> None:
     stage = Stage()
     peer = stage.add_peer()
     stage.paths.receive_offer(peer, stage.offer_of(peer), NOW)

@@ -19,7 +19,7 @@ def test_a_peer_is_reached_through_the_relay_that_both_have() -> None:
     assert stage.relays.opened == [RELAYED_ENDPOINT]
 
 
-def test_another_relay_replaces_the_way_through_the_old_one() -> None:
+def test_another_relay_replaces_the_path_through_the_old_one() -> None:
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))
     stage.paths.begin(peer, NOW)
@@ -30,7 +30,7 @@ def test_another_relay_replaces_the_way_through_the_old_one() -> None:
     assert stage.relays.closed == [RELAYED_ENDPOINT]
 
 
-def test_without_a_relay_there_is_no_way_through_it() -> None:
+def test_without_a_relay_there_is_no_relayed_path() -> None:
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))
     stage.paths.begin(peer, NOW)
@@ -63,7 +63,7 @@ def test_a_peer_that_speaks_from_elsewhere_on_the_relay_is_answered_there() -> N
     assert peer.relayed == moved
 
 
-def test_the_hosts_of_peers_relays_are_permitted_once_and_forbidden_after() -> None:
+def test_the_hosts_of_peers_relays_are_permitted_once_and_later_revoked() -> None:
     stage = Stage()
     peers = [stage.add_peer(candidates=(RELAYED,)) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""A mesh in which everything happens to everybody, and that finds together again."""
+"""A mesh in which every node is disrupted, and which recovers."""
 
 from itertools import permutations
 
@@ -31,7 +31,7 @@ LOSS = 0.02
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_everybody_finds_everybody_when_the_trouble_is_over(seed: int) -> None:
+def test_all_nodes_find_each_other_when_the_disruption_is_over(seed: int) -> None:
     world = World(seed)
     nodes = [world.add(f"node-{n}", KINDS[n % len(KINDS)]) for n in range(NODES)]
     world.settle()

@@ -15,7 +15,7 @@ RELAYED = Endpoint("198.51.100.9", 50000, FIRST_LINK)
 
 
 @pytest.mark.parametrize("endpoint", [STRANGER, RELAYED], ids=["udp", "relayed"])
-def test_what_nobody_asked_for_is_counted_by_what_it_seems_to_be(
+def test_unsolicited_messages_are_counted_by_their_apparent_kind(
     endpoint: Endpoint,
 ) -> None:
     stage = Stage()
@@ -55,7 +55,7 @@ def test_an_answer_goes_to_where_its_peer_has_just_been_heard() -> None:
     assert BOBS_ENDPOINT in destinations
 
 
-def test_a_packet_for_a_peer_that_is_nowhere_begins_to_look_for_it() -> None:
+def test_a_packet_for_a_peer_without_a_path_starts_the_search_for_one() -> None:
     stage = Stage()
     bob = stage.add_peer("bob", BOB)
     stage.node.receive_packets([ipv4(HOME, BOB)], NOW)
@@ -64,7 +64,7 @@ def test_a_packet_for_a_peer_that_is_nowhere_begins_to_look_for_it() -> None:
     assert stage.node.get_timer() is not None
 
 
-def test_what_went_the_fast_path_is_told_to_the_path_when_it_settles() -> None:
+def test_what_took_the_fast_path_is_reported_to_the_path_when_it_settles() -> None:
     stage = Stage()
     bob = stage.add_peer("bob", BOB)
     stage.connect(bob)
@@ -75,7 +75,7 @@ def test_what_went_the_fast_path_is_told_to_the_path_when_it_settles() -> None:
     assert bob.tunnel.tx_bytes == before + 64
 
 
-def test_a_stream_that_no_relay_has_carries_nothing() -> None:
+def test_a_stream_without_a_relay_carries_nothing() -> None:
     stage = Stage()
     stage.node.receive_stream(FIRST_LINK + 9, b"anything", NOW)
     assert stage.node.datagrams_to_send() == []

@@ -76,7 +76,7 @@ def test_a_udp_superpacket_has_at_most_64_segments() -> None:
     assert cut(writes) == packets
 
 
-def test_interleaved_flows_are_told_apart() -> None:
+def test_interleaved_flows_are_kept_apart() -> None:
     flows = [
         Packet(payload(3000), source_port=1),
         Packet(payload(3000), source_port=2),
@@ -90,13 +90,13 @@ def test_interleaved_flows_are_told_apart() -> None:
     assert by_flow(cut(writes)) == by_flow(packets)
 
 
-def test_what_follows_a_pushed_segment_begins_anew() -> None:
+def test_what_follows_a_pushed_segment_starts_a_new_run() -> None:
     first, second, third = Packet(payload(3000)).cut(1000)
     packets = [bytes(first), bytes(replace(second, flags=ACK | PSH)), bytes(third)]
     assert sizes(coalesce(packets, LOCAL)) == [2, 1]
 
 
-def test_what_follows_a_shorter_segment_begins_anew() -> None:
+def test_what_follows_a_shorter_segment_starts_a_new_run() -> None:
     first, second = Packet(payload(1500)).cut(1000)
     third = replace(second, sequence=second.sequence + 500)
     packets = [bytes(each) for each in (first, second, third)]
@@ -104,14 +104,14 @@ def test_what_follows_a_shorter_segment_begins_anew() -> None:
 
 
 @PROTOCOLS
-def test_a_longer_packet_begins_anew(protocol: int) -> None:
+def test_a_longer_packet_starts_a_new_run(protocol: int) -> None:
     first = Packet(payload(500), protocol=protocol)
     second = replace(first, payload=payload(501), sequence=first.sequence + 500)
     packets = [bytes(first), bytes(second)]
     assert sizes(coalesce(packets, LOCAL, udp=True)) == [1, 1]
 
 
-def test_sequence_numbers_that_wrap_around_begin_anew() -> None:
+def test_sequence_numbers_that_wrap_around_start_a_new_run() -> None:
     flow = Packet(payload(4000), sequence=2**32 - 2000)
     packets = [bytes(each) for each in flow.cut(1000)]
     writes = coalesce(packets, LOCAL)
@@ -120,7 +120,7 @@ def test_sequence_numbers_that_wrap_around_begin_anew() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 2), (1, 0), (0, 0), (0, 2, 1)])
-def test_gaps_repetitions_and_the_wrong_order_stay_as_they_are(
+def test_gaps_repetitions_and_misordered_packets_stay_unchanged(
     order: tuple[int, ...],
 ) -> None:
     segments = Packet(payload(3000)).cut(1000)
@@ -175,27 +175,25 @@ def test_acknowledgements_stay_alone() -> None:
 
 @FAMILIES
 @PROTOCOLS
-def test_packets_that_are_forwarded_stay_as_they_are(
-    version: int, protocol: int
-) -> None:
+def test_forwarded_packets_stay_unchanged(version: int, protocol: int) -> None:
     flow = Packet(payload(3000), version, protocol)
     packets = [bytes(each) for each in flow.cut(1000)]
     expected = [[vnet.PLAIN, packet] for packet in packets]
     assert coalesce(packets, frozenset(), udp=True) == expected
 
 
-def test_udp_is_not_joined_where_the_kernel_does_not_know_it() -> None:
+def test_udp_is_not_joined_where_the_kernel_does_not_support_it() -> None:
     packets = [bytes(each) for each in Packet(payload(300), protocol=17).cut(100)]
     assert sizes(coalesce(packets, LOCAL)) == [1, 1, 1]
 
 
-def test_udp_without_checksums_stays_as_it_is() -> None:
+def test_udp_without_checksums_stays_unchanged() -> None:
     packets = [bytes(each) for each in Packet(payload(300), protocol=17).cut(100)]
     packets = [each[:26] + b"\0\0" + each[28:] for each in packets]
     assert sizes(coalesce(packets, LOCAL, udp=True)) == [1, 1, 1]
 
 
-def test_packets_with_ip_options_or_extension_headers_stay_as_they_are() -> None:
+def test_packets_with_ip_options_or_extension_headers_stay_unchanged() -> None:
     for version, extra in ((4, bytes([1] * 4)), (6, bytes([6, 0, 1, 4, 0, 0, 0, 0]))):
         flow = Packet(payload(300), version, ip_options=extra)
         packets = [bytes(each) for each in flow.cut(100)]
@@ -204,7 +202,7 @@ def test_packets_with_ip_options_or_extension_headers_stay_as_they_are() -> None
 
 @PROTOCOLS
 @pytest.mark.parametrize("fragment", [0x2000, 0x0001, 0x2010])
-def test_fragments_stay_as_they_are(protocol: int, fragment: int) -> None:
+def test_fragments_stay_unchanged(protocol: int, fragment: int) -> None:
     flow = Packet(payload(300), protocol=protocol, fragment=fragment)
     packets = [bytes(each) for each in flow.cut(100)]
     assert sizes(coalesce(packets, LOCAL, udp=True)) == [1, 1, 1]
@@ -212,7 +210,7 @@ def test_fragments_stay_as_they_are(protocol: int, fragment: int) -> None:
 
 @FAMILIES
 @PROTOCOLS
-def test_packets_whose_lengths_disagree_stay_as_they_are(
+def test_packets_whose_lengths_disagree_stay_unchanged(
     version: int, protocol: int
 ) -> None:
     flow = Packet(payload(400), version, protocol)
@@ -225,7 +223,7 @@ def test_packets_whose_lengths_disagree_stay_as_they_are(
 @FAMILIES
 @PROTOCOLS
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
-def test_a_wrong_checksum_is_never_made_right(
+def test_a_wrong_checksum_is_never_corrected(
     version: int, protocol: int, place: str
 ) -> None:
     packets = [bytes(each) for each in Packet(payload(450), version, protocol).cut(100)]
@@ -239,7 +237,7 @@ def test_a_wrong_checksum_is_never_made_right(
 
 
 @PROTOCOLS
-def test_a_wrong_ipv4_header_checksum_is_never_made_right(protocol: int) -> None:
+def test_a_wrong_ipv4_header_checksum_is_never_corrected(protocol: int) -> None:
     packets = [bytes(each) for each in Packet(payload(400), 4, protocol).cut(100)]
     packets[2] = flip(packets[2], 10)
     assert_nothing_is_repaired(packets)

@@ -37,14 +37,14 @@ def test_the_answer_to_a_request_is_recognised(
 
 
 @given(at=st.integers(20, 59), bit=st.integers(0, 7))
-def test_an_answer_with_a_wrong_bit_is_not_ours(at: int, bit: int) -> None:
+def test_an_answer_with_a_flipped_bit_is_not_ours(at: int, bit: int) -> None:
     damaged = bytearray(answer(echo_request(SOURCE, DESTINATION, 1, 2, PAYLOAD)))
     damaged[at] ^= 1 << bit
 
     assert parse_echo_reply(bytes(damaged)) is None
 
 
-def test_other_packets_are_not_ours() -> None:
+def test_other_packets_are_left_to_the_system() -> None:
     reply = answer(echo_request(SOURCE, DESTINATION, 1, 2, PAYLOAD))
     udp = reply[:9] + b"\x11" + reply[10:]
 
@@ -53,7 +53,7 @@ def test_other_packets_are_not_ours() -> None:
 
 
 @given(packet=st.binary(max_size=80))
-def test_no_packet_is_too_strange(packet: bytes) -> None:
+def test_no_packet_raises(packet: bytes) -> None:
     parse_echo_reply(packet)
 
 

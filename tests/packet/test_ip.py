@@ -15,7 +15,7 @@ def test_a_sum_gives_the_checksum_of_the_rfc(data: bytes) -> None:
 
 
 @given(st.binary(max_size=3000))
-def test_the_summer_of_a_length_agrees(data: bytes) -> None:
+def test_the_sum_function_for_a_length_agrees(data: bytes) -> None:
     assert payload_summer(len(data))(data) % 65535 == word_sum(data)
 
 

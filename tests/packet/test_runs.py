@@ -58,7 +58,7 @@ def test_a_run_that_has_its_last_packet_takes_no_other() -> None:
 
 
 @pytest.mark.parametrize(("version", "protocol"), KINDS)
-def test_a_run_goes_on_where_it_stopped(version: int, protocol: int) -> None:
+def test_a_run_continues_where_it_stopped(version: int, protocol: int) -> None:
     packets = segments(version, protocol, 7)
     run = run_of(packets[0], version, protocol)
 
@@ -91,7 +91,7 @@ def test_the_kernel_is_told_how_to_cut_a_tcp_run(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_kernel_is_left_the_checksum_of_a_udp_run(version: int) -> None:
+def test_the_checksum_of_a_udp_run_is_left_to_the_kernel(version: int) -> None:
     whole = Packet(payload(250), version, 17)
     first, *others = [bytes(each) for each in whole.cut(100)]
     run = run_of(first, version, 17)

@@ -112,19 +112,19 @@ def test_the_hint_of_the_header_length_is_not_trusted(hdr_len: int) -> None:
     assert segment(packet.superpacket(1000, hdr_len=hdr_len)) == expected
 
 
-def test_a_complete_packet_is_left_as_it_is() -> None:
+def test_a_complete_packet_is_left_unchanged() -> None:
     packet = bytes(Packet(b"data"))
     assert segment(vnet.PLAIN + packet) == [packet]
 
 
-def test_a_packet_that_is_not_tcp_or_udp_is_left_as_it_is() -> None:
+def test_a_packet_that_is_not_tcp_or_udp_is_left_unchanged() -> None:
     packet = bytes.fromhex("4500001c000040004001") + bytes(18)
     assert segment(vnet.PLAIN + packet) == [packet]
 
 
 @pytest.mark.parametrize(("version", "protocol"), KINDS)
 @pytest.mark.parametrize("length", [0, 1, 2, 999])
-def test_a_checksum_that_is_left_to_the_card_is_completed(
+def test_a_checksum_left_to_the_network_card_is_completed(
     version: int, protocol: int, length: int
 ) -> None:
     packet = Packet(payload(length), version=version, protocol=protocol)

@@ -21,7 +21,7 @@ class VirtioNetHeader(ctypes.Structure):
     )
 
 
-def test_fields_stand_where_the_kernel_has_them() -> None:
+def test_fields_are_where_the_kernel_expects_them() -> None:
     packed = vnet.HEADER.pack(vnet.NEEDS_CSUM, vnet.GSO_TCPV6, 0x1234, 1400, 40, 16)
     header = VirtioNetHeader.from_buffer_copy(packed)
 
@@ -37,11 +37,11 @@ def test_numbers_are_in_the_byte_order_of_the_machine() -> None:
     assert packed[2:4] == (1).to_bytes(2, sys.byteorder)
 
 
-def test_a_packet_that_stands_for_itself_asks_for_nothing() -> None:
+def test_a_packet_on_its_own_needs_no_segmentation() -> None:
     assert bytes(10) == vnet.PLAIN
 
 
 @pytest.mark.parametrize("kind", [vnet.GSO_TCPV4, vnet.GSO_TCPV6, vnet.GSO_UDP_L4])
-def test_the_ecn_bit_is_none_of_the_kinds(kind: int) -> None:
+def test_the_ecn_bit_is_not_one_of_the_kinds(kind: int) -> None:
     assert kind & vnet.GSO_ECN == 0
     assert kind != vnet.GSO_NONE

@@ -22,7 +22,7 @@ def test_activity_ends_in_two_steps() -> None:
     assert activity.get_timer(100.0 + DORMANT) is None
 
 
-def test_a_packet_begins_it_anew() -> None:
+def test_a_packet_starts_it_again() -> None:
     activity = Activity()
     activity.note(100.0)
     activity.note(140.0)

@@ -66,7 +66,7 @@ def test_the_first_packet_goes_by_the_relay_and_starts_a_round() -> None:
     assert not offer.answer
 
 
-def test_without_a_relay_there_is_no_way_yet() -> None:
+def test_without_a_relay_there_is_no_path_yet() -> None:
     stage = Stage(relay=None)
     stage.agent.sent(stage.now)
     assert stage.endpoints() == ()
@@ -87,7 +87,7 @@ def test_the_answer_of_the_peer_starts_openers_and_a_burst() -> None:
     assert times == pytest.approx([lead + offset for offset in BURST])
 
 
-def test_an_offer_of_the_peer_is_answered_and_followed_a_little_later() -> None:
+def test_an_offer_from_the_peer_is_answered_and_followed_a_little_later() -> None:
     stage = Stage()
     stage.offer()
     (answer,) = stage.offers()
@@ -194,7 +194,7 @@ def test_without_a_relay_the_first_answer_goes_where_the_peer_was_heard() -> Non
     assert stage.endpoints() == (FAR,)
 
 
-def test_packets_through_the_relay_are_no_new_addresses() -> None:
+def test_packets_through_the_relay_add_no_addresses() -> None:
     stage = Stage()
     other = RELAY._replace(port=51234)
     stage.agent.authenticated(other, stage.now)
@@ -211,7 +211,7 @@ def test_heartbeats_every_three_seconds_while_there_is_traffic() -> None:
     assert stage.endpoints() == (FAR,)
 
 
-def test_keepalives_without_traffic_and_then_sleep() -> None:
+def test_without_traffic_keepalives_follow_and_then_dormancy() -> None:
     stage = Stage()
     stage.become_direct()
     start = stage.now
@@ -260,7 +260,7 @@ def test_after_a_pause_data_goes_both_ways_until_the_path_answers() -> None:
     assert stage.endpoints() == (FAR,)
 
 
-def test_a_tunnel_that_hears_nothing_casts_doubt_at_once() -> None:
+def test_a_tunnel_that_hears_nothing_raises_doubt_at_once() -> None:
     stage = Stage()
     stage.become_direct()
     stage.agent.suspect(stage.now)
@@ -280,7 +280,7 @@ def test_complaints_for_every_packet_count_once() -> None:
     assert stage.all_sent(FAR.host) - before < 5
 
 
-def test_trouble_of_the_peer_casts_doubt_at_once() -> None:
+def test_trouble_reported_by_the_peer_raises_doubt_at_once() -> None:
     stage = Stage()
     stage.become_direct()
     stage.offer(trouble=True)
@@ -349,7 +349,7 @@ def test_the_history_is_bounded() -> None:
     assert len(stage.agent.status(stage.now).attempts) <= HISTORY
 
 
-def test_an_old_offer_is_not_taken_again() -> None:
+def test_an_old_offer_is_not_accepted_again() -> None:
     stage = Stage()
     stage.offer(sequence=5)
     stage.until(stage.now + 5.0)
@@ -408,7 +408,7 @@ def test_a_check_on_a_socket_that_was_closed_is_ignored() -> None:
     assert stage.agent.drops[CheckDrop.LOSER] == 1
 
 
-def test_sockets_that_nobody_wanted_are_closed() -> None:
+def test_sockets_that_were_not_requested_are_closed() -> None:
     stage = Stage()
     stage.agent.add_auxiliary_sockets([100, 101], stage.now)
     stage.drain()
@@ -424,14 +424,14 @@ def test_the_birthday_switch_is_named_in_the_reason() -> None:
     assert "switched off" in stage.agent.status(stage.now).reason
 
 
-def test_confirmed_hosts_that_are_none_are_ignored() -> None:
+def test_confirmed_hosts_that_are_not_addresses_are_ignored() -> None:
     stage = Stage()
     stage.agent.confirm_hosts(["127.0.0.1", "nonsense", "203.0.113.2"])
     assert stage.agent._puncher.peer_hosts == ("203.0.113.2",)
 
 
 @given(st.lists(strange_messages(), max_size=5))
-def test_no_offer_is_too_strange(messages: list[control.OfferMessage]) -> None:
+def test_no_offer_raises(messages: list[control.OfferMessage]) -> None:
     stage = Stage()
     for message in messages:
         stage.agent.receive_offer(from_message(message)[0], stage.now)
@@ -439,7 +439,7 @@ def test_no_offer_is_too_strange(messages: list[control.OfferMessage]) -> None:
 
 
 @given(st.binary(min_size=20, max_size=200))
-def test_no_stun_message_is_too_strange(data: bytes) -> None:
+def test_arbitrary_stun_messages_are_ignored(data: bytes) -> None:
     stage = Stage()
     data = data[:2] + (len(data[20:]) & ~3).to_bytes(2) + stun.COOKIE + data[8:]
     data = bytes([data[0] & 0x3F]) + data[1 : 20 + (len(data[20:]) & ~3)]

@@ -1,4 +1,4 @@
-"""Many packets go only where somebody reliable has seen the peer."""
+"""Bursts go only to addresses at which a reliable party has seen the peer."""
 
 import random
 
@@ -23,13 +23,13 @@ LINKS = (100, 101, 102)
 BIRTHDAY, PREDICTION = PunchMethod.BIRTHDAY, PunchMethod.PREDICTION
 
 
-def test_a_claim_alone_is_no_target() -> None:
+def test_an_unconfirmed_claim_is_not_a_target() -> None:
     known = addresses(claimed=[CLAIMED])
     assert known.targets() == []
     assert known.hosts() == []
 
 
-def test_a_claim_that_somebody_confirms_is_a_target() -> None:
+def test_a_confirmed_claim_is_a_target() -> None:
     assert addresses([CLAIMED, OTHER], seen=[OTHER.host]).targets() == [OTHER]
     assert addresses([CLAIMED, OTHER], checked=[CLAIMED.host]).targets() == [CLAIMED]
 
@@ -72,7 +72,7 @@ def test_two_fans_aim_at_one_port_ahead() -> None:
     ("method", "kind"),
     [(BIRTHDAY, CandidateKind.BIRTHDAY), (PREDICTION, CandidateKind.PREDICTED)],
 )
-def test_a_path_is_called_after_the_method(
+def test_a_path_is_named_after_its_method(
     method: PunchMethod, kind: CandidateKind
 ) -> None:
     assert PunchAttempt(1, method, Role.FAN, Role.PROBE).kind is kind

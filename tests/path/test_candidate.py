@@ -53,7 +53,7 @@ json_values = st.recursive(
         CandidateKind.RELAYED,
     ],
 )
-def test_what_a_node_offers_its_peer_reads(kind: CandidateKind, host: str) -> None:
+def test_the_peer_reads_what_a_node_offers(kind: CandidateKind, host: str) -> None:
     candidate = Candidate(kind, host, 51820)
     assert admit_candidates([candidate.to_message()], MESH) == ([candidate], {})
 
@@ -113,20 +113,20 @@ def test_a_candidate_counts_once() -> None:
     assert admit_candidates([candidate] * 30)[0] == [candidate]
 
 
-def test_only_so_many_candidates_are_used() -> None:
+def test_the_number_of_candidates_used_is_limited() -> None:
     claims = [Candidate(CandidateKind.HOST, "192.0.2.1", n + 1) for n in range(100)]
     used, rejections = admit_candidates(claims)
     assert len(used) == CANDIDATE_LIMIT
     assert rejections == {Rejection.EXCESS: 100 - CANDIDATE_LIMIT}
 
 
-def test_only_so_many_candidates_are_looked_at() -> None:
+def test_the_number_of_candidates_examined_is_limited() -> None:
     _, rejections = admit_candidates([Claimed(None, None, None)] * 10_000)
     assert rejections[Rejection.MALFORMED] == OFFER_LIMIT
 
 
 @given(st.lists(st.builds(Claimed, json_values, json_values, json_values)))
-def test_no_claim_is_too_strange(claims: list[Claimed]) -> None:
+def test_any_claims_give_a_bounded_number_of_candidates(claims: list[Claimed]) -> None:
     used, _ = admit_candidates(claims, MESH)
     assert len(used) <= CANDIDATE_LIMIT
 
@@ -147,6 +147,6 @@ def test_private_addresses_are_told_from_public_ones() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "127.0.0.1", "::ffff:127.0.0.1"])
-def test_a_host_that_is_no_other_machine_is_not_usable(text: str) -> None:
+def test_a_host_that_is_not_another_machine_is_unusable(text: str) -> None:
     assert not is_usable_host(text)
     assert is_usable_host("203.0.113.1")

@@ -78,7 +78,7 @@ def test_keys_are_not_shown() -> None:
     assert repr(keys.incoming.key) not in repr(keys)
 
 
-def test_there_are_no_keys_with_a_low_order_point_or_oneself() -> None:
+def test_no_keys_are_derived_for_a_low_order_point_or_our_own_key() -> None:
     assert CheckKeys.derive(ALICE, bytes(32)) is None
     assert CheckKeys.derive(ALICE, ALICE.public_bytes) is None
 
@@ -90,7 +90,7 @@ def test_a_check_for_another_peer_is_forged() -> None:
     assert bob.drops == {CheckDrop.FORGED: 1}
 
 
-def test_a_tag_without_the_key_is_worth_nothing() -> None:
+def test_a_tag_made_without_the_key_is_worthless() -> None:
     bob = checks_of(BOB, ALICE)
     message = Message(Method.BINDING, Class.REQUEST, bytes(12))
     message.attributes[Attribute.USERNAME] = bob.keys.incoming.tag
@@ -105,7 +105,7 @@ def test_a_check_sent_back_to_its_sender_is_refused() -> None:
     assert alice.receive(request, AT_BOB, 0.0) is CheckDrop.REFLECTED
 
 
-def test_a_check_is_answered_once_wherever_its_copies_come_from() -> None:
+def test_a_check_is_answered_once_wherever_its_copies_arrive_from() -> None:
     alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
     request = stun.parse(alice.ask(AT_BOB, CandidateKind.HOST, 0.0))
     assert isinstance(bob.receive(request, AT_ALICE, 0.0), Asked)
@@ -119,7 +119,7 @@ def test_an_answer_counts_once() -> None:
     assert alice.receive(answer, AT_BOB, 0.1) is CheckDrop.UNKNOWN_ANSWER
 
 
-def test_an_answer_from_an_address_that_was_not_asked_proves_nothing() -> None:
+def test_an_answer_from_an_unasked_address_proves_nothing() -> None:
     alice, answer = answered_check()
     elsewhere = Endpoint("198.18.0.1", 9)
     assert alice.receive(answer, elsewhere, 0.1) is CheckDrop.WRONG_SOURCE
@@ -164,7 +164,7 @@ def test_an_answer_that_took_too_long_is_unknown() -> None:
         Message(Method.BINDING, Class.REQUEST, bytes(12), unknown_required=(0x7777,)),
     ],
 )
-def test_other_stun_messages_are_not_expected(message: Message) -> None:
+def test_other_stun_messages_do_not_match(message: Message) -> None:
     assert checks_of(ALICE, BOB).receive(message, AT_BOB, 0.0) is CheckDrop.UNEXPECTED
 
 

@@ -37,7 +37,7 @@ def test_a_relay_and_a_confirmed_address_get_all_they_need() -> None:
     assert stage.checks.drops == {}
 
 
-def test_what_an_authentic_packet_came_from_is_checked_back_at_once() -> None:
+def test_the_source_of_an_authentic_packet_is_checked_back_at_once() -> None:
     stage = Stage()
     stage.checker.learn(FAR, CandidateKind.PEER_REFLEXIVE, NOW)
     (check,) = stage.checker.transmits
@@ -56,7 +56,7 @@ def test_a_path_that_works_is_not_checked_for_every_packet() -> None:
     assert stage.checker.transmits == []
 
 
-def test_another_address_behind_the_relay_is_none_of_its_business() -> None:
+def test_another_address_behind_the_relay_is_ignored() -> None:
     stage = Stage()
     stage.table.set_relay(RELAY, NOW)
     other = RELAY._replace(host="198.51.100.77")
@@ -64,7 +64,7 @@ def test_another_address_behind_the_relay_is_none_of_its_business() -> None:
     assert stage.table.find(other) is None
 
 
-def test_only_so_many_addresses_are_learnt() -> None:
+def test_the_number_of_addresses_learnt_is_limited() -> None:
     stage = Stage()
     for port in range(LEARN_LIMIT + 3):
         stage.checker.learn(

@@ -41,7 +41,7 @@ def test_the_cheapest_method_that_can_work_comes_first(
     assert stage.puncher.method is method
 
 
-def test_a_method_that_failed_makes_way_for_the_next_and_comes_again() -> None:
+def test_a_failed_method_gives_way_to_the_next_and_gets_another_turn() -> None:
     stage = Stage(STEPPING, CONE)
     stage.escalation.begin(0.0)
     stage.limiter.record(stage.puncher.peer, PunchMethod.PREDICTION, 0.0)
@@ -82,7 +82,7 @@ def test_a_busy_node_waits_for_its_turn() -> None:
     assert stage.escalation.next_at is not None
 
 
-def test_what_this_node_may_not_do_is_noted() -> None:
+def test_a_method_that_this_node_may_not_use_is_recorded() -> None:
     stage = Stage(HARD, CONE, PunchLimiter(birthday=False))
     (attempt,) = stage.escalation.begin(3.0)
     assert (attempt.at, attempt.method) == (3.0, "birthday")

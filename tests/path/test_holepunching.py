@@ -51,7 +51,7 @@ def test_an_offer_is_answered_and_followed_at_once() -> None:
     assert stage.sent() == [(FAR, OPENER_TTL)] * OPENERS
 
 
-def test_trouble_is_told_to_the_peer() -> None:
+def test_trouble_is_reported_to_the_peer() -> None:
     for trigger in Trigger:
         stage = Stage()
         stage.punching.begin(trigger, NOW)
@@ -92,7 +92,7 @@ def test_a_round_ends_with_the_first_direct_path() -> None:
     assert not stage.punching.in_round
 
 
-def test_the_controlling_side_goes_on_to_a_method() -> None:
+def test_the_controlling_side_moves_on_to_a_method() -> None:
     for controlling in (True, False):
         stage = Stage(own=CONE, controlling=controlling)
         stage.ledger.confirm([FAR.host])
@@ -131,7 +131,7 @@ def test_a_lost_path_is_noted_once_and_begins_a_round() -> None:
     assert stage.offers()[0].trouble
 
 
-def test_nothing_is_begun_without_traffic() -> None:
+def test_nothing_is_started_without_traffic() -> None:
     stage = Stage()
     stage.hear(Offer(1, CANDIDATES))
     stage.offers()

@@ -1,4 +1,4 @@
-"""Unconfirmed addresses get little, whoever names them."""
+"""Unconfirmed addresses get little traffic, no matter who names them."""
 
 from meshwg.path.ledger import (
     CONFIRMED_LIMIT,
@@ -37,7 +37,7 @@ def test_the_oldest_confirmations_are_forgotten() -> None:
     assert ledger.is_confirmed("203.0.113.1")
 
 
-def test_only_so_many_addresses_are_learnt_a_minute() -> None:
+def test_the_number_of_addresses_learnt_a_minute_is_limited() -> None:
     ledger = Ledger()
     assert sum(ledger.may_learn(0.0) for _ in range(1000)) == LEARN_LIMIT
     assert ledger.may_learn(WINDOW)

@@ -75,12 +75,12 @@ def test_the_json_is_what_older_nodes_send_and_read(offer: Offer, text: str) -> 
     assert from_message(received(text)) == (offer, {})
 
 
-def test_the_large_number_of_an_older_node_is_taken() -> None:
+def test_the_large_number_of_an_older_node_is_accepted() -> None:
     numbered = {**json.loads(OFFER_JSON), "sequence": 1_790_000_000_001}
     assert from_message(received(json.dumps(numbered)))[0].sequence == 1_790_000_000_001
 
 
-def test_candidates_that_cannot_be_are_left_out_and_counted() -> None:
+def test_impossible_candidates_are_left_out_and_counted() -> None:
     message = control.OfferMessage(
         to=KEY,
         sequence=1,
@@ -100,7 +100,7 @@ def test_candidates_that_cannot_be_are_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize("sequence", [None, "one", 1.5, -1, 1 << 63, [], {}])
-def test_an_offer_without_a_number_is_none(sequence: object) -> None:
+def test_an_offer_without_a_number_is_invalid(sequence: object) -> None:
     with pytest.raises(InvalidMessage):
         received(json.dumps({**json.loads(OFFER_JSON), "sequence": sequence}))
 

@@ -27,14 +27,14 @@ def overlay() -> Overlay:
         ("2001:db8::7", False),
     ],
 )
-def test_the_mesh_and_what_peers_announce_is_inside(
+def test_the_mesh_and_what_peers_announce_are_inside(
     overlay: Overlay, address: str, expected: bool
 ) -> None:
     overlay.announce([PODS])
     assert (ip_address(address) in overlay) is expected
 
 
-def test_what_is_announced_no_more_is_outside(overlay: Overlay) -> None:
+def test_what_is_no_longer_announced_is_outside(overlay: Overlay) -> None:
     overlay.announce([PODS])
     overlay.announce([])
     assert ip_address("10.244.2.1") not in overlay

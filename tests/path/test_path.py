@@ -16,7 +16,7 @@ from meshwg.transmit import Endpoint, Source
 ENDPOINT = Endpoint("203.0.113.1", 1111)
 
 
-def test_a_new_path_is_checked_by_a_burst_and_then_no_more() -> None:
+def test_a_new_path_is_checked_by_one_burst_only() -> None:
     path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     assert checked_at(path, until=20.0) == pytest.approx([10 + one for one in BURST])
@@ -30,7 +30,7 @@ def test_an_answer_ends_the_burst() -> None:
     assert path.is_trusted(10.0)
 
 
-def test_a_check_that_came_late_does_not_bring_a_flood() -> None:
+def test_a_late_check_does_not_cause_a_flood() -> None:
     path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     assert path.take_due(11.0)
@@ -38,7 +38,7 @@ def test_a_check_that_came_late_does_not_bring_a_flood() -> None:
     assert path.due == pytest.approx(11.6)
 
 
-def test_a_proven_path_that_stays_silent_is_asked_again_and_doubted() -> None:
+def test_a_proven_path_that_stays_silent_is_checked_again_and_doubted() -> None:
     path = proven(at=10.0)
     path.check_by(13.0)
     times = checked_at(path, until=17.0)
@@ -76,7 +76,7 @@ def test_a_distrusted_path_is_checked_at_once_from_any_address() -> None:
     assert path.due == 12.0 + TRIGGERED_BURST[0]
 
 
-def test_an_earlier_check_does_not_cancel_the_later_ones() -> None:
+def test_an_earlier_check_does_not_cancel_later_ones() -> None:
     path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
     path.check_by(9.0)

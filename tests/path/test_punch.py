@@ -118,7 +118,7 @@ def test_two_loose_symmetric_nats_agree_on_one_fan() -> None:
     assert roles(HARD_LOOSE, HARD_LOOSE, PunchMethod.BIRTHDAY) == (Role.FAN, Role.PROBE)
 
 
-def test_a_sequence_goes_on_and_wraps_around() -> None:
+def test_a_sequence_continues_and_wraps_around() -> None:
     assert predicted_ports(5000, 2, 3) == [5002, 5004, 5006]
     assert predicted_ports(5000, -1, 3) == [4999, 4998, 4997]
     assert port_after(LAST_PORT, 1, 1) == FIRST_PORT
@@ -128,7 +128,9 @@ def test_a_sequence_goes_on_and_wraps_around() -> None:
 @given(
     st.integers(FIRST_PORT, LAST_PORT), st.integers(-16, 16), st.integers(0, 100_000)
 )
-def test_a_predicted_port_is_always_a_port(base: int, delta: int, steps: int) -> None:
+def test_a_predicted_port_is_always_a_valid_port(
+    base: int, delta: int, steps: int
+) -> None:
     assert FIRST_PORT <= port_after(base, delta, steps) <= LAST_PORT
 
 

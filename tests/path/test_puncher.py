@@ -81,7 +81,7 @@ def test_a_fan_that_filters_by_address_needs_no_confirmed_port() -> None:
     assert birthday_targets(pair) == {("203.0.113.3", 1111)}
 
 
-def test_a_fan_that_filters_by_port_needs_the_very_endpoint() -> None:
+def test_a_fan_that_filters_by_port_needs_the_exact_endpoint() -> None:
     pair = Pair()
     pair.other.peer_hosts = (HOSTS[True], "203.0.113.3")
     assert birthday_targets(pair) == {(HOSTS[True], 1111)}
@@ -108,7 +108,7 @@ def test_a_prediction_aims_ahead_of_the_last_observed_port() -> None:
     assert ports == {5004 + 2 * n for n in range(1, PREDICTION_PORTS + 1)}
 
 
-def test_two_sequences_are_met_at_one_port_each() -> None:
+def test_two_sequences_meet_at_one_port_each() -> None:
     pair = Pair()
     pair.boss.own_nat = NatTraits(delta=-2)
     pair.boss.begin(PunchMethod.PREDICTION, FAN_FAN, 0.0)
@@ -183,7 +183,7 @@ def test_a_peer_that_does_not_answer_ends_the_attempt() -> None:
     assert pair.boss.outcome.detail == "the peer did not answer"
 
 
-def test_a_node_that_may_not_says_so() -> None:
+def test_a_node_without_permission_says_so() -> None:
     pair = Pair(other_limiter=PunchLimiter(birthday=False))
     pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     pair.exchange(0.0)
@@ -221,7 +221,7 @@ def test_the_asked_side_keeps_limits_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("roles", [PROBE_FAN, FAN_PROBE])
-def test_nothing_is_aimed_at_an_address_that_nobody_confirmed(
+def test_nothing_is_aimed_at_an_unconfirmed_address(
     roles: tuple[Role, Role],
 ) -> None:
     pair = Pair(confirmed=False)
@@ -317,7 +317,7 @@ def test_a_step_of_another_attempt_is_ignored() -> None:
     assert pair.boss.state is PunchState.ASKED
 
 
-def test_an_ask_that_comes_twice_is_one() -> None:
+def test_a_repeated_ask_counts_once() -> None:
     pair = Pair()
     pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
     (ask,) = pair.boss.messages
@@ -347,7 +347,7 @@ def test_what_a_peer_says_is_shortened_and_made_printable() -> None:
 
 
 @given(json_values, json_values, json_values)
-def test_no_step_is_too_strange(one: object, two: object, three: object) -> None:
+def test_no_step_raises(one: object, two: object, three: object) -> None:
     pair = Pair()
     pair.boss.begin(PunchMethod.PREDICTION, PROBE_FAN, 0.0)
     for puncher in (pair.boss, pair.other):

@@ -45,7 +45,7 @@ def test_a_path_that_was_never_tried_says_so() -> None:
         (CONE, BLOCKED, "blocked on the peer's side"),
     ],
 )
-def test_what_cannot_be_is_explained(
+def test_an_impossible_combination_is_explained(
     own: NatTraits, peer: NatTraits, words: str
 ) -> None:
     assert words in explain(situation(own=own, peer=peer))
@@ -70,18 +70,18 @@ def test_the_last_failure_is_told() -> None:
 
 
 @pytest.mark.parametrize("method", PunchMethod)
-def test_what_is_being_tried_is_told(method: PunchMethod) -> None:
+def test_what_is_being_tried_is_reported(method: PunchMethod) -> None:
     assert "is being opened" in explain(situation(method=method))
     assert "is being opened" in explain(situation(in_round=True))
 
 
-def test_a_lossy_path_that_is_avoided_is_told() -> None:
+def test_a_lossy_path_that_is_avoided_is_reported() -> None:
     path = proven(CandidateKind.REFLEXIVE)
     path.statistics.add_loss()
     assert "loses 50%" in explain(situation(avoided=path))
 
 
-def test_a_missing_relay_is_told() -> None:
+def test_a_missing_relay_is_reported() -> None:
     assert explain(replace(situation(), selected=None)).startswith("There is no relay.")
 
 

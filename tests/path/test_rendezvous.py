@@ -33,7 +33,7 @@ def test_only_other_candidates_are_a_change() -> None:
     assert rendezvous.set_own([LAN, PUBLIC], HARD)
 
 
-def test_an_offer_is_taken_once_and_in_order() -> None:
+def test_an_offer_is_accepted_once_and_in_order() -> None:
     assert not new().was_heard
     rendezvous = new()
     assert take(rendezvous, [LAN], sequence=5)
@@ -45,7 +45,7 @@ def test_an_offer_is_taken_once_and_in_order() -> None:
     assert rendezvous.peer.candidates == (PUBLIC,)
 
 
-def test_the_netmap_is_believed_until_the_peer_itself_was_heard() -> None:
+def test_the_netmap_is_believed_until_the_peer_itself_is_heard() -> None:
     rendezvous = new()
     rendezvous.set_reported([LAN, PUBLIC], HARD)
     assert not rendezvous.was_heard
@@ -64,7 +64,7 @@ def test_a_node_that_restarts_as_a_newer_version_is_heard_again() -> None:
     assert take(rendezvous, [PUBLIC], sequence=1_790_000_000_002, session="older")
 
 
-def test_relays_are_no_targets_and_neither_is_this_node() -> None:
+def test_neither_relays_nor_this_node_are_targets() -> None:
     rendezvous = new()
     rendezvous.set_own([LAN], CONE)
     take(rendezvous, [LAN, PUBLIC, RELAYED])

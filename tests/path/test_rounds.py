@@ -28,7 +28,7 @@ def test_a_round_lasts_as_long_as_there_is_hope() -> None:
     assert rounds.get_timer() == 10.0 + HOPELESS_WINDOW
 
 
-def test_failures_make_the_next_round_come_later() -> None:
+def test_failures_delay_the_next_round() -> None:
     rounds, waits = Rounds(), []
     for number in range(7):
         now = 1000.0 * number
@@ -39,7 +39,7 @@ def test_failures_make_the_next_round_come_later() -> None:
     assert waits == [*BACKOFF, BACKOFF[-1], BACKOFF[-1]]
 
 
-def test_success_and_another_network_begin_anew() -> None:
+def test_success_and_another_network_start_afresh() -> None:
     rounds = Rounds()
     for _ in range(5):
         rounds.fail(0.0)
@@ -53,7 +53,7 @@ def test_success_and_another_network_begin_anew() -> None:
     assert rounds.get_timer() is None
 
 
-def test_a_round_that_comes_too_soon_is_postponed_and_not_forgotten() -> None:
+def test_a_round_that_comes_too_soon_is_postponed_not_dropped() -> None:
     rounds = Rounds()
     rounds.begin(Trigger.NETWORK, 10.0, awaits=True)
     assert not rounds.begin(Trigger.CANDIDATES, 10.0 + GAP / 2, awaits=True)

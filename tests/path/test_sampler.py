@@ -42,7 +42,7 @@ def test_a_falling_sequence_ends_at_its_lowest_port() -> None:
     assert sampler.result(expected_delta=-2) == (4996, -2)
 
 
-def test_one_answer_has_to_do_when_time_is_over() -> None:
+def test_one_answer_has_to_suffice_when_time_is_up() -> None:
     sampler = new_sampler()
     answer(sampler, 8, 5000)
     assert not sampler.is_done(DURATION - 0.01)

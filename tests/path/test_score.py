@@ -1,4 +1,4 @@
-"""Kind first, then round trip and loss, and nobody takes turns."""
+"""Kind comes first, then round trip and loss, and paths do not alternate."""
 
 import pytest
 from hypothesis import given

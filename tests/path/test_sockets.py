@@ -1,4 +1,4 @@
-"""Auxiliary sockets live as long as they are of use."""
+"""Auxiliary sockets live as long as they are useful."""
 
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.sockets import SocketKeeper

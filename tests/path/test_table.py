@@ -17,7 +17,7 @@ NEAR = Endpoint("192.168.1.2", 1111)
 FAR = Endpoint("203.0.113.1", 1111)
 
 
-def test_without_anything_there_is_no_way() -> None:
+def test_without_anything_there_is_no_path() -> None:
     table = PathTable()
     table.reselect(0.0, active=True)
     assert table.endpoints(0.0) == ()
@@ -41,7 +41,7 @@ def test_a_proven_direct_path_takes_over() -> None:
     assert table.endpoints(10.0) == (FAR,)
 
 
-def test_the_first_direct_path_is_not_left_for_an_equal_one() -> None:
+def test_the_first_direct_path_is_not_replaced_by_an_equal_one() -> None:
     table = relayed()
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.050)
     other = FAR._replace(port=2222)
@@ -69,7 +69,7 @@ def test_in_doubt_data_also_goes_by_the_relay() -> None:
     assert table.endpoints(later + 1) == (FAR,)
 
 
-def test_a_silent_path_is_left_for_one_that_answers() -> None:
+def test_a_silent_path_gives_way_to_one_that_answers() -> None:
     table = relayed()
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.01)
     silence(table, FAR, since=13.0)
@@ -78,7 +78,7 @@ def test_a_silent_path_is_left_for_one_that_answers() -> None:
     assert table.endpoints(10.0 + TRUST) == (other,)
 
 
-def test_a_silent_path_is_left_for_one_that_answered_before_and_the_relay() -> None:
+def test_a_silent_path_gives_way_to_one_that_answered_before_and_the_relay() -> None:
     table = relayed()
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.01)
     other = FAR._replace(port=2222)
@@ -99,7 +99,7 @@ def test_without_traffic_silence_changes_nothing_until_consent_is_gone() -> None
     assert table.endpoints(10.0 + CONSENT_LIFETIME) == (RELAY,)
 
 
-def test_a_lossy_direct_path_is_left_for_a_relay_that_works() -> None:
+def test_a_lossy_direct_path_is_abandoned_for_a_relay_that_works() -> None:
     table = relayed()
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
     path = found(table, FAR)
@@ -174,7 +174,7 @@ def test_the_table_does_not_grow_without_bound() -> None:
     assert table.relay is not None
 
 
-def test_the_selected_path_is_checked_often_and_others_seldom() -> None:
+def test_the_selected_path_is_checked_often_and_others_rarely() -> None:
     table = relayed()
     prove(table, RELAY, CandidateKind.RELAYED, 10.0)
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.050)

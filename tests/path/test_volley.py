@@ -53,7 +53,7 @@ def test_predicted_ports_are_tried_several_times() -> None:
     assert set(ports.values()) == {len(volley.PREDICTION_PASSES)}
 
 
-def test_shots_are_in_the_order_of_time() -> None:
+def test_shots_are_in_order_of_time() -> None:
     for shots in (
         volley.fan(range(256), [TARGET], volley.BIRTHDAY_WAVES, 10.0),
         volley.fan(range(256), [TARGET] * 2, volley.BIRTHDAY_WAVES, 10.0),

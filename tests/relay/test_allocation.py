@@ -52,7 +52,7 @@ def test_it_is_offline_until_it_is_started() -> None:
     assert relay.requests() == []
 
 
-def test_a_grant_makes_it_known_and_says_until_when() -> None:
+def test_a_grant_is_reported_with_its_expiry() -> None:
     relay = Relay()
     relay.start()
     assert relay.state() is RelayState.CONNECTING
@@ -63,7 +63,7 @@ def test_a_grant_makes_it_known_and_says_until_when() -> None:
     assert relay.allocation.get_timer() == 1.0 + 600 * REFRESH_PART
 
 
-def test_a_lifetime_that_is_not_named_is_the_default() -> None:
+def test_an_omitted_lifetime_is_the_default() -> None:
     relay = Relay()
     relay.start()
     relay.answer({k: v for k, v in GRANTED.items() if k is not Attribute.LIFETIME})
@@ -83,7 +83,7 @@ def test_a_short_lifetime_does_not_make_it_refresh_all_the_time(lifetime: int) -
 @pytest.mark.parametrize(
     "missing", [Attribute.XOR_RELAYED_ADDRESS, Attribute.XOR_MAPPED_ADDRESS]
 )
-def test_a_grant_without_addresses_is_none(missing: Attribute) -> None:
+def test_a_grant_without_addresses_does_not_count(missing: Attribute) -> None:
     relay = Relay()
     relay.start()
     relay.answer({k: v for k, v in GRANTED.items() if k is not missing})
@@ -93,7 +93,7 @@ def test_a_grant_without_addresses_is_none(missing: Attribute) -> None:
     assert relay.allocation.get_timer() == REFUSED_RETRY
 
 
-def test_a_refresh_prolongs_it_in_silence() -> None:
+def test_a_refresh_extends_it_silently() -> None:
     relay = allocated()
     relay.allocation.handle_timer(450.0)
     relay.answer({Attribute.LIFETIME: 600}, now=450.0)
@@ -103,7 +103,7 @@ def test_a_refresh_prolongs_it_in_silence() -> None:
     assert relay.allocation.get_timer() == 450.0 + 450.0
 
 
-def test_a_refresh_is_asked_for_once_at_a_time() -> None:
+def test_only_one_refresh_is_requested_at_a_time() -> None:
     relay = allocated()
     relay.allocation.refresh(10.0)
     relay.allocation.refresh(11.0)
@@ -112,7 +112,7 @@ def test_a_refresh_is_asked_for_once_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("code", [437, 441])
-def test_an_allocation_that_the_server_does_not_know_is_made_anew(code: int) -> None:
+def test_an_allocation_unknown_to_the_server_is_replaced(code: int) -> None:
     relay = allocated()
     relay.allocation.handle_timer(450.0)
     relay.refuse(code, now=450.0)
@@ -155,7 +155,7 @@ def test_after_a_long_silence_it_does_not_ask_for_what_has_expired() -> None:
     assert relay.requests() == [(Method.ALLOCATE, None)]
 
 
-def test_what_was_left_of_an_earlier_process_is_deleted_and_tried_again() -> None:
+def test_leftovers_of_an_earlier_process_are_deleted_before_a_retry() -> None:
     relay = Relay()
     relay.start()
     relay.refuse(437)
@@ -187,9 +187,7 @@ def test_what_stays_in_the_way_is_not_deleted_twice(
     assert relay.allocation.get_timer() == patience
 
 
-def test_an_address_of_the_other_family_is_taken_where_there_is_no_first_choice() -> (
-    None
-):
+def test_an_address_of_the_other_family_is_used_where_the_preferred_has_none() -> None:
     relay = Relay(ip_version=6)
     relay.start()
     assert relay.families() == [2]
@@ -201,7 +199,7 @@ def test_an_address_of_the_other_family_is_taken_where_there_is_no_first_choice(
     assert relay.families() == []
 
 
-def test_a_redirection_is_told_and_this_server_left_alone() -> None:
+def test_a_redirection_is_reported_and_this_server_left_alone() -> None:
     relay = Relay()
     relay.start()
     relay.refuse(300, {Attribute.ALTERNATE_SERVER: ("198.51.100.2", 3478)})
@@ -268,7 +266,7 @@ def test_a_change_makes_the_next_attempt_due_and_nothing_else() -> None:
     assert relay.allocation.get_timer() == 5.0
 
 
-def test_it_is_given_back_at_the_end() -> None:
+def test_it_is_released_at_the_end() -> None:
     relay = allocated()
     relay.allocation.stop(10.0)
 
@@ -280,7 +278,7 @@ def test_it_is_given_back_at_the_end() -> None:
     assert relay.requests() == []
 
 
-def test_one_that_may_be_granted_this_moment_is_given_back_too() -> None:
+def test_one_that_may_just_be_being_granted_is_released_too() -> None:
     relay = allocated()
     relay.allocation.is_gone(StunErrorCode(437, ""), 5.0)
     assert relay.requests() == [(Method.ALLOCATE, None)]
@@ -290,7 +288,7 @@ def test_one_that_may_be_granted_this_moment_is_given_back_too() -> None:
     assert relay.requests() == [(Method.REFRESH, 0)]
 
 
-def test_nothing_is_given_back_that_cannot_be_there() -> None:
+def test_nothing_is_released_that_cannot_exist() -> None:
     relay = Relay()
     relay.allocation.start(0.0)
     assert [method for method, _ in relay.requests()] == [Method.ALLOCATE]
@@ -311,7 +309,7 @@ def test_a_refusal_is_explained_with_the_code_and_the_servers_words(code: int) -
 @given(
     st.lists(st.sampled_from((0, 300, 401, 437, 438, 440, 441, 486, 500)), max_size=20)
 )
-def test_whatever_a_server_answers_there_is_always_a_next_time(
+def test_whatever_a_server_answers_it_is_asked_again(
     codes: list[int],
 ) -> None:
     relay = Relay()

@@ -1,4 +1,4 @@
-"""The channels of a pool, as whoever carries its packets is told of them."""
+"""The channels of a pool, as announced to whatever carries its packets."""
 
 from meshwg.relay.pool import FIRST_LINK, ChannelChanged
 from meshwg.relay.server import Transport
@@ -12,7 +12,7 @@ NEAR, FAR = "198.51.100.1", "198.51.100.2"
 PEER = Endpoint("192.0.2.9", 5555)
 
 
-def test_a_channel_is_told_of_when_it_is_bound_and_not_when_it_is_renewed() -> None:
+def test_a_channel_is_announced_when_bound_but_not_when_renewed() -> None:
     network, _, node = internet()
     node.open(PEER)
     assert node.channels == []
@@ -23,7 +23,7 @@ def test_a_channel_is_told_of_when_it_is_bound_and_not_when_it_is_renewed() -> N
     assert change.number is not None
 
 
-def test_a_channel_that_was_told_of_carries_packets_past_the_pool() -> None:
+def test_an_announced_channel_carries_packets_past_the_pool() -> None:
     network, _, node = internet()
     outside = network.add_host("outside", PEER.host).open(PEER.port)
     node.open(PEER)
@@ -48,7 +48,7 @@ def test_a_channel_is_lost_with_its_relay_and_bound_anew_at_the_next() -> None:
     assert second.peer.link != first.peer.link
 
 
-def test_a_pool_that_stops_has_no_channels_any_more() -> None:
+def test_a_stopped_pool_has_no_channels() -> None:
     network, _, node = internet()
     node.open(PEER)
     network.advance(1)
@@ -57,7 +57,7 @@ def test_a_pool_that_stops_has_no_channels_any_more() -> None:
     assert [change.number is None for change in node.channels] == [False, True]
 
 
-def test_a_channel_that_nobody_needs_any_more_is_lost_when_it_runs_out() -> None:
+def test_an_unneeded_channel_is_lost_when_it_expires() -> None:
     network, _, node = internet()
     node.open(PEER)
     network.advance(1)
@@ -78,7 +78,7 @@ def test_over_a_stream_there_are_no_channels_to_tell_of() -> None:
     assert node.channels == []
 
 
-def test_a_relay_that_is_heard_past_the_pool_is_not_taken_for_dead() -> None:
+def test_a_relay_heard_past_the_pool_is_not_considered_dead() -> None:
     network, near, node = internet(relays=2)
     node.open(PEER)
     network.advance(1)

@@ -151,7 +151,7 @@ def test_a_relay_without_ipv4_is_asked_for_an_ipv6_address() -> None:
     assert packets(bob) == [b"over IPv6"]
 
 
-def test_packets_wait_for_the_allocation_and_the_oldest_make_way() -> None:
+def test_packets_wait_for_the_allocation_and_the_oldest_are_dropped() -> None:
     network, relay = internet()
     bob = ready(ClientHost(network, relay, "203.0.113.2"))
     alice = ClientHost(network, relay, "203.0.113.1")
@@ -313,7 +313,7 @@ def test_a_rebooted_nat_means_a_new_allocation() -> None:
     assert alice.events[-1] == Allocated(is_new=True)
 
 
-def test_an_allocation_from_before_a_restart_of_the_node_is_cleared_away() -> None:
+def test_an_allocation_from_before_a_restart_of_the_node_is_released() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1"))
     old = alice.client
@@ -326,7 +326,7 @@ def test_an_allocation_from_before_a_restart_of_the_node_is_cleared_away() -> No
     assert alice.client.relayed != old.relayed
 
 
-def test_a_server_that_lets_an_old_allocation_go_slowly_is_asked_again_soon() -> None:
+def test_a_server_that_is_slow_to_release_an_allocation_is_asked_again_soon() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1"))
     linger_after_deletion(relay, seconds=1.0)
@@ -343,7 +343,7 @@ def test_a_server_that_lets_an_old_allocation_go_slowly_is_asked_again_soon() ->
     assert relay.server.allocations == 1
 
 
-def test_an_allocation_of_somebody_else_in_the_way_is_explained() -> None:
+def test_a_conflicting_allocation_of_another_user_is_explained() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1", node="alice"))
     user = mint(network, "mallory")
@@ -434,7 +434,7 @@ def test_the_quota_of_a_node_is_explained() -> None:
     assert second.client.drops == {}
 
 
-def test_a_full_server_is_explained_and_tried_again() -> None:
+def test_a_full_server_is_explained_and_retried() -> None:
     network, relay = internet(limits=Limits(allocations=1))
     first = ready(ClientHost(network, relay, "203.0.113.1"))
     second = ClientHost(network, relay, "203.0.113.2")
@@ -465,7 +465,7 @@ def test_a_forbidden_peer_is_refused_with_a_reason_and_not_asked_for_again() -> 
     assert alice.client.state is RelayState.ALLOCATED
 
 
-def test_a_relay_port_that_is_taken_is_told_to_the_client() -> None:
+def test_a_taken_relay_port_is_reported_to_the_client() -> None:
     network, relay = internet()
     relay.fails_to_bind = True
     alice = ready(ClientHost(network, relay, "203.0.113.1"))
@@ -520,7 +520,7 @@ def test_a_closed_stream_ends_the_allocation_on_both_sides() -> None:
     assert relay.server.allocations == 0
 
 
-def test_stopping_gives_the_allocation_back() -> None:
+def test_stopping_releases_the_allocation() -> None:
     network, relay = internet()
     alice = ready(ClientHost(network, relay, "203.0.113.1"))
     alice.client.stop(network.now)
@@ -531,7 +531,7 @@ def test_stopping_gives_the_allocation_back() -> None:
     assert alice.client.get_timer() is None
 
 
-def test_stopping_gives_back_what_is_about_to_be_granted() -> None:
+def test_stopping_releases_what_is_about_to_be_granted() -> None:
     network, relay = internet()
     alice = ClientHost(network, relay, "203.0.113.1")
     alice.client.start(network.now)

@@ -37,7 +37,7 @@ def test_a_peer_in_use_is_renewed_long_before_its_channel_ends() -> None:
     assert peers.due(RENEW_AFTER) == [peer]
 
 
-def test_a_channel_that_is_not_renewed_is_looked_at_when_it_ends() -> None:
+def test_a_channel_that_is_not_renewed_is_reconsidered_when_it_expires() -> None:
     peers = make_peers()
     peer = bound(peers, ONE)
     end = peer.bound_until
@@ -102,7 +102,7 @@ def test_numbers_return_when_all_are_used_up() -> None:
     assert peers.get(ONE, gone).channel is not None
 
 
-def test_a_number_that_the_relay_knows_otherwise_is_given_up() -> None:
+def test_a_channel_number_that_the_relay_binds_differently_is_given_up() -> None:
     peers = make_peers()
     peer = peers.get(ONE, 0.0)
     numbers = []

@@ -89,9 +89,7 @@ def test_another_relay_takes_over_within_five_seconds_when_home_dies() -> None:
 
 @pytest.mark.parametrize("pause", [0, 0.5, 1, 2, 4, 8, 16, 30])
 @pytest.mark.parametrize("away", [5, 13, 40])
-def test_relays_that_die_in_turn_take_over_from_each_other(
-    away: float, pause: float
-) -> None:
+def test_relays_that_die_in_turn_replace_each_other(away: float, pause: float) -> None:
     network, near, far, node = internet()
     node.use((near, UDP), (far, UDP))
     node.wait()
@@ -131,7 +129,7 @@ def test_a_node_that_only_receives_notices_that_its_relay_died() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_five_percent_of_loss_do_not_look_like_a_death(seed: int) -> None:
+def test_five_percent_loss_does_not_look_like_a_death(seed: int) -> None:
     network, near, far, _ = internet(seed)
     node = PoolHost(network, "203.0.113.9", loss=0.05)
     node.use((near, UDP), (far, UDP))
@@ -141,7 +139,7 @@ def test_five_percent_of_loss_do_not_look_like_a_death(seed: int) -> None:
     assert None not in [change.relayed for _, change in node.changes]
 
 
-def test_a_relay_that_died_while_nobody_used_it_is_left_on_the_first_packets() -> None:
+def test_a_relay_that_died_while_unused_is_abandoned_on_the_first_packets() -> None:
     network, near, far, node = internet()
     node.use((near, UDP), (far, UDP))
     node.wait()
@@ -183,7 +181,7 @@ def test_peers_that_are_open_are_open_at_the_next_relay() -> None:
     assert node.received[-1][1] == b"to your new address"
 
 
-def test_what_is_sent_over_a_relay_that_is_gone_goes_over_home() -> None:
+def test_packets_for_a_relay_that_has_gone_are_sent_through_home() -> None:
     network, near, far, node = internet()
     other = PoolHost(network, "203.0.113.2")
     other.use((far, UDP))
@@ -220,7 +218,7 @@ def test_home_moves_only_for_a_clear_and_steady_gain() -> None:
     assert [change.relayed for _, change in node.changes].count(None) == 0
 
 
-def test_a_relay_that_was_left_lately_takes_over_when_the_new_home_dies() -> None:
+def test_a_recently_abandoned_relay_takes_over_when_the_new_home_dies() -> None:
     network, near, far, node = internet()
     move_from_far_to_near(network, near, far, node)
 
@@ -361,7 +359,7 @@ def test_a_relay_that_sends_elsewhere_is_followed() -> None:
     assert node.home == FAR
 
 
-def test_relays_that_send_in_a_circle_are_not_followed_for_ever() -> None:
+def test_relays_that_redirect_in_a_circle_are_not_followed_forever() -> None:
     network, near, far, node = internet()
     asked = [redirecting(near, to=Endpoint(FAR, 3478))]
     asked.append(redirecting(far, to=Endpoint(NEAR, 3478)))
@@ -375,7 +373,7 @@ def test_relays_that_send_in_a_circle_are_not_followed_for_ever() -> None:
     assert sum(map(len, asked)) < 40
 
 
-def test_wrong_credentials_are_shown_and_mended_by_new_ones() -> None:
+def test_wrong_credentials_are_shown_and_can_be_replaced() -> None:
     network, near, _, node = internet()
     node.use((near, UDP), lifetime=-UNIX_OFFSET / 2)
     network.advance(5)
@@ -402,7 +400,7 @@ def test_renewed_credentials_do_not_disturb() -> None:
     assert near.server.counters.requests["allocate"] == before
 
 
-def test_a_server_that_is_no_longer_named_is_left() -> None:
+def test_a_server_that_is_no_longer_listed_is_abandoned() -> None:
     network, near, far, node = internet()
     node.use((near, UDP), (far, UDP))
     node.wait()
@@ -415,7 +413,7 @@ def test_a_server_that_is_no_longer_named_is_left() -> None:
     assert near.server.allocations == 0
 
 
-def test_permissions_are_asked_for_at_the_next_relay_too_until_they_end() -> None:
+def test_permissions_are_requested_at_the_next_relay_too_until_they_end() -> None:
     network, near, far, node = internet()
     stranger = network.add_host("stranger", "192.0.2.9").open(5555)
     node.pool.permit("192.0.2.9", network.now)
@@ -469,7 +467,7 @@ def test_a_nearer_relay_that_refuses_leaves_home_where_it_is() -> None:
     assert near.server.counters.errors[508] > 1
 
 
-def test_what_waits_for_a_home_is_bounded() -> None:
+def test_the_queue_for_a_home_is_bounded() -> None:
     _, near, _, node = internet()
     near.is_dead = True
     node.use((near, UDP))
@@ -494,7 +492,7 @@ def test_after_a_change_of_networks_the_relay_is_asked_at_once() -> None:
     assert node.relayed != before
 
 
-def test_stopping_gives_all_allocations_back() -> None:
+def test_stopping_releases_all_allocations() -> None:
     network, near, far, node = internet()
     node.use((near, UDP), (far, UDP))
     node.wait()
@@ -517,7 +515,7 @@ def test_without_a_network_there_is_no_storm() -> None:
     assert node.pool.status.error == "The relay does not answer over UDP"
 
 
-def test_channel_data_and_stun_from_strangers_are_not_taken() -> None:
+def test_channel_data_and_stun_from_strangers_are_not_accepted() -> None:
     _, near, _, node = internet()
     node.use((near, UDP))
     node.wait()

@@ -30,7 +30,7 @@ def test_a_server_that_answers_is_left_alone_for_a_while() -> None:
     assert prober.get_timer() == 0.05 + EVERY
 
 
-def test_a_request_that_got_lost_is_repeated_and_timed_by_itself() -> None:
+def test_a_lost_request_is_repeated_and_timed_separately() -> None:
     prober = make_prober()
     prober.datagrams_to_send()
     prober.handle_timer(0.2)
@@ -43,7 +43,7 @@ def test_a_request_that_got_lost_is_repeated_and_timed_by_itself() -> None:
     assert round(round_trip, 6) == 0.03
 
 
-def test_a_silent_server_has_no_round_trip_any_more() -> None:
+def test_a_silent_server_has_no_round_trip_time() -> None:
     prober = make_prober()
     first = prober.datagrams_to_send()[0].datagrams[0]
     prober.receive(response_to(first), ONE, 0.05)

@@ -105,7 +105,7 @@ def test_a_server_that_always_finds_the_nonce_stale_is_believed_in_the_end() -> 
     assert answers[4].error == StunErrorCode(438, "")
 
 
-def test_a_refusal_of_what_was_signed_is_believed_at_the_second_time() -> None:
+def test_a_refusal_of_a_signed_request_is_believed_the_second_time() -> None:
     server = Server()
     server.ask(Method.ALLOCATE)
     assert server.refuse(401, CHALLENGE) is None
@@ -130,7 +130,7 @@ def test_newer_credentials_are_tried_when_the_old_ones_are_refused(code: int) ->
     assert server.grant() is not None
 
 
-def test_credentials_that_are_known_already_are_no_news() -> None:
+def test_credentials_already_known_change_nothing() -> None:
     transactions = make_transactions()
 
     assert not transactions.set_credentials(OLD)
@@ -140,7 +140,7 @@ def test_credentials_that_are_known_already_are_no_news() -> None:
     assert not transactions.set_credentials(NEW)
 
 
-def test_a_success_that_is_not_signed_right_is_ignored() -> None:
+def test_a_success_with_a_wrong_signature_is_ignored() -> None:
     server = Server(challenged=True)
     server.ask(Method.REFRESH)
 
@@ -165,7 +165,7 @@ def test_a_server_that_wants_no_credentials_is_fine() -> None:
     assert server.answer(Class.SUCCESS, {}, key=None) is not None
 
 
-def test_an_answer_of_another_method_or_to_nobody_is_ignored() -> None:
+def test_an_answer_of_another_method_or_transaction_is_ignored() -> None:
     server = Server()
     server.ask(Method.ALLOCATE)
     seen = server.seen

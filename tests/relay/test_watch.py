@@ -38,7 +38,7 @@ def test_without_a_home_there_is_nothing_to_watch() -> None:
     assert watch.due is None
 
 
-def test_a_home_is_asked_after_a_while_of_silence() -> None:
+def test_a_silent_home_is_asked_after_a_while() -> None:
     network, home = allocated()
     watch = Watch()
 
@@ -66,7 +66,7 @@ def test_use_is_forgotten_after_a_while() -> None:
     assert watch.due == home.heard_at + ASK_IDLE_AFTER
 
 
-def test_a_look_before_the_time_asks_nothing() -> None:
+def test_a_probe_before_its_time_sends_no_request() -> None:
     network, home = allocated()
     watch = Watch()
     watch.plan(home, network.now)
@@ -110,7 +110,7 @@ def test_a_home_that_does_not_answer_is_given_up() -> None:
     assert watch.due is None
 
 
-def test_another_question_without_an_answer_makes_it_ask() -> None:
+def test_another_unanswered_request_makes_it_ask() -> None:
     network, home = allocated()
     watch = Watch()
     asked_at = network.now
@@ -125,7 +125,7 @@ def test_another_question_without_an_answer_makes_it_ask() -> None:
     assert watch.due == asked_at + GIVE_UP_AFTER
 
 
-def test_a_home_over_a_stream_is_left_for_udp_at_once() -> None:
+def test_a_home_over_a_stream_is_replaced_by_udp_at_once() -> None:
     rivalry = Rivalry(Prober(random.Random(1).randbytes))
 
     assert rivalry.is_better(server(OTHER), client(Transport.TCP), 0.0)
@@ -168,7 +168,7 @@ def test_what_is_not_clearly_nearer_is_no_better(
         assert not rivalry.is_better(server(OTHER), client(), number * ROUND_GAP)
 
 
-def test_one_bad_round_begins_the_count_anew() -> None:
+def test_one_bad_round_resets_the_count() -> None:
     prober = measured(home=0.100, other=0.020)
     rivalry = Rivalry(prober)
     for number in range(STEADY_ROUNDS - 1):
@@ -180,7 +180,7 @@ def test_one_bad_round_begins_the_count_anew() -> None:
     assert not rivalry.is_better(server(OTHER), client(), 300.0)
 
 
-def test_a_new_home_begins_the_count_anew() -> None:
+def test_a_new_home_resets_the_count() -> None:
     rivalry = Rivalry(measured(home=0.100, other=0.020))
     for number in range(STEADY_ROUNDS - 1):
         rivalry.is_better(server(OTHER), client(), number * ROUND_GAP)

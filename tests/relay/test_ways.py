@@ -32,14 +32,14 @@ def test_streams_do_not_wait_where_there_is_no_udp() -> None:
     assert chosen(ways, measured(ways), 0.0) == ("one", TLS)
 
 
-def test_udp_servers_that_say_nothing_come_last() -> None:
+def test_silent_udp_servers_come_last() -> None:
     ways = make_ways(way("one", UDP))
 
     assert chosen(ways, measured(ways), 0.99) is None
     assert chosen(ways, measured(ways), 1.0) == ("one", UDP)
 
 
-def test_what_is_tried_or_failed_lately_is_passed_over() -> None:
+def test_what_is_in_progress_or_failed_recently_is_skipped() -> None:
     ways = make_ways(way("one", TCP), way("two", TCP), way("three", TCP))
     prober = measured(ways)
     ways.rest(way("one", TCP).way, 0.0)
@@ -53,7 +53,7 @@ def test_what_is_tried_or_failed_lately_is_passed_over() -> None:
     assert found.url.host == "one"
 
 
-def test_rests_get_longer_up_to_a_minute() -> None:
+def test_pauses_get_longer_up_to_a_minute() -> None:
     ways = make_ways(way("one", TCP))
     one = way("one", TCP).way
     rests = []
@@ -67,7 +67,7 @@ def test_rests_get_longer_up_to_a_minute() -> None:
     assert not ways.is_resting(one, 0.0)
 
 
-def test_two_names_of_one_address_are_one_way() -> None:
+def test_two_names_for_one_address_are_one_path() -> None:
     one = way("one", UDP)
     alias = RelayServer(RelayUrl("alias", 3478, UDP), one.address, "user", "password")
 

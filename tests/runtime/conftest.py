@@ -1,4 +1,4 @@
-"""What runs packets runs in their loop, and what else does may as well."""
+"""Tests of the packet path run on its event loop; the others may run on it as well."""
 
 from collections.abc import Mapping
 

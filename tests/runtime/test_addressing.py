@@ -95,7 +95,7 @@ async def test_a_mesh_that_overlaps_the_hosts_network_is_warned_of(
     assert "--network4" in message
 
 
-async def test_closed_it_configures_no_longer(interface: StandInInterface) -> None:
+async def test_once_closed_it_configures_nothing(interface: StandInInterface) -> None:
     interface.addressing.change(WANTED, MESH, HOME)
 
     interface.addressing.close()

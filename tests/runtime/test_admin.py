@@ -21,7 +21,7 @@ from meshwg.runtime.admin import AdminServer
 Json = dict[str, Any]
 
 
-async def test_everybody_may_ask(tmp_path: Path) -> None:
+async def test_any_user_may_ask(tmp_path: Path) -> None:
     async with serving(tmp_path) as (daemon, session):
         assert await ask(session, "GET", "/v1/status") == (200, {"schema": 1})
         assert await ask(session, "POST", "/v1/netcheck", {"timeout": 3}) == (200, {})
@@ -79,7 +79,7 @@ async def test_an_error_after_answers_is_the_last_of_them(tmp_path: Path) -> Non
     assert lines == [{"n": 1}, {"error": "Gone", "kind": "MeshError"}]
 
 
-async def test_pinging_ends_when_nobody_listens_any_more(
+async def test_pinging_ends_when_the_client_has_gone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(tmp_path) as (daemon, session):
@@ -119,7 +119,7 @@ async def test_a_strange_request_is_explained(
     assert daemon.requests == []
 
 
-async def test_a_request_too_large_is_refused(tmp_path: Path) -> None:
+async def test_an_oversized_request_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as (daemon, session):
         body = b" " * (admin.MAX_BODY + 1)
         async with session.post("http://x/v1/ping", data=body) as response:
@@ -135,7 +135,7 @@ async def test_the_socket_goes_with_the_server(tmp_path: Path) -> None:
     assert not socket_path(tmp_path).exists()
 
 
-async def test_somebody_elses_socket_stays(tmp_path: Path) -> None:
+async def test_the_socket_of_another_process_stays(tmp_path: Path) -> None:
     async with serving(tmp_path):
         socket_path(tmp_path).unlink()
         socket_path(tmp_path).write_text("mine")
@@ -163,7 +163,7 @@ async def test_a_second_daemon_is_turned_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["file/below/sock", "file", "x" * 120])
-async def test_a_place_that_will_not_do_is_named(tmp_path: Path, where: str) -> None:
+async def test_an_unusable_path_is_named(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("")
     server = AdminServer(FakeDaemon(), tmp_path / where)
 

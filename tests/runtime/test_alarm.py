@@ -1,4 +1,4 @@
-"""The alarm: it goes off once, at the earliest time that was asked for."""
+"""The alarm: it goes off once, at the earliest time requested."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ async def test_an_earlier_time_replaces_a_later_one() -> None:
 
 
 @pytest.mark.parametrize("later", [LATER, None])
-async def test_a_later_time_or_none_leaves_the_earlier_one(later: float | None) -> None:
+async def test_a_later_time_or_none_keeps_the_earlier_one(later: float | None) -> None:
     rung = Rung()
 
     rung.alarm.set(0.01, 0.0)
@@ -63,7 +63,7 @@ async def test_a_cleared_alarm_does_not_go_off_and_can_be_set_later() -> None:
     assert order == ["between", "alarm"]
 
 
-async def test_it_can_be_set_anew_while_it_goes_off() -> None:
+async def test_it_can_be_set_again_while_it_goes_off() -> None:
     rung = Rung(lambda: rung.alarm.set(0.0 if rung.count < 3 else None, 0.0))
 
     rung.alarm.set(0.0, 0.0)

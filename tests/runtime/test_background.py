@@ -66,7 +66,7 @@ except MeshError as error:
     assert result == (2, "There is no such thing: bring it\n", "")
 
 
-def test_a_child_that_dies_without_a_word_is_a_failure() -> None:
+def test_a_child_that_dies_silently_is_a_failure() -> None:
     result = run("""
 try:
     parent = fork(keep_output=False)

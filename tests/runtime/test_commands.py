@@ -71,7 +71,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> StandInHost:
 @pytest.mark.parametrize(
     ("asked", "limit"), [(None, 5.0), (0, 5.0), (2.0, 2.0), (60.0, 5.0)]
 )
-async def test_a_look_at_the_network_is_bounded(
+async def test_a_look_at_the_network_has_a_time_limit(
     host: StandInHost, asked: float | None, limit: float
 ) -> None:
     report = await host.commands.netcheck({"timeout": asked})
@@ -108,7 +108,7 @@ async def test_a_ping_listens_for_echoes_until_it_ends(host: StandInHost) -> Non
     assert host.echo_listeners == {}
 
 
-async def test_pings_are_told_apart(
+async def test_pings_are_kept_apart(
     host: StandInHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = [b"\0\5", b"\0\5", b"\0\6"]
@@ -123,7 +123,7 @@ async def test_pings_are_told_apart(
     await second.aclose()
 
 
-async def test_only_so_many_pings_run_at_a_time(host: StandInHost) -> None:
+async def test_the_number_of_concurrent_pings_is_limited(host: StandInHost) -> None:
     host.echo_listeners = {n: lambda sequence: None for n in range(MAX_PINGERS)}
 
     with pytest.raises(MeshError, match="Too many pings at once"):
@@ -138,7 +138,7 @@ async def test_before_it_has_joined_a_node_pings_nobody(host: StandInHost) -> No
 
 
 @pytest.mark.parametrize("request_", [{}, {"peer": None}, {"peer": "eve"}])
-async def test_of_an_unknown_peer_the_known_ones_are_named(
+async def test_for_an_unknown_peer_the_known_ones_are_named(
     host: StandInHost, request_: Json
 ) -> None:
     with pytest.raises(MeshError, match=r"use one of alice, bob$"):

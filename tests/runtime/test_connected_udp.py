@@ -24,7 +24,7 @@ from tests.runtime.wire import (
 
 
 @FAMILIES
-def test_a_connected_socket_hears_its_remote_and_the_other_one_the_rest(
+def test_a_connected_socket_hears_its_remote_and_the_shared_one_the_rest(
     version: int,
 ) -> None:
     with opened_three() as (here, remote, stranger):
@@ -52,7 +52,9 @@ def test_a_connected_socket_sends_from_the_same_port(version: int) -> None:
 
 
 @FAMILIES
-def test_what_lay_there_before_it_was_connected_keeps_its_sender(version: int) -> None:
+def test_datagrams_queued_before_it_was_connected_keep_their_sender(
+    version: int,
+) -> None:
     with opened_three() as (here, remote, _):
         sock = of_version(here, version)
         endpoint = known(sock, remote, version)
@@ -105,7 +107,7 @@ def test_what_the_remote_refuses_is_counted_with_the_rest() -> None:
 
 
 @pytest.mark.netns
-def test_a_connected_socket_has_the_mark_of_the_one_for_all(lab: Lab) -> None:
+def test_a_connected_socket_has_the_mark_of_the_shared_one(lab: Lab) -> None:
     a, _ = pair(lab)
     with opened(a) as sockets:
         sock = of_version(sockets, 4)

@@ -137,7 +137,7 @@ async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -
         assert control.decode_from_node(await said.get()) == control.Leave()
 
 
-async def test_a_link_comes_back_after_the_connection_broke(
+async def test_a_link_is_reopened_after_the_connection_breaks(
     coordinator: Coordinator,
 ) -> None:
     async def hang_up(websocket: web.WebSocketResponse) -> None:
@@ -182,7 +182,7 @@ async def test_a_link_closes_when_the_client_gives_up(coordinator: Coordinator) 
         (1011, "closed the connection"),
     ],
 )
-async def test_close_codes_are_told_in_words(
+async def test_close_codes_are_explained_in_words(
     coordinator: Coordinator, code: int, words: str
 ) -> None:
     async def refuse(websocket: web.WebSocketResponse) -> None:
@@ -199,7 +199,7 @@ async def test_close_codes_are_told_in_words(
 @pytest.mark.parametrize(
     ("status", "words"), [(404, "no coordinator at"), (503, "is busy")]
 )
-async def test_http_errors_are_told_in_words(
+async def test_http_errors_are_explained_in_words(
     coordinator: Coordinator, status: int, words: str
 ) -> None:
     coordinator.status = status
@@ -209,7 +209,7 @@ async def test_http_errors_are_told_in_words(
     await daemon.link.close()
 
 
-async def test_a_port_where_nobody_listens_is_told_in_words() -> None:
+async def test_a_port_without_a_listener_is_explained() -> None:
     daemon = Daemon("http://127.0.0.1:1")
     await daemon.until(ControlState.OFFLINE)
     assert "cannot be reached" in (daemon.client.error or "")
@@ -242,14 +242,14 @@ async def test_a_coordinator_is_found_by_its_name(
     await daemon.link.close()
 
 
-async def test_a_coordinator_without_an_address_is_told_in_words() -> None:
+async def test_a_coordinator_without_an_address_is_explained() -> None:
     daemon = Daemon("http://nowhere.invalid:1")
     await daemon.until(ControlState.OFFLINE)
     assert "nowhere.invalid:1 cannot be reached" in (daemon.client.error or "")
     await daemon.link.close()
 
 
-def test_a_name_server_that_hangs_does_not_hold_up_the_end(
+def test_a_name_server_that_hangs_does_not_delay_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []

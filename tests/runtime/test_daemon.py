@@ -18,7 +18,7 @@ READY = "is up: interface meshwg0"
 
 @pytest.mark.netns
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_good_order(lab: Lab, number: signal.Signals) -> None:
+def test_a_signal_ends_it_cleanly(lab: Lab, number: signal.Signals) -> None:
     member = lonely_member(lab)
     assert member.process is not None
 
@@ -43,7 +43,7 @@ def test_the_service_manager_is_told(lab: Lab) -> None:
 
 
 @pytest.mark.netns
-def test_a_full_disk_is_told_at_the_start(lab: Lab) -> None:
+def test_a_full_disk_is_reported_at_startup(lab: Lab) -> None:
     host = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
     member = Member(host)
     token = str(make_token(URL, KEY))

@@ -91,7 +91,7 @@ async def test_a_burst_is_passed_on_before_more_is_read() -> None:
         assert list(map(len, world.engine.batches)) == [BURST, 1]
 
 
-async def test_a_flood_of_datagrams_leaves_the_interface_its_turn() -> None:
+async def test_a_flood_of_datagrams_does_not_starve_the_interface() -> None:
     async with pumping() as world:
         world.say(*[b"x"] * (3 * DATAGRAMS_PER_TURN))
         world.tun.send(b"packet")
@@ -101,7 +101,7 @@ async def test_a_flood_of_datagrams_leaves_the_interface_its_turn() -> None:
         assert heard[0] <= DATAGRAMS_PER_TURN
 
 
-async def test_a_flood_of_packets_leaves_the_sockets_their_turn() -> None:
+async def test_a_flood_of_packets_does_not_starve_the_sockets() -> None:
     async with pumping() as world:
         world.engine.on_packets = lambda: world.tun.send(b"and another")
         world.tun.send(b"packet")
@@ -123,7 +123,7 @@ async def test_while_a_socket_blocks_the_interface_is_not_read() -> None:
         await world.until(lambda: world.engine.packets == [b"first", b"second"])
 
 
-async def test_the_engine_is_woken_when_it_said() -> None:
+async def test_the_engine_is_woken_when_it_asked() -> None:
     async with pumping() as world:
         due = world.engine.timer = clock.now() + 0.05
         world.pump.turn()
@@ -140,7 +140,7 @@ async def test_an_earlier_time_replaces_a_later_one() -> None:
         await world.until(lambda: world.engine.woken != [])
 
 
-async def test_a_turn_is_told_once() -> None:
+async def test_a_turn_is_reported_once() -> None:
     turns: list[str] = []
     async with pumping(on_turn=lambda: turns.append("a turn")) as world:
         turns.clear()
@@ -176,7 +176,7 @@ async def test_a_second_socket_is_a_link_that_is_read_too() -> None:
             assert world.engine.sources[0].link == LINK
 
 
-async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
+async def test_once_stopped_it_reads_nothing_and_wakes_nothing() -> None:
     async with pumping() as world:
         world.engine.timer = clock.now() + 0.01
         world.pump.turn()
@@ -189,7 +189,7 @@ async def test_stopped_it_reads_nothing_and_wakes_nobody() -> None:
 
 
 @pytest.mark.parametrize("notices", [["read_raw", "read"], ["read"], ["write"]])
-async def test_an_interface_that_is_gone_is_said_once_and_stops_it(
+async def test_an_interface_that_has_gone_is_reported_once_and_stops_it(
     notices: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -238,7 +238,7 @@ async def test_after_some_lone_packets_the_peer_has_a_socket_of_its_own() -> Non
         assert world.engine.batches == [[b"before"]]
 
 
-async def test_what_must_not_reach_the_interface_ends_there() -> None:
+async def test_packets_not_meant_for_the_interface_do_not_reach_it() -> None:
     async with pumping(real_socket=True) as world:
         world.engine.opened = b""
         await world.converse()
@@ -248,7 +248,7 @@ async def test_what_must_not_reach_the_interface_ends_there() -> None:
         assert readable(world.tun) == []
 
 
-async def test_what_the_fast_path_leaves_takes_the_other() -> None:
+async def test_what_the_fast_path_declines_takes_the_slow_path() -> None:
     async with pumping(real_socket=True) as world:
         await world.converse()
         world.engine.sealed = None
@@ -262,7 +262,7 @@ async def test_what_the_fast_path_leaves_takes_the_other() -> None:
         assert world.engine.packets == [b"last packet"]
 
 
-async def test_a_crowd_is_carried_together_by_the_peers_own_socket_too() -> None:
+async def test_a_burst_is_sent_as_one_batch_by_the_peers_own_socket_too() -> None:
     async with pumping(real_socket=True) as world:
         await world.converse()
         world.stop_time()
@@ -291,9 +291,7 @@ async def test_two_peers_have_a_socket_each() -> None:
             assert world.engine.lone_sources == [other, world.remote]
 
 
-async def test_a_peer_that_refused_a_datagram_loses_its_socket_not_the_next_one() -> (
-    None
-):
+async def test_a_peer_that_refused_a_datagram_still_gets_the_next_one() -> None:
     async with pumping(real_socket=True) as world:
         await world.converse()
         port = world.remote.port
@@ -315,7 +313,7 @@ async def test_without_its_own_sockets_the_pump_has_none_for_peers() -> None:
         assert world.engine.lone_datagrams == []
 
 
-async def test_disconnected_peers_share_the_sockets_again() -> None:
+async def test_disconnected_peers_return_to_the_shared_sockets() -> None:
     async with pumping(real_socket=True) as world:
         await world.converse()
         # The same endpoint, but known from elsewhere.

@@ -38,13 +38,13 @@ def test_the_lowest_metric_counts() -> None:
         ("0001A8C0", "0101A8C0", "0003", 0),  # to another network
     ],
 )
-def test_routes_that_lead_to_no_gateway_are_passed_over(
+def test_routes_that_lead_to_no_gateway_are_skipped(
     route: tuple[str, str, str, int],
 ) -> None:
     assert parse_routes4(table4(route)) is None
 
 
-def test_half_of_the_internet_is_no_default_route() -> None:
+def test_half_of_the_internet_is_not_a_default_route() -> None:
     line = "tun0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000080\t0\t0\t0"
     assert parse_routes4(f"{HEADER4}\n{line}\n") is None
 
@@ -77,7 +77,7 @@ def test_the_lowest_metric_counts_for_ipv6_too() -> None:
         {"length": "01"},
     ],
 )
-def test_other_ipv6_routes_are_passed_over(line: dict[str, str]) -> None:
+def test_other_ipv6_routes_are_skipped(line: dict[str, str]) -> None:
     assert parse_routes6(route6(**line)) is None
 
 

@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.02)
 
 
-async def test_every_answer_is_told_and_then_the_sum() -> None:
+async def test_every_answer_is_printed_and_then_the_summary() -> None:
     stage = Stage()
 
     answers = await stage.run(count=3)
@@ -37,7 +37,7 @@ async def test_every_answer_is_told_and_then_the_sum() -> None:
     assert stage.ended == [IDENTIFIER]
 
 
-async def test_losses_are_told_too() -> None:
+async def test_losses_are_reported_too() -> None:
     stage = Stage()
     stage.lost = {2}
 
@@ -58,7 +58,7 @@ async def test_nothing_but_losses_has_no_median() -> None:
     assert answers[-1]["summary"] == summary
 
 
-async def test_late_answers_count_for_nobody() -> None:
+async def test_late_answers_do_not_count() -> None:
     stage = Stage()
     stage.lost = {1}
     stage.late = 1
@@ -110,7 +110,7 @@ async def test_a_node_without_address_says_so_and_ends() -> None:
     assert stage.ended == [IDENTIFIER]
 
 
-async def test_who_loses_interest_ends_it() -> None:
+async def test_a_client_that_hangs_up_ends_it() -> None:
     stage = Stage()
 
     async with aclosing(stage.pinger.run(None, False, None)) as answers:

@@ -79,7 +79,7 @@ def test_what_a_killed_hub_left_is_undone_by_whatever_it_is_next(
     assert state.forwarding() is None
 
 
-def test_what_somebody_changed_after_a_killed_hub_stays(
+def test_what_was_changed_after_a_hub_was_killed_stays(
     hub: Host, state: StateDirectory
 ) -> None:
     hub.namespace.set_sysctl({"net.ipv6.conf.eth0.accept_ra": 1})
@@ -145,7 +145,9 @@ def test_two_hubs_on_one_machine_do_not_disturb_each_other(
     assert settings(hub)[0] == "1"
 
 
-def test_off_without_on_is_no_error(hub: Host, state: StateDirectory) -> None:
+def test_switching_off_what_was_never_on_is_not_an_error(
+    hub: Host, state: StateDirectory
+) -> None:
     run(hub, Forwarding("meshwg0", state).disable)
 
 

@@ -50,7 +50,7 @@ async def test_a_gateway_that_cannot_be_sent_to_is_like_a_silent_one() -> None:
         assert not machine.outbox
 
 
-async def test_the_timer_fires_and_the_end_is_told() -> None:
+async def test_the_timer_fires_and_the_end_is_reported() -> None:
     machine = Machine([])
     machine.due = asyncio.get_running_loop().time()
     turns = []
@@ -61,7 +61,7 @@ async def test_the_timer_fires_and_the_end_is_told() -> None:
     driver.close()
 
 
-async def test_a_port_for_announcements_that_is_taken_is_no_error() -> None:
+async def test_a_taken_port_for_announcements_is_not_an_error() -> None:
     holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with holder:
         try:

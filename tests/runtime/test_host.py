@@ -123,7 +123,7 @@ async def test_a_look_at_the_network_ends_with_the_look_or_the_time(
     assert world.order.count("look_again") == 2
 
 
-async def test_two_looks_at_the_same_time_end_together(world: "World") -> None:
+async def test_two_simultaneous_probes_end_together(world: "World") -> None:
     world.whereabouts.is_looking = True
     looking = [asyncio.create_task(world.host.look_again(10)) for _ in range(2)]
     await asyncio.sleep(0)

@@ -73,7 +73,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     made.host_network.close()
 
 
-async def test_the_first_look_is_no_change(world: World) -> None:
+async def test_the_first_look_is_not_a_change(world: World) -> None:
     await world.host_network.start()
     await world.pause()
 
@@ -115,7 +115,7 @@ async def test_after_sleep_the_same_network_is_reported_once(world: World) -> No
     assert world.reported == [HOME]
 
 
-async def test_clocks_that_differ_a_little_are_no_sleep(world: World) -> None:
+async def test_a_small_difference_between_clocks_is_not_a_sleep(world: World) -> None:
     await world.host_network.start()
 
     for _ in range(5):
@@ -125,7 +125,7 @@ async def test_clocks_that_differ_a_little_are_no_sleep(world: World) -> None:
     assert world.reported == []
 
 
-async def test_closed_it_reports_nothing(world: World) -> None:
+async def test_once_closed_it_reports_nothing(world: World) -> None:
     await world.host_network.start()
 
     world.host_network.close()

@@ -63,7 +63,7 @@ def test_a_route_to_somewhere_else_is_left_alone(host: Host) -> None:
     assert "10.1.0.0/16 dev meshwg0" in routes(host, "-4")
 
 
-def test_what_is_not_wanted_any_more_goes(host: Host) -> None:
+def test_what_is_no_longer_wanted_is_removed(host: Host) -> None:
     async def configure() -> None:
         interface = MeshInterface(MESH)
         await interface.up(1400)
@@ -79,7 +79,7 @@ def test_what_is_not_wanted_any_more_goes(host: Host) -> None:
     assert "10.1.0.0/16" not in routes(host, "-4")
 
 
-def test_what_others_added_stays(host: Host) -> None:
+def test_what_other_programs_added_stays(host: Host) -> None:
     host.run(["ip", "address", "add", "198.51.100.1/24", "dev", MESH])
 
     async def configure() -> None:
@@ -130,7 +130,7 @@ def test_routes_that_the_system_refuses_are_named(host: Host) -> None:
         run(host, configure)
 
 
-def test_around_are_addresses_that_others_can_reach(host: Host) -> None:
+def test_surrounding_addresses_are_those_that_others_can_reach(host: Host) -> None:
     host.run(["ip", "address", "add", "100.64.0.1/16", "dev", MESH])
     host.run(["ip", "link", "set", MESH, "up"])
     host.run(["ip", "link", "add", "off0", "type", "bridge"])
@@ -164,7 +164,7 @@ def test_the_mtu_fits_the_links_of_the_host(
     assert run(host, automatic_mtu) == expected
 
 
-def test_changes_are_told_once_they_are_over(host: Host) -> None:
+def test_changes_are_reported_once_they_are_over(host: Host) -> None:
     told = watch(
         host,
         ["ip", "address", "add", "192.0.2.77/24", "dev", "eth0"],
@@ -175,7 +175,7 @@ def test_changes_are_told_once_they_are_over(host: Host) -> None:
     assert told == 1
 
 
-def test_changes_of_the_mesh_itself_are_nobodys_business(host: Host) -> None:
+def test_changes_of_the_mesh_interface_are_not_reported(host: Host) -> None:
     told = watch(
         host,
         ["ip", "link", "set", MESH, "mtu", "1300"],

@@ -1,4 +1,4 @@
-"""The interface is followed: at home, in other namespaces, and to its end."""
+"""The interface is followed: in its own namespace, in others, and until removal."""
 
 import asyncio
 import os
@@ -133,7 +133,7 @@ def test_the_thread_of_the_loop_never_leaves_its_namespace(
         assert wg0.call(namespace) == host.call(namespace)
 
 
-def test_an_interface_that_may_not_be_visited_counts_as_up(
+def test_an_interface_in_an_inaccessible_namespace_counts_as_up(
     host: Host, container: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(namespace: int) -> None:

@@ -70,7 +70,7 @@ def test_a_mesh_that_never_took_the_node_does_not_hold_it(
     assert choose(state, make_token(OTHER_URL, OTHER_KEY)).coordinator_key == OTHER_KEY
 
 
-def test_a_member_that_joins_anew_is_still_a_member(state: StateDirectory) -> None:
+def test_a_member_that_joins_again_is_still_a_member(state: StateDirectory) -> None:
     choose(state, make_token(URL, KEY))
     state.save_netmap(b"{}")
 
@@ -131,7 +131,7 @@ async def test_an_expelled_node_forgets_the_netmap(state: StateDirectory) -> Non
     assert state.netmap() is None
 
 
-async def test_a_netmap_that_cannot_be_read_is_none(
+async def test_an_unreadable_netmap_counts_as_none(
     state: StateDirectory, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = record_of_a_member(state)

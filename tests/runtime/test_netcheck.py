@@ -36,7 +36,7 @@ async def test_on_loopback_there_is_neither_nat_nor_filter(server: int) -> None:
     assert report.to_json()["udp"] is True
 
 
-async def test_both_families_are_looked_at(server: int) -> None:
+async def test_both_families_are_examined(server: int) -> None:
     report = await netcheck([f"127.0.0.1:{server}", f"[::1]:{server}"])
 
     assert report.ipv6 is not None
@@ -70,7 +70,7 @@ async def test_a_name_without_an_address_is_named() -> None:
     ]
 
 
-async def test_a_resolver_that_hangs_holds_nothing_up(
+async def test_a_resolver_that_hangs_delays_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answered = threading.Event()
@@ -118,7 +118,7 @@ async def test_the_lifetime_stays_unknown_where_nobody_answers() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":3478", "host:", "host:x", "host:0", "h:65536"])
-async def test_what_is_no_server_is_refused_in_one_sentence(text: str) -> None:
+async def test_an_invalid_server_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a STUN server: write HOST"):
         await netcheck([text])
 

@@ -1,4 +1,4 @@
-"""The little netlink there is, against ``ip`` and against garbage."""
+"""Our small subset of netlink, against ``ip`` and against garbage."""
 
 import socket
 import struct

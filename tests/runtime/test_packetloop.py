@@ -58,7 +58,7 @@ async def test_calls_from_other_threads_are_not_kept_waiting(pair: Pair) -> None
     assert answer == os.getpid()
 
 
-async def test_a_carrier_that_fails_is_reported_and_called_again(pair: Pair) -> None:
+async def test_a_carrier_that_fails_is_reported_and_reconnected(pair: Pair) -> None:
     loop, (near, far), reports = packet_loop(), pair, Notes()
 
     def fail(poll: Poll, timeout: float | None) -> bool:

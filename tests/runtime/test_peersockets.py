@@ -101,7 +101,7 @@ def test_after_a_socket_is_closed_the_next_one_takes_as_many_packets(
     assert world.read == [PEER]
 
 
-def test_the_oldest_socket_makes_room_for_a_new_one(world: World) -> None:
+def test_the_oldest_socket_is_replaced_by_a_new_one(world: World) -> None:
     endpoints = [PEER._replace(port=1000 + n) for n in range(MAX_CONNECTED + 1)]
     for each in endpoints:
         world.send(each)
@@ -109,7 +109,7 @@ def test_the_oldest_socket_makes_room_for_a_new_one(world: World) -> None:
     assert world.read == endpoints[1:]
 
 
-def test_only_so_many_endpoints_are_counted(world: World) -> None:
+def test_the_number_of_endpoints_counted_is_limited(world: World) -> None:
     world.send(count=CONNECT_AFTER - 1)
     for number in range(MAX_COUNTED):
         world.send(PEER._replace(port=1000 + number), count=1)

@@ -32,7 +32,7 @@ def test_no_source_needs_no_control_message() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 11, 13, 19, 21])
-def test_what_has_another_size_tells_of_no_source(size: int) -> None:
+def test_a_control_message_of_another_size_names_no_source(size: int) -> None:
     assert parse_pktinfo(bytes(size)) is None
 
 

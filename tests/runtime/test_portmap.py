@@ -19,7 +19,7 @@ PORT = 51_820
 ONLY_UPNP = frozenset({MappingMethod.UPNP})
 
 
-async def test_a_port_is_mapped_told_and_given_back() -> None:
+async def test_a_port_is_mapped_reported_and_released() -> None:
     changes: list[tuple[Mapped | None, str]] = []
     async with pcp_gateway() as fake:
         mapper = fake.mapper(changes)
@@ -77,7 +77,7 @@ async def test_calls_out_of_order_do_no_harm() -> None:
     assert mapper.reason == "The port mapping has been released."
 
 
-async def test_upnp_maps_a_port_and_gives_it_back() -> None:
+async def test_upnp_maps_a_port_and_releases_it() -> None:
     async with router() as fake:
         gateway = Gateway(fake.host, LOCAL)
         mapper = PortMapper(find=lambda family: gateway)
@@ -91,7 +91,7 @@ async def test_upnp_maps_a_port_and_gives_it_back() -> None:
     assert actions == ["GetExternalIPAddress", "AddPortMapping", "DeletePortMapping"]
 
 
-async def test_a_upnp_mapping_in_the_making_is_given_back_too() -> None:
+async def test_a_upnp_mapping_in_progress_is_released_too() -> None:
     async with router() as fake:
         gateway = Gateway(fake.host, LOCAL)
         mapper = PortMapper(methods=ONLY_UPNP, find=lambda family: gateway)
@@ -118,7 +118,7 @@ async def test_a_upnp_call_ends_when_the_network_changes() -> None:
     assert not home.calls
 
 
-async def test_a_upnp_router_that_hangs_does_not_hold_up_the_end(
+async def test_a_upnp_router_that_hangs_does_not_delay_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("meshwg.runtime.portmap.STOP_LIMIT", 0.05)
@@ -132,7 +132,7 @@ async def test_a_upnp_router_that_hangs_does_not_hold_up_the_end(
     assert mapper.mapped is None
 
 
-async def test_a_gateway_that_maps_nothing_is_told_with_reasons(
+async def test_a_gateway_that_maps_nothing_is_reported_with_reasons(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(upnp, "SEARCH_LIMIT", 0.01)
@@ -147,7 +147,7 @@ async def test_a_gateway_that_maps_nothing_is_told_with_reasons(
     await mapper.stop()
 
 
-async def test_an_address_that_is_gone_is_no_error() -> None:
+async def test_an_address_that_has_gone_is_not_an_error() -> None:
     gateway = Gateway(next_host(), "192.0.2.77")
     mapper = PortMapper(find=lambda family: gateway)
     mapper.start(PORT)
@@ -192,7 +192,7 @@ async def test_a_probe_of_a_router_that_hangs_says_what_is_known(
     assert report.upnp is False
 
 
-async def test_a_probe_without_a_gateway_comes_back_empty() -> None:
+async def test_a_probe_without_a_gateway_returns_nothing() -> None:
     assert await probe(PORT, find=lambda family: None) == PortMappingReport()
 
 

@@ -57,7 +57,7 @@ async def test_a_name_gives_all_its_addresses_ipv4_first(names: Names) -> None:
     ]
 
 
-async def test_what_cannot_be_a_name_is_not_found(names: Names) -> None:
+async def test_an_impossible_name_is_not_found(names: Names) -> None:
     names.known["x" * 64 + ".test"] = []
 
     found = await resolve(["x" * 64 + ".test:1", "192.0.2.6:1"])
@@ -66,7 +66,7 @@ async def test_what_cannot_be_a_name_is_not_found(names: Names) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "192.0.2.5", "192.0.2.5:", "192.0.2.5:many"])
-async def test_what_names_no_port_is_passed_over(names: Names, text: str) -> None:
+async def test_an_attribute_without_a_port_is_skipped(names: Names, text: str) -> None:
     found = await resolve([text, "192.0.2.6:1"])
 
     assert found.servers == [Endpoint("192.0.2.6", 1)]
@@ -83,7 +83,7 @@ async def test_a_relay_keeps_its_credentials(names: Names) -> None:
     )
 
 
-async def test_a_relay_of_an_unknown_kind_is_passed_over(names: Names) -> None:
+async def test_a_relay_of_an_unknown_kind_is_skipped(names: Names) -> None:
     found = await resolve(
         [], [relay("turn:x?transport=sctp"), relay("turn:relay.test")]
     )
@@ -121,7 +121,7 @@ async def test_a_newer_set_replaces_an_older_one(names: Names) -> None:
     assert found.count == 1
 
 
-async def test_a_closed_resolver_says_nothing_more(names: Names) -> None:
+async def test_a_closed_resolver_reports_nothing_more(names: Names) -> None:
     found = Found()
     resolver = Resolver(found.take)
 
@@ -133,7 +133,7 @@ async def test_a_closed_resolver_says_nothing_more(names: Names) -> None:
     assert found.count == 0
 
 
-def test_a_look_up_that_hangs_does_not_hold_up_the_end(
+def test_a_lookup_that_hangs_does_not_delay_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []

@@ -73,7 +73,9 @@ async def test_without_a_change_or_a_netmap_nothing_is_written(disk: Disk) -> No
     assert disk.written == []
 
 
-async def test_a_slow_disk_holds_nothing_up_and_gets_the_newest(disk: Disk) -> None:
+async def test_a_slow_disk_delays_nothing_and_gets_the_newest_netmap(
+    disk: Disk,
+) -> None:
     netmaps = iter([b"old", b"new"])
     saver = NetmapSaver(disk, lambda: next(netmaps))
     disk.gate.clear()
@@ -90,7 +92,7 @@ async def test_a_slow_disk_holds_nothing_up_and_gets_the_newest(disk: Disk) -> N
     assert disk.written == [b"old", b"new"]
 
 
-async def test_a_full_disk_is_told_and_tried_again(
+async def test_a_full_disk_is_reported_and_retried(
     disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     saver = NetmapSaver(disk, lambda: b"netmap")

@@ -93,7 +93,7 @@ def test_two_sockets_share_a_port_that_is_taken_for_others(
             stranger.bind(sock.getsockname())
 
 
-def test_a_failure_to_bind_lets_nobody_else_in(sock: socket.socket) -> None:
+def test_a_failure_to_bind_admits_no_other_peer(sock: socket.socket) -> None:
     sock.bind(("127.0.0.1", 0))
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside,

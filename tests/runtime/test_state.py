@@ -34,7 +34,7 @@ def test_a_new_one_is_empty(state: StateDirectory) -> None:
     assert state.last_port() == 0
 
 
-def test_what_was_saved_is_there_again(path: Path, state: StateDirectory) -> None:
+def test_what_was_saved_is_loaded_again(path: Path, state: StateDirectory) -> None:
     key = state.private_key(RANDOM)
     state.save_membership(MEMBERSHIP)
     state.save_netmap('{"ü": 1}'.encode())
@@ -52,7 +52,7 @@ def test_what_was_saved_is_there_again(path: Path, state: StateDirectory) -> Non
     assert again.netmap() is None
 
 
-def test_only_its_user_may_look_inside(path: Path, state: StateDirectory) -> None:
+def test_only_its_user_may_read_it(path: Path, state: StateDirectory) -> None:
     fill(state)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -60,7 +60,7 @@ def test_only_its_user_may_look_inside(path: Path, state: StateDirectory) -> Non
         assert stat.S_IMODE((path / name).stat().st_mode) == 0o600
 
 
-def test_one_daemon_at_a_time_uses_it(path: Path, state: StateDirectory) -> None:
+def test_only_one_daemon_at_a_time_uses_it(path: Path, state: StateDirectory) -> None:
     with pytest.raises(ConfigError, match="Another meshwg node uses"):
         StateDirectory(path)
 
@@ -95,7 +95,7 @@ def test_a_damaged_membership_is_named(
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "70000", "²", "9" * 5000])
-def test_a_damaged_port_is_no_port(
+def test_a_damaged_port_file_gives_no_port(
     path: Path, state: StateDirectory, text: str
 ) -> None:
     (path / "port").write_text(text)
@@ -103,7 +103,7 @@ def test_a_damaged_port_is_no_port(
     assert state.last_port() == 0
 
 
-def test_a_full_disk_leaves_what_was_there(
+def test_a_full_disk_leaves_the_old_file_intact(
     path: Path, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(state)

@@ -46,13 +46,13 @@ async def test_bytes_go_both_ways_over_tls(certificate: Path) -> None:
         await node.stream_is_over()
 
 
-async def test_a_refused_connection_is_told_with_its_reason() -> None:
+async def test_a_refused_connection_is_reported_with_its_reason() -> None:
     node = Node(free_port())
 
     await node.event("closed: Connection refused")
 
 
-async def test_a_server_without_tls_is_told_with_its_reason() -> None:
+async def test_a_server_without_tls_is_reported_with_its_reason() -> None:
     async with serving(talk_http) as port:
         node = Node(port, Transport.TLS)
 
@@ -70,7 +70,7 @@ async def test_a_server_that_never_answers_is_given_up(
         await node.event("closed: it could not be opened in time")
 
 
-async def test_a_connection_that_the_relay_closes_is_told_once() -> None:
+async def test_a_connection_closed_by_the_relay_is_reported_once() -> None:
     async with serving(hang_up) as port:
         node = Node(port)
         await node.event("closed: The relay closed it")
@@ -82,7 +82,7 @@ async def test_a_connection_that_the_relay_closes_is_told_once() -> None:
         assert node.events == ["open", "closed: The relay closed it"]
 
 
-async def test_closing_before_it_is_open_tells_nobody() -> None:
+async def test_closing_before_it_is_open_reports_nothing() -> None:
     async with serving(echo) as port:
         node = Node(port)
         node.stream.close()
@@ -221,7 +221,7 @@ async def talk_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The service manager is told, if there is one, and never gets in the way."""
+"""The service manager is notified, if there is one, and never gets in the way."""
 
 import socket
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_an_abstract_socket_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/notify", "@nobody"])
-def test_nobody_who_listens_is_no_error(
+def test_a_missing_service_manager_is_not_an_error(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)

@@ -24,7 +24,7 @@ async def test_tasks_run_and_can_be_waited_for() -> None:
     assert done == [1, 2, 3]
 
 
-async def test_cancelled_tasks_end_without_a_word(
+async def test_cancelled_tasks_end_silently(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tasks = TaskSet()

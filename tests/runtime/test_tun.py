@@ -25,13 +25,13 @@ TSO = pytest.mark.parametrize("tso", [False, True], ids=["cut by kernel", "cut h
 FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
-def test_names_that_cannot_be_are_refused() -> None:
+def test_invalid_names_are_refused() -> None:
     for name in ("", "x" * 16, "ä" * 8):
         with pytest.raises(ConfigError, match="choose"):
             TunDevice.open(name)
 
 
-def test_a_missing_device_file_is_said_with_the_mend(
+def test_a_missing_device_file_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tun, "DEVICE", "/dev/net/no-such-tun")
@@ -64,14 +64,14 @@ def test_a_descriptor_of_a_tap_device_is_refused(host: Host) -> None:
 
 
 @pytest.mark.netns
-def test_names_that_the_system_refuses_are_said_with_the_mend(host: Host) -> None:
+def test_names_that_the_system_refuses_are_named_with_the_remedy(host: Host) -> None:
     for name in ("a/b", "a b", "eth0", "."):
         with pytest.raises(ConfigError, match=f"'{name}' cannot be created"):
             opened(host, name)
 
 
 @pytest.mark.netns
-def test_a_name_in_use_is_said_with_the_mend(host: Host) -> None:
+def test_a_name_in_use_is_named_with_the_remedy(host: Host) -> None:
     with (
         closing(opened(host)),
         pytest.raises(ConfigError, match="used by another program"),
@@ -91,7 +91,7 @@ def test_without_the_privilege_nothing_is_made(
 
 
 @pytest.mark.netns
-def test_an_mtu_that_cannot_be_leaves_no_interface(host: Host) -> None:
+def test_an_impossible_mtu_leaves_no_interface(host: Host) -> None:
     before = descriptors()
     with pytest.raises(ConfigError, match="MTU of 'wg0' cannot be 70000"):
         host.call(lambda: TunDevice.open("wg0", 70000))
@@ -282,7 +282,7 @@ def test_reading_and_writing_say_when_the_interface_has_gone(host: Host) -> None
 
 
 @pytest.mark.netns
-def test_the_device_knows_where_it_is(host: Host) -> None:
+def test_the_device_knows_its_namespace(host: Host) -> None:
     with closing(opened(host)) as device:
         host.run(["ip", "link", "set", "wg0", "name", "office"])
         name, namespace = device.locate()
@@ -293,7 +293,7 @@ def test_the_device_knows_where_it_is(host: Host) -> None:
 
 
 @pytest.mark.netns
-def test_a_kernel_that_cannot_tell_where_it_is_does_not_matter(
+def test_a_kernel_that_cannot_report_the_namespace_is_tolerated(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(opened(host)) as device:

@@ -29,7 +29,7 @@ def test_closing_removes_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_appears_only_when_somebody_listens(
+def test_the_file_appears_only_when_the_socket_is_listening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For wg(8), which looks at every file there, removes what refuses it."""
@@ -72,7 +72,7 @@ def test_a_process_too_busy_to_accept_still_answers(tmp_path: Path) -> None:
             client.close()
 
 
-def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_socket_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "wg0.sock").write_text("precious")
     with pytest.raises(MeshError, match="is not a socket: remove it"):
         UapiSocket.open("wg0", tmp_path)
@@ -145,7 +145,7 @@ async def test_output_is_drained_after_every_operation(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_clients_that_speak_at_once_do_not_disturb_each_other(
+async def test_clients_that_speak_simultaneously_do_not_disturb_each_other(
     tmp_path: Path,
 ) -> None:
     async with serving(tmp_path) as server:
@@ -193,7 +193,7 @@ async def test_removal_of_the_file_is_noticed_once(tmp_path: Path) -> None:
         assert server.removals == 1
 
 
-async def test_a_file_moved_away_is_as_good_as_removed(tmp_path: Path) -> None:
+async def test_a_file_moved_away_counts_as_removed(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         server.path.rename(tmp_path / "elsewhere")
         await wait(server.removed)
@@ -204,7 +204,7 @@ async def test_removal_before_the_server_runs_is_noticed_too(tmp_path: Path) -> 
         await wait(server.removed)
 
 
-async def test_a_change_of_mode_is_no_removal(tmp_path: Path) -> None:
+async def test_a_change_of_mode_is_not_a_removal(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         server.path.chmod(0o770)
         reader, writer = await asyncio.open_unix_connection(server.path)

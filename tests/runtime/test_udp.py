@@ -86,7 +86,7 @@ def test_the_search_for_a_port_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         UdpSockets.open()
 
 
-def test_a_missing_family_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_address_family_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_ipv6(monkeypatch, errno.EAFNOSUPPORT, times=1)
     with closing(UdpSockets.open()) as sockets:
         assert sockets.ipv6 is None
@@ -106,7 +106,7 @@ def test_no_family_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @FAMILIES
-def test_datagrams_arrive_in_order_with_their_way_back(version: int) -> None:
+def test_datagrams_arrive_in_order_with_their_reply_address(version: int) -> None:
     with closing(UdpSockets.open()) as a, closing(UdpSockets.open()) as b:
         datagrams = [bytes([n]) * (100 + n // 3) for n in range(100)]
         assert a.send(Transmit(Endpoint(LOOPBACK[version], b.port), datagrams))
@@ -136,14 +136,14 @@ def test_a_datagram_that_is_too_long_is_counted_and_the_rest_goes_on() -> None:
         assert receive_all(of_version(b, 4))[0] == [b"before", b"after"]
 
 
-def test_nothing_to_receive_is_no_error() -> None:
+def test_nothing_to_receive_is_not_an_error() -> None:
     with closing(UdpSockets.open()) as sockets:
         for sock in sockets:
             assert sock.receive() is None
             assert not sock.errors
 
 
-def test_an_error_of_the_reception_is_counted(scripted: Factory) -> None:
+def test_a_receive_error_is_counted(scripted: Factory) -> None:
     sock = scripted()
     sock.close()
     assert sock.receive() is None
@@ -189,7 +189,7 @@ def test_eio_turns_segmentation_off_for_good(scripted: Factory) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMSGSIZE, errno.EINVAL])
-def test_what_cannot_be_segmented_here_goes_one_by_one_this_time(
+def test_what_cannot_be_segmented_here_is_sent_one_by_one_this_time(
     number: int, scripted: Factory
 ) -> None:
     sock = scripted(number)
@@ -251,7 +251,7 @@ def test_a_socket_can_block_again_while_it_is_flushed(scripted: Factory) -> None
     assert sock.script.calls == [[b"a"], [b"a"], [b"bb"], [b"bb"]]
 
 
-def test_the_source_that_was_dropped_stays_dropped_for_what_waits(
+def test_a_dropped_source_stays_dropped_for_waiting_datagrams(
     scripted: Factory,
 ) -> None:
     sock = scripted(errno.ENETUNREACH, 0, errno.EAGAIN)

@@ -24,7 +24,7 @@ def receiver() -> Iterator[UdpReceiver]:
     made.close()
 
 
-def test_a_batch_is_cut_where_the_kernel_joined_it(receiver: UdpReceiver) -> None:
+def test_a_batch_is_split_where_the_kernel_joined_it(receiver: UdpReceiver) -> None:
     assert unpack(receiver, b"aabbc", stride=2) == [b"aa", b"bb", b"c"]
     assert unpack(receiver, b"aabb", stride=2) == [b"aa", b"bb"]
     assert unpack(receiver, b"aa", stride=2) == [b"aa"]
@@ -63,7 +63,7 @@ def test_what_comes_through_the_refused_interface_is_counted(
     assert receiver.errors == Counter(ELOOP=1)
 
 
-def test_only_so_many_sources_are_known(receiver: UdpReceiver) -> None:
+def test_the_number_of_known_sources_is_limited(receiver: UdpReceiver) -> None:
     for port in range(CACHE_SIZE + 1):
         receiver.unpack(1, [], ("192.0.2.1", port))
 
@@ -83,7 +83,7 @@ def test_sockets_share_a_buffer_with_those_of_their_thread(
     third.close()
 
 
-def test_nothing_to_receive_is_no_error(receiver: UdpReceiver) -> None:
+def test_nothing_to_receive_is_not_an_error(receiver: UdpReceiver) -> None:
     assert receiver.receive() is None
     assert receiver.errors == Counter()
 

@@ -49,7 +49,7 @@ async def test_a_port_in_use_is_replaced_by_another() -> None:
     assert str(external.port) == wished[-1]
 
 
-async def test_ports_that_are_all_in_use_are_given_up() -> None:
+async def test_the_search_ends_when_all_ports_are_in_use() -> None:
     async with router() as fake:
         gateway = await UpnpGateway.find(fake.host, LOCAL)
         fake.errors = [None, 718, 718, 718]
@@ -75,7 +75,9 @@ async def test_an_error_is_named_by_its_number() -> None:
             await gateway.map(40_000, 40_001, 3600)
 
 
-async def test_nobody_answers_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_without_an_answer_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(upnp, "SEARCH_LIMIT", 0.02)
     with pytest.raises(UpnpFailed, match="finds no gateway"):
         await UpnpGateway.find(next_host(), LOCAL)

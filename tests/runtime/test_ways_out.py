@@ -76,7 +76,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize(("family", "host"), [(4, "0.0.0.0"), (6, "::")])
-async def test_sockets_that_are_wanted_are_opened_numbered_and_reported(
+async def test_requested_sockets_are_opened_numbered_and_reported(
     world: World, family: int, host: str
 ) -> None:
     world.ways_out.carry_out(SocketsWanted(1, family, 3))
@@ -90,7 +90,7 @@ async def test_sockets_that_are_wanted_are_opened_numbered_and_reported(
             assert raw.getsockname()[0] == host
 
 
-async def test_closed_sockets_are_carried_no_more(world: World) -> None:
+async def test_closed_sockets_are_no_longer_served(world: World) -> None:
     world.ways_out.carry_out(SocketsWanted(1, 4, 2))
     first = world.carried[1]
     assert isinstance(first, UdpSocket)
@@ -102,7 +102,7 @@ async def test_closed_sockets_are_carried_no_more(world: World) -> None:
     assert first.fileno() == -1
 
 
-async def test_numbers_go_round_and_pass_over_those_in_use(world: World) -> None:
+async def test_numbers_wrap_around_and_skip_those_in_use(world: World) -> None:
     world.ways_out.carry_out(SocketsWanted(1, 4, 2))
     world.ways_out.carry_out(SocketsClosed((1,)))
     world.ways_out._last_link = MAX_LINK - 1
@@ -112,7 +112,7 @@ async def test_numbers_go_round_and_pass_over_those_in_use(world: World) -> None
     assert list(world.ports[2]) == [MAX_LINK, 1, 3]
 
 
-async def test_where_no_more_sockets_can_be_had_the_others_are_used(
+async def test_when_no_more_sockets_are_available_the_others_are_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really_open = UdpSocket.open
@@ -149,7 +149,7 @@ async def test_what_a_stream_brings_is_dealt_with_in_the_same_turn_of_the_loop(
     assert world.order == [told, "turn", "the next turn of the loop"]
 
 
-async def test_a_lost_stream_is_carried_no_more(world: World) -> None:
+async def test_a_lost_stream_no_longer_carries_packets(world: World) -> None:
     world.ways_out.carry_out(OpenStream(RELAY_LINK, SERVER))
     assert world.carried == {RELAY_LINK: world.streams[0]}
 
@@ -168,7 +168,7 @@ async def test_a_stream_is_closed_when_the_node_says_so(world: World) -> None:
     assert world.carried == {}
 
 
-async def test_in_the_end_everything_is_closed(world: World) -> None:
+async def test_everything_is_closed_at_the_end(world: World) -> None:
     world.ways_out.carry_out(SocketsWanted(1, 4, 1))
     world.ways_out.carry_out(OpenStream(RELAY_LINK, SERVER))
     sock = world.carried[1]

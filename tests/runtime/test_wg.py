@@ -100,7 +100,7 @@ async def test_a_taken_port_is_refused_and_the_old_one_kept() -> None:
         assert wg.device.is_up
 
 
-async def test_a_port_found_taken_is_said_and_can_be_mended(
+async def test_a_port_found_taken_is_reported_and_can_be_changed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with interface() as wg:
@@ -137,7 +137,7 @@ async def test_a_source_that_the_system_lost_is_forgotten() -> None:
         assert wg.device.peers[ALICE].endpoint == PINNED.unpinned()
 
 
-async def test_closing_frees_the_port_and_says_what_was_dropped(
+async def test_closing_frees_the_port_and_reports_what_was_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with interface() as wg:

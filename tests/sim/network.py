@@ -123,7 +123,7 @@ class Network:
         heapq.heappush(self._events, event)
 
     def carry(self, packet: Packet, realm: Realm, sender: Node) -> None:
-        """Bring a datagram of ``sender`` to whoever in the realm is to have it."""
+        """Deliver a datagram from ``sender`` to its destination in the realm."""
         wire = sender.wire(realm)
         target = realm.members.get(packet.destination[0]) or realm.gateway
         if realm is self.internet:

@@ -92,7 +92,7 @@ def test_without_inbound_refresh_only_the_inside_keeps_a_mapping() -> None:
     assert nat.inbound(outside, REMOTE, 31) is None
 
 
-def test_a_permission_expires_before_its_mapping_if_it_is_not_used() -> None:
+def test_an_unused_permission_expires_before_its_mapping() -> None:
     nat = translation(Nat(lifetime=30))
     outside = public(nat, INSIDE, REMOTE, 0)
     nat.outbound(INSIDE, OTHER_HOST, 20)
@@ -109,7 +109,7 @@ def test_ports_are_preserved_until_another_host_has_them() -> None:
 
 
 @pytest.mark.parametrize("delta", [1, 2, -1])
-def test_sequential_ports_differ_by_delta_and_by_what_others_took(delta: int) -> None:
+def test_sequential_ports_differ_by_delta_and_what_other_hosts_took(delta: int) -> None:
     policy = Nat(
         Mapping.ADDRESS_AND_PORT_DEPENDENT,
         allocation=PortAllocation.SEQUENTIAL,

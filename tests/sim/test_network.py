@@ -32,7 +32,7 @@ def test_a_datagram_crosses_a_nat_and_its_answer_comes_back() -> None:
     assert not network.drops
 
 
-def test_time_jumps_by_the_delays_on_the_way() -> None:
+def test_time_jumps_by_the_delays_of_the_path() -> None:
     network, server, _, laptop = home()
     start = network.now
 
@@ -42,7 +42,7 @@ def test_time_jumps_by_the_delays_on_the_way() -> None:
     assert round(network.now - start, 6) == 0.012
 
 
-def test_nobody_outside_reaches_a_host_that_did_not_ask() -> None:
+def test_an_outsider_cannot_reach_a_host_that_sent_nothing() -> None:
     network, server, _, laptop = home()
 
     server.send(b"", Endpoint("203.0.113.1", 5000))
@@ -113,7 +113,7 @@ def test_a_public_endpoint_is_reached_from_inside_only_by_hairpinning() -> None:
         assert heard == ([Endpoint("203.0.113.1", 5000)] if hairpin else [])
 
 
-def test_a_low_ttl_opens_the_own_nat_and_dies_before_the_peer() -> None:
+def test_a_low_ttl_opens_our_own_nat_and_expires_before_the_peer() -> None:
     network, server, router, laptop = home()
     assert router.translation is not None
 
@@ -139,7 +139,7 @@ def test_a_ttl_that_ends_at_the_peers_router_still_touches_it() -> None:
     assert server.received[0][1].port != 5000
 
 
-def test_a_flat_internet_costs_no_hop() -> None:
+def test_a_flat_internet_costs_no_hops() -> None:
     network = Network(core_hops=0)
     server = network.add_host("server", "198.51.100.1").open(3478)
     router = network.add_router("home", "203.0.113.1", nat=Nat())

@@ -59,7 +59,7 @@ def test_frames_out_of_order_are_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 65_535, 65_536, 65_550])
-def test_a_cut_frame_is_refused(size: int) -> None:
+def test_a_truncated_frame_is_refused(size: int) -> None:
     one, other = channels()
     with pytest.raises(AuthenticationFailed):
         other.open(one.seal(bytes(200_000))[:size])

@@ -43,7 +43,7 @@ def test_what_changes_within_a_batch_begins_a_new_run() -> None:
     ]
 
 
-def test_padding_after_the_payload_is_cut_off() -> None:
+def test_padding_after_the_payload_is_removed() -> None:
     assert runs([b"\x40\x01\x00\x03abc\x00"]) == [(0x4001, [b"abc"])]
 
 
@@ -52,12 +52,12 @@ def test_padding_after_the_payload_is_cut_off() -> None:
     [b"", b"\x40", b"\x40\x01\x00", b"\x40\x01\x00\x05abcd"],
     ids=["empty", "one byte", "three bytes", "shorter than it says"],
 )
-def test_what_is_cut_short_is_no_channel_data(message: bytes) -> None:
+def test_truncated_bytes_are_not_channel_data(message: bytes) -> None:
     assert runs([message]) == [(0, [message])]
 
 
 @pytest.mark.parametrize("first", [b"\x80\x00\x00\x00", b"\xff\xff\x00\x00"])
-def test_reserved_numbers_are_no_channels(first: bytes) -> None:
+def test_reserved_numbers_are_not_channels(first: bytes) -> None:
     [(number, run)] = runs([first])
 
     assert (number, run) == (0, [first])

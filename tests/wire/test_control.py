@@ -77,12 +77,12 @@ FROM_COORDINATOR = [
 
 
 @pytest.mark.parametrize("message", FROM_NODE, ids=lambda m: m.type)
-def test_what_a_node_says_is_understood(message: control.FromNode) -> None:
+def test_messages_from_nodes_are_understood(message: control.FromNode) -> None:
     assert decode_from_node(encode(message)) == message
 
 
 @pytest.mark.parametrize("message", FROM_COORDINATOR, ids=lambda m: m.type)
-def test_what_a_coordinator_says_is_understood(
+def test_messages_from_coordinators_are_understood(
     message: control.FromCoordinator,
 ) -> None:
     assert decode_from_coordinator(encode(message)) == message
@@ -155,7 +155,7 @@ def test_a_payload_packed_in_an_unknown_way_is_refused(payload: bytes) -> None:
         unpack(payload, 1000)
 
 
-def test_a_cut_compressed_payload_is_refused() -> None:
+def test_a_truncated_compressed_payload_is_refused() -> None:
     payload = pack(b"x" * 1000)
     with pytest.raises(InvalidMessage):
         unpack(payload[:-3], 1000)
@@ -169,7 +169,7 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
 
 
 @given(st.binary(max_size=4000))
-def test_what_is_packed_is_unpacked(text: bytes) -> None:
+def test_a_packed_payload_is_unpacked(text: bytes) -> None:
     assert unpack(pack(text), 4000) == text
 
 

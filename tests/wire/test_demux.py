@@ -64,7 +64,7 @@ def test_a_batch_of_wireguard_alone_is_returned_as_it_is() -> None:
     assert datagrams is batch
 
 
-def test_a_mixed_batch_is_cut_into_runs_in_order() -> None:
+def test_a_mixed_batch_is_split_into_runs_in_order() -> None:
     batch = [TRANSPORT, INITIATION, BINDING, TRANSPORT, b"?", CHANNEL_DATA]
 
     assert runs(batch) == [

@@ -172,7 +172,7 @@ def test_an_unsigned_message_is_not_authentic() -> None:
     assert not stun.check_integrity(stun.parse(plain()), b"")
 
 
-def test_attributes_after_the_integrity_are_not_there() -> None:
+def test_attributes_after_the_integrity_are_ignored() -> None:
     signed = stun.encode(Message(Method.BINDING, Class.REQUEST, TRANSACTION), b"key")
 
     message = stun.parse(with_attributes(signed, (0x0024, b"\0\0\0\1"), (0x7F00, b"")))
@@ -204,7 +204,7 @@ def test_every_peer_of_a_permission_request_is_kept() -> None:
     assert message.address(Attribute.XOR_PEER_ADDRESS) == peers[0]
 
 
-def test_unknown_attributes_are_named_if_they_had_to_be_understood() -> None:
+def test_unknown_attributes_are_named_if_comprehension_is_required() -> None:
     data = with_attributes(plain(), (0x7F00, b"abc"), (0xFF00, b""), (0x7F01, b""))
 
     assert stun.parse(data).unknown_required == (0x7F00, 0x7F01)
@@ -217,7 +217,7 @@ def test_a_flood_of_unknown_attributes_is_remembered_only_in_part() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"\x7f\xff", b"\xff\xff", b"\x00\x12"])
-def test_a_message_with_very_many_attributes_is_not_looked_through(kind: bytes) -> None:
+def test_a_message_with_very_many_attributes_is_not_searched(kind: bytes) -> None:
     attribute = kind + b"\0\x08" + b"\0\x01" + bytes(6)
 
     def message(count: int) -> bytes:
@@ -241,7 +241,7 @@ def test_a_message_with_very_many_attributes_is_not_looked_through(kind: bytes) 
         ("an unknown method", b"\x0f\xff" + stun.binding_request(TRANSACTION)[2:]),
     ],
 )
-def test_what_is_no_stun_message_is_refused(what: str, data: bytes) -> None:
+def test_an_invalid_stun_message_is_refused(what: str, data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         stun.parse(data)
 
@@ -316,7 +316,7 @@ def test_memory_views_are_read_and_not_kept() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_at_all_make_the_parsers_raise_anything_else(body: bytes) -> None:
+def test_no_bytes_make_the_parsers_raise_anything_else(body: bytes) -> None:
     for data in (body, with_body(plain(), body), with_body(classic(), body)):
         for parser in (stun.parse, stun.parse_classic):
             try:
@@ -413,7 +413,7 @@ def test_a_classic_answer_has_no_cookie() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", bytes(19), b"\xc0" + bytes(19), SAMPLE_REQUEST])
-def test_what_is_no_classic_message_is_refused(data: bytes) -> None:
+def test_an_invalid_classic_message_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         stun.parse_classic(data)
 

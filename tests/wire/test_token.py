@@ -1,4 +1,4 @@
-"""Join tokens: what is written is read, and what is damaged is told apart."""
+"""Join tokens: they survive a round trip, and damage is recognised."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from meshwg.wire.token import MAX_URL_LENGTH, AuthKeyText, JoinToken, check_url
 URL = "https://mesh.example:8443"
 
 
-def test_a_token_says_what_was_put_into_it() -> None:
+def test_a_token_decodes_to_what_was_encoded() -> None:
     token = sample()
     assert str(token).startswith("mwg1-")
     assert JoinToken.parse(str(token)) == token
@@ -42,7 +42,7 @@ def test_a_mistyped_letter_is_always_found(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "hello", "tskey-auth-abc", "mwgx", "1-mwg"])
-def test_a_foreign_token_is_told_where_to_get_a_right_one(text: str) -> None:
+def test_a_foreign_token_is_refused_with_where_to_get_a_valid_one(text: str) -> None:
     with pytest.raises(ConfigError, match="not a meshwg join token"):
         JoinToken.parse(text)
 
@@ -66,7 +66,7 @@ def test_the_secret_of_an_auth_key_is_not_in_its_repr() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "12", "zz.zz", "00.11", f"{'00' * 6}.{'1' * 31}"])
-def test_what_is_no_auth_key_is_refused(text: str) -> None:
+def test_an_invalid_auth_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         AuthKeyText.parse(text)
 

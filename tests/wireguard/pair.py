@@ -118,7 +118,7 @@ class Pair:
         return self.bob if side is self.alice else self.alice
 
     def deliver(self) -> None:
-        """Carry datagrams to and fro until nobody has anything more to say."""
+        """Carry datagrams back and forth until neither side sends any more."""
         while self._carry(self.alice) | self._carry(self.bob):
             pass
         for side in (self.alice, self.bob):

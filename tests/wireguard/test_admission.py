@@ -36,7 +36,7 @@ def test_under_load_a_message_is_answered_with_a_cookie_that_lets_it_in() -> Non
     assert gate.refusal(message(jar), SOURCE, NOW) is None
 
 
-def test_a_cookie_is_good_for_one_address_only() -> None:
+def test_a_cookie_is_valid_for_one_address_only() -> None:
     gate, jar = loaded(), CookieJar(KEY)
     gate.refusal(message(jar), SOURCE, NOW)
     jar.receive(gate.take_replies()[0].datagrams[0], NOW)

@@ -35,7 +35,7 @@ b 10.1.0.6          c 10.1.0.10        d 10.1.0.20
 """
 
 
-def test_the_kernels_list() -> None:
+def test_the_kernels_own_test_cases_hold() -> None:
     table: AllowedIPs[str] = AllowedIPs()
     for peer, prefix in pairs(KERNEL_INSERTS):
         table.insert(ip_network(prefix, strict=False), peer)
@@ -90,7 +90,7 @@ def test_a_cleared_peer_has_nothing_left() -> None:
 
 
 @pytest.mark.parametrize("address", [b"", b"\x0a", bytes(5), bytes(15), bytes(17)])
-def test_what_is_no_address_belongs_to_nobody(address: bytes) -> None:
+def test_an_invalid_address_belongs_to_no_peer(address: bytes) -> None:
     table: AllowedIPs[str] = AllowedIPs()
     table.insert(ip_network("0.0.0.0/0"), "a")
     table.insert(ip_network("::/0"), "a")

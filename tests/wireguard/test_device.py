@@ -46,7 +46,7 @@ def test_an_eavesdropper_sees_four_types_and_no_plaintext() -> None:
         assert len(datagram) % 16 == 0 or datagram[0] != DATA
 
 
-def test_padding_is_taken_off_again() -> None:
+def test_padding_is_removed() -> None:
     pair = Pair()
     packets = [pair.packet(pair.alice, bytes(length)) for length in range(40)]
     pair.send(pair.alice, *packets)
@@ -72,7 +72,7 @@ def test_ipv6_is_carried_like_ipv4() -> None:
 @pytest.mark.parametrize(
     "packet", [b"", b"\x45", bytes(40), b"\x60" * 20, ipv4("10.0.0.1", "10.9.9.9")]
 )
-def test_packets_for_nobody_are_counted(packet: bytes) -> None:
+def test_packets_for_no_peer_are_counted(packet: bytes) -> None:
     pair = Pair()
     pair.send(pair.alice, packet)
     assert pair.alice.drops == {Drop.NO_PEER: 1}
@@ -121,7 +121,7 @@ def test_a_peer_without_an_endpoint_keeps_its_packets_until_it_has_one() -> None
         (b"\x60\0\0\0\xff\xff" + bytes(60), Drop.INVALID_PACKET),
     ],
 )
-def test_inner_packets_that_lie_are_dropped_but_prove_the_peer(
+def test_inner_packets_with_forged_sources_are_dropped_but_prove_the_peer(
     packet: bytes, reason: Drop
 ) -> None:
     pair = Pair()
@@ -146,7 +146,7 @@ def test_a_source_is_looked_up_in_the_whole_table() -> None:
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
 
 
-def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
+def test_a_forwarder_forwards_what_other_peers_sent_and_nothing_else() -> None:
     pair = Pair()
     pair.connect()
     third = pair.bob.device.add_peer(os.urandom(32))
@@ -165,7 +165,7 @@ def test_a_forwarder_passes_on_what_other_peers_sent_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", [INITIATION, DATA])
-def test_a_peer_is_followed_to_wherever_it_authentically_speaks(kind: int) -> None:
+def test_a_peer_is_followed_to_the_source_of_its_authentic_packets(kind: int) -> None:
     pair = Pair()
     pair.connect()
     pair.run(START + 10)
@@ -188,7 +188,7 @@ def test_a_response_moves_the_responders_endpoint() -> None:
     assert pair.alice.peer.endpoint == ELSEWHERE
 
 
-def test_nobody_else_can_move_a_peer() -> None:
+def test_no_other_node_can_move_a_peer() -> None:
     pair = Pair()
     pair.connect()
     pair.send(pair.alice, pair.packet(pair.alice, b"data"))
@@ -200,7 +200,7 @@ def test_nobody_else_can_move_a_peer() -> None:
     assert pair.bob.peer.endpoint == pair.alice.endpoint
 
 
-def test_an_owner_that_decides_on_endpoints_hears_what_it_needs() -> None:
+def test_an_owner_that_chooses_endpoints_is_told_what_it_needs() -> None:
     pair = Pair(roaming=False)
     bob, lane = pair.bob, pair.bob.peer.lane
     bob.device.receive_packets([pair.packet(bob)], pair.now)
@@ -224,7 +224,7 @@ def test_an_answer_gets_its_address_when_it_is_drained() -> None:
     assert answer.datagrams[0][0] == RESPONSE
 
 
-def test_an_answer_to_a_peer_that_is_nowhere_is_dropped() -> None:
+def test_an_answer_to_a_peer_without_a_path_is_dropped() -> None:
     pair = Pair(roaming=False)
     (initiation,) = initiations(pair)
     pair.bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
@@ -232,7 +232,7 @@ def test_an_answer_to_a_peer_that_is_nowhere_is_dropped() -> None:
     assert pair.bob.drops == {Drop.NO_ENDPOINT: 1}
 
 
-def test_packets_for_a_peer_that_is_nowhere_wait_for_it() -> None:
+def test_packets_for_a_peer_without_a_path_wait_for_one() -> None:
     pair = Pair()
     pair.connect()
     pair.send(pair.bob, pair.packet(pair.bob, b"first"))
@@ -245,7 +245,7 @@ def test_packets_for_a_peer_that_is_nowhere_wait_for_it() -> None:
     assert pair.alice.received[1:] == [pair.packet(pair.bob, b"second")]
 
 
-def test_an_owner_hears_of_data_under_a_session_that_is_gone() -> None:
+def test_an_owner_is_told_of_data_under_an_unknown_session() -> None:
     pair = Pair(roaming=False)
     stray = b"\4\0\0\0" + bytes(28)
     pair.bob.device.receive_datagrams([stray, stray], STRANGER, pair.now)
@@ -260,7 +260,7 @@ def initiations(pair: Pair) -> list[bytes]:
     return [d for each in pair.alice.device.datagrams_to_send() for d in each.datagrams]
 
 
-def test_silence_lets_go_of_the_sticky_source() -> None:
+def test_silence_clears_the_sticky_source() -> None:
     pair = Pair()
     pinned = pair.bob.endpoint._replace(source=Source("192.0.2.1", 2))
     pair.alice.device.set_endpoint(pair.alice.peer, pinned)
@@ -271,7 +271,7 @@ def test_silence_lets_go_of_the_sticky_source() -> None:
     assert pair.alice.peer.endpoint == pair.bob.endpoint
 
 
-def test_a_new_port_lets_go_of_all_sticky_sources() -> None:
+def test_a_new_port_clears_all_sticky_sources() -> None:
     pair = Pair()
     pinned = pair.bob.endpoint._replace(source=Source("192.0.2.1", 2))
     pair.alice.device.set_endpoint(pair.alice.peer, pinned)
@@ -362,7 +362,7 @@ def test_under_load_a_handshake_costs_a_round_trip_first() -> None:
     assert pair.bob.received == [packet]
 
 
-def test_without_load_the_second_mac_is_not_looked_at() -> None:
+def test_without_load_mac2_is_not_checked() -> None:
     pair = Pair()
     pair.alice.peer.initiate(pair.now)
     (transmit,) = pair.alice.device.datagrams_to_send()
@@ -405,7 +405,7 @@ def test_a_flood_of_strangers_is_never_answered_with_more_than_it_sent() -> None
     assert len(pair.bob.device._around.indices) <= 1
 
 
-def test_a_cookie_that_nobody_asked_for_is_refused() -> None:
+def test_an_unsolicited_cookie_is_refused() -> None:
     pair = Pair()
     pair.connect()
     datagram = b"\x03\0\0\0" + bytes(60)
@@ -544,7 +544,7 @@ def test_the_same_private_key_again_changes_nothing() -> None:
     assert len(pair.sent(pair.alice, INITIATION)) == 1
 
 
-def test_a_peer_that_has_our_new_key_goes() -> None:
+def test_a_peer_with_our_new_key_is_removed() -> None:
     pair = Pair()
     key = PrivateKey.generate(os.urandom)
     pair.alice.device.add_peer(key.public_bytes)

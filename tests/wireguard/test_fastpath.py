@@ -63,7 +63,7 @@ def test_what_is_to_be_noted_waits() -> None:
     assert pair.alice.peer.timers.new_handshake < timer
 
 
-def test_whoever_asks_for_the_timer_hears_what_was_not_yet_noted() -> None:
+def test_asking_for_the_timer_includes_what_was_not_yet_noted() -> None:
     pair = connected()
     pair.run(pair.now + 60)
     sealed(pair, pair.packet(pair.alice))
@@ -93,25 +93,25 @@ def test_a_peer_that_is_removed_before_it_was_noted_stays_silent() -> None:
     ],
     ids=["empty", "cut-off", "no-ip", "for-nobody", "longer-than-the-mtu"],
 )
-def test_packets_that_are_not_usual_are_left(packet: bytes) -> None:
+def test_unusual_packets_take_the_slow_path(packet: bytes) -> None:
     pair = connected()
     assert_left(pair, packet)
 
 
-def test_a_packet_without_a_session_is_left() -> None:
+def test_a_packet_without_a_session_takes_the_slow_path() -> None:
     pair = Pair()
     assert_left(pair, pair.packet(pair.alice))
 
 
 @pytest.mark.parametrize("age", [REKEY_AFTER_TIME + 0.1, REJECT_AFTER_TIME])
-def test_a_packet_that_has_to_renew_the_session_is_left(age: float) -> None:
+def test_a_packet_that_has_to_renew_the_session_takes_the_slow_path(age: float) -> None:
     pair = connected()
     assert pair.alice.peer.current is not None
     pair.now = pair.alice.peer.current.expires_at - REJECT_AFTER_TIME + age
     assert_left(pair, pair.packet(pair.alice))
 
 
-def test_a_packet_on_a_session_with_too_many_messages_is_left() -> None:
+def test_a_packet_on_a_session_with_too_many_messages_takes_the_slow_path() -> None:
     pair = connected()
     assert pair.alice.peer.current is not None
     pair.alice.peer.current.sent = REKEY_AFTER_MESSAGES
@@ -119,7 +119,7 @@ def test_a_packet_on_a_session_with_too_many_messages_is_left() -> None:
 
 
 @pytest.mark.parametrize("endpoint", [None, Endpoint("192.0.2.2", 51820, link=7)])
-def test_a_packet_that_no_socket_of_ours_sends_is_left(
+def test_a_packet_that_no_socket_of_ours_sends_takes_the_slow_path(
     endpoint: Endpoint | None,
 ) -> None:
     pair = connected()
@@ -127,7 +127,7 @@ def test_a_packet_that_no_socket_of_ours_sends_is_left(
     assert_left(pair, pair.packet(pair.alice))
 
 
-def test_datagrams_that_are_not_usual_are_left() -> None:
+def test_unusual_datagrams_take_the_slow_path() -> None:
     pair = connected()
     _, message = sealed(pair, pair.packet(pair.alice, b"x"))
     _, next_one = sealed(pair, pair.packet(pair.alice, b"y"))
@@ -139,7 +139,7 @@ def test_datagrams_that_are_not_usual_are_left() -> None:
     assert pair.bob.device.open_one(message, pair.alice.endpoint, pair.now) is None
 
 
-def test_a_keepalive_and_a_message_from_elsewhere_are_left() -> None:
+def test_a_keepalive_and_a_message_from_elsewhere_take_the_slow_path() -> None:
     pair = connected()
     pair.alice.peer.send_keepalive(pair.now)
     ((keepalive,),) = (t.datagrams for t in pair.alice.device.datagrams_to_send())
@@ -152,14 +152,14 @@ def test_a_keepalive_and_a_message_from_elsewhere_are_left() -> None:
     assert pair.bob.peer.endpoint == ELSEWHERE
 
 
-def test_an_old_session_is_left_to_renew() -> None:
+def test_an_old_session_takes_the_slow_path_to_be_renewed() -> None:
     pair = connected()
     _, message = sealed(pair, pair.packet(pair.alice))
     later = pair.now + REJECT_AFTER_TIME
     assert pair.bob.device.open_one(message, pair.alice.endpoint, later) is None
 
 
-def test_a_packet_that_lies_proves_the_peer_and_goes_no_further() -> None:
+def test_a_packet_with_a_forged_source_proves_the_peer_but_is_dropped() -> None:
     pair = connected()
     before = pair.bob.peer.rx_bytes
     _, message = sealed(pair, ipv4("10.0.0.66", "10.0.0.2", b"spoofed"))
@@ -237,7 +237,7 @@ STEPS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_whichever_way_packets_take_everything_is_the_same(steps: list[Step]) -> None:
+def test_whichever_path_packets_take_the_result_is_the_same(steps: list[Step]) -> None:
     usual, fast = connected(), connected()
     fast.fast_path = True
     for step in steps:

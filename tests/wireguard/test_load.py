@@ -17,7 +17,7 @@ SOURCE = Endpoint("192.0.2.1", 51820)
 INTERVAL = 1 / PACKETS_PER_SECOND
 
 
-def test_the_kernels_list() -> None:
+def test_the_kernels_own_test_cases_hold() -> None:
     # Linux, drivers/net/wireguard/selftest/ratelimiter.c: (allowed, time before it)
     steps = [(True, 0.0)] * BURST + [
         (False, 0.0),

@@ -64,7 +64,7 @@ def test_an_initiation_with_nothing_to_say_is_confirmed_by_a_keepalive() -> None
     assert pair.bob.peer.current is not None
 
 
-def test_the_responder_does_not_send_before_the_initiator_confirmed() -> None:
+def test_the_responder_does_not_send_before_the_initiator_confirms() -> None:
     pair = Pair()
     pair.lose = lambda side, datagram: side is pair.alice and datagram[0] == DATA
     pair.alice.peer.initiate(pair.now)
@@ -92,7 +92,7 @@ def test_a_lost_initiation_is_repeated_with_jitter_until_given_up() -> None:
     assert pair.alice.drops == {Drop.HANDSHAKE_FAILED: 1}
 
 
-def test_a_given_up_handshake_begins_again_with_the_next_packet() -> None:
+def test_an_abandoned_handshake_restarts_with_the_next_packet() -> None:
     pair = Pair()
     pair.lose = lambda _side, _datagram: True
     pair.send(pair.alice, pair.packet(pair.alice))
@@ -128,7 +128,7 @@ def test_initiations_are_five_seconds_apart_however_much_is_sent() -> None:
     assert len(pair.sent(pair.alice, INITIATION)) == 2
 
 
-def test_packets_wait_in_order_and_the_oldest_gives_way() -> None:
+def test_packets_wait_in_order_and_the_oldest_is_dropped() -> None:
     pair = Pair()
     pair.lose = lambda _side, _datagram: True
     packets = [
@@ -152,7 +152,7 @@ def test_received_data_is_acknowledged_after_ten_seconds_of_silence() -> None:
     assert pair.sent(pair.bob, DATA)[sent_before:] == [START + KEEPALIVE_TIMEOUT]
 
 
-def test_more_data_meanwhile_owes_one_more_keepalive() -> None:
+def test_more_data_in_the_meantime_is_owed_one_more_keepalive() -> None:
     pair = Pair()
     pair.connect()
     pair.run(START + 4)
@@ -170,7 +170,7 @@ def test_a_keepalive_is_never_answered_by_a_keepalive() -> None:
     assert len(pair.sent(pair.bob, DATA)) == 1
 
 
-def test_an_answer_makes_the_keepalive_needless() -> None:
+def test_an_answer_makes_the_keepalive_unnecessary() -> None:
     pair = Pair()
     pair.connect()
     pair.run(START + 5)
@@ -278,7 +278,7 @@ def test_silent_peers_forget_their_keys() -> None:
         assert side.device.get_timer() is None
 
 
-def test_rotation_keeps_the_previous_session_open_for_what_is_on_its_way() -> None:
+def test_rotation_keeps_the_previous_session_for_packets_in_flight() -> None:
     pair = Pair()
     pair.connect()
     pair.run(START + 10)

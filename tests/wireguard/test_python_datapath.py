@@ -50,7 +50,7 @@ def test_in_doubt_a_copy_of_everything_goes_to_the_second_endpoint() -> None:
     assert here.path.seal_one(ipv4(OURS, THEIRS), NOW) is None
 
 
-def test_a_message_goes_to_where_the_lane_leads_when_it_is_drained() -> None:
+def test_a_message_goes_where_its_lane_leads_when_it_is_drained() -> None:
     here, _ = ends()
     here.path.receive_packets([ipv4(OURS, THEIRS)], NOW)
     here.path.send(here.lane, b"handshake")
@@ -60,7 +60,7 @@ def test_a_message_goes_to_where_the_lane_leads_when_it_is_drained() -> None:
     assert sent[1].datagrams == [b"handshake"]
 
 
-def test_what_leads_nowhere_is_dropped_when_it_is_drained() -> None:
+def test_a_message_without_a_path_is_dropped_when_it_is_drained() -> None:
     here, _ = ends()
     here.path.send(here.lane, b"handshake")
     here.path.steer(here.lane, None)
@@ -69,7 +69,7 @@ def test_what_leads_nowhere_is_dropped_when_it_is_drained() -> None:
 
 
 @pytest.mark.parametrize("missing", ["session", "endpoint", "time"])
-def test_packets_that_cannot_be_sealed_go_up(missing: str) -> None:
+def test_packets_that_cannot_be_encrypted_are_passed_up(missing: str) -> None:
     here, _ = ends()
     now = NOW
     if missing == "session":
@@ -136,7 +136,7 @@ def test_keepalives_are_noted_as_such_and_deliver_nothing() -> None:
 # Exceptions
 
 
-def test_what_belongs_to_no_session_goes_up_in_its_order() -> None:
+def test_packets_of_no_session_are_passed_up_in_order() -> None:
     here, there = ends()
     data = here.message(ipv4(OURS, THEIRS))
     stranger = b"\4\0\0\0" + bytes(40)
@@ -149,7 +149,7 @@ def test_what_belongs_to_no_session_goes_up_in_its_order() -> None:
     assert there.path.packets_to_write() == [ipv4(OURS, THEIRS)]
 
 
-def test_a_session_that_was_removed_is_no_session_any_more() -> None:
+def test_a_removed_session_is_unknown() -> None:
     here, there = ends()
     data = here.message(ipv4(OURS, THEIRS))
     there.path.remove_session(there.session)
@@ -197,7 +197,7 @@ def test_a_copy_goes_through_a_channel_too() -> None:
     assert second.datagrams == wrap(CHANNEL, first.datagrams)
 
 
-def test_without_a_channel_it_is_left_to_whoever_knows_the_relay() -> None:
+def test_without_a_channel_a_packet_is_left_to_the_pool() -> None:
     here, _ = ends()
     here.path.set_channel(RELAYED, RELAY, CHANNEL)
     here.path.set_channel(RELAYED, RELAY, None)
@@ -216,7 +216,7 @@ def test_only_the_relay_itself_may_use_its_channels() -> None:
     assert there.path.packets_to_write() == []
 
 
-def test_what_comes_in_an_unknown_channel_goes_up_as_it_came() -> None:
+def test_data_in_an_unknown_channel_is_passed_up_unchanged() -> None:
     here, there = ends()
     there.path.set_channel(RELAYED, RELAY, CHANNEL)
     wrapped = wrap(CHANNEL + 1, [here.message(ipv4(OURS, THEIRS))])
@@ -224,7 +224,7 @@ def test_what_comes_in_an_unknown_channel_goes_up_as_it_came() -> None:
     assert there.path.take_exceptions() == [(wrapped, RELAY)]
 
 
-def test_what_is_no_data_in_a_channel_goes_up_as_from_the_peer() -> None:
+def test_other_payload_in_a_channel_is_passed_up_as_from_the_peer() -> None:
     _, there = ends()
     there.path.set_channel(RELAYED, RELAY, CHANNEL)
     there.path.receive_datagrams(wrap(CHANNEL, [b"check"]), RELAY, NOW)
@@ -265,7 +265,7 @@ def test_packets_of_one_flow_and_length_are_looked_at_once() -> None:
     ],
     ids=["port", "source-port", "protocol", "fragments", "offset", "destination"],
 )
-def test_a_packet_that_differs_in_its_flow_is_looked_at_anew(
+def test_a_packet_of_another_flow_is_examined_again(
     change: dict[str, Any],
 ) -> None:
     here, there = ends()
@@ -285,7 +285,7 @@ def test_a_flow_does_not_vouch_for_a_spoofed_source_or_a_wrong_length() -> None:
     assert there.path.drops[Drop.INVALID_PACKET] == 1
 
 
-def test_padding_is_cut_off_whatever_came_before() -> None:
+def test_padding_is_removed_whatever_came_before() -> None:
     here, there = ends()
     short, longer = ipv4(OURS, THEIRS, b"12345"), ipv4(OURS, THEIRS, b"1234567")
     there.receive(here, short, longer, short, b"", short)

@@ -47,7 +47,7 @@ KERNEL_LIST = [
 ]
 
 
-def test_the_kernels_list() -> None:
+def test_the_kernels_own_test_cases_hold() -> None:
     window = ReplayWindow()
     for number, (counter, accepted) in enumerate(KERNEL_LIST, start=1):
         assert window.accept(counter) is accepted, f"step {number}: {counter}"

@@ -13,7 +13,7 @@ from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.session import Session, padding_length
 
 
-def test_what_is_sealed_opens_on_the_other_side() -> None:
+def test_what_is_encrypted_is_decrypted_on_the_other_side() -> None:
     ours, theirs, drops = sessions()
     packets = [b"one" * 5, b"", b"three" * 100]
     opened, received = theirs.open(messages := ours.seal(packets, 1420), drops)
@@ -105,14 +105,14 @@ def test_a_retired_keypair_only_opens() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 16, 84, 1419, 1420, 1421, 1440, 2841])
-def test_one_packet_is_padded_like_one_of_many(length: int) -> None:
+def test_a_lone_packet_is_padded_like_one_of_many(length: int) -> None:
     (alone, _, _), (together, _, _) = sessions(), sessions()
     packet = bytes(length)
     (message,) = alone.seal([packet], 1420)
     assert message == together.seal([packet, packet], 1420)[0]
 
 
-def test_memoryviews_are_as_good_as_bytes() -> None:
+def test_memoryviews_work_like_bytes() -> None:
     ours, theirs, drops = sessions()
     messages = ours.seal([memoryview(b"x" * 20)], 1420)
     assert theirs.open([memoryview(m) for m in messages], drops)[0] == [

@@ -30,5 +30,5 @@ def test_the_successor_is_newer_and_whitened() -> None:
         timestamp = following
 
 
-def test_a_clock_before_1970_is_no_error() -> None:
+def test_a_clock_before_1970_is_not_an_error() -> None:
     assert tai64n.stamp(-5.0) == tai64n.stamp(0.0)

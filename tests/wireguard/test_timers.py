@@ -8,14 +8,14 @@ from meshwg.wireguard.timers import NEVER, Timers
 NO_JITTER = b"\0\0"
 
 
-def test_nothing_is_armed_in_the_beginning() -> None:
+def test_nothing_is_armed_at_first() -> None:
     assert Timers().next() == NEVER
 
 
 @pytest.mark.parametrize(
     ("jitter", "fraction"), [(b"\0\0", 0.0), (b"\0\x80", 0.5), (b"\xff\xff", 1.0)]
 )
-def test_a_repetition_comes_after_five_seconds_and_up_to_a_third(
+def test_a_retransmission_follows_after_five_seconds_plus_up_to_a_third(
     jitter: bytes, fraction: float
 ) -> None:
     timers = Timers()
@@ -62,7 +62,7 @@ def test_persistent_keepalives_follow_the_last_packet_either_way() -> None:
     assert timers.persistent == 135.0
 
 
-def test_a_completed_handshake_begins_the_count_anew() -> None:
+def test_a_completed_handshake_resets_the_count() -> None:
     timers = Timers()
     timers.initiation_sent(100.0, NO_JITTER)
     timers.attempts, timers.sent_last_minute = 7, True

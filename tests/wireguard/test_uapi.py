@@ -109,7 +109,7 @@ def test_replace_peers_removes_every_peer_and_keeps_those_that_follow() -> None:
     assert list(interface.device.peers) == [BOB]
 
 
-def test_the_own_key_as_a_peer_is_ignored_with_all_its_lines() -> None:
+def test_our_own_key_as_a_peer_is_ignored_with_all_its_lines() -> None:
     interface = FakeInterface()
     set_(interface, f"private_key={KEY.private_bytes.hex()}")
     number = set_(
@@ -176,7 +176,7 @@ def test_remove_removes_a_peer_and_tolerates_one_that_is_unknown() -> None:
     assert interface.device.allowed_ips.lookup(bytes([10, 0, 0, 1])) is None
 
 
-def test_allowed_ips_are_masked_added_taken_away_and_replaced() -> None:
+def test_allowed_ips_are_masked_added_removed_and_replaced() -> None:
     interface = FakeInterface()
     set_(interface, f"public_key={ALICE.hex()}", "allowed_ip=10.1.2.3/8")
     set_(interface, f"public_key={ALICE.hex()}", "allowed_ip=fd00::1/16")
@@ -367,7 +367,7 @@ def test_a_get_with_lines_is_refused_with_a_positive_number() -> None:
     assert session.finished
 
 
-def test_a_line_without_end_ends_the_connection() -> None:
+def test_an_endless_line_ends_the_connection() -> None:
     session = UapiSession(FakeInterface())
     assert session.receive(b"set=1\n" + b"x" * uapi.MAX_LINE, NOW) == b""
     assert not session.finished
@@ -375,7 +375,7 @@ def test_a_line_without_end_ends_the_connection() -> None:
     assert session.finished
 
 
-def test_an_operation_too_large_is_refused_whole_and_the_next_one_served(
+def test_an_oversized_operation_is_refused_whole_and_the_next_one_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(uapi, "MAX_OPERATION", 20)

@@ -52,7 +52,7 @@ def test_a_wire_takes_as_long_as_the_world_says() -> None:
     assert world.took(lambda: 1 in alice.answers()) == pytest.approx(0.8, abs=0.01)
 
 
-def test_a_host_that_moves_takes_the_quality_of_its_wire_along() -> None:
+def test_a_host_that_moves_keeps_the_quality_of_its_link() -> None:
     world = World(loss=0.05)
     alice = world.add("alice")
     alice.move_to(LINUX, 99)
@@ -95,14 +95,14 @@ def test_a_coordinator_that_is_stopped_closes_its_carriers() -> None:
     world.settle()
 
 
-def test_a_coordinator_that_is_started_knows_what_its_database_does() -> None:
+def test_a_coordinator_starts_with_what_its_database_knows() -> None:
     world, alice, _ = pair()
     world.coordinator.stop()
     world.coordinator.start()
     assert alice.key in world.coordinator.registry.nodes
 
 
-def test_a_silent_carrier_tells_nobody_anything() -> None:
+def test_a_silent_carrier_sends_nothing() -> None:
     world = ControlWorld()
     world.add_coordinator()
     member = world.add_member()
@@ -118,7 +118,7 @@ def test_a_silent_carrier_tells_nobody_anything() -> None:
 # Nodes
 
 
-def test_a_node_that_restarts_has_the_netmap_of_its_disk() -> None:
+def test_a_node_that_restarts_has_the_netmap_from_its_disk() -> None:
     world, alice, bob = pair()
     world.coordinator.stop()
     alice.restart()
@@ -132,7 +132,7 @@ def test_a_node_that_leaves_is_offline_for_the_others() -> None:
     assert not alice.peer(bob).entry.online
 
 
-def test_a_conversation_ends_when_it_is_to_end() -> None:
+def test_a_conversation_ends_when_it_should() -> None:
     world, alice, bob = pair()
     alice.talk_to(bob, 0.1)
     world.advance(1)
@@ -158,7 +158,7 @@ def test_what_a_node_sends_is_logged_by_kind_whatever_it_is_wrapped_in() -> None
 # Chance
 
 
-def test_two_worlds_with_one_seed_do_the_same() -> None:
+def test_two_worlds_with_the_same_seed_behave_the_same() -> None:
     assert story(5) == told_once(5)
 
 

@@ -103,7 +103,7 @@ def test_options_may_come_from_the_environment(
     assert str(tmp_path) in output.err
 
 
-def test_a_missing_package_is_named_with_the_mend(
+def test_a_missing_package_is_named_with_the_remedy(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "coordinator.cli.node", None)

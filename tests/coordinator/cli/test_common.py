@@ -22,7 +22,7 @@ def test_columns_are_as_wide_as_their_longest_cell(capsys: Capture) -> None:
     )
 
 
-def test_without_rows_there_is_a_sentence_instead_of_a_table(capsys: Capture) -> None:
+def test_an_empty_table_is_a_sentence_instead(capsys: Capture) -> None:
     echo_table(("A", "B"), [], "There is nothing yet.")
     assert capsys.readouterr().out == "There is nothing yet.\n"
 
@@ -33,7 +33,7 @@ def test_json_is_one_line_with_the_schema(capsys: Capture) -> None:
     assert json.loads(line) == {"schema": 1, "name": "é\n"}
 
 
-def test_no_time_is_a_dash() -> None:
+def test_a_missing_time_is_a_dash() -> None:
     assert time_text(None) == "-"
     assert len(time_text(0.0)) == len("1970-01-01 00:00")
 
@@ -48,13 +48,13 @@ async def test_without_a_coordinator_there_is_no_mesh_and_none_is_made(
     assert not data_dir.exists()
 
 
-async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+async def test_an_unreadable_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
         async with open_mesh(tmp_path / "nowhere.toml", None, None):
             pass
 
 
-async def test_a_mesh_of_another_coordinator_is_not_administered(
+async def test_the_mesh_of_another_coordinator_is_not_administered(
     tmp_path: Path,
 ) -> None:
     database = f"sqlite:///{tmp_path}/shared.db"

@@ -37,9 +37,7 @@ def test_a_node_is_renamed_by_its_name_or_its_key(
     assert output.out == "web is the new name.\n"
 
 
-def test_a_name_that_is_taken_is_refused(
-    mesh: StoppedMesh, here: Here, tmp_path: Path
-) -> None:
+def test_a_taken_name_is_refused(mesh: StoppedMesh, here: Here, tmp_path: Path) -> None:
     named = "The name mail belongs to another node; choose another one"
     here.fails(tmp_path, "node", "rename", "web", "mail", status=1, named=named)
     assert names(here, tmp_path) == ["mail", "web"]
@@ -55,7 +53,7 @@ def test_a_node_that_is_expired_stays_in_the_list(
     assert output.out.splitlines()[-1].split()[:2] == ["web", "expired"]
 
 
-def test_a_node_that_is_removed_is_shown_a_last_time(
+def test_a_node_that_is_removed_is_shown_one_last_time(
     mesh: StoppedMesh, here: Here, tmp_path: Path
 ) -> None:
     where = ("--json", "--data-dir", str(tmp_path))
@@ -67,7 +65,7 @@ def test_a_node_that_is_removed_is_shown_a_last_time(
 @pytest.mark.parametrize(
     "arguments", [("rename", "nobody", "x"), ("expire", "nobody"), ("remove", "nobody")]
 )
-def test_a_node_that_is_not_there_is_named(
+def test_a_missing_node_is_named(
     mesh: StoppedMesh, here: Here, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     here.fails(tmp_path, "node", *arguments, status=1, named=UNKNOWN)

@@ -74,7 +74,7 @@ def test_without_tokens_the_list_says_so(
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_token_is_revoked_by_its_number_in_any_case_or_whole(
+def test_a_token_is_revoked_by_its_number_in_any_case_or_by_its_full_text(
     mesh: StoppedMesh, here: Here, tmp_path: Path, whole: bool
 ) -> None:
     where = ("--data-dir", str(tmp_path))
@@ -89,7 +89,7 @@ def test_a_token_is_revoked_by_its_number_in_any_case_or_whole(
 
 
 @pytest.mark.parametrize("number", ["ffffffffffff", "FFFFFFFFFFFF", "x"])
-def test_a_token_that_is_not_there_is_named(
+def test_a_missing_token_is_named(
     mesh: StoppedMesh, here: Here, tmp_path: Path, number: str
 ) -> None:
     named = UNKNOWN.format(number)

@@ -11,7 +11,7 @@ from coordinator.control.connection import (
 from meshwg.limits import TokenBucket
 
 
-def test_a_new_connection_has_proved_and_been_told_nothing() -> None:
+def test_a_new_connection_has_neither_proved_nor_received_anything() -> None:
     connection = Connection(7, "192.0.2.1", "session", 0.0)
     assert connection.state is State.HANDSHAKE
     assert (connection.key, connection.channel) == ("", None)

@@ -3,7 +3,7 @@
 from coordinator.control.limits import AddressLimits
 
 
-def test_an_address_has_room_for_so_many_connections() -> None:
+def test_an_address_may_have_a_limited_number_of_connections() -> None:
     limits = AddressLimits(most=3, most_new=3)
     assert [limits.opened("192.0.2.1") for _ in range(4)] == [True] * 3 + [False]
     assert limits.opened("192.0.2.2")

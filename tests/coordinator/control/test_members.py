@@ -1,4 +1,4 @@
-"""The connected members: how they come, what they are told, and how they go."""
+"""The connected members: how they arrive, what they are told, and how they leave."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_nodes_join_and_see_each_other() -> None:
     assert [node.online for node in registry.nodes.values()] == [True, True]
 
 
-def test_a_name_clash_is_told_to_the_later_one() -> None:
+def test_a_name_clash_is_reported_to_the_later_node() -> None:
     world = ControlWorld()
     world.add_coordinator()
     first = world.add_member("web")
@@ -44,27 +44,27 @@ def test_a_name_clash_is_told_to_the_later_one() -> None:
     assert "web-2" in second.client.registered.notice
 
 
-def test_a_clean_stop_is_known_at_once() -> None:
+def test_a_clean_stop_is_noticed_at_once() -> None:
     world, a, b = mesh()
     b.client.stop(world.now)
     assert world.took(lambda: not online(a, b)) < 0.5
 
 
-def test_a_broken_connection_is_known_at_once() -> None:
+def test_a_broken_connection_is_noticed_at_once() -> None:
     world, a, b = mesh()
     b.cut()
     assert world.took(lambda: not online(a, b)) < 0.5
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.7, 1.4, 2.1, 2.8])
-def test_a_silent_death_is_known_within_ten_seconds(phase: float) -> None:
+def test_a_silent_death_is_detected_within_ten_seconds(phase: float) -> None:
     world, a, b = mesh()
     world.advance(30.0 + phase)
     b.silent = True
     assert world.took(lambda: not online(a, b)) < 10.0
 
 
-def test_a_coordinator_that_falls_silent_is_known_within_thirty_seconds() -> None:
+def test_a_coordinator_that_falls_silent_is_detected_within_thirty_seconds() -> None:
     world, a, _ = mesh()
     world.advance(30.0)
     world.coordinators[0].is_up = False
@@ -114,7 +114,7 @@ def test_two_machines_with_one_key_do_not_fight() -> None:
     assert b.connected
 
 
-def test_a_report_reaches_all_others_and_an_equal_one_nobody() -> None:
+def test_a_report_reaches_all_others_and_a_repeated_one_none() -> None:
     world, a, b = mesh()
     a.client.report([CANDIDATE], None, world.now)
     world.advance(2.0)
@@ -128,7 +128,7 @@ def test_a_report_reaches_all_others_and_an_equal_one_nobody() -> None:
     assert world.ledger.version == version
 
 
-def test_a_node_that_does_not_read_gets_later_what_it_missed() -> None:
+def test_a_node_that_does_not_read_catches_up_later() -> None:
     world, a, b = mesh()
     coordinator = world.coordinators[0]
     number = next(n for n, c in coordinator.carriers.items() if c is b)
@@ -145,7 +145,7 @@ def test_a_node_that_does_not_read_gets_later_what_it_missed() -> None:
     assert len(b.found(PeersChanged)) == told + 1
 
 
-def test_a_node_that_goes_while_a_round_is_on_is_not_told_and_disturbs_nobody(
+def test_a_node_that_leaves_during_a_round_is_skipped_without_harm_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, a, b = mesh()
@@ -169,7 +169,7 @@ def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
     assert b.client.peers.peers[0].candidates == (CANDIDATE,)
 
 
-def test_renaming_a_node_is_told_to_all_and_to_itself() -> None:
+def test_a_new_name_is_sent_to_all_nodes_including_the_renamed_one() -> None:
     world, a, b = mesh()
     world.coordinators[0].perform(Rename(a.key, "boss"))
     world.advance(1.0)
@@ -178,7 +178,7 @@ def test_renaming_a_node_is_told_to_all_and_to_itself() -> None:
 
 
 @pytest.mark.parametrize("operation", [Remove, Expire])
-def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
+def test_a_former_member_is_told_and_forgotten(
     operation: type[Remove] | type[Expire],
 ) -> None:
     world, a, b = mesh()
@@ -192,7 +192,7 @@ def test_a_node_that_is_no_member_any_more_is_told_and_forgotten(
     assert b.client.state is ControlState.ENDED
 
 
-def test_an_ephemeral_node_is_gone_when_it_leaves() -> None:
+def test_an_ephemeral_node_is_removed_when_it_leaves() -> None:
     world, a, _ = mesh()
     world.auth_key = world.ledger.add_auth_key(ephemeral=True)
     guest = world.add_member("guest")
@@ -203,7 +203,7 @@ def test_an_ephemeral_node_is_gone_when_it_leaves() -> None:
     assert a.client.peers.get(guest.key) is None
 
 
-def test_an_ephemeral_node_that_vanishes_is_gone_after_a_while() -> None:
+def test_an_ephemeral_node_that_vanishes_is_forgotten_after_a_while() -> None:
     world, a, _ = mesh()
     world.auth_key = world.ledger.add_auth_key(ephemeral=True)
     guest = world.add_member("guest")
@@ -238,7 +238,7 @@ def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
     assert renewed.relays[0].expires > first.expires
 
 
-def test_a_clean_stop_of_the_coordinator_is_told_and_nobody_goes_offline() -> None:
+def test_a_clean_coordinator_stop_is_announced_and_no_node_goes_offline() -> None:
     world, a, b = mesh()
     coordinator = world.coordinators[0]
     coordinator.server.shut_down(world.now)

@@ -23,7 +23,7 @@ def test_an_offer_reaches_its_peer_with_the_true_sender() -> None:
     assert event.offer.extension == extension
 
 
-def test_nobody_can_send_offers_in_anothers_name() -> None:
+def test_no_node_can_send_offers_in_the_name_of_another() -> None:
     world, a, b = mesh()
     member = Visitor(world, world.coordinators[0]).join()
     member.say(OfferMessage(to=b.key, sender=a.key, sequence=1))
@@ -33,7 +33,7 @@ def test_nobody_can_send_offers_in_anothers_name() -> None:
     assert event.offer.sender == member.key
 
 
-def test_an_offer_to_nobody_is_refused() -> None:
+def test_an_offer_to_an_unknown_node_is_refused() -> None:
     world, a, b = mesh()
     a.client.offer(OfferMessage(to=a.key, sequence=1), world.now)
     stranger = PrivateKey.generate(world.random.randbytes)
@@ -51,7 +51,7 @@ def test_an_offer_to_nobody_is_refused() -> None:
     ]
 
 
-def test_an_offer_too_large_is_refused_and_the_sender_stays() -> None:
+def test_an_oversized_offer_is_refused_and_the_sender_stays() -> None:
     world, a, b = mesh()
     filler = "x" * control.MAX_OFFER
     offer = OfferMessage(to=b.key, sequence=1, extension={"filler": filler})

@@ -1,4 +1,4 @@
-"""Who was heard when: at the same cost for one connection and for thousands."""
+"""Which node was heard when: at the same cost for one connection and for thousands."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from coordinator.control.presence import CATCH_UP_TIME, Presence
 
 
-def test_the_silent_and_the_owed_are_found_at_their_time() -> None:
+def test_silent_nodes_and_due_heartbeats_are_found_in_time() -> None:
     presence = Presence(silence=8.0, heartbeat=10.0)
     presence.add(1, 0.0)
     presence.add(2, 1.0)
@@ -20,14 +20,14 @@ def test_the_silent_and_the_owed_are_found_at_their_time() -> None:
     assert presence.get_timer() == 13.0
 
 
-def test_nobody_needs_no_timer() -> None:
+def test_no_peers_need_no_timer() -> None:
     presence = Presence(8.0, 10.0)
     assert presence.get_timer() is None
     presence.remove(7)
     assert presence.silent(1e9) == []
 
 
-def test_a_process_that_was_held_up_reads_first_what_it_was_sent() -> None:
+def test_a_delayed_process_first_reads_what_it_was_sent() -> None:
     presence = Presence(silence=8.0, heartbeat=100.0)
     presence.add(1, 0.0)
     presence.add(2, 0.0)

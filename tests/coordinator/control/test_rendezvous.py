@@ -25,7 +25,7 @@ NODES = (
 )
 
 
-def test_an_offer_goes_where_its_peer_is_with_its_true_sender() -> None:
+def test_an_offer_goes_to_the_process_of_its_peer_with_its_true_sender() -> None:
     delivery = route(registry(*NODES), A, OfferMessage(to=B, sender=C, sequence=7))
     assert isinstance(delivery, Delivery)
     assert (delivery.to, delivery.home) == (B, "two")
@@ -33,7 +33,7 @@ def test_an_offer_goes_where_its_peer_is_with_its_true_sender() -> None:
     assert offer == OfferMessage(to=B, sender=A, sequence=7)
 
 
-def test_an_offer_tells_where_its_sender_was_seen_and_not_where_it_says() -> None:
+def test_an_offer_says_where_its_sender_was_seen_not_where_it_claims_to_be() -> None:
     offer = OfferMessage(to=B, sequence=7, observed="203.0.113.99")
     delivery = route(registry(*NODES), A, offer, "198.51.100.7")
     assert isinstance(delivery, Delivery)
@@ -42,7 +42,7 @@ def test_an_offer_tells_where_its_sender_was_seen_and_not_where_it_says() -> Non
     assert arrived.observed == "198.51.100.7"
 
 
-def test_an_offer_survives_the_way_between_two_processes() -> None:
+def test_an_offer_survives_the_transfer_between_two_processes() -> None:
     delivery = route(registry(*NODES), A, OfferMessage(to=B, sequence=7))
     assert isinstance(delivery, Delivery)
     arrived = read_forwarded(delivery.text)
@@ -61,7 +61,7 @@ def test_the_largest_offer_fits_into_a_notification() -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"{}", b"\xff", b'{"type":"ping","id":1}', b'{"type":"offer"}']
 )
-def test_what_is_no_offer_is_not_passed_on(text: bytes) -> None:
+def test_an_invalid_offer_is_not_passed_on(text: bytes) -> None:
     assert read_forwarded(text) is None
 
 

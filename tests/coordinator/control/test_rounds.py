@@ -1,23 +1,23 @@
-"""Rounds: news goes out at once, and news upon news together."""
+"""Rounds: a first change is sent at once, and later ones together."""
 
 from coordinator.control.connection import Connection
 from coordinator.control.rounds import PAUSE_PER_MEMBER, SLICE, Rounds
 
 
-def test_without_news_nobody_is_told() -> None:
+def test_without_changes_nothing_is_sent() -> None:
     rounds = Rounds(0.0)
     assert rounds.next_slice(members(3), 5.0) == []
     assert rounds.get_timer() is None
 
 
-def test_the_first_news_goes_out_at_once_and_to_all() -> None:
+def test_the_first_change_is_sent_to_all_at_once() -> None:
     rounds, mesh = Rounds(0.0), members(3)
     rounds.want()
     assert rounds.next_slice(mesh, 0.0) == mesh
     assert rounds.next_slice(mesh, 0.0) == []
 
 
-def test_a_large_mesh_is_told_in_slices() -> None:
+def test_a_large_mesh_is_sent_in_slices() -> None:
     rounds, mesh = Rounds(0.0), members(2 * SLICE + 1)
     rounds.want()
     told = []

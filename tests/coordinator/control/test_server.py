@@ -1,4 +1,4 @@
-"""The control server: who gets in, what is told to whom, and how abuse ends."""
+"""The control server: who is admitted, who is told what, and how abuse ends."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.coordinator.control.visitor import CANDIDATE, Visitor, mesh
 from tests.world.control import ControlWorld
 
 
-def test_nobody_is_answered_before_the_database_has_it() -> None:
+def test_no_node_is_answered_before_the_database_has_committed() -> None:
     world = ControlWorld()
     coordinator = world.add_coordinator()
     world.ledger.latency = 5.0
@@ -56,7 +56,7 @@ def test_a_token_expires_by_the_coordinators_clock() -> None:
     assert node.client.state is ControlState.ENDED
 
 
-def test_a_failing_database_refuses_joins_and_keeps_everybody() -> None:
+def test_a_failing_database_refuses_joins_and_keeps_every_member() -> None:
     world, a, _ = mesh()
     world.ledger.broken = True
     late = world.add_member("late")
@@ -82,7 +82,7 @@ def test_another_protocol_is_refused_with_a_sentence() -> None:
     assert visitor.code == CloseCode.REFUSED
 
 
-def test_whoever_says_anything_before_registering_is_sent_away() -> None:
+def test_a_message_before_registration_ends_the_connection() -> None:
     world = ControlWorld()
     visitor = Visitor(world).greet()
     visitor.say(control.Report())
@@ -105,7 +105,7 @@ def test_malformed_messages_are_refused_and_finally_the_sender() -> None:
     assert member.code == CloseCode.REFUSED
 
 
-def test_a_message_too_large_is_refused() -> None:
+def test_an_oversized_message_is_refused() -> None:
     world, _, _ = mesh()
     member = Visitor(world, world.coordinators[0]).join()
     member.say_payload(bytes(control.MAX_NODE_PAYLOAD + 1))
@@ -114,7 +114,7 @@ def test_a_message_too_large_is_refused() -> None:
     assert error.code == ErrorCode.TOO_LARGE
 
 
-def test_messages_of_the_future_are_ignored() -> None:
+def test_messages_from_future_versions_are_ignored() -> None:
     world, _, _ = mesh()
     member = Visitor(world, world.coordinators[0]).join()
     member.say_payload(control.pack(b'{"type":"telepathy"}'))

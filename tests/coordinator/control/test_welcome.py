@@ -13,7 +13,7 @@ from meshwg.wire.control import Registered, decode_from_coordinator, encode
 NODE = Node(key="key", name="web", requested_name="web", number=7)
 
 
-def test_a_node_is_told_who_it_is_and_what_there_is() -> None:
+def test_a_node_is_told_who_it_is_and_who_its_peers_are() -> None:
     registered = welcome(stun=("192.0.2.1:3478",), heartbeat=2.0)
     assert (registered.name, registered.epoch) == ("web", "epoch")
     assert registered.addresses == ("100.64.0.7", "fd00::7")
@@ -34,7 +34,7 @@ def test_a_node_is_told_who_it_is_and_what_there_is() -> None:
         ("unix:", None),
     ],
 )
-def test_the_address_of_the_connection_is_told_if_there_is_one(
+def test_the_address_of_the_connection_is_reported_if_there_is_one(
     shown: str, told: str | None
 ) -> None:
     assert welcome(observed=shown).observed == told

@@ -30,12 +30,12 @@ def test_a_key_expires_at_its_time() -> None:
     assert make().refusal(TEXT.secret, 100.0) is ErrorCode.TOKEN_EXPIRED
 
 
-def test_a_revoked_key_lets_nobody_in() -> None:
+def test_a_revoked_key_admits_no_node() -> None:
     key = replace(make(), revoked=True, reusable=True)
     assert key.refusal(TEXT.secret, 5.0) is ErrorCode.TOKEN_REVOKED
 
 
-def test_who_does_not_know_the_secret_learns_nothing_about_the_key() -> None:
+def test_without_the_secret_nothing_is_revealed_about_the_key() -> None:
     for key in (make(), replace(make(), revoked=True), make().spend(1.0)):
         assert key.refusal(b"?" * 16, 1000.0) is ErrorCode.TOKEN_UNKNOWN
 
@@ -55,7 +55,7 @@ def test_only_a_hash_of_the_secret_is_kept() -> None:
         (lambda: replace(make(), revoked=True), "revoked"),
     ],
 )
-def test_the_list_says_what_a_key_is_good_for(key: object, state: str) -> None:
+def test_the_list_says_what_a_key_permits(key: object, state: str) -> None:
     assert callable(key)
     assert key().state(5.0) == state
 
@@ -71,7 +71,7 @@ def test_lifetimes_are_read(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0h", "24", "h", "-1h", "1y", "1.5h", "24h ", "9999w", "٣h"]
 )
-def test_what_is_no_lifetime_is_refused(text: str) -> None:
+def test_an_invalid_lifetime_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a lifetime"):
         parse_lifetime(text)
 

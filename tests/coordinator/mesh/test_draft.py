@@ -79,7 +79,7 @@ def test_the_end_of_an_old_connection_does_not_matter() -> None:
     assert mesh.registry.nodes["a"].online
 
 
-def test_reconnecting_is_no_change_that_peers_see() -> None:
+def test_reconnecting_is_not_a_change_that_peers_see() -> None:
     mesh = Mesh()
     before = mesh.join("a")
     after = mesh.node(join("a", auth_key=None, session="s2", home="other"))
@@ -106,7 +106,7 @@ def test_an_ephemeral_node_that_vanishes_is_removed_after_a_while() -> None:
     assert len(mesh.registry) == 0
 
 
-def test_other_nodes_may_be_away_for_ever() -> None:
+def test_other_nodes_may_be_away_forever() -> None:
     mesh = Mesh()
     node = mesh.join("a")
     mesh.do(Disconnect("a", node.session, left=True))
@@ -137,7 +137,7 @@ def test_a_removed_node_is_a_stranger_and_its_name_and_address_are_free() -> Non
     assert mesh.registry.names["web"] == "b"
 
 
-def test_an_expired_node_joins_anew_to_its_old_address() -> None:
+def test_an_expired_node_rejoins_with_its_old_address() -> None:
     mesh = Mesh()
     before = mesh.join("a")
     mesh.do(Expire("a"))
@@ -147,7 +147,7 @@ def test_an_expired_node_joins_anew_to_its_old_address() -> None:
     assert not after.expired
 
 
-def test_a_name_that_is_taken_cannot_be_given() -> None:
+def test_a_taken_name_cannot_be_assigned() -> None:
     mesh = Mesh()
     mesh.join("a", name="web")
     mesh.join("b", name="mail")
@@ -156,7 +156,7 @@ def test_a_name_that_is_taken_cannot_be_given() -> None:
 
 
 @pytest.mark.parametrize("operation", [Rename("x", "y"), Expire("x"), Remove("x")])
-def test_a_node_that_is_not_there_is_named(operation: Operation) -> None:
+def test_a_missing_node_is_named(operation: Operation) -> None:
     result = Mesh().do(operation)[0]
     assert isinstance(result, Refused)
     assert "There is no node x" in result.message
@@ -199,7 +199,7 @@ def test_an_auth_key_never_takes_the_place_of_another() -> None:
     assert mesh.auth_keys == {known.number: known}
 
 
-def test_a_revoked_auth_key_lets_nobody_in_in_the_same_transaction_either() -> None:
+def test_a_revoked_auth_key_admits_no_node_in_the_same_transaction_either() -> None:
     mesh = Mesh()
     text = str(mesh.text)
     before, revoked, after = mesh.do(
@@ -215,11 +215,11 @@ def test_a_revoked_auth_key_lets_nobody_in_in_the_same_transaction_either() -> N
     assert after.code is ErrorCode.TOKEN_REVOKED
 
 
-def test_an_auth_key_that_is_not_there_cannot_be_revoked() -> None:
+def test_a_missing_auth_key_cannot_be_revoked() -> None:
     assert Mesh().refusal(RevokeAuthKey("ffffffffffff")) is ErrorCode.TOKEN_UNKNOWN
 
 
-def test_auth_keys_and_the_url_are_no_change_that_nodes_are_told_of() -> None:
+def test_changes_of_auth_keys_and_the_url_are_not_sent_to_nodes() -> None:
     mesh = Mesh()
     assert mesh.draft().url is None
     draft = mesh.draft()

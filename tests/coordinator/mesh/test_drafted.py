@@ -55,7 +55,7 @@ def test_what_a_change_frees_stays_taken_until_the_commit() -> None:
     ]
 
 
-def test_a_removed_node_is_found_no_more() -> None:
+def test_a_removed_node_is_no_longer_found() -> None:
     web = node("a", "web", 1)
     members = drafted(web)
     members.remove(web)
@@ -63,7 +63,7 @@ def test_a_removed_node_is_found_no_more() -> None:
     assert list(members.removed) == ["a"]
 
 
-def test_a_node_that_is_removed_and_let_in_again_is_not_removed() -> None:
+def test_a_node_that_is_removed_and_readmitted_is_not_removed() -> None:
     web = node("a", "web", 1)
     members = drafted(web)
     members.remove(web)
@@ -74,7 +74,7 @@ def test_a_node_that_is_removed_and_let_in_again_is_not_removed() -> None:
     assert members.get("a") == again
 
 
-def test_a_node_that_is_let_in_and_removed_leaves_nothing() -> None:
+def test_a_node_that_is_admitted_and_removed_leaves_nothing() -> None:
     members = drafted()
     members.admit("a")
     members.remove(members.put(node("a", "web", 1)))

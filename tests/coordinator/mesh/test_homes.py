@@ -19,7 +19,7 @@ def test_nodes_of_a_dead_process_have_time_to_come_back() -> None:
     assert homes.overdue(nodes, (), 10.0 + GRACE) == {"dead"}
 
 
-def test_a_process_that_was_only_slow_gets_its_time_anew() -> None:
+def test_a_process_that_was_only_slow_gets_its_full_time_again() -> None:
     homes = Homes("own")
     nodes = [node("a", "slow")]
     homes.overdue(nodes, (), 0.0)

@@ -46,7 +46,7 @@ def test_every_address_of_a_small_network_is_given_once() -> None:
     assert hosts == {str(host) for host in ip_network("10.0.0.0/29").hosts()}
 
 
-def test_the_address_of_a_removed_node_is_not_the_next_to_be_given() -> None:
+def test_the_address_of_a_removed_node_is_not_reused_next() -> None:
     networks = Networks.parse("10.0.0.0/16", "fd00::/48")
     numbers = {allocate(networks, (), RANDOM) for _ in range(20)}
     assert len(numbers) == 20

@@ -25,7 +25,7 @@ def test_a_node_without_an_auth_key_is_refused() -> None:
     assert mesh.registry.version == 0
 
 
-def test_a_member_comes_back_without_an_auth_key_to_its_name_and_address() -> None:
+def test_a_member_returns_to_its_name_and_address_without_an_auth_key() -> None:
     mesh = Mesh()
     before = mesh.join("a", name="alice")
     mesh.do(Disconnect("a", before.session, left=True))
@@ -53,7 +53,7 @@ def test_a_bad_auth_key_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize("text", ["", "x", "00", "0" * 12 + "." + "0" * 32, "é.é"])
-def test_an_auth_key_of_nobody_is_refused(text: str) -> None:
+def test_an_unknown_auth_key_is_refused(text: str) -> None:
     assert Mesh().refusal(join("a", auth_key=text)) is ErrorCode.TOKEN_UNKNOWN
 
 
@@ -75,7 +75,7 @@ def test_a_join_whose_answer_was_lost_can_be_repeated_with_the_same_key() -> Non
     assert mesh.auth_keys[mesh.text.number].uses == 1
 
 
-def test_two_nodes_of_one_name_are_told_apart_and_the_later_one_is_told() -> None:
+def test_two_nodes_of_one_name_are_distinguished_and_the_later_one_is_told() -> None:
     mesh = Mesh()
     assert mesh.join("a", name="web").name == "web"
     result = mesh.do(join("b", name="web", auth_key=str(mesh.text)))[0]
@@ -85,7 +85,7 @@ def test_two_nodes_of_one_name_are_told_apart_and_the_later_one_is_told() -> Non
     assert "web-2" in result.notice
 
 
-def test_two_nodes_of_one_name_are_told_apart_in_one_transaction_too() -> None:
+def test_two_nodes_of_one_name_are_distinguished_in_one_transaction_too() -> None:
     mesh = Mesh()
     key = str(mesh.text)
     mesh.do(join("a", name="web", auth_key=key), join("b", name="web", auth_key=key))
@@ -107,7 +107,7 @@ def test_a_node_that_calls_itself_something_new_is_renamed() -> None:
     assert mesh.node(join("a", name="mail", auth_key=None)).name == "mail"
 
 
-def test_a_mesh_without_addresses_refuses_and_spends_no_key() -> None:
+def test_a_mesh_without_free_addresses_refuses_and_uses_up_no_key() -> None:
     mesh = Mesh(networks=Networks.parse("10.0.0.0/30", "fd00::/64"), reusable=True)
     mesh.join("a")
     mesh.join("b")
@@ -131,7 +131,7 @@ def test_only_approved_routes_are_told_to_peers() -> None:
     assert node.routes == ("10.42.7.0/24", "fd42:1::/32")
 
 
-def test_a_route_to_everything_is_not_told_even_if_everything_is_approved() -> None:
+def test_a_default_route_is_not_announced_even_if_everything_is_approved() -> None:
     mesh = Mesh(approved=("0.0.0.0/0", "::/0"))
     routes = ("0.0.0.0/0", "::/0", "10.42.7.0/24")
     node = mesh.node(join("a", auth_key=str(mesh.text), routes=routes))

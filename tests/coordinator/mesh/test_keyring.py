@@ -19,14 +19,14 @@ from meshwg.wire.token import AuthKeyText
 NOW = 1000.0
 
 
-def test_a_key_that_was_only_looked_at_is_not_changed() -> None:
+def test_a_key_that_was_only_read_is_not_changed() -> None:
     text, key = auth_key()
     ring = KeyRing({key.number: key}, NOW)
     assert ring.check(str(text)) == key
     assert ring.changed == {}
 
 
-def test_a_spent_key_is_changed_and_checked_as_it_is_now() -> None:
+def test_a_used_key_is_changed_and_checked_in_its_current_state() -> None:
     text, key = auth_key(reusable=False)
     ring = KeyRing({key.number: key}, NOW)
     ring.spend(key)

@@ -85,7 +85,7 @@ def test_newcomers_share_a_netmap_and_get_what_changed_since() -> None:
     follow(PeerTable(""), history, -1)
 
 
-def test_a_netmap_is_built_anew_when_much_has_changed() -> None:
+def test_a_netmap_is_rebuilt_when_much_has_changed() -> None:
     history = filled(100)
     first = history.full()
     for step in range(netmap.SNAPSHOT_SLACK + 1):
@@ -95,7 +95,7 @@ def test_a_netmap_is_built_anew_when_much_has_changed() -> None:
     assert whole is not first[0]
 
 
-def test_a_version_of_nowhere_gets_everything() -> None:
+def test_an_unknown_version_gets_everything() -> None:
     history = filled(3)
     for version in (-1, history.version + 1, 1 << 62):
         (payload,) = history.since(version)
@@ -118,7 +118,7 @@ def test_removals_are_remembered_within_bounds() -> None:
     assert isinstance(decode_from_coordinator(recent[0]), Delta)
 
 
-def test_what_peers_do_not_see_makes_no_version() -> None:
+def test_changes_that_peers_do_not_see_create_no_version() -> None:
     history = filled(3)
     version = history.version
     quiet = dataclasses.replace(node(1, 1), session="new", revision=version + 1)
@@ -127,7 +127,7 @@ def test_what_peers_do_not_see_makes_no_version() -> None:
     assert history.version == version
 
 
-def test_removing_a_stranger_makes_no_version() -> None:
+def test_removing_an_unknown_node_creates_no_version() -> None:
     history = filled(3)
     assert not history.apply(Changes(99, (), (key(77),)))
 

@@ -71,7 +71,7 @@ def test_a_node_is_a_peer_of_the_protocol() -> None:
     assert peer.nat is not None
 
 
-def test_what_is_as_usual_is_not_said() -> None:
+def test_the_usual_is_not_mentioned() -> None:
     node = Node(key=format_key(bytes(32)), name="a", requested_name="a", number=1)
     assert set(json.loads(node.peer_json(NETWORKS))) == {
         "public_key",

@@ -28,7 +28,7 @@ def test_a_removed_node_frees_its_name_and_number() -> None:
     assert registry.version == 6
 
 
-def test_the_removal_of_a_stranger_changes_nothing_but_the_version() -> None:
+def test_the_removal_of_an_unknown_node_changes_only_the_version() -> None:
     registry = filled()
     registry.apply(Changes(6, removed=("x",)))
     assert (len(registry), registry.version) == (2, 6)

@@ -65,7 +65,7 @@ async def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
         await bench.empty()
 
 
-async def test_a_connection_too_many_is_told_when_to_come_back() -> None:
+async def test_an_excess_connection_is_told_when_to_retry() -> None:
     async with endpoint(Settings(max_connections=1)) as bench, bench.connect():
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             async with bench.connect():
@@ -76,7 +76,7 @@ async def test_a_connection_too_many_is_told_when_to_come_back() -> None:
         assert bench.server.connections == 1
 
 
-async def test_a_request_that_is_no_websocket_leaves_no_connection_behind() -> None:
+async def test_a_request_that_is_not_a_websocket_leaves_no_connection_behind() -> None:
     async with endpoint() as bench:
         async with bench.session.get(bench.url) as response:
             assert response.status == 400
@@ -99,7 +99,7 @@ async def test_the_servers_timer_is_kept() -> None:
         await bench.empty()
 
 
-async def test_offers_for_other_processes_are_handed_on() -> None:
+async def test_offers_for_other_processes_are_passed_on() -> None:
     async with endpoint() as bench:
         delivery = Delivery("key", "elsewhere", b"{}")
         bench.server._offers._forwarded.append(delivery)

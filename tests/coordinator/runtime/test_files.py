@@ -23,7 +23,7 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
     assert (directory(tmp_path).admin_token(), made.relay_secret()) == (token, secret)
 
 
-def test_nobody_else_can_read_anything(tmp_path: Path) -> None:
+def test_no_other_user_can_read_anything(tmp_path: Path) -> None:
     made = directory(tmp_path / "data")
     made.private_key()
     made.admin_token()
@@ -55,7 +55,7 @@ def test_a_damaged_key_is_named_and_not_replaced(
     assert (tmp_path / "coordinator.key").read_bytes() == content
 
 
-def test_a_key_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_key_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "coordinator.key").write_bytes(b"\xff\xfe")
     with pytest.raises(MeshError, match="it is not text"):
         directory(tmp_path).private_key()

@@ -1,4 +1,4 @@
-"""One TCP port: the first byte says who is meant."""
+"""One TCP port: the first byte selects the protocol."""
 
 import asyncio
 import contextlib
@@ -97,7 +97,7 @@ async def test_stun_reaches_the_relay(address: tuple[str, int], first: bytes) ->
     writer.close()
 
 
-async def test_a_connection_that_says_nothing_is_closed(
+async def test_a_silent_connection_is_closed(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
@@ -118,7 +118,7 @@ async def test_a_request_that_takes_too_long_is_not_waited_for(
     writer.close()
 
 
-async def test_an_exchange_that_takes_too_long_is_cut(
+async def test_an_exchange_that_takes_too_long_is_cut_off(
     address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
@@ -127,7 +127,7 @@ async def test_an_exchange_that_takes_too_long_is_cut(
     assert admission.late == 1
 
 
-async def test_a_connection_that_is_kept_has_all_the_time(
+async def test_a_connection_that_is_kept_has_no_time_limit(
     address: tuple[str, int], admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
@@ -136,7 +136,7 @@ async def test_a_connection_that_is_kept_has_all_the_time(
     assert admission.late == 0
 
 
-async def test_a_connection_has_one_request(address: tuple[str, int]) -> None:
+async def test_a_connection_serves_one_request(address: tuple[str, int]) -> None:
     twice = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2
     answer = await ask(address, twice)
     assert answer.count(b"HTTP/1.1 200") == 1
@@ -163,7 +163,7 @@ async def test_one_address_may_not_have_many_connections_without_a_request(
         writer.close()
 
 
-async def test_who_has_said_what_it_wants_is_counted_no_more(
+async def test_a_connection_that_has_sent_its_request_is_no_longer_counted(
     address: tuple[str, int], admission: Admission
 ) -> None:
     streams = []
@@ -191,7 +191,7 @@ def test_an_address_of_another_machine_is_named() -> None:
         bind("192.0.2.1", 8443)
 
 
-def test_a_certificate_that_is_not_there_is_named() -> None:
+def test_a_missing_certificate_is_named() -> None:
     with pytest.raises(MeshError, match="No such file"):
         load_tls("/nowhere/cert.pem", "/nowhere/key.pem")
 

@@ -22,7 +22,7 @@ def test_numbers_are_shown_by_name_and_label() -> None:
     }
 
 
-def test_a_source_is_asked_whenever_the_page_is() -> None:
+def test_a_source_is_read_whenever_the_page_is_requested() -> None:
     asked: list[None] = []
 
     def source() -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Outboxes: in order, and a slow reader makes nobody wait."""
+"""Outboxes: messages stay in order, and a slow reader delays no other."""
 
 import asyncio
 from typing import cast
@@ -41,7 +41,7 @@ async def test_frames_leave_in_order_and_then_it_closes() -> None:
     assert socket.code == 1000
 
 
-async def test_a_reader_that_is_too_slow_is_told_of_and_told_of_again() -> None:
+async def test_a_reader_that_is_too_slow_is_reported_each_time() -> None:
     socket, box, told = make()
     socket.open.clear()
     for _ in range(3):
@@ -53,7 +53,9 @@ async def test_a_reader_that_is_too_slow_is_told_of_and_told_of_again() -> None:
     assert len(socket.sent) == 3
 
 
-async def test_a_hopeless_reader_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_that_never_catches_up_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(outbox, "LIMIT", 1000)
     socket, box, _ = make()
     socket.open.clear()

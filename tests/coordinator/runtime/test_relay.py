@@ -61,7 +61,7 @@ async def test_what_piles_up_in_one_turn_is_relayed_as_one_batch() -> None:
         assert max(sent) > 5
 
 
-async def test_a_port_that_somebody_else_has_is_told_to_the_client() -> None:
+async def test_a_port_held_by_another_process_is_reported_to_the_client() -> None:
     with plain_socket(HOST) as taken:
         port = taken.getsockname()[1]
         async with own_relay() as relay, Node() as node:

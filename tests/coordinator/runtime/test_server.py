@@ -157,7 +157,7 @@ async def test_frames_that_are_too_large_or_text_end_their_connection(
         await bystander.vanish()
 
 
-async def test_an_address_with_too_many_connections_is_told_to_come_back(
+async def test_an_address_with_too_many_connections_is_told_to_retry(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, connections_per_address=2) as (process, _):
@@ -171,7 +171,7 @@ async def test_an_address_with_too_many_connections_is_told_to_come_back(
                 await websocket.close()
 
 
-async def test_health_and_metrics_say_how_it_is(tmp_path: Path) -> None:
+async def test_health_and_metrics_report_the_state(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, foundation):
         node = await LiveNode(await make_token(process, foundation)).joined()
         async with aiohttp.ClientSession(process.public.url) as session:
@@ -236,7 +236,9 @@ async def test_a_killed_coordinator_comes_back_with_every_node_it_acknowledged(
             await node.vanish()
 
 
-async def test_a_cached_netmap_goes_on_after_a_restart_of_both(tmp_path: Path) -> None:
+async def test_a_cached_netmap_is_continued_after_both_sides_restart(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as (process, foundation):
         token = await make_token(process, foundation)
         one, other = await LiveNode(token).joined(), await LiveNode(token).joined()

@@ -1,4 +1,4 @@
-"""STUN and the relay, as a configuration wants them."""
+"""STUN and the relay, as a configuration asks for them."""
 
 from pathlib import Path
 from typing import Any

@@ -11,7 +11,7 @@ from tests.coordinator.runtime.relaying import until
 from tests.interop.relays import HOST
 
 
-async def test_a_socket_that_blocks_keeps_the_youngest(
+async def test_a_socket_that_blocks_keeps_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sockets_module, "BACKLOG", 10_000)

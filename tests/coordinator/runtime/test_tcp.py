@@ -1,4 +1,4 @@
-"""TURN over TCP: a client that says nothing, talks nonsense or does not read."""
+"""TURN over TCP: a client that stays silent, sends garbage or does not read."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def test_a_stream_without_an_allocation_is_closed(
         assert relay.turn.allocations == 1
 
 
-async def test_a_stream_that_talks_nonsense_is_closed() -> None:
+async def test_a_stream_that_sends_garbage_is_closed() -> None:
     async with own_relay() as relay:
         reader, writer = await asyncio.open_connection(HOST, relay.port)
         writer.write(b"\x00\x03\x00\x00nonsense")

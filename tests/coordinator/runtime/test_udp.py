@@ -1,4 +1,4 @@
-"""The coordinator's UDP sockets answer from where they were asked, or say why not."""
+"""The coordinator's UDP sockets answer from the address asked, or say why not."""
 
 import asyncio
 import socket
@@ -60,7 +60,7 @@ async def test_a_wildcard_socket_answers_from_the_address_that_was_asked() -> No
     await service.close()
 
 
-async def test_what_is_no_binding_request_goes_to_the_relay_in_batches(
+async def test_anything_but_a_binding_request_goes_to_the_relay_in_batches(
     service: UdpService,
 ) -> None:
     taken: list[tuple[Sequence[bytes], Endpoint]] = []

@@ -1,4 +1,4 @@
-"""The task at the database: what happens when that fails, and when it works again."""
+"""The database worker: what happens when the database fails and recovers."""
 
 import asyncio
 import contextlib
@@ -133,7 +133,7 @@ async def test_what_failed_is_done_when_the_database_works_again(
     ]
 
 
-async def test_a_full_disk_that_can_be_read_does_not_work_again(
+async def test_a_readable_full_disk_is_not_reported_as_recovered(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.is_full = True
@@ -158,14 +158,14 @@ async def test_a_damaged_database_ends_the_worker(bench: Bench) -> None:
         await asyncio.wait_for(asyncio.shield(bench.task), PATIENCE)
 
 
-async def test_stopping_does_first_what_is_left(bench: Bench) -> None:
+async def test_stopping_first_finishes_pending_work(bench: Bench) -> None:
     bench.server.submit(Sweep())
     bench.worker.stop()
     await bench.task
     assert bench.committed == [Sweep()]
 
 
-async def test_nothing_to_do_is_no_transaction(bench: Bench) -> None:
+async def test_nothing_to_do_causes_no_transaction(bench: Bench) -> None:
     bench.worker.wake()
     bench.worker.stop()
     await bench.task

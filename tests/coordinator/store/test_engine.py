@@ -44,7 +44,7 @@ async def test_many_processes_may_start_at_once(database_url: str) -> None:
         await process.store.close()
 
 
-async def test_a_damaged_file_is_named_with_the_mend(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
     path.write_bytes(b"this is no database" * 1000)
     with pytest.raises(StoreError, match="damaged; restore it") as caught:
@@ -74,7 +74,7 @@ async def test_a_directory_that_is_not_there_is_named() -> None:
         await Process.start("sqlite:////nowhere/at/all/coordinator.db")
 
 
-async def test_a_full_disk_is_said_and_nothing_is_lost(sqlite_url: str) -> None:
+async def test_a_full_disk_is_reported_and_nothing_is_lost(sqlite_url: str) -> None:
     process = await Process.start(sqlite_url)
     key = await auth_key(process)
     await process.do(join("a", key))
@@ -92,7 +92,7 @@ async def test_a_full_disk_is_said_and_nothing_is_lost(sqlite_url: str) -> None:
     await process.store.close()
 
 
-async def test_a_database_someone_holds_is_waited_for_and_then_named(
+async def test_a_locked_database_is_waited_for_and_then_named(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.1)
@@ -114,7 +114,7 @@ async def test_the_file_is_its_owners_only(sqlite_url: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "mysql://h/d", "sqlite://", "://"])
-def test_a_url_of_no_database_is_refused(url: str) -> None:
+def test_a_url_that_names_no_database_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="database URL"):
         engine.parse_url(url)
 

@@ -39,13 +39,13 @@ NODE = Node(
 )
 
 
-async def test_a_node_is_the_same_after_it_was_stored(process: Process) -> None:
+async def test_a_node_survives_being_stored(process: Process) -> None:
     for node in (NODE, Node("plain", "plain", "plain", 8)):
         await store(process, schema.nodes, "key", [from_node(node)])
         assert to_node((await rows(process, schema.nodes))[node.key]) == node
 
 
-async def test_an_auth_key_is_the_same_after_it_was_stored(process: Process) -> None:
+async def test_an_auth_key_survives_being_stored(process: Process) -> None:
     _, key = new_auth_key(
         random.Random(1).randbytes,
         reusable=True,

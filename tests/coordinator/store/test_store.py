@@ -44,7 +44,7 @@ async def test_what_was_committed_is_there_after_a_restart(
     await again.store.close()
 
 
-async def test_a_single_use_key_is_spent_for_all_processes(
+async def test_a_single_use_key_is_used_up_for_all_processes(
     process: Process, other: Process
 ) -> None:
     key = await auth_key(process, reusable=False)

@@ -26,7 +26,7 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await made.close()
 
 
-async def test_a_write_of_another_process_is_noticed(
+async def test_a_write_by_another_process_is_noticed(
     store: Store, database_url: str
 ) -> None:
     async with watching(store) as (changes, _):
@@ -43,7 +43,7 @@ async def test_a_write_of_another_process_is_noticed(
         await other.close()
 
 
-async def test_a_read_of_another_process_is_no_news(store: Store) -> None:
+async def test_a_read_by_another_process_is_not_a_change(store: Store) -> None:
     async with watching(store) as (changes, _):
         await changes.wait()
         changes.clear()
@@ -65,7 +65,7 @@ async def test_an_offer_reaches_the_process_it_is_for(postgres_url: str) -> None
 
 
 @pytest.mark.postgres
-async def test_a_lost_connection_is_made_again_and_everything_read_again(
+async def test_a_lost_connection_is_reopened_and_everything_reread(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_module, "RECONNECT_INTERVAL", 0.05)

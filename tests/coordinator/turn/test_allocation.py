@@ -30,7 +30,7 @@ def test_a_channel_and_a_peer_belong_together() -> None:
     assert alice.bind(CHANNEL + 1, other) == 0
 
 
-def test_a_channel_may_be_bound_otherwise_five_minutes_after_it_expired() -> None:
+def test_a_channel_may_be_bound_to_another_peer_five_minutes_after_it_expired() -> None:
     clock = [NOW]
     alice = TurnClient(make_server(), now=lambda: clock[0]).allocate(lifetime=3600)
     alice.bind(CHANNEL, PEER)

@@ -16,7 +16,7 @@ def test_batches_come_out_in_order() -> None:
         backlog.pop()
 
 
-def test_the_oldest_gives_way_and_its_packets_are_counted() -> None:
+def test_the_oldest_is_dropped_and_its_packets_are_counted() -> None:
     backlog = Backlog[str](100)
     for name in "abcd":
         backlog.push(name, 3, 40)
@@ -43,7 +43,7 @@ def test_room_that_was_freed_is_used_again() -> None:
     assert backlog.dropped == 0
 
 
-def test_clearing_is_not_dropping() -> None:
+def test_cleared_packets_do_not_count_as_dropped() -> None:
     backlog = Backlog[str](100)
     backlog.push("a", 1, 10)
     backlog.clear()

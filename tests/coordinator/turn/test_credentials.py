@@ -8,7 +8,7 @@ from coordinator.turn.credentials import Authenticator, long_term_key, node_of
 REALM = "mesh.test"
 
 
-def test_what_the_coordinator_mints_is_good() -> None:
+def test_credentials_minted_by_the_coordinator_are_valid() -> None:
     relay = mint("turn:relay.test", b"secret", "node-key", 1000.0)
     key = long_term_key(relay.username, REALM, relay.password)
 

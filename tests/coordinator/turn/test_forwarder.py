@@ -86,7 +86,7 @@ def test_a_peer_outside_is_reached_from_the_relayed_address_and_back() -> None:
     assert server.counters.to_peers.packets == server.counters.from_peers.packets == 1
 
 
-def test_data_of_who_has_no_allocation_is_counted() -> None:
+def test_data_from_a_client_without_an_allocation_is_counted() -> None:
     server = make_server()
     bob = TurnClient(server, BOB)
 
@@ -97,7 +97,7 @@ def test_data_of_who_has_no_allocation_is_counted() -> None:
     assert server.counters.drops == {TurnDrop.NO_ALLOCATION: 4}
 
 
-def test_packets_to_a_port_of_the_relay_that_nobody_has_go_nowhere() -> None:
+def test_packets_to_an_unallocated_port_of_the_relay_go_nowhere() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
     alice.bind(CHANNEL, Endpoint(RELAY4, 22))

@@ -43,7 +43,7 @@ def test_bad_credentials_are_refused(client: dict[str, object]) -> None:
     assert code_of(alice.request(Method.ALLOCATE, UDP)) == 401
 
 
-def test_credentials_of_both_secrets_are_good_while_one_is_replaced() -> None:
+def test_credentials_from_both_secrets_are_valid_while_one_is_replaced() -> None:
     server = make_server(secrets=[SECRET, b"new"])
 
     assert TurnClient(server).allocate().relayed
@@ -90,13 +90,13 @@ def test_a_nonce_of_another_client_is_stale() -> None:
 # The gate by itself, in the order of RFC 8489 section 9.2.4.
 
 
-def test_who_answers_a_challenge_is_admitted_as_the_node_of_the_user_name() -> None:
+def test_answering_a_challenge_admits_the_node_of_the_user_name() -> None:
     gate = make_gate()
     proof = gate.admit(answer_to(gate, ALICE), ALICE, NOW)
     assert proof == (NODE, key_of(USERNAME))
 
 
-def test_a_challenge_is_good_for_an_hour() -> None:
+def test_a_challenge_is_valid_for_an_hour() -> None:
     gate = make_gate()
     request = answer_to(gate, ALICE)
     assert gate.admit(request, ALICE, NOW + LIFETIME - 1).node == NODE
@@ -119,7 +119,7 @@ def test_a_signed_request_that_leaves_something_out_is_bad(missing: Attribute) -
     assert refusal(gate, answer_to(gate, ALICE, without=missing)) == 400
 
 
-def test_a_stale_nonce_is_told_before_a_wrong_password() -> None:
+def test_a_stale_nonce_is_reported_before_a_wrong_password() -> None:
     gate = make_gate()
     request = answer_to(gate, BOB, key=b"wrong")
     assert refusal(gate, request) == 438

@@ -14,7 +14,7 @@ def make_mint(seed: int = 1) -> NonceMint:
     return NonceMint(random.Random(seed).randbytes)
 
 
-def test_a_nonce_is_good_for_an_hour() -> None:
+def test_a_nonce_is_valid_for_an_hour() -> None:
     mint = make_mint()
     nonce = mint.make(CLIENT, 50.0)
 
@@ -38,18 +38,18 @@ def test_a_nonce_is_for_one_client(other: Endpoint) -> None:
     assert not mint.check(mint.make(CLIENT, 0.0), other, 0.0)
 
 
-def test_a_nonce_of_before_a_restart_is_not_good() -> None:
+def test_a_nonce_from_before_a_restart_is_invalid() -> None:
     assert not make_mint(2).check(make_mint(1).make(CLIENT, 0.0), CLIENT, 0.0)
 
 
 @pytest.mark.parametrize(
     "nonce", [b"", b"A", b"!" * 20, b"\xff\xfe", b"A" * 20, b"A" * 24]
 )
-def test_what_this_server_did_not_make_is_not_good(nonce: bytes) -> None:
+def test_a_nonce_from_another_server_is_invalid(nonce: bytes) -> None:
     assert not make_mint().check(nonce, CLIENT, 0.0)
 
 
-def test_a_nonce_from_the_future_is_not_good() -> None:
+def test_a_nonce_from_the_future_is_invalid() -> None:
     mint = make_mint()
 
     assert not mint.check(mint.make(CLIENT, 100.0), CLIENT, 50.0)

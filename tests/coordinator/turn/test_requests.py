@@ -34,7 +34,7 @@ def test_an_allocation_has_a_port_of_the_range_and_ten_minutes() -> None:
     assert answer.mapped == alice.endpoint
 
 
-def test_an_allocate_that_comes_twice_gets_the_same_answer() -> None:
+def test_a_repeated_allocate_request_gets_the_same_answer() -> None:
     alice = TurnClient(make_server())
     first = alice.request(Method.ALLOCATE, UDP, transaction_id=b"t" * 12)
     again = alice.request(Method.ALLOCATE, UDP, transaction_id=b"t" * 12)
@@ -67,7 +67,7 @@ def test_an_allocate_that_comes_twice_gets_the_same_answer() -> None:
         "reservation and even port",
     ],
 )
-def test_what_cannot_be_allocated_is_refused(
+def test_an_impossible_allocation_is_refused(
     attributes: dict[Attribute, object], code: int
 ) -> None:
     alice = TurnClient(make_server())
@@ -85,7 +85,7 @@ def test_a_lifetime_is_within_limits() -> None:
     assert alice.refresh(1).attributes[Attribute.LIFETIME] == 600
 
 
-def test_a_refresh_with_zero_gives_the_allocation_back() -> None:
+def test_a_refresh_with_lifetime_zero_releases_the_allocation() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
     alice.permit(PEER)
@@ -147,7 +147,7 @@ def test_requests_without_a_peer_are_bad(method: Method) -> None:
     assert code_of(alice.request(method)) == 400
 
 
-def test_a_request_with_an_attribute_nobody_knows_is_refused_with_its_name() -> None:
+def test_a_request_with_an_unknown_attribute_is_refused_by_its_name() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
     unknown = _signed_with_unknown(alice)

@@ -40,11 +40,11 @@ def test_public_addresses_are_fine(host: str) -> None:
         "",
     ],
 )
-def test_private_and_odd_addresses_are_refused(host: str) -> None:
+def test_private_and_special_addresses_are_refused(host: str) -> None:
     assert not PeerRules().permits(host)
 
 
-def test_what_is_allowed_wins() -> None:
+def test_a_prefix_that_is_allowed_wins() -> None:
     rules = PeerRules(allowed=["10.0.0.0/8", "192.0.2.9/32"], denied=["192.0.2.0/24"])
 
     assert rules.permits("10.1.2.3")
@@ -53,6 +53,6 @@ def test_what_is_allowed_wins() -> None:
     assert not rules.permits("192.168.0.1")
 
 
-def test_what_is_no_network_is_told_at_once() -> None:
+def test_an_invalid_network_is_reported_at_once() -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
         PeerRules(allowed=["the office"])

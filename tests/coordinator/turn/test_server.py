@@ -30,7 +30,7 @@ from tests.coordinator.turnclient import (
 )
 
 
-def test_a_stranger_is_told_realm_and_nonce() -> None:
+def test_a_stranger_is_given_the_realm_and_a_nonce() -> None:
     alice = TurnClient(make_server())
 
     answer = alice.send(Message(Method.ALLOCATE, Class.REQUEST, bytes(12), UDP))
@@ -64,7 +64,7 @@ def test_strangers_behind_one_address_get_a_limited_number_of_answers() -> None:
     assert len(server.datagrams_to_send()) == 2
 
 
-def test_the_limit_does_not_touch_who_has_an_allocation() -> None:
+def test_the_limit_does_not_affect_clients_with_an_allocation() -> None:
     server = make_server(limits=Limits(strangers_burst=5, strangers_per_second=1))
     alice = TurnClient(server).allocate()
     for port in range(20):
@@ -86,7 +86,7 @@ def test_a_signed_request_gets_a_signed_answer() -> None:
     assert check_integrity(answer, alice.key)
 
 
-def test_refusals_after_the_proof_are_signed_too() -> None:
+def test_refusals_after_authentication_are_signed_too() -> None:
     alice = TurnClient(make_server())
 
     answer = alice.request(Method.REFRESH)
@@ -114,7 +114,7 @@ def test_the_end_of_a_stream_is_the_end_of_its_allocation() -> None:
     assert server.allocations == 0
 
 
-def test_a_socket_is_asked_for_once_and_answers_wait_for_it() -> None:
+def test_a_socket_is_requested_once_and_answers_wait_for_it() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
     for number in range(3):
@@ -194,7 +194,7 @@ def test_a_socket_that_cannot_be_opened_leaves_internal_peers() -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_counted(reason: TurnDrop, send: object) -> None:
+def test_a_meaningless_message_is_counted(reason: TurnDrop, send: object) -> None:
     alice = TurnClient(make_server()).allocate()
 
     send(alice)  # type: ignore[operator]
@@ -206,7 +206,7 @@ def test_what_makes_no_sense_is_counted(reason: TurnDrop, send: object) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=120), max_size=20), st.booleans())
-def test_garbage_never_raises_and_gets_no_answer_worth_having(
+def test_garbage_never_raises_and_gets_no_useful_answer(
     junk: list[bytes], stream: bool
 ) -> None:
     server = make_server()

@@ -62,7 +62,7 @@ def test_a_reservation_is_for_its_node_and_for_thirty_seconds() -> None:
     assert code_of(late.request(Method.ALLOCATE, claim)) == 508
 
 
-def test_a_node_has_a_quota_and_others_are_not_touched() -> None:
+def test_a_node_has_a_quota_and_others_are_unaffected() -> None:
     server = make_server(limits=Limits(allocations_per_node=2))
     for port in (1, 2):
         TurnClient(server, Endpoint("203.0.113.1", port)).allocate()
@@ -116,7 +116,7 @@ def test_an_allocation_that_is_not_refreshed_ends() -> None:
     assert server.get_timer() is None
 
 
-def test_a_refresh_prolongs_and_a_shorter_one_shortens() -> None:
+def test_a_refresh_extends_and_a_shorter_one_shortens() -> None:
     server = make_server()
     alice = TurnClient(server).allocate()
     alice.refresh(3600)
