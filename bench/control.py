@@ -220,7 +220,7 @@ class Mesh:
         return Timing(statistics.median(times), p99, int(statistics.median(sizes)))
 
     async def _quiet(self) -> None:
-        """Wait until nobody is told anything any more."""
+        """Wait until no more messages are sent."""
         while True:
             known = len(self._arrivals)
             await asyncio.sleep(1.0)

@@ -90,7 +90,7 @@ def recovery(
 ) -> tuple[float, float]:
     """Return after how many seconds traffic flows again, and goes directly again.
 
-    Before that comes what nobody has noticed yet: as long as no traffic flows, a path
+    Before that, nothing has been noticed yet: as long as no traffic flows, a path
     that calls itself direct does not count.
     """
     pinging = Pinging(one, other)

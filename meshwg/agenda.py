@@ -1,4 +1,4 @@
-"""When each of many things wants to be woken, and which one is next."""
+"""When each of many items is due, and which one is next."""
 
 import heapq
 from collections.abc import Hashable, Iterator
@@ -16,13 +16,13 @@ class Agenda(Generic[T]):
     """
 
     def __init__(self) -> None:
-        # Each entry has a number, which keeps things from being compared.
+        # The number of an entry keeps items from being compared.
         self._heap: list[tuple[float, int, T]] = []
         self._entries = 0
         self._times: dict[T, float] = {}
 
     def schedule(self, thing: T, when: float | None) -> None:
-        """Wake a thing at a time, or earlier if that was said before."""
+        """Wake an item at a time, unless an earlier time was given before."""
         if when is None or when >= self._times.get(thing, float("inf")):
             return
         self._times[thing] = when
@@ -30,23 +30,23 @@ class Agenda(Generic[T]):
         heapq.heappush(self._heap, (when, self._entries, thing))
 
     def discard(self, thing: T) -> None:
-        """Wake a thing no more, if it is known."""
+        """Do not wake an item any more, if it was scheduled."""
         self._times.pop(thing, None)
 
     def clear(self) -> None:
-        """Wake nothing any more."""
+        """Forget all deadlines."""
         self._heap.clear()
         self._times.clear()
 
     def get_timer(self) -> float | None:
-        """Return when the first thing is due."""
+        """Return when the first item is due."""
         heap, times = self._heap, self._times
         while heap and heap[0][0] != times.get(heap[0][2]):
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
     def take_due(self, now: float) -> Iterator[T]:
-        """Yield the things that are due; each can be scheduled anew meanwhile."""
+        """Yield the items that are due; each can be scheduled again meanwhile."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, thing = heapq.heappop(heap)

@@ -29,7 +29,7 @@ def _interface(text: str) -> str:
 
 
 def _network(text: str) -> str:
-    """Return a network in its usual form; raise ``ValueError`` if it is none."""
+    """Return a network in its usual form; raise ``ValueError`` if it is not one."""
     network = ip_network(text)
     if network.prefixlen == 0:
         raise ValueError(f"{text} is a default route: a node cannot offer one")

@@ -4,7 +4,7 @@
 
     MeshError
     ├── ConfigError               what the user wrote cannot be carried out
-    ├── DaemonNotRunning          nobody listens on the control socket
+    ├── DaemonNotRunning          no daemon listens on the control socket
     ├── NotJoined                 the node has no mesh yet
     ├── NotPermitted              the system refused: privileges are missing
     ├── CoordinatorError          the coordinator refused, or cannot be used

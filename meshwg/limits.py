@@ -43,7 +43,7 @@ class RateLimiter:
     """One token bucket for each key, in bounded memory.
 
     The least recently used key is forgotten first and then starts with a full bucket,
-    so whoever makes up keys shuts nobody else out.
+    so a sender that makes up keys does not shut others out.
 
     :param max_keys: how many keys are remembered.
 

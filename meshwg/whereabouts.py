@@ -1,7 +1,7 @@
 """Where this node can be reached, as far as it knows, and how it finds that out.
 
 Host addresses come from the system, a mapped port from the router, a relayed address
-from the relay; what the world sees instead of them is found by NAT discovery, anew
+from the relay; what the world sees instead of them is found by NAT discovery, again
 every five minutes and whenever the network changes. All of it together are the node's
 candidates, which it reports to the mesh and offers to peers.
 """
@@ -225,7 +225,7 @@ class Whereabouts:
     # Candidates.
 
     def _update(self) -> bool:
-        """Put the candidates together anew; return whether they changed."""
+        """Gather the candidates again; return whether they changed."""
         candidates: dict[tuple[str, int], Candidate] = {}
         for candidate in self._gather():
             candidates.setdefault((candidate.host, candidate.port), candidate)

@@ -1,4 +1,4 @@
-"""Who made a check that arrived, or is to have an answer.
+"""Which member made a check that arrived, or answered one of this node.
 
 A check is told by its tag, which only the two nodes can derive, and an answer by the
 first bytes of its transaction id. A member's tag costs a curve operation. So it is

@@ -89,7 +89,7 @@ class Background:
         self.settle(now)
 
     def look_again(self, now: float) -> None:
-        """Find out anew what NAT there is."""
+        """Start NAT discovery again, at once."""
         self._whereabouts.refresh(now, at_once=True)
         self.handle_timer(now)
 

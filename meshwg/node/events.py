@@ -58,7 +58,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Expelled:
-    """The node is no member any more, or was refused for good."""
+    """The node is no longer a member, or was refused for good."""
 
     reason: str
     forget: bool

@@ -3,7 +3,7 @@
 A peer is *diverted* when something waits for it and there is neither a path nor a
 relay: its addresses are then a hub's, until it is reached itself, or a while has passed
 and another way is looked for. What the peer is, and what a hub is, may change at any
-time; whoever was diverted then returns, and is diverted anew if need be.
+time; diverted peers then return, and are diverted again if necessary.
 """
 
 from meshwg.peer import MeshPeer
@@ -34,7 +34,7 @@ class Diversions:
             self._hubs.pop(peer, None)
 
     def remove(self, peer: MeshPeer) -> None:
-        """Forget a peer that is no member any more."""
+        """Forget a peer that is no longer a member."""
         self.end_all(peer)
         self._hubs.pop(peer, None)
 

@@ -177,7 +177,7 @@ class Node:
         self.background.settle(now)
 
     def control_changed(self, now: float) -> None:
-        """The control client was given something by whoever carries its frames."""
+        """Frames or news of the connection have reached the control client."""
         self.background.settle(now)
 
     def stop(self, now: float) -> None:

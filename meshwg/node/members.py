@@ -1,4 +1,4 @@
-"""Who is in the mesh, and so what addresses and routes the interface has.
+"""The members of the mesh, and the addresses and routes that follow from them.
 
 The netmap says who the members are. Each has a tunnel of the device and, once there is
 traffic, a path agent; the networks of all of them are what the interface is to reach.

@@ -10,13 +10,13 @@ from meshwg.control.client import ControlClient, ControlState
 from meshwg.node.paths import Paths
 
 DELAY = 1.0
-"""Seconds without the coordinator after which openers are sent: most often it is back
-by then."""
+"""Seconds without the coordinator after which openers are sent. Most interruptions are
+over by then."""
 INTERVAL = 20.0
 """Seconds between two openers to one peer. Linux forgets a flow that was never answered
 after 30 s."""
 MAX_PEERS = 64
-"""Peers that get openers; in a larger mesh the others do without."""
+"""Peers that get openers; in a larger mesh, the others get none."""
 
 
 class Openers:

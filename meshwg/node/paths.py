@@ -38,7 +38,7 @@ ORPHAN_INTERVAL = 0.25
 class Paths:
     """All path agents of one node.
 
-    :param hubs: through which a peer is reached to which there is no other way.
+    :param hubs: the way to peers that cannot be reached otherwise.
     :param overlay: what is reached through the mesh.
     :param events: where requests to the runtime are put.
     :ivar has_asked: set when the control client, the relays or the whereabouts were
@@ -107,7 +107,7 @@ class Paths:
         self._settle(peer, now)
 
     def remove(self, peer: MeshPeer) -> None:
-        """Let go of a peer that is no member any more."""
+        """Forget a peer that is no longer a member."""
         del self._by_lane[peer.tunnel.lane]
         self._askers.remove(peer)
         if self._begun.pop(peer, None) is not None:
@@ -180,7 +180,7 @@ class Paths:
             self._device.receive_packets(peer.tunnel.take_staged(), now)
 
     def session_unknown(self, endpoint: Endpoint, now: float) -> None:
-        """Begin a session with whoever goes on with one that this node has lost.
+        """Begin a session with a peer that still uses one this node has lost.
 
         Anybody can send what looks like that. So it says no more than a packet of this
         node for that peer would, it is looked at a few times a second, and only a peer
@@ -355,7 +355,7 @@ class Paths:
         self._events.append(SocketsWanted(self._next_request, family, count))
 
     def sockets_opened(self, request: int, ports: dict[int, int], now: float) -> None:
-        """Hand sockets to whoever asked: local port by link, perhaps none."""
+        """Hand over the sockets that were asked for: local port by link, or none."""
         wanted_by = self._requests.pop(request, None)
         if isinstance(wanted_by, MeshPeer) and wanted_by.agent is not None:
             wanted_by.agent.add_auxiliary_sockets(list(ports), now)

@@ -1,4 +1,4 @@
-"""Through which relayed addresses peers are reached, and who may come through.
+"""The relayed addresses by which peers are reached, and the hosts that are permitted.
 
 A pair of nodes is relayed where both have an allocation: packets go over this node's
 relay to the peer's relayed address. What the coordinator, or a peer, names as such an
@@ -72,7 +72,7 @@ class Relaying:
         self._permitted = hosts
 
     def close(self, peer: MeshPeer) -> None:
-        """Let go of a peer that is no member any more."""
+        """Forget a peer that is no longer a member."""
         if peer.relayed is not None:
             self._relays.close(peer.relayed)
 

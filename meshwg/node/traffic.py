@@ -1,8 +1,8 @@
-"""Who gets a datagram that arrived, and where one goes that is to be sent.
+"""Which machine gets a datagram that arrived, and where messages are sent.
 
 The data path of the device opens the messages of established sessions, also those in
 the channels of a relay. Everything else is told apart here by its first bytes:
-WireGuard's handshakes go to the device, STUN to whoever asked for it, ChannelData to
+WireGuard's handshakes go to the device, STUN to the machine that asked, ChannelData to
 the relays, and what a relay unwraps goes the same way again, as having come from the
 peer over the relay's link.
 
@@ -101,7 +101,7 @@ class Traffic:
             self.receive(payloads, endpoint, now)
 
     def _receive_stun(self, datagram: Buffer, endpoint: Endpoint, now: float) -> None:
-        """Give a STUN message to whoever it belongs to."""
+        """Give a STUN message to the machine that it is for."""
         received = self._relays.receive_stun(datagram, endpoint, now)
         if received is not None:
             self._unwrapped(received, now)

@@ -3,7 +3,7 @@
 A :class:`Datapath` is *told* what sessions there are, in which *lane* the packets of
 each peer go, which networks belong to which lane, and through which channels of a relay
 some endpoints are reached. It *answers* with batches of datagrams and packets. What it
-has no rule for goes up, to whoever decides: packets that no session can seal
+has no rule for goes up to its owner: packets that no session can seal
 (:meth:`Datapath.take_unsent`), datagrams that are not data messages of a session
 (:meth:`Datapath.take_exceptions`), and notes of what was carried
 (:meth:`Datapath.take_notes`), from which its owner moves timers, renews sessions and
@@ -86,7 +86,7 @@ class Datapath(Protocol):
     # Packets and datagrams.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
-        """Take IP packets from the interface, bound for whoever owns their address."""
+        """Take IP packets from the interface; allowed IPs decide where they go."""
 
     def receive_datagrams(
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float

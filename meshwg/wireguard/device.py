@@ -88,7 +88,7 @@ class Device:
     # Packets and datagrams.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
-        """Take IP packets from the interface, bound for whoever owns their address."""
+        """Take IP packets from the interface; allowed IPs decide where they go."""
         self.datapath.receive_packets(packets, now)
         self.settle()
 
@@ -251,7 +251,7 @@ class Device:
         self.datapath.mtu = mtu
 
     def set_private_key(self, key: PrivateKey | None) -> None:
-        """Change the key: every peer begins anew, and one with this key goes."""
+        """Change the key: all peers start again, and one with this key is removed."""
         current = self._around.private_key
         if (key and key.private_bytes) == (current and current.private_bytes):
             return

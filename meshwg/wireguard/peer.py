@@ -405,7 +405,7 @@ class Peer:
     # Keys and the end.
 
     def private_key_changed(self) -> None:
-        """Begin anew under the device's key: only what is on its way still counts."""
+        """Start again under the device's key; only messages in flight still count."""
         key = self._around.private_key
         self._static_shared = key.exchange(self.public_key) if key else None
         self._forget_initiation()

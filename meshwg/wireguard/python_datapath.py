@@ -39,7 +39,7 @@ class PythonDatapath:
     """A :class:`Datapath` in Python.
 
     :param roaming: whether lanes follow the endpoint of the last authentic message, so
-        that a message from elsewhere is no business of the fast path.
+        that the fast path leaves messages from elsewhere alone.
     """
 
     def __init__(self, *, roaming: bool = True) -> None:

@@ -83,7 +83,7 @@ class Session:
             self.confirm()
 
     def confirm(self) -> None:
-        """Note that the peer has the session, too: it may be used."""
+        """Note that the peer also has the session, so that it may be used."""
         self.open_until = min(self.expires_at, self.renew_at + LAST_MINUTE)
 
     def retire(self) -> None:

@@ -81,7 +81,7 @@ class Timers:
         self.zero_key = now + ZERO_KEY_TIME
 
     def gave_up(self, now: float) -> None:
-        """No answer to any initiation: soon there is no use for the keys either."""
+        """No initiation was answered: the keys will soon be of no use."""
         self.retransmit = self.keepalive = NEVER
         if self.zero_key == NEVER:
             self.zero_key = now + ZERO_KEY_TIME
