@@ -75,7 +75,7 @@ class ReceivedInitiation:
 
     @classmethod
     def read(cls, private_key: PrivateKey, message: bytes) -> "ReceivedInitiation":
-        """Decrypt who claims to have sent the initiation.
+        """Decrypt the static key of the claimed sender.
 
         :raises RemoteProtocolError: if it was not made for this private key.
         """

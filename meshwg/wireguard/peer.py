@@ -122,7 +122,7 @@ class Peer:
             self.initiate(now)
 
     def send_keepalive(self, now: float) -> None:
-        """Send an empty message, unless something that waits does the same service."""
+        """Send an empty message, or a packet that waits, which serves as well."""
         if self._staged:
             self.flush(now)
         else:
@@ -140,7 +140,7 @@ class Peer:
         return packets
 
     def stage(self, packets: Sequence[Buffer], now: float) -> None:
-        """Keep packets until there is a session and a way, and see to that."""
+        """Keep packets until there is a session and an endpoint, and begin a handshake."""
         self._staged.extend(bytes(packet) for packet in packets)
         while len(self._staged) > MAX_STAGED_PACKETS:
             self._staged.popleft()
@@ -415,7 +415,7 @@ class Peer:
                 session.retire()
 
     def forget_keys(self) -> None:
-        """Let go of every key of every session and handshake."""
+        """Forget every key of every session and handshake."""
         for session in (self.current, self.previous, self.next):
             self._discard(session)
         self.previous = self.next = None

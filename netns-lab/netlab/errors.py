@@ -2,7 +2,7 @@
 
 
 class LabError(Exception):
-    """The lab cannot be built or used; the text names the cause and the mend."""
+    """The lab cannot be built or used; the text says why, and what to do."""
 
 
 class CommandFailed(LabError):
