@@ -140,7 +140,7 @@ class Peer:
         return packets
 
     def stage(self, packets: Sequence[Buffer], now: float) -> None:
-        """Keep packets until there is a session and an endpoint, and begin a handshake."""
+        """Keep packets until they can be sent, and begin a handshake if necessary."""
         self._staged.extend(bytes(packet) for packet in packets)
         while len(self._staged) > MAX_STAGED_PACKETS:
             self._staged.popleft()

@@ -24,7 +24,7 @@ TUN = Path("/dev/net/tun")
 
 
 def check(programs: Mapping[str, str] = PROGRAMS, tun: Path = TUN) -> None:
-    """Raise a ``LabError`` that names the first thing that is missing, and how to get it."""
+    """Raise a ``LabError`` that names what is missing first, and how to get it."""
     _check_root()
     _check_programs(programs)
     _check_tun(tun)
