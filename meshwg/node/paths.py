@@ -226,7 +226,7 @@ class Paths:
         agent.receive_offer(said, now)
         self._settle(peer, now)
         if peer.has_restarted(said):
-            # Its sessions went with the process that it was.
+            # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
 
     # What changes for all.
