@@ -15,8 +15,8 @@ to do what that one does, and can do it in threads of its own.
 Packets that come alone have a shorter way, the *fast path*: they find nothing of the
 program in the processor's caches, where each first use of a function, an object or a
 constant costs as much as a dozen later ones. So :meth:`Datapath.seal_one` and
-:meth:`Datapath.open_one` do what is usual in one piece, and leave the rest, untouched,
-to the way of batches.
+:meth:`Datapath.open_one` handle the usual case in one piece, and leave the rest,
+untouched, to the batch functions.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ class Datapath(Protocol):
     def seal(
         self, lane: Lane, packets: Sequence[Buffer], now: float
     ) -> tuple[int, int]:
-        """Send packets of the owner's in a lane, empty ones as keepalives.
+        """Send the owner's packets in a lane, empty ones as keepalives.
 
         :return: how many of them, fewer than all where the lane has no session or no
             endpoint, or where the session's counter ends; and the bytes of their
@@ -104,9 +104,9 @@ class Datapath(Protocol):
         """
 
     def send(self, lane: Lane, message: bytes) -> None:
-        """Send a handshake message in a lane, to where it leads when this is drained.
+        """Send a handshake message to the lane's endpoint when this is drained.
 
-        Where it leads nowhere then, the message is dropped.
+        If the lane has no endpoint then, the message is dropped.
         """
 
     def seal_one(self, packet: bytes, now: float, /) -> tuple[Endpoint, bytes] | None:

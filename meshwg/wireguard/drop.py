@@ -7,7 +7,7 @@ class Drop(StrEnum):
     """The reasons that a device counts; none of them is ever fatal."""
 
     INVALID_MESSAGE = "invalid-message"
-    """A datagram that is no WireGuard message: type, reserved bytes or length."""
+    """A datagram that is not a WireGuard message: type, reserved bytes or length."""
     INVALID_MAC1 = "invalid-mac1"
     """A handshake message that was not made for this device's public key."""
     NO_PRIVATE_KEY = "no-private-key"
@@ -35,7 +35,7 @@ class Drop(StrEnum):
     REPLAY = "replay"
     """A data message that was seen before, or is too late to tell."""
     INVALID_PACKET = "invalid-packet"
-    """An opened message that holds no IP packet."""
+    """An opened message that does not hold an IP packet."""
     FORBIDDEN_SOURCE = "forbidden-source"
     """An inner packet whose source address is not its sender's."""
     NO_PEER = "no-peer"

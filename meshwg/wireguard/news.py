@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class SessionUnknown:
-    """Data messages came from an endpoint under a session that this device has not."""
+    """Data messages came from an endpoint under a session unknown to this device."""
 
     endpoint: Endpoint
     at: float

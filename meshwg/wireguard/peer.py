@@ -41,7 +41,7 @@ class Surroundings:
 
     :ivar unix_time: maps ``now`` to wall time in seconds.
     :ivar datapath: what carries their packets, and sends their messages.
-    :ivar news: what is to be told to whoever decides on endpoints; ``None`` where each
+    :ivar news: what to tell the owner, which decides on endpoints; ``None`` where each
         peer is wherever it was last heard from.
     """
 
@@ -190,8 +190,8 @@ class Peer:
     def renew(self, now: float) -> None:
         """Begin a new session: the other half of this one is lost.
 
-        Where that is not allowed so soon after the last handshake, it is done as soon
-        as it is, unless the peer shows meanwhile that it still has its half.
+        If it is too soon after the last handshake, this waits until it is allowed,
+        unless the peer shows meanwhile that it still has its half.
         """
         again = now + REKEY_TIMEOUT
         self.timers.new_handshake = min(self.timers.new_handshake, again)
@@ -342,7 +342,7 @@ class Peer:
     def _heard(
         self, endpoint: Endpoint, length: int, now: float, *, is_data: bool = False
     ) -> None:
-        """Note authentic messages: the peer lives, and there."""
+        """Note authentic messages: the peer is alive, at that endpoint."""
         self.rx_bytes += length
         if self._around.news is not None:
             self._around.news.append(Heard(self.lane, endpoint, now))

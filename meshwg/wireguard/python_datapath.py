@@ -206,7 +206,7 @@ class PythonDatapath:
             self._packets = [each for each in packets if not self._is_echo(each)]
 
     def _genuine_length(self, lane: Lane, packet: bytes) -> int:
-        """Return the length of a packet without padding, 0 for one that lies."""
+        """Return the length of a packet without padding, 0 if it is not genuine."""
         size, version = len(packet), packet[0] >> 4
         if version == 4 and size >= IPV4_HEADER_LENGTH:
             length = packet[2] << 8 | packet[3]

@@ -19,8 +19,8 @@ class ReplayWindow:
         self.expected = 0
         """The counter after the newest.
 
-        Whoever compared counters with it can raise it, to say that all of them arrived
-        in their order: that is all the work there is.
+        A caller that has compared counters with it can raise it, to say that all of
+        them arrived in order; nothing else needs to be done.
         """
         # The counters from here on all arrived, and are not yet in the bits.
         self._run_from = 0

@@ -32,8 +32,8 @@ NONCE_PREFIX = bytes(4)
 class Session:
     """A keypair with its counters (paper, section 5.4.6).
 
-    :ivar expires_at: from when on nothing is opened with it.
-    :ivar usable_until: from when on nothing is sealed with it.
+    :ivar expires_at: the time from which nothing is opened with it.
+    :ivar usable_until: the time from which nothing is sealed with it.
     :ivar renew_at: when this side begins a new handshake to go on sending, if it is the
         one that does.
     :ivar seal_until: until when packets are sealed, and nothing else is to be done.
