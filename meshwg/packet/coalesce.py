@@ -7,7 +7,7 @@ and the expected sequence number; equal sizes but for the last; PSH only on the 
 
 A kernel that forwards a TCP superpacket recomputes its checksum instead of verifying
 it. For this reason only packets to addresses of this host are joined; to forward
-single packets also costs less here than to cut a superpacket again.
+single packets also costs less here than cutting a superpacket again.
 """
 
 from collections.abc import Container, Sequence
@@ -56,9 +56,9 @@ def coalesce(
 
 
 def _flow(packet: bytes) -> bytes:
-    """Return the protocol, addresses and ports, if they are where they usually are.
+    """Return the protocol, addresses and ports, if they are in the usual place.
 
-    Where they are not, as in fragments, packets are not joined.
+    Packets are not joined if they are elsewhere, as in fragments.
     """
     if packet[:1] >= b"\x60":
         return packet[6:7] + packet[8:44]

@@ -52,7 +52,7 @@ def pseudo_sum(packet: bytes | bytearray, protocol: int, length: int) -> int:
 def payload_summer(length: int) -> Callable[[bytes], int]:
     """Return a faster :func:`word_sum`, without the last reduction, for one length.
 
-    Dividing a large number is the dearest step of :func:`word_sum`. Adding the
+    Dividing a large number is the most expensive step of :func:`word_sum`. Adding the
     number's upper half to its lower half first, twice, leaves a quarter to divide.
     """
     half = (length + 3) // 4 * 16

@@ -4,7 +4,7 @@ Checksums are never laundered. A TCP run gets a full checksum, which the kernel
 verifies, and it is made of the checksums of the packets, not of their payloads: the
 words of a valid packet add up to zero, so the sum of its payload is known from its
 headers alone, and an error in any packet, even in its IPv4 header, becomes an
-error of the whole. So no payload is looked at here. For UDP the kernel insists on
+error of the whole. So this does not look at any payload. For UDP the kernel insists on
 computing the checksum itself, so there the packets are verified first.
 """
 
