@@ -33,7 +33,7 @@ class Askers:
         self._untagged[peer] = None
 
     def begin(self, peer: MeshPeer) -> None:
-        """Take note of a member that has got its agent."""
+        """Take note of a member that now has an agent."""
         self._tag(peer)
         if peer.agent is not None:
             self.routes[peer.agent.checks.route] = peer

@@ -1,4 +1,4 @@
-"""What goes on behind the packets: the coordinator, the relays, the own whereabouts.
+"""What goes on behind the packets: the coordinator, the relays, where this node is.
 
 Nobody waits for these three machines, so they are not asked at every packet when they
 want to be woken. Each call here ends with :meth:`Background.settle`: what they have to
@@ -111,7 +111,7 @@ class Background:
         self.settle(now)
 
     def stop(self, now: float) -> None:
-        """Take leave of the coordinator and the relays."""
+        """Say goodbye to the coordinator and the relays."""
         self._control.stop(now)
         self._relays.stop(now)
 
@@ -122,7 +122,7 @@ class Background:
         return self._due
 
     def handle_timer(self, now: float) -> None:
-        """Let the machines go on that are due."""
+        """Run the machines that are due."""
         for machine in self._machines:
             due = machine.get_timer()
             if due is not None and due <= now:

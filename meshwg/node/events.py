@@ -67,7 +67,7 @@ class Expelled:
 
 @dataclass(frozen=True, slots=True)
 class PathChanged:
-    """For the user: the path to a peer is another one."""
+    """For the user: the path to a peer has changed."""
 
     peer: MeshPeer
     event: path_events.SelectionChanged

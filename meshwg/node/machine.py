@@ -7,7 +7,7 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.paths`       the path agents, and what they decide
 :mod:`meshwg.node.hubs`        who is reached through a hub
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
-:mod:`meshwg.node.background`  the coordinator, the relays, the own whereabouts
+:mod:`meshwg.node.background`  the coordinator, the relays, where this node is
 :mod:`meshwg.node.echoes`      this node's own echo requests
 =============================  ====================================================
 
@@ -181,7 +181,7 @@ class Node:
         self.background.settle(now)
 
     def stop(self, now: float) -> None:
-        """Take leave of the coordinator and the relays."""
+        """Say goodbye to the coordinator and the relays."""
         self.background.stop(now)
         self.device.down()
 
@@ -217,10 +217,10 @@ class Node:
 
     @property
     def drops(self) -> Counter[str]:
-        """What went no further, by reason, outside of the machines it is made of."""
+        """What was dropped, by reason, outside of the machines it is made of."""
         return self._traffic.drops + self.background.drops + self.paths.drops
 
     def _settle(self, now: float) -> None:
-        """Let the other machines say what they have to, if one of them was called."""
+        """Collect what the other machines have to say, if one of them was called."""
         if self._traffic.has_asked:
             self.background.settle(now)

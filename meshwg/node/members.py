@@ -90,7 +90,7 @@ class Members:
     def change(
         self, changed: Iterable[control.PeerEntry], removed: Iterable[str], now: float
     ) -> None:
-        """Take note of members that are new, other than before, or gone."""
+        """Take note of members that are new, changed or gone."""
         for key in removed:
             self._remove(key)
         for entry in changed:

@@ -83,7 +83,7 @@ class Relaying:
     def _rejection(self, host: str) -> Rejection | None:
         """Return why no relay can be at an address that the coordinator named.
 
-        What is on the relay of this node is good wherever that is.
+        An address on this node's own relay is accepted wherever that is.
         """
         own = self._relays.relayed
         if own is not None and own.host == host:
