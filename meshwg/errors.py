@@ -14,8 +14,8 @@
             ├── InvalidMessage
             └── AuthenticationFailed
 
-The text of a :class:`MeshError` is one sentence for a person: the cause, then the
-mend. It never contains a secret. Each class carries the exit status of its kind.
+The text of a :class:`MeshError` is one sentence for a person: the cause, then
+what to do. It never contains a secret. Each class carries the exit status of its kind.
 """
 
 

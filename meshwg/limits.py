@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 
 
 class TokenBucket:
-    """So many at once, and so many a second after that.
+    """A burst of tokens at once, and then so many a second.
 
     :param rate: tokens that come in a second.
     :param burst: tokens that it holds at first, and at most.

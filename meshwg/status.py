@@ -72,7 +72,7 @@ def status(
 
 
 def all_drops(node: Node) -> Counter[str]:
-    """Return what went no further, by reason, over all parts of a node."""
+    """Return what was dropped, by reason, over all parts of a node."""
     drops = node.drops.copy()
     for machine in (node.device, node.control, node.relays):
         drops.update({drop.value: count for drop, count in machine.drops.items()})
