@@ -167,7 +167,7 @@ class Mesh:
         self._all_know = asyncio.Event()
 
     async def grow(self, size: int) -> int:
-        """Let nodes join until there are so many; return how many that were."""
+        """Let nodes join up to a number; return how many joined."""
         missing = range(len(self._nodes), size)
         gate = asyncio.Semaphore(JOINING)
 

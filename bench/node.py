@@ -1,4 +1,4 @@
-"""What one node costs that knows 1,000 peers and talks to 50 of them.
+"""The cost of one node that knows 1,000 peers and talks to 50 of them.
 
 The node is the real program, behind a home router, in a mesh with the real coordinator
 and real peers at public addresses; the members that it only knows have joined and left.
@@ -130,7 +130,7 @@ def _wait_until_direct(node: MeshNode, peer: MeshNode) -> None:
 
 
 def _keep_active(speaker: "_Speaker", seconds: float) -> None:
-    """Say a word to every peer now and then."""
+    """Send a packet to every peer now and then."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         speaker.say_something()

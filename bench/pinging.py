@@ -15,12 +15,12 @@ INTERVAL = 0.05
 """Seconds between two requests: how exact an outage is known."""
 
 STEADY = 3.0
-"""Seconds of pings before a disturbance, and of good order that end its watch."""
+"""Seconds of pings before a disturbance, and of a direct path that show it is over."""
 OBSERVED = 20.0
 """Seconds for which a disturbed pair is watched."""
 POLL = 0.1
 GRACE = 1.0
-"""Seconds since the last answer after which an outage lasts still."""
+"""Seconds since the last answer after which an outage still lasts."""
 
 _ANSWER = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from", re.MULTILINE)
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")

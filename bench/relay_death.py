@@ -23,7 +23,7 @@ OBSERVED = 10.0
 
 
 def outages(lab: Lab, wanted: int, say: Callable[[str], None]) -> list[float]:
-    """Return how long traffic stood still, in seconds, so often or more.
+    """Return the lengths of outages in seconds: ``wanted`` or more, if enough occur.
 
     Only pairs count of which at least one node was reached through the dead relay.
     """
