@@ -53,10 +53,7 @@ class Traffic:
         datapath.receive_datagrams(datagrams, endpoint, now)
         self._device.settle()
         for run, source in datapath.take_exceptions():
-            if source.link >= FIRST_LINK:
-                self._receive_relayed(run, source, now)
-            else:
-                self._receive(run, source, now)
+            self._receive(run, source, now)
         self.pass_on_news()
 
     def receive_stream(self, link: int, data: bytes, now: float) -> None:
@@ -66,29 +63,25 @@ class Traffic:
     def _receive(
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
-        """Take what the data path has no session for."""
+        """Take what the data path has no session for.
+
+        What a peer sent through a relay can be a handshake or a check, nothing else.
+        """
+        is_relayed = endpoint.link >= FIRST_LINK
+        receive_stun = self._receive_check if is_relayed else self._receive_stun
         for kind, run in runs(datagrams):
             if kind is DatagramKind.WIREGUARD:
                 self._device.receive_exceptions(run, endpoint, now)
             elif kind is DatagramKind.STUN:
                 for datagram in run:
-                    self._receive_stun(datagram, endpoint, now)
-            elif kind is DatagramKind.CHANNEL_DATA and self._relays.is_relay(endpoint):
+                    receive_stun(datagram, endpoint, now)
+            elif (
+                kind is DatagramKind.CHANNEL_DATA
+                and not is_relayed
+                and self._relays.is_relay(endpoint)
+            ):
                 received = self._relays.receive_channel_data(run, endpoint, now)
                 self._unwrapped(received, now)
-            else:
-                self.drops["unknown-datagram"] += len(run)
-
-    def _receive_relayed(
-        self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
-    ) -> None:
-        """Take the same of what a peer sent through a relay."""
-        for kind, run in runs(datagrams):
-            if kind is DatagramKind.WIREGUARD:
-                self._device.receive_exceptions(run, endpoint, now)
-            elif kind is DatagramKind.STUN:
-                for datagram in run:
-                    self._receive_check(datagram, endpoint, now)
             else:
                 self.drops["unknown-datagram"] += len(run)
 
