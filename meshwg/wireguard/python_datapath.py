@@ -131,7 +131,10 @@ class PythonDatapath:
     def receive_datagrams(
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
-        channels = self._relays.get(endpoint[:2]) if self._relays else None
+        channels = None
+        if self._relays and endpoint.link == UDP:
+            # What a relay unwrapped is not opened once more, whatever its address.
+            channels = self._relays.get(endpoint[:2])
         if channels is None:
             self._receive(datagrams, endpoint, now)
             return

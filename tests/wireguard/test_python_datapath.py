@@ -242,6 +242,18 @@ def test_a_channel_moves_with_its_number() -> None:
     assert there.path.packets_to_write() == [ipv4(OURS, THEIRS)]
 
 
+def test_channel_data_that_came_out_of_a_channel_is_not_opened_again() -> None:
+    here, there = ends()
+    itself = RELAY._replace(link=RELAYED.link)
+    there.path.set_channel(RELAYED, RELAY, CHANNEL)
+    there.path.set_channel(itself, RELAY, CHANNEL + 1)
+    inner = wrap(CHANNEL, [here.message(ipv4(OURS, THEIRS))])
+    there.path.receive_datagrams(wrap(CHANNEL + 1, inner), RELAY, NOW)
+    there.path.receive_datagrams(inner, itself, NOW)
+    assert there.path.take_exceptions() == [(inner, itself), (inner, itself)]
+    assert there.path.packets_to_write() == []
+
+
 # Flows
 
 
