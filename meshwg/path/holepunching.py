@@ -38,6 +38,10 @@ OPENERS = 2
 """Low-TTL checks sent first: if one is lost, the peer's first check may come before
 any that opens the way, and a sloppy router would take it for its own."""
 
+OPENED_ADDRESSES = 4
+"""Public addresses of a peer that openers go to while the coordinator is away. They are
+claims of the peer and the coordinator, and may be anybody's."""
+
 PUNCH_RETRY = 5.0
 """Seconds after which to look again whether another attempt is over."""
 
@@ -119,13 +123,14 @@ class HolePunching:
             self._burst(OFFERER_LEAD, now)
 
     def send_openers(self, now: float) -> None:
-        """Check the peer's public addresses once, while there is no direct path."""
+        """Check the peer's first public addresses, while there is no direct path."""
         if self._table.has_direct(now):
             return
-        for candidate in self._rendezvous.targets():
-            if not is_private(candidate.host):
-                path = self._table.add(candidate.endpoint, candidate.kind)
-                self._checker.check(path, now)
+        targets = self._rendezvous.targets()
+        public = [each for each in targets if not is_private(each.host)]
+        for candidate in public[:OPENED_ADDRESSES]:
+            path = self._table.add(candidate.endpoint, candidate.kind)
+            self._checker.check(path, now)
 
     def begin_if_lost(self, before: Path | None, now: float) -> None:
         """Begin a round if the direct path in use came into doubt.

@@ -8,6 +8,7 @@ import pytest
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.node.openers import DELAY, INTERVAL, MAX_PEERS, Openers
 from meshwg.node.paths import Paths
+from meshwg.path.holepunching import OPENED_ADDRESSES
 from tests.node.stage import NOW, Stage
 
 ADDRESS = {"kind": "reflexive", "host": "203.0.113.7", "port": 4000}
@@ -54,6 +55,13 @@ def test_in_a_large_mesh_some_get_openers_starting_with_those_online() -> None:
         )
     sent = destinations(stage, NOW + DELAY)
     assert sent == [f"203.0.113.{number}" for number in range(20, MAX_PEERS + 20)]
+
+
+def test_a_peer_that_claims_many_addresses_gets_few_openers() -> None:
+    stage = away()
+    claimed = [{**ADDRESS, "host": f"203.0.113.{number}"} for number in range(16)]
+    stage.add_peer("bob", "100.64.0.2", candidates=claimed)
+    assert len(destinations(stage, NOW + DELAY)) == OPENED_ADDRESSES
 
 
 def test_peers_whose_addresses_are_unknown_cost_nothing() -> None:
