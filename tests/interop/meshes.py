@@ -216,6 +216,17 @@ class Member:
             PATIENCE,
         )
 
+    def wait_until_saved_at(self, public: str) -> None:
+        """Wait until the netmap on its disk holds a peer's public address and port."""
+        host, _, port = public.rpartition(":")
+        where = f'"host":"{host}","port":{port}'
+        netmap = self.state_dir / "netmap.json"
+        self.host.wait_until(
+            lambda: where in netmap.read_text(),
+            f"{self.name} has saved that a peer is at {public}",
+            PATIENCE,
+        )
+
     def wait_until_offline(self) -> None:
         """Wait until it has noticed that the coordinator is gone."""
         self.wait_until(

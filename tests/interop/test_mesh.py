@@ -7,7 +7,7 @@ import pytest
 
 from netlab.lab import Lab
 from netlab.presets import PORT_RESTRICTED
-from tests.interop.meshes import Coordinator, Member, leftovers
+from tests.interop.meshes import Coordinator, Json, Member, leftovers
 
 pytestmark = pytest.mark.netns
 
@@ -78,6 +78,33 @@ def test_a_node_starts_from_its_cache_while_the_coordinator_is_away(lab: Lab) ->
     assert error.startswith("The coordinator at http://")
 
 
+@pytest.mark.parametrize("place", ["internet", "two homes", "one home"])
+def test_nodes_that_restart_without_their_coordinator_find_each_other(
+    lab: Lab, place: str
+) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    alice, bob = members = in_place(lab, place)
+    join(members, coordinator.token(reusable=True))
+    for member, other in ((alice, bob), (bob, alice)):
+        other.wait_until(knows_public_address, "its public address is known")
+        member.wait_until_saved(other.name)
+        member.wait_until_saved_at(other.status()["self"]["nat"]["public"])
+
+    coordinator.stop()
+    for member in members:
+        member.kill()
+    for member in members:
+        member.start()
+        member.wait_until(lambda status: status["self"]["addresses"] != [], "it is up")
+
+    alice.reaches(bob)
+    for member in members:
+        member.wait_until(
+            lambda status: status["peers"][0]["path"]["kind"] == "direct",
+            f"{member.name} has a direct path",
+        )
+
+
 def test_a_killed_coordinator_forgets_no_node_it_has_acknowledged(
     lab: Lab,
 ) -> None:
@@ -135,6 +162,25 @@ def have_joined(members: list[Member], count: int) -> bool:
 
 def add_members(lab: Lab, *names: str) -> list[Member]:
     return [Member(lab.add_host(name, lab.internet)) for name in names]
+
+
+def in_place(lab: Lab, place: str) -> list[Member]:
+    """Return two nodes at public addresses, or behind port-restricted NATs."""
+    names = ("alice", "bob")
+    if place == "internet":
+        return add_members(lab, *names)
+    routers = [lab.add_router(f"home-{n}", PORT_RESTRICTED) for n in range(2)]
+    if place == "one home":
+        routers[1] = routers[0]
+    return [
+        Member(lab.add_host(name, router))
+        for name, router in zip(names, routers, strict=True)
+    ]
+
+
+def knows_public_address(status: Json) -> bool:
+    nat = status["self"]["nat"]
+    return nat is not None and nat["public"] is not None
 
 
 def join(members: list[Member], token: str) -> None:
