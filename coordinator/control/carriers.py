@@ -118,6 +118,10 @@ class Carriers:
             connection.state = State.CLOSED
             self._closes.append(Close(connection.id, code))
 
+    def last_heard(self, connection: Connection) -> float:
+        """Return when a member's connection was heard last."""
+        return self._presence.last_heard(connection.id)
+
     def frames_to_send(self) -> list[tuple[int, bytes]]:
         """Return binary messages with the connections they go to, in order."""
         frames, self._frames = self._frames, []

@@ -13,6 +13,7 @@ from coordinator import credentials
 from coordinator.control.carriers import Carriers, due
 from coordinator.control.connection import Connection, State
 from coordinator.control.counters import ControlCounters
+from coordinator.control.deliveries import Deliveries
 from coordinator.control.pending import PendingOperations
 from coordinator.control.rounds import Rounds
 from coordinator.control.settings import Settings
@@ -39,6 +40,7 @@ class Members:
         self,
         carriers: Carriers,
         pending: PendingOperations,
+        deliveries: Deliveries,
         registry: Registry,
         history: NetMapHistory,
         settings: Settings,
@@ -49,6 +51,7 @@ class Members:
     ) -> None:
         self._carriers = carriers
         self._pending = pending
+        self._deliveries = deliveries
         self._history = history
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
@@ -90,7 +93,10 @@ class Members:
         self, connection: Connection, node: Node, notice: str, now: float
     ) -> None:
         older = self._members.get(node.key)
+        uncertain: list[bytes] = []
         if older is not None:
+            heard_at = self._carriers.last_heard(older)
+            uncertain = self._deliveries.uncertain(node.key, heard_at, now)
             self._replace(older, now)
         self._carriers.welcome(connection, now)
         self._members[node.key] = connection
@@ -105,6 +111,8 @@ class Members:
         self.send(connection, welcome, now)
         self._plan_renewal(connection, now)
         self.bring_up_to_date(connection, now)
+        for payload in uncertain:
+            self._carriers.send(connection, payload, now)
 
     # What they are told.
 

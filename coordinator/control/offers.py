@@ -4,6 +4,7 @@ from coordinator.control import rendezvous
 from coordinator.control.carriers import Carriers
 from coordinator.control.connection import Connection
 from coordinator.control.counters import ControlCounters
+from coordinator.control.deliveries import Deliveries
 from coordinator.control.members import Members
 from coordinator.control.rendezvous import Delivery
 from coordinator.mesh.registry import Registry
@@ -21,11 +22,13 @@ class Offers:
         registry: Registry,
         carriers: Carriers,
         members: Members,
+        deliveries: Deliveries,
         counters: ControlCounters,
     ) -> None:
         self._registry = registry
         self._carriers = carriers
         self._members = members
+        self._deliveries = deliveries
         self._counters = counters
         self._forwarded: list[Delivery] = []
 
@@ -62,4 +65,6 @@ class Offers:
             self._counters.events["offers_lost"] += 1
             return
         self._counters.events["offers"] += 1
-        self._carriers.send(target, delivery.payload, now)
+        payload = delivery.payload
+        self._deliveries.note(delivery.to, payload, now)
+        self._carriers.send(target, payload, now)

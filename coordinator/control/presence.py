@@ -46,6 +46,10 @@ class Presence:
         self._spoken[connection] = now
         self._spoken.move_to_end(connection)
 
+    def last_heard(self, connection: int) -> float:
+        """Return when a connection was heard last; long ago if it is not known."""
+        return self._heard.get(connection, float("-inf"))
+
     def silent(self, now: float) -> list[int]:
         """Return the connections that are dead by now."""
         at = self._silence_at

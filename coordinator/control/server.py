@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from coordinator.control.carriers import Carriers, Close
 from coordinator.control.connection import MAX_REFUSED, Connection, State
 from coordinator.control.counters import ControlCounters
+from coordinator.control.deliveries import Deliveries
 from coordinator.control.members import Members
 from coordinator.control.offers import Offers
 from coordinator.control.pending import PendingOperations
@@ -61,9 +62,11 @@ class ControlServer:
         self._counters = ControlCounters()
         self._pending = PendingOperations(now)
         self._carriers = Carriers(private_key, settings, self._counters, random)
+        deliveries = Deliveries()
         self._members = Members(
             self._carriers,
             self._pending,
+            deliveries,
             registry,
             history,
             settings,
@@ -71,7 +74,9 @@ class ControlServer:
             now=now,
             unix_time=unix_time,
         )
-        self._offers = Offers(registry, self._carriers, self._members, self._counters)
+        self._offers = Offers(
+            registry, self._carriers, self._members, deliveries, self._counters
+        )
         self._sweep_at = now + SWEEP_INTERVAL
 
     @property

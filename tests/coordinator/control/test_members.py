@@ -11,6 +11,7 @@ from meshwg.control.events import (
     Accepted,
     Disconnected,
     MembershipRevoked,
+    OfferReceived,
     PeersChanged,
     RelaysChanged,
     SelfChanged,
@@ -112,6 +113,45 @@ def test_two_machines_with_one_key_do_not_fight() -> None:
         "Another connection uses this node's key; use each key on one machine"
     }
     assert b.connected
+
+
+def test_a_member_that_moves_replaces_its_connection_and_is_never_offline() -> None:
+    world, a, b = mesh()
+    b.move()
+    assert world.took(lambda: b.found(Accepted)[1:] != []) < 1.0
+    world.advance(30.0)
+    assert [change for change in changes_of(a, b) if not change.online] == []
+    assert b.connected
+    assert b.found(Disconnected) == []
+    assert world.coordinator.server.connections == 2
+
+
+def test_a_member_that_moves_again_and_again_keeps_one_connection() -> None:
+    world, a, b = mesh()
+    for pause in (0.1, 0.3, 0.3, 1.0, 0.05, 5.0, 5.0):
+        b.move()
+        world.advance(pause)
+    world.advance(30.0)
+    assert b.connected
+    assert [change for change in changes_of(a, b) if not change.online] == []
+    assert world.coordinator.server.connections == 2
+
+
+def test_an_offer_that_a_dead_connection_got_is_sent_to_its_successor() -> None:
+    world, a, b = mesh()
+    b.move()
+    a.client.offer(control.OfferMessage(to=b.key, sequence=1), world.now)
+    assert world.took(lambda: b.found(OfferReceived) != []) < 1.0
+
+
+def test_a_change_of_network_that_spares_the_connection_costs_two_messages() -> None:
+    world, _, b = mesh()
+    counters = world.coordinator.server.counters
+    joins, messages = counters["joins"], counters["messages"]
+    b.client.network_changed(world.now)
+    world.advance(10.0)
+    assert b.dialled == 1
+    assert (counters["joins"], counters["messages"]) == (joins, messages + 1)
 
 
 def test_a_report_reaches_all_others_and_a_repeated_one_none() -> None:
@@ -263,6 +303,13 @@ def test_a_large_mesh_is_asked_to_spread_its_return() -> None:
     world.advance(5.0)
     spreads = [n.client.registered.spread for n in world.members if n.client.registered]
     assert max(spreads) > min(spreads) >= 1.0
+
+
+def changes_of(observer: SimMember, node: SimMember) -> list[control.PeerEntry]:
+    """Return all that an observer was told about a node."""
+    events = (e for e in observer.found(PeersChanged) if isinstance(e, PeersChanged))
+    entries = (entry for event in events for entry in event.changed)
+    return [entry for entry in entries if entry.public_key == node.key]
 
 
 def online(observer: SimMember, node: SimMember) -> bool:
