@@ -8,15 +8,21 @@ Theory of operation. The client is in one of four states::
                                 │
                                 └─ refused, revoked or stopped ──▶ ENDED
 
-Its owner opens a WebSocket whenever :attr:`ControlClient.wants_connection` is true and
-closes it when that turns false; it reports both with :meth:`~ControlClient.
-control_opened` and :meth:`~ControlClient.control_closed`, hands in every binary
-message, and sends what :meth:`~ControlClient.control_to_send` returns. The client
-decides when to try again: after a random time between 0.5 s and a bound that doubles
-with every failure, up to 30 s.
+Its owner keeps a WebSocket open for each number in :attr:`ControlClient.connections`
+and closes the others; it reports both with :meth:`~ControlClient.control_opened` and
+:meth:`~ControlClient.control_closed`, hands in every binary message, and sends what
+:meth:`~ControlClient.control_to_send` returns. The client decides when to try again:
+after a random time between 0.5 s and a bound that doubles with every failure, up to
+30 s.
 
 While CONNECTED both sides send a heartbeat when they have nothing else to say. A node
 that hears nothing for :attr:`Registered.silence` seconds takes the connection for dead.
+
+*Succession.* When the network has changed, the connection may be dead, and nobody would
+say so for many seconds. So the coordinator is pinged, and if it does not answer at
+once, a second connection is made beside the first. It takes over when the coordinator
+has registered it, and the first one, which the coordinator replaces at that moment, is
+closed. Until then the first goes on, and it stays if it answers after all.
 
 Losing the coordinator changes nothing else: the netmap stays as it is, and the next
 connection goes on from its version. Only ``revoked``, or being told that it is no
@@ -27,7 +33,10 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 
+from meshwg.control.backoff import RETRY_MIN, BackOff
+from meshwg.control.connection import Connection
 from meshwg.control.events import (
     Accepted,
     ControlEvent,
@@ -40,6 +49,16 @@ from meshwg.control.events import (
     SelfChanged,
 )
 from meshwg.control.netmap import NetMapChange, PeerTable
+from meshwg.control.offers import OfferMemory
+from meshwg.control.succession import (
+    HEAD_START,
+    PROBE_TIMEOUT,
+    REDIAL_INTERVAL,
+    SUCCESSION_TIME,
+    SUCCESSOR_RETRY,
+    SUCCESSOR_TIMEOUT,
+    Doubt,
+)
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey, format_key
 from meshwg.transmit import Random
@@ -47,7 +66,6 @@ from meshwg.wire import channel, control
 from meshwg.wire.control import (
     CloseCode,
     ErrorCode,
-    FromNode,
     NatReport,
     PeerEntry,
     ReportedCandidate,
@@ -55,16 +73,8 @@ from meshwg.wire.control import (
 
 CONNECT_TIMEOUT = 15.0
 """Seconds from the wish to connect until the coordinator must have answered."""
-PROBE_TIMEOUT = 5.0
-"""Seconds in which a connection must show life after the network changed."""
-RETRY_MIN, RETRY_MAX = 0.5, 30.0
 REPORT_INTERVAL = 1.0
 """Seconds between two reports: a network that changes sends several events at once."""
-FORGET_FAILURES = 30.0
-"""Seconds a connection must last before the next failure counts as the first."""
-
-CONTESTED_RETRY_MIN = 15.0
-"""Seconds to wait at least while another machine connects with this node's key."""
 
 _MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
 _HOPELESS = _MEMBERSHIP_LOST | {
@@ -141,65 +151,78 @@ class ControlClient:
         """Why there is no connection, in one sentence."""
         self.drops: Counter[ControlDrop] = Counter()
         self._must_authenticate = identity.auth_key is not None
-        self._failures = 0
-        self._contested = False
+        self._back_off = BackOff(random)
         self._retry_at = now
-        self._deadline = 0.0
-        self._handshake: channel.ClientHandshake | None = None
-        self._channel: channel.Channel | None = None
-        self._heard_at = self._sent_at = now
-        self._probe_at: float | None = None
+        self._numbers = count(1)
+        self._member: Connection | None = None
+        """The connection that the coordinator has registered."""
+        self._attempt: Connection | None = None
+        """One that is being made: without a member the first, or else a successor."""
+        self._registered_at = self._redialled_at = float("-inf")
+        self._own_doing_until = float("-inf")
+        """Until when one of its own, made before, may replace a connection."""
+        self._doubt: Doubt | None = None
         self._report = control.Report()
         self._report_waits = False
         """The coordinator does not know :attr:`_report` yet."""
         self._reported_at = now - REPORT_INTERVAL
-        self._frames: list[bytes] = []
+        self._registering = self._report
+        """What the connection that is being made has told."""
+        self._offers = OfferMemory()
+        self._frames: list[tuple[int, bytes]] = []
         self._events: deque[ControlEvent] = deque()
 
     # The carrier.
 
     @property
-    def wants_connection(self) -> bool:
-        """Whether a WebSocket to the coordinator should be open or being opened."""
-        return self.state in (ControlState.CONNECTING, ControlState.CONNECTED)
+    def connections(self) -> tuple[int, ...]:
+        """The numbers of the WebSockets that should be open, or being opened."""
+        wanted = (self._member, self._attempt)
+        return tuple(each.number for each in wanted if each is not None)
 
-    def control_opened(self, now: float) -> None:
+    def control_opened(self, number: int, now: float) -> None:
         """A WebSocket is open: begin the handshake."""
-        if self.state is not ControlState.CONNECTING:
+        connection = self._find(number)
+        if connection is None:
             return
         identity = self._identity
         try:
-            self._handshake = channel.ClientHandshake(
-                identity.private_key, identity.coordinator_key, random=self._random
+            connection.shake_hands(
+                identity.private_key, identity.coordinator_key, self._random
             )
         except AuthenticationFailed:
             self._end_refused("wrong-key", "The coordinator's key is unusable", now)
-            return
-        self._frames.append(self._handshake.initiation)
 
-    def control_closed(self, reason: str, now: float, code: int | None = None) -> None:
+    def control_closed(
+        self, number: int, reason: str, now: float, code: int | None = None
+    ) -> None:
         """The WebSocket could not be opened, or is closed.
 
         :param reason: one sentence for the user.
         :param code: the WebSocket close code, if there was one.
         """
-        if not self.wants_connection:
+        connection = self._find(number)
+        if connection is None:
             return
         never_joined = self.registered is None
-        if code == CloseCode.WRONG_KEY and self._channel is None and never_joined:
+        if code == CloseCode.WRONG_KEY and not connection.is_secure and never_joined:
             self._end_refused("wrong-key", reason, now)
         else:
-            self._lose(reason, now)
+            self._lose(connection, reason, now)
 
-    def receive_control(self, frame: bytes, now: float) -> None:
+    def receive_control(self, number: int, frame: bytes, now: float) -> None:
         """Take one binary WebSocket message."""
-        if self._channel is not None:
-            self._receive_sealed(self._channel, frame, now)
-        elif self._handshake is not None:
-            self._receive_response(self._handshake, frame, now)
+        connection = self._find(number)
+        if connection is None:
+            return
+        if connection.is_secure:
+            self._receive_sealed(connection, frame, now)
+        elif connection.is_shaking_hands:
+            self._receive_response(connection, frame, now)
 
-    def control_to_send(self) -> list[bytes]:
-        """Return the WebSocket messages to send, in order."""
+    def control_to_send(self) -> list[tuple[int, bytes]]:
+        """Return the WebSocket messages to send, in order, with their connections."""
+        self._collect()
         frames, self._frames = self._frames, []
         return frames
 
@@ -222,26 +245,53 @@ class ControlClient:
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
 
-        It is not while the coordinator is away: offers are never kept for later.
+        It is not while the coordinator is away: such offers are never kept for later.
         """
-        if self.state is not ControlState.CONNECTED:
+        if self._member is None:
             return False
-        self._send(offer, now)
+        self._member.send(offer, now)
+        self._offers.note(offer, now)
         return True
+
+    def repeat_offers(self, now: float) -> None:
+        """Send what a connection before this one may not have carried.
+
+        Who gets an offer twice knows it by its number.
+        """
+        if self._member is not None:
+            for offer in self._offers.take(self._registered_at, now):
+                self._member.send(offer, now)
 
     def network_changed(self, now: float) -> None:
         """Addresses or routes changed, or the machine slept: doubt what was known."""
         if self.state is ControlState.OFFLINE:
-            self._failures = 0
+            self._back_off.forget()
             self._retry_at = now
-        elif self.state is ControlState.CONNECTED and self._probe_at is None:
-            self._send(control.Ping(id=int.from_bytes(self._random(6))), now)
-            self._probe_at = now + PROBE_TIMEOUT
+            return
+        attempt = self._attempt
+        is_dialling = attempt is not None and not attempt.is_secure
+        if is_dialling and now >= self._redialled_at + REDIAL_INTERVAL:
+            # It may have been dialled from an address that is gone.
+            self._redialled_at = now
+            self._begin_attempt(now)
+        self.doubt(now)
+
+    def doubt(self, now: float) -> None:
+        """Something speaks for a dead connection: ask, and perhaps have another."""
+        if self._member is not None and self._doubt is None:
+            number = int.from_bytes(self._random(6))
+            self._member.send(control.Ping(id=number), now)
+            self._doubt = Doubt(number, now, succeed_at=now + HEAD_START)
+
+    def hasten(self, now: float) -> None:
+        """Something else answers again: make an attempt that is waited for at once."""
+        if self.state is ControlState.OFFLINE:
+            self._retry_at = min(self._retry_at, max(now, self.since + RETRY_MIN))
 
     def stop(self, now: float) -> None:
         """Leave: peers learn at once that this node is gone on purpose."""
-        if self.state is ControlState.CONNECTED:
-            self._send(control.Leave(), now)
+        if self._member is not None:
+            self._member.send(control.Leave(), now)
         self._enter(ControlState.ENDED, now)
 
     def cache(self) -> bytes | None:
@@ -253,59 +303,84 @@ class ControlClient:
     # Time.
 
     def get_timer(self) -> float | None:
-        if self.state is ControlState.OFFLINE:
-            return self._retry_at
-        if self.state is ControlState.CONNECTING:
-            return self._deadline
         if self.state is ControlState.ENDED:
             return None
-        return min(self._times_while_connected())
+        if self.state is ControlState.OFFLINE:
+            return self._retry_at
+        times = [] if self._attempt is None else [self._attempt.deadline]
+        if self._member is not None:
+            times += self._times_of_member(self._member)
+        return min(times)
 
     def handle_timer(self, now: float) -> None:
         if self.state is ControlState.OFFLINE and now >= self._retry_at:
-            self._deadline = now + CONNECT_TIMEOUT
+            self._begin_attempt(now)
             self._enter(ControlState.CONNECTING, now)
-        elif self.state is ControlState.CONNECTING and now >= self._deadline:
-            self._lose("The coordinator does not answer", now)
-        elif self.state is ControlState.CONNECTED:
-            self._handle_timer_while_connected(now)
+        if self._attempt is not None and now >= self._attempt.deadline:
+            self._lose(self._attempt, "The coordinator does not answer", now)
+        if self._member is not None:
+            self._handle_timer_of_member(self._member, now)
 
-    def _handle_timer_while_connected(self, now: float) -> None:
+    def _handle_timer_of_member(self, member: Connection, now: float) -> None:
         assert self.registered is not None
-        if now >= self._dead_at:
-            self._lose("The coordinator has fallen silent", now)
+        if now >= self._dead_at(member):
+            self._lose(member, "The coordinator has fallen silent", now)
             return
+        doubt = self._doubt
+        if doubt and self._attempt is None and now >= doubt.succeed_at:
+            self._begin_attempt(now)
         self._send_report(now)
-        if now >= self._sent_at + self.registered.heartbeat:
-            self._send_payload(channel.HEARTBEAT, now)
+        if now >= member.sent_at + self.registered.heartbeat:
+            member.send_payload(channel.HEARTBEAT, now)
 
-    def _times_while_connected(self) -> list[float]:
+    def _times_of_member(self, member: Connection) -> list[float]:
         assert self.registered is not None
-        times = [self._dead_at, self._sent_at + self.registered.heartbeat]
+        times = [self._dead_at(member), member.sent_at + self.registered.heartbeat]
         if self._report_waits:
             times.append(self._reported_at + REPORT_INTERVAL)
+        if self._doubt is not None and self._attempt is None:
+            times.append(self._doubt.succeed_at)
         return times
 
-    @property
-    def _dead_at(self) -> float:
+    def _dead_at(self, member: Connection) -> float:
         assert self.registered is not None
-        silence = self._heard_at + self.registered.silence
-        return silence if self._probe_at is None else min(silence, self._probe_at)
+        silence = member.heard_at + self.registered.silence
+        if self._doubt is None:
+            return silence
+        return min(silence, self._doubt.since + PROBE_TIMEOUT)
+
+    # Connections.
+
+    def _find(self, number: int) -> Connection | None:
+        for connection in (self._member, self._attempt):
+            if connection is not None and connection.number == number:
+                return connection
+        return None
+
+    def _begin_attempt(self, now: float) -> None:
+        """Make a connection, in place of one that is being made."""
+        patience = CONNECT_TIMEOUT if self._member is None else SUCCESSOR_TIMEOUT
+        self._attempt = Connection(next(self._numbers), now, now + patience)
+
+    def _collect(self) -> None:
+        for each in (self._member, self._attempt):
+            if each is not None:
+                self._frames += [(each.number, f) for f in each.frames_to_send()]
 
     # From the coordinator.
 
     def _receive_response(
-        self, handshake: channel.ClientHandshake, frame: bytes, now: float
+        self, connection: Connection, frame: bytes, now: float
     ) -> None:
         try:
-            self._channel = handshake.read_response(frame)
+            connection.read_response(frame)
         except (InvalidMessage, AuthenticationFailed):
             self.drops[ControlDrop.NOT_AUTHENTIC] += 1
-            self._lose("What answers there is not this mesh's coordinator", now)
+            reason = "What answers there is not this mesh's coordinator"
+            self._lose(connection, reason, now)
             return
-        self._handshake = None
-        self._send(self._register(), now)
-        self._report_waits, self._reported_at = False, now
+        connection.send(self._register(), now)
+        self._registering, self._reported_at = self._report, now
 
     def _register(self) -> control.Register:
         identity, known = self._identity, self.registered
@@ -321,16 +396,14 @@ class ControlClient:
             nat=self._report.nat,
         )
 
-    def _receive_sealed(
-        self, secure: channel.Channel, frame: bytes, now: float
-    ) -> None:
+    def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
         try:
-            payload = secure.open(frame)
+            payload = connection.open(frame, now)
         except AuthenticationFailed:
             self.drops[ControlDrop.NOT_AUTHENTIC] += 1
-            self._lose("The connection to the coordinator was tampered with", now)
+            reason = "The connection to the coordinator was tampered with"
+            self._lose(connection, reason, now)
             return
-        self._heard_at, self._probe_at = now, None
         if payload == channel.HEARTBEAT:
             return
         try:
@@ -338,43 +411,50 @@ class ControlClient:
         except InvalidMessage:
             self.drops[ControlDrop.MALFORMED] += 1
             return
-        self._receive_message(message, now)
+        self._receive_message(connection, message, now)
 
     def _receive_message(
-        self, message: control.FromCoordinator | None, now: float
+        self,
+        connection: Connection,
+        message: control.FromCoordinator | None,
+        now: float,
     ) -> None:
         match message:
             case control.Registered():
-                self._on_registered(message, now)
+                self._on_registered(connection, message, now)
             case control.Error():
-                self._on_error(message, now)
+                self._on_error(connection, message, now)
             case control.Revoked():
                 self._end_revoked(message.reason, now)
             case None:
                 self.drops[ControlDrop.UNKNOWN_TYPE] += 1
-            case _ if self.state is not ControlState.CONNECTED:
+            case _ if connection is not self._member:
                 self.drops[ControlDrop.UNEXPECTED] += 1
             case _:
-                self._receive_as_member(message, now)
+                self._receive_as_member(connection, message, now)
 
-    def _receive_as_member(self, message: control.FromCoordinator, now: float) -> None:
+    def _receive_as_member(
+        self, member: Connection, message: control.FromCoordinator, now: float
+    ) -> None:
         """Take what is for those that have joined."""
         match message:
             case control.NetMap():
                 self._on_change(self.peers.replace(message))
             case control.Delta():
-                self._on_delta(message, now)
+                self._on_delta(member, message, now)
             case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
                 self._update_registered(relays=message.relays)
                 self._events.append(RelaysChanged(message.relays))
             case control.Ping():
-                self._send(control.Pong(id=message.id), now)
+                member.send(control.Pong(id=message.id), now)
             case control.Pong():
-                pass
+                self._on_pong(message)
 
-    def _on_registered(self, message: control.Registered, now: float) -> None:
+    def _on_registered(
+        self, connection: Connection, message: control.Registered, now: float
+    ) -> None:
         if self.registered is not None and self.registered.epoch != message.epoch:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
@@ -382,16 +462,31 @@ class ControlClient:
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error = None
-        self._enter(ControlState.CONNECTED, now)
+        if connection is self._attempt:
+            if self._member is not None:
+                self._own_doing_until = now + SUCCESSION_TIME
+            self._member, self._attempt, self._doubt = connection, None, None
+            self._registered_at = now
+            self._report_waits = self._report != self._registering
+        if self.state is not ControlState.CONNECTED:
+            self._enter(ControlState.CONNECTED, now)
         self._events.append(Accepted(message))
         self._send_report(now)
 
-    def _on_delta(self, delta: control.Delta, now: float) -> None:
+    def _on_pong(self, pong: control.Pong) -> None:
+        """Trust the connection again if it answers the ping of the doubt."""
+        doubt = self._doubt
+        if doubt is None or pong.id != doubt.ping:
+            return
+        self._offers.arrived(doubt.since)
+        self._doubt = self._attempt = None
+
+    def _on_delta(self, member: Connection, delta: control.Delta, now: float) -> None:
         change = self.peers.update(delta)
         if change is not None:
             self._on_change(change)
         if change is None or not change.consistent:
-            self._send(control.Resync(), now)
+            member.send(control.Resync(), now)
 
     def _on_change(self, change: NetMapChange) -> None:
         if change.peers.changed or change.peers.removed:
@@ -416,7 +511,9 @@ class ControlClient:
         else:
             self._events.append(OfferReceived(offer))
 
-    def _on_error(self, error: control.Error, now: float) -> None:
+    def _on_error(
+        self, connection: Connection, error: control.Error, now: float
+    ) -> None:
         if error.to is not None:
             self._events.append(OfferRefused(error.to, error))
         if not error.fatal:
@@ -427,32 +524,31 @@ class ControlClient:
             self._end_refused(error.code, error.message, now)
         else:
             # The other holder of the key would only be replaced in turn.
-            self._contested = error.code == ErrorCode.REPLACED
-            self._lose(error.message, now)
+            is_own_doing = self._attempt is not None or now < self._own_doing_until
+            is_replaced = error.code == ErrorCode.REPLACED
+            self._back_off.is_contested = is_replaced and not is_own_doing
+            self._lose(connection, error.message, now)
 
     # Ends.
 
-    def _lose(self, reason: str, now: float) -> None:
-        """Drop the connection and set the time of the next attempt."""
-        lasted = self.state is ControlState.CONNECTED
-        if lasted and now - self.since > FORGET_FAILURES:
-            self._failures = 0
-        self._retry_at = now + self._back_off(lasted)
-        self._failures += 1
+    def _lose(self, connection: Connection, reason: str, now: float) -> None:
+        """Drop a connection; without another, set the time of the next attempt."""
+        if connection is not self._member:
+            self._attempt = None
+            if self._member is not None:
+                if self._doubt is not None:
+                    self._doubt.succeed_at = now + SUCCESSOR_RETRY
+                return
+        self._member = self._doubt = None
         self.error = reason
-        self._enter(ControlState.OFFLINE, now)
+        if self._attempt is not None:
+            self._enter(ControlState.CONNECTING, now)
+        else:
+            lasted = now - self.since if self.state is ControlState.CONNECTED else None
+            spread = self.registered.spread if self.registered is not None else 0.0
+            self._retry_at = now + self._back_off.next_pause(lasted, spread)
+            self._enter(ControlState.OFFLINE, now)
         self._events.append(Disconnected(reason))
-
-    def _back_off(self, lasted: bool) -> float:
-        """Return the seconds to wait: random, so that not all nodes come at once."""
-        bound = RETRY_MIN * 2.0 ** min(self._failures + 1, 8)
-        if lasted and self.registered is not None:
-            bound = max(bound, self.registered.spread)
-        low, high = RETRY_MIN, min(bound, RETRY_MAX)
-        if self._contested:
-            low, high = CONTESTED_RETRY_MIN, RETRY_MAX
-        share = int.from_bytes(self._random(4)) / (1 << 32)
-        return low + share * (high - low)
 
     def _end_refused(self, code: str, message: str, now: float) -> None:
         self.error = message
@@ -470,25 +566,16 @@ class ControlClient:
         self._events.append(MembershipRevoked(reason))
 
     def _enter(self, state: ControlState, now: float) -> None:
-        if state in (ControlState.OFFLINE, ControlState.ENDED):
-            self._handshake = self._channel = self._probe_at = None
-        if state is ControlState.OFFLINE:
-            self._frames.clear()
+        if state is ControlState.ENDED:
+            # What is left to say, that the node leaves for instance, still goes out.
+            self._collect()
+            self._member = self._attempt = self._doubt = None
         self.state, self.since = state, now
 
     # To the coordinator.
 
     def _send_report(self, now: float) -> None:
         due = now >= self._reported_at + REPORT_INTERVAL
-        connected = self.state is ControlState.CONNECTED
-        if connected and due and self._report_waits:
-            self._send(self._report, now)
+        if self._member is not None and due and self._report_waits:
+            self._member.send(self._report, now)
             self._report_waits, self._reported_at = False, now
-
-    def _send(self, message: FromNode, now: float) -> None:
-        self._send_payload(control.encode(message), now)
-
-    def _send_payload(self, payload: bytes, now: float) -> None:
-        assert self._channel is not None
-        self._frames.append(self._channel.seal(payload))
-        self._sent_at = now

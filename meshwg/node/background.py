@@ -154,6 +154,11 @@ class Background:
                     self._events.append(servers)
                     self._events.append(Joined(registered.notice))
                     self._events.append(NetmapChanged())
+                    self._paths.coordinator_returned(now)
+                    self._control.repeat_offers(now)
+                case control_events.OfferRefused(key):
+                    if (refusing := self._members.peers.get(key)) is not None:
+                        self._paths.offer_refused(refusing, now)
                 case control_events.PeersChanged(changed, removed):
                     self._members.change(changed, removed, now)
                     self._events.append(NetmapChanged())
@@ -181,6 +186,9 @@ class Background:
         while (event := self._relays.next_event()) is not None:
             match event:
                 case RelayChanged(relayed, link):
+                    if relayed is not None:
+                        # Whoever reaches a relay may reach the coordinator, too.
+                        self._control.hasten(now)
                     self._whereabouts.set_relayed(relayed)
                     self._paths.relay_changed(link, now)
                 case ChannelChanged(peer, server, number):

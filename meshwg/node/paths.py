@@ -229,6 +229,12 @@ class Paths:
             # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
 
+    def offer_refused(self, peer: MeshPeer, now: float) -> None:
+        """Take note that the coordinator passed no offer on to a peer."""
+        if peer.agent is not None:
+            peer.agent.offer_lost(now)
+            self._settle(peer, now)
+
     # What changes for all.
 
     def send_openers(self, most: int, now: float) -> None:
@@ -249,6 +255,12 @@ class Paths:
         whereabouts = self._whereabouts
         for peer, agent in self._begun.items():
             agent.set_local_candidates(whereabouts.candidates, whereabouts.report, now)
+            self._settle(peer, now)
+
+    def coordinator_returned(self, now: float) -> None:
+        """Offer again what may have been lost with the connection before."""
+        for peer, agent in self._begun.items():
+            agent.coordinator_returned(now)
             self._settle(peer, now)
 
     def servers_changed(self) -> None:
@@ -325,6 +337,8 @@ class Paths:
                         self._transmits += agent.datagrams_to_send()
                 case path_events.CandidatesWanted():
                     self._whereabouts.refresh(now)
+                    self._control.doubt(now)
+                    self._relaying.doubt(now)
                     self.has_asked = True
                 case path_events.AuxiliarySockets(wanted, close):
                     if wanted:

@@ -76,6 +76,10 @@ class Relaying:
         if peer.relayed is not None:
             self._relays.close(peer.relayed)
 
+    def doubt(self, now: float) -> None:
+        """See whether the relay still knows this node: its address may be another."""
+        self._relays.doubt(now)
+
     def refusal_of(self, peer: MeshPeer) -> str | None:
         """Return why the relay does not carry to a peer, if it said so."""
         return None if peer.relayed is None else self._relays.refusal_of(peer.relayed)

@@ -241,9 +241,13 @@ class PathAgent:
         It may have roamed, and found its way back before it could say so.
         """
         relay, selected = self._table.relay, self._table.selected
-        if selected is None or selected is relay or selected is self._table.find(heard):
+        now_at = self._table.find(heard)
+        if selected is None or selected is relay or selected is now_at:
             return
-        if relay is None or relay is not self._table.find(heard):
+        if relay is None or relay is not now_at:
+            if now >= self._suspected_at + SUSPICION:
+                # All the others lead to where the peer was before.
+                self._table.distrust(now, spare=now_at)
             self.suspect(now)
 
     # In: the peer
@@ -290,6 +294,12 @@ class PathAgent:
     def offer_lost(self, now: float) -> None:
         """Take note that an offer could not be sent: nobody will answer it."""
         self._punching.expect_no_answer(now)
+        self._settle(now)
+
+    def coordinator_returned(self, now: float) -> None:
+        """Take note that offers arrive again, of which some may have been lost."""
+        if self._activity.is_active(now):
+            self._punching.coordinator_returned(now)
         self._settle(now)
 
     def send_openers(self, now: float) -> None:

@@ -103,10 +103,18 @@ class HolePunching:
     def begin(self, trigger: Trigger, now: float) -> None:
         """Offer a round to the peer; checks begin with its answer."""
         if self._rounds.begin(trigger, now, awaits=True):
-            self._offer(trouble=trigger in (Trigger.NETWORK, Trigger.DOUBT))
+            self._offer(trouble=trigger.is_trouble)
+
+    def coordinator_returned(self, now: float) -> None:
+        """Offer again what the peer did not answer: the offer may have been lost."""
+        trigger = self._rounds.unanswered
+        if trigger is not None and not self._has_trusted(now):
+            self.begin(trigger, now)
 
     def follow(self, offer: Offer, now: float) -> None:
         """Begin to check because the peer does, or will when it gets our answer."""
+        if offer.answer:
+            self._rounds.unanswered = None
         if self._rounds.is_awaiting():
             # The answer, or an offer that crossed ours: the peer needs no answer.
             self._burst(OFFERER_LEAD, now)
@@ -262,6 +270,10 @@ class HolePunching:
         self._note("punch", AttemptResult.FAILED, detail, now)
         self._rounds.fail(now)
         self._escalate(now)
+
+    def _has_trusted(self, now: float) -> bool:
+        """Tell whether a direct path is known to work now."""
+        return any(path.is_trusted(now) for path in self._table.direct())
 
     # Methods
 

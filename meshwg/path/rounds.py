@@ -44,6 +44,11 @@ class Trigger(Enum):
     DOUBT = "the direct path stopped working"
     RETRY = "time for another attempt"
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether the peer should not rely on the direct path either."""
+        return self in (Trigger.NETWORK, Trigger.DOUBT)
+
 
 @dataclass(slots=True)
 class Round:
@@ -70,6 +75,8 @@ class Rounds:
         self.current: Round | None = None
         self.next_at: float | None = None
         self.postponed: Postponed | None = None
+        self.unanswered: Trigger | None = None
+        """Why the peer was made an offer that it has not answered, if there is one."""
         self._failures = 0
         self._last_at = float("-inf")
 
@@ -79,9 +86,12 @@ class Rounds:
         :param awaits: whether the peer's candidates are still to come.
         """
         if now < self._last_at + GAP:
-            self.postponed = Postponed(trigger, self._last_at + GAP)
+            earlier = self.postponed.trigger if self.postponed is not None else None
+            self.postponed = Postponed(_graver(trigger, earlier), self._last_at + GAP)
             return False
         self._last_at = now
+        if awaits:
+            self.unanswered = _graver(trigger, self.unanswered)
         self.next_at = self.postponed = None
         waits_until = now + ANSWER_TIMEOUT if awaits else None
         self.current = Round(trigger, now, waits_until)
@@ -101,7 +111,7 @@ class Rounds:
     def succeed(self) -> Round | None:
         """End everything: there is a direct path. Return the round that found it."""
         found, self.current = self.current, None
-        self.next_at = None
+        self.next_at = self.unanswered = None
         self._failures = 0
         return found
 
@@ -123,3 +133,8 @@ class Rounds:
         if self.postponed is None or when is None:
             return when if self.postponed is None else self.postponed.at
         return min(when, self.postponed.at)
+
+
+def _graver(trigger: Trigger, earlier: Trigger | None) -> Trigger:
+    """Return the trigger of a round that two of them want: trouble must be told."""
+    return earlier if earlier is not None and earlier.is_trouble else trigger

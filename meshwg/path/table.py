@@ -96,10 +96,10 @@ class PathTable:
             elif not path.is_proven and path.kind in OFFERED_KINDS:
                 self.remove(path)
 
-    def distrust(self, now: float) -> None:
-        """Check every path that worked: the network is not what it was."""
+    def distrust(self, now: float, spare: Path | None = None) -> None:
+        """Check every path that worked but one: the network is not what it was."""
         for path in self:
-            if path.is_proven:
+            if path.is_proven and path is not spare:
                 path.distrust(now)
 
     def direct(self) -> Iterator[Path]:

@@ -146,6 +146,13 @@ class RelayPool:
             self._begin_contest(now)
         self._settle(now)
 
+    def doubt(self, now: float) -> None:
+        """Ask home whether it is alive, and still knows this node."""
+        if self._home is not None:
+            self._home.probe(now)
+            self._watch.plan(self._home, now)
+            self._settle(now)
+
     def stop(self, now: float) -> None:
         """Give all allocations back; drain what is to be sent once more."""
         self._ways.set(())

@@ -1,4 +1,4 @@
-"""The node's WebSocket to the coordinator: it carries the control client's frames."""
+"""The node's WebSockets to the coordinator: they carry the control client's frames."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,9 @@ DIAL_TIMEOUT = 10.0
 """Seconds for name resolution, TCP, TLS and the HTTP upgrade together."""
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for the coordinator's half of the WebSocket close."""
+ACKNOWLEDGEMENT_TIMEOUT = 10.0
+"""Seconds that the coordinator's system may leave something unacknowledged. Without a
+limit TCP tries for a quarter of an hour; a heartbeat every 3 s finds out."""
 FLUSH_TIMEOUT = 2.0
 """Seconds that stopping waits for the last message to leave."""
 
@@ -33,7 +36,7 @@ _REASONS = {
 
 
 class ControlLink:
-    """Keeps one WebSocket open while a control client wants it.
+    """Keeps the WebSockets open that a control client wants.
 
     It has no timers: the owner of the client calls its ``handle_timer``.
 
@@ -48,11 +51,8 @@ class ControlLink:
         self._client = client
         self._url = url
         self._on_activity = on_activity
-        self._task: asyncio.Task[None] | None = None
-        self._outgoing: deque[bytes] = deque()
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._sockets: dict[int, _WebSocket] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     def update(self) -> None:
@@ -60,39 +60,101 @@ class ControlLink:
 
         To be called after everything that may have changed the client.
         """
-        self._enqueue()
-        if self._is_closed:
-            return
-        if self._client.wants_connection and self._task is None:
-            self._outgoing.clear()
-            self._idle.set()
-            self._task = asyncio.create_task(self._connect(), name="control")
-        elif not self._client.wants_connection and self._task is not None:
-            self._task.cancel()
+        wanted = self._client.connections
+        if not self._is_closed:
+            for number in wanted:
+                if number not in self._sockets:
+                    self._sockets[number] = self._open(number)
+        for number, frame in self._client.control_to_send():
+            if number in self._sockets:
+                self._sockets[number].send(frame)
+        if not self._is_closed:
+            for number in [each for each in self._sockets if each not in wanted]:
+                self._end(self._sockets.pop(number))
 
     async def close(self) -> None:
         """Send what is left, for example that the node leaves, and close."""
         self._is_closed = True
-        self._enqueue()
-        task = self._task
-        if task is None:
-            return
+        self.update()
+        sockets, self._sockets = self._sockets, {}
+        await asyncio.gather(*(each.close() for each in sockets.values()))
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _open(self, number: int) -> "_WebSocket":
+        return _WebSocket(
+            self._url,
+            on_open=lambda: self._on_open(number),
+            on_frame=lambda frame: self._on_frame(number, frame),
+            on_close=lambda reason, code: self._on_close(number, reason, code),
+        )
+
+    def _end(self, websocket: "_WebSocket") -> None:
+        """Close a WebSocket without a word, which may take a moment."""
+        task = websocket.task
+        task.cancel()
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _on_open(self, number: int) -> None:
+        self._client.control_opened(number, clock.now())
+        self._on_activity()
+
+    def _on_frame(self, number: int, frame: bytes) -> None:
+        self._client.receive_control(number, frame, clock.now())
+        self._on_activity()
+
+    def _on_close(self, number: int, reason: str, code: int | None) -> None:
+        self._sockets.pop(number, None)
+        self._client.control_closed(number, reason, clock.now(), code)
+        self._on_activity()
+
+
+class _WebSocket:
+    """One WebSocket, from the look-up of the coordinator's name to its end.
+
+    :param on_close: called with a sentence for the user and the WebSocket's close code,
+        unless the end was asked for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_open: Callable[[], None],
+        on_frame: Callable[[bytes], None],
+        on_close: Callable[[str, int | None], None],
+    ) -> None:
+        self._url = url
+        self._on_open = on_open
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._outgoing: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.task = asyncio.create_task(self._connect(), name="control")
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame after those before it."""
+        self._outgoing.append(frame)
+        self._idle.clear()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Send what waits, and close."""
         flushed = asyncio.create_task(self._idle.wait())
         await asyncio.wait(
-            [task, flushed], timeout=FLUSH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            [self.task, flushed],
+            timeout=FLUSH_TIMEOUT,
+            return_when=asyncio.FIRST_COMPLETED,
         )
-        for ending in (task, flushed):
+        for ending in (self.task, flushed):
             ending.cancel()
-        await asyncio.wait([task, flushed])
-
-    def _enqueue(self) -> None:
-        self._outgoing.extend(self._client.control_to_send())
-        if self._outgoing:
-            self._idle.clear()
-            self._wake.set()
+        await asyncio.wait([self.task, flushed])
 
     async def _connect(self) -> None:
-        """Hold one connection from the first byte to the last."""
+        """Hold the connection from the first byte to the last."""
         code: int | None = None
         try:
             connector = aiohttp.TCPConnector(resolver=_Names())
@@ -104,38 +166,30 @@ class ControlLink:
             reason = self._explain_close(code)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = self._explain_failure(error)
-        except asyncio.CancelledError:
-            # The client already knows: it, or the daemon, ended the connection.
-            self._task = None
-            if self._client.wants_connection:
-                self.update()
-            raise
-        self._task = None
-        self._client.control_closed(reason, clock.now(), code)
-        self._on_activity()
+        self._on_close(reason, code)
 
     async def _dial(
         self, session: aiohttp.ClientSession
     ) -> "aiohttp.ClientWebSocketResponse[bool]":
         async with asyncio.timeout(DIAL_TIMEOUT):
-            return await session.ws_connect(
+            websocket = await session.ws_connect(
                 self._url + PATH,
                 max_msg_size=_FRAME_LIMIT,
                 compress=0,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
                 ssl=_tls() if self._url.startswith("https:") else True,
             )
+        _limit_silence(websocket.get_extra_info("socket"))
+        return websocket
 
     async def _carry(self, websocket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         """Carry frames both ways until either side closes."""
-        self._client.control_opened(clock.now())
         sender = asyncio.create_task(self._send(websocket))
         try:
-            self._on_activity()
+            self._on_open()
             async for message in websocket:
                 if message.type is aiohttp.WSMsgType.BINARY:
-                    self._client.receive_control(message.data, clock.now())
-                    self._on_activity()
+                    self._on_frame(message.data)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
@@ -192,6 +246,13 @@ class _Names(AbstractResolver):
 
     async def close(self) -> None:
         pass
+
+
+def _limit_silence(sock: socket.socket | None) -> None:
+    """Have the system end a connection whose other end acknowledges nothing."""
+    if sock is not None:
+        milliseconds = int(ACKNOWLEDGEMENT_TIMEOUT * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _tls() -> ssl.SSLContext:

@@ -1,26 +1,18 @@
 """The control client: joining, staying, losing the coordinator, forged messages."""
 
-import random
-from typing import TypeVar
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.control import events
+from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
     CONNECT_TIMEOUT,
-    CONTESTED_RETRY_MIN,
-    PROBE_TIMEOUT,
-    RETRY_MAX,
-    RETRY_MIN,
-    ControlClient,
     ControlDrop,
     ControlState,
-    Identity,
 )
-from meshwg.control.events import ControlEvent
-from meshwg.keys import PrivateKey, format_key
+from meshwg.control.succession import PROBE_TIMEOUT
+from meshwg.keys import format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
     CloseCode,
@@ -30,28 +22,12 @@ from meshwg.wire.control import (
     NetMap,
     OfferMessage,
     PeerEntry,
-    Registered,
     Relay,
     ReportedCandidate,
     format_digest,
     peer_digest,
 )
-
-_Event = TypeVar("_Event", bound=ControlEvent)
-
-COORDINATOR = PrivateKey.generate(random.Random(1).randbytes)
-NODE = PrivateKey.generate(random.Random(2).randbytes)
-OWN_KEY = format_key(NODE.public_bytes)
-OTHER_KEY = format_key(bytes(range(32)))
-CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
-REGISTERED = Registered(
-    epoch="e",
-    name="node",
-    addresses=("100.64.0.1", "fd00::1"),
-    networks=("100.64.0.0/16", "fd00::/48"),
-    time=1000.0,
-)
-
+from tests.control.link import CANDIDATE, OTHER_KEY, OWN_KEY, REGISTERED, Link
 
 # Joining.
 
@@ -60,7 +36,7 @@ def test_a_client_wants_a_connection_at_once() -> None:
     link = Link()
     assert link.client.get_timer() == link.now
     link.tick()
-    assert link.client.wants_connection
+    assert link.client.connections
     assert link.client.state is ControlState.CONNECTING
 
 
@@ -122,8 +98,8 @@ def test_a_busy_coordinator_is_tried_again() -> None:
 def test_a_foreign_coordinator_ends_the_first_join() -> None:
     link = Link()
     link.tick()
-    link.client.control_opened(link.now)
-    link.client.control_closed("Wrong key", link.now, CloseCode.WRONG_KEY)
+    link.client.control_opened(link.number, link.now)
+    link.client.control_closed(link.number, "Wrong key", link.now, CloseCode.WRONG_KEY)
     assert link.found(events.Refused)[0].error.code == "wrong-key"
 
 
@@ -131,16 +107,16 @@ def test_a_member_keeps_trying_where_a_foreign_coordinator_answers() -> None:
     link = Link().joined()
     link.lose()
     link.tick_until_connecting()
-    link.client.control_opened(link.now)
-    link.client.control_closed("Wrong key", link.now, CloseCode.WRONG_KEY)
+    link.client.control_opened(link.number, link.now)
+    link.client.control_closed(link.number, "Wrong key", link.now, CloseCode.WRONG_KEY)
     assert link.client.state is ControlState.OFFLINE
 
 
 def test_an_answer_without_the_coordinators_key_is_not_believed() -> None:
     link = Link()
     link.tick()
-    link.client.control_opened(link.now)
-    link.client.receive_control(bytes(channel.RESPONSE_LENGTH), link.now)
+    link.client.control_opened(link.number, link.now)
+    link.client.receive_control(link.number, bytes(channel.RESPONSE_LENGTH), link.now)
     assert link.client.state is ControlState.OFFLINE
     assert link.client.drops == {ControlDrop.NOT_AUTHENTIC: 1}
 
@@ -148,7 +124,7 @@ def test_an_answer_without_the_coordinators_key_is_not_believed() -> None:
 def test_an_invalid_coordinator_key_is_refused() -> None:
     link = Link(coordinator_key=bytes(32))
     link.tick()
-    link.client.control_opened(link.now)
+    link.client.control_opened(link.number, link.now)
     assert link.client.state is ControlState.ENDED
 
 
@@ -195,29 +171,12 @@ def test_heartbeats_of_the_coordinator_keep_the_connection() -> None:
     assert link.client.state is ControlState.CONNECTED
 
 
-def test_a_change_of_network_is_followed_by_a_probe() -> None:
-    link = Link().joined()
-    link.client.network_changed(link.now)
-    (ping,) = link.messages()
-    assert isinstance(ping, control.Ping)
-    link.pass_time(PROBE_TIMEOUT)
-    assert link.client.state is ControlState.OFFLINE
-
-
-def test_a_probe_that_is_answered_changes_nothing() -> None:
-    link = Link().joined()
-    link.client.network_changed(link.now)
-    link.hear(control.Pong(id=1))
-    link.pass_time(PROBE_TIMEOUT + 1.0)
-    assert link.client.state is ControlState.CONNECTED
-
-
 def test_a_change_of_network_ends_the_wait_for_the_next_attempt() -> None:
     link = Link().joined()
     link.lose()
     link.client.network_changed(link.now)
     link.tick()
-    assert link.client.wants_connection
+    assert link.client.connections
 
 
 def test_a_ping_is_answered() -> None:
@@ -286,7 +245,7 @@ def test_another_mesh_at_the_same_place_empties_the_netmap() -> None:
 
 def test_a_tampered_frame_ends_the_connection() -> None:
     link = Link().joined()
-    link.client.receive_control(bytes(40), link.now)
+    link.client.receive_control(link.number, bytes(40), link.now)
     assert link.client.state is ControlState.OFFLINE
     assert link.client.drops == {ControlDrop.NOT_AUTHENTIC: 1}
 
@@ -295,9 +254,10 @@ def test_a_tampered_frame_ends_the_connection() -> None:
 def test_garbage_never_raises(frames: list[bytes], joined: bool) -> None:
     link = Link().joined() if joined else Link()
     link.tick()
-    link.client.control_opened(link.now)
+    number = link.number
+    link.client.control_opened(number, link.now)
     for frame in frames:
-        link.client.receive_control(frame, link.now)
+        link.client.receive_control(number, frame, link.now)
         link.client.handle_timer(link.now)
 
 
@@ -456,7 +416,7 @@ def test_stopping_says_goodbye() -> None:
     link = Link().joined()
     link.client.stop(link.now)
     assert link.messages() == [control.Leave()]
-    assert not link.client.wants_connection
+    assert link.client.connections == ()
     assert link.client.get_timer() is None
 
 
@@ -498,106 +458,6 @@ def test_a_cache_brings_peers_back_before_any_connection() -> None:
     assert [p.public_key for p in again.client.peers.peers] == [OTHER_KEY]
     assert again.client.registered == REGISTERED
     assert again.connect().version == 5
-
-
-class Link:
-    """A client, and what stands in for its coordinator."""
-
-    def __init__(
-        self,
-        *,
-        name: str = "node",
-        auth_key: str | None = None,
-        coordinator_key: bytes = COORDINATOR.public_bytes,
-        cache: control.Cache | None = None,
-        seed: int = 3,
-    ) -> None:
-        self.now = 100.0
-        self.random = random.Random(seed).randbytes
-        membership = Identity(NODE, coordinator_key, name, auth_key)
-        self.client = ControlClient(
-            membership, now=self.now, random=self.random, cache=cache
-        )
-        self._channel: channel.Channel | None = None
-        self._events: list[ControlEvent] = []
-
-    def tick(self) -> None:
-        self.client.handle_timer(self.now)
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, timer by timer."""
-        end = self.now + seconds
-        while (at := self.client.get_timer()) is not None and at <= end:
-            self.now = max(self.now, at)
-            self.tick()
-        self.now = end
-
-    def wait(self) -> float:
-        """Return the seconds until the next attempt."""
-        at = self.client.get_timer()
-        assert at is not None
-        return at - self.now
-
-    def tick_until_connecting(self) -> None:
-        self.now += self.wait()
-        self.tick()
-        assert self.client.state is ControlState.CONNECTING
-
-    def fail(self) -> float:
-        """Let one attempt fail; return the seconds until the next."""
-        self.tick_until_connecting()
-        self.client.control_closed("No route", self.now)
-        return self.wait()
-
-    def connect(self) -> control.Register:
-        """Do the handshake; return the registration."""
-        self.tick_until_connecting()
-        self.client.control_opened(self.now)
-        (initiation,) = self.client.control_to_send()
-        _, response, self._channel = channel.answer(
-            COORDINATOR, initiation, random=self.random
-        )
-        self.client.receive_control(response, self.now)
-        (register,) = self.messages()
-        assert isinstance(register, control.Register)
-        return register
-
-    def joined(self) -> "Link":
-        self.connect()
-        self.hear(REGISTERED)
-        return self
-
-    def lose(self) -> None:
-        self.client.control_closed("The connection was reset", self.now)
-
-    def hear(self, message: control.FromCoordinator) -> None:
-        self.hear_payload(control.encode(message))
-
-    def hear_heartbeat(self) -> None:
-        self.hear_payload(channel.HEARTBEAT)
-
-    def hear_payload(self, payload: bytes) -> None:
-        assert self._channel is not None
-        self.client.receive_control(self._channel.seal(payload), self.now)
-
-    def said(self) -> list[bytes]:
-        """Return the payloads sent since the last call."""
-        assert self._channel is not None
-        return [self._channel.open(frame) for frame in self.client.control_to_send()]
-
-    def messages(self) -> list[control.FromNode | None]:
-        """Return the messages sent since the last call."""
-        return [control.decode_from_node(p) for p in self.said() if p]
-
-    def events(self) -> list[ControlEvent]:
-        """Return all events so far."""
-        while (event := self.client.next_event()) is not None:
-            self._events.append(event)
-        return self._events
-
-    def found(self, kind: type[_Event]) -> list[_Event]:
-        """Return the events of a kind so far."""
-        return [event for event in self.events() if isinstance(event, kind)]
 
 
 def peer(key: str, version: int, *, online: bool = True) -> PeerEntry:

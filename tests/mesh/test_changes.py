@@ -110,8 +110,8 @@ def test_a_laptop_that_moves_keeps_its_tunnel() -> None:
     a.move("10.1.1.7", behind=cafe)
     at = world.now
     world.advance(10.0)
-    assert resumed(b.contact(a), at) < 0.5
-    assert resumed(a.contact(b), at) < 0.5
+    assert resumed(b.contact(a), at) < 1.0
+    assert resumed(a.contact(b), at) < 1.0
     assert a.contact(b).is_direct
     assert remote_host(b, a) == "203.0.77.1"
 
@@ -124,7 +124,7 @@ def test_two_laptops_that_move_at_once_meet_again() -> None:
     at = world.now
     world.advance(15.0)
     for node, peer in ((a, b), (b, a)):
-        assert resumed(node.contact(peer), at) < 0.5
+        assert resumed(node.contact(peer), at) < 1.0
         assert node.contact(peer).is_direct
         assert settled(node.contact(peer)) - at < 3.0
 

@@ -55,7 +55,7 @@ def test_a_node_that_has_just_started_wants_to_be_woken_at_once() -> None:
     stage = Stage()
     assert stage.node.background.get_timer() == NOW
     stage.node.handle_timer(NOW)
-    assert stage.node.control.wants_connection
+    assert stage.node.control.connections
 
 
 def test_what_the_coordinator_says_is_passed_on_when_it_arrives() -> None:

@@ -67,3 +67,21 @@ def test_checks_may_begin_outside_of_a_round() -> None:
     rounds = Rounds()
     rounds.check(10.0, hopeless=False)
     assert rounds.get_timer() is None
+
+
+def test_trouble_is_told_even_if_other_news_follow_it() -> None:
+    rounds = Rounds()
+    rounds.begin(Trigger.OFFER, 10.0, awaits=False)
+    for trigger in (Trigger.NETWORK, Trigger.CANDIDATES):
+        assert not rounds.begin(trigger, 10.0 + GAP / 2, awaits=True)
+    assert rounds.postponed is not None
+    assert rounds.postponed.trigger is Trigger.NETWORK
+
+
+def test_what_the_peer_has_not_answered_is_remembered_until_there_is_a_path() -> None:
+    rounds = Rounds()
+    rounds.begin(Trigger.NETWORK, 10.0, awaits=True)
+    rounds.begin(Trigger.CANDIDATES, 11.0, awaits=True)
+    assert rounds.unanswered is Trigger.NETWORK
+    rounds.succeed()
+    assert rounds.unanswered is None

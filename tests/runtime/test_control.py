@@ -1,6 +1,7 @@
 """The node's WebSocket: opened when wanted, closed when not, and errors in words."""
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -12,9 +13,10 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from meshwg.control.client import ControlClient, ControlState, Identity
+from meshwg.control.succession import HEAD_START
 from meshwg.keys import PrivateKey
 from meshwg.runtime import clock
-from meshwg.runtime.control import ControlLink
+from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
 
@@ -100,8 +102,8 @@ async def test_every_frame_is_reported_in_the_turn_of_the_loop_in_which_it_comes
     order: list[str] = []
     receive_control = ControlClient.receive_control
 
-    def receive(client: ControlClient, frame: bytes, now: float) -> None:
-        receive_control(client, frame, now)
+    def receive(client: ControlClient, number: int, frame: bytes, now: float) -> None:
+        receive_control(client, number, frame, now)
         order.append("frame")
         asyncio.get_running_loop().call_soon(order.append, "the next turn of the loop")
 
@@ -152,6 +154,44 @@ async def test_a_link_is_reopened_after_the_connection_breaks(
     daemon.tick()
     await daemon.until(ControlState.CONNECTED)
     assert coordinator.connections == 2
+    await daemon.link.close()
+
+
+async def test_a_second_connection_takes_over_and_the_first_is_closed(
+    coordinator: Coordinator,
+) -> None:
+    closed = asyncio.Event()
+
+    async def say_nothing_more(websocket: web.WebSocketResponse) -> None:
+        await welcome(websocket)
+        closed.set()
+
+    coordinator.serve = say_nothing_more
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    (first,) = daemon.client.connections
+    coordinator.serve = welcome
+    daemon.client.network_changed(clock.now())
+    assert daemon.client.connections == (first,)
+    await asyncio.sleep(HEAD_START)
+    daemon.tick()
+    assert first in daemon.client.connections
+    await daemon.until_so(lambda: first not in daemon.client.connections)
+    async with asyncio.timeout(PATIENCE):
+        await closed.wait()
+    assert daemon.client.state is ControlState.CONNECTED
+    assert coordinator.connections == 2
+    await daemon.link.close()
+
+
+async def test_the_system_ends_a_connection_that_acknowledges_nothing(
+    coordinator: Coordinator,
+) -> None:
+    before = acknowledgement_limits()
+    daemon = Daemon(coordinator.url)
+    await daemon.until(ControlState.CONNECTED)
+    limit = int(ACKNOWLEDGEMENT_TIMEOUT * 1000)
+    assert acknowledgement_limits().count(limit) == before.count(limit) + 1
     await daemon.link.close()
 
 
@@ -292,8 +332,21 @@ async def test_a_closed_link_is_not_opened_again(coordinator: Coordinator) -> No
 
     daemon.link.update()
 
-    assert daemon.client.wants_connection
+    assert daemon.client.connections
     assert "control" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+def acknowledgement_limits() -> list[int]:
+    """Return TCP_USER_TIMEOUT of all TCP sockets of this process, in milliseconds."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(int(descriptor))) as copy,
+        ):
+            option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+            found.append(copy.getsockopt(*option))
+    return found
 
 
 async def welcome(websocket: web.WebSocketResponse) -> None:

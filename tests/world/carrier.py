@@ -1,6 +1,7 @@
-"""The connection that carries a control client's frames, in place of a WebSocket."""
+"""The connections that carry a control client's frames, in place of WebSockets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshwg.control.client import ControlClient
@@ -12,14 +13,37 @@ if TYPE_CHECKING:
 LATENCY = 0.02
 """Seconds that a frame takes, and the news that a connection was closed."""
 
+DIALLING = 4 * LATENCY
+"""Seconds for TCP and the HTTP upgrade: two round trips."""
+
+PATIENCE = 10.0
+"""Seconds without an acknowledgement after which the system gives a connection up."""
+
+FIRST_REPETITION = 1.0
+"""Seconds after which TCP repeats its SYN; doubled each time."""
+
+
+@dataclass(eq=False)
+class Line:
+    """One connection, at the node's end."""
+
+    route: Hashable
+    """The way that it was dialled over."""
+    number: int | None = None
+    """What the coordinator calls it; ``None`` while it is dialled."""
+
 
 class Carrier:
-    """The end of the connection at the node: it dials when its client wants it to.
+    """The ends of the connections at the node: it dials when its client wants it to.
+
+    A connection is bound to the way that it was dialled over. When the node moves, or a
+    router on the way forgets it, what is sent on it vanishes, and nobody is told.
 
     The parent sets :attr:`client`, calls :meth:`drain` after every call into it, and is
     told by :attr:`on_news` when frames or the end of the connection have arrived.
 
     :param address: from which the coordinator sees the connection come.
+    :param route: the way to the coordinator now, ``None`` if there is none.
     """
 
     client: ControlClient
@@ -29,6 +53,7 @@ class Carrier:
         network: Network,
         coordinator: "SimCoordinator",
         address: Callable[[], str],
+        route: Callable[[], Hashable] = lambda: "the only one",
     ) -> None:
         self.network = network
         self.coordinator = coordinator
@@ -37,36 +62,40 @@ class Carrier:
         self.on_news: Callable[[], None] = lambda: None
         self.observed = ""
         """The address that the coordinator saw last."""
+        self.dialled = 0
+        """How many connections were begun."""
         self._address = address
-        self._number: int | None = None
+        self._route = route
+        self._lines: dict[int, Line] = {}
 
-    def drain(self) -> bool:
-        """Dial, send and hang up as the client wants; return whether it was told."""
-        wants_one = self.client.wants_connection and self._number is None
-        dials = wants_one and not self.silent
-        if dials:
-            self._dial()
+    def drain(self) -> None:
+        """Dial, send and hang up as the client wants."""
+        wanted = self.client.connections
+        for number in wanted:
+            if number not in self._lines:
+                self._dial(number)
         # What is left to say goes out even when the client wants to hang up.
-        for frame in self.client.control_to_send():
-            self._send_later(frame)
-        if not self.client.wants_connection:
-            self.hang_up()
-        return dials
+        for number, frame in self.client.control_to_send():
+            if number in self._lines:
+                self._send_later(self._lines[number], frame)
+        for number in [each for each in self._lines if each not in wanted]:
+            self._hang_up(self._lines.pop(number))
 
     def cut(self, reason: str = "The connection was reset") -> None:
-        """Break the connection; both ends are told."""
-        number, self._number = self._number, None
-        if number is not None:
-            self.coordinator.disconnect(number)
-            self.client.control_closed(reason, self.network.now)
+        """Break all connections; both ends are told."""
+        lines, self._lines = self._lines, {}
+        for own, line in lines.items():
+            if line.number is not None:
+                self.coordinator.disconnect(line.number)
+            self.client.control_closed(own, reason, self.network.now)
+        if lines:
             self.on_news()
 
     def hang_up(self) -> None:
-        """Close the connection; the coordinator hears of it in a moment."""
-        number, self._number = self._number, None
-        coordinator = self.coordinator
-        if number is not None and not self.silent:
-            self.network.after(LATENCY, lambda: coordinator.disconnect(number))
+        """Close all connections; the coordinator hears of it in a moment."""
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            self._hang_up(line)
 
     # What the coordinator's end does.
 
@@ -74,9 +103,11 @@ class Carrier:
         """Take a frame when it has travelled."""
 
         def arrive() -> None:
-            if self._number == number and not self.silent:
-                self.client.receive_control(frame, self.network.now)
-                self.on_news()
+            for own, line in self._lines.items():
+                if line.number == number and self._is_whole(line):
+                    self.client.receive_control(own, frame, self.network.now)
+                    self.on_news()
+                    return
 
         self.network.after(LATENCY, arrive)
 
@@ -84,23 +115,71 @@ class Carrier:
         """Learn in a moment that the coordinator has closed the connection."""
 
         def arrive() -> None:
-            if self._number == number and not self.silent:
-                self._number = None
-                reason = "The coordinator closed the connection"
-                self.client.control_closed(reason, self.network.now, code)
-                self.on_news()
+            for own, line in list(self._lines.items()):
+                if line.number == number and self._is_whole(line):
+                    del self._lines[own]
+                    reason = "The coordinator closed the connection"
+                    self.client.control_closed(own, reason, self.network.now, code)
+                    self.on_news()
+                    return
 
         self.network.after(LATENCY, arrive)
 
-    def _dial(self) -> None:
-        self.observed = self._address()
-        self._number = self.coordinator.connect(self, self.observed)
-        if self._number is None:
-            self.client.control_closed("It cannot be reached", self.network.now)
-        else:
-            self.client.control_opened(self.network.now)
+    def _is_whole(self, line: Line) -> bool:
+        return not self.silent and line.route == self._route()
 
-    def _send_later(self, frame: bytes) -> None:
-        number, coordinator = self._number, self.coordinator
-        if number is not None and not self.silent:
-            self.network.after(LATENCY, lambda: coordinator.receive(number, frame))
+    def _dial(self, own: int) -> None:
+        line = self._lines[own] = Line(self._route())
+        self.dialled += 1
+        self._ask(own, line, FIRST_REPETITION)
+
+    def _ask(self, own: int, line: Line, patience: float) -> None:
+        """Send what opens a connection, again and again until it is answered."""
+
+        def answer() -> None:
+            if self._lines.get(own) is not line:
+                return
+            if line.route is None or self._is_whole(line):
+                self._open(own, line)
+                self.on_news()
+            else:
+                again = patience - DIALLING
+                self.network.after(again, lambda: self._ask(own, line, 2 * patience))
+
+        self.network.after(DIALLING, answer)
+
+    def _open(self, own: int, line: Line) -> None:
+        now = self.network.now
+        if line.route is not None:
+            self.observed = self._address()
+            line.number = self.coordinator.connect(self, self.observed)
+        if line.number is None:
+            del self._lines[own]
+            self.client.control_closed(own, "It cannot be reached", now)
+        else:
+            self.client.control_opened(own, now)
+
+    def _hang_up(self, line: Line) -> None:
+        number, coordinator = line.number, self.coordinator
+        if number is not None and self._is_whole(line):
+            self.network.after(LATENCY, lambda: coordinator.disconnect(number))
+
+    def _send_later(self, line: Line, frame: bytes) -> None:
+        coordinator = self.coordinator
+
+        def arrive() -> None:
+            if line.number is not None and self._is_whole(line):
+                coordinator.receive(line.number, frame)
+            else:
+                self.network.after(PATIENCE, lambda: self._give_up(line))
+
+        if line.number is not None:
+            self.network.after(LATENCY, arrive)
+
+    def _give_up(self, line: Line) -> None:
+        """Learn from the system that nothing was acknowledged."""
+        for own, each in list(self._lines.items()):
+            if each is line and not self._is_whole(line):
+                del self._lines[own]
+                self.client.control_closed(own, "Timed out", self.network.now)
+                self.on_news()

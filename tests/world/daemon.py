@@ -33,10 +33,13 @@ from tests.world import packets
 from tests.world.carrier import Carrier
 from tests.world.contact import Contact, sender_of
 from tests.world.coordinator import SimCoordinator
-from tests.world.internet import NODE_PORT, address_outside
+from tests.world.internet import NODE_PORT, address_outside, way_out
 from tests.world.sendlog import SendLog
 
 ECHO_IDENTIFIER = 7
+
+NOTICE = 0.25
+"""Seconds after which a daemon notices that its network is another one."""
 
 
 class SimDaemon:
@@ -69,7 +72,12 @@ class SimDaemon:
         """Seconds by which its wall clock is wrong."""
         self.private_key = PrivateKey.generate(network.random.randbytes)
         self.key = format_key(self.private_key.public_bytes)
-        self.carrier = Carrier(network, coordinator, lambda: address_outside(self.host))
+        self.carrier = Carrier(
+            network,
+            coordinator,
+            lambda: address_outside(self.host),
+            lambda: way_out(self.host),
+        )
         self.carrier.on_news = self._control_changed
         self.events: list[NodeEvent] = []
         self.packets: list[bytes] = []
@@ -135,12 +143,10 @@ class SimDaemon:
         self.start(self.die())
 
     def move(self, *addresses: str, behind: Router | None = None) -> None:
-        """Take the host to another network, as its daemon would notice."""
+        """Take the host to another network, as its daemon notices a moment later."""
         self.host.move(*addresses, behind=behind)
         self._track_flows()
-        self.node.set_hosts(self.host.addresses, self.now)
-        self.node.network_changed(self.now)
-        self.host.drain()
+        self.network.after(NOTICE, self._notice)
 
     # Its peers and packets.
 
@@ -259,8 +265,7 @@ class SimDaemon:
         while (event := self.node.next_event()) is not None:
             self.events.append(event)
             self._carry_out(event)
-        if self.carrier.drain():
-            self.node.control_changed(self.now)
+        self.carrier.drain()
 
     def _carry_out(self, event: NodeEvent) -> None:
         match event:
@@ -306,6 +311,13 @@ class SimDaemon:
     def _control_changed(self) -> None:
         self.node.control_changed(self.now)
         self.host.drain()
+
+    def _notice(self) -> None:
+        """Learn that the host's addresses are others."""
+        if self.host.machine is not None:
+            self.node.set_hosts(self.host.addresses, self.now)
+            self.node.network_changed(self.now)
+            self.host.drain()
 
     def _track_flows(self) -> None:
         for interface in self.host.interfaces:

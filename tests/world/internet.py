@@ -19,6 +19,18 @@ def routers_of(host: Host) -> list[Router]:
     return routers
 
 
+def way_out(host: Host) -> tuple[object, ...] | None:
+    """Return what stands for the way of a host's new connections, which dies with it.
+
+    ``None`` while the host has no address.
+    """
+    if not host.interfaces:
+        return None
+    own = host.interfaces[0]
+    routers = ((router.name, router.reboots) for router in routers_of(host))
+    return (own.address, *routers)
+
+
 def address_outside(host: Host) -> str:
     """Return the address that a new connection of a host comes from."""
     address = host.interfaces[0].address

@@ -25,7 +25,9 @@ class SimMember(Carrier):
         address: str,
         auth_key: Callable[[], str],
     ) -> None:
-        super().__init__(network, coordinator, lambda: address)
+        super().__init__(network, coordinator, lambda: address, lambda: self.moves)
+        self.moves = 0
+        """How often it has moved to another network."""
         self.name = name
         self.private_key = PrivateKey.generate(network.random.randbytes)
         self.key = format_key(self.private_key.public_bytes)
@@ -64,6 +66,12 @@ class SimMember(Carrier):
         """Die without leaving, and start again."""
         self.hang_up()
         self.client = self.make_client(cache=cache)
+        self.run()
+
+    def move(self) -> None:
+        """Move to another network; nobody says so to the connection it had."""
+        self.moves += 1
+        self.client.network_changed(self.network.now)
         self.run()
 
     def run(self) -> None:
