@@ -8,10 +8,11 @@ candidates, which it reports to the mesh and offers to peers.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery, ServerReport
+from meshwg.nattypes import Mapping
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.traits import NatTraits, followable
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
@@ -26,10 +27,18 @@ MIN_INTERVAL = 5.0
 
 FAMILIES = (4, 6)
 
+STEADY = (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT, Mapping.UNKNOWN)
+"""Mappings by which every server sees the same public address."""
+
 
 @dataclass(frozen=True, slots=True)
 class CandidatesChanged:
     """The node is reachable elsewhere, or knows more about its NAT."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddressChanged:
+    """The NAT got another address, or the node another NAT: flows are broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class SocketsUnused:
     links: tuple[int, ...]
 
 
-Event = CandidatesChanged | FreshSocketsWanted | SocketsUnused
+Event = CandidatesChanged | PublicAddressChanged | FreshSocketsWanted | SocketsUnused
 
 
 class Whereabouts:
@@ -156,6 +165,7 @@ class Whereabouts:
         """Take a STUN message; return whether a discovery asked for it."""
         for family, discovery in list(self._running.items()):
             if discovery.receive_stun(data, source, now):
+                self._take_early(family, discovery)
                 self._conclude(family, discovery, now)
                 return True
         return False
@@ -194,6 +204,19 @@ class Whereabouts:
                 self._waiting.add(family)
                 self._events.append(FreshSocketsWanted(family, FRESH_SOCKETS))
 
+    def _take_early(self, family: int, discovery: NatDiscovery) -> None:
+        """Offer a new public address as soon as it is seen, seconds before the report.
+
+        Where each server may see another one, that would say nothing.
+        """
+        known, public = self.nat[family], discovery.public
+        if public is None or (known is not None and known.public == public):
+            return
+        if known is None or known.mapping in STEADY:
+            self._set_nat(
+                family, replace(known or NatBehavior(reachable=True), public=public)
+            )
+
     def _conclude(self, family: int, discovery: NatDiscovery, now: float) -> None:
         report = discovery.next_event()
         if report is None:
@@ -203,10 +226,19 @@ class Whereabouts:
         self._release(self._fresh.pop(family, ()))
         if not report.behavior.reachable:
             self._next_at = now + RETRY_INTERVAL
-        if self.nat[family] != report.behavior:
-            self.nat[family] = report.behavior
-            if not self._update():
-                self._events.append(CandidatesChanged())
+        self._set_nat(family, report.behavior)
+
+    def _set_nat(self, family: int, behavior: NatBehavior) -> None:
+        before = self.nat[family]
+        if behavior == before:
+            return
+        self.nat[family] = behavior
+        if not self._update():
+            self._events.append(CandidatesChanged())
+        was = before.public if before is not None else None
+        is_now = behavior.public
+        if was and is_now and was.host != is_now.host:
+            self._events.append(PublicAddressChanged())
 
     def _abandon(self) -> None:
         """Stop what runs: its answers would be about another network."""

@@ -15,10 +15,11 @@ from meshwg.whereabouts import (
     RETRY_INTERVAL,
     CandidatesChanged,
     FreshSocketsWanted,
+    PublicAddressChanged,
     SocketsUnused,
     Whereabouts,
 )
-from tests.sim.kinds import PORT_RESTRICTED, PUBLIC, UDP_BLOCKED
+from tests.sim.kinds import PORT_RESTRICTED, PUBLIC, SYMMETRIC_RANDOM, UDP_BLOCKED
 from tests.sim.kinds import Kind as Network
 from tests.sim.network import START
 from tests.sim.network import Network as Internet
@@ -103,6 +104,42 @@ def test_the_nat_is_discovered_and_its_address_is_a_candidate(
     assert nat.public.host == public
     assert public in [candidate.host for candidate in stage.whereabouts.candidates]
     assert stage.sockets == {UDP}
+
+
+def test_a_public_address_is_offered_before_the_report() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(0.2)
+    assert "203.0.1.1" in hosts(stage)
+    assert stage.whereabouts.is_looking
+
+
+def test_another_public_address_takes_the_place_of_the_old_one_as_early() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(5)
+    redial(stage)
+    assert "203.0.99.1" in hosts(stage)
+    assert "203.0.1.1" not in hosts(stage)
+    assert stage.whereabouts.is_looking
+    assert stage.seen.count(PublicAddressChanged()) == 1
+    stage.run(5)
+    assert stage.seen.count(PublicAddressChanged()) == 1
+
+
+def test_where_each_server_sees_another_port_only_the_report_counts() -> None:
+    stage = Stage(SYMMETRIC_RANDOM)
+    stage.run(5)
+    before = hosts(stage)
+    redial(stage)
+    assert hosts(stage) == before
+    stage.run(5)
+    assert "203.0.99.1" in hosts(stage)
+    assert stage.seen.count(PublicAddressChanged()) == 1
+
+
+def test_the_first_public_address_is_no_change() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(5)
+    assert PublicAddressChanged() not in stage.seen
 
 
 def test_it_looks_again_after_a_while() -> None:
@@ -206,6 +243,8 @@ class Stage:
             random=self.internet.random.randbytes, listen_port=PORT
         )
         self.looks: list[float] = []
+        self.seen: list[object] = []
+        """All events so far."""
         self._links = 0
         self.whereabouts.set_hosts(self.host.addresses, NOW)
         self.whereabouts.set_stun_servers(SERVERS, NOW)
@@ -232,6 +271,7 @@ class Stage:
 
     def datagrams_to_send(self) -> list[Transmit]:
         for event in events(self.whereabouts):
+            self.seen.append(event)
             if isinstance(event, FreshSocketsWanted):
                 self._open(event)
             elif isinstance(event, SocketsUnused):
@@ -252,6 +292,19 @@ class Stage:
             self._links += 1
             ports[self._links] = self.host.open(link=self._links).port
         self.whereabouts.sockets_opened(event.family, ports, self.internet.now)
+
+
+def redial(stage: Stage) -> None:
+    """Give the router another address, and let the node look for a moment."""
+    router = stage.host.interfaces[0].realm.gateway
+    assert router is not None
+    router.change_addresses("203.0.99.1")
+    stage.whereabouts.refresh(stage.internet.now, at_once=True)
+    stage.run(0.2)
+
+
+def hosts(stage: Stage) -> list[str]:
+    return [candidate.host for candidate in stage.whereabouts.candidates]
 
 
 def make() -> Whereabouts:

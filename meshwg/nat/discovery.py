@@ -131,6 +131,12 @@ class NatDiscovery:
         ]
         self._advance(now)
 
+    @property
+    def public(self) -> Endpoint | None:
+        """Where the first server that answered sees the node's own socket."""
+        answered = (one for one in self._looking if one.mapped is not None)
+        return next((one.mapped for one in answered), None)
+
     def receive_stun(self, data: Buffer, source: Endpoint, now: float) -> bool:
         """Take a STUN message; return whether it belongs to this discovery."""
         probe = self.probes.find(data)

@@ -27,6 +27,7 @@ from meshwg.transmit import Endpoint
 from meshwg.whereabouts import (
     CandidatesChanged,
     FreshSocketsWanted,
+    PublicAddressChanged,
     SocketsUnused,
     Whereabouts,
 )
@@ -202,6 +203,9 @@ class Background:
                 case CandidatesChanged():
                     self._report(now)
                     self._paths.whereabouts_changed(now)
+                case PublicAddressChanged():
+                    self._control.doubt(now)
+                    self._relays.network_changed(now)
                 case FreshSocketsWanted(family, count):
                     self._paths.want_sockets(family, family, count)
                 case SocketsUnused(links):

@@ -48,6 +48,7 @@ from meshwg.path.puncher import Puncher
 from meshwg.path.reason import Situation, explain
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
+from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.traits import NatTraits
@@ -96,6 +97,7 @@ class PathAgent:
             self._events,
             controlling=keys.controlling,
         )
+        self._silence = Silence()
         self._heard: Endpoint | None = None
         self._suspected_at = float("-inf")
         self._now = 0.0
@@ -200,6 +202,9 @@ class PathAgent:
         """Data for the peer is about to be sent."""
         was_active = self._activity.is_active(now)
         self._activity.note(now)
+        if self._relies_on_direct(now):
+            self._silence.sent(now)
+            self._timer_is_stale = True
         if not was_active:
             self._wake(now)
 
@@ -207,6 +212,7 @@ class PathAgent:
         """WireGuard accepted a packet that came from there."""
         was_active = self._activity.is_active(now)
         self._activity.note(now)
+        self._silence.heard()
         before, self._heard = self._heard, source.unpinned()
         path = self._table.find(source)
         if path is None or not path.is_proven:
@@ -226,29 +232,56 @@ class PathAgent:
         """
         if now < self._suspected_at + SUSPICION:
             return
+        if self._table.selected is not None:
+            self._table.selected.distrust(now)
+        self._look_for_another(now)
+
+    def _look_for_another(self, now: float) -> None:
+        """Begin a round because the path in use may be dead."""
         self._suspected_at = now
-        selected = self._table.selected
-        if selected is not None:
-            selected.distrust(now)
         if self._activity.is_active(now):
             self._events.append(CandidatesWanted())
             self._punching.begin(Trigger.DOUBT, now)
         self._settle(now)
 
-    def _follow_peer(self, heard: Endpoint, now: float) -> None:
-        """Doubt the path in use when the peer comes by another direct one.
+    def _relies_on_direct(self, now: float) -> bool:
+        selected = self._table.selected
+        return (
+            selected is not None
+            and not selected.is_relayed
+            and selected.is_trusted(now)
+        )
 
-        It may have roamed, and found its way back before it could say so.
+    def _look_into_silence(self, now: float) -> None:
+        """Check the path in use, or stop to rely on it, if no data is answered."""
+        selected = self._table.selected
+        rtt = selected.statistics.rtt if selected is not None else None
+        step = self._silence.next_step(rtt, now)
+        if step is None or selected is None or not self._relies_on_direct(now):
+            return
+        if step is Step.SUSPECT:
+            self.suspect(now)
+            return
+        selected.check_by(now)
+        if step is Step.DOUBT:
+            self._events.append(CandidatesWanted())
+
+    def _follow_peer(self, heard: Endpoint, now: float) -> None:
+        """Doubt all other direct paths when the peer comes by one that is not in use.
+
+        It may have roamed, and found its way back before it could say so. A peer that
+        takes turns between two paths is not followed every time.
         """
         relay, selected = self._table.relay, self._table.selected
         now_at = self._table.find(heard)
         if selected is None or selected is relay or selected is now_at:
             return
-        if relay is None or relay is not now_at:
-            if now >= self._suspected_at + SUSPICION:
-                # All the others lead to where the peer was before.
-                self._table.distrust(now, spare=now_at)
-            self.suspect(now)
+        if now_at is not None and now_at is relay:
+            return
+        is_new = now_at is None or not now_at.is_proven
+        if is_new or now >= self._suspected_at + SUSPICION:
+            self._table.distrust(now, spare=now_at)
+            self._look_for_another(now)
 
     # In: the peer
 
@@ -320,6 +353,7 @@ class PathAgent:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        self._look_into_silence(now)
         self._checker.handle_timer(now)
         self._punching.handle_timer(now)
         self._settle(now)
@@ -364,6 +398,8 @@ class PathAgent:
         first = not self._table.has_direct(now)
         path = self._table.add(outcome.check.endpoint, outcome.check.kind)
         path.answered(outcome.endpoint, outcome.rtt, now)
+        if path is self._table.selected:
+            self._silence.proven()
         if not path.is_relayed:
             self._ledger.confirm([path.endpoint.host])
             self._punching.succeed(path, now, first=first)
@@ -398,6 +434,7 @@ class PathAgent:
         times = [
             self.checks.get_timer(),
             self._table.get_timer(self._now),
+            self._silence.get_timer(),
             self._punching.get_timer(self._now),
             self._activity.get_timer(self._now),
         ]

@@ -103,12 +103,17 @@ class HolePunching:
     def begin(self, trigger: Trigger, now: float) -> None:
         """Offer a round to the peer; checks begin with its answer."""
         if self._rounds.begin(trigger, now, awaits=True):
-            self._offer(trouble=trigger.is_trouble)
+            self._offer(trouble=self._rounds.is_trouble_untold)
 
     def coordinator_returned(self, now: float) -> None:
-        """Offer again what the peer did not answer: the offer may have been lost."""
+        """Offer again what the peer did not answer: the offer may have been lost.
+
+        Where there is a path by now, the peer may still use one that is dead.
+        """
         trigger = self._rounds.unanswered
-        if trigger is not None and not self._has_trusted(now):
+        if trigger is None:
+            return
+        if self._rounds.is_trouble_untold or not self._has_trusted(now):
             self.begin(trigger, now)
 
     def follow(self, offer: Offer, now: float) -> None:
@@ -122,7 +127,7 @@ class HolePunching:
             if self._rounds.begin(Trigger.OFFER, now, awaits=False):
                 self._offer(answer=True)
                 self._burst(ANSWERER_LEAD, now)
-        elif not self._table.has_direct(now):
+        elif not self._has_trusted(now):
             self._burst(OFFERER_LEAD, now)
 
     def expect_no_answer(self, now: float) -> None:

@@ -97,6 +97,11 @@ class Rounds:
         self.current = Round(trigger, now, waits_until)
         return True
 
+    @property
+    def is_trouble_untold(self) -> bool:
+        """Whether the peer may not know that its paths to this node are in doubt."""
+        return self.unanswered is not None and self.unanswered.is_trouble
+
     def check(self, now: float, hopeless: bool) -> None:
         """Note that checks begin."""
         if self.current is not None:
@@ -111,7 +116,7 @@ class Rounds:
     def succeed(self) -> Round | None:
         """End everything: there is a direct path. Return the round that found it."""
         found, self.current = self.current, None
-        self.next_at = self.unanswered = None
+        self.next_at = None
         self._failures = 0
         return found
 

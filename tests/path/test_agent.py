@@ -26,6 +26,7 @@ from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message
 from meshwg.path.path import BURST, TRUST
 from meshwg.path.rounds import ANSWER_TIMEOUT, ANSWERER_LEAD, OFFERER_LEAD
+from meshwg.path.silence import PATIENCE
 from meshwg.path.table import HEARTBEAT
 from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
@@ -204,7 +205,7 @@ def test_packets_through_the_relay_add_no_addresses() -> None:
 def test_heartbeats_every_three_seconds_while_there_is_traffic() -> None:
     stage = Stage()
     stage.become_direct()
-    sent = stage.until(stage.now + 30.0, traffic=True, answering=True)
+    sent = stage.until(stage.now + 30.0, traffic=True, answering=True, replying=True)
     times = [at for at, transmit in sent if transmit.destination == FAR]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps == pytest.approx([HEARTBEAT + 0.02] * 9), "20 ms are the answer's way"
@@ -224,11 +225,33 @@ def test_without_traffic_keepalives_follow_and_then_dormancy() -> None:
     assert stage.endpoints() == (RELAY,)
 
 
+def test_data_that_goes_one_way_is_checked_up_on_more_often() -> None:
+    stage = Stage()
+    stage.become_direct()
+    sent = stage.until(stage.now + 30.0, traffic=True, answering=True)
+    times = [at for at, transmit in sent if transmit.destination == FAR]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(0.5 < gap < 1.5 for gap in gaps)
+    assert stage.endpoints() == (FAR,)
+
+
+def test_data_without_an_answer_brings_the_relay_back_within_a_second() -> None:
+    stage = Stage()
+    stage.become_direct()
+    start = stage.now
+    stage.until(start + PATIENCE, traffic=True)
+    assert stage.endpoints() == (FAR,)
+    stage.until(start + 1.0, traffic=True)
+    assert stage.endpoints() == (FAR, RELAY)
+    assert any(isinstance(event, CandidatesWanted) for event in stage.events)
+    assert stage.offers()[-1].trouble
+
+
 def test_a_silent_path_brings_the_relay_back_and_a_new_round() -> None:
     stage = Stage()
     stage.become_direct()
     proven_at = stage.proven_at
-    stage.until(proven_at + TRUST - 0.1, traffic=True)
+    stage.until(proven_at + TRUST - 0.1, traffic=True, replying=True)
     assert stage.endpoints() == (FAR,)
     stage.until(proven_at + TRUST + 0.1, traffic=True)
     assert stage.endpoints() == (FAR, RELAY)
@@ -244,8 +267,8 @@ def test_one_lost_heartbeat_changes_nothing() -> None:
     stage = Stage()
     stage.become_direct()
     stage.events.clear()
-    stage.until(stage.now + 3.2, traffic=True)
-    stage.until(stage.now + 10.0, traffic=True, answering=True)
+    stage.until(stage.now + 3.2, traffic=True, replying=True)
+    stage.until(stage.now + 10.0, traffic=True, answering=True, replying=True)
     assert stage.endpoints() == (FAR,)
     assert not [event for event in stage.events if isinstance(event, SelectionChanged)]
 
@@ -557,11 +580,16 @@ class Stage:
         *,
         traffic: bool = False,
         answering: bool = False,
+        replying: bool = False,
         step: float = 0.5,
     ) -> list[tuple[float, Transmit]]:
-        """Let time pass; return what is sent from now on, and when."""
+        """Let time pass; return what is sent from now on, and when.
+
+        :param answering: checks are answered.
+        :param replying: data is answered by data.
+        """
         self.drain()
-        return list(self._until(when, traffic, answering, step))
+        return list(self._until(when, traffic, answering, replying, step))
 
     def become_direct(self, source: Endpoint = FAR) -> None:
         """Go through a round in which one address answers."""
@@ -577,7 +605,12 @@ class Stage:
         self.sent()
 
     def _until(
-        self, when: float, traffic: bool, answering: bool, step: float
+        self,
+        when: float,
+        traffic: bool,
+        answering: bool,
+        replying: bool,
+        step: float,
     ) -> Iterator[tuple[float, Transmit]]:
         next_packet = self.now
         while True:
@@ -596,6 +629,8 @@ class Stage:
             self.now = max(self.now, due)
             if traffic and self.now >= next_packet:
                 self.agent.sent(self.now)
+                if replying:
+                    self.agent.authenticated(FAR, self.now)
                 next_packet = self.now + step
             if timer is not None and timer <= self.now:
                 self.agent.handle_timer(self.now)

@@ -78,10 +78,16 @@ def test_trouble_is_told_even_if_other_news_follow_it() -> None:
     assert rounds.postponed.trigger is Trigger.NETWORK
 
 
-def test_what_the_peer_has_not_answered_is_remembered_until_there_is_a_path() -> None:
+def test_trouble_that_the_peer_has_not_answered_is_remembered() -> None:
     rounds = Rounds()
     rounds.begin(Trigger.NETWORK, 10.0, awaits=True)
     rounds.begin(Trigger.CANDIDATES, 11.0, awaits=True)
-    assert rounds.unanswered is Trigger.NETWORK
     rounds.succeed()
-    assert rounds.unanswered is None
+    assert rounds.unanswered is Trigger.NETWORK
+    assert rounds.is_trouble_untold
+
+
+def test_what_needs_no_answer_leaves_none_open() -> None:
+    rounds = Rounds()
+    rounds.begin(Trigger.OFFER, 10.0, awaits=False)
+    assert not rounds.is_trouble_untold
