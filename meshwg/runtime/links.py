@@ -7,10 +7,16 @@ A netlink socket there would keep that namespace alive after its container, and 
 the interface. So it is visited instead, once a second, and more often while the
 interface is down. In Linux a namespace belongs to a thread, so each visit has a thread
 of its own, and that of the event loop stays where it is.
+
+The kernel takes an interface down to move it. That says nothing of what the user wants:
+it was moved to be used there. So it counts as up for some seconds after a move, if it
+is not up sooner, and a tunnel keeps its sockets and sessions over a move, and is there
+for its peers as soon as the interface is.
 """
 
 import asyncio
 import ctypes
+import errno
 import fcntl
 import logging
 import os
@@ -18,7 +24,7 @@ import socket
 import struct
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TypeVar
 
@@ -30,6 +36,9 @@ VISIT_INTERVAL = 1.0
 """Seconds between two visits of another namespace while the interface is up."""
 VISIT_INTERVAL_DOWN = 0.25
 """The same while it is down: it was moved there to be brought up."""
+MOVING = 5.0
+"""Seconds for which an interface that was moved counts as up: a script that moves it
+also configures it and then brings it up."""
 
 DEFAULT_MTU = 1420
 """Assumed of an interface that cannot be seen: what WireGuard usually has."""
@@ -76,11 +85,12 @@ class LinkWatcher:
         self._state: LinkState | None = None
         self._changes: socket.socket | None = None
         self._visit = Alarm(self._look)
-        self._home = 0, 0
+        self._home = self._place = 0, 0
+        self._moving_until = 0.0
 
     async def start(self) -> None:
         """Report the state, and from now on its changes."""
-        self._home = _identity("/proc/thread-self/ns/net")
+        self._home = self._place = _identity("/proc/thread-self/ns/net")
         self._changes = netlink.subscribe(_GROUPS)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._changes.fileno(), self._on_changes, self._changes)
@@ -117,15 +127,17 @@ class LinkWatcher:
         """Report the state; return after how many seconds to look again, if at all.
 
         :param namespace: a descriptor, which this closes.
+        :raises OSError: if the interface is no longer there.
         """
         if namespace is None:
             self._report(*_inspect(name))
             return None
+        place = _identity(namespace)
         try:
-            if _identity(namespace) == self._home:
-                self._report(*_inspect(name))
-                return None
-            state, addresses = _run_inside(namespace, lambda: _inspect(name))
+            if place == self._home:
+                state, addresses = _inspect(name)
+            else:
+                state, addresses = _run_inside(namespace, lambda: _inspect(name))
         except PermissionError:
             logger.warning(
                 "No permission to enter the namespace of '%s': its MTU and whether it"
@@ -137,8 +149,36 @@ class LinkWatcher:
             return None
         finally:
             os.close(namespace)
-        self._report(state, addresses)
+        if not state.is_up and self._has_left(place):
+            raise OSError(errno.ENODEV, "The interface is being moved")
+        is_moving = self._is_moving(place, state)
+        self._report(replace(state, is_up=True) if is_moving else state, addresses)
+        if place == self._home and not is_moving:
+            return None
         return VISIT_INTERVAL if state.is_up else VISIT_INTERVAL_DOWN
+
+    def _is_moving(self, place: tuple[int, int], state: LinkState) -> bool:
+        """Return whether it was moved a while ago and has not been up since."""
+        now = asyncio.get_running_loop().time()
+        if place != self._place:
+            self._place, self._moving_until = place, now + MOVING
+        if state.is_up:
+            self._moving_until = now
+        return now < self._moving_until
+
+    def _has_left(self, place: tuple[int, int]) -> bool:
+        """Return whether the interface is elsewhere by now.
+
+        The kernel holds a lock from when it takes an interface down to move it until
+        this is done. To locate it takes the same lock, to look whether it is up none.
+        """
+        _, namespace = self._tun.locate()
+        if namespace is None:
+            return False
+        try:
+            return _identity(namespace) != place
+        finally:
+            os.close(namespace)
 
     def _report(self, state: LinkState, addresses: frozenset[bytes]) -> None:
         self._tun.local_addresses = addresses

@@ -1,6 +1,7 @@
 """``meshwg-wg`` on one side of a tunnel, Debian's wireguard-go on the other."""
 
 import random
+import socket
 import sys
 import time
 from collections import Counter
@@ -245,6 +246,18 @@ def test_a_router_that_reboots_or_redials_cuts_no_node_off(
         assert server.peer_endpoint().startswith(f"{router.address()}:")
 
 
+@long_or_short
+def test_both_interfaces_can_move_away_from_their_sockets(
+    lab: Lab, before: int
+) -> None:
+    """Each loses its index to another interface outside, which must be heard."""
+    sides = join_on_a_switch(lab, (MESHWG, MESHWG))
+    ping(sides[0], sides[1].ip, count=before)
+    inside = [move_inside(lab, side) for side in sides]
+    for sender, receiver in zip(inside, reversed(sides), strict=True):
+        sender.run(["ping", "-q", "-c", "1", "-W", "1", receiver.ip])
+
+
 def test_a_new_mark_applies_to_a_conversation_in_progress(lab: Lab) -> None:
     ours, theirs = join_on_a_switch(lab, (MESHWG, WIREGUARD_GO))
     ours.host.run(["ip", "rule", "add", "fwmark", "77", "unreachable"])
@@ -263,6 +276,21 @@ def behind(
     laptop = lab.add_host(name, router)
     server = lab.add_host(f"{name}-server", lab.internet)
     return join(laptop, server, engines, keepalive=keepalive)
+
+
+def move_inside(lab: Lab, side: Side) -> Host:
+    """Return a new host that has nothing but the tunnel's interface."""
+    name = f"inside-{side.host.name}"
+    inside = lab.add_host(name, lab.add_switch(f"{name}-switch"))
+    # By a process in there: a lab's hosts do not see each other's names.
+    resident = inside.popen(["sleep", "60"])
+    host, interface = side.host, side.interface
+    index = host.call(lambda: socket.if_nametoindex(interface))
+    host.run(["ip", "link", "set", interface, "netns", str(resident.pid)])
+    host.run(f"ip link add {interface} index {index} type veth".split())
+    address = links.add_address(f"{side.ip}/24", interface)
+    links.ip(inside.namespace, address, f"link set {interface} up")
+    return inside
 
 
 def answers(side: Side, ip: str, within: float) -> bool:

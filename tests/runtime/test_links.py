@@ -84,7 +84,6 @@ def test_the_interface_is_followed_into_another_namespace(
         ip(host, "link set wg0 up")
         wg0.wait_for_state(is_up=True)
         move(host, container)
-        wg0.wait_for_state(is_up=False)
         ip(container, "address add 10.0.0.1/24 dev wg0")
         ip(container, "link set wg0 mtu 1380 up")
         wg0.wait_for_state(is_up=True, mtu=1380)
@@ -92,6 +91,43 @@ def test_the_interface_is_followed_into_another_namespace(
         wg0.wait_for_address(host.address(4), known=False)
         ip(container, "link set wg0 mtu 1280")
         wg0.wait_for_state(is_up=True, mtu=1280)
+        ip(container, "link set wg0 down")
+        wg0.wait_for_state(is_up=False, mtu=1280)
+
+
+def test_a_move_takes_no_interface_down(host: Host, container: Host) -> None:
+    with Followed(host) as wg0:
+        ip(host, "link set wg0 up")
+        wg0.wait_for_state(is_up=True)
+        for source, target in (host, container), (container, host):
+            move(source, target)
+            ip(target, "address add 10.0.0.1/24 dev wg0")
+            wg0.wait_for_address("10.0.0.1")
+            ip(target, "link set wg0 up")
+        ip(host, "link set wg0 mtu 1300")
+        wg0.wait_for_state(is_up=True, mtu=1300)
+        assert [state.is_up for state in wg0.states] == [False, True, True]
+
+
+def test_an_interface_that_is_moved_to_be_brought_up_counts_as_up(
+    host: Host, container: Host
+) -> None:
+    with Followed(host) as wg0:
+        move(host, container)
+        wg0.wait_for_state(is_up=True)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["away", "and-back"])
+def test_an_interface_that_is_moved_and_left_down_does_not_stay_up(
+    host: Host, container: Host, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(links, "MOVING", 0.5)
+    with Followed(host) as wg0:
+        ip(host, "link set wg0 up")
+        wg0.wait_for_state(is_up=True)
+        for source, target in [(host, container), (container, host)][:times]:
+            move(source, target)
+        wg0.wait_for_state(is_up=False)
 
 
 def test_it_is_followed_back_home(host: Host, container: Host) -> None:
@@ -100,9 +136,10 @@ def test_it_is_followed_back_home(host: Host, container: Host) -> None:
         ip(container, "link set wg0 up")
         wg0.wait_for_state(is_up=True)
         move(container, host)
-        wg0.wait_for_state(is_up=False)
-        ip(host, "link set wg0 up")
-        wg0.wait_for_state(is_up=True)
+        ip(host, "link set wg0 mtu 1300 up")
+        wg0.wait_for_state(is_up=True, mtu=1300)
+        ip(host, "link set wg0 down")
+        wg0.wait_for_state(is_up=False, mtu=1300)
 
 
 def test_removal_in_another_namespace_is_reported(host: Host, container: Host) -> None:
@@ -118,7 +155,7 @@ def test_a_namespace_that_ends_is_not_kept_alive(host: Host) -> None:
         home = host.call(namespace)
         host.wait_until(lambda: namespace(guest.pid) != home, "the guest has moved in")
         ip(host, f"link set wg0 netns {guest.pid}")
-        wg0.wait_for_state(is_up=False)
+        wg0.wait_for_state(is_up=True)
         guest.kill()
         wg0.wait_for_end()
 
