@@ -93,7 +93,7 @@ class NodeHost:
             )
             undo.callback(self._sockets.close)
             for sock in self._sockets:
-                sock.refused_interface = self._interface.index
+                sock.refuses = self._tun.has_index
             self.node = self._make_node(private_key, client)
             self._state.save_port(self._sockets.port)
             self._make_parts(client)
@@ -143,7 +143,7 @@ class NodeHost:
             self.node,
             self._dataplane,
             on_unpinned=self._on_unpinned,
-            refused_interface=self._interface.index,
+            refuses=self._tun.has_index,
         )
         self._addressing = Addressing(self._tun, self._interface)
         self._host_network = HostNetwork(

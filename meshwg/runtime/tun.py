@@ -24,6 +24,7 @@ from meshwg.packet.coalesce import coalesce
 from meshwg.packet.segment import segment
 
 DEVICE = "/dev/net/tun"
+_OWN_NAMESPACE = "/proc/thread-self/ns/net"
 MAX_NAME_LENGTH = 15
 MAX_BATCH = 128
 """Packets after which a read returns: enough to fill two or three GSO runs."""
@@ -82,6 +83,7 @@ class TunDevice:
         self.local_addresses: Container[bytes] = frozenset()
         """This host's addresses, packed: only packets to them are written joined."""
         self._fd = fd
+        self._index = _index_of(name)
         self.header = vnet.PLAIN if has_vnet_header else b""
         """What stands before a packet, read or written, that is no superpacket."""
         self.read_raw: Callable[[], bytes] = partial(os.read, fd, READ_SIZE)
@@ -170,6 +172,26 @@ class TunDevice:
         except OSError as error:
             self._raise_if_gone(error)
             return self.name, None
+
+    def has_index(self, index: int) -> bool:
+        """Return whether an interface index of this namespace is the device's.
+
+        Where the interface was moved to another namespace, one that is still here, or
+        comes later, may have the index and even the name that it had.
+        """
+        if index != self._index:
+            return False
+        try:
+            name, namespace = self.locate()
+        except TunGone:
+            return False
+        if namespace is None:
+            return True
+        try:
+            is_here = os.path.samestat(os.stat(namespace), os.stat(_OWN_NAMESPACE))
+            return is_here and _index_of(name) == index
+        finally:
+            os.close(namespace)
 
     def set_mtu(self, mtu: int) -> None:
         """Set the interface's MTU, in bytes.
@@ -268,6 +290,14 @@ def _identify(fd: int) -> tuple[str, int]:
     request = fcntl.ioctl(fd, TUNGETIFF, bytes(_IFREQ.size))
     name, flags = _IFREQ.unpack(request)
     return os.fsdecode(name.rstrip(b"\0")), flags
+
+
+def _index_of(name: str) -> int:
+    """Return the index of an interface of this namespace, 0 if there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def _open_device() -> int:

@@ -48,9 +48,9 @@ class UdpReceiver:
         self.link = link
         self.errors: Counter[str] = Counter()
         """What could not be sent or received, by the name of the error."""
-        self.refused_interface: int | None = None
-        """Index of the one interface that is not listened to: that of the tunnel which
-        the socket carries, since a tunnel must not run through itself."""
+        self.refuses: Callable[[int], bool] | None = None
+        """Whether the interface of an index is not listened to: that of the tunnel
+        which the socket carries, since a tunnel must not run through itself."""
         self.remote: Endpoint | None = None
         """The only endpoint that is heard, if the socket is connected to one."""
         self.remote_address: Address | None = None
@@ -124,9 +124,9 @@ class UdpReceiver:
 
     def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint | None:
         """Return the endpoint for a source address and the PKTINFO that came along,
-        ``None`` if it is beyond the refused interface."""
+        ``None`` if it is beyond an interface that is refused."""
         source = parse_pktinfo(pktinfo) if self._local is None else self._local
-        if source is not None and source.interface == self.refused_interface:
+        if self.refuses is not None and source and self.refuses(source.interface):
             return None
         endpoint = Endpoint(host_of(address), address[1], self.link, source)
         if len(self._endpoints) >= CACHE_SIZE:

@@ -29,7 +29,7 @@ class WaysOut:
     """A node's auxiliary sockets and streams, by link number.
 
     :param on_unpinned: of the sockets (:class:`~meshwg.runtime.udp.UdpSocket`).
-    :param refused_interface: of the sockets, too: the index of the node's interface.
+    :param refuses: of the sockets, too: whether an index is of the node's interface.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class WaysOut:
         dataplane: Dataplane,
         *,
         on_unpinned: Callable[[Endpoint], None],
-        refused_interface: int,
+        refuses: Callable[[int], bool],
     ) -> None:
         self._node = node
         self._dataplane = dataplane
         self._on_unpinned = on_unpinned
-        self._refused_interface = refused_interface
+        self._refuses = refuses
         self._links: dict[int, UdpSocket | RelayStream] = {}
         self._last_link = 0
 
@@ -80,7 +80,7 @@ class WaysOut:
             except OSError as error:
                 logger.debug("Cannot open more sockets: %s", error)
                 break
-            sock.refused_interface = self._refused_interface
+            sock.refuses = self._refuses
             self._links[link] = sock
             self._dataplane.add_link(link, sock)
             ports[link] = sock.port

@@ -270,6 +270,7 @@ def test_garbage_is_written_without_an_error(host: Host) -> None:
 @pytest.mark.netns
 def test_reading_and_writing_say_when_the_interface_has_gone(host: Host) -> None:
     device = up(host)
+    index = host.call(lambda: socket.if_nametoindex("wg0"))
     host.run(["ip", "link", "delete", "wg0"])
     with pytest.raises(TunGone, match="'wg0' was removed"):
         device.read()
@@ -277,6 +278,7 @@ def test_reading_and_writing_say_when_the_interface_has_gone(host: Host) -> None
         device.write([bytes(Packet(b"data"))])
     with pytest.raises(TunGone):
         device.locate()
+    assert not device.has_index(index)
     device.close()
     device.close()
 
@@ -293,6 +295,24 @@ def test_the_device_knows_its_namespace(host: Host) -> None:
 
 
 @pytest.mark.netns
+def test_an_index_is_that_of_the_device_while_it_is_in_this_namespace(
+    lab: Lab, host: Host
+) -> None:
+    with closing(opened(host)) as device:
+        index = host.call(lambda: socket.if_nametoindex("wg0"))
+        assert host.call(lambda: device.has_index(index))
+        assert not host.call(lambda: device.has_index(index + 1))
+        host.run(["ip", "link", "set", "wg0", "name", "office"])
+        assert host.call(lambda: device.has_index(index))
+        inner = lab.add_host("inner", lab.add_switch("empty"))
+        resident = inner.popen(["sleep", "60"])
+        host.run(["ip", "link", "set", "office", "netns", str(resident.pid)])
+        assert not host.call(lambda: device.has_index(index))
+        host.run(f"ip link add office index {index} type veth".split())
+        assert not host.call(lambda: device.has_index(index))
+
+
+@pytest.mark.netns
 def test_a_kernel_that_cannot_report_the_namespace_is_tolerated(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +321,8 @@ def test_a_kernel_that_cannot_report_the_namespace_is_tolerated(
             monkeypatch, lambda request, _: request == tun.TUNGETDEVNETNS, errno.ENOTTY
         )
         assert device.locate() == ("wg0", None)
+        index = host.call(lambda: socket.if_nametoindex("wg0"))
+        assert host.call(lambda: device.has_index(index))
 
 
 @pytest.fixture

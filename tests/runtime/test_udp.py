@@ -376,13 +376,13 @@ def test_what_comes_through_the_tunnel_itself_is_refused(
     a, b = pair(lab)
     with opened(a) as sender, opened(b) as receiver:
         sock = of_version(receiver, version)
-        sock.refused_interface = b.call(lambda: socket.if_nametoindex("eth0"))
+        sock.refuses = b.call(lambda: socket.if_nametoindex("eth0")).__eq__
         for _ in range(2):
             sender.send(Transmit(endpoint_of(b, version, receiver), [b"looped"]))
             wait_readable(sock)
             assert sock.receive() is None
         assert sock.errors == {"ELOOP": 2}
-        sock.refused_interface = None
+        sock.refuses = None
         sender.send(Transmit(endpoint_of(b, version, receiver), [b"good"]))
         assert receive_all(sock)[0] == [b"good"]
 

@@ -57,7 +57,7 @@ def test_with_one_local_address_every_source_was_heard_there() -> None:
 def test_what_comes_through_the_refused_interface_is_counted(
     receiver: UdpReceiver,
 ) -> None:
-    receiver.refused_interface = LOCAL.interface
+    receiver.refuses = LOCAL.interface.__eq__
 
     assert receiver.unpack(1, pktinfo(LOCAL), ADDRESS) is None
     assert receiver.errors == Counter(ELOOP=1)

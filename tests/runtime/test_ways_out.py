@@ -20,6 +20,10 @@ RELAY_LINK = 1 << 16
 SERVER = RelayServer(parse_url("turn:relay.test:1?transport=tcp"), "192.0.2.1", "", "")
 
 
+def refuses(index: int) -> bool:
+    return index == 7
+
+
 class World:
     """Ways out between a node and a data plane that only note what they are told."""
 
@@ -33,7 +37,7 @@ class World:
             cast(Node, self),
             cast(Dataplane, self),
             on_unpinned=lambda endpoint: None,
-            refused_interface=7,
+            refuses=refuses,
         )
 
     # As a node.
@@ -85,7 +89,7 @@ async def test_requested_sockets_are_opened_numbered_and_reported(
     for link, port in world.ports[1].items():
         sock = world.carried[link]
         assert isinstance(sock, UdpSocket)
-        assert (sock.link, sock.port, sock.refused_interface) == (link, port, 7)
+        assert (sock.link, sock.port, sock.refuses) == (link, port, refuses)
         with socket.socket(fileno=socket.dup(sock.fileno())) as raw:
             assert raw.getsockname()[0] == host
 
