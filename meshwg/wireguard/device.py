@@ -312,6 +312,17 @@ class Device:
             peer.flush(now)
             self._schedule(peer)
 
+    def start_peers(self, now: float) -> None:
+        """Send what waited for the interface to come up, or to get its key."""
+        if not self.is_up:
+            return
+        for peer in self.peers.values():
+            if peer.timers.persistent_interval:
+                peer.send_keepalive(now)
+            else:
+                peer.flush(now)
+            self._schedule(peer)
+
     def renew_session(self, peer: Peer, now: float) -> None:
         """Begin a new session with a peer that has lost its half of this one."""
         if self.is_up:
@@ -323,10 +334,7 @@ class Device:
         if self.is_up:
             return
         self.datapath.is_up = True
-        for peer in self.peers.values():
-            if peer.timers.persistent_interval:
-                peer.send_keepalive(now)
-                self._schedule(peer)
+        self.start_peers(now)
 
     def down(self) -> None:
         """Stop all timers and forget all sessions; the configuration stays."""

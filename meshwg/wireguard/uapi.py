@@ -189,7 +189,7 @@ def configure(interface: Interface, lines: Iterable[str], now: float) -> None:
             except UapiError as error:
                 raise UapiError(error.errno, f"line {number}: {error}") from None
     finally:
-        operation.finish_peer()
+        operation.finish()
 
 
 @dataclass(slots=True)
@@ -214,6 +214,7 @@ class _Set:
         self._device = interface.device
         self._now = now
         self._section: _Section | None = None
+        self._had_no_key = self._device.private_key is None
 
     def apply(self, line: str) -> None:
         """Apply one line.
@@ -224,14 +225,20 @@ class _Set:
         if not separator:
             raise UapiError(EPROTO, "There is no '='")
         if key == "public_key":
-            self.finish_peer()
+            self._finish_peer()
             self._start_peer(value)
         elif self._section is None:
             self._set_device(key, value)
         else:
             self._set_peer(self._section, key, value)
 
-    def finish_peer(self) -> None:
+    def finish(self) -> None:
+        """Let the last peer act on its lines, and all if there is a key at last."""
+        self._finish_peer()
+        if self._had_no_key and self._device.private_key is not None:
+            self._device.start_peers(self._now)
+
+    def _finish_peer(self) -> None:
         """Let the peer whose lines are complete act on them."""
         section, self._section = self._section, None
         if section is None or section.ignored:

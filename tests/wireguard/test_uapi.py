@@ -2,8 +2,9 @@
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,27 @@ KEY = PrivateKey.from_bytes(bytes(range(32)))
 ALICE = PrivateKey.from_bytes(b"a" * 32).public_bytes
 BOB = PrivateKey.from_bytes(b"b" * 32).public_bytes
 PSK = bytes(range(100, 132))
+PACKET = bytes([0x45, 0, 0, 20]) + bytes(12) + bytes([10, 0, 0, 1])
+
+
+class FakeInterface:
+    """An interface whose sockets only remember what they are told."""
+
+    def __init__(self) -> None:
+        self.device = Device(random=counting_random(), unix_time=lambda now: UNIX_TIME)
+        self.listen_port = 0
+        self.fwmark = 0
+        self.refuse: OSError | None = None
+
+    def rebind(self, port: int) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.listen_port = port
+
+    def set_fwmark(self, mark: int) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.fwmark = mark
 
 
 def test_get_of_a_fresh_interface_is_empty() -> None:
@@ -326,6 +348,59 @@ def test_a_peer_of_a_running_device_starts_when_its_lines_are_complete() -> None
     assert [len(datagram) for datagram in transmit.datagrams] == [148]
 
 
+STEPS: dict[str, Callable[[FakeInterface], object]] = {
+    "key": lambda each: set_(each, f"private_key={KEY.private_bytes.hex()}"),
+    "peer": lambda each: set_(each, f"public_key={ALICE.hex()}"),
+    "endpoint": lambda each: set_alice(each, "endpoint=192.0.2.1:51820"),
+    "keepalive": lambda each: set_alice(each, "persistent_keepalive_interval=25"),
+    "up": lambda each: each.device.up(NOW),
+}
+
+
+@pytest.mark.parametrize("order", list(permutations(STEPS)), ids=", ".join)
+def test_a_peer_to_be_kept_alive_begins_with_the_last_of_its_settings(
+    order: Sequence[str],
+) -> None:
+    interface = FakeInterface()
+    for step in order[:-1]:
+        STEPS[step](interface)
+    begun = len(sent_to_alice(interface))
+    STEPS[order[-1]](interface)
+    # The peer itself may be the last, but is then made by its first setting.
+    assert begun + len(sent_to_alice(interface)) == 1
+    assert begun == (order[-1] == "peer")
+
+
+@pytest.mark.parametrize("order", ["key, packet, endpoint", "packet, endpoint, key"])
+def test_a_packet_that_waits_is_sent_with_the_last_setting(order: str) -> None:
+    interface = FakeInterface()
+    set_alice(interface, "allowed_ip=10.0.0.0/8")
+    interface.device.up(NOW)
+    steps = STEPS | {"packet": lambda each: each.device.receive_packets([PACKET], NOW)}
+    for step in order.split(", "):
+        assert sent_to_alice(interface) == []
+        steps[step](interface)
+    assert sent_to_alice(interface) == [148]
+
+
+def test_replaced_peers_do_not_begin_with_the_key_that_comes_along() -> None:
+    interface = FakeInterface()
+    for step in "up", "endpoint", "keepalive":
+        STEPS[step](interface)
+    key = f"private_key={KEY.private_bytes.hex()}"
+    assert set_(interface, key, "replace_peers=true") == 0
+    assert sent_to_alice(interface) == []
+
+
+def test_another_key_begins_nothing_before_the_peer_can_know_it() -> None:
+    interface = FakeInterface()
+    for step in "key", "up", "endpoint", "keepalive":
+        STEPS[step](interface)
+    assert sent_to_alice(interface) == [148]
+    assert set_(interface, "private_key=" + "11" * 32) == 0
+    assert sent_to_alice(interface) == []
+
+
 def test_a_peer_of_a_stopped_device_stays_silent() -> None:
     interface = FakeInterface()
     set_(interface, f"private_key={KEY.private_bytes.hex()}")
@@ -456,26 +531,6 @@ def test_any_lines_leave_an_interface_that_get_can_describe(
     assert len(peers) == len(set(peers)) == len(interface.device.peers)
 
 
-class FakeInterface:
-    """An interface whose sockets only remember what they are told."""
-
-    def __init__(self) -> None:
-        self.device = Device(random=counting_random(), unix_time=lambda now: UNIX_TIME)
-        self.listen_port = 0
-        self.fwmark = 0
-        self.refuse: OSError | None = None
-
-    def rebind(self, port: int) -> None:
-        if self.refuse is not None:
-            raise self.refuse
-        self.listen_port = port
-
-    def set_fwmark(self, mark: int) -> None:
-        if self.refuse is not None:
-            raise self.refuse
-        self.fwmark = mark
-
-
 def counting_random() -> Callable[[int], bytes]:
     """Return a source of bytes that differ from call to call."""
     calls = iter(range(1 << 32))
@@ -495,6 +550,19 @@ def set_(interface: FakeInterface, *lines: str) -> int:
     assert answer.startswith("errno=")
     assert answer.endswith("\n\n")
     return int(answer.removeprefix("errno="))
+
+
+def set_alice(interface: FakeInterface, *lines: str) -> None:
+    assert set_(interface, f"public_key={ALICE.hex()}", *lines) == 0
+
+
+def sent_to_alice(interface: FakeInterface) -> list[int]:
+    """Return the lengths of the datagrams that were sent since the last call."""
+    return [
+        len(datagram)
+        for transmit in interface.device.datagrams_to_send()
+        for datagram in transmit.datagrams
+    ]
 
 
 def allowed_ips(interface: FakeInterface, public_key: bytes) -> list[str]:
