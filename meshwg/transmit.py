@@ -24,7 +24,8 @@ class Endpoint(NamedTuple):
     """Where a peer's datagrams come from and go to (WireGuard's "endpoint")."""
 
     host: str
-    """A numeric address; IPv6 link-local ones carry their zone (``fe80::1%eth0``)."""
+    """A numeric address. IPv6 link-local ones carry their zone, ``fe80::1%2``, by the
+    interface's index and not by its name, which may change or mean another one."""
     port: int
     link: int = UDP
     """Which socket or stream carries the datagrams."""

@@ -64,7 +64,7 @@ def hop_limit(ttl: int, *, is_ipv4: bool) -> Ancillary:
 def host_of(address: Address) -> str:
     """Return the host of an address, with the zone of an IPv6 link-local one."""
     if len(address) == 4 and address[3]:
-        return f"{address[0]}%{_interface_name(address[3])}"
+        return f"{address[0]}%{address[3]}"
     return address[0]
 
 
@@ -74,14 +74,6 @@ def address_of(endpoint: Endpoint, *, is_ipv4: bool) -> Address:
     if is_ipv4:
         return host, endpoint.port
     return host, endpoint.port, 0, _interface_index(zone)
-
-
-def _interface_name(index: int) -> str:
-    """Return an interface's name, or its number if it has just gone."""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return str(index)
 
 
 def _interface_index(zone: str) -> int:

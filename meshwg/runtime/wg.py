@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -168,6 +169,14 @@ class WireGuardInterface:
                     self.listen_port,
                     error.strerror,
                 )
+
+    @staticmethod
+    def index_of(name: str) -> int | None:
+        """Return the index of one of the host's interfaces, if there is such a one."""
+        try:
+            return socket.if_nametoindex(name)
+        except OSError:
+            return None
 
     def rebind(self, port: int) -> None:
         """Move to another UDP port, 0 for any; on failure the old one stays.

@@ -28,7 +28,14 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from errno import E2BIG, EADDRINUSE, EINVAL, EPROTO
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Protocol
 
 from meshwg.errors import ConfigError, MeshError
@@ -42,6 +49,9 @@ MAX_LINE = 4096
 
 MAX_OPERATION = 32 * 2**20
 """The longest operation, in bytes: 65,536 peers with several allowed IPs each."""
+
+MAX_SCOPE = 0x7FFFFFFF
+"""The largest index of an interface in Linux."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +70,9 @@ class Interface(Protocol):
     @property
     def fwmark(self) -> int:
         """The mark of outgoing datagrams, 0 for none."""
+
+    def index_of(self, name: str) -> int | None:
+        """Return the index of one of the host's interfaces, if there is such a one."""
 
     def rebind(self, port: int) -> None:
         """Move to another UDP port, 0 for any; on failure the old one stays.
@@ -293,7 +306,7 @@ class _Set:
                     lambda peer: device.set_preshared_key(peer, preshared),
                 )
             case "endpoint":
-                endpoint = parse_endpoint(value)
+                endpoint = parse_endpoint(value, self._interface.index_of)
                 self._change(section, lambda peer: device.set_endpoint(peer, endpoint))
             case "persistent_keepalive_interval":
                 section.keepalive = _parse_number(value, 0xFFFF)
@@ -339,10 +352,16 @@ class _Set:
             raise UapiError(EADDRINUSE, error.strerror or str(error)) from error
 
 
-def parse_endpoint(value: str) -> Endpoint:
+def parse_endpoint(value: str, index_of: Callable[[str], int | None]) -> Endpoint:
     """Return the endpoint for ``192.0.2.1:51820`` or ``[2001:db8::1]:51820``.
 
-    :raises UapiError: if it has another form; names are not resolved.
+    A link-local address may have a scope, ``[fe80::1%eth0]:51820``. The endpoint has
+    its number: wg(8) reads a name only where it is that of an interface, but may run in
+    another network namespace.
+
+    :param index_of: finds a scope that is given by name.
+    :raises UapiError: if it has another form, or an unknown scope; host names are not
+        resolved.
     """
     host, separator, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -352,10 +371,17 @@ def parse_endpoint(value: str) -> Endpoint:
         address = None
     if not separator or address is None or bracketed != (address.version == 6):
         raise UapiError(EINVAL, "An endpoint is ADDRESS:PORT or [ADDRESS]:PORT")
-    if isinstance(address, IPv6Address):
-        # The IPv6 socket does not carry IPv4, in whatever notation.
-        address = address.ipv4_mapped or address
-    return Endpoint(str(address), _parse_number(port, 0xFFFF))
+    number = _parse_number(port, 0xFFFF)
+    if isinstance(address, IPv4Address):
+        return Endpoint(str(address), number)
+    # The IPv6 socket does not carry IPv4, in whatever notation.
+    text = str(address.ipv4_mapped or IPv6Address(address.packed))
+    if address.is_link_local and address.scope_id:
+        scope = index_of(address.scope_id)
+        if scope is None:
+            scope = _parse_number(address.scope_id, MAX_SCOPE)
+        text += f"%{scope}" if scope else ""
+    return Endpoint(text, number)
 
 
 def _parse_key(value: str) -> bytes:

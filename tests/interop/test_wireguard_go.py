@@ -19,6 +19,7 @@ from netlab.nat import Behaviour
 from netlab.router import Router
 from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
 from tests.interop.tunnels import (
+    INTERFACE,
     Engines,
     Side,
     both_roles,
@@ -208,6 +209,23 @@ def test_a_side_that_gets_another_address_is_followed(
     expect_followed(roaming, other, version)
 
 
+@both_roles
+def test_a_link_local_endpoint_is_reached_and_shown(lab: Lab, engines: Engines) -> None:
+    initiator, responder = join_on_a_switch(lab, engines)
+    host = initiator.host
+    index = host.call(lambda: socket.if_nametoindex("eth0"))
+    address, port = link_local(responder.host), responder.config.listen_port
+    for scope in "eth0", index:
+        initiator.set_peer("endpoint", f"[{address}%{scope}]:{port}")
+        ping(initiator, responder.ip)
+    ours, theirs = in_order((initiator, responder), engines)
+    shown = ours.host.run(["wg", "show", INTERFACE, "endpoints"]).stdout
+    assert f"[{link_local(theirs.host)}%eth0]:" in shown
+    # In another namespace wg(8) knows no interface of this name.
+    elsewhere = ["unshare", "--net", "wg", "show", INTERFACE, "dump"]
+    assert link_local(theirs.host) in ours.host.run(elsewhere).stdout
+
+
 def test_a_keepalive_holds_the_mapping_of_a_forgetful_nat(lab: Lab) -> None:
     """Both roles at once, and one pair that falls silent, to save the waiting."""
     router = lab.add_router("router", FORGETFUL)
@@ -305,6 +323,13 @@ def message_types(wire: Capture) -> Counter[int]:
 def in_order(sides: tuple[Side, Side], engines: Engines) -> tuple[Side, Side]:
     """Return our side first."""
     return sides if engines[0] is MESHWG else sides[::-1]
+
+
+def link_local(host: Host) -> str:
+    """Return the link-local address of a host's first interface."""
+    show = ["ip", "-6", "-brief", "address", "show", "dev", host.first_interface]
+    shown = host.run([*show, "scope", "link"]).stdout
+    return shown.split()[2].partition("/")[0]
 
 
 def renumber(host: Host, version: int) -> None:

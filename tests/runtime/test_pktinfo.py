@@ -104,7 +104,7 @@ def test_an_endpoint_has_an_address(
     [
         (("192.0.2.1", 7), "192.0.2.1"),
         (("2001:db8::1", 7, 0, 0), "2001:db8::1"),
-        (("fe80::1", 7, 0, LOOPBACK_INDEX), "fe80::1%lo"),
+        (("fe80::1", 7, 0, LOOPBACK_INDEX), f"fe80::1%{LOOPBACK_INDEX}"),
         (("fe80::1", 7, 0, 999_999), "fe80::1%999999"),
     ],
 )

@@ -273,6 +273,9 @@ class FakeInterface:
         self.listen_port = 0
         self.fwmark = 0
 
+    def index_of(self, name: str) -> int | None:
+        return None
+
     def rebind(self, port: int) -> None:
         self.listen_port = port
 

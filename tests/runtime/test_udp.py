@@ -400,7 +400,8 @@ def test_a_link_local_endpoint_has_a_zone_that_leads_back(lab: Lab) -> None:
         batch, endpoint = b.call(sock.receive) or ([], NOWHERE)
         assert batch == [b"?"]
         assert endpoint.host.startswith("fe80::")
-        assert endpoint.host.endswith("%eth0")
+        index = b.call(lambda: socket.if_nametoindex("eth0"))
+        assert endpoint.host.endswith(f"%{index}")
         b.call(lambda: answering.send(Transmit(endpoint, [b"!"])))
         assert receive_all(of_version(asking, 6))[0] == [b"!"]
         with closing(b.call(lambda: sock.connected(endpoint))) as own:

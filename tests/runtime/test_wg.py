@@ -137,6 +137,12 @@ async def test_a_source_that_the_system_lost_is_forgotten() -> None:
         assert wg.device.peers[ALICE].endpoint == PINNED.unpinned()
 
 
+async def test_interfaces_are_found_by_their_names() -> None:
+    async with interface() as wg:
+        assert wg.index_of("lo") == socket.if_nametoindex("lo")
+        assert wg.index_of("nowhere") is None
+
+
 async def test_closing_frees_the_port_and_reports_what_was_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -22,6 +22,7 @@ KEY = PrivateKey.from_bytes(bytes(range(32)))
 ALICE = PrivateKey.from_bytes(b"a" * 32).public_bytes
 BOB = PrivateKey.from_bytes(b"b" * 32).public_bytes
 PSK = bytes(range(100, 132))
+INTERFACES = {"eth0": 3}
 PACKET = bytes([0x45, 0, 0, 20]) + bytes(12) + bytes([10, 0, 0, 1])
 
 
@@ -33,6 +34,9 @@ class FakeInterface:
         self.listen_port = 0
         self.fwmark = 0
         self.refuse: OSError | None = None
+
+    def index_of(self, name: str) -> int | None:
+        return INTERFACES.get(name)
 
     def rebind(self, port: int) -> None:
         if self.refuse is not None:
@@ -101,7 +105,8 @@ def test_what_get_says_can_be_set_again() -> None:
     first, second = FakeInterface(), FakeInterface()
     set_(first, f"private_key={KEY.private_bytes.hex()}", "listen_port=1")
     set_(first, f"public_key={ALICE.hex()}", "endpoint=192.0.2.1:2")
-    set_(first, f"public_key={BOB.hex()}", "allowed_ip=0.0.0.0/0")
+    bob = "endpoint=[fe80::2%eth0]:2", "allowed_ip=0.0.0.0/0"
+    set_(first, f"public_key={BOB.hex()}", *bob)
     status = ("last_handshake", "tx_bytes", "rx_bytes", "errno")
 
     lines = [line for line in get(first) if not line.startswith(status)]
@@ -275,6 +280,11 @@ def test_a_wrong_device_line_has_its_error_number(line: str, number: int) -> Non
         ("endpoint=2001:db8::1:51820", errno.EINVAL),
         ("endpoint=[192.0.2.1]:51820", errno.EINVAL),
         ("endpoint=[2001:db8::1]51820", errno.EINVAL),
+        ("endpoint=[fe80::1%]:51820", errno.EINVAL),
+        ("endpoint=[fe80::1%nowhere]:51820", errno.EINVAL),
+        ("endpoint=[fe80::1%2147483648]:51820", errno.EINVAL),
+        ("endpoint=[fe80::1%-1]:51820", errno.EINVAL),
+        ("endpoint=[fe80::1%3%3]:51820", errno.EINVAL),
         ("persistent_keepalive_interval=65536", errno.EINVAL),
         ("persistent_keepalive_interval=off", errno.EINVAL),
         ("replace_allowed_ips=false", errno.EINVAL),
@@ -488,14 +498,22 @@ def test_what_was_received_never_shows_in_an_error(
     [
         ("192.0.2.1:51820", Endpoint("192.0.2.1", 51820)),
         ("[2001:DB8:0::1]:1", Endpoint("2001:db8::1", 1)),
-        ("[fe80::1%eth0]:1", Endpoint("fe80::1%eth0", 1)),
+        ("[fe80::1]:1", Endpoint("fe80::1", 1)),
+        ("[fe80::1%eth0]:1", Endpoint("fe80::1%3", 1)),
+        ("[FE80:0::1%3]:1", Endpoint("fe80::1%3", 1)),
+        ("[fe80::1%7]:1", Endpoint("fe80::1%7", 1)),
+        ("[fe80::1%0]:1", Endpoint("fe80::1", 1)),
+        ("[fe80::1%2147483647]:1", Endpoint("fe80::1%2147483647", 1)),
+        # Elsewhere a scope has no meaning; the kernel disregards it, too.
+        ("[2001:db8::1%eth0]:1", Endpoint("2001:db8::1", 1)),
+        ("[::ffff:192.0.2.1%eth0]:1", Endpoint("192.0.2.1", 1)),
         ("[::ffff:192.0.2.1]:1", Endpoint("192.0.2.1", 1)),
     ],
 )
 def test_an_endpoint_is_a_numeric_address_and_a_port(
     text: str, endpoint: Endpoint
 ) -> None:
-    assert parse_endpoint(text) == endpoint
+    assert parse_endpoint(text, INTERFACES.get) == endpoint
 
 
 @given(st.lists(st.binary(max_size=200), max_size=10))
