@@ -60,7 +60,7 @@ class Checker:
         """Count the checks that were lost, and send those that are due."""
         for check in self._checks.expire(now):
             path = self._table.find(check.endpoint)
-            if check.counts and path is not None:
+            if path is not None and check.counts and check.sent_at > path.counted_from:
                 path.statistics.add_loss()
         for path in list(self._table):
             if path.take_due(now):

@@ -27,6 +27,14 @@ REPEAT_INTERVAL = 2.0
 DOUBT_AFTER = 3.5
 """Seconds without an answer to any of the repetitions that make a path doubted."""
 
+SILENT_AFTER = 1.0
+"""Seconds without an answer to a check after which a path that is not trusted does not
+count as the one that carries the data."""
+
+OUTAGE = 1.5
+"""Seconds without an answer to three checks, after which an answer ends an outage: what
+was lost in it says nothing about a path that answers again."""
+
 TRUST = 6.5
 """Seconds for which an answer proves that a path works now."""
 
@@ -40,8 +48,10 @@ class Path:
     __slots__ = (
         "_due",
         "_repeats",
+        "counted_from",
         "endpoint",
         "kind",
+        "lost_at",
         "proven_at",
         "statistics",
         "waiting_since",
@@ -56,6 +66,10 @@ class Path:
         """When the last answer came."""
         self.waiting_since: float | None = None
         """When the first check after that was sent."""
+        self.counted_from = float("-inf")
+        """Checks that were sent before are not counted as lost."""
+        self.lost_at: float | None = None
+        """When a path that worked was given up."""
         self._due: list[float] = []
         self._repeats = 0
 
@@ -126,8 +140,12 @@ class Path:
 
     def answered(self, endpoint: Endpoint, rtt: float, now: float) -> None:
         """Note that a check came back; the next one is for the caller to plan."""
+        if self.waiting_since is not None and now >= self.waiting_since + OUTAGE:
+            self.counted_from = now
+            self.statistics.end_outage()
         self.endpoint = endpoint
         self.statistics.add_answer(rtt)
+        self.lost_at = None
         self.proven_at = now
         self.waiting_since = None
         self._repeats = 0
@@ -139,8 +157,18 @@ class Path:
             self.proven_at = min(self.proven_at, now - TRUST)
         self.endpoint = self.endpoint.unpinned()
         self.statistics.forget_losses()
+        self.counted_from = now
         self._repeats = 0
         self.burst(now, TRIGGERED_BURST)
+
+    def give_up(self, now: float) -> None:
+        """Forget that the path ever worked."""
+        self.proven_at = self.waiting_since = None
+        self.lost_at = now
+        self.statistics.forget_losses()
+        self.counted_from = now
+        self._repeats = 0
+        self.rest()
 
     def _expect_answer(self, now: float) -> None:
         if self.waiting_since is None:

@@ -7,7 +7,7 @@ turns (hysteresis).
 
 from collections import deque
 from dataclasses import dataclass
-from math import isinf
+from math import isinf, sqrt
 
 from meshwg.path.candidate import CandidateKind
 
@@ -20,8 +20,12 @@ MARGIN_RATIO = 0.2
 LOSS_COST = 0.2
 """Seconds that a loss of 100 % counts for: 5 % weigh as much as 10 ms."""
 
-POOR_LOSS = 0.3
-"""A direct path that loses this much is no longer preferred to a relay."""
+POOR_LOSS = 0.2
+"""A direct path that surely loses this much is no longer preferred to a relay."""
+
+SURENESS = 2.33
+"""Standard errors by which the loss that was counted has to exceed that: by chance it
+does in 1 % of cases."""
 
 WINDOW = 32
 """Checks over which loss is counted."""
@@ -52,6 +56,11 @@ class Statistics:
         """Count a check that was never answered."""
         self._outcomes.append(False)
 
+    def end_outage(self) -> None:
+        """Forget the losses since the last answer."""
+        while self._outcomes and not self._outcomes[-1]:
+            self._outcomes.pop()
+
     def forget_losses(self) -> None:
         """Begin to count anew: what was lost, was lost in another network."""
         self._outcomes.clear()
@@ -64,7 +73,10 @@ class Statistics:
     @property
     def is_poor(self) -> bool:
         """Whether so much is lost that a relay serves better."""
-        return len(self._outcomes) >= POOR_AFTER and self.loss >= POOR_LOSS
+        count, loss = len(self._outcomes), self.loss
+        if count < POOR_AFTER:
+            return False
+        return loss - SURENESS * sqrt(loss * (1 - loss) / count) >= POOR_LOSS
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,13 @@ RELAY_BURST = (0.0, 0.5, 1.5, 3.5)
 ALTERNATES = 2
 """Direct paths kept warm besides the selected one."""
 
+LOST_RETRY = 2.5
+"""Seconds between checks of a direct path that was given up, while there is traffic: an
+outage may end, and both sides together keep their NATs open for each other."""
+
+LOST_PATIENCE = 120.0
+"""Seconds after which a path that was given up is forgotten."""
+
 UNPROVEN_LIMIT = 32
 """Paths that are known but never worked: candidates, and addresses learnt."""
 
@@ -131,6 +138,7 @@ class PathTable:
         :param active: whether there is traffic; without it, doubt changes nothing.
         """
         self._withdraw_consent(now)
+        self._forget_lost(now)
         usable, current = self._contenders(now, active), self.selected
         best = current if current in usable else None
         if best is None and current is not None and not current.is_relayed:
@@ -161,6 +169,8 @@ class PathTable:
             if interval is None:
                 if path.is_proven and path.waiting_since is None:
                     path.rest()
+                elif path.lost_at is not None and path.due is None and active:
+                    path.check_by(now + LOST_RETRY)
             elif path.proven_at is not None and path.waiting_since is None:
                 path.check_by(max(now, path.proven_at + interval))
             elif path.due is None:
@@ -210,10 +220,17 @@ class PathTable:
     def _withdraw_consent(self, now: float) -> None:
         for path in list(self):
             if path.is_proven and not path.has_consent(now):
-                path.proven_at = path.waiting_since = None
-                path.rest()
-                if not path.is_relayed:
-                    self.remove(path)
+                path.give_up(now)
+                if self.selected is path:
+                    self.selected = None
+
+    def _forget_lost(self, now: float) -> None:
+        """Keep no more paths that worked once than are kept of those that do."""
+        lost = [path for path in self.direct() if path.lost_at is not None]
+        lost.sort(key=lambda path: path.lost_at or 0.0, reverse=True)
+        for index, path in enumerate(lost):
+            if index >= ALTERNATES or now >= (path.lost_at or 0.0) + LOST_PATIENCE:
+                self.remove(path)
 
     def _evict(self, spare: Path) -> None:
         """Keep the table bounded, whatever the peer makes this node learn."""

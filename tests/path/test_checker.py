@@ -26,6 +26,18 @@ def test_an_unconfirmed_address_gets_few_checks_and_its_path_rests() -> None:
     assert path.due is None
 
 
+def test_a_check_lost_in_an_outage_does_not_count_against_the_path_after_it() -> None:
+    stage = Stage()
+    path = stage.table.add(FAR, CandidateKind.REFLEXIVE)
+    path.answered(FAR, 0.05, NOW)
+    for after in (0.0, 0.5, 1.0):
+        path.check_by(NOW + after)
+        stage.checker.handle_timer(NOW + after)
+    path.answered(FAR, 0.05, NOW + 2.0)
+    stage.checker.handle_timer(NOW + 2.0 + CHECK_TIMEOUT)
+    assert path.statistics.loss == 0
+
+
 def test_a_relay_and_a_confirmed_address_get_all_they_need() -> None:
     stage = Stage()
     stage.table.set_relay(RELAY, NOW)

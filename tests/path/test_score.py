@@ -99,12 +99,37 @@ def test_a_few_losses_do_not_make_a_path_poor() -> None:
     assert statistics.is_poor
 
 
+@pytest.mark.parametrize(
+    ("losses", "checks", "poor"),
+    [(5, 10, False), (7, 10, True), (12, 32, False), (14, 32, True)],
+)
+def test_chance_alone_does_not_make_a_path_poor(
+    losses: int, checks: int, poor: bool
+) -> None:
+    statistics = Statistics()
+    for _ in range(checks - losses):
+        statistics.add_answer(0.1)
+    for _ in range(losses):
+        statistics.add_loss()
+    assert statistics.is_poor is poor
+
+
 def test_losses_of_another_network_are_forgotten() -> None:
     statistics = Statistics()
     statistics.add_answer(0.05)
     statistics.add_loss()
     statistics.forget_losses()
     assert (statistics.rtt, statistics.loss) == (0.05, 0.0)
+
+
+def test_losses_of_an_outage_are_forgotten_and_those_before_it_are_not() -> None:
+    statistics = Statistics()
+    statistics.add_loss()
+    statistics.add_answer(0.05)
+    for _ in range(9):
+        statistics.add_loss()
+    statistics.end_outage()
+    assert statistics.loss == 0.5
 
 
 def test_loss_makes_a_path_longer() -> None:
