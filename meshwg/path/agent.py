@@ -129,18 +129,18 @@ class PathAgent:
 
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
-        selected, next_at = self._table.selected, self._punching.next_at
-        if selected is None:
+        carrier, next_at = self._table.carrier(now), self._punching.next_at
+        if carrier is None:
             kind, method = "none", None
         else:
-            kind = "relay" if selected.is_relayed else "direct"
-            method = selected.kind.value
+            kind = "relay" if carrier.is_relayed else "direct"
+            method = carrier.kind.value
         return PathStatus(
             kind=kind,
             method=method,
-            remote=self.endpoint,
-            rtt=selected.statistics.rtt if selected else None,
-            loss=selected.statistics.loss if selected else 0.0,
+            remote=carrier.endpoint if carrier else self.endpoint,
+            rtt=carrier.statistics.rtt if carrier else None,
+            loss=carrier.statistics.loss if carrier else 0.0,
             since=self._since,
             reason=self._reason(now),
             attempts=tuple(self._punching.history),
@@ -441,9 +441,9 @@ class PathAgent:
         return min((when for when in times if when is not None), default=None)
 
     def _tell(self, now: float) -> None:
-        selected = self._table.selected
-        kind = selected.kind if selected else None
-        endpoint = selected.endpoint if selected else None
+        carrier = self._table.carrier(now)
+        kind = carrier.kind if carrier else None
+        endpoint = carrier.endpoint if carrier else None
         doubted = len(self._endpoints) > 1 and self._activity.is_active(now)
         change = SelectionChanged(kind, endpoint, doubted)
         if change != self._shown:

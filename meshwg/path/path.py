@@ -93,6 +93,13 @@ class Path:
         waiting = self.waiting_since
         return waiting is not None and now >= waiting + DOUBT_AFTER
 
+    def is_silent(self, now: float) -> bool:
+        """Tell whether data that is sent this way most likely does not arrive."""
+        waiting = self.waiting_since
+        if waiting is None or self.is_trusted(now):
+            return False
+        return now >= waiting + SILENT_AFTER
+
     def is_trusted(self, now: float) -> bool:
         """Tell whether the path is known to work now."""
         return self.proven_at is not None and now < self.proven_at + TRUST
@@ -107,6 +114,7 @@ class Path:
         if self.proven_at is not None:
             times = [self.proven_at + TRUST, self.proven_at + CONSENT_LIFETIME]
         if self.waiting_since is not None:
+            times.append(self.waiting_since + SILENT_AFTER)
             times.append(self.waiting_since + DOUBT_AFTER)
         return times
 

@@ -55,7 +55,7 @@ def explain(situation: Situation) -> str:
 
 
 def _direct(path: Path, now: float) -> str:
-    if path.is_doubted(now) or not path.has_consent(now):
+    if path.is_silent(now) or not path.has_consent(now):
         return (
             "The direct path does not answer; data also goes through the relay until "
             "it does, or another path is found."

@@ -161,6 +161,16 @@ class PathTable:
             return (selected.endpoint,)
         return selected.endpoint, relay.endpoint
 
+    def carrier(self, now: float) -> Path | None:
+        """Return the path that data arrives by, as far as is known.
+
+        While the selected path is in doubt, that is the relay.
+        """
+        selected, relay = self.selected, self.relay
+        if selected is None or selected.is_relayed or relay is None:
+            return selected
+        return relay if selected.is_silent(now) else selected
+
     def plan(self, now: float, active: bool) -> None:
         """Plan the checks that keep paths open and their numbers fresh."""
         kept = self._kept(now, active)

@@ -7,6 +7,7 @@ from meshwg.path.path import (
     BURST,
     CONSENT_LIFETIME,
     DOUBT_AFTER,
+    SILENT_AFTER,
     TRIGGERED_BURST,
     TRUST,
     Path,
@@ -55,6 +56,30 @@ def test_an_answer_ends_doubt() -> None:
     assert path.is_doubted(20.0)
     path.answered(ENDPOINT, 0.05, 20.0)
     assert not path.is_doubted(30.0)
+
+
+def test_an_unanswered_check_makes_a_path_silent_unless_it_is_trusted() -> None:
+    path = proven(at=10.0)
+    path.check_by(13.0)
+    path.take_due(13.0)
+    assert not path.is_silent(13.0 + SILENT_AFTER), "it answered 4 s ago"
+    path.distrust(14.0)
+    assert path.is_silent(14.0)
+    path.answered(ENDPOINT, 0.05, 15.0)
+    assert not path.is_silent(30.0)
+
+
+def test_a_path_that_was_given_up_has_to_prove_itself_anew() -> None:
+    path = proven(at=10.0)
+    path.check_by(13.0)
+    path.take_due(13.0)
+    path.give_up(50.0)
+    assert not path.is_proven
+    assert path.due is None
+    assert path.lost_at == 50.0
+    path.answered(ENDPOINT, 0.05, 60.0)
+    assert path.is_trusted(60.0)
+    assert path.lost_at is None
 
 
 def test_consent_lasts_thirty_seconds() -> None:

@@ -1,11 +1,20 @@
 """Which path carries the data."""
 
 from meshwg.path.candidate import Candidate, CandidateKind
-from meshwg.path.path import CONSENT_LIFETIME, DOUBT_AFTER, TRUST, Path
+from meshwg.path.path import (
+    CONSENT_LIFETIME,
+    DOUBT_AFTER,
+    SILENT_AFTER,
+    TRUST,
+    Path,
+)
 from meshwg.path.table import (
     ALTERNATE_HEARTBEAT,
+    ALTERNATES,
     HEARTBEAT,
     KEEPALIVE,
+    LOST_PATIENCE,
+    LOST_RETRY,
     RELAY_RETRY,
     UNPROVEN_LIMIT,
     PathTable,
@@ -67,6 +76,49 @@ def test_in_doubt_data_also_goes_by_the_relay() -> None:
     assert table.endpoints(later) == (FAR, RELAY)
     prove(table, FAR, CandidateKind.REFLEXIVE, later + 1)
     assert table.endpoints(later + 1) == (FAR,)
+
+
+def test_while_the_direct_path_is_silent_the_relay_is_what_carries() -> None:
+    table = relayed()
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
+    assert table.carrier(10.0) is table.find(FAR)
+    silence(table, FAR, since=16.0)
+    assert table.carrier(16.0) is table.find(FAR)
+    assert table.carrier(16.0 + SILENT_AFTER) is table.relay
+    prove(table, FAR, CandidateKind.REFLEXIVE, 20.0)
+    assert table.carrier(20.0) is table.find(FAR)
+
+
+def test_without_a_relay_a_silent_path_is_the_one_there_is() -> None:
+    table = PathTable()
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
+    silence(table, FAR, since=16.0)
+    assert table.carrier(20.0) is table.find(FAR)
+
+
+def test_a_direct_path_that_was_given_up_is_tried_again_while_there_is_traffic() -> (
+    None
+):
+    table = relayed()
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
+    lost = 10.0 + CONSENT_LIFETIME
+    table.reselect(lost, active=True)
+    table.plan(lost, active=True)
+    assert table.endpoints(lost) == (RELAY,)
+    assert found(table, FAR).due == lost + LOST_RETRY
+    prove(table, FAR, CandidateKind.REFLEXIVE, lost + LOST_RETRY)
+    assert table.endpoints(lost + LOST_RETRY) == (FAR,)
+
+
+def test_paths_that_were_given_up_are_few_and_forgotten_in_the_end() -> None:
+    table = relayed()
+    for port in range(1, 6):
+        prove(table, FAR._replace(port=port), CandidateKind.REFLEXIVE, 10.0)
+    lost = 10.0 + CONSENT_LIFETIME
+    table.reselect(lost, active=True)
+    assert len(list(table.direct())) == ALTERNATES
+    table.reselect(lost + LOST_PATIENCE, active=True)
+    assert not list(table.direct())
 
 
 def test_a_silent_path_gives_way_to_one_that_answers() -> None:
