@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nattypes import Filtering, Mapping, PortAllocation
 from tests.sim.host import Host
-from tests.sim.nat import Firewall, Nat, Pooling, WanInput
+from tests.sim.nat import UNANSWERED_LIFETIME, Firewall, Nat, Pooling, WanInput
 from tests.sim.network import Network
 from tests.sim.router import Router
 
@@ -66,6 +66,7 @@ def _kind(
     delta: int | None = None,
     public_addresses: int = 1,
     wan_input: WanInput = WanInput.DROP,
+    unanswered: float | None = None,
 ) -> Kind:
     """Return the kind with one NAT."""
     nat = Nat(
@@ -74,6 +75,7 @@ def _kind(
         allocation,
         delta=delta or 1,
         wan_input=wan_input,
+        unanswered=unanswered,
         pooling=Pooling.ARBITRARY if public_addresses > 1 else Pooling.PAIRED,
     )
     behaviour = _behaviour(mapping, filtering, allocation, delta)
@@ -103,7 +105,13 @@ FULL_CONE = _kind("full-cone", EIM, EIF)
 ADDRESS_RESTRICTED = _kind("address-restricted", EIM, ADF)
 PORT_RESTRICTED = _kind("port-restricted", EIM, APDF, RANDOM)
 LINUX = _kind("linux", EIM, APDF)
-SLOPPY_LINUX = _kind("sloppy-linux", EIM, APDF, wan_input=WanInput.SLOPPY)
+SLOPPY_LINUX = _kind(
+    "sloppy-linux",
+    EIM,
+    APDF,
+    wan_input=WanInput.SLOPPY,
+    unanswered=UNANSWERED_LIFETIME,
+)
 ADDRESS_DEPENDENT_MAPPING = _kind("address-dependent-mapping", ADM, APDF, RANDOM)
 SYMMETRIC_EIF = _kind("symmetric-eif", APDM, EIF, RANDOM)
 SYMMETRIC_ADF = _kind("symmetric-adf", APDM, ADF, RANDOM)

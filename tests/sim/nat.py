@@ -14,7 +14,7 @@ from meshwg.nattypes import Filtering, Mapping, PortAllocation
 Address = tuple[str, int]
 """A numeric host and a port."""
 
-POISON_LIFETIME = 30.0
+UNANSWERED_LIFETIME = 30.0
 """Linux's ``nf_conntrack_udp_timeout``: how long an unanswered entry stands."""
 
 
@@ -50,6 +50,9 @@ class Nat:
     """Whether datagrams from outside keep a mapping alive, too."""
     hairpin: bool = False
     wan_input: WanInput = WanInput.DROP
+    unanswered: float | None = None
+    """The same as ``lifetime`` for a flow that was never answered, if it is shorter;
+    the mapping itself stands."""
     pooling: Pooling = Pooling.PAIRED
     capacity: int | None = None
     """The most mappings a small router holds; more are refused."""
@@ -71,9 +74,14 @@ class Permissions:
         self._lifetime = lifetime
         self._until: dict[Address | str, float] = {}
 
-    def grant(self, remote: Address, now: float) -> None:
-        """Let a remote endpoint, or its whole address, send for one lifetime."""
-        self._until[self._key(remote)] = now + self._lifetime
+    def grant(self, remote: Address, now: float, at_most: float | None = None) -> None:
+        """Let a remote endpoint, or its whole address, send for one lifetime.
+
+        :param at_most: seconds, if the permission ends sooner.
+        """
+        lifetime = self._lifetime if at_most is None else min(self._lifetime, at_most)
+        until = max(now + lifetime, self._until.get(self._key(remote), 0.0))
+        self._until[self._key(remote)] = until
 
     def allows(self, remote: Address, now: float) -> bool:
         """Tell whether a datagram from ``remote`` passes."""
@@ -124,7 +132,8 @@ class _Binding:
     outside: Address
     permissions: Permissions
     expires: float
-    contacted: set[Address] = field(default_factory=set)
+    heard: set[Address] = field(default_factory=set)
+    """Who has answered."""
 
 
 class Translation:
@@ -148,9 +157,10 @@ class Translation:
         binding = self._binding_for(inside, remote, now)
         if binding is None:
             return None
-        binding.expires = now + self.policy.lifetime
-        binding.permissions.grant(remote, now)
-        binding.contacted.add(remote)
+        binding.expires = max(binding.expires, now + self._lifetime(binding, remote))
+        is_answered = remote in binding.heard
+        unanswered = None if is_answered else self.policy.unanswered
+        binding.permissions.grant(remote, now, unanswered)
         return binding.outside
 
     def inbound(self, outside: Address, remote: Address, now: float) -> Address | None:
@@ -164,8 +174,9 @@ class Translation:
             or not binding.permissions.allows(remote, now)
         ):
             if self.policy.wan_input is WanInput.SLOPPY:
-                self._poisoned[outside, remote] = now + POISON_LIFETIME
+                self._poisoned[outside, remote] = now + UNANSWERED_LIFETIME
             return None
+        binding.heard.add(remote)
         if self.policy.inbound_refresh:
             binding.expires = now + self.policy.lifetime
             binding.permissions.grant(remote, now)
@@ -198,13 +209,14 @@ class Translation:
         self, inside: Address, remote: Address, now: float
     ) -> _Binding | None:
         """Return the mapping that a datagram uses, or ``None`` if there is no room."""
-        own_key = (inside, "poisoned", remote)
-        key: object = (
-            own_key if own_key in self._bindings else self._key(inside, remote)
-        )
+        own_key = inside, "poisoned", remote
+        own = self._alive(own_key, now)
+        if own is not None:
+            return own
+        key = self._key(inside, remote)
         binding = self._alive(key, now)
-        if binding is not None and self._is_poisoned(binding, remote, now):
-            key, binding = own_key, None
+        if self._is_poisoned(binding, inside, remote, now):
+            return self._bind(own_key, inside, remote, now)
         return binding or self._bind(key, inside, remote, now)
 
     def _key(self, inside: Address, remote: Address) -> object:
@@ -214,10 +226,17 @@ class Translation:
             return inside, remote[0]
         return inside, remote
 
-    def _is_poisoned(self, binding: _Binding, remote: Address, now: float) -> bool:
-        """Tell whether Linux would have to give this flow another port."""
-        until = self._poisoned.get((binding.outside, remote), 0.0)
-        return until > now and remote not in binding.contacted
+    def _is_poisoned(
+        self, binding: _Binding | None, inside: Address, remote: Address, now: float
+    ) -> bool:
+        """Tell whether Linux would have to give this flow, and no other, a new port."""
+        if self.policy.wan_input is not WanInput.SLOPPY:
+            return False
+        if binding is None:
+            outside = self._pooled(inside), inside[1]
+            return self._poisoned.get((outside, remote), 0.0) > now
+        is_alive = binding.permissions.allows(remote, now)
+        return not is_alive and self._poisoned.get((binding.outside, remote), 0.0) > now
 
     def _alive(self, key: object, now: float) -> _Binding | None:
         binding = self._bindings.get(key)
@@ -235,9 +254,20 @@ class Translation:
                 return None
         outside = self._allocate(inside, remote, now)
         permissions = Permissions(self.policy.filtering, self.policy.lifetime)
-        binding = _Binding(inside, outside, permissions, now + self.policy.lifetime)
+        binding = _Binding(inside, outside, permissions, now)
         self._bindings[key] = self._by_outside[outside] = binding
+        binding.expires = now + self._lifetime(binding, remote)
         return binding
+
+    def _lifetime(self, binding: _Binding, remote: Address) -> float:
+        """Return for how long a packet to ``remote`` keeps a mapping.
+
+        One that is not for that flow alone is kept by others, too.
+        """
+        own = self._bindings.get((binding.inside, "poisoned", remote)) is binding
+        if own and remote not in binding.heard:
+            return UNANSWERED_LIFETIME
+        return self.policy.lifetime
 
     def _purge(self, now: float) -> None:
         for key, binding in list(self._bindings.items()):

@@ -184,6 +184,37 @@ def test_poison_wears_off() -> None:
     assert nat.outbound(INSIDE, OTHER_HOST, 32) == kept
 
 
+def test_only_the_flow_to_the_sender_is_spoiled_even_if_it_comes_first() -> None:
+    nat = translation(Nat(wan_input=WanInput.SLOPPY))
+    kept = "203.0.113.1", INSIDE[1]
+    nat.inbound(kept, OTHER_HOST, 0)
+
+    assert public(nat, INSIDE, OTHER_HOST, 1) != kept
+    assert public(nat, INSIDE, REMOTE, 2) == kept
+
+
+def test_a_spoiled_flow_keeps_its_port_until_nothing_was_sent_for_a_while() -> None:
+    nat = translation(Nat(wan_input=WanInput.SLOPPY))
+    kept = public(nat, INSIDE, REMOTE, 0)
+    nat.inbound(kept, OTHER_HOST, 1)
+    moved = public(nat, INSIDE, OTHER_HOST, 2)
+
+    assert nat.outbound(INSIDE, OTHER_HOST, 31) == moved
+    assert nat.outbound(INSIDE, OTHER_HOST, 60) == moved
+    assert nat.outbound(INSIDE, OTHER_HOST, 91) == kept
+
+
+def test_a_flow_that_was_never_answered_is_forgotten_sooner() -> None:
+    nat = translation(Nat(wan_input=WanInput.SLOPPY, unanswered=30))
+    kept = public(nat, INSIDE, REMOTE, 0)
+    nat.outbound(INSIDE, OTHER_HOST, 0)
+    nat.inbound(kept, REMOTE, 1)
+
+    assert nat.inbound(kept, OTHER_HOST, 31) is None
+    assert nat.outbound(INSIDE, OTHER_HOST, 32) != kept
+    assert nat.inbound(kept, REMOTE, 32) == INSIDE
+
+
 def test_a_dropping_router_is_not_poisoned() -> None:
     nat = translation(Nat())
     kept = public(nat, INSIDE, REMOTE, 0)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from tests.world.coordinator import SimCoordinator
 
 LATENCY = 0.02
-"""Seconds that a frame takes, and the news that a connection was closed."""
+"""Seconds that a frame takes, unless a test wants otherwise, and the news that a
+connection was closed."""
 
 DIALLING = 4 * LATENCY
 """Seconds for TCP and the HTTP upgrade: two round trips."""
@@ -57,6 +58,8 @@ class Carrier:
     ) -> None:
         self.network = network
         self.coordinator = coordinator
+        self.latency = LATENCY
+        """Seconds that a frame takes."""
         self.silent = False
         """The network swallows everything, both ways, and tells nobody."""
         self.on_news: Callable[[], None] = lambda: None
@@ -109,7 +112,7 @@ class Carrier:
                     self.on_news()
                     return
 
-        self.network.after(LATENCY, arrive)
+        self.network.after(self.latency, arrive)
 
     def closed_later(self, number: int, code: int) -> None:
         """Learn in a moment that the coordinator has closed the connection."""
@@ -174,7 +177,7 @@ class Carrier:
                 self.network.after(PATIENCE, lambda: self._give_up(line))
 
         if line.number is not None:
-            self.network.after(LATENCY, arrive)
+            self.network.after(self.latency, arrive)
 
     def _give_up(self, line: Line) -> None:
         """Learn from the system that nothing was acknowledged."""
