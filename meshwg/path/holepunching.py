@@ -23,6 +23,7 @@ from meshwg.path.events import (
     Event,
 )
 from meshwg.path.offer import Offer
+from meshwg.path.openings import Openings, Turn
 from meshwg.path.path import Path
 from meshwg.path.punch import plain_possible
 from meshwg.path.puncher import Outcome, Puncher, Verdict
@@ -39,7 +40,7 @@ OPENERS = 2
 any that opens the way, and a sloppy router would take it for its own."""
 
 OPENED_ADDRESSES = 4
-"""Public addresses of a peer that openers go to while the coordinator is away. They are
+"""Public addresses of a peer that openers go to before the peer is heard. They are
 claims of the peer and the coordinator, and may be anybody's."""
 
 PUNCH_RETRY = 5.0
@@ -79,6 +80,9 @@ class HolePunching:
         self._events = events
         self._controlling = controlling
         self._rounds = Rounds()
+        self._openings = Openings()
+        self._opened: list[Path] = []
+        """Where openers went to when this round was offered."""
         self._lost: Path | None = None
 
     @property
@@ -104,6 +108,13 @@ class HolePunching:
         """Offer a round to the peer; checks begin with its answer."""
         if self._rounds.begin(trigger, now, awaits=True):
             self._offer(trouble=self._rounds.is_trouble_untold)
+            # The peer answers and checks at once, and its answer may come later than
+            # its checks do.
+            self._opened = [
+                path for path in self._public_paths(now) for _ in range(OPENERS)
+            ]
+            for path in self._opened:
+                self._checker.check(path, now, ttl=OPENER_TTL)
 
     def coordinator_returned(self, now: float) -> None:
         """Offer again what the peer did not answer: the offer may have been lost.
@@ -125,6 +136,7 @@ class HolePunching:
             self._burst(OFFERER_LEAD, now)
         elif not offer.answer:
             if self._rounds.begin(Trigger.OFFER, now, awaits=False):
+                self._opened.clear()
                 self._offer(answer=True)
                 self._burst(ANSWERER_LEAD, now)
         elif not self._has_trusted(now):
@@ -136,14 +148,13 @@ class HolePunching:
             self._burst(OFFERER_LEAD, now)
 
     def send_openers(self, now: float) -> None:
-        """Check the peer's first public addresses, while there is no direct path."""
-        if self._table.has_direct(now):
+        """Keep this node's NAT open for the peer, while there is no direct path."""
+        turn = self._openings.take_turn(now)
+        if turn is Turn.REST or self._table.has_direct(now):
             return
-        targets = self._rendezvous.targets()
-        public = [each for each in targets if not is_private(each.host)]
-        for candidate in public[:OPENED_ADDRESSES]:
-            path = self._table.add(candidate.endpoint, candidate.kind)
-            self._checker.check(path, now)
+        for path in self._public_paths(now):
+            ttl = OPENER_TTL if turn is Turn.OPEN else None
+            self._checker.check(path, now, ttl=ttl)
 
     def begin_if_lost(self, before: Path | None, now: float) -> None:
         """Begin a round if the direct path in use came into doubt.
@@ -229,6 +240,16 @@ class HolePunching:
         offer = self._rendezvous.make(answer=answer, trouble=trouble, punch=punch)
         self._events.append(CandidatesOffered(offer))
 
+    def _public_paths(self, now: float) -> list[Path]:
+        """Return the paths to the peer's first public addresses that never worked."""
+        targets = self._rendezvous.targets()
+        public = [each for each in targets if not is_private(each.host)]
+        added = [
+            self._table.add(candidate.endpoint, candidate.kind)
+            for candidate in public[:OPENED_ADDRESSES]
+        ]
+        return [path for path in added if not path.has_consent(now)]
+
     def _burst(self, lead: float, now: float) -> None:
         """Open the way for the peer's checks, then check all its candidates."""
         possible = plain_possible(self._rendezvous.nat, self._rendezvous.peer.nat)
@@ -238,7 +259,8 @@ class HolePunching:
             path = self._table.add(candidate.endpoint, candidate.kind)
             if path.is_trusted(now):
                 continue
-            for _ in range(0 if is_private(candidate.host) else OPENERS):
+            is_open = is_private(candidate.host) or path in self._opened
+            for _ in range(0 if is_open else OPENERS):
                 self._checker.check(path, now, ttl=OPENER_TTL)
             path.burst(start)
             start += PACE

@@ -77,6 +77,7 @@ def test_a_bystander_who_forwards_checks_carries_only_what_it_cannot_read() -> N
     pass_on(towards_a, towards_b, udp_endpoint(b))
     pass_on(towards_b, towards_a, udp_endpoint(a))
     lie(world, [candidate(CandidateKind.HOST, VICTIM, 4001)])
+    world.advance(1.0)
     talk(world, a, b)
     world.advance(10.0)
     assert b.agent(a).endpoint == Endpoint(VICTIM, 4002, source=pin(b))
