@@ -16,6 +16,7 @@ from meshwg.path.volley import (
     PREDICTION_WAVES,
     Shot,
     fan,
+    meet,
     scatter,
     sweep,
 )
@@ -65,6 +66,13 @@ class KnownAddresses:
         ]
 
 
+_KINDS = {
+    PunchMethod.FRESH: CandidateKind.PEER_REFLEXIVE,
+    PunchMethod.PREDICTION: CandidateKind.PREDICTED,
+    PunchMethod.BIRTHDAY: CandidateKind.BIRTHDAY,
+}
+
+
 @dataclass(slots=True)
 class PunchAttempt:
     """One attempt, as one side sees it."""
@@ -73,8 +81,11 @@ class PunchAttempt:
     method: PunchMethod
     role: Role
     peer_role: Role
+    leads: bool = False
+    """Whether this side begins before the peer."""
     own_sequence: tuple[int, int] | None = None
-    """The last observed public port and the step, of this side."""
+    """The last observed public port and the step, of this side; with a fresh socket,
+    its public port."""
     peer_sequence: tuple[int, int] | None = None
     links: tuple[int, ...] = ()
     winner: int | None = None
@@ -83,18 +94,17 @@ class PunchAttempt:
     @property
     def kind(self) -> CandidateKind:
         """What a path that this attempt finds is called."""
-        predicts = self.method is PunchMethod.PREDICTION
-        return CandidateKind.PREDICTED if predicts else CandidateKind.BIRTHDAY
+        return _KINDS[self.method]
 
     @property
     def needs_sample(self) -> bool:
-        """Whether the peer has to know where this side's sequence is."""
-        return self.role is Role.FAN and self.method is PunchMethod.PREDICTION
+        """Whether the peer has to know which public ports this side gets."""
+        return self.role is Role.FAN and self.method is not PunchMethod.BIRTHDAY
 
     @property
     def knows_target(self) -> bool:
         """Whether this side can begin."""
-        if self.peer_role is Role.FAN and self.method is PunchMethod.PREDICTION:
+        if self.peer_role is Role.FAN and self.method is not PunchMethod.BIRTHDAY:
             return self.peer_sequence is not None
         return True
 
@@ -111,6 +121,10 @@ class PunchAttempt:
         targets = peer.targets()
         if self.method is PunchMethod.BIRTHDAY:
             return fan(self.links, targets, BIRTHDAY_WAVES, now)
+        if self.method is PunchMethod.FRESH and self.peer_sequence is not None:
+            port, link = self.peer_sequence[0], self.links[0]
+            target = targets[0]._replace(port=port, link=link)
+            return meet(target, now, leads=self.leads)
         # A second target would take ports out of the sequence.
         del targets[1:]
         if self.peer_sequence is not None:

@@ -63,9 +63,11 @@ class Escalation:
                 refusal = self._begin(method, parts, now)
                 if refusal is None:
                     break
-                refused.append(
-                    Attempt(now, method.value, AttemptResult.REFUSED, refusal)
-                )
+                # A fresh socket repeats what plain punching tried: without one, that
+                # was all.
+                if method is not PunchMethod.FRESH:
+                    result = AttemptResult.REFUSED
+                    refused.append(Attempt(now, method.value, result, refusal))
         return refused
 
     def follow(self, outcome: Outcome, now: float) -> list[Attempt]:

@@ -26,6 +26,7 @@ PERIOD = 600.0
 """Seconds after which an attempt no longer counts."""
 
 ALLOWANCES = {
+    PunchMethod.FRESH: Allowance(spacing=5.0, attempts=4),
     PunchMethod.PREDICTION: Allowance(spacing=2.0, attempts=4),
     PunchMethod.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
 }

@@ -11,6 +11,11 @@ towards the peer, and a *prober* that sends to many random ports of the fan's pu
 address. A probe that meets a mapping is let in if it comes from where the mapping
 points to, so the prober's endpoint must be known, unless the fan's NAT filters by
 address only.
+
+Plain punching can also fail between two known endpoints: a router that accepts packets
+for itself remembers one that came too early as a flow of its own, and gives the flow of
+the host behind it another port. Such a mapping cannot be mended while either side
+sends. So both sides take a *fresh* socket, whose public endpoint nobody has sent to.
 """
 
 from collections.abc import Iterator
@@ -31,6 +36,8 @@ because each costs the prober's router an entry."""
 PROBE_INTERVAL = 0.001
 """Seconds between two probes."""
 
+FRESH_SOCKETS = 1
+
 PREDICTION_SOCKETS = 25
 PREDICTION_PORTS = 40
 """Ports after the last observed one that a prober tries. Other hosts behind the NAT
@@ -47,8 +54,9 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 
 
 class PunchMethod(Enum):
-    """A way to open a direct path after plain punching failed."""
+    """A way to open a direct path after plain punching failed, the cheapest first."""
 
+    FRESH = "fresh-socket"
     PREDICTION = "prediction"
     BIRTHDAY = "birthday"
 
@@ -71,7 +79,12 @@ def roles(
     own: NatTraits, peer: NatTraits, method: PunchMethod
 ) -> tuple[Role, Role] | None:
     """Return who does what, own side first, or ``None`` if the method cannot work."""
-    if own.blocked or peer.blocked or plain_possible(own, peer):
+    if own.blocked or peer.blocked:
+        return None
+    if method is PunchMethod.FRESH:
+        # Where ports depend on the destination, a new socket is nothing new.
+        return None if own.is_hard or peer.is_hard else (Role.FAN, Role.FAN)
+    if plain_possible(own, peer):
         return None
     if method is PunchMethod.PREDICTION:
         return _prediction_roles(own, peer)

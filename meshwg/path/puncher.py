@@ -1,4 +1,4 @@
-"""Prediction and birthday: what two nodes do after plain punching failed.
+"""Fresh sockets, prediction, birthday: what may follow plain punching that failed.
 
 One side is controlling: it alone decides that a method is tried, and both follow this
 protocol, whose steps travel in the extension of offers::
@@ -11,6 +11,7 @@ protocol, whose steps travel in the extension of offers::
 
 A *fan* opens auxiliary sockets; a prober uses the node's own. ``port`` and ``delta``
 come from a side that predicts: its last observed public port and the step to the next.
+With fresh sockets, both sides are fans with one socket, and ``port`` is its public one.
 A fan aims at the prober's public endpoint, or, if both sides are fans, at one port
 ahead of the peer's sequence; a prober aims at predicted or random ports. Where a NAT
 has several public addresses, all that are known are aimed at.
@@ -35,6 +36,7 @@ from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import (
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
+    FRESH_SOCKETS,
     LAST_PORT,
     PREDICTION_SOCKETS,
     SAMPLES,
@@ -43,7 +45,12 @@ from meshwg.path.punch import (
 )
 from meshwg.path.sampler import Sampler
 from meshwg.path.traits import DELTA_LIMIT, NatTraits
-from meshwg.path.volley import BIRTHDAY_DURATION, PREDICTION_DURATION, Shot
+from meshwg.path.volley import (
+    BIRTHDAY_DURATION,
+    FRESH_DURATION,
+    PREDICTION_DURATION,
+    Shot,
+)
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -54,7 +61,21 @@ SOCKETS_TIMEOUT = 2.0
 """Seconds for the runtime to open sockets."""
 
 SOCKETS_NEEDED = 8
-"""Fewer sockets than this are not worth an attempt."""
+"""Fewer sockets than this, where more are wanted, are not worth an attempt."""
+
+SOCKETS = {
+    PunchMethod.FRESH: FRESH_SOCKETS,
+    PunchMethod.PREDICTION: PREDICTION_SOCKETS,
+    PunchMethod.BIRTHDAY: BIRTHDAY_SOCKETS,
+}
+"""How many sockets a fan uses."""
+
+DURATIONS = {
+    PunchMethod.FRESH: FRESH_DURATION,
+    PunchMethod.PREDICTION: PREDICTION_DURATION,
+    PunchMethod.BIRTHDAY: BIRTHDAY_DURATION,
+}
+"""Seconds after which an attempt has failed."""
 
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
@@ -173,7 +194,8 @@ class Puncher:
 
         :return: why it cannot be now, or ``None`` if the peer is asked.
         """
-        self._attempt = PunchAttempt(self._last_id + 1, method, *roles)
+        id_ = self._last_id + 1
+        self._attempt = PunchAttempt(id_, method, *roles, leads=True)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._attempt = None
@@ -211,7 +233,7 @@ class Puncher:
             self.losers.extend(links)
             return
         attempt.links = tuple(links)
-        if len(links) < SOCKETS_NEEDED:
+        if len(links) < min(SOCKETS_NEEDED, SOCKETS[attempt.method]):
             self._give_up("not enough sockets could be opened", now)
         elif attempt.needs_sample:
             self._sample(attempt, now)
@@ -319,11 +341,10 @@ class Puncher:
         if attempt.role is Role.PROBE:
             self._prepared(now)
             return
-        predicts = attempt.method is PunchMethod.PREDICTION
-        if predicts and self.stun_server is None:
+        if attempt.needs_sample and self.stun_server is None:
             self._give_up("no STUN server shows which ports the NAT gives out", now)
             return
-        self.sockets_wanted = PREDICTION_SOCKETS if predicts else BIRTHDAY_SOCKETS
+        self.sockets_wanted = SOCKETS[attempt.method]
         self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
 
     def _sample(self, attempt: PunchAttempt, now: float) -> None:
@@ -375,9 +396,7 @@ class Puncher:
             return
         self._limiter.record(self.peer, attempt.method, now)
         self._shots.extend(attempt.aim(self._known_addresses(), self._random, now))
-        predicts = attempt.method is PunchMethod.PREDICTION
-        duration = PREDICTION_DURATION if predicts else BIRTHDAY_DURATION
-        self._enter(PunchState.FIRING, now + duration)
+        self._enter(PunchState.FIRING, now + DURATIONS[attempt.method])
         self._shoot(now)
 
     def _shoot(self, now: float) -> None:

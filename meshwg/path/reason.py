@@ -91,12 +91,18 @@ def _switched_off(situation: Situation) -> str | None:
 
 def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
-        if attempt.result is not AttemptResult.OK:
+        # A fresh socket repeats what plain punching tried, which says more.
+        is_repetition = attempt.method == PunchMethod.FRESH.value
+        if attempt.result is not AttemptResult.OK and not is_repetition:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
     return "There has been no traffic yet that needs a direct path."
 
 
 _PUNCHING = {
+    PunchMethod.FRESH: (
+        "A direct path is being opened between two new ports; meanwhile data goes "
+        "through the relay."
+    ),
     PunchMethod.PREDICTION: (
         "A direct path is being opened by predicting the next ports of a NAT; "
         "meanwhile data goes through the relay."

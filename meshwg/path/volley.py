@@ -8,6 +8,8 @@ losses; where the first wave was not enough, they meet the holes that the prober
 checks have made in the prober's NAT by then.
 
 A *prober* sends from one socket to many ports.
+
+Two fresh sockets (:func:`meet`) send to each other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,6 +28,14 @@ PREDICTION_WAVES: tuple[float, ...] = (0.0, 0.2, 0.6, 1.2, 2.4)
 PREDICTION_PASSES = (0.05, 0.3, 0.8, 1.6)
 """Seconds at which a prober tries all predicted ports."""
 
+FRESH_OPENINGS = (0.0, 0.02, 0.04)
+FRESH_WAVES = (0.06, 0.16, 0.36, 0.76, 1.56)
+FRESH_LEAD = 1.0
+"""Seconds at which a fresh socket opens its NAT, and checks. The side that knows both
+endpoints first only opens its NAT, and leaves the first check to the other side, which
+may send as soon as it knows them, too: so no check comes before the way is open."""
+
+FRESH_DURATION = 3.5
 BIRTHDAY_DURATION = 5.0
 PREDICTION_DURATION = 4.0
 """Seconds after which an attempt has failed."""
@@ -56,6 +66,16 @@ def fan(
         for wave in waves
         for index, flow in enumerate(flows)
     ]
+
+
+def meet(endpoint: Endpoint, now: float, *, leads: bool) -> list[Shot]:
+    """Return checks from one fresh socket to another.
+
+    :param leads: whether the peer learns the endpoints later than this node.
+    """
+    lead = FRESH_LEAD if leads else 0.0
+    openings = [Shot(now + at, endpoint, OPENER_TTL) for at in FRESH_OPENINGS]
+    return openings + [Shot(now + lead + at, endpoint) for at in FRESH_WAVES]
 
 
 def sweep(host: str, ports: Sequence[int], now: float) -> list[Shot]:

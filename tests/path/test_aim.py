@@ -20,7 +20,7 @@ from meshwg.transmit import Endpoint
 CLAIMED = Endpoint("203.0.113.2", 2222)
 OTHER = Endpoint("203.0.113.3", 3333)
 LINKS = (100, 101, 102)
-BIRTHDAY, PREDICTION = PunchMethod.BIRTHDAY, PunchMethod.PREDICTION
+FRESH, PREDICTION, BIRTHDAY = PunchMethod
 
 
 def test_an_unconfirmed_claim_is_not_a_target() -> None:
@@ -68,9 +68,20 @@ def test_two_fans_aim_at_one_port_ahead() -> None:
     assert len(shots) == len(LINKS) * len(PREDICTION_WAVES)
 
 
+def test_a_fresh_socket_aims_at_the_peers_fresh_port_from_one_socket() -> None:
+    shots = aim(FRESH, Role.FAN, Role.FAN, sequence=(5000, 1))
+    assert {shot.endpoint for shot in shots} == {
+        Endpoint(CLAIMED.host, 5000, link=LINKS[0])
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [(BIRTHDAY, CandidateKind.BIRTHDAY), (PREDICTION, CandidateKind.PREDICTED)],
+    [
+        (FRESH, CandidateKind.PEER_REFLEXIVE),
+        (BIRTHDAY, CandidateKind.BIRTHDAY),
+        (PREDICTION, CandidateKind.PREDICTED),
+    ],
 )
 def test_a_path_is_named_after_its_method(
     method: PunchMethod, kind: CandidateKind

@@ -29,7 +29,7 @@ PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)
         (HARD, FIREWALL, PunchMethod.BIRTHDAY),
         (HARD_LOOSE, STEPPING, PunchMethod.BIRTHDAY),
         (HARD, HARD, None),
-        (CONE, CONE, None),
+        (CONE, CONE, PunchMethod.FRESH),
         (OPEN, HARD, None),
     ],
 )

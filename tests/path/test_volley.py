@@ -53,8 +53,24 @@ def test_predicted_ports_are_tried_several_times() -> None:
     assert set(ports.values()) == {len(volley.PREDICTION_PASSES)}
 
 
+def test_a_fresh_socket_opens_its_nat_before_it_checks() -> None:
+    shots = volley.meet(TARGET, 10.0, leads=False)
+    ttls = [shot.ttl for shot in shots]
+    assert ttls == sorted(ttls, key=lambda ttl: ttl is None)
+    assert volley.OPENER_TTL in ttls
+
+
+def test_the_side_that_knows_first_leaves_the_first_check_to_the_other() -> None:
+    checks = {
+        leads: [s.when for s in volley.meet(TARGET, 10.0, leads=leads) if s.ttl is None]
+        for leads in (True, False)
+    }
+    assert min(checks[True]) - min(checks[False]) == volley.FRESH_LEAD
+
+
 def test_shots_are_in_order_of_time() -> None:
     for shots in (
+        volley.meet(TARGET, 10.0, leads=True),
         volley.fan(range(256), [TARGET], volley.BIRTHDAY_WAVES, 10.0),
         volley.fan(range(256), [TARGET] * 2, volley.BIRTHDAY_WAVES, 10.0),
         volley.fan(range(25), [TARGET], volley.PREDICTION_WAVES, 10.0),
