@@ -35,6 +35,7 @@ FULL = (
     presets.ADDRESS_RESTRICTED,
     presets.PORT_RESTRICTED,
     presets.LINUX,
+    presets.SLOPPY,
     presets.DOUBLE_CONE,
     presets.SYMMETRIC_OPEN,
     presets.SEQUENTIAL,
@@ -47,11 +48,7 @@ FULL = (
     presets.UDP_BLOCKED,
     presets.ONLY_443,
 )
-"""All kinds, roughly from the mildest to the strictest.
-
-The sloppy router is not among them: it remembers whoever sent to it as a connection,
-so what can be opened behind it depends on who was there before.
-"""
+"""All kinds, roughly from the mildest to the strictest."""
 QUICK = (
     presets.PUBLIC,
     presets.FULL_CONE,

@@ -116,7 +116,8 @@ SLOPPY = Preset(
     "sloppy",
     Behaviour(kernel=True, wan_input=WanInput.ACCEPT),
     seen="self-made Linux routers without a firewall on the WAN side",
-    punching="works only if a first packet ends between the two NATs (low TTL)",
+    punching="works if first packets end between the two NATs (low TTL), or from ports "
+    "to which nobody has sent",
 )
 REJECTING = Preset(
     "rejecting",

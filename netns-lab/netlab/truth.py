@@ -13,6 +13,9 @@ It is derived from mapping, filtering and port allocation alone, by four rules:
   that is known, and against everybody if that side filters by address only.
 * Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
 
+A router that accepts packets for itself is like the same router that drops them: what
+it spoils is left for fresh ports.
+
 One case depends on luck: a NAT that takes any of several public addresses for each
 mapping ("arbitrary" pooling, RFC 4787 section 4.1), against a filter by address. It may
 take an address that the other side has not sent to, and then the pair stays relayed.
