@@ -1,10 +1,9 @@
 """STUN messages (RFC 8489), with TURN's (RFC 8656) and NAT discovery's (RFC 5780).
 
-:mod:`aioice.stun` packs and unpacks the values of attributes and computes HMAC and
-CRC. The walk over the message is this module's own, because aioice's takes what RFC
-8489 forbids: messages without the magic cookie, values that are cut short, later
-duplicates of an attribute. So :func:`parse` returns a well-formed message or raises
-:class:`~meshwg.errors.InvalidMessage`, whatever the bytes are.
+:func:`parse` returns a well-formed message or raises
+:class:`~meshwg.errors.InvalidMessage`, whatever the bytes are. It refuses what RFC 8489
+forbids, and other codecs take: messages without the magic cookie, values that are cut
+short, later duplicates of an attribute.
 
 A plain Binding request, the bulk of a server's work, has a path of its own:
 :func:`binding_request`, :func:`quick_binding` and :func:`binding_response` copy
@@ -13,18 +12,18 @@ constants and look at fixed offsets.
 
 import hmac
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, NamedTuple
-
-from aioice import stun as aioice
+from typing import Any
 
 from meshwg.errors import InvalidMessage
 from meshwg.transmit import Endpoint
+from meshwg.wire import stunvalues as values
 
-COOKIE = bytes.fromhex("2112a442")
-HEADER_LENGTH = 20
+COOKIE = values.COOKIE
+HEADER_LENGTH = values.HEADER_LENGTH
+StunErrorCode = values.StunErrorCode
 TRANSACTION_ID_LENGTH = 12
 
 CLASSIC_TRANSACTION_ID_LENGTH = 16
@@ -103,13 +102,6 @@ class Change(IntFlag):
 
     PORT = 2
     ADDRESS = 4
-
-
-class StunErrorCode(NamedTuple):
-    """The value of ERROR-CODE."""
-
-    code: int
-    reason: str
 
 
 @dataclass(slots=True)
@@ -204,10 +196,10 @@ def encode(
     )
     data = _header(message, len(body)) + body
     if integrity_key is not None:
-        digest = aioice.message_integrity(data, integrity_key)
+        digest = values.integrity_of(data, integrity_key)
         data = _append(data, Attribute.MESSAGE_INTEGRITY, digest)
     if fingerprint:
-        crc = aioice.message_fingerprint(data)
+        crc = values.fingerprint_of(data)
         data = _append(data, Attribute.FINGERPRINT, crc)
     return data
 
@@ -216,7 +208,7 @@ def check_integrity(message: Message, key: bytes) -> bool:
     """Tell whether a parsed message was signed with the key; unsigned ones were not."""
     if message._signed is None:
         return False
-    digest = aioice.message_integrity(message._signed, key)
+    digest = values.integrity_of(message._signed, key)
     claimed: bytes = message.attributes[Attribute.MESSAGE_INTEGRITY]
     return hmac.compare_digest(claimed, digest)
 
@@ -268,20 +260,11 @@ def binding_response(
 
 _PLAIN_REQUEST = b"\x00\x01\x00\x00" + COOKIE
 _MAPPED_IPV4 = struct.Struct("!HHHHI HHHHI")
+_CHANGES = Change.PORT | Change.ADDRESS
 _COMPUTED = (Attribute.MESSAGE_INTEGRITY, Attribute.FINGERPRINT)
 
 
-class _Codec(NamedTuple):
-    """How the value of one attribute is packed and unpacked."""
-
-    attribute: Attribute
-    pack: Callable[..., bytes]
-    unpack: Callable[..., Any]
-    xored: bool = False
-    """Whether both need the transaction id."""
-
-
-def _parse(data: bytes, id_length: int, codecs: Mapping[int, _Codec]) -> Message:
+def _parse(data: bytes, id_length: int, codecs: Mapping[int, values.Codec]) -> Message:
     """Parse a message whose header is known to be well-formed."""
     kind = data[0] << 8 | data[1]
     transaction_id = data[HEADER_LENGTH - id_length : HEADER_LENGTH]
@@ -294,7 +277,7 @@ def _parse(data: bytes, id_length: int, codecs: Mapping[int, _Codec]) -> Message
 
 
 def _parse_attributes(
-    message: Message, data: bytes, codecs: Mapping[int, _Codec]
+    message: Message, data: bytes, codecs: Mapping[int, values.Codec]
 ) -> None:
     peers: list[Endpoint] = []
     unknown: list[int] = []
@@ -307,7 +290,7 @@ def _parse_attributes(
             if kind < 0x8000 and len(unknown) < UNKNOWN_LIMIT:
                 unknown.append(kind)
             continue
-        known = codec.attribute in message.attributes
+        known = Attribute(kind) in message.attributes
         if known and kind != Attribute.XOR_PEER_ADDRESS:
             continue
         decoded = (
@@ -322,7 +305,7 @@ def _parse_attributes(
         elif kind == Attribute.FINGERPRINT:
             _check_fingerprint(data, position, decoded)
         if not known:
-            message.attributes[codec.attribute] = decoded
+            message.attributes[Attribute(kind)] = decoded
     message.peers = tuple(peers)
     message.unknown_required = tuple(unknown)
 
@@ -348,7 +331,7 @@ def _walk(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 def _check_fingerprint(data: bytes, position: int, claimed: int) -> None:
     if position + 8 != len(data):
         raise ValueError("its FINGERPRINT is not the last attribute")
-    if claimed != aioice.message_fingerprint(data[:position]):
+    if claimed != values.fingerprint_of(data[:position]):
         raise ValueError("its FINGERPRINT does not match")
 
 
@@ -361,112 +344,48 @@ def _header(message: Message, length: int) -> bytes:
 def _append(data: bytes, attribute: Attribute, value: Any) -> bytes:
     """Return a message with one more attribute and its length corrected."""
     longer = data + pack_attribute(attribute, value, b"")
-    return aioice.set_body_length(longer, len(longer) - HEADER_LENGTH)
+    return values.with_length(longer, len(longer) - HEADER_LENGTH)
 
 
-def _pack_unknown(kinds: tuple[int, ...]) -> bytes:
-    return struct.pack(f"!{len(kinds)}H", *kinds)
-
-
-def _unpack_unknown(data: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"!{len(data) // 2}H", data)
-
-
-def _unpack_error(data: bytes) -> StunErrorCode:
-    # The class has three bits; the rest is reserved. coturn pads the reason with NUL.
-    code = (data[2] & 7) * 100 + data[3] if len(data) >= 4 else 0
-    if not 300 <= code < 700:
-        raise ValueError("its ERROR-CODE is out of range")
-    return StunErrorCode(code, _printable(_unpack_text(data[4:])).rstrip("\0"))
-
-
-def _printable(text: str) -> str:
-    """Return a reason without what could move the cursor of a user's terminal."""
-    return "".join(letter for letter in text if letter.isprintable())
-
-
-def _unpack_text(data: bytes) -> str:
-    # Text for people is not worth refusing a message over.
-    return data.decode("utf-8", "replace")
-
-
-def _unpack_address(data: bytes) -> Endpoint:
-    return Endpoint(*aioice.unpack_address(data))
-
-
-def _unpack_xor_address(data: bytes, transaction_id: bytes) -> Endpoint:
-    return Endpoint(*aioice.unpack_xor_address(data, transaction_id))
-
-
-def _unpack_change(data: bytes) -> Change:
-    return Change(aioice.unpack_unsigned(data) & (Change.PORT | Change.ADDRESS))
-
-
-def _pack_even_port(reserve: bool) -> bytes:
-    return b"\x80" if reserve else b"\0"
-
-
-def _unpack_even_port(data: bytes) -> bool:
-    return bool(_exactly(1)(data)[0] & 0x80)
-
-
-def _unpack_flag(data: bytes) -> None:
-    _exactly(0)(data)
-
-
-def _exactly(length: int) -> Callable[[bytes], bytes]:
-    """Return an unpacker for bytes of one length."""
-
-    def unpack(data: bytes) -> bytes:
-        if len(data) != length:
-            raise ValueError("an attribute has the wrong length")
-        return data
-
-    return unpack
-
-
-def _integer(attribute: Attribute, form: str) -> _Codec:
-    """Return the codec of an integer of a fixed form."""
-    layout = struct.Struct(form)
-    return _Codec(attribute, layout.pack, lambda data: layout.unpack(data)[0])
-
-
-_UNPACKERS: dict[Any, Callable[..., Any]] = {
-    aioice.unpack_address: _unpack_address,
-    aioice.unpack_xor_address: _unpack_xor_address,
-    aioice.unpack_error_code: _unpack_error,
-    aioice.unpack_none: _unpack_flag,
+_CODECS: dict[int, values.Codec] = {
+    Attribute.MAPPED_ADDRESS: values.ADDRESS,
+    Attribute.CHANGE_REQUEST: values.Codec(
+        values.NUMBER.pack,
+        lambda data: Change(values.NUMBER.unpack(data) & _CHANGES),
+    ),
+    Attribute.SOURCE_ADDRESS: values.ADDRESS,
+    Attribute.CHANGED_ADDRESS: values.ADDRESS,
+    Attribute.USERNAME: values.NAME,
+    Attribute.MESSAGE_INTEGRITY: values.exactly(20),
+    Attribute.ERROR_CODE: values.ERROR,
+    Attribute.UNKNOWN_ATTRIBUTES: values.NUMBERS,
+    Attribute.CHANNEL_NUMBER: values.integer("!H2x"),
+    Attribute.LIFETIME: values.NUMBER,
+    Attribute.XOR_PEER_ADDRESS: values.XOR_ADDRESS,
+    Attribute.DATA: values.OCTETS,
+    Attribute.REALM: values.NAME,
+    Attribute.NONCE: values.OCTETS,
+    Attribute.XOR_RELAYED_ADDRESS: values.XOR_ADDRESS,
+    Attribute.REQUESTED_ADDRESS_FAMILY: values.integer("!B3x"),
+    Attribute.EVEN_PORT: values.RESERVE,
+    Attribute.REQUESTED_TRANSPORT: values.integer("!B3x"),
+    Attribute.DONT_FRAGMENT: values.FLAG,
+    Attribute.XOR_MAPPED_ADDRESS: values.XOR_ADDRESS,
+    Attribute.RESERVATION_TOKEN: values.exactly(8),
+    Attribute.PRIORITY: values.NUMBER,
+    Attribute.USE_CANDIDATE: values.FLAG,
+    Attribute.PADDING: values.OCTETS,
+    Attribute.RESPONSE_PORT: values.integer("!H2x"),
+    Attribute.SOFTWARE: values.TEXT,
+    Attribute.ALTERNATE_SERVER: values.ADDRESS,
+    Attribute.CACHE_TIMEOUT: values.NUMBER,
+    Attribute.FINGERPRINT: values.NUMBER,
+    Attribute.ICE_CONTROLLED: values.integer("!Q"),
+    Attribute.ICE_CONTROLLING: values.integer("!Q"),
+    Attribute.RESPONSE_ORIGIN: values.ADDRESS,
+    Attribute.OTHER_ADDRESS: values.ADDRESS,
 }
-_OWN_CODECS = (
-    _Codec(Attribute.CHANGE_REQUEST, aioice.pack_unsigned, _unpack_change),
-    _Codec(Attribute.MESSAGE_INTEGRITY, aioice.pack_bytes, _exactly(20)),
-    _Codec(Attribute.UNKNOWN_ATTRIBUTES, _pack_unknown, _unpack_unknown),
-    _integer(Attribute.CHANNEL_NUMBER, "!H2x"),
-    _integer(Attribute.REQUESTED_ADDRESS_FAMILY, "!B3x"),
-    _Codec(Attribute.EVEN_PORT, _pack_even_port, _unpack_even_port),
-    _integer(Attribute.REQUESTED_TRANSPORT, "!B3x"),
-    _Codec(Attribute.DONT_FRAGMENT, aioice.pack_none, _unpack_flag),
-    _Codec(Attribute.RESERVATION_TOKEN, aioice.pack_bytes, _exactly(8)),
-    _Codec(Attribute.PADDING, aioice.pack_bytes, aioice.unpack_bytes),
-    _integer(Attribute.RESPONSE_PORT, "!H2x"),
-    _Codec(Attribute.SOFTWARE, aioice.pack_string, _unpack_text),
-    _Codec(Attribute.ALTERNATE_SERVER, aioice.pack_address, _unpack_address),
-    _integer(Attribute.CACHE_TIMEOUT, "!I"),
-)
-
-
-def _adopted() -> Iterator[_Codec]:
-    """Yield what aioice knows, with the holes of its unpackers closed."""
-    for kind, _, pack, unpack in aioice.ATTRIBUTES:
-        xored = unpack is aioice.unpack_xor_address
-        guarded = _UNPACKERS.get(unpack, unpack)
-        yield _Codec(Attribute(kind), pack, guarded, xored)
-
-
-_CODECS: dict[int, _Codec] = {
-    codec.attribute: codec for codec in (*_adopted(), *_OWN_CODECS)
-}
-_CLASSIC_CODECS: dict[int, _Codec] = {
+_CLASSIC_CODECS: dict[int, values.Codec] = {
     attribute: _CODECS[attribute]
     for attribute in (
         Attribute.MAPPED_ADDRESS,

@@ -120,7 +120,6 @@ MORE_STANDARD = {
 
 HOMES = {
     "aiohttp": ("meshwg.runtime", "coordinator.runtime"),
-    "aioice": ("meshwg.wire.stun",),
     "alembic": ("coordinator.store",),
     "async_upnp_client": ("meshwg.runtime.upnp",),
     "asyncpg": ("coordinator.store",),
