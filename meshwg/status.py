@@ -65,6 +65,7 @@ def status(
             peer.status(now, unix_time, node.paths.refusal_of(peer))
             for peer in sorted(node.peers.values(), key=lambda peer: peer.entry.name)
         ],
+        "health": [complaint.to_json() for complaint in node.health],
         "counters": {
             "drops": {reason: count for reason, count in drops.items() if count}
         },

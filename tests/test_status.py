@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from meshwg.control.client import ControlDrop
+from meshwg.health import Complaint, Severity
 from meshwg.nat.gateway import GatewayDrop
 from meshwg.nat.probe import ProbeDrop
 from meshwg.path.candidate import Rejection
@@ -72,6 +73,24 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     assert peer["attempts"][0].keys() == {"at", "method", "result", "detail"}
     assert peer["last_handshake_age"] < 60
     assert peer["rx_bytes"] > 0 < peer["tx_bytes"]
+
+
+def test_it_says_what_is_wrong() -> None:
+    _, alice, _ = pair()
+    assert of(alice)["health"] == []
+
+    alice.node.health.set(
+        Complaint("disk-full", Severity.FAILURE, "The disk is full.", "Free space.")
+    )
+
+    assert of(alice)["health"] == [
+        {
+            "code": "disk-full",
+            "severity": "failure",
+            "text": "The disk is full.",
+            "mend": "Free space.",
+        }
+    ]
 
 
 def test_it_shows_the_state_of_coordinator_and_relay() -> None:

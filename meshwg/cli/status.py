@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,13 +17,16 @@ from meshwg.cli.table import (
     duration_text,
     echo,
     milliseconds_text,
+    terminal_width,
 )
 
 REFRESH = 1.0
 """Seconds between two reports of ``--watch``."""
 ATTEMPTS_SHOWN = 3
+_INDENT = "    "
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
+_SEVERITY_COLOURS = {"warning": "yellow", "failure": "red"}
 
 
 @click.command()
@@ -37,7 +41,8 @@ def status(as_json: bool, watch: bool, control_socket: str) -> None:
         if as_json:
             click.echo(json.dumps(report))
         else:
-            _show(render(report, time.time()), over=watch and sys.stdout.isatty())
+            lines = render(report, time.time(), min(WIDTH, terminal_width()))
+            _show(lines, over=watch and sys.stdout.isatty())
         if not watch:
             return
         time.sleep(REFRESH)
@@ -54,9 +59,14 @@ def _show(lines: list[str], over: bool) -> None:
     click.echo(_CLEAR_BELOW, nl=False)
 
 
-def render(report: dict[str, Any], unix_time: float) -> list[str]:
-    """Return the lines that a person sees."""
+def render(report: dict[str, Any], unix_time: float, width: int = WIDTH) -> list[str]:
+    """Return the lines that a person sees.
+
+    :param width: columns that sentences may take.
+    """
     lines = [*_own_lines(report["self"], unix_time), ""]
+    if complaints := report.get("health", ()):
+        lines += [*_health_lines(complaints, width), ""]
     peers = report["peers"]
     if not peers:
         return [*lines, "No peers yet: let another machine join this mesh."]
@@ -69,7 +79,7 @@ def render(report: dict[str, Any], unix_time: float) -> list[str]:
     lines.append(click.style(table[0], bold=True))
     for peer, line in zip(peers, table[1:], strict=True):
         lines.append(line)
-        lines += _reason_lines(peer, unix_time)
+        lines += _reason_lines(peer, unix_time, width)
     return lines
 
 
@@ -88,6 +98,21 @@ def _own_lines(own: dict[str, Any], unix_time: float) -> list[str]:
             *(notice if own["notice"] else ()),
         ]
     )
+
+
+def _health_lines(complaints: Sequence[dict[str, Any]], width: int) -> list[str]:
+    """Return a heading, and each complaint with what can be done about it."""
+    margin = "  " + " " * (max(map(len, _SEVERITY_COLOURS)) + 2)
+    lines = [click.style("health", bold=True)]
+    for complaint in complaints:
+        severity, mend = str(complaint["severity"]), complaint["mend"]
+        sentences = textwrap.wrap(complaint["text"], width - len(margin))
+        sentences += textwrap.wrap(mend, width - len(margin))
+        word = click.style(severity, fg=_SEVERITY_COLOURS.get(severity))
+        padding = margin[2 + len(severity) :]
+        lines.append(f"  {word}{padding}{sentences[0]}")
+        lines += [margin + sentence for sentence in sentences[1:]]
+    return lines
 
 
 def _nat_text(nat: dict[str, Any] | None) -> str:
@@ -151,15 +176,15 @@ def _path_text(peer: dict[str, Any]) -> str:
     return f"{kind}{method} {path['remote'] or ''}".rstrip()
 
 
-def _reason_lines(peer: dict[str, Any], unix_time: float) -> list[str]:
+def _reason_lines(peer: dict[str, Any], unix_time: float, width: int) -> list[str]:
     """Return why the path is what it is and, unless it is direct, what was tried."""
     text = peer["reason"]
     if peer["next_attempt_in"] is not None and peer["path"]["kind"] != "direct":
         text += f" Next attempt in {duration_text(peer['next_attempt_in'])}."
-    lines = textwrap.wrap(text, WIDTH)
+    lines = textwrap.wrap(text, width - len(_INDENT))
     if peer["path"]["kind"] != "direct":
         for attempt in peer["attempts"][-ATTEMPTS_SHOWN:]:
             age = duration_text(max(unix_time - attempt["at"], 0))
             detail = f" ({attempt['detail']})" if attempt["detail"] else ""
             lines.append(f"{age} ago: {attempt['method']} {attempt['result']}{detail}")
-    return [click.style(f"    {line}", dim=True) for line in lines]
+    return [click.style(_INDENT + line, dim=True) for line in lines]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,11 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def use_colour() -> bool:
     """Return whether standard output wants colour (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal, :data:`WIDTH` where there is none."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def echo(text: str, end: str = "\n") -> None:

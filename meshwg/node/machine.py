@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from meshwg.control.client import ControlClient
+from meshwg.health import Health
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.background import Background
 from meshwg.node.echoes import Echoes
@@ -57,6 +58,8 @@ class Node:
         birthday: bool = True,
     ) -> None:
         self.public_key = format_key(private_key.public_bytes)
+        self.health = Health()
+        """What is wrong, as far as the node and its runtime know."""
         self.control = client
         self.relays = RelayPool(random=random)
         self.whereabouts = Whereabouts(random=random, listen_port=listen_port)

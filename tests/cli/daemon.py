@@ -133,5 +133,6 @@ def a_report(*peers: Json, **own: Any) -> Json:
             **own,
         },
         "peers": list(peers),
+        "health": [],
         "counters": {"drops": {}},
     }

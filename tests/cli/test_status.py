@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from meshwg.cli.group import run
@@ -87,6 +88,52 @@ def test_peers_without_path_or_offline_say_so() -> None:
         "-",
     ]
     assert carol.endswith("never")
+
+
+def test_what_is_wrong_stands_above_the_peers_with_its_mend() -> None:
+    report = a_report(a_peer())
+    report["health"] = [
+        {
+            "code": "disk-full",
+            "severity": "failure",
+            "text": "The disk is full, and what this node learns will be forgotten.",
+            "mend": "Free some space.",
+        },
+        {"code": "hot", "severity": "warning", "text": "It is hot.", "mend": ""},
+    ]
+
+    lines = [click.unstyle(line) for line in render(report, UNIX_TIME, width=40)]
+
+    at = lines.index("health")
+    assert lines[at - 1 : at + 7] == [
+        "",
+        "health",
+        "  failure  The disk is full, and what",
+        "           this node learns will be",
+        "           forgotten.",
+        "           Free some space.",
+        "  warning  It is hot.",
+        "",
+    ]
+    assert lines[at + 7] == "1 peer, 1 direct, 0 relayed"
+
+
+def test_health_is_not_mentioned_where_nothing_is_wrong() -> None:
+    report = a_report(a_peer())
+    assert "health" not in "\n".join(shown(report))
+    del report["health"]  # as an older daemon answers
+    assert "health" not in "\n".join(shown(report))
+
+
+def test_sentences_fit_a_narrow_terminal() -> None:
+    reason = "Both sides are behind symmetric NATs. " * 4
+    peer = a_peer(reason=reason)
+    at_most = 60
+    assert all(
+        len(click.unstyle(line)) <= at_most
+        for line in render(a_report(peer), UNIX_TIME, at_most)
+        if click.unstyle(line).startswith("    ")
+    )
 
 
 def test_a_fruitless_search_yields_no_path() -> None:

@@ -7,6 +7,7 @@ from meshwg.cli.table import (
     columns,
     duration_text,
     milliseconds_text,
+    terminal_width,
     use_colour,
     width,
 )
@@ -72,3 +73,8 @@ def test_no_colour_means_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("NO_COLOR", "1")
     assert not use_colour()
+
+
+def test_the_terminal_says_how_wide_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "61")
+    assert terminal_width() == 61
