@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from meshwg.control.client import ControlClient
 from meshwg.runtime import clock
 from meshwg.runtime.resolver import look_up
+from meshwg.runtime.socket_options import set_fwmark
 from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
 
 PATH = "/v1/control"
@@ -43,13 +44,19 @@ class ControlLink:
     :param url: the coordinator's URL from the join token.
     :param on_activity: called after every input to the client, so that its owner can
         take its events and set its timer; the owner then calls :meth:`update`.
+    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
     """
 
     def __init__(
-        self, client: ControlClient, url: str, on_activity: Callable[[], None]
+        self,
+        client: ControlClient,
+        url: str,
+        on_activity: Callable[[], None],
+        fwmark: int = 0,
     ) -> None:
         self._client = client
         self._url = url
+        self._fwmark = fwmark
         self._on_activity = on_activity
         self._sockets: dict[int, _WebSocket] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -84,6 +91,7 @@ class ControlLink:
     def _open(self, number: int) -> "_WebSocket":
         return _WebSocket(
             self._url,
+            self._fwmark,
             on_open=lambda: self._on_open(number),
             on_frame=lambda frame: self._on_frame(number, frame),
             on_close=lambda reason, code: self._on_close(number, reason, code),
@@ -120,12 +128,14 @@ class _WebSocket:
     def __init__(
         self,
         url: str,
+        fwmark: int,
         *,
         on_open: Callable[[], None],
         on_frame: Callable[[bytes], None],
         on_close: Callable[[str, int | None], None],
     ) -> None:
         self._url = url
+        self._fwmark = fwmark
         self._on_open = on_open
         self._on_frame = on_frame
         self._on_close = on_close
@@ -157,7 +167,9 @@ class _WebSocket:
         """Hold the connection from the first byte to the last."""
         code: int | None = None
         try:
-            connector = aiohttp.TCPConnector(resolver=_Names())
+            connector = aiohttp.TCPConnector(
+                resolver=_Names(), socket_factory=self._make_socket
+            )
             async with aiohttp.ClientSession(connector=connector) as session:
                 websocket = await self._dial(session)
                 async with websocket:
@@ -167,6 +179,16 @@ class _WebSocket:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = self._explain_failure(error)
         self._on_close(reason, code)
+
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            set_fwmark(sock, self._fwmark)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _dial(
         self, session: aiohttp.ClientSession

@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshwg.runtime.socket_options import set_fwmark
+
 ROUTES4 = Path("/proc/thread-self/net/route")
 ROUTES6 = Path("/proc/thread-self/net/ipv6_route")
 
@@ -30,10 +32,15 @@ class Gateway:
     """An IPv6 link-local one carries its zone."""
     local: str
     """The address that this host sends from."""
+    fwmark: int = 0
+    """Marks what this host sends to it (SO_MARK), 0 for no mark."""
 
 
-def find_gateway(family: socket.AddressFamily) -> Gateway | None:
-    """Return the default gateway, or ``None`` if there is none that can be used."""
+def find_gateway(family: socket.AddressFamily, fwmark: int = 0) -> Gateway | None:
+    """Return the default gateway, or ``None`` if there is none that can be used.
+
+    :param fwmark: of what is sent to it.
+    """
     is_ipv4 = family == socket.AF_INET
     try:
         text = (ROUTES4 if is_ipv4 else ROUTES6).read_text()
@@ -42,8 +49,8 @@ def find_gateway(family: socket.AddressFamily) -> Gateway | None:
     address = parse_routes4(text) if is_ipv4 else parse_routes6(text)
     if address is None:
         return None
-    local = _source_towards(family, address if is_ipv4 else SOMEWHERE6)
-    return Gateway(address, local) if local is not None else None
+    local = _source_towards(family, address if is_ipv4 else SOMEWHERE6, fwmark)
+    return Gateway(address, local, fwmark) if local is not None else None
 
 
 def parse_routes4(text: str) -> str | None:
@@ -76,10 +83,13 @@ def parse_routes6(text: str) -> str | None:
     return min(candidates)[1] if candidates else None
 
 
-def _source_towards(family: socket.AddressFamily, destination: str) -> str | None:
+def _source_towards(
+    family: socket.AddressFamily, destination: str, fwmark: int
+) -> str | None:
     """Return the address that datagrams to a destination leave from; none is sent."""
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
+            set_fwmark(sock, fwmark)
             sock.connect((destination, DISCARD_PORT))
         except OSError:
             return None

@@ -14,6 +14,7 @@ from typing import Protocol
 from meshwg.nat.gateway import ANNOUNCEMENT_PORT, SERVER_PORT
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.default_gateway import Gateway
+from meshwg.runtime.socket_options import set_fwmark
 from meshwg.transmit import Endpoint, Transmit
 
 MAX_DATAGRAM = 2048
@@ -58,7 +59,7 @@ class GatewayDriver:
         self.disconnect()
         self._server = Endpoint(gateway.address, SERVER_PORT)
         try:
-            self._socket = _open(gateway.local, self._server)
+            self._socket = _open(gateway, self._server)
         except OSError as error:
             logger.debug("Cannot open a socket to %s: %s", gateway.address, error)
         else:
@@ -144,11 +145,12 @@ class Announcements:
             self._on_datagram(data, Endpoint(f"{host}{zone}", address[1]))
 
 
-def _open(local: str, server: Endpoint) -> socket.socket:
-    family = socket.AF_INET6 if ":" in local else socket.AF_INET
+def _open(gateway: Gateway, server: Endpoint) -> socket.socket:
+    family = socket.AF_INET6 if ":" in gateway.local else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        sock.bind((local, 0))
+        set_fwmark(sock, gateway.fwmark)
+        sock.bind((gateway.local, 0))
         sock.connect((server.host, server.port))
     except BaseException:
         sock.close()

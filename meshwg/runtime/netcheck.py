@@ -24,6 +24,7 @@ from meshwg.nat.discovery import (
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.resolver import look_up
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
@@ -153,9 +154,13 @@ class Machine(Protocol):
 class _Sockets:
     """Fresh UDP sockets of one family, by link, and the machine that uses them."""
 
-    def __init__(self, family: socket.AddressFamily, count: int) -> None:
+    def __init__(
+        self, family: socket.AddressFamily, count: int, fwmark: int = 0
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sockets = [UdpSocket.open(family, link=link) for link in range(count)]
+        self._sockets = [
+            UdpSocket.open(family, link=link, fwmark=fwmark) for link in range(count)
+        ]
         self._machine: Machine | None = None
         self._alarm = Alarm(self._wake)
         self._finished = self._loop.create_future()
@@ -242,12 +247,14 @@ def _has_route(report: DiscoveryReport) -> bool:
     return any(server.error != NO_ROUTE for server in report.servers)
 
 
-async def measure_lifetime(server: Endpoint) -> float | None:
+async def measure_lifetime(server: Endpoint, fwmark: int = 0) -> float | None:
     """Return for how many seconds idle mappings live, ``None`` if unknown.
 
     It takes as long as they live, five minutes at most.
+
+    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
     """
-    sockets = _Sockets(_family_of(server.host), len(AGES) + 2)
+    sockets = _Sockets(_family_of(server.host), len(AGES) + 2, fwmark)
     search = LifetimeSearch(
         server,
         list(sockets.ports),
@@ -267,8 +274,11 @@ async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
     return replace(report, behavior=replace(report.behavior, lifetime=lifetime))
 
 
-async def probe_port_mapping(limit: float) -> PortMappingSummary:
-    """Ask the gateway which protocols of port mapping it speaks."""
+async def probe_port_mapping(limit: float, fwmark: int = 0) -> PortMappingSummary:
+    """Ask the gateway which protocols of port mapping it speaks.
+
+    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+    """
     from meshwg.runtime import portmap
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -276,7 +286,10 @@ async def probe_port_mapping(limit: float) -> PortMappingSummary:
         try:
             async with asyncio.timeout(limit):
                 await asyncio.sleep(HEAD_START)
-                found = await portmap.probe(sock.getsockname()[1])
+                found = await portmap.probe(
+                    sock.getsockname()[1],
+                    find=lambda family: find_gateway(family, fwmark),
+                )
         except TimeoutError:
             return PortMappingSummary()
     return PortMappingSummary(found.pcp, found.nat_pmp, found.upnp, found.external)

@@ -30,6 +30,7 @@ class WaysOut:
 
     :param on_unpinned: of the sockets (:class:`~meshwg.runtime.udp.UdpSocket`).
     :param refuses: of the sockets, too: whether an index is of the node's interface.
+    :param fwmark: marks what sockets and streams send (SO_MARK), 0 for no mark.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class WaysOut:
         *,
         on_unpinned: Callable[[Endpoint], None],
         refuses: Callable[[int], bool],
+        fwmark: int = 0,
     ) -> None:
         self._node = node
         self._dataplane = dataplane
         self._on_unpinned = on_unpinned
         self._refuses = refuses
+        self._fwmark = fwmark
         self._links: dict[int, UdpSocket | RelayStream] = {}
         self._last_link = 0
 
@@ -76,7 +79,12 @@ class WaysOut:
         for _ in range(count):
             link = self._free_link()
             try:
-                sock = UdpSocket.open(kind, link=link, on_unpinned=self._on_unpinned)
+                sock = UdpSocket.open(
+                    kind,
+                    link=link,
+                    fwmark=self._fwmark,
+                    on_unpinned=self._on_unpinned,
+                )
             except OSError as error:
                 logger.debug("Cannot open more sockets: %s", error)
                 break
@@ -98,6 +106,7 @@ class WaysOut:
             on_open=lambda: self._on_stream_opened(link),
             on_data=lambda data: self._on_stream_data(link, data),
             on_close=lambda reason: self._on_stream_closed(link, reason),
+            fwmark=self._fwmark,
         )
         self._links[link] = stream
         self._dataplane.add_link(link, stream)

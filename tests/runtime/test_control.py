@@ -16,6 +16,7 @@ from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.succession import HEAD_START
 from meshwg.keys import PrivateKey
 from meshwg.runtime import clock
+from meshwg.runtime import control as module
 from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
@@ -64,12 +65,12 @@ async def coordinator() -> AsyncIterator[Coordinator]:
 class Daemon:
     """The little that a daemon does around the link."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, fwmark: int = 0) -> None:
         self.loop = asyncio.get_running_loop()
         membership = Identity(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
         self.client = ControlClient(membership, now=clock.now(), random=os.urandom)
         self._news = asyncio.Event()
-        self.link = ControlLink(self.client, url, self.on_activity)
+        self.link = ControlLink(self.client, url, self.on_activity, fwmark)
         self.tick()
 
     def tick(self) -> None:
@@ -94,6 +95,17 @@ async def test_a_link_connects_and_carries_frames(coordinator: Coordinator) -> N
     daemon = Daemon(coordinator.url)
     await daemon.until(ControlState.CONNECTED)
     await daemon.link.close()
+
+
+async def test_the_connection_carries_the_nodes_mark(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[int] = []
+    monkeypatch.setattr(module, "set_fwmark", lambda sock, mark: marks.append(mark))
+    daemon = Daemon(coordinator.url, fwmark=0x01000000)
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+    assert marks == [0x01000000]
 
 
 async def test_every_frame_is_reported_in_the_turn_of_the_loop_in_which_it_comes(

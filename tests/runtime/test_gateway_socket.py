@@ -5,7 +5,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from meshwg.nat.gateway import ANNOUNCEMENT_PORT, SERVER_PORT
+from meshwg.runtime import gateway_socket as module
 from meshwg.runtime.default_gateway import Gateway
 from meshwg.runtime.gateway_socket import EVERY_HOST4, Announcements, GatewayDriver
 from meshwg.transmit import Endpoint, Transmit
@@ -48,6 +51,15 @@ async def test_a_gateway_that_cannot_be_sent_to_is_like_a_silent_one() -> None:
     async with driving(machine, Gateway("127.0.0.1", "192.0.2.77")) as driver:
         driver.turn()
         assert not machine.outbox
+
+
+async def test_requests_to_the_gateway_carry_the_nodes_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marks: list[int] = []
+    monkeypatch.setattr(module, "set_fwmark", lambda sock, mark: marks.append(mark))
+    async with driving(Machine([]), Gateway(next_host(), LOCAL, 0x01000000)):
+        assert marks == [0x01000000]
 
 
 async def test_the_timer_fires_and_the_end_is_reported() -> None:

@@ -10,6 +10,7 @@ import pytest
 from meshwg.node import Node, SocketsClosed, SocketsWanted
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer, parse_url
+from meshwg.runtime import udp
 from meshwg.runtime import ways_out as module
 from meshwg.runtime.dataplane import Dataplane, Link
 from meshwg.runtime.udp import UdpSocket
@@ -18,6 +19,9 @@ from meshwg.transmit import Transmit
 
 RELAY_LINK = 1 << 16
 SERVER = RelayServer(parse_url("turn:relay.test:1?transport=tcp"), "192.0.2.1", "", "")
+
+
+MARK = 0x01000000
 
 
 def refuses(index: int) -> bool:
@@ -38,6 +42,7 @@ class World:
             cast(Dataplane, self),
             on_unpinned=lambda endpoint: None,
             refuses=refuses,
+            fwmark=MARK,
         )
 
     # As a node.
@@ -69,6 +74,7 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     made = World()
+    monkeypatch.setattr(udp, "set_fwmark", lambda sock, mark: None)
 
     def open_stream(server: RelayServer, **callbacks: Any) -> StandInStream:
         made.streams.append(StandInStream(server, **callbacks))
@@ -92,6 +98,18 @@ async def test_requested_sockets_are_opened_numbered_and_reported(
         assert (sock.link, sock.port, sock.refuses) == (link, port, refuses)
         with socket.socket(fileno=socket.dup(sock.fileno())) as raw:
             assert raw.getsockname()[0] == host
+
+
+async def test_sockets_and_streams_get_the_nodes_mark(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[int] = []
+    monkeypatch.setattr(udp, "set_fwmark", lambda sock, mark: marks.append(mark))
+
+    world.ways_out.carry_out(SocketsWanted(1, 4, 2))
+    world.ways_out.carry_out(OpenStream(0x10001, SERVER))
+
+    assert [*marks, world.streams[0].fwmark] == 3 * [MARK]
 
 
 async def test_closed_sockets_are_no_longer_served(world: World) -> None:
@@ -194,8 +212,10 @@ class StandInStream:
         on_open: Callable[[], None],
         on_data: Callable[[bytes], None],
         on_close: Callable[[str], None],
+        fwmark: int,
     ) -> None:
         self.server = server
+        self.fwmark = fwmark
         self.on_open = on_open
         self.on_data = on_data
         self.on_close = on_close
