@@ -12,6 +12,7 @@ from meshwg.runtime.pktinfo import address_of, pktinfo
 from meshwg.runtime.routes import Routes
 from meshwg.runtime.socket_options import (
     SO_BINDTOIFINDEX,
+    allow_fragments,
     bind_beside,
     enlarge_buffers,
     get_fwmark,
@@ -30,6 +31,7 @@ class ConnectedUdpSocket(UdpReceiver):
     def __init__(self, sock: socket.socket, remote: Endpoint) -> None:
         super().__init__(sock, remote.link, local=remote.source)
         enlarge_buffers(sock)
+        allow_fragments(sock)
         self.remote: Endpoint = remote
         self.remote_address = sock.getpeername()
         self._endpoints[self.remote_address, b""] = remote

@@ -8,6 +8,9 @@ import socket
 BUFFER_SIZE = 7 << 20
 """What wireguard-go asks for: a burst at 10 Gbit/s for 6 ms."""
 
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+PMTUDISC_DONT = 0
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 SO_BINDTOIFINDEX = 62
@@ -32,6 +35,20 @@ def receive_batches(sock: socket.socket) -> None:
     """Have the kernel join datagrams (UDP_GRO) where it does that well."""
     if _kernel_version() >= FIRST_KERNEL_WITH_SOUND_GRO:
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+
+
+def allow_fragments(sock: socket.socket) -> None:
+    """Let routers, and for IPv6 this host, fragment what is too long for the path.
+
+    By default Linux sets "don't fragment" on datagrams that fit the first link, and
+    relies on ICMP to hear of narrower ones. Where that is filtered, long datagrams
+    would vanish, and packets inside a tunnel with them, whose senders hear nothing
+    either. What one call segments never has the bit, so only lone ones would vanish.
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
 
 
 def can_segment(sock: socket.socket) -> bool:

@@ -29,6 +29,7 @@ from meshwg.runtime.routes import Routes
 from meshwg.runtime.socket_options import (
     SOL_UDP,
     UDP_SEGMENT,
+    allow_fragments,
     can_segment,
     enlarge_buffers,
     set_fwmark,
@@ -66,6 +67,7 @@ class UdpSocket(UdpReceiver):
     ) -> None:
         super().__init__(sock, link)
         enlarge_buffers(sock)
+        allow_fragments(sock)
         ask_for_pktinfo(sock)
         self.on_unpinned = on_unpinned
         self._is_ipv4 = sock.family == socket.AF_INET

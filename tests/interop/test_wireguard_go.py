@@ -21,6 +21,8 @@ from netlab.router import Router
 from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
 from tests.interop.tunnels import (
     INTERFACE,
+    IPV4_AND_ICMP,
+    IPV6_AND_ICMP,
     PORT,
     Engines,
     Side,
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.netns
 
 MEGABYTE = 1 << 20
 PAYLOAD = random.Random(1).randbytes(MEGABYTE)
-IPV4_AND_ICMP, IPV6_AND_ICMP = 20 + 8, 40 + 8
+
 
 FORGETFUL = Behaviour(
     Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.RANDOM, lifetime=4

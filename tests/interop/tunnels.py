@@ -19,6 +19,8 @@ from netlab.wireguard import MESHWG, WIREGUARD_GO, Config, Peer, Tunnel, make_ke
 
 INTERFACE = "wg0"
 PORT = 51820
+IPV4_AND_ICMP, IPV6_AND_ICMP = 20 + 8, 40 + 8
+"""Bytes of an echo request that are not its payload."""
 PATIENCE = 20.0
 """Seconds until a transfer that stands still has failed."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source, Transmit
+from netlab.capture import ETHERNET_HEADER
 from netlab.lab import Lab
 from tests.runtime.wire import (
     FAMILIES,
@@ -136,6 +137,46 @@ def test_a_connected_socket_does_not_send_from_an_address_that_is_gone(
             a.run(["ip", f"-{version}", "address", "flush", "dev", "eth0"])
             with pytest.raises(OSError, match=r"\[Errno"):
                 own.send_alone(b"gone")
+
+
+@pytest.mark.netns
+def test_no_datagram_alone_or_in_a_batch_forbids_fragments(lab: Lab) -> None:
+    a, b = pair(lab)
+    with opened(a) as here, opened(b) as there:
+        sock = of_version(here, 4)
+        there.send(Transmit(endpoint_of(a, 4, here), [b"hello"]))
+        remote = receive_all(sock)[1]
+        wire = a.capture(filter=f"udp and src {a.address(4)}")
+        for datagrams in [b"alone"], [bytes(1400)] * 3:
+            here.send(Transmit(remote, datagrams))
+        with closing(a.call(lambda: sock.connected(remote))) as own:
+            own.send_alone(b"alone")
+        receive_all(of_version(there, 4))
+        flags = [frame[ETHERNET_HEADER + 6] >> 5 for frame in wire.packets()]
+    assert len(flags) >= 3
+    assert set(flags) == {0}
+
+
+@FAMILIES
+@pytest.mark.netns
+def test_what_is_too_long_for_the_link_is_sent_in_fragments(
+    lab: Lab, version: int
+) -> None:
+    a, b = pair(lab)
+    a.run(["ip", "link", "set", "eth0", "mtu", "1280"])
+    with opened(a) as here, opened(b) as there:
+        sock = of_version(here, version)
+        there.send(Transmit(endpoint_of(a, version, here), [b"hello"]))
+        remote = receive_all(sock)[1]
+        lone, batch = bytes(1400), [bytes([n]) * 1400 for n in range(3)]
+        here.send(Transmit(remote, [lone]))
+        here.send(Transmit(remote, batch))
+        with closing(a.call(lambda: sock.connected(remote))) as own:
+            own.send_alone(lone)
+        received: list[bytes] = []
+        while len(received) < 5:
+            received += receive_all(of_version(there, version))[0]
+        assert received == [lone, *batch, lone]
 
 
 @FAMILIES

@@ -13,6 +13,7 @@ from meshwg.runtime import socket_options as module
 from meshwg.runtime.socket_options import (
     SOL_UDP,
     UDP_GRO,
+    allow_fragments,
     bind_beside,
     can_segment,
     enlarge_buffers,
@@ -49,6 +50,23 @@ def test_without_the_privilege_buffers_are_as_large_as_allowed() -> None:
     enlarge_buffers(cast(socket.socket, SimpleNamespace(setsockopt=setsockopt)))
 
     assert refused == [module.SO_RCVBUFFORCE, module.SO_SNDBUFFORCE]
+
+
+@pytest.mark.parametrize(
+    ("family", "level", "option"),
+    [
+        (socket.AF_INET, socket.IPPROTO_IP, module.IP_MTU_DISCOVER),
+        (socket.AF_INET6, socket.IPPROTO_IPV6, module.IPV6_MTU_DISCOVER),
+    ],
+    ids=["ipv4", "ipv6"],
+)
+def test_datagrams_may_be_fragmented(
+    family: socket.AddressFamily, level: int, option: int
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        assert sock.getsockopt(level, option) != module.PMTUDISC_DONT
+        allow_fragments(sock)
+        assert sock.getsockopt(level, option) == module.PMTUDISC_DONT
 
 
 @pytest.mark.parametrize(
