@@ -19,6 +19,7 @@ BENCHMARKS = {
     "relay": "packets through the relay and CPU for each, next to coturn",
     "paths": "how soon there is a path, and how well it survives: the targets",
     "control": "nodes held by one coordinator, and how fast they learn of a change",
+    "start": "how soon a node is there, what it costs, how long its commands take",
     "node": "memory, CPU and packets of a node with 1,000 known and 50 active peers",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }

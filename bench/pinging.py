@@ -44,6 +44,11 @@ class Pinging:
         answers = [float(found) for found in _ANSWER.findall(self._process.output())]
         return longest_outage(answers, since, time.time())
 
+    def answered_after(self, since: float) -> float | None:
+        """Return the wall time of the first answer after ``since``, a wall time."""
+        times = (float(found) for found in _ANSWER.findall(self._process.output()))
+        return next((when for when in times if when > since), None)
+
 
 class Outage(NamedTuple):
     """A time without answers, in seconds."""

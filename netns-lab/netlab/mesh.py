@@ -201,11 +201,16 @@ class Mesh:
 
     def join(self, host: Host, *options: str) -> MeshNode:
         """Start a node on a host; return once it has joined."""
+        node = self.start(host, *options)
+        node.wait_until_joined(relay=self._relay)
+        return node
+
+    def start(self, host: Host, *options: str) -> MeshNode:
+        """Start a node on a host, without waiting until it has joined."""
         node = MeshNode(host, self._token, options)
         self.nodes[node.name] = node
         if self._is_over:
             node.process.kill()
-        node.wait_until_joined(relay=self._relay)
         return node
 
     def join_all(self, hosts: Mapping[Host, tuple[str, ...]] | Iterable[Host]) -> None:

@@ -147,6 +147,7 @@ AT_IMPORT = {
     "bench/node.py": _SETTING,
     "bench/paths.py": _SETTING,
     "bench/relay.py": _SETTING,
+    "bench/start.py": _SETTING,
     "bench/stun.py": _SETTING,
     "bench/tunnel.py": _SETTING,
 }
