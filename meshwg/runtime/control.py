@@ -3,24 +3,17 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from meshwg.control.client import ControlClient
 from meshwg.runtime import clock
-from meshwg.runtime.resolver import look_up
-from meshwg.runtime.socket_options import set_fwmark
+from meshwg.runtime.websocket import NoWebSocket, WebSocket
 from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
 
 PATH = "/v1/control"
 DIAL_TIMEOUT = 10.0
 """Seconds for name resolution, TCP, TLS and the HTTP upgrade together."""
-CLOSE_TIMEOUT = 1.0
-"""Seconds to wait for the coordinator's half of the WebSocket close."""
 ACKNOWLEDGEMENT_TIMEOUT = 10.0
 """Seconds that the coordinator's system may leave something unacknowledged. Without a
 limit TCP tries for a quarter of an hour; a heartbeat every 3 s finds out."""
@@ -167,63 +160,44 @@ class _WebSocket:
         """Hold the connection from the first byte to the last."""
         code: int | None = None
         try:
-            connector = aiohttp.TCPConnector(
-                resolver=_Names(), socket_factory=self._make_socket
-            )
-            async with aiohttp.ClientSession(connector=connector) as session:
-                websocket = await self._dial(session)
-                async with websocket:
-                    await self._carry(websocket)
-                code = websocket.close_code
+            websocket = await self._dial()
+            try:
+                await self._carry(websocket)
+            finally:
+                await websocket.close()
+            code = websocket.close_code
             reason = self._explain_close(code)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (NoWebSocket, OSError) as error:
             reason = self._explain_failure(error)
         self._on_close(reason, code)
 
-    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, _ = address
-        sock = socket.socket(family, kind, protocol)
-        try:
-            set_fwmark(sock, self._fwmark)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    async def _dial(
-        self, session: aiohttp.ClientSession
-    ) -> "aiohttp.ClientWebSocketResponse[bool]":
+    async def _dial(self) -> WebSocket:
         async with asyncio.timeout(DIAL_TIMEOUT):
-            websocket = await session.ws_connect(
-                self._url + PATH,
-                max_msg_size=_FRAME_LIMIT,
-                compress=0,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
-                ssl=_tls() if self._url.startswith("https:") else True,
+            websocket = await WebSocket.open(
+                self._url + PATH, max_size=_FRAME_LIMIT, fwmark=self._fwmark
             )
-        _limit_silence(websocket.get_extra_info("socket"))
+        _limit_silence(websocket.socket)
         return websocket
 
-    async def _carry(self, websocket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+    async def _carry(self, websocket: WebSocket) -> None:
         """Carry frames both ways until either side closes."""
         sender = asyncio.create_task(self._send(websocket))
         try:
             self._on_open()
-            async for message in websocket:
-                if message.type is aiohttp.WSMsgType.BINARY:
-                    self._on_frame(message.data)
+            while (frame := await websocket.receive()) is not None:
+                self._on_frame(frame)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
 
-    async def _send(self, websocket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
+    async def _send(self, websocket: WebSocket) -> None:
         # A connection that fails here also ends the loop that reads it.
-        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+        with contextlib.suppress(ConnectionError):
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._outgoing:
-                    await websocket.send_bytes(self._outgoing[0])
+                    await websocket.send(self._outgoing[0])
                     self._outgoing.popleft()
                 self._idle.set()
 
@@ -234,57 +208,14 @@ class _WebSocket:
     def _explain_failure(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"The coordinator at {self._url} does not answer"
-        if isinstance(error, aiohttp.WSServerHandshakeError):
+        if isinstance(error, NoWebSocket):
             if error.status in (429, 503):
                 return f"The coordinator at {self._url} is busy (HTTP {error.status})"
             return f"There is no coordinator at {self._url} (HTTP {error.status})"
         return f"The coordinator at {self._url} cannot be reached: {error}"
 
 
-class _Names(AbstractResolver):
-    """Has aiohttp resolve names in a way that does not hold up the end."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await look_up(
-            host,
-            port,
-            family=family,
-            kind=socket.SOCK_STREAM,
-            flags=socket.AI_ADDRCONFIG,
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=family,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family, _, protocol, _, address in found
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-def _limit_silence(sock: socket.socket | None) -> None:
+def _limit_silence(sock: socket.socket) -> None:
     """Have the system end a connection whose other end acknowledges nothing."""
-    if sock is not None:
-        milliseconds = int(ACKNOWLEDGEMENT_TIMEOUT * 1000)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-def _tls() -> ssl.SSLContext:
-    """Return a context that checks no certificate.
-
-    Noise inside authenticates the coordinator by the key in the join token, so that a
-    self-signed certificate is as good as any; TLS here only gets through networks that
-    let nothing else pass.
-    """
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+    milliseconds = int(ACKNOWLEDGEMENT_TIMEOUT * 1000)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

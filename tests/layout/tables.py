@@ -135,6 +135,7 @@ HOMES = {
     "pydantic": ("meshwg.wire", "meshwg.config", "coordinator.config"),
     "pyroute2": ("meshwg.runtime",),
     "sqlalchemy": ("coordinator.store",),
+    "wsproto": ("meshwg.runtime.websocket",),
 }
 """Where third-party packages may be imported."""
 

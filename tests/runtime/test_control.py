@@ -15,8 +15,7 @@ from aiohttp import WSMsgType, web
 from meshwg.control.client import ControlClient, ControlState, Identity
 from meshwg.control.succession import HEAD_START
 from meshwg.keys import PrivateKey
-from meshwg.runtime import clock
-from meshwg.runtime import control as module
+from meshwg.runtime import clock, websocket
 from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
@@ -101,7 +100,7 @@ async def test_the_connection_carries_the_nodes_mark(
     coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks: list[int] = []
-    monkeypatch.setattr(module, "set_fwmark", lambda sock, mark: marks.append(mark))
+    monkeypatch.setattr(websocket, "set_fwmark", lambda sock, mark: marks.append(mark))
     daemon = Daemon(coordinator.url, fwmark=0x01000000)
     await daemon.until(ControlState.CONNECTED)
     await daemon.link.close()

@@ -1,0 +1,322 @@
+"""A WebSocket client (RFC 6455) for binary messages, with the protocol from wsproto.
+
+It is opened by a URL, follows redirects as browsers do, and uses TLS where the URL says
+so, without checking certificates: who is at the other end is proved inside.
+"""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from base64 import b64encode
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from wsproto import ConnectionType, WSConnection, events
+from wsproto.utilities import ProtocolError
+
+from meshwg.runtime.resolver import AddressInfo, look_up
+from meshwg.runtime.socket_options import set_fwmark
+
+if TYPE_CHECKING:
+    import ssl
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds to wait for the other end's half of the close."""
+MAX_REDIRECTS = 10
+NEXT_ADDRESS = 0.25
+"""Seconds after which the next address of a name is tried, too (RFC 8305)."""
+
+NORMAL_CLOSURE = 1000
+PROTOCOL_ERROR = 1002
+MESSAGE_TOO_BIG = 1009
+
+_RECEIVE_SIZE = 1 << 16
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LITERAL = "%/:?#[]@!$&'()*+,;=~"
+"""What may stand in a request as it is."""
+_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+class NoWebSocket(Exception):
+    """The server answered, but opens no WebSocket.
+
+    :ivar status: of its HTTP answer.
+    """
+
+    def __init__(self, status: int, location: str | None = None) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.location = location
+
+
+class WebSocket:
+    """One WebSocket that is open; to be closed by :meth:`close`."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        max_size: int,
+    ) -> None:
+        self.close_code: int | None = None
+        """That of the other end, once it has closed."""
+        self._reader = reader
+        self._writer = writer
+        self._max_size = max_size
+        self._protocol = WSConnection(ConnectionType.CLIENT)
+        self._message = bytearray()
+        self._messages: deque[bytes] = deque()
+        self._is_closing = False
+
+    @classmethod
+    async def open(cls, url: str, *, max_size: int, fwmark: int = 0) -> "WebSocket":
+        """Return a WebSocket to the resource at a URL.
+
+        :param max_size: bytes of the largest message that is received.
+        :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+        :raises OSError: if there is no connection, or it breaks.
+        :raises NoWebSocket: if the server does not want a WebSocket.
+        """
+        for redirects_left in reversed(range(MAX_REDIRECTS)):
+            parts = urlsplit(url)
+            websocket = cls(*await _connect(parts, fwmark), max_size)
+            try:
+                await websocket._shake_hands(parts)
+                return websocket
+            except BaseException as error:
+                websocket._writer.transport.abort()
+                location = error.location if isinstance(error, NoWebSocket) else None
+                if location is None or not redirects_left:
+                    raise
+                url = _redirected(url, location)
+        raise AssertionError("The last attempt returns or raises")
+
+    @property
+    def socket(self) -> socket.socket:
+        """The TCP socket, for its options."""
+        found: socket.socket = self._writer.get_extra_info("socket")
+        return found
+
+    async def send(self, message: bytes) -> None:
+        """Send a message; return when there is room for more.
+
+        :raises ConnectionError: if the connection is gone.
+        """
+        if self._is_closing:
+            raise ConnectionResetError("The WebSocket is closed")
+        self._writer.write(self._protocol.send(events.BytesMessage(data=message)))
+        await self._writer.drain()
+
+    async def receive(self) -> bytes | None:
+        """Return the next message, or ``None`` when the other end has closed.
+
+        :raises OSError: if the connection breaks.
+        """
+        while not self._messages:
+            if self._is_closing:
+                return None
+            data = await self._reader.read(_RECEIVE_SIZE)
+            if not data:
+                self._is_closing = True
+            self._take(data)
+        return self._messages.popleft()
+
+    async def close(self) -> None:
+        """Say goodbye, wait a little for the answer, and close the connection."""
+        try:
+            if not self._is_closing:
+                self._say_goodbye(NORMAL_CLOSURE)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT):
+                        while await self._reader.read(_RECEIVE_SIZE):
+                            pass
+        except OSError:
+            pass
+        finally:
+            self._writer.close()
+
+    async def _shake_hands(self, parts: SplitResult) -> None:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        request = events.Request(
+            host=parts.netloc.rpartition("@")[2],
+            target=quote(target, safe=_LITERAL),
+            extra_headers=_authorization(parts),
+        )
+        self._writer.write(self._protocol.send(request))
+        while True:
+            data = await self._reader.read(_RECEIVE_SIZE)
+            if not data:
+                raise ConnectionResetError("The server closed the connection")
+            try:
+                self._protocol.receive_data(data)
+                if self._is_accepted():
+                    break
+            except ProtocolError as error:
+                raise ConnectionAbortedError(str(error)) from None
+        # What came with the answer is the first of the messages.
+        self._take_events()
+
+    def _is_accepted(self) -> bool:
+        for event in self._protocol.events():
+            if isinstance(event, events.AcceptConnection):
+                return True
+            if isinstance(event, events.RejectConnection):
+                raise NoWebSocket(event.status_code, _location(event))
+        return False
+
+    def _take(self, data: bytes) -> None:
+        """Understand what was received."""
+        try:
+            self._protocol.receive_data(data or None)
+            self._take_events()
+        except ProtocolError:
+            self._say_goodbye(PROTOCOL_ERROR)
+
+    def _take_events(self) -> None:
+        for event in self._protocol.events():
+            if isinstance(event, events.BytesMessage):
+                self._take_part(event)
+            elif isinstance(event, events.Ping):
+                self._writer.write(self._protocol.send(event.response()))
+            elif isinstance(event, events.CloseConnection):
+                self.close_code = event.code
+                if not self._is_closing:
+                    self._writer.write(self._protocol.send(event.response()))
+                self._is_closing = True
+
+    def _take_part(self, event: events.BytesMessage) -> None:
+        if len(self._message) + len(event.data) > self._max_size:
+            self._message.clear()
+            self._say_goodbye(MESSAGE_TOO_BIG)
+            return
+        self._message += event.data
+        if event.message_finished:
+            self._messages.append(bytes(self._message))
+            self._message.clear()
+
+    def _say_goodbye(self, code: int) -> None:
+        self._is_closing = True
+        with contextlib.suppress(ProtocolError):
+            self._writer.write(self._protocol.send(events.CloseConnection(code)))
+
+
+def _authorization(parts: SplitResult) -> list[tuple[bytes, bytes]]:
+    """Return the header for the name and password in a URL (RFC 7617)."""
+    if parts.username is None:
+        return []
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return [(b"Authorization", b"Basic " + b64encode(user.encode()))]
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return where a redirect leads to.
+
+    :raises ConnectionAbortedError: if nothing can be opened there.
+    """
+    try:
+        new = urljoin(url, location)
+        parts = urlsplit(new)
+        if parts.scheme in _PORTS and parts.hostname and parts.port != 0:
+            return new
+    except ValueError:
+        pass
+    raise ConnectionAbortedError("it redirects to where no WebSocket can be")
+
+
+def _location(event: events.RejectConnection) -> str | None:
+    """Return where a redirect leads to."""
+    if event.status_code not in _REDIRECTS:
+        return None
+    for name, value in event.headers:
+        if name.lower() == b"location":
+            return value.decode("latin-1")
+    return None
+
+
+async def _connect(
+    parts: SplitResult, fwmark: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host = parts.hostname or ""
+    found = await look_up(
+        host,
+        parts.port or _PORTS[parts.scheme],
+        kind=socket.SOCK_STREAM,
+        flags=socket.AI_ADDRCONFIG,
+    )
+    sock = await _race(found, fwmark)
+    try:
+        is_tls = parts.scheme in ("https", "wss")
+        return await asyncio.open_connection(
+            sock=sock,
+            ssl=_tls() if is_tls else None,
+            server_hostname=host if is_tls else None,
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _race(addresses: Sequence[AddressInfo], fwmark: int) -> socket.socket:
+    """Return a socket that is connected to the first address that answers.
+
+    :raises OSError: that of the last address, if none does.
+    """
+    waiting = deque(addresses)
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    error = OSError("it has no address")
+    try:
+        while waiting or attempts:
+            if waiting:
+                work = _attempt(waiting.popleft(), fwmark)
+                attempts.add(asyncio.create_task(work))
+            done, attempts = await asyncio.wait(
+                attempts,
+                timeout=NEXT_ADDRESS if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            winners = [task for task in done if task.exception() is None]
+            for late in winners[1:]:
+                late.result().close()
+            if winners:
+                return winners[0].result()
+            for task in done:
+                failure = task.exception()
+                assert isinstance(failure, OSError)
+                error = failure
+        raise error
+    finally:
+        for task in attempts:
+            task.cancel()
+            task.add_done_callback(_close_late)
+
+
+def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
+    """Close a socket that was connected although nobody wants it any more."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+async def _attempt(address: AddressInfo, fwmark: int) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        set_fwmark(sock, fwmark)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+@functools.cache
+def _tls() -> "ssl.SSLContext":
+    """Return a context that checks no certificate."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,415 @@
+"""The WebSocket client against aiohttp's server, and against servers that misbehave."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from meshwg.runtime.websocket import (
+    MESSAGE_TOO_BIG,
+    PROTOCOL_ERROR,
+    NoWebSocket,
+    WebSocket,
+)
+
+LIMIT = 1000
+BINARY, CONTINUATION, PING, CLOSE = 0x82, 0x80, 0x89, 0x88
+FIRST_OF_MORE = 0x02
+
+Serve = Callable[[web.WebSocketResponse], Awaitable[Any]]
+
+
+async def test_messages_go_both_ways() -> None:
+    async with serving(echo) as url, opened(url) as client:
+        await client.send(b"one")
+        await client.send(bytes(LIMIT))
+
+        assert await client.receive() == b"one"
+        assert await client.receive() == bytes(LIMIT)
+
+
+async def test_text_is_ignored() -> None:
+    async def chatter(server: web.WebSocketResponse) -> None:
+        await server.send_str("hello")
+        await server.send_bytes(b"data")
+        await server.receive()
+
+    async with serving(chatter) as url, opened(url) as client:
+        assert await client.receive() == b"data"
+
+
+async def test_the_servers_close_code_is_kept() -> None:
+    async def refuse(server: web.WebSocketResponse) -> None:
+        await server.close(code=4002)
+
+    async with serving(refuse) as url, opened(url) as client:
+        assert await client.receive() is None
+        assert client.close_code == 4002
+        with pytest.raises(ConnectionError):
+            await client.send(b"late")
+
+
+async def test_closing_says_so() -> None:
+    heard = asyncio.Queue[WSMsgType]()
+
+    async def listen(server: web.WebSocketResponse) -> None:
+        heard.put_nowait((await server.receive()).type)
+
+    async with serving(listen) as url:
+        async with opened(url):
+            pass
+        assert await heard.get() is WSMsgType.CLOSE
+
+
+async def test_tls_needs_no_known_certificate(tmp_path: Path) -> None:
+    async with serving(echo, tls=server_context(tmp_path)) as url:
+        assert url.startswith("https:")
+        async with opened(url) as client:
+            await client.send(b"sealed")
+            assert await client.receive() == b"sealed"
+
+
+async def test_an_answer_that_is_no_tls_is_an_error() -> None:
+    async with serving(echo) as url:
+        with pytest.raises(OSError, match="SSL"):
+            await WebSocket.open(url.replace("http:", "https:"), max_size=LIMIT)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_followed(status: int) -> None:
+    async with serving(echo) as url:
+        asked = f"{url}/moved?status={status}&to=/"
+        async with opened(asked) as client:
+            await client.send(b"here")
+            assert await client.receive() == b"here"
+
+
+async def test_redirects_lead_to_other_servers() -> None:
+    async with (
+        serving(echo) as one,
+        serving(echo) as other,
+        opened(f"{one}/moved?status=302&to={other}/") as client,
+    ):
+        await client.send(b"there")
+        assert await client.receive() == b"there"
+
+
+async def test_redirects_in_a_circle_end() -> None:
+    async with serving(echo) as url:
+        with pytest.raises(NoWebSocket) as refused:
+            await WebSocket.open(f"{url}/circle", max_size=LIMIT)
+    assert refused.value.status == 302
+
+
+@pytest.mark.parametrize("to", ["ftp://x/", "http://[", "http://x:99999/", "mailto:x"])
+async def test_a_redirect_to_nowhere_is_an_error(to: str) -> None:
+    async with serving(echo) as url:
+        with pytest.raises(ConnectionAbortedError, match="redirects"):
+            await WebSocket.open(f"{url}/moved?status=302&to={to}", max_size=LIMIT)
+
+
+async def test_a_refusal_has_the_status() -> None:
+    async with serving(echo) as url:
+        with pytest.raises(NoWebSocket) as refused:
+            await WebSocket.open(f"{url}/nothing", max_size=LIMIT)
+    assert refused.value.status == 404
+
+
+async def test_what_is_no_websocket_is_refused() -> None:
+    async with serving(echo) as url:
+        with pytest.raises(NoWebSocket) as refused:
+            await WebSocket.open(f"{url}/page", max_size=LIMIT)
+    assert refused.value.status == 200
+
+
+async def test_name_and_password_of_the_url_are_sent() -> None:
+    async with serving(echo) as url:
+        asked = url.replace("http://", "http://us%65r:p%40ss@") + "/private"
+        async with opened(asked) as client:
+            await client.send(b"in")
+            assert await client.receive() == b"in"
+
+
+async def test_a_path_may_have_any_letters() -> None:
+    async with serving(echo) as url, opened(f"{url}/weg für alle") as client:
+        await client.send(b"x")
+        assert await client.receive() == b"x"
+
+
+async def test_the_second_address_serves_where_the_first_is_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(echo) as url:
+        port = int(url.rpartition(":")[2])
+        addresses = [("127.0.0.1", 1), ("127.0.0.1", port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(addresses))
+        async with opened("http://name.test") as client:
+            await client.send(b"x")
+            assert await client.receive() == b"x"
+
+
+async def test_the_second_address_serves_where_the_first_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(echo) as url, full_server() as full:
+        port = int(url.rpartition(":")[2])
+        addresses = [full, ("127.0.0.1", port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(addresses))
+        async with opened("http://name.test") as client:
+            await client.send(b"x")
+            assert await client.receive() == b"x"
+
+
+async def test_the_error_is_that_of_the_last_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses = [("127.0.0.1", 1), ("127.0.0.1", 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(addresses))
+
+    with pytest.raises(ConnectionRefusedError):
+        await WebSocket.open("http://name.test", max_size=LIMIT)
+
+
+async def test_parts_of_a_message_are_put_together() -> None:
+    frames = (
+        frame(FIRST_OF_MORE, b"one, ") + frame(PING, b"?") + frame(CONTINUATION, b"two")
+    )
+
+    async with scripted(frames) as (url, heard), opened(url) as client:
+        assert await client.receive() == b"one, two"
+        assert (await heard.readexactly(2))[0] == 0x8A
+
+
+async def test_what_comes_with_the_handshake_is_not_lost() -> None:
+    first = frame(BINARY, b"first")
+
+    async with scripted(first, at_once=True) as (url, _), opened(url) as client:
+        assert await client.receive() == b"first"
+
+
+async def test_messages_before_a_close_are_received() -> None:
+    frames = frame(BINARY, b"last") + frame(CLOSE, (1012).to_bytes(2, "big"))
+
+    async with scripted(frames) as (url, _), opened(url) as client:
+        assert await client.receive() == b"last"
+        assert await client.receive() is None
+        assert client.close_code == 1012
+
+
+async def test_too_large_a_message_ends_the_connection() -> None:
+    half = bytes(LIMIT // 2 + 1)
+    frames = frame(FIRST_OF_MORE, half) + frame(CONTINUATION, half)
+
+    async with scripted(frames) as (url, heard), opened(url) as client:
+        assert await client.receive() is None
+        assert await code_in(heard) == MESSAGE_TOO_BIG
+
+
+@pytest.mark.parametrize("wrong", [b"\xff\xff", b"\x82\x85mask", b"\x89\x7e\x01\x00"])
+async def test_a_breach_of_the_protocol_ends_the_connection(wrong: bytes) -> None:
+    async with scripted(wrong + bytes(300)) as (url, heard), opened(url) as client:
+        assert await client.receive() is None
+        assert await code_in(heard) == PROTOCOL_ERROR
+
+
+async def test_a_connection_that_just_ends_is_closed() -> None:
+    async with scripted(b"", stay=False) as (url, _), opened(url) as client:
+        assert await client.receive() is None
+        assert client.close_code == 1006
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Accept: forged\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
+    ],
+)
+async def test_a_server_that_is_none_is_an_error(answer: bytes) -> None:
+    async with scripted(answer, greet=False, stay=False) as (url, _):
+        with pytest.raises(ConnectionError):
+            await WebSocket.open(url, max_size=LIMIT)
+
+
+async def echo(server: web.WebSocketResponse) -> None:
+    async for message in server:
+        await server.send_bytes(message.data)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncGenerator[WebSocket]:
+    async with asyncio.timeout(20):
+        client = await WebSocket.open(url, max_size=LIMIT)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def serving(
+    serve: Serve, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Serve WebSockets with aiohttp at any path but a few, and return the URL."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        websocket = web.WebSocketResponse(timeout=1.0)
+        await websocket.prepare(request)
+        await serve(websocket)
+        return websocket
+
+    async def move(request: web.Request) -> web.StreamResponse:
+        location = {"Location": request.query["to"]}
+        return web.Response(status=int(request.query["status"]), headers=location)
+
+    async def circle(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound("/circle")
+
+    async def guard(request: web.Request) -> web.StreamResponse:
+        secret = base64.b64encode(b"user:p@ss").decode()
+        assert request.headers["Authorization"] == f"Basic {secret}"
+        return await handle(request)
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="Welcome")
+
+    async def nothing(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPNotFound
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/moved", move),
+            web.get("/circle", circle),
+            web.get("/private", guard),
+            web.get("/page", page),
+            web.get("/nothing", nothing),
+            web.get("/{any:.*}", handle),
+        ]
+    )
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"{'https' if tls else 'http'}://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def scripted(
+    answer: bytes, *, greet: bool = True, at_once: bool = False, stay: bool = True
+) -> AsyncGenerator[tuple[str, asyncio.StreamReader]]:
+    """Serve these bytes; return the URL and what the client says after its request.
+
+    :param greet: accept the WebSocket first.
+    :param at_once: send all of that together.
+    :param stay: keep the connection open.
+    """
+    heard = asyncio.StreamReader()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        request = await reader.readuntil(b"\r\n\r\n")
+        if greet:
+            writer.write(acceptance(request))
+            if not at_once:
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.write(answer)
+        while stay and (data := await reader.read(1000)):
+            heard.feed_data(data)
+        heard.feed_eof()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/x", heard
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+
+def acceptance(request: bytes) -> bytes:
+    lines = request.decode().split("\r\n")
+    key = next(x.split()[1] for x in lines if x.lower().startswith("sec-websocket-key"))
+    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode())
+    accept = base64.b64encode(digest.digest()).decode()
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ).encode()
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """Return a frame of a server, which has no mask."""
+    size = len(payload)
+    length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return bytes([first]) + length + payload
+
+
+async def code_in(heard: asyncio.StreamReader) -> int:
+    """Return the code in the close frame that comes next."""
+    first, length = await heard.readexactly(2)
+    assert (first, length & 0x80) == (CLOSE, 0x80)
+    mask = await heard.readexactly(4)
+    payload = await heard.readexactly(length & 0x7F)
+    return int.from_bytes(bytes(a ^ b for a, b in zip(payload[:2], mask, strict=False)))
+
+
+def found(addresses: list[tuple[str, int]]) -> list[Any]:
+    """Return what getaddrinfo returns for these."""
+    kind = socket.SOCK_STREAM
+    return [(socket.AF_INET, kind, 6, "", address) for address in addresses]
+
+
+@asynccontextmanager
+async def full_server() -> AsyncGenerator[tuple[str, int]]:
+    """Return an address where connections are neither taken nor refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for sock in waiting:
+                sock.setblocking(False)
+                sock.connect_ex(address)
+            yield address
+        finally:
+            for sock in waiting:
+                sock.close()
+
+
+def server_context(directory: Path) -> ssl.SSLContext:
+    key, certificate = directory / "key", directory / "certificate"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=nobody"),
+            *("-days", "2", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+        env=dict(os.environ),
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
