@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshwg.relay.transactions import PROBE_AFTER, Answer, Request, Transactions
 from meshwg.transmit import Endpoint
@@ -31,6 +31,8 @@ FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds until the next attempt: doubled after each failure."""
 REFUSED_RETRY = 15.0
 """Seconds until the next attempt, at least, after the server refused."""
+MOST_FORMER = 4
+"""Allocations remembered that were left behind where this node was before."""
 CLEARED_RETRY = 1.25
 """The same after an old allocation was deleted: coturn keeps it for one second more."""
 
@@ -68,6 +70,13 @@ class Redirected:
 Event = Allocated | Lost | Redirected
 
 
+class _Former(NamedTuple):
+    """An allocation that was left behind at another address of this node."""
+
+    relayed: Endpoint
+    expires: float
+
+
 class Allocation:
     """One allocation, however often it is made again."""
 
@@ -81,6 +90,8 @@ class Allocation:
         """
         self.state = RelayState.OFFLINE
         self.relayed: Endpoint | None = None
+        self.mapped: Endpoint | None = None
+        """Where the server saw this node when it granted the allocation."""
         self.error: str | None = None
         """Why the state is not allocated, in a sentence for the user."""
         self._transactions = transactions
@@ -88,6 +99,8 @@ class Allocation:
         self._transport = transport
         self._events: deque[Event] = deque()
         self._expires = 0.0
+        self._former: dict[Endpoint, _Former] = {}
+        """By where the server saw this node."""
         self._refresh_at: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
@@ -118,7 +131,8 @@ class Allocation:
         if self.state is RelayState.ALLOCATED or may_be_granted:
             self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
         self.state = RelayState.OFFLINE
-        self.relayed = self.error = None
+        self.relayed = self.mapped = self.error = None
+        self._former.clear()
         self._refresh_at = self._retry_at = None
 
     def hasten(self, now: float) -> None:
@@ -147,14 +161,45 @@ class Allocation:
 
     def is_gone(self, error: StunErrorCode, now: float) -> None:
         """Learn that the server has no such allocation, and ask for a new one."""
+        self._leave(explain(error))
+        self._allocate(now)
+
+    def seen_at(self, mapped: Endpoint, now: float) -> None:
+        """Learn where the server sees this node now.
+
+        If that is elsewhere, the allocation cannot be used from here, though a refresh
+        may succeed: of one that this node had when it was here before.
+        """
+        is_allocated = self.state is RelayState.ALLOCATED
+        if not is_allocated or self.mapped is None or self.mapped[:2] == mapped[:2]:
+            return
+        self._leave("The relay sees this node at another address now")
+        former = self._former.pop(mapped, None)
+        if former is None or former.expires <= now:
+            self._allocate(now)
+            return
+        self.relayed, self.mapped, self._expires = (
+            former.relayed,
+            mapped,
+            former.expires,
+        )
+        self.state, self.error = RelayState.ALLOCATED, None
+        self._events.append(Allocated(is_new=True))
+        self.refresh(now)
+
+    def _leave(self, reason: str) -> None:
+        """Do without an allocation that cannot be used from here."""
         if self.state is RelayState.ALLOCATED:
-            self._events.append(Lost(explain(error)))
-        self.relayed = None
-        self.error = explain(error)
+            self._events.append(Lost(reason))
+            if self.relayed is not None and self.mapped is not None:
+                self._former[self.mapped] = _Former(self.relayed, self._expires)
+                while len(self._former) > MOST_FORMER:
+                    del self._former[next(iter(self._former))]
+        self.relayed = self.mapped = None
+        self.error = reason
         self._refresh_at = None
         self._transactions.forget_all()
         self.state = RelayState.CONNECTING
-        self._allocate(now)
 
     def give_up(self, now: float) -> None:
         """Learn that the server does not answer."""
@@ -221,7 +266,7 @@ class Allocation:
         if relayed is None or message.mapped is None:
             self.fail("The relay's answer makes no sense", now, REFUSED_RETRY)
             return
-        self.relayed = relayed
+        self.relayed, self.mapped = relayed, Endpoint(*message.mapped[:2])
         self._on_granted(message, now, is_new=True)
 
     def _on_refused(self, error: StunErrorCode, message: Message, now: float) -> None:

@@ -166,6 +166,11 @@ class RelayClient:
             self._allocation.refresh(now)
             self._settle(now)
 
+    def seen_at(self, mapped: Endpoint, now: float) -> None:
+        """Learn where the server sees this node now, outside of the allocation."""
+        self._allocation.seen_at(Endpoint(mapped.host, mapped.port), now)
+        self._settle(now)
+
     @property
     def is_probing(self) -> bool:
         """Whether the server's silence would mean that it is dead."""

@@ -504,6 +504,10 @@ class RelayPool:
             self._contend(now)
             self._settle(now)
             return
+        mapped = self._prober.mapped(endpoint)
+        if mapped is not None and endpoint == self._home.destination:
+            self._home.seen_at(mapped, now)
+            self._settle(now)
         server = self._ways.at(endpoint)
         if server is None or self._challenger is not None:
             return

@@ -27,6 +27,8 @@ class _Target:
     endpoint: Endpoint
     round_trip: float | None = None
     """Seconds, smoothed; ``None`` while it is silent."""
+    mapped: Endpoint | None = None
+    """Where it saw this node last."""
     sent: int = 0
     """Requests of this round, each with a transaction id of its own, so that an answer
     tells which of them it belongs to."""
@@ -63,6 +65,11 @@ class Prober:
         target = self._targets.get(endpoint)
         return target.round_trip if target is not None else None
 
+    def mapped(self, endpoint: Endpoint) -> Endpoint | None:
+        """Return where a server saw this node last."""
+        target = self._targets.get(endpoint)
+        return target.mapped if target is not None else None
+
     def silence(self, endpoint: Endpoint) -> None:
         """Take a server for silent until it answers again."""
         target = self._targets.get(endpoint)
@@ -85,6 +92,7 @@ class Prober:
         if (message.method, message.cls) != (Method.BINDING, Class.SUCCESS):
             return None
         self._smooth(target, now - sent_at)
+        target.mapped = message.mapped
         self._close(target)
         target.sent = 0
         target.due = now + EVERY

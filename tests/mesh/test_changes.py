@@ -116,6 +116,27 @@ def test_a_laptop_that_moves_keeps_its_tunnel() -> None:
     assert remote_host(b, a) == "203.0.77.1"
 
 
+def test_a_laptop_that_comes_back_names_the_relayed_address_it_has_there() -> None:
+    world = World(seed=3, transports=("udp", "tcp"))
+    a, b = world.add("a", kinds.LINUX), world.add("b", kinds.UDP_BLOCKED)
+    world.settle()
+    a.talk_to(b, 0.1)
+    b.talk_to(a, 0.1)
+    world.advance(20.0)
+    relayed = [a.node.relays.relayed]
+    (interface,) = a.host.interfaces
+    home = interface.realm.gateway
+    cafe = world.network.add_router("cafe", "203.0.77.1", nat=Nat())
+    for address, router in (("10.1.1.7", cafe), (interface.address, home)):
+        a.move(address, behind=router)
+        at = world.now
+        world.advance(10.0)
+        for node, peer in ((a, b), (b, a)):
+            assert resumed(node.contact(peer), at) < 1.5
+        relayed.append(a.node.relays.relayed)
+    assert relayed[0] == relayed[2] != relayed[1]
+
+
 def test_two_laptops_that_move_at_once_meet_again() -> None:
     world, a, b = direct_pair(kinds.LINUX, kinds.PORT_RESTRICTED)
     for number, node in ((77, a), (78, b)):

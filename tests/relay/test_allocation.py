@@ -37,11 +37,21 @@ from meshwg.wire.stun import (
 
 RELAYED = Endpoint("198.51.100.1", 50000)
 MAPPED = Endpoint("203.0.113.1", 1111)
-GRANTED = {
-    Attribute.XOR_RELAYED_ADDRESS: (RELAYED.host, RELAYED.port),
-    Attribute.XOR_MAPPED_ADDRESS: (MAPPED.host, MAPPED.port),
-    Attribute.LIFETIME: 600,
-}
+ELSEWHERE = Endpoint("203.0.113.2", 2222)
+OTHER_RELAYED = Endpoint("198.51.100.1", 50001)
+BELIEVED_ELSEWHERE = "The relay sees this node at another address now"
+
+
+def granted(mapped: Endpoint, relayed: Endpoint) -> dict[Attribute, Any]:
+    """Return the attributes of a grant."""
+    return {
+        Attribute.XOR_RELAYED_ADDRESS: (relayed.host, relayed.port),
+        Attribute.XOR_MAPPED_ADDRESS: (mapped.host, mapped.port),
+        Attribute.LIFETIME: 600,
+    }
+
+
+GRANTED = granted(MAPPED, RELAYED)
 
 
 def test_it_is_offline_until_it_is_started() -> None:
@@ -122,6 +132,53 @@ def test_an_allocation_unknown_to_the_server_is_replaced(code: int) -> None:
     assert relay.requests() == [(Method.ALLOCATE, None)]
     relay.answer(GRANTED, now=450.1)
     assert relay.events() == [Allocated(is_new=True)]
+
+
+def test_a_node_that_is_seen_elsewhere_needs_another_allocation() -> None:
+    relay = allocated()
+    relay.allocation.seen_at(ELSEWHERE, 10.0)
+
+    assert relay.state() is RelayState.CONNECTING
+    assert [type(event) for event in relay.events()] == [Lost]
+    assert relay.requests() == [(Method.ALLOCATE, None)]
+    relay.answer(granted(ELSEWHERE, OTHER_RELAYED), now=10.1)
+    assert relay.allocation.relayed == OTHER_RELAYED
+
+
+def test_a_node_that_is_seen_where_it_was_needs_none() -> None:
+    relay = allocated()
+    relay.allocation.seen_at(MAPPED, 10.0)
+    assert relay.events() == []
+    assert relay.requests() == []
+
+
+def test_a_node_that_is_back_takes_up_the_allocation_that_it_left_there() -> None:
+    relay = away()
+    relay.allocation.seen_at(MAPPED, 20.0)
+
+    assert relay.allocation.relayed == RELAYED
+    assert relay.events() == [Lost(BELIEVED_ELSEWHERE), Allocated(is_new=True)]
+    assert relay.requests() == [(Method.REFRESH, None)], "it may be gone"
+    relay.refuse(437, now=20.1)
+    assert relay.requests() == [(Method.ALLOCATE, None)]
+
+
+def test_what_has_expired_meanwhile_is_not_taken_up() -> None:
+    relay = away()
+    relay.allocation.seen_at(MAPPED, 700.0)
+    assert relay.allocation.relayed is None
+    assert relay.requests() == [(Method.ALLOCATE, None)]
+
+
+def test_only_the_last_places_are_remembered() -> None:
+    relay = allocated()
+    for number in range(20):
+        place = Endpoint("203.0.113.9", 2000 + number)
+        relay.allocation.seen_at(place, 10.0)
+        relay.answer(granted(place, Endpoint(RELAYED.host, 50001 + number)), now=10.0)
+    relay.requests()
+    relay.allocation.seen_at(MAPPED, 11.0)
+    assert relay.requests() == [(Method.ALLOCATE, None)]
 
 
 def test_another_refusal_of_a_refresh_takes_it_offline() -> None:
@@ -414,6 +471,16 @@ class Relay:
         for data in self.transactions.datagrams_to_send():
             self._last = parse(data)
             self._asked.append(self._last)
+
+
+def away() -> Relay:
+    """Return one that left its first place at 10, with another allocation."""
+    relay = allocated()
+    relay.allocation.seen_at(ELSEWHERE, 10.0)
+    relay.answer(granted(ELSEWHERE, OTHER_RELAYED), now=10.0)
+    relay.events()
+    relay.requests()
+    return relay
 
 
 def allocated() -> Relay:
