@@ -132,7 +132,7 @@ class Network(NamedTuple):
     networks: tuple[str, ...]
     """The networks of these addresses."""
     default_routes: tuple[tuple[int, str], ...]
-    """Interface index and gateway of each."""
+    """Interface index and gateway of each, the preferred one first."""
 
     def overlapping(self, prefixes: Iterable[str]) -> str | None:
         """Return the first prefix that overlaps a network here, if one does."""
@@ -155,7 +155,7 @@ async def look_around(except_interface: int) -> Network:
     return Network(
         tuple(str(each.ip) for each in interfaces),
         tuple(str(each.network) for each in interfaces),
-        tuple(sorted(route for route in routes if route[0] != except_interface)),
+        tuple(route for route in routes if route[0] != except_interface),
     )
 
 
@@ -174,12 +174,17 @@ async def _addresses(
 
 
 async def _default_routes(netlink: AsyncIPRoute) -> list[tuple[int, str]]:
-    """Return the interface and the gateway of each default route."""
-    return [
-        (route.get("RTA_OIF") or 0, route.get("RTA_GATEWAY") or "")
+    """Return interface and gateway of each default route, the lowest metric first."""
+    found = [
+        (
+            route.get("RTA_PRIORITY") or 0,
+            route.get("RTA_OIF") or 0,
+            route.get("RTA_GATEWAY") or "",
+        )
         async for route in await netlink.route("dump")
         if route["dst_len"] == 0 and route["table"] == _MAIN_TABLE
     ]
+    return [(interface, gateway) for _, interface, gateway in sorted(found)]
 
 
 async def automatic_mtu() -> int:

@@ -145,6 +145,20 @@ def test_surrounding_addresses_are_those_that_others_can_reach(host: Host) -> No
     assert network.default_routes == ((index(host, "eth0"), "192.0.2.254"),)
 
 
+def test_of_two_default_routes_the_preferred_one_comes_first(host: Host) -> None:
+    own = index(host, MESH)
+    seen = []
+    for first, second in ((100, 200), (200, 100)):
+        host.run(["ip", "route", "flush", "default"])
+        for gateway, metric in (("192.0.2.254", first), ("192.0.2.253", second)):
+            route = ["ip", "route", "add", "default", "via", gateway]
+            host.run([*route, "metric", str(metric)])
+        found = run(host, lambda: look_around(own))
+        seen.append([gateway for _, gateway in found.default_routes])
+
+    assert seen == [["192.0.2.254", "192.0.2.253"], ["192.0.2.253", "192.0.2.254"]]
+
+
 def test_networks_that_overlap_the_mesh_are_found() -> None:
     network = Network((), ("192.168.1.0/24", "100.64.9.0/24", "fd00::/64"), ())
 
