@@ -19,6 +19,8 @@ STEADY = 3.0
 OBSERVED = 20.0
 """Seconds for which a disturbed pair is watched."""
 POLL = 0.1
+NOTICEABLE = 0.25
+"""Seconds without an answer from which on traffic was interrupted."""
 GRACE = 1.0
 """Seconds since the last answer after which an outage still lasts."""
 
@@ -91,7 +93,10 @@ def is_direct(one: MeshNode, other: MeshNode) -> bool:
 
 
 def recovery(
-    one: MeshNode, other: MeshNode, disturb: Callable[[], object]
+    one: MeshNode,
+    other: MeshNode,
+    disturb: Callable[[], object],
+    observed: float = OBSERVED,
 ) -> tuple[float, float]:
     """Return after how many seconds traffic flows again, and goes directly again.
 
@@ -103,12 +108,14 @@ def recovery(
     since = time.time()
     disturb()
     doubted = elapsed = 0.0
-    while elapsed < OBSERVED:
+    while elapsed < observed:
         if not (is_direct(one, other) and is_direct(other, one)):
             doubted = time.time() - since
         time.sleep(POLL)
         elapsed = time.time() - since
-    ended = pinging.outage(since).ended
+    outage = pinging.outage(since)
     pinging.stop()
+    # Where nothing was interrupted, the longest gap is chance, and may be anywhere.
+    ended = outage.ended if outage.length > NOTICEABLE else 0.0
     is_back = elapsed - doubted > STEADY
     return ended, max(ended, doubted) if is_back else NEVER
