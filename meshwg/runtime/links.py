@@ -30,11 +30,8 @@ from typing import TypeVar
 
 from meshwg.runtime import netlink
 from meshwg.runtime.alarm import Alarm
-from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.tun import TunDevice, TunGone
 
-LOOK_INTERVAL = 0.05
-"""Seconds between two looks, however often netlink asks for one."""
 VISIT_INTERVAL = 1.0
 """Seconds between two visits of another namespace while the interface is up."""
 VISIT_INTERVAL_DOWN = 0.25
@@ -86,7 +83,7 @@ class LinkWatcher:
         self._on_change = on_change
         self._on_gone = on_gone
         self._state: LinkState | None = None
-        self._changes: ChangeWatcher | None = None
+        self._changes: socket.socket | None = None
         self._visit = Alarm(self._look)
         self._home = self._place = 0, 0
         self._moving_until = 0.0
@@ -94,17 +91,22 @@ class LinkWatcher:
     async def start(self) -> None:
         """Report the state, and from now on its changes."""
         self._home = self._place = _identity("/proc/thread-self/ns/net")
-        self._changes = ChangeWatcher(
-            _GROUPS, self._look, settle=0.0, interval=LOOK_INTERVAL
-        )
+        self._changes = netlink.subscribe(_GROUPS)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._changes.fileno(), self._on_changes, self._changes)
         self._look()
 
     def close(self) -> None:
         """Stop reporting."""
         self._visit.clear()
         if self._changes is not None:
+            asyncio.get_running_loop().remove_reader(self._changes.fileno())
             self._changes.close()
         self._changes = None
+
+    def _on_changes(self, changes: socket.socket) -> None:
+        netlink.drain(changes)
+        self._look()
 
     def _look(self) -> None:
         """See how the interface is, and plan the next visit if it is elsewhere."""
