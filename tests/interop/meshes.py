@@ -222,7 +222,7 @@ class Member:
         where = f'"host":"{host}","port":{port}'
         netmap = self.state_dir / "netmap.json"
         self.host.wait_until(
-            lambda: where in netmap.read_text(),
+            lambda: netmap.exists() and where in netmap.read_text(),
             f"{self.name} has saved that a peer is at {public}",
             PATIENCE,
         )
