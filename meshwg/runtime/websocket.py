@@ -122,6 +122,9 @@ class WebSocket:
             if not data:
                 self._is_closing = True
             self._take(data)
+            if not self._is_closing:
+                # Whoever pings, and does not read the answers, is not read either.
+                await self._writer.drain()
         return self._messages.popleft()
 
     async def close(self) -> None:

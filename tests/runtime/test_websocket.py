@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import socket
@@ -220,6 +221,31 @@ async def test_a_breach_of_the_protocol_ends_the_connection(wrong: bytes) -> Non
     async with scripted(wrong + bytes(300)) as (url, heard), opened(url) as client:
         assert await client.receive() is None
         assert await code_in(heard) == PROTOCOL_ERROR
+
+
+async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> None:
+    pings = frame(PING, bytes(125)) * 1000
+    stalled = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(acceptance(await reader.readuntil(b"\r\n\r\n")))
+        writer.transport.pause_reading()
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            for _ in range(250):
+                writer.write(pings)
+                async with asyncio.timeout(0.5):
+                    await writer.drain()
+        stalled.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, opened(url) as client:
+        receiving = asyncio.create_task(client.receive())
+        await stalled.wait()
+        assert client._writer.transport.get_write_buffer_size() < 1 << 20
+        receiving.cancel()
+        await asyncio.wait([receiving])
+        client._writer.transport.abort()
 
 
 async def test_a_connection_that_just_ends_is_closed() -> None:
