@@ -18,9 +18,9 @@ ANSWER_TIMEOUT = 3.0
 WINDOW = 3.5
 """Seconds of checking after which a round has failed."""
 
-HOPELESS_WINDOW = 2.2
-"""The same if the NATs are such that plain punching cannot help: a burst's length,
-and half a second for the last answer."""
+HOPELESS_WINDOW = 0.5
+"""The same if the NATs are such that plain punching cannot help: the first checks of a
+burst. The others go on beside the method that follows."""
 
 OFFERER_LEAD, ANSWERER_LEAD = 0.02, 0.1
 """Seconds between opener and checks. The answerer is ahead of the offerer by the trip
