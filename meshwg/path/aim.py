@@ -108,14 +108,19 @@ class PunchAttempt:
             return self.peer_sequence is not None
         return True
 
-    def aim(self, peer: KnownAddresses, random: Random, now: float) -> list[Shot]:
-        """Return the checks that this side sends."""
+    def aim(
+        self, peer: KnownAddresses, random: Random, now: float, volleys: int = 1
+    ) -> list[Shot]:
+        """Return the checks that this side sends.
+
+        :param volleys: of birthday probes; the second is for when the first missed.
+        """
         if self.role is Role.FAN:
             return self._aim_fan(peer, now)
         if self.peer_sequence is not None:
             ports = predicted_ports(*self.peer_sequence)
             return sweep(peer.hosts()[0], ports, now)
-        return scatter(peer.hosts(), random, now)
+        return scatter(peer.hosts(), random, now, volleys)
 
     def _aim_fan(self, peer: KnownAddresses, now: float) -> list[Shot]:
         targets = peer.targets()

@@ -17,8 +17,14 @@ SLACK = 5.0
 """Seconds that the controlling side waits longer than its own limiter asks for: the
 other side's may have counted the last attempt later."""
 
-BUSY_PAUSE = 5.0
+BUSY_PAUSE = 2.0
 """Seconds to wait, more or less by half, while another peer has its turn."""
+
+LATE_PAUSE = 3.0
+"""Seconds after an attempt to which the peer, or the system, did not answer."""
+
+LATE_LIMIT = 2
+"""Such attempts in a row that are followed by another one."""
 
 
 class Escalation:
@@ -37,6 +43,7 @@ class Escalation:
         self._limiter = limiter
         self._rendezvous = rendezvous
         self._random = random
+        self._late = 0
 
     @property
     def is_idle(self) -> bool:
@@ -74,6 +81,12 @@ class Escalation:
         """Begin what comes after an attempt that did not help."""
         if outcome.verdict is Verdict.BUSY:
             self._wait_for_turn(now)
+            return []
+        is_late = outcome.verdict is Verdict.LATE
+        self._late = self._late + 1 if is_late else 0
+        may_repeat = outcome.method is not PunchMethod.FRESH
+        if is_late and may_repeat and self._late <= LATE_LIMIT:
+            self._plan(now + LATE_PAUSE)
             return []
         return self.begin(now, without=outcome.method)
 

@@ -1,9 +1,9 @@
 """Keeps the expensive methods rare: one attempt at a time per node, and few per peer.
 
 A birthday attempt costs up to 256 mappings in one router (512 if the other one has two
-addresses) and 1,024 connection entries in the other, and home routers hold a few
-thousand. So attempts are spaced out by more than the half minute that Linux keeps an
-unanswered entry, and end after a few.
+addresses) and 1,024 connection entries in the other, twice as many if the first volley
+misses; and home routers hold a few thousand. So attempts are spaced out by more than
+the half minute that Linux keeps an unanswered entry, and end after a few volleys.
 """
 
 from collections.abc import Hashable
@@ -19,7 +19,7 @@ class Allowance:
     spacing: float
     """Seconds from one attempt to the next."""
     attempts: int
-    """Attempts in one :data:`PERIOD`."""
+    """Attempts in one :data:`PERIOD`; a second volley counts as another one."""
 
 
 PERIOD = 600.0
@@ -71,17 +71,22 @@ class PunchLimiter:
     def allowed_at(self, peer: Hashable, method: PunchMethod, now: float) -> float:
         """Return from when on the next attempt is allowed."""
         allowance = ALLOWANCES[method]
-        times = [
-            when
-            for when in self._attempts.get((peer, method), ())
-            if when + PERIOD > now
-        ]
+        times = self._counted(peer, method, now)
         if not times:
             return now
         spaced = times[-1] + allowance.spacing
         if len(times) < allowance.attempts:
             return spaced
         return max(spaced, times[-allowance.attempts] + PERIOD)
+
+    def left(self, peer: Hashable, method: PunchMethod, now: float) -> int:
+        """Return how many attempts are left, whenever they may be made."""
+        used = len(self._counted(peer, method, now))
+        return max(0, ALLOWANCES[method].attempts - used)
+
+    def _counted(self, peer: Hashable, method: PunchMethod, now: float) -> list[float]:
+        times = self._attempts.get((peer, method), ())
+        return [when for when in times if when + PERIOD > now]
 
     def _forget_old(self, now: float) -> None:
         for key, times in list(self._attempts.items()):

@@ -47,6 +47,7 @@ from meshwg.path.sampler import Sampler
 from meshwg.path.traits import DELTA_LIMIT, NatTraits
 from meshwg.path.volley import (
     BIRTHDAY_DURATION,
+    BIRTHDAY_VOLLEYS,
     FRESH_DURATION,
     PREDICTION_DURATION,
     Shot,
@@ -109,6 +110,8 @@ class Verdict(Enum):
     """One of the nodes makes an attempt with another peer."""
     REFUSED = "refused"
     """The attempt ended before anything was sent."""
+    LATE = "late"
+    """So it did, because an answer or sockets did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,8 @@ class Puncher:
         self._deadline = 0.0
         self._sampler: Sampler | None = None
         self._shots: deque[Shot] = deque()
+        self._second_at: float | None = None
+        """When the second volley begins, which counts as another attempt."""
 
     @property
     def peer(self) -> str:
@@ -394,8 +399,13 @@ class Puncher:
             # It was confirmed when the attempt began: the peer has moved meanwhile.
             self._give_up(UNCONFIRMED, now)
             return
+        volleys = self._limiter.left(self.peer, attempt.method, now)
         self._limiter.record(self.peer, attempt.method, now)
-        self._shots.extend(attempt.aim(self._known_addresses(), self._random, now))
+        shots = attempt.aim(self._known_addresses(), self._random, now, volleys)
+        self._shots.extend(shots)
+        is_birthday = attempt.method is PunchMethod.BIRTHDAY
+        probes = is_birthday and attempt.role is Role.PROBE
+        self._second_at = now + BIRTHDAY_VOLLEYS[1] if probes else None
         self._enter(PunchState.FIRING, now + DURATIONS[attempt.method])
         self._shoot(now)
 
@@ -406,7 +416,10 @@ class Puncher:
         for _ in range(SHOTS_AT_ONCE):
             if not self._shots or self._shots[0].when > now:
                 break
-            _, endpoint, ttl = self._shots.popleft()
+            when, endpoint, ttl = self._shots.popleft()
+            if self._second_at is not None and when >= self._second_at:
+                self._second_at = None
+                self._limiter.record(self.peer, attempt.method, now)
             if attempt.winner is None or endpoint.link == attempt.winner:
                 check = self._checks.ask(endpoint, attempt.kind, now)
                 self.transmits.append(Transmit(endpoint, [check], ttl))
@@ -417,15 +430,17 @@ class Puncher:
         if self.state is PunchState.FIRING:
             self._finish(Verdict.MISSED, "no port that was tried answered", now)
         elif self.state in (PunchState.ASKED, PunchState.WAITING):
-            self._finish(Verdict.REFUSED, "the peer did not answer", now)
+            self._finish(Verdict.LATE, "the peer did not answer", now)
         else:
-            self._give_up("no sockets could be opened in time", now)
+            late = "no sockets could be opened in time"
+            self._give_up(late, now, Verdict.LATE)
 
-    def _give_up(self, why: str, now: float) -> None:
+    def _give_up(
+        self, why: str, now: float, verdict: Verdict = Verdict.REFUSED
+    ) -> None:
         """End the attempt, and tell the peer."""
         self._say(step="refuse", why=why)
-        verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
-        self._finish(verdict, why, now)
+        self._finish(Verdict.BUSY if why == BUSY else verdict, why, now)
 
     def _finish(self, verdict: Verdict, detail: str, now: float) -> None:
         attempt = self._attempt

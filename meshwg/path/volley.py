@@ -15,14 +15,18 @@ Two fresh sockets (:func:`meet`) send to each other.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from meshwg.path.punch import PROBE_INTERVAL, random_ports
+from meshwg.path.punch import BIRTHDAY_PROBES, PROBE_INTERVAL, random_ports
 from meshwg.transmit import Endpoint, Random
 
 OPENER_TTL = 2
 """Enough to pass the first NAT, and not to come out at the other end."""
 
-BIRTHDAY_WAVES: tuple[float, ...] = (0.0, 1.5, 3.0)
-"""Seconds at which a fan sends: before, right after and well after the probes."""
+BIRTHDAY_WAVES: tuple[float, ...] = (0.0, 1.2, 2.7)
+"""Seconds at which a fan sends: before the probes, and after each volley of them."""
+
+BIRTHDAY_VOLLEYS: tuple[float, ...] = (0.0, 1.4)
+"""Seconds at which a prober sends its probes. The second volley tries other ports,
+after the answers to the first had their time, against the mappings that are there."""
 
 PREDICTION_WAVES: tuple[float, ...] = (0.0, 0.2, 0.6, 1.2, 2.4)
 PREDICTION_PASSES = (0.05, 0.3, 0.8, 1.6)
@@ -36,9 +40,13 @@ endpoints first only opens its NAT, and leaves the first check to the other side
 may send as soon as it knows them, too: so no check comes before the way is open."""
 
 FRESH_DURATION = 3.5
-BIRTHDAY_DURATION = 5.0
+BIRTHDAY_DURATION = 4.0
 PREDICTION_DURATION = 4.0
 """Seconds after which an attempt has failed."""
+
+
+OPENING = 0.5
+"""Seconds that the message may take on which the peer begins, at most."""
 
 
 class Shot(NamedTuple):
@@ -55,13 +63,16 @@ def fan(
     waves: Iterable[float],
     now: float,
 ) -> list[Shot]:
-    """Return checks from every socket to every target, in waves."""
+    """Return checks from every socket to every target, in waves.
+
+    Those that leave before the peer is sure to have begun die on the way.
+    """
     flows = [target._replace(link=link) for target in targets for link in links]
     return [
         Shot(
             now + wave + index * PROBE_INTERVAL,
             flow,
-            OPENER_TTL if wave == 0 else None,
+            OPENER_TTL if wave < OPENING else None,
         )
         for wave in waves
         for index, flow in enumerate(flows)
@@ -87,9 +98,17 @@ def sweep(host: str, ports: Sequence[int], now: float) -> list[Shot]:
     ]
 
 
-def scatter(hosts: Sequence[str], random: Random, now: float) -> list[Shot]:
+def scatter(
+    hosts: Sequence[str], random: Random, now: float, volleys: int = 1
+) -> list[Shot]:
     """Return checks to many random ports, once each; several hosts take turns."""
+    starts = BIRTHDAY_VOLLEYS[:volleys]
+    ports = random_ports(random, BIRTHDAY_PROBES * len(starts))
     return [
-        Shot(now + index * PROBE_INTERVAL, Endpoint(hosts[index % len(hosts)], port))
-        for index, port in enumerate(random_ports(random))
+        Shot(
+            now + start + index * PROBE_INTERVAL,
+            Endpoint(hosts[index % len(hosts)], next(ports)),
+        )
+        for start in starts
+        for index in range(BIRTHDAY_PROBES)
     ]

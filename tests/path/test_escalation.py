@@ -6,7 +6,13 @@ import pytest
 
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
-from meshwg.path.escalation import BUSY_PAUSE, SLACK, Escalation
+from meshwg.path.escalation import (
+    BUSY_PAUSE,
+    LATE_LIMIT,
+    LATE_PAUSE,
+    SLACK,
+    Escalation,
+)
 from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import ALLOWANCES, OFF, PunchLimiter
@@ -59,6 +65,31 @@ def test_a_method_that_was_refused_is_not_asked_for_again_at_once() -> None:
     stage.end(0.1)
     refused = Outcome(PunchMethod.BIRTHDAY, Verdict.REFUSED, "")
     assert stage.escalation.follow(refused, 0.1) == []
+    assert stage.escalation.is_idle
+    assert stage.escalation.next_at is None
+
+
+def test_what_was_not_answered_in_time_is_soon_repeated_but_not_for_ever() -> None:
+    stage = Stage(HARD, CONE)
+    late = Outcome(PunchMethod.BIRTHDAY, Verdict.LATE, "")
+    for turn in range(LATE_LIMIT):
+        now = 10.0 * turn
+        assert stage.escalation.begin(now) == []
+        stage.end(now + 1.0)
+        assert stage.escalation.follow(late, now + 1.0) == []
+        assert stage.escalation.next_at == now + 1.0 + LATE_PAUSE
+    stage.escalation.begin(100.0)
+    stage.end(101.0)
+    assert stage.escalation.follow(late, 101.0) == []
+    assert stage.escalation.next_at is None
+
+
+def test_a_peer_that_does_not_know_fresh_sockets_is_not_asked_again() -> None:
+    stage = Stage(CONE, CONE)
+    stage.escalation.begin(0.0)
+    stage.end(5.0)
+    late = Outcome(PunchMethod.FRESH, Verdict.LATE, "")
+    assert stage.escalation.follow(late, 5.0) == []
     assert stage.escalation.is_idle
     assert stage.escalation.next_at is None
 

@@ -46,7 +46,7 @@ def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() ->
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)
     assert pair.boss.state is pair.other.state is PunchState.FIRING
-    shots = pair.run(0.1, 2.0)
+    shots = pair.run(0.1, 1.3)
     probes = {t.destination for t in shots[True]}
     assert len(probes) == BIRTHDAY_PROBES
     assert {probe.host for probe in probes} == {HOSTS[False]}
@@ -54,6 +54,33 @@ def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() ->
     links = {t.destination.link for t in shots[False]}
     assert len(links) == BIRTHDAY_SOCKETS
     assert {t.destination[:2] for t in shots[False]} == {(HOSTS[True], 1111)}
+
+
+def test_a_second_volley_tries_other_ports_and_counts_as_another_attempt() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(limiter)
+    shots = pair.run(0.1, 4.0)
+    probes = {t.destination for t in shots[True]}
+    assert len(probes) == 2 * BIRTHDAY_PROBES
+    assert limiter.left(pair.boss.peer, PunchMethod.BIRTHDAY, 4.0) == 1
+
+
+def test_an_answer_to_the_first_volley_saves_the_second() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(limiter)
+    pair.run(0.1, 1.3)
+    pair.boss.succeed(Endpoint(HOSTS[False], 4242), 1.3)
+    assert len(pair.run(1.3, 4.0)[True]) == BIRTHDAY_PROBES
+    assert limiter.left(pair.boss.peer, PunchMethod.BIRTHDAY, 4.0) == 2
+
+
+def test_the_last_attempt_allowed_has_one_volley() -> None:
+    limiter = PunchLimiter()
+    for at in (-400.0, -300.0):
+        limiter.record(Pair().boss.peer, PunchMethod.BIRTHDAY, at)
+    pair = begun_birthday(limiter)
+    assert len(pair.run(0.1, 4.0)[True]) == BIRTHDAY_PROBES
+    assert limiter.left(pair.boss.peer, PunchMethod.BIRTHDAY, 4.0) == 0
 
 
 def test_the_fan_begins_when_it_is_asked_and_the_boss_may_be_the_fan() -> None:
@@ -458,13 +485,22 @@ def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
     return {(t.destination.host, t.destination.port) for t in sent}
 
 
-def firing_birthday() -> Pair:
-    """Return a pair in the middle of a birthday; the other side is the fan."""
-    pair = Pair()
-    pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0)
+def begun_birthday(limiter: PunchLimiter | None = None) -> Pair:
+    """Return a pair that has just begun to send; the other side is the fan.
+
+    :param limiter: of the prober.
+    """
+    pair = Pair(boss_limiter=limiter)
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0) is None
     pair.exchange(0.0)
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)
+    return pair
+
+
+def firing_birthday() -> Pair:
+    """Return a pair in the middle of a birthday; the other side is the fan."""
+    pair = begun_birthday()
     for puncher in (pair.boss, pair.other):
         puncher.transmits.clear()
     return pair
