@@ -229,7 +229,6 @@ async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> Non
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(acceptance(await reader.readuntil(b"\r\n\r\n")))
-        writer.transport.pause_reading()
         with contextlib.suppress(TimeoutError, ConnectionError):
             for _ in range(250):
                 writer.write(pings)
