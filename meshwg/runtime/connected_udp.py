@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from meshwg.runtime.pktinfo import address_of, pktinfo
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.socket_options import (
     SO_BINDTOIFINDEX,
     allow_fragments,
@@ -63,6 +64,10 @@ class ConnectedUdpSocket(UdpReceiver):
         except BaseException:
             sock.close()
             raise
+
+    def leads_there(self, routes: Routes) -> bool:
+        """Return whether the host's routes to the remote are still those it has."""
+        return routes.source_for(self.remote, self._socket) == self.remote.source
 
     def _send_pinned(self, datagram: bytes) -> int:
         """Send to the remote, if the source address is still this host's.

@@ -28,6 +28,7 @@ from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.runtime.udp_receiver import UdpReceiver
@@ -123,9 +124,8 @@ class Dataplane:
         """Begin to carry: from now on the TUN device and the sockets are read."""
         self.stop()
         self._sockets = sockets
-        for sock in (*sockets, *self._links.values()):
-            if isinstance(sock, UdpSocket):
-                self._watch(sock)
+        for sock in self._udp_sockets():
+            self._watch(sock)
         self._loop.set_carrier(self._carry)
         self._resume_tun()
         self.turn()
@@ -145,6 +145,14 @@ class Dataplane:
     def disconnect(self) -> None:
         """Let all peers share the sockets again, as after these were given a mark."""
         self._own.close_all()
+
+    def follow_routes(self) -> None:
+        """Send from where the host's routes lead, after they changed."""
+        with Routes() as routes:
+            for sock in self._udp_sockets():
+                sock.follow_routes(routes)
+            self._own.follow_routes(routes)
+        self.turn()
 
     def add_link(self, number: int, link: Link) -> None:
         """Send what goes over this link number through ``link``."""
@@ -336,8 +344,7 @@ class Dataplane:
                     self._block()
 
     def _block(self) -> None:
-        links = (link for link in self._links.values() if isinstance(link, UdpSocket))
-        for sock in (*(self._sockets or ()), *links):
+        for sock in self._udp_sockets():
             if sock.is_blocked and sock not in self._blocked:
                 self._blocked.add(sock)
                 self._loop.add_writer(sock.fileno(), self._on_writable, sock)
@@ -360,6 +367,11 @@ class Dataplane:
             self._loop.remove_packet_descriptor(self._tun_descriptor)
             self._tun_descriptor = -1
 
+    def _udp_sockets(self) -> list[UdpSocket]:
+        """Return all UDP sockets but the peers' own."""
+        links = (link for link in self._links.values() if isinstance(link, UdpSocket))
+        return [*(self._sockets or ()), *links]
+
     def _watch(self, sock: UdpReceiver) -> None:
         if self._sockets is not None:
             self._readers[sock.fileno()] = sock
@@ -371,7 +383,12 @@ class Dataplane:
             self._loop.remove_packet_descriptor(descriptor)
 
     def _forget_own(self, sock: ConnectedUdpSocket) -> None:
-        """Read a peer's own socket no more, nor send through it."""
+        """Read a peer's own socket no more, nor send through it, before it is closed.
+
+        What it has heard until now nobody else will hear.
+        """
+        while (received := sock.receive()) is not None:
+            self._engine.receive_datagrams(*received, clock.now())
         self._unwatch(sock.fileno())
         if sock.remote == self._endpoint:
             self._endpoint = None

@@ -41,6 +41,7 @@ from meshwg.runtime.interface import MeshInterface, Network
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
+from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
@@ -197,6 +198,7 @@ class NodeHost:
         network = self._host_network.current
         self.node.set_hosts(network.addresses, clock.now(), network.networks)
         self._dataplane.start(self._sockets)
+        self._undo.callback(watch_routes(self._dataplane.follow_routes).close)
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
 

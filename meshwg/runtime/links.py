@@ -30,8 +30,14 @@ from typing import TypeVar
 
 from meshwg.runtime import netlink
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.tun import TunDevice, TunGone
 
+LOOK_INTERVAL = 0.05
+"""Seconds between two looks on average, however often netlink asks for one."""
+LOOK_BURST = 20
+"""Looks that may follow each other at once. A script makes an interface, configures it
+and brings it up within milliseconds, and a packet may be on its way to it then."""
 VISIT_INTERVAL = 1.0
 """Seconds between two visits of another namespace while the interface is up."""
 VISIT_INTERVAL_DOWN = 0.25
@@ -83,7 +89,7 @@ class LinkWatcher:
         self._on_change = on_change
         self._on_gone = on_gone
         self._state: LinkState | None = None
-        self._changes: socket.socket | None = None
+        self._changes: ChangeWatcher | None = None
         self._visit = Alarm(self._look)
         self._home = self._place = 0, 0
         self._moving_until = 0.0
@@ -91,22 +97,21 @@ class LinkWatcher:
     async def start(self) -> None:
         """Report the state, and from now on its changes."""
         self._home = self._place = _identity("/proc/thread-self/ns/net")
-        self._changes = netlink.subscribe(_GROUPS)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._changes.fileno(), self._on_changes, self._changes)
+        self._changes = ChangeWatcher(
+            _GROUPS,
+            self._look,
+            settle=0.0,
+            interval=LOOK_INTERVAL,
+            burst=LOOK_BURST,
+        )
         self._look()
 
     def close(self) -> None:
         """Stop reporting."""
         self._visit.clear()
         if self._changes is not None:
-            asyncio.get_running_loop().remove_reader(self._changes.fileno())
             self._changes.close()
         self._changes = None
-
-    def _on_changes(self, changes: socket.socket) -> None:
-        netlink.drain(changes)
-        self._look()
 
     def _look(self) -> None:
         """See how the interface is, and plan the next visit if it is elsewhere."""

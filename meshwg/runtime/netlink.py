@@ -12,6 +12,9 @@ RTMGRP_IPV4_IFADDR = 0x10
 RTMGRP_IPV4_ROUTE = 0x40
 RTMGRP_IPV6_IFADDR = 0x100
 RTMGRP_IPV6_ROUTE = 0x400
+RTMGRP_IPV4_RULE = 0x80
+RTMGRP_IPV6_RULE = 0x40000
+RTMGRP_NEXTHOP = 0x80000000
 
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
@@ -23,9 +26,10 @@ _IFA_LOCAL = 2
 
 _HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
-_ADDRESS_MESSAGE_SIZE = 8
+_ADDRESS_MESSAGE = struct.Struct("=4xI")
+"""struct ifaddrmsg, of which the interface's index is looked at."""
 _ATTRIBUTE = struct.Struct("=HH")
-_RECEIVE_SIZE = 1 << 16
+RECEIVE_SIZE = 1 << 16
 
 
 def subscribe(groups: int) -> socket.socket:
@@ -47,7 +51,7 @@ def drain(sock: socket.socket) -> None:
     """Discard what waits at a subscribed socket."""
     while True:
         try:
-            sock.recv(_RECEIVE_SIZE)
+            sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -57,24 +61,38 @@ def drain(sock: socket.socket) -> None:
 
 def local_addresses() -> frozenset[bytes]:
     """Return all addresses, packed, in the network namespace of this thread."""
-    request = _HEADER.pack(
-        _HEADER.size + _ADDRESS_MESSAGE_SIZE, _RTM_GETADDR, _REQUEST_DUMP, 1, 0
-    )
-    found: set[bytes] = set()
+    return frozenset(address for _, address in addresses())
+
+
+def addresses() -> list[tuple[int, bytes]]:
+    """Return the same with the indices of their interfaces."""
+    found: list[tuple[int, bytes]] = []
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE
     ) as sock:
-        sock.send(request + bytes(_ADDRESS_MESSAGE_SIZE))
+        sock.send(message(_RTM_GETADDR, _REQUEST_DUMP, bytes(_ADDRESS_MESSAGE.size)))
         while True:
-            for kind, body in parse_messages(sock.recv(_RECEIVE_SIZE)):
+            for kind, body in parse_messages(sock.recv(RECEIVE_SIZE)):
                 if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                    return frozenset(found)
+                    return found
                 if kind == _RTM_NEWADDR:
-                    attributes = parse_attributes(body[_ADDRESS_MESSAGE_SIZE:])
+                    (interface,) = _ADDRESS_MESSAGE.unpack_from(body)
+                    attributes = parse_attributes(body[_ADDRESS_MESSAGE.size :])
                     # With a peer, IFA_ADDRESS is the peer's.
                     local = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS))
                     if local is not None:
-                        found.add(local)
+                        found.append((interface, local))
+
+
+def message(kind: int, flags: int, body: bytes) -> bytes:
+    """Return a message with its header; the body's attributes are aligned."""
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return an attribute, aligned."""
+    data = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
+    return data.ljust(_aligned(len(data)), b"\0")
 
 
 def parse_messages(data: bytes) -> Iterator[tuple[int, bytes]]:

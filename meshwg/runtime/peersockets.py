@@ -8,6 +8,7 @@ no harm until another peer's takes its place.
 from collections.abc import Callable
 
 from meshwg.runtime.connected_udp import ConnectedUdpSocket
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.udp import UdpSockets
 from meshwg.transmit import UDP, Endpoint
 
@@ -57,6 +58,15 @@ class PeerSockets:
         self._on_closing(sock)
         sock.close()
 
+    def follow_routes(self, routes: Routes) -> None:
+        """Close the sockets from which the host's routes do not lead any more."""
+        for endpoint, sock in list(self._sockets.items()):
+            if not sock.leads_there(routes):
+                self.close(endpoint)
+        # Endpoints that could not have one may have one now.
+        for endpoint in self._sent.keys() - self._sockets.keys():
+            del self._sent[endpoint]
+
     def close_all(self) -> None:
         """Close all sockets, as before the port or the mark changes."""
         for endpoint in list(self._sockets):
@@ -65,7 +75,7 @@ class PeerSockets:
 
     def _open(self, endpoint: Endpoint, sockets: UdpSockets) -> None:
         parent = sockets.of(endpoint)
-        if parent is None:
+        if parent is None or not parent.is_pinned(endpoint):
             return
         try:
             sock = parent.connected(endpoint)

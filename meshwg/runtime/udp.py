@@ -25,6 +25,7 @@ from meshwg.runtime.pktinfo import (
     hop_limit,
     pktinfo,
 )
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.socket_options import (
     SOL_UDP,
     UDP_SEGMENT,
@@ -139,6 +140,17 @@ class UdpSocket(UdpReceiver):
                 self.errors["ENOBUFS"] += len(datagrams)
             return False
         return self._send_all(transmit)
+
+    def follow_routes(self, routes: Routes) -> None:
+        """Send to known endpoints from where the host's routes lead by now."""
+        for endpoint, (address, _) in list(self._routes.items()):
+            if endpoint.source is not None:
+                source = routes.source_for(endpoint, self._socket)
+                self._routes[endpoint] = address, pktinfo(source)
+
+    def is_pinned(self, endpoint: Endpoint) -> bool:
+        """Return whether datagrams to an endpoint leave from its source."""
+        return self._route(endpoint)[1] == pktinfo(endpoint.source)
 
     def connected(self, remote: Endpoint) -> ConnectedUdpSocket:
         """Return another socket of the same port, which hears one endpoint only.

@@ -19,6 +19,7 @@ from meshwg.runtime.background import Parent, fork
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.links import LinkState, LinkWatcher
 from meshwg.runtime.packetloop import PacketLoop
+from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.uapi import UapiServer, UapiSocket
 from meshwg.runtime.udp import UdpSockets
@@ -127,12 +128,14 @@ async def serve(
         uapi_socket, interface, after=interface.turn, on_removal=finished.set
     )
     links = LinkWatcher(tun, interface.follow, on_gone=finished.set)
+    routes = watch_routes(interface.follow_routes)
     try:
         await server.start()
         await links.start()
         ready()
         await finished.wait()
     finally:
+        routes.close()
         links.close()
         server.close()
         interface.close()
@@ -198,6 +201,10 @@ class WireGuardInterface:
             self._dataplane.disconnect()
         self.fwmark = mark
         self.device.unpin_endpoints()
+
+    def follow_routes(self) -> None:
+        """Send from where the host's routes lead, after they changed."""
+        self._dataplane.follow_routes()
 
     def turn(self) -> None:
         """Send what the device was configured to send."""

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,9 @@ from netlab.router import Router
 from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
 from tests.interop.tunnels import (
     INTERFACE,
+    IPV4_AND_ICMP,
+    IPV6_AND_ICMP,
+    PORT,
     Engines,
     Side,
     both_roles,
@@ -34,7 +38,7 @@ pytestmark = pytest.mark.netns
 
 MEGABYTE = 1 << 20
 PAYLOAD = random.Random(1).randbytes(MEGABYTE)
-IPV4_AND_ICMP, IPV6_AND_ICMP = 20 + 8, 40 + 8
+
 
 FORGETFUL = Behaviour(
     Mapping.ADDRESS_AND_PORT_DEPENDENT, ports=PortAllocation.RANDOM, lifetime=4
@@ -226,6 +230,32 @@ def test_a_link_local_endpoint_is_reached_and_shown(lab: Lab, engines: Engines) 
     assert link_local(theirs.host) in ours.host.run(elsewhere).stdout
 
 
+@long_or_short
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_better_route_is_followed_there_and_back(
+    lab: Lab, version: int, before: int
+) -> None:
+    switches = [
+        lab.add_switch("left", "192.0.2.0/24", "2001:db8:2::/64"),
+        lab.add_switch("right", "198.51.100.0/24", "2001:db8:3::/64"),
+    ]
+    one, two = (lab.add_host(name, switches[0]) for name in ("one", "two"))
+    for host in one, two:
+        host.attach(switches[1], "eth1")
+    far = {4: "203.0.113.9", 6: "2001:db8:9::9"}[version]
+    two.run(["ip", "address", "add", far, "dev", "lo"])
+    ours, theirs = join(one, two, (MESHWG, WIREGUARD_GO), version=version)
+    gateways = [each.addresses[version == 6] for each in two.attachments.values()]
+    one.run(f"ip route add {far} via {gateways[0]} metric 100".split())
+    ours.set_peer("endpoint", f"[{far}]:{PORT}" if version == 6 else f"{far}:{PORT}")
+    ping(ours, theirs.ip, count=before)
+    for verb, interface in ("add", "eth1"), ("delete", "eth0"):
+        one.run(f"ip route {verb} {far} via {gateways[1]} metric 10".split())
+        one.wait_until(partial(leaves_by, ours, theirs.ip, interface), interface)
+        ping(ours, theirs.ip, count=before)
+        ping(theirs, ours.ip)
+
+
 def test_a_keepalive_holds_the_mapping_of_a_forgetful_nat(lab: Lab) -> None:
     """Both roles at once, and one pair that falls silent, to save the waiting."""
     router = lab.add_router("router", FORGETFUL)
@@ -323,6 +353,14 @@ def message_types(wire: Capture) -> Counter[int]:
 def in_order(sides: tuple[Side, Side], engines: Engines) -> tuple[Side, Side]:
     """Return our side first."""
     return sides if engines[0] is MESHWG else sides[::-1]
+
+
+def leaves_by(side: Side, ip: str, interface: str) -> bool:
+    """Return whether pings leave the host by an interface."""
+    path = f"/sys/class/net/{interface}/statistics/tx_packets"
+    before = int(side.host.run(["cat", path]).stdout)
+    ping(side, ip, count=5)
+    return int(side.host.run(["cat", path]).stdout) >= before + 5
 
 
 def link_local(host: Host) -> str:

@@ -18,6 +18,7 @@ from meshwg.runtime.dataplane import (
 )
 from meshwg.runtime.peersockets import CONNECT_AFTER
 from meshwg.runtime.pktinfo import Address, Ancillary
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.tun import TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source, Transmit
@@ -311,6 +312,30 @@ async def test_without_its_own_sockets_the_pump_has_none_for_peers() -> None:
         world.say(b"datagram")
         await world.until(lambda: world.engine.datagrams == [b"datagram"])
         assert world.engine.lone_datagrams == []
+
+
+async def test_what_waits_at_a_peers_own_socket_is_not_lost_with_it() -> None:
+    async with pumping(real_socket=True) as world:
+        await world.converse()
+        world.say(b"just before")
+        world.pump.disconnect()
+        assert world.engine.datagrams == [b"just before"]
+
+
+async def test_peers_keep_their_own_sockets_while_the_routes_lead_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with pumping(real_socket=True) as world:
+        world.engine.opened = b""
+        await world.converse()
+        world.pump.follow_routes()
+        world.say(b"one")
+        await world.until(lambda: world.engine.lone_datagrams == [b"one"])
+        monkeypatch.setattr(Routes, "source_for", lambda *_: None)
+        world.pump.follow_routes()
+        await world.converse()
+        world.say(b"two")
+        await world.until(lambda: world.engine.datagrams == [b"two"])
 
 
 async def test_disconnected_peers_return_to_the_shared_sockets() -> None:

@@ -1,8 +1,10 @@
 """Which endpoints get a socket of their own, when, and which ones lose it."""
 
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 
 import pytest
 
@@ -13,8 +15,9 @@ from meshwg.runtime.peersockets import (
     MAX_COUNTED,
     PeerSockets,
 )
+from meshwg.runtime.routes import Routes
 from meshwg.runtime.udp import UdpSocket, UdpSockets
-from meshwg.transmit import Endpoint, Source
+from meshwg.transmit import Endpoint, Source, Transmit
 
 LOCAL = Source("127.0.0.1", 1)
 PEER = Endpoint("127.0.0.1", 7, source=LOCAL)
@@ -31,9 +34,27 @@ class World:
             lambda sock: self.read.remove(sock.remote),
         )
 
+    def follow(self, source: Source | None) -> None:
+        """Let the routes of all endpoints lead from a source."""
+        routes = cast(Routes, Leading(source))
+        for sock in self.sockets:
+            sock.follow_routes(routes)
+        self.own.follow_routes(routes)
+
     def send(self, endpoint: Endpoint = PEER, count: int = CONNECT_AFTER) -> None:
         for _ in range(count):
+            self.sockets.send(Transmit(endpoint, [b""]))
             self.own.sent_alone(endpoint, self.sockets)
+
+
+class Leading:
+    """Routes that all lead from one source."""
+
+    def __init__(self, source: Source | None) -> None:
+        self.source = source
+
+    def source_for(self, endpoint: Endpoint, sock: socket.socket) -> Source | None:
+        return self.source
 
 
 @pytest.fixture
@@ -115,6 +136,16 @@ def test_the_number_of_endpoints_counted_is_limited(world: World) -> None:
         world.send(PEER._replace(port=1000 + number), count=1)
     world.send(count=1)
     assert world.own.get(PEER) is None, "the count began anew"
+
+
+def test_a_socket_closes_when_the_route_leads_away_and_opens_when_it_is_back(
+    world: World,
+) -> None:
+    world.send()
+    for lead, read in (LOCAL, [PEER]), (None, []), (LOCAL, [PEER]):
+        world.follow(lead)
+        world.send()
+        assert world.read == read
 
 
 def test_all_of_them_can_be_closed(world: World) -> None:
