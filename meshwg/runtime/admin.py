@@ -4,31 +4,21 @@ Everyone who can open the socket may read; only root and the user that the daemo
 as may change anything.
 """
 
-import asyncio
 import contextlib
 import json
-import logging
 import os
 import socket
 import stat
-import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
-from aiohttp import web
-
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime.httpserver import Handler, HttpAnswer, HttpRequest, HttpServer
 
 SOCKET_MODE = 0o666
 MAX_BODY = 64 * 1024
-LAST_CONNECTIONS = 0.02
-"""Seconds for the event loop to accept the connections that are queued."""
-_PEER_CREDENTIALS = struct.Struct("=iII")
-
-logger = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Commands(Protocol):
@@ -46,13 +36,14 @@ class AdminServer:
     def __init__(self, commands: Commands, path: Path) -> None:
         self._commands = commands
         self._path = path
-        app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_BODY)
-        app.router.add_get("/v1/status", self._status)
-        app.router.add_post("/v1/netcheck", self._netcheck)
-        app.router.add_post("/v1/ping", self._ping)
-        app.router.add_post("/v1/down", self._down)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._server = HttpServer(self._handle, MAX_BODY)
         self._inode: int | None = None
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/status": ("GET", self._status),
+            "/v1/netcheck": ("POST", self._netcheck),
+            "/v1/ping": ("POST", self._ping),
+            "/v1/down": ("POST", self._down),
+        }
 
     async def start(self) -> None:
         """Listen.
@@ -63,72 +54,88 @@ class AdminServer:
         """
         sock = _listen(self._path)
         self._inode = self._path.stat().st_ino
-        await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        await self._server.start(sock)
 
     async def close(self) -> None:
         """Remove the socket, if it is still this one, and stop listening."""
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        # Connections that are queued are accepted first, to be closed with the others.
-        await asyncio.sleep(LAST_CONNECTIONS)
-        await self._runner.cleanup()
+        await self._server.close()
 
-    async def _status(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._commands.status())
+    async def _handle(self, request: HttpRequest) -> HttpAnswer:
+        method, handler = self._routes.get(request.path, ("", None))
+        if handler is None:
+            return _json({"error": "There is no such command"}, HTTPStatus.NOT_FOUND)
+        if request.method != method:
+            wrong = {"error": f"This command is asked for by {method}"}
+            return _json(wrong, HTTPStatus.METHOD_NOT_ALLOWED)
+        try:
+            return await handler(request)
+        except MeshError as error:
+            return _json(_error_json(error), HTTPStatus.BAD_REQUEST)
 
-    async def _netcheck(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request, timeout=float, lifetime=bool)
-        return web.json_response(await self._commands.netcheck(body))
+    async def _status(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.status())
 
-    async def _ping(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(
-            request, peer=str, count=int, until_direct=bool, timeout=float
+    async def _netcheck(self, request: HttpRequest) -> HttpAnswer:
+        body = _body(request, timeout=float, lifetime=bool)
+        return _json(await self._commands.netcheck(body))
+
+    async def _ping(self, request: HttpRequest) -> HttpAnswer:
+        body = _body(request, peer=str, count=int, until_direct=bool, timeout=float)
+        answers = self._commands.ping(body)
+        try:
+            # What is wrong with the request shows before the first answer.
+            first = await anext(answers, None)
+        except BaseException:
+            await answers.aclose()
+            raise
+        return HttpAnswer(
+            b"" if first is None else _line(first),
+            content_type="application/x-ndjson",
+            more=_lines(answers),
         )
-        response = web.StreamResponse()
-        response.content_type = "application/x-ndjson"
-        async with contextlib.aclosing(self._commands.ping(body)) as answers:
-            try:
-                async for answer in answers:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(json.dumps(answer).encode() + b"\n")
-            except MeshError as error:
-                if not response.prepared:
-                    raise
-                await response.write(json.dumps(_error_json(error)).encode() + b"\n")
-            except ConnectionError:
-                logger.debug("The client that asked for pings is gone")
-        return response
 
-    async def _down(self, request: web.Request) -> web.StreamResponse:
+    async def _down(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         self._commands.shut_down()
-        return web.json_response({})
+        return _json({})
 
 
-@web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except MeshError as error:
-        return web.json_response(_error_json(error), status=400)
+async def _lines(
+    answers: AsyncGenerator[dict[str, Any]],
+) -> AsyncGenerator[bytes]:
+    """Yield answers as lines; an error is the last of them."""
+    async with contextlib.aclosing(answers):
+        try:
+            async for answer in answers:
+                yield _line(answer)
+        except MeshError as error:
+            yield _line(_error_json(error))
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _json(answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> HttpAnswer:
+    return HttpAnswer(json.dumps(answer).encode(), status)
 
 
 def _error_json(error: MeshError) -> dict[str, str]:
     return {"error": str(error), "kind": type(error).__name__}
 
 
-async def _body(request: web.Request, **fields: type) -> dict[str, Any]:
+def _body(request: HttpRequest, **fields: type) -> dict[str, Any]:
     """Return the JSON object in the body.
 
     :param fields: the types of those that matter; each may also be missing.
     :raises MeshError: if it is something else.
     """
     try:
-        body = await request.json()
-    except ValueError:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise MeshError("The request is not a JSON object")
@@ -141,19 +148,12 @@ async def _body(request: web.Request, **fields: type) -> dict[str, Any]:
     return body
 
 
-def _require_owner(request: web.Request) -> None:
+def _require_owner(request: HttpRequest) -> None:
     """Let only root and the daemon's own user change anything.
 
     :raises NotPermitted: for everybody else.
     """
-    transport = request.transport
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    user = -1
-    if sock is not None:
-        size = _PEER_CREDENTIALS.size
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        _, user, _ = _PEER_CREDENTIALS.unpack(raw)
-    if user not in (0, os.geteuid()):
+    if request.user not in (0, os.geteuid()):
         raise NotPermitted(
             "Only root and the daemon's own user may change anything: run as root"
         )

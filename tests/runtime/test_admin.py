@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector
 
 from meshwg.errors import ConfigError, MeshError, NotJoined, NotPermitted
-from meshwg.runtime import admin
+from meshwg.runtime import admin, httpserver
 from meshwg.runtime.admin import AdminServer
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
 async def test_other_users_may_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stranger = admin._PEER_CREDENTIALS.pack(1, 4242, 4242)
+    stranger = httpserver._PEER_CREDENTIALS.pack(1, 4242, 4242)
     monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: stranger)
 
     async with serving(tmp_path) as (daemon, session):
