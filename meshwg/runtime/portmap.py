@@ -7,13 +7,11 @@ without port mapping is the ordinary case.
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from meshwg.nat.gateway import (
     Mapped,
@@ -29,10 +27,8 @@ from meshwg.nat.portmap import LIFETIME, PortMapping
 from meshwg.runtime.default_gateway import Gateway, find_gateway
 from meshwg.runtime.gateway_socket import Announcements, GatewayDriver
 from meshwg.runtime.tasks import TaskSet
+from meshwg.runtime.upnp import UpnpFailed, UpnpGateway
 from meshwg.transmit import Endpoint
-
-if TYPE_CHECKING:
-    from meshwg.runtime.upnp import UpnpGateway
 
 PROBE_LIMIT = 1.5
 """Seconds that a probe takes at most."""
@@ -168,15 +164,14 @@ class PortMapper:
             self._tasks.run(self._unmap_by_upnp(event))
 
     async def _map_by_upnp(self, request: UpnpRequested) -> None:
-        await _load_upnp()
-        from meshwg.runtime.upnp import UpnpFailed, UpnpGateway
-
         if self._gateway is None or self._driver is None:
             return
         try:
             if self._upnp is None:
                 gateway = self._gateway
-                self._upnp = await UpnpGateway.find(gateway.address, gateway.local)
+                self._upnp = await UpnpGateway.find(
+                    gateway.address, gateway.local, gateway.fwmark
+                )
             external, lifetime = await self._upnp.map(
                 request.internal_port, request.external_port, request.lifetime
             )
@@ -188,8 +183,6 @@ class PortMapper:
         self._driver.turn()
 
     async def _unmap_by_upnp(self, release: UpnpReleased) -> None:
-        from meshwg.runtime.upnp import UpnpFailed
-
         if self._upnp is not None:
             try:
                 await self._upnp.unmap(release.external_port)
@@ -270,22 +263,14 @@ async def _probe_by_upnp(
     report: PortMappingReport,
     asked: asyncio.Task[None],
 ) -> None:
-    await _load_upnp()
-    from meshwg.runtime.upnp import UpnpFailed, UpnpGateway
-
     with contextlib.suppress(UpnpFailed):
-        upnp = await UpnpGateway.find(gateway.address, gateway.local)
+        upnp = await UpnpGateway.find(gateway.address, gateway.local, gateway.fwmark)
         report.upnp = True
         await asked
         if internal_port is not None and report.external is None:
             external, _ = await upnp.map(internal_port, internal_port, PROBE_LIFETIME)
             report.external = external if is_usable(external) else None
             await upnp.unmap(external.port)
-
-
-async def _load_upnp() -> None:
-    """Import the UPnP library without blocking the loop."""
-    await asyncio.to_thread(importlib.import_module, "meshwg.runtime.upnp")
 
 
 def _now() -> float:

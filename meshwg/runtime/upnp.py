@@ -1,8 +1,6 @@
 """UPnP: port mapping by SOAP over HTTP, the last resort.
 
-The description and control protocols are async-upnp-client's. What surrounds them is
-bounded here: only the gateway is trusted and talked to, redirects are not followed, and
-answers and searches have limits.
+Only the gateway is trusted and talked to, and answers and searches have limits.
 """
 
 import asyncio
@@ -10,17 +8,17 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
-from async_upnp_client.client import UpnpRequester, UpnpService
-from async_upnp_client.client_factory import UpnpFactory
-from async_upnp_client.const import HttpRequest, HttpResponse
-from async_upnp_client.exceptions import UpnpActionError, UpnpCommunicationError
-from async_upnp_client.ssdp import build_ssdp_search_packet, decode_ssdp_packet
-
+from meshwg.runtime.soap import (
+    ActionFailed,
+    SoapClient,
+    SoapFailed,
+    SoapService,
+    is_at,
+)
+from meshwg.runtime.socket_options import set_fwmark
 from meshwg.transmit import Endpoint
 
 SEARCH_LIMIT = 1.0
@@ -29,7 +27,6 @@ SEARCHES = 2
 """Searches sent in that time: multicast is often lost on wireless links."""
 CALL_LIMIT = 5.0
 """Seconds to read the gateway's description, or to change a mapping."""
-MAX_BODY = 256 * 1024
 MAX_DATAGRAM = 4096
 PORT_ATTEMPTS = 3
 
@@ -55,28 +52,31 @@ class UpnpFailed(Exception):
 class UpnpGateway:
     """A gateway that maps ports by UPnP, with the service that does it."""
 
-    def __init__(self, service: UpnpService, local: str) -> None:
+    def __init__(self, client: SoapClient, service: SoapService, local: str) -> None:
+        self._client = client
         self._service = service
         self._local = local
 
     @classmethod
-    async def find(cls, gateway: str, local: str) -> "UpnpGateway":
+    async def find(cls, gateway: str, local: str, fwmark: int = 0) -> "UpnpGateway":
         """Search for the default gateway's service and read its description.
 
         :param gateway: the only address whose answers count.
         :param local: this host's address towards it.
+        :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
         :raises UpnpFailed: if there is none.
         """
         async with _failing("cannot search"):
-            location = await search(gateway, local)
+            location = await search(gateway, local, fwmark)
         if location is None:
             raise UpnpFailed("finds no gateway")
+        client = SoapClient(gateway, fwmark)
         async with _failing("cannot be used"):
-            factory = UpnpFactory(BoundedRequester(gateway), non_strict=True)
-            device = await factory.async_create_device(location)
-            for service in device.all_services:
-                if service.service_type.startswith(CONNECTION_SERVICES):
-                    return cls(service, local)
+            services = await client.services(location)
+        for service in services:
+            maps_ports = service.kind.startswith(CONNECTION_SERVICES)
+            if maps_ports and is_at(service.url, gateway):
+                return cls(client, service, local)
         raise UpnpFailed("finds a gateway that maps no ports")
 
     async def external_address(self) -> str:
@@ -86,8 +86,7 @@ class UpnpGateway:
         """
         async with _failing("does not report the external address"):
             answer = await self._call("GetExternalIPAddress")
-            host = str(answer["NewExternalIPAddress"]).strip()
-        return host
+            return answer["NewExternalIPAddress"]
 
     async def map(
         self, internal_port: int, external_port: int, lifetime: int
@@ -126,12 +125,12 @@ class UpnpGateway:
             try:
                 await self._add_mapping(internal_port, external_port, lifetime)
                 return external_port, lifetime
-            except UpnpActionError as error:
-                if error.error_code == ONLY_PERMANENT_LEASES_SUPPORTED and lifetime:
+            except ActionFailed as error:
+                if error.code == ONLY_PERMANENT_LEASES_SUPPORTED and lifetime:
                     lifetime = 0
                     await self._add_mapping(internal_port, external_port, lifetime)
                     return external_port, lifetime
-                if error.error_code != CONFLICT_IN_MAPPING_ENTRY:
+                if error.code != CONFLICT_IN_MAPPING_ENTRY:
                     raise
         raise UpnpFailed("finds every requested port in use")
 
@@ -145,31 +144,30 @@ class UpnpGateway:
             NewProtocol="UDP",
             NewInternalPort=internal_port,
             NewInternalClient=self._local,
-            NewEnabled=True,
+            NewEnabled=1,
             NewPortMappingDescription=DESCRIPTION,
             NewLeaseDuration=lifetime,
         )
 
-    async def _call(self, action: str, **arguments: Any) -> Mapping[str, Any]:
-        return await self._service.action(action).async_call(**arguments)
+    async def _call(self, action: str, **arguments: object) -> dict[str, str]:
+        return await self._client.call(self._service, action, arguments)
 
 
-async def search(gateway: str, local: str) -> str | None:
+async def search(gateway: str, local: str, fwmark: int = 0) -> str | None:
     """Return where the gateway's description is, or ``None`` if it does not answer.
 
+    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
     :raises OSError: if nothing can be sent.
     """
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: SearchProtocol(gateway, found), sock=_multicast_socket(local)
+        lambda: SearchProtocol(gateway, found), sock=_multicast_socket(local, fwmark)
     )
     try:
         for _ in range(SEARCHES):
             for host in (SSDP_GROUP, gateway):
-                target = (host, SSDP_PORT)
-                question = build_ssdp_search_packet(target, 1, GATEWAY_DEVICE)
-                transport.sendto(question, target)
+                transport.sendto(_question(host), (host, SSDP_PORT))
             await asyncio.wait([found], timeout=SEARCH_LIMIT / SEARCHES)
             if found.done():
                 return found.result()
@@ -188,78 +186,55 @@ class SearchProtocol(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         if addr[0] != self._gateway or len(data) > MAX_DATAGRAM or self._found.done():
             return
-        try:
-            _, headers = decode_ssdp_packet(data, None, addr)
-            location = str(headers.get_lower("location", ""))
-        except Exception as error:
-            # What the library raises about garbage cannot be listed.
-            logger.debug("Unusable answer to a UPnP search: %r", error)
-            return
-        if _is_at(location, self._gateway):
+        location = location_in(data)
+        if location is not None and is_at(location, self._gateway):
             self._found.set_result(location)
 
     def error_received(self, exc: Exception) -> None:
         logger.debug("UPnP search: %s", exc)
 
 
-class BoundedRequester(UpnpRequester):
-    """HTTP for the library: to the gateway alone, not redirected, of bounded size."""
-
-    def __init__(self, gateway: str) -> None:
-        self._gateway = gateway
-
-    async def async_http_request(self, http_request: HttpRequest) -> HttpResponse:
-        if not _is_at(http_request.url, self._gateway):
-            raise UpnpCommunicationError("The gateway points to another host")
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(
-                http_request.method,
-                http_request.url,
-                headers=http_request.headers,
-                data=http_request.body,
-                allow_redirects=False,
-            ) as response,
-        ):
-            body = await _read_bounded(response.content)
-            return HttpResponse(
-                response.status, response.headers, body.decode(errors="replace")
-            )
+def location_in(data: bytes) -> str | None:
+    """Return where an answer to a search says that the description is."""
+    first, *lines = data.decode("latin-1").splitlines() or [""]
+    if first.split()[:2] not in (["HTTP/1.1", "200"], ["HTTP/1.0", "200"]):
+        return None
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "location":
+            return value.strip()
+    return None
 
 
-async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise UpnpCommunicationError("The gateway's answer is too long")
-    return bytes(body)
+def _question(host: str) -> bytes:
+    return (
+        "M-SEARCH * HTTP/1.1\r\n"
+        f"HOST: {host}:{SSDP_PORT}\r\n"
+        'MAN: "ssdp:discover"\r\n'
+        "MX: 1\r\n"
+        f"ST: {GATEWAY_DEVICE}\r\n\r\n"
+    ).encode()
 
 
 @contextlib.asynccontextmanager
 async def _failing(what: str) -> AsyncIterator[None]:
-    """Bound the time, and turn whatever a gateway's answer raises into a reason.
-
-    The answers are XML of unknown quality: what the library raises about them cannot
-    be listed.
-    """
+    """Bound the time, and turn what may go wrong into a reason."""
     try:
         async with asyncio.timeout(CALL_LIMIT):
             yield
-    except UpnpFailed:
-        raise
     except TimeoutError:
         raise UpnpFailed("takes too long") from None
-    except UpnpActionError as error:
-        raise UpnpFailed(f"{what} (error {error.error_code})") from None
-    except Exception as error:
+    except ActionFailed as error:
+        raise UpnpFailed(f"{what} (error {error.code})") from None
+    except (SoapFailed, OSError, LookupError, ValueError) as error:
         logger.debug("UPnP %s: %r", what, error)
         raise UpnpFailed(what) from None
 
 
-def _multicast_socket(local: str) -> socket.socket:
+def _multicast_socket(local: str, fwmark: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
+        set_fwmark(sock, fwmark)
         sock.bind((local, 0))
         sock.setsockopt(
             socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(local)
@@ -268,12 +243,3 @@ def _multicast_socket(local: str) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _is_at(url: str, host: str) -> bool:
-    """Return whether a URL is HTTP at this very address."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme == "http" and parts.hostname == host
-    except ValueError:
-        return False

@@ -125,13 +125,12 @@ MORE_STANDARD = {
 """What single modules may import beside that."""
 
 HOMES = {
-    "aiohttp": ("meshwg.runtime.upnp", "coordinator.runtime"),
+    "aiohttp": ("coordinator.runtime",),
     "alembic": ("coordinator.store",),
-    "async_upnp_client": ("meshwg.runtime.upnp",),
     "asyncpg": ("coordinator.store",),
     "click": ("meshwg.cli", "coordinator.cli"),
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
-    "h11": ("meshwg.runtime.httpserver",),
+    "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire", "meshwg.config", "coordinator.config"),
     "pyroute2": ("meshwg.runtime",),

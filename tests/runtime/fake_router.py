@@ -24,7 +24,7 @@ class FakeRouter:
         self.service = "urn:schemas-upnp-org:service:WANIPConnection:1"
         self.control_url = "/control"
         self.redirect: str | None = None
-        self.errors: list[int | None] = []
+        self.errors: list[int | str | None] = []
         """What the next calls fail with."""
         self.answer: str | None = None
         self.hangs = False
@@ -43,8 +43,6 @@ class FakeRouter:
             if body is None:
                 body = DESCRIPTION.format(router=self).encode()
             return web.Response(body=body, content_type="text/xml")
-        if request.path == "/scpd.xml":
-            return web.Response(text=SERVICE, content_type="text/xml")
         return self._control(request.headers["SOAPAction"], await request.text())
 
     def _control(self, header: str, body: str) -> web.Response:
@@ -126,16 +124,16 @@ def between(body: str, name: str) -> str:
     return body.partition(f"<{name}>")[2].partition(f"</{name}>")[0]
 
 
-ARGUMENTS = {
-    "NewRemoteHost": "string",
-    "NewExternalPort": "ui2",
-    "NewProtocol": "string",
-    "NewInternalPort": "ui2",
-    "NewInternalClient": "string",
-    "NewEnabled": "boolean",
-    "NewPortMappingDescription": "string",
-    "NewLeaseDuration": "ui4",
-}
+ARGUMENTS = (
+    "NewRemoteHost",
+    "NewExternalPort",
+    "NewProtocol",
+    "NewInternalPort",
+    "NewInternalClient",
+    "NewEnabled",
+    "NewPortMappingDescription",
+    "NewLeaseDuration",
+)
 DESCRIPTION = """<?xml version="1.0"?>
 <root xmlns="urn:schemas-upnp-org:device-1-0">
  <specVersion><major>1</major><minor>0</minor></specVersion>
@@ -151,35 +149,6 @@ DESCRIPTION = """<?xml version="1.0"?>
   </service></serviceList>
  </device>
 </root>"""
-ARGUMENT = (
-    "<argument><name>{0}</name><direction>{1}</direction>"
-    "<relatedStateVariable>A_{0}</relatedStateVariable></argument>"
-)
-VARIABLE = (
-    '<stateVariable sendEvents="no"><name>A_{0}</name>'
-    "<dataType>{1}</dataType></stateVariable>"
-)
-ACTION = "<action><name>{}</name><argumentList>{}</argumentList></action>"
-DELETION = ("NewRemoteHost", "NewExternalPort", "NewProtocol")
-EXTERNAL = "NewExternalIPAddress"
-SERVICE = "".join(
-    [
-        '<?xml version="1.0"?><scpd xmlns="urn:schemas-upnp-org:service-1-0">',
-        "<specVersion><major>1</major><minor>0</minor></specVersion><actionList>",
-        ACTION.format("GetExternalIPAddress", ARGUMENT.format(EXTERNAL, "out")),
-        ACTION.format(
-            "AddPortMapping", "".join(ARGUMENT.format(name, "in") for name in ARGUMENTS)
-        ),
-        ACTION.format(
-            "DeletePortMapping",
-            "".join(ARGUMENT.format(name, "in") for name in DELETION),
-        ),
-        "</actionList><serviceStateTable>",
-        *(VARIABLE.format(*item) for item in ARGUMENTS.items()),
-        VARIABLE.format(EXTERNAL, "string"),
-        "</serviceStateTable></scpd>",
-    ]
-)
 ANSWER = """<?xml version="1.0"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>
 <u:{action}Response xmlns:u="{service}">{answer}</u:{action}Response>
