@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from meshwg.path import events as path_events
 from meshwg.peer import MeshPeer
-from meshwg.relay.pool import CloseStream, OpenStream
+from meshwg.relay.pool import CloseStream, CredentialsUsed, OpenStream
 from meshwg.wire import control
 
 
@@ -91,6 +91,7 @@ NodeEvent = (
     | Expelled
     | PathChanged
     | EchoReceived
+    | CredentialsUsed
     | OpenStream
     | CloseStream
 )

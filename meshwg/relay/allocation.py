@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from meshwg.relay.transactions import PROBE_AFTER, Answer, Request, Transactions
+from meshwg.relay.transactions import (
+    PROBE_AFTER,
+    Answer,
+    Request,
+    Transactions,
+    TurnCredentials,
+)
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import Attribute, Message, Method, StunErrorCode
 
@@ -81,12 +87,18 @@ class Allocation:
     """One allocation, however often it is made again."""
 
     def __init__(
-        self, transactions: Transactions, ip_version: int, transport: str
+        self,
+        transactions: Transactions,
+        ip_version: int,
+        transport: str,
+        former: TurnCredentials | None = None,
     ) -> None:
         """Begin offline.
 
         :param ip_version: of the relayed address, where the server has a choice.
         :param transport: how the server is reached, for people.
+        :param former: of this node's last process, which may have left an allocation:
+            only who has its user name can delete it.
         """
         self.state = RelayState.OFFLINE
         self.relayed: Endpoint | None = None
@@ -104,8 +116,10 @@ class Allocation:
         self._refresh_at: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
-        self._has_cleared = False
-        """Whether this attempt has asked to delete what was in its way."""
+        self._former_credentials = former
+        self._clearing: list[TurnCredentials | None] = []
+        """With what this attempt can still ask to delete what is in its way; ``None``
+        stands for the present credentials."""
         self._is_cleared = False
         """Whether the server agreed to that."""
         self._has_switched = False
@@ -115,6 +129,7 @@ class Allocation:
         """Ask for an allocation, or whether the last one is still there."""
         self._retry_at = None
         self.state = RelayState.CONNECTING
+        self._plan_clearing()
         if self.relayed is not None and now < self._expires:
             self._ask(Method.REFRESH, now)
         else:
@@ -214,7 +229,7 @@ class Allocation:
             return
         self.state = RelayState.OFFLINE
         self.error = reason
-        self._has_cleared = self._is_cleared = self._has_switched = False
+        self._plan_clearing()
         self._refresh_at = None
         self._transactions.forget_all()
         delay = min(max(patience, FIRST_RETRY * 2**self._failures), LAST_RETRY)
@@ -237,6 +252,12 @@ class Allocation:
         if self._refresh_at is not None and self._refresh_at <= now:
             self.refresh(now)
 
+    def _plan_clearing(self) -> None:
+        """Be ready to delete what is in the way: of the last process, or of this."""
+        former = self._former_credentials
+        self._clearing = [None] if former is None else [former, None]
+        self._is_cleared = self._has_switched = False
+
     def _allocate(self, now: float) -> None:
         self._transactions.adopt_credentials()
         attributes: dict[Attribute, Any] = {Attribute.REQUESTED_TRANSPORT: UDP_PROTOCOL}
@@ -251,8 +272,9 @@ class Allocation:
         now: float,
         attributes: dict[Attribute, Any] | None = None,
         gaps: Sequence[float] | None = None,
+        credentials: TurnCredentials | None = None,
     ) -> None:
-        request = Request(method, attributes or {})
+        request = Request(method, attributes or {}, credentials=credentials)
         if gaps is not None:
             request.gaps = gaps
         self._transactions.start(request, now)
@@ -273,9 +295,10 @@ class Allocation:
         alternate = message.address(Attribute.ALTERNATE_SERVER)
         if error.code == 300 and alternate is not None:
             self._events.append(Redirected(alternate))
-        if error.code == 437 and not self._has_cleared:
-            self._has_cleared = True
-            self._ask(Method.REFRESH, now, {Attribute.LIFETIME: 0})
+        if error.code == 437 and self._clearing and not self._is_cleared:
+            credentials = self._clearing.pop(0)
+            lifetime: dict[Attribute, Any] = {Attribute.LIFETIME: 0}
+            self._ask(Method.REFRESH, now, lifetime, credentials=credentials)
             return
         if error.code == 440 and not self._has_switched:
             self._has_switched = True
@@ -302,7 +325,7 @@ class Allocation:
         self.state = RelayState.ALLOCATED
         self.error = None
         self._failures = 0
-        self._has_cleared = self._is_cleared = self._has_switched = False
+        self._plan_clearing()
         self._expires = now + lifetime
         self._refresh_at = now + max(lifetime * REFRESH_PART, MIN_REFRESH)
 

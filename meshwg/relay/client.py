@@ -83,12 +83,14 @@ class RelayClient:
         random: Random,
         ip_version: int = 4,
         renew_after: float = RENEW_AFTER,
+        former: TurnCredentials | None = None,
     ) -> None:
         """Make a client that does nothing yet.
 
         :param link: the number that stands for this client in endpoints: peers that
             are reached through it, and the server if it is reached over a stream.
         :param ip_version: of the relayed address, where the server has a choice.
+        :param former: what this node's last process may have used at the server.
         """
         self.server = server
         self.link = link
@@ -107,7 +109,9 @@ class RelayClient:
             random=random,
             reliable=self.is_stream,
         )
-        self._allocation = Allocation(self._transactions, ip_version, server.transport)
+        self._allocation = Allocation(
+            self._transactions, ip_version, server.transport, former
+        )
         self._peers = Peers(link, renew_after)
         self._channels: dict[Endpoint, int] = {}
         self._channel_changes: list[ChannelChanged] = []
@@ -126,6 +130,11 @@ class RelayClient:
     def relayed(self) -> Endpoint | None:
         """The relayed address, the last one if there is none now."""
         return self._allocation.relayed
+
+    @property
+    def credentials(self) -> TurnCredentials:
+        """What the allocation was made with, while there is one."""
+        return self._transactions.credentials
 
     @property
     def error(self) -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from meshwg.relay.allocation import RelayState
 from meshwg.relay.server import RelayServer, Transport
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.transmit import Endpoint
 
 
@@ -43,7 +44,14 @@ class ChannelChanged:
     """``None`` if there is no channel any more."""
 
 
-Event = RelayChanged | OpenStream | CloseStream | ChannelChanged
+@dataclass(frozen=True, slots=True)
+class CredentialsUsed:
+    """Allocations were made with these, by the URL of the relay, and may outlive us."""
+
+    credentials: tuple[tuple[str, TurnCredentials], ...]
+
+
+Event = CredentialsUsed | RelayChanged | OpenStream | CloseStream | ChannelChanged
 
 
 @dataclass(frozen=True, slots=True)

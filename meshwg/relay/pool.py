@@ -40,6 +40,7 @@ from meshwg.relay.client import (
 from meshwg.relay.events import (
     ChannelChanged,
     CloseStream,
+    CredentialsUsed,
     Event,
     OpenStream,
     RelayChanged,
@@ -57,6 +58,7 @@ __all__ = [
     "FIRST_LINK",
     "ChannelChanged",
     "CloseStream",
+    "CredentialsUsed",
     "Event",
     "OpenStream",
     "RelayChanged",
@@ -74,6 +76,9 @@ PATIENCE = 5.0
 NEXT_LATE_CONTENDER = 2.0
 """Seconds between two looks for a way from then on."""
 MAX_CONTENDERS = 4
+
+MAX_CREDENTIALS = 8
+"""Relays of which the credentials in use are remembered."""
 
 LINGER = 60.0
 """Seconds for which the last home is kept after a move."""
@@ -113,12 +118,21 @@ class RelayPool:
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._events: deque[Event] = deque()
         self._farewells: list[Transmit] = []
+        self._former: dict[str, TurnCredentials] = {}
+        self._used: dict[str, TurnCredentials] = {}
         self._past_drops: Counter[RelayDrop] = Counter()
         self._error: str | None = None
         self._contest_since = 0.0
         self._contend_at: float | None = None
 
     # What there is.
+
+    def remember(self, credentials: Iterable[tuple[str, TurnCredentials]]) -> None:
+        """Take note of what the last process used, by URL.
+
+        Its allocations may be in the way, and count for the node's quota.
+        """
+        self._former = dict(credentials)
 
     def set_servers(self, servers: Iterable[RelayServer], now: float) -> None:
         """Use these servers, with these credentials, from now on."""
@@ -397,6 +411,7 @@ class RelayPool:
             next(self._links),
             random=self._random,
             renew_after=self._renew_after,
+            former=self._former.get(str(server.url)),
         )
         self._clients[client.link] = client
         if client.is_stream:
@@ -474,12 +489,24 @@ class RelayPool:
             self._events += client.take_channel_changes()
 
     def _on_allocated(self, client: RelayClient, now: float) -> None:
+        self._note_credentials(client)
         if client is self._home:
             self._announce()
         elif self._home is None or client.link == self._challenger:
             self._promote(client, now)
         elif client.link not in self._lingering:
             self._close(client, now)
+
+    def _note_credentials(self, client: RelayClient) -> None:
+        """Tell what another process would need to delete the allocation."""
+        url = str(client.server.url)
+        if client.is_stream or self._used.get(url) == client.credentials:
+            return
+        self._used.pop(url, None)
+        self._used[url] = client.credentials
+        while len(self._used) > MAX_CREDENTIALS:
+            del self._used[next(iter(self._used))]
+        self._events.append(CredentialsUsed(tuple(self._used.items())))
 
     def _on_offline(self, client: RelayClient, reason: str, now: float) -> None:
         """Do without a client; over UDP it comes back by itself if it can."""

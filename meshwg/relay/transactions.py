@@ -59,6 +59,8 @@ class Request:
     peer: Endpoint | None = None
     """Whom it is about."""
     gaps: Sequence[float] = RETRANSMIT_AFTER
+    credentials: TurnCredentials | None = None
+    """To be signed with these, and no others."""
     started: float = 0.0
     rounds: int = 0
 
@@ -165,6 +167,11 @@ class Transactions:
         return answer
 
     @property
+    def credentials(self) -> TurnCredentials:
+        """What requests are signed with now."""
+        return self._credentials
+
+    @property
     def can_sign(self) -> bool:
         """Whether the server has sent what requests are signed with."""
         return self._nonce is not None
@@ -208,11 +215,12 @@ class Transactions:
         """Send a request under a new transaction id, signed if that is possible."""
         attributes = dict(request.attributes)
         key = None
+        credentials = request.credentials or self._credentials
         if self._nonce is not None:
-            attributes[Attribute.USERNAME] = self._credentials.username
+            attributes[Attribute.USERNAME] = credentials.username
             attributes[Attribute.REALM] = self._realm
             attributes[Attribute.NONCE] = self._nonce
-            key = _long_term_key(self._credentials, self._realm)
+            key = _long_term_key(credentials, self._realm)
         transaction_id = self._random(TRANSACTION_ID_LENGTH)
         message = Message(request.method, Class.REQUEST, transaction_id, attributes)
         datagram = encode(message, key)
@@ -231,7 +239,7 @@ class Transactions:
             return False
         renewed = self._learn_challenge(pending, refusal)
         believed = code == 441 or (code == 401 and pending.key is not None)
-        if believed and self._newer is not None:
+        if believed and self._newer is not None and request.credentials is None:
             self.adopt_credentials()
         elif not renewed or (believed and request.rounds > 1):
             return False

@@ -30,6 +30,7 @@ from meshwg.node import (
     ServersChanged,
 )
 from meshwg.path import events as path_events
+from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
 from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
@@ -130,6 +131,7 @@ class NodeHost:
             birthday=self._config.birthday,
         )
         node.device.mtu = self.mtu
+        node.relays.remember(self._state.relay_credentials())
         return node
 
     def _make_parts(self, client: ControlClient) -> None:
@@ -268,6 +270,8 @@ class NodeHost:
             case EchoReceived(identifier, sequence):
                 if identifier in self.echo_listeners:
                     self.echo_listeners[identifier](sequence)
+            case CredentialsUsed(credentials):
+                self._state.save_relay_credentials(credentials)
             case NetmapChanged():
                 self._membership.netmap_changed()
             case Joined(notice):

@@ -9,18 +9,21 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.keys import KEY_LENGTH, PrivateKey, format_key, parse_key
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.transmit import Random
 
 KEY_FILE = "node.key"
 MEMBERSHIP_FILE = "membership.json"
 NETMAP_FILE = "netmap.json"
 PORT_FILE = "port"
+RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
 LOCK_FILE = "lock"
 
@@ -151,6 +154,31 @@ class StateDirectory:
         """
         with contextlib.suppress(MeshError):
             self._write(self._path / PORT_FILE, f"{port}\n")
+
+    def relay_credentials(self) -> list[tuple[str, TurnCredentials]]:
+        """Return what the last run used at relays, by URL; nothing if it is damaged."""
+        try:
+            raw = json.loads(self._read(self._path / RELAYS_FILE) or "[]")
+            return [
+                (str(each["url"]), TurnCredentials(each["username"], each["password"]))
+                for each in raw
+            ]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def save_relay_credentials(
+        self, credentials: Iterable[tuple[str, TurnCredentials]]
+    ) -> None:
+        """Remember them: only with them can a left allocation be given back.
+
+        If they cannot be written, only that is lost.
+        """
+        raw = [
+            {"url": url, "username": user.username, "password": user.password}
+            for url, user in credentials
+        ]
+        with contextlib.suppress(MeshError):
+            self._write(self._path / RELAYS_FILE, json.dumps(raw) + "\n")
 
     def forwarding(self) -> dict[str, Any] | None:
         """Return what a hub has changed in the system and not yet undone."""

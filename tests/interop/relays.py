@@ -21,8 +21,9 @@ from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
 from meshwg.relay.allocation import RelayState
-from meshwg.relay.pool import CloseStream, OpenStream, RelayPool
+from meshwg.relay.pool import CloseStream, CredentialsUsed, OpenStream, RelayPool
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime.stream import RelayStream
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
@@ -179,11 +180,13 @@ async def own_relay(
 class LiveNode:
     """The relays of a node with real sockets, and a real clock."""
 
-    def __init__(self, renew_after: float = 120.0) -> None:
+    def __init__(self, renew_after: float = 120.0, port: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self.pool = RelayPool(random=os.urandom, renew_after=renew_after)
         self.received: list[tuple[Endpoint, bytes]] = []
-        self.socket = UdpSocket.open(socket.AF_INET)
+        self.used: tuple[tuple[str, TurnCredentials], ...] = ()
+        """What it would have on its disk, for another process."""
+        self.socket = UdpSocket.open(socket.AF_INET, port=port)
         self._streams: dict[int, RelayStream] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self.socket.fileno(), self._readable)
@@ -235,12 +238,18 @@ class LiveNode:
                 self._open_stream(event)
             elif isinstance(event, CloseStream):
                 self._streams.pop(event.link).close()
+            elif isinstance(event, CredentialsUsed):
+                self.used = event.credentials
         self._set_timer()
 
     def close(self) -> None:
         """Give everything back."""
         self.pool.stop(self._loop.time())
         self.drain()
+        self.die()
+
+    def die(self) -> None:
+        """End as a killed process does."""
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self.socket.fileno())

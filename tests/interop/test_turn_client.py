@@ -242,6 +242,21 @@ async def test_a_quota_is_explained(tmp_path: Path) -> None:
             assert "486" in bob.pool.status.error
 
 
+async def test_a_killed_process_gives_its_quota_to_the_next_one(tmp_path: Path) -> None:
+    async with coturn(tmp_path, "--user-quota=1") as server:
+        killed = LiveNode()
+        killed.use(server_at(server.port, "same", lifetime=3600))
+        await killed.allocated()
+        port = killed.socket.port
+        killed.die()
+
+        again = LiveNode(port=port)
+        again.pool.remember(killed.used)
+        again.use(server_at(server.port, "same", lifetime=3700))
+        await again.until(lambda: again.pool.relayed is not None, limit=5)
+        again.close()
+
+
 async def test_a_relay_that_sends_elsewhere_is_followed(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with coturn(tmp_path) as real:

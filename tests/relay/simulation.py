@@ -7,11 +7,13 @@ from meshwg.relay.client import RelayClient
 from meshwg.relay.pool import (
     ChannelChanged,
     CloseStream,
+    CredentialsUsed,
     OpenStream,
     RelayChanged,
     RelayPool,
 )
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.demux import DatagramKind, kind_of
 from meshwg.wire.stun import Buffer
@@ -125,6 +127,8 @@ class PoolHost:
         self.pool = RelayPool(random=network.random.randbytes)
         self.received: list[tuple[Endpoint, bytes]] = []
         self.changes: list[tuple[float, RelayChanged]] = []
+        self.used: dict[str, TurnCredentials] = {}
+        """What another process would need to delete the allocations."""
         self.channels: list[ChannelChanged] = []
         self.streams_opened = 0
         self.host.on_activity = self._take_events
@@ -194,6 +198,8 @@ class PoolHost:
                 self.host.close(event.link)
             elif isinstance(event, ChannelChanged):
                 self.channels.append(event)
+            elif isinstance(event, CredentialsUsed):
+                self.used = dict(event.credentials)
             else:
                 self.changes.append((self.network.now, event))
 

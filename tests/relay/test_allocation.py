@@ -37,6 +37,7 @@ from meshwg.wire.stun import (
 
 RELAYED = Endpoint("198.51.100.1", 50000)
 MAPPED = Endpoint("203.0.113.1", 1111)
+FORMER = TurnCredentials("former user", "former password")
 ELSEWHERE = Endpoint("203.0.113.2", 2222)
 OTHER_RELAYED = Endpoint("198.51.100.1", 50001)
 BELIEVED_ELSEWHERE = "The relay sees this node at another address now"
@@ -224,6 +225,30 @@ def test_leftovers_of_an_earlier_process_are_deleted_before_a_retry() -> None:
     assert relay.state() is RelayState.ALLOCATED
 
 
+def test_what_the_last_process_left_is_deleted_with_its_credentials() -> None:
+    relay = Relay(former=FORMER)
+    relay.start()
+    relay.refuse(437)
+    assert relay.requests() == [(Method.REFRESH, 0)]
+    assert relay.username() == FORMER.username
+    relay.answer({Attribute.LIFETIME: 0})
+    assert relay.requests() == [(Method.ALLOCATE, None)]
+    assert relay.username() == "user"
+    relay.answer(GRANTED)
+    assert relay.state() is RelayState.ALLOCATED
+
+
+@pytest.mark.parametrize("code", [401, 437, 441])
+def test_where_those_are_not_accepted_the_present_ones_are_tried(code: int) -> None:
+    relay = Relay(former=FORMER)
+    relay.start()
+    relay.refuse(437)
+    relay.refuse(code)
+    relay.refuse(437)
+    assert relay.requests() == [(Method.REFRESH, 0)]
+    assert relay.username() == "user"
+
+
 @pytest.mark.parametrize(
     ("is_cleared", "patience"), [(True, CLEARED_RETRY), (False, REFUSED_RETRY)]
 )
@@ -389,13 +414,15 @@ def test_whatever_a_server_answers_it_is_asked_again(
 class Relay:
     """An allocation, and a server that answers what the test says."""
 
-    def __init__(self, ip_version: int = 4) -> None:
+    def __init__(
+        self, ip_version: int = 4, former: TurnCredentials | None = None
+    ) -> None:
         self.transactions = Transactions(
             TurnCredentials("user", "password"),
             random=random.Random(1).randbytes,
             reliable=False,
         )
-        self.allocation = Allocation(self.transactions, ip_version, "udp")
+        self.allocation = Allocation(self.transactions, ip_version, "udp", former)
         self._asked: list[Message] = []
         """Requests that have not been looked at."""
         self._last: Message | None = None
@@ -435,6 +462,13 @@ class Relay:
             (each.method, each.attributes.get(Attribute.LIFETIME)) for each in asked
         ]
 
+    def username(self) -> str | None:
+        """Return in whose name the last request was made."""
+        self._take()
+        assert self._last is not None
+        username: str | None = self._last.attributes.get(Attribute.USERNAME)
+        return username
+
     def families(self) -> list[int | None]:
         """Return the address family that each request since the last look wants."""
         self._take()
@@ -461,7 +495,9 @@ class Relay:
         message = Message(asked.method, cls, asked.transaction_id, attributes)
         key = None
         if cls is Class.SUCCESS and Attribute.USERNAME in asked.attributes:
-            key = long_term_key("user", "mesh.test", "password")
+            username = asked.attributes[Attribute.USERNAME]
+            passwords = {"user": "password", FORMER.username: FORMER.password}
+            key = long_term_key(username, "mesh.test", passwords[username])
         self._asked.clear()
         answer = self.transactions.receive(parse(encode(message, key)), now)
         if answer is not None:

@@ -228,6 +228,7 @@ class StandInNode:
     def __init__(self, order: list[str], whereabouts: SimpleNamespace) -> None:
         self.whereabouts = whereabouts
         self.device = SimpleNamespace(mtu=0)
+        self.relays = SimpleNamespace(remember=lambda credentials: None)
         self.background = self
         self._order = order
         self._events: list[EchoReceived] = []

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime.state import StateDirectory, StoredMembership
 
 RANDOM = random.Random(5).randbytes
 MEMBERSHIP = StoredMembership("https://mesh.example", bytes(range(32)), "number.secret")
-FILES = ("node.key", "membership.json", "netmap.json", "port")
+FILES = ("node.key", "membership.json", "netmap.json", "port", "relays.json")
+RELAYS = [("turn:relay.test:3478?transport=udp", TurnCredentials("9:node", "secret"))]
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def test_a_new_one_is_empty(state: StateDirectory) -> None:
     assert state.membership() is None
     assert state.netmap() is None
     assert state.last_port() == 0
+    assert state.relay_credentials() == []
 
 
 def test_what_was_saved_is_loaded_again(path: Path, state: StateDirectory) -> None:
@@ -39,6 +42,7 @@ def test_what_was_saved_is_loaded_again(path: Path, state: StateDirectory) -> No
     state.save_membership(MEMBERSHIP)
     state.save_netmap('{"ü": 1}'.encode())
     state.save_port(41641)
+    state.save_relay_credentials(RELAYS)
     state.close()
 
     again = StateDirectory(path)
@@ -46,6 +50,7 @@ def test_what_was_saved_is_loaded_again(path: Path, state: StateDirectory) -> No
     assert again.membership() == MEMBERSHIP
     assert again.netmap() == '{"ü": 1}'.encode()
     assert again.last_port() == 41641
+    assert again.relay_credentials() == RELAYS
 
     again.forget_netmap()
     again.forget_netmap()
@@ -103,6 +108,15 @@ def test_a_damaged_port_file_gives_no_port(
     assert state.last_port() == 0
 
 
+@pytest.mark.parametrize("text", ["", "x", "{}", "[1]", '[{"url": "turn:h"}]', "null"])
+def test_damaged_relay_credentials_are_none(
+    path: Path, state: StateDirectory, text: str
+) -> None:
+    (path / "relays.json").write_text(text)
+
+    assert state.relay_credentials() == []
+
+
 def test_a_full_disk_leaves_the_old_file_intact(
     path: Path, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +133,7 @@ def test_a_full_disk_leaves_the_old_file_intact(
     with pytest.raises(MeshError, match="No space left on device"):
         state.save_membership(StoredMembership("http://other", bytes(32)))
     state.save_port(5)
+    state.save_relay_credentials([])
 
     assert {name: (path / name).read_bytes() for name in FILES} == before
     assert not list(path.glob("*.new"))
@@ -152,3 +167,4 @@ def fill(state: StateDirectory) -> None:
     state.save_membership(MEMBERSHIP)
     state.save_netmap(b'{"old": true}')
     state.save_port(41641)
+    state.save_relay_credentials(RELAYS)
