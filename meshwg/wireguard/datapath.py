@@ -61,6 +61,9 @@ class Datapath(Protocol):
     ) -> None:
         """Send what goes in a lane there, and to a second endpoint as well."""
 
+    def limit(self, lane: Lane, longest: int) -> None:
+        """Send no packets in a lane that have more bytes, but tell their senders."""
+
     def let_forward(self, lane: Lane, forwards: bool) -> None:
         """Say whether the peer of a lane may pass on what other peers sent."""
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from meshwg.agenda import Agenda
 from meshwg.errors import ConfigError, RemoteProtocolError
 from meshwg.keys import PrivateKey
+from meshwg.packet.ip import MAX_PACKET
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wireguard.admission import Admission
 from meshwg.wireguard.allowedips import AllowedIPs
@@ -32,6 +33,7 @@ from meshwg.wireguard.constants import (
     MESSAGE_DATA,
     MESSAGE_INITIATION,
     MESSAGE_RESPONSE,
+    PADDING_MULTIPLE,
     RESPONSE_LENGTH,
 )
 from meshwg.wireguard.datapath import Datapath
@@ -295,6 +297,16 @@ class Device:
     ) -> None:
         """Send to a peer there, and a copy of everything to a second endpoint."""
         self.datapath.steer(peer.lane, endpoint, second)
+
+    def set_limit(self, peer: Peer, longest: int | None) -> None:
+        """Say how long a peer's data messages may be on their way, in bytes.
+
+        :param longest: ``None`` for as long as they are.
+        """
+        packet = MAX_PACKET
+        if longest is not None:
+            packet = (longest - DATA_OVERHEAD) // PADDING_MULTIPLE * PADDING_MULTIPLE
+        self.datapath.limit(peer.lane, packet)
 
     def set_persistent_keepalive(self, peer: Peer, seconds: int, now: float) -> None:
         """Keep a peer's NAT mapping open; turned on, it begins at once."""

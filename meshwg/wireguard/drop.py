@@ -42,6 +42,8 @@ class Drop(StrEnum):
     """A packet for an address that no peer has."""
     STAGE_FULL = "stage-full"
     """A packet pushed out while it waited for a handshake."""
+    TOO_LONG = "packet-too-long"
+    """A packet too long for the path to its peer, of which its sender was told."""
     NO_ENDPOINT = "no-endpoint"
     """A message for a peer whose endpoint is not known."""
     HANDSHAKE_FAILED = "handshake-failed"

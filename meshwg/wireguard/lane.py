@@ -1,5 +1,6 @@
 """A peer as the data path knows it."""
 
+from meshwg.packet.ip import MAX_PACKET
 from meshwg.transmit import Endpoint
 from meshwg.wireguard.session import Session
 
@@ -11,14 +12,17 @@ class Lane:
     :ivar endpoint: where messages go, ``None`` while that is not known.
     :ivar second: where a copy of each message goes as well, while the endpoint is in
         doubt.
+    :ivar longest: bytes of the longest packet that gets through: what is longer is not
+        sent, but its sender told so.
     :ivar forwards: whether the peer may pass on what other peers sent, as the hub of a
         mesh does: its inner packets may have the source address of any peer.
     """
 
-    __slots__ = ("endpoint", "forwards", "second", "session")
+    __slots__ = ("endpoint", "forwards", "longest", "second", "session")
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.endpoint: Endpoint | None = None
         self.second: Endpoint | None = None
+        self.longest = MAX_PACKET
         self.forwards = False

@@ -7,6 +7,7 @@ from cryptography.exceptions import InvalidTag
 
 from meshwg.packet.icmp import parse_echo_reply
 from meshwg.packet.ip import IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH
+from meshwg.packet.toobig import IPV6_MINIMUM, fragment, too_big
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL, runs, wrap
 from meshwg.wireguard.allowedips import AllowedIPs
@@ -78,11 +79,36 @@ class PythonDatapath:
             else:
                 group.append(packet)
         for lane, outgoing in groups.items():
+            if lane.longest < self.mtu:
+                outgoing = self._short_enough(lane, outgoing)
             count, length = self.seal(lane, outgoing, now)
             if count < len(outgoing):
                 self._unsent.append((lane, outgoing[count:], now))
             if count:
                 self._notes.append((lane, None, None, length, True, now))
+
+    def _short_enough(self, lane: Lane, packets: list[bytes]) -> list[bytes]:
+        """Return what gets through to a peer, and tell the senders of what does not.
+
+        Each sender is told once per batch and destination: it will tell its streams.
+        """
+        told: set[bytes] = set()
+        passing: list[bytes] = []
+        # No sender makes IPv6 packets shorter than this.
+        longest6 = max(lane.longest, IPV6_MINIMUM)
+        for packet in packets:
+            longest = longest6 if packet[0] >> 4 == 6 else lane.longest
+            if len(packet) <= longest:
+                passing.append(packet)
+            elif (fragments := fragment(packet, lane.longest)) is not None:
+                passing += fragments
+            else:
+                self.drops[Drop.TOO_LONG] += 1
+                ends = packet[8:40] if packet[0] >> 4 == 6 else packet[12:20]
+                if ends not in told:
+                    told.add(ends)
+                    self._packets += too_big(packet, lane.longest)
+        return passing
 
     def _destination(self, packet: bytes) -> Lane | None:
         """Return in which lane an IP packet goes."""
@@ -263,7 +289,7 @@ class PythonDatapath:
             or endpoint.link != UDP
             or lane.second is not None
             or number >= REKEY_AFTER_MESSAGES
-            or length > mtu
+            or not lane.longest >= length <= mtu
         ):
             return None
         missing = -length % PADDING_MULTIPLE
@@ -319,6 +345,9 @@ class PythonDatapath:
         self, lane: Lane, endpoint: Endpoint | None, second: Endpoint | None = None
     ) -> None:
         lane.endpoint, lane.second = endpoint, second
+
+    def limit(self, lane: Lane, longest: int) -> None:
+        lane.longest = longest
 
     def let_forward(self, lane: Lane, forwards: bool) -> None:
         lane.forwards = forwards

@@ -98,6 +98,13 @@ def test_unusual_packets_take_the_slow_path(packet: bytes) -> None:
     assert_left(pair, packet)
 
 
+def test_a_packet_too_long_for_the_path_takes_the_slow_path() -> None:
+    pair = connected()
+    pair.alice.device.set_limit(pair.alice.peer, 1232)
+    assert_left(pair, ipv4("10.0.0.1", "10.0.0.2", bytes(1201 - 20)))
+    sealed(pair, ipv4("10.0.0.1", "10.0.0.2", bytes(1200 - 20)))
+
+
 def test_a_packet_without_a_session_takes_the_slow_path() -> None:
     pair = Pair()
     assert_left(pair, pair.packet(pair.alice))

@@ -4,7 +4,7 @@ Whole devices are tested over it in ``test_device.py``, ``test_peer.py`` and
 ``test_fastpath.py``.
 """
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.packet.icmp import echo_request
-from meshwg.packet.ip import checksum, word_sum
+from meshwg.packet.ip import MAX_PACKET, checksum, word_sum
 from meshwg.transmit import Endpoint
 from meshwg.wire.channeldata import wrap
 from meshwg.wireguard.drop import Drop
@@ -58,6 +58,51 @@ def test_a_message_goes_where_its_lane_leads_when_it_is_drained() -> None:
     sent = here.path.datagrams_to_send()
     assert [each.destination for each in sent] == [ELSEWHERE, ELSEWHERE]
     assert sent[1].datagrams == [b"handshake"]
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "together"])
+def test_senders_of_what_is_too_long_for_a_lane_are_told_and_the_rest_goes(
+    alone: bool,
+) -> None:
+    here, _ = ends()
+    here.path.limit(here.lane, 1312)
+    passing, too_long = locked(1312), locked(1313)
+    if alone:
+        assert here.path.seal_one(too_long, NOW) is None
+        assert here.path.seal_one(passing, NOW) is not None
+    here.path.receive_packets([passing, too_long, too_long, passing], NOW)
+    (transmit,) = here.path.datagrams_to_send()
+    assert [len(each) for each in transmit.datagrams] == [1312 + 32] * 2
+    (answer,) = here.path.packets_to_write()
+    assert answer[12:20] == too_long[16:20] + too_long[12:16]
+    assert int.from_bytes(answer[26:28]) == 1312
+    assert here.path.drops[Drop.TOO_LONG] == 2
+    here.path.limit(here.lane, MAX_PACKET)
+    here.path.receive_packets([too_long], NOW)
+    assert len(here.path.datagrams_to_send()) == 1
+
+
+def test_what_is_too_long_for_a_lane_is_fragmented_if_it_may_be() -> None:
+    here, there = ends()
+    here.path.limit(here.lane, 1312)
+    packet = ipv4(OURS, THEIRS, bytes(1380))
+    here.path.receive_packets([packet], NOW)
+    (transmit,) = here.path.datagrams_to_send()
+    there.path.receive_datagrams(transmit.datagrams, THERE, NOW)
+    first, second = there.path.packets_to_write()
+    assert (len(first), len(first) + len(second)) == (1308, 1400 + 20)
+    assert here.path.packets_to_write() == []
+
+
+def test_every_ipv6_packet_of_the_least_length_is_tried() -> None:
+    here, _ = ends()
+    here.path.allowed_ips.insert(ip_network("fd00::2"), here.lane)
+    here.path.limit(here.lane, 1200)
+    addresses = ip_address("fd00::1").packed + ip_address("fd00::2").packed
+    packet = b"\x60" + bytes(5) + b"\x11\x40" + addresses
+    for length, sent in (1280, 1), (1281, 0):
+        here.path.receive_packets([packet.ljust(length, b"x")], NOW)
+        assert len(here.path.datagrams_to_send()) == sent
 
 
 def test_a_message_without_a_path_is_dropped_when_it_is_drained() -> None:
@@ -392,6 +437,12 @@ def tcp(
     ports = source.to_bytes(2) + destination.to_bytes(2)
     packet = ipv4(OURS, to, ports + bytes(24))
     return packet[:6] + flags + packet[8:9] + bytes([protocol]) + packet[10:]
+
+
+def locked(length: int) -> bytes:
+    """Return a packet that may not be fragmented."""
+    packet = ipv4(OURS, THEIRS, bytes(length - 20))
+    return packet[:6] + b"\x40" + packet[7:]
 
 
 def echo_reply(identifier: int) -> bytes:
