@@ -28,6 +28,7 @@ from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
 from meshwg.wire.stun import Message
+from meshwg.wireguard.constants import DATA_OVERHEAD
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
 
@@ -127,6 +128,8 @@ class Paths:
             routes=self._askers.routes,
         )
         if agent is not None:
+            # Checks have lengths that are multiples of four.
+            agent.longest = (self._device.mtu + DATA_OVERHEAD) // 4 * 4
             self._begun[peer] = agent
             self._askers.begin(peer)
             agent.set_stun_server(self._whereabouts.stun_server())
@@ -346,6 +349,7 @@ class Paths:
                     if close:
                         self._events.append(SocketsClosed(close))
         self._steer(peer, agent.endpoints, now)
+        self._device.set_limit(peer.tunnel, agent.limit)
         self._agenda.schedule(peer, agent.get_timer())
 
     def _steer(

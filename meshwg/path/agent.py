@@ -97,6 +97,8 @@ class PathAgent:
             self._events,
             controlling=keys.controlling,
         )
+        self.longest = 0
+        """Bytes of the longest datagram of the tunnel, 0 to let no path be tested."""
         self._silence = Silence()
         self._heard: Endpoint | None = None
         self._suspected_at = float("-inf")
@@ -121,6 +123,12 @@ class PathAgent:
     def endpoint(self) -> Endpoint | None:
         """The first of :attr:`endpoints`."""
         return self._endpoints[0] if self._endpoints else None
+
+    @property
+    def limit(self) -> int | None:
+        """Bytes of the longest datagram that gets through, if that is known."""
+        selected = self._table.selected
+        return selected.longest.limit if selected is not None else None
 
     @property
     def drops(self) -> Counter[CheckDrop]:
@@ -398,6 +406,8 @@ class PathAgent:
         first = not self._table.has_direct(now)
         path = self._table.add(outcome.check.endpoint, outcome.check.kind)
         path.answered(outcome.endpoint, outcome.rtt, now)
+        if outcome.check.size:
+            path.longest.passed(outcome.check.size, now)
         if path is self._table.selected:
             self._silence.proven()
         if not path.is_relayed:
@@ -421,6 +431,7 @@ class PathAgent:
             self._table.rest()
         else:
             self._table.plan(now, active)
+        self._measure(now, active)
         self._endpoints = self._table.endpoints(now)
         if not self._endpoints and self._heard is not None:
             # Without a relay the first answers go where the peer was heard.
@@ -429,6 +440,14 @@ class PathAgent:
         if unused:
             self._events.append(AuxiliarySockets(close=unused))
         self._tell(now)
+
+    def _measure(self, now: float, active: bool) -> None:
+        """Find out what length passes the path in use, while it works."""
+        selected = self._table.selected
+        if active and self.longest and selected is not None:
+            if selected.is_trusted(now):
+                selected.longest.look(self.longest, now)
+            self._checker.probe(selected, now)
 
     def _find_timer(self) -> float | None:
         times = [

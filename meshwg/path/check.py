@@ -44,6 +44,8 @@ SEEN_LIMIT = 2048
 
 ROUTE_LENGTH = 4
 _TAG_LENGTH = 12
+_PADDED_LENGTH = 84
+"""Bytes of a check with an empty PADDING."""
 _LABEL = b"meshwg path check 1"
 
 
@@ -122,6 +124,8 @@ class Check:
     sent_at: float
     counts: bool
     """Whether its loss says something: not while a path is only being opened."""
+    size: int = 0
+    """Bytes that it was padded to, 0 for as long as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +175,20 @@ class Checks:
         now: float,
         *,
         counts: bool = False,
+        size: int = 0,
     ) -> bytes:
-        """Return a check for an endpoint, and expect its answer."""
+        """Return a check for an endpoint, and expect its answer.
+
+        :param size: bytes to pad it to (RFC 5780 section 7.6), a multiple of four.
+        """
         transaction_id = self.transaction_id()
-        self._pending[transaction_id] = Check(endpoint, kind, now, counts)
+        self._pending[transaction_id] = Check(endpoint, kind, now, counts, size)
         if len(self._pending) > PENDING_LIMIT:
             self._pending.popitem(last=False)
         message = Message(Method.BINDING, Class.REQUEST, transaction_id)
         message.attributes[Attribute.USERNAME] = self.keys.outgoing.tag
+        if size > _PADDED_LENGTH:
+            message.attributes[Attribute.PADDING] = bytes(size - _PADDED_LENGTH)
         return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
 
     def receive(self, message: Message, source: Endpoint, now: float) -> Outcome:

@@ -31,6 +31,12 @@ class Checker:
         check = self._checks.ask(endpoint, path.kind, now, counts=counts)
         self.transmits.append(Transmit(endpoint, [check], ttl))
 
+    def probe(self, path: Path, now: float) -> None:
+        """Send the padded checks that find out what length the path carries."""
+        for size in path.longest.take_due(now):
+            check = self._checks.ask(path.endpoint, path.kind, now, size=size)
+            self.transmits.append(Transmit(path.endpoint, [check]))
+
     def learn(self, source: Endpoint, kind: CandidateKind, now: float) -> None:
         """Check back at once where an authentic packet came from (RFC 8445 7.3.1.4).
 
@@ -65,3 +71,5 @@ class Checker:
         for path in list(self._table):
             if path.take_due(now):
                 self.check(path, now)
+        if self._table.selected is not None:
+            self.probe(self._table.selected, now)

@@ -9,6 +9,7 @@ and nothing more is sent there.
 """
 
 from meshwg.path.candidate import CandidateKind
+from meshwg.path.mtu import LongestDatagram
 from meshwg.path.score import Score, Statistics
 from meshwg.transmit import Endpoint
 
@@ -51,6 +52,7 @@ class Path:
         "counted_from",
         "endpoint",
         "kind",
+        "longest",
         "lost_at",
         "proven_at",
         "statistics",
@@ -62,6 +64,7 @@ class Path:
         """Where to send; it gets the sticky source of the last answer."""
         self.kind = kind
         self.statistics = Statistics()
+        self.longest = LongestDatagram()
         self.proven_at: float | None = None
         """When the last answer came."""
         self.waiting_since: float | None = None
@@ -164,6 +167,7 @@ class Path:
         if self.proven_at is not None:
             self.proven_at = min(self.proven_at, now - TRUST)
         self.endpoint = self.endpoint.unpinned()
+        self.longest.look_again()
         self.statistics.forget_losses()
         self.counted_from = now
         self._repeats = 0

@@ -195,6 +195,8 @@ class PathTable:
         """Return when a check is due, or the selected path loses its standing."""
         times = [path.due for path in self if path.due is not None]
         selected = self.selected
+        if selected is not None and (due := selected.longest.get_timer()) is not None:
+            times.append(due)
         if selected is not None and not selected.is_relayed:
             times += [when for when in selected.turning_points() if when > now]
         return min(times, default=None)

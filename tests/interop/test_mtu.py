@@ -9,10 +9,10 @@ from netlab import links
 from netlab.lab import Lab
 from netlab.machine import FORWARDING, Host
 from netlab.wireguard import MESHWG, MTU
+from tests.interop.meshes import Coordinator, Member
 from tests.interop.tunnels import (
     IPV4_AND_ICMP,
     PATIENCE,
-    Side,
     join,
     ping,
     transfer,
@@ -33,6 +33,17 @@ table inet silent {
 """Rules of a router that does not tell what is too long for it."""
 
 
+FRAGMENTS = """\
+table inet fragments {
+    chain before_they_are_joined {
+        type filter hook prerouting priority -450;
+        ip frag-off & 0x3fff != 0 drop
+    }
+}
+"""
+"""Rules of a router that drops fragments."""
+
+
 def test_every_packet_passes_a_narrow_path_of_which_no_router_tells(lab: Lab) -> None:
     one, other = join(*across_a_narrow_link(lab), (MESHWG, MESHWG))
     for count in 1, 20:
@@ -41,12 +52,40 @@ def test_every_packet_passes_a_narrow_path_of_which_no_router_tells(lab: Lab) ->
             ping(one, other.ip, count=count, size=size - IPV4_AND_ICMP)
     for sender, receiver in (one, other), (other, one):
         for length in range(1300, 2601, 100):
-            converse(sender, receiver, length)
+            converse(sender.host, receiver.host, receiver.ip, length)
         transfer(sender, receiver, receiver.ip, bytes(1 << 20))
 
 
-def across_a_narrow_link(lab: Lab) -> tuple[Host, Host]:
-    """Return two hosts; between their networks is a link of :data:`PATH_MTU`."""
+def test_nodes_find_what_a_path_that_drops_fragments_carries(lab: Lab) -> None:
+    hosts = across_a_narrow_link(lab, FRAGMENTS)
+    coordinator = Coordinator(hosts[0])
+    coordinator.start()
+    token = coordinator.token(reusable=True)
+    one, other = (Member(host).join(token) for host in hosts)
+    one.wait_until_sees(other.name)
+    address = other.addresses[0]
+    one.host.run(["ping", "-q", "-c", "30", "-i", "0.1", "-W", "10", address])
+    one.wait_until(
+        lambda status: status["peers"][0]["path"]["kind"] == "direct", "it is direct"
+    )
+
+    def is_told() -> bool:
+        """Return whether the kernel was told what is too long."""
+        command = ["ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1372", address]
+        one.host.run(command, check=False)
+        return "mtu 1328" in one.host.run(["ip", "route", "get", address]).stdout
+
+    one.host.wait_until(is_told, "the length that passes was found")
+    for length in range(1300, 2601, 100):
+        converse(one.host, other.host, address, length)
+        converse(other.host, one.host, one.addresses[0], length)
+
+
+def across_a_narrow_link(lab: Lab, rules: str = "") -> tuple[Host, Host]:
+    """Return two hosts; between their networks is a link of :data:`PATH_MTU`.
+
+    :param rules: for the routers at its ends, of nftables.
+    """
     left = lab.add_switch("left", "192.0.2.0/24", "2001:db8:2::/64")
     right = lab.add_switch("right", "198.51.100.0/24", "2001:db8:3::/64")
     link = lab.add_switch("link", "198.18.0.0/24", "2001:db8:18::/64")
@@ -56,7 +95,7 @@ def across_a_narrow_link(lab: Lab) -> tuple[Host, Host]:
         router.attach(link, "eth1")
         router.namespace.set_sysctl(FORWARDING)
         links.ip(router.namespace, f"link set eth1 mtu {PATH_MTU}")
-        router.run(["nft", "-f", "-"], stdin=SILENT)
+        router.run(["nft", "-f", "-"], stdin=SILENT + rules)
     for host, to, via in (
         (one, other, near.attachments["eth0"]),
         (near, other, far.attachments["eth1"]),
@@ -69,11 +108,11 @@ def across_a_narrow_link(lab: Lab) -> tuple[Host, Host]:
     return one, other
 
 
-def converse(client: Side, server: Side, length: int) -> None:
+def converse(client: Host, server: Host, ip: str, length: int) -> None:
     """Ask by TCP for some answers of a length, and wait for each."""
-    with server.host.call(lambda: socket.create_server((server.ip, 0))) as listener:
+    with server.call(lambda: socket.create_server((ip, 0))) as listener:
         address = listener.getsockname()
-        near = client.host.call(lambda: socket.create_connection(address, PATIENCE))
+        near = client.call(lambda: socket.create_connection(address, PATIENCE))
         listener.settimeout(PATIENCE)
         far, _ = listener.accept()
     with closing(near), closing(far):

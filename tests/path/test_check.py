@@ -61,6 +61,19 @@ def test_an_answer_is_never_longer_than_its_check(host: str) -> None:
     assert len(asked.answer) <= len(request)
 
 
+@pytest.mark.parametrize("size", [88, 1232, 1452])
+def test_a_padded_check_is_as_long_as_asked_and_its_answer_is_short(size: int) -> None:
+    alice, bob = checks_of(ALICE, BOB), checks_of(BOB, ALICE)
+    check = alice.ask(AT_BOB, CandidateKind.HOST, 100.0, size=size)
+    assert len(check) == size
+    asked = bob.receive(stun.parse(check), AT_ALICE, 100.0)
+    assert isinstance(asked, Asked)
+    assert len(asked.answer) < 80
+    answered = alice.receive(stun.parse(asked.answer), AT_BOB, 100.1)
+    assert isinstance(answered, Answered)
+    assert answered.check.size == size
+
+
 def test_exactly_one_side_is_controlling() -> None:
     assert keys_of(ALICE, BOB).controlling is not keys_of(BOB, ALICE).controlling
 

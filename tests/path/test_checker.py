@@ -97,6 +97,22 @@ def test_a_lost_check_counts_only_on_a_path_that_worked() -> None:
     assert path.statistics.loss > 0
 
 
+def test_what_length_passes_is_found_on_the_selected_path_only() -> None:
+    stage = Stage()
+    for port in (1, 2):
+        path = stage.table.add(FAR._replace(port=port), CandidateKind.HOST)
+        path.longest.look(1452, NOW)
+        stage.table.selected = path
+    stage.checker.handle_timer(NOW)
+    (transmit,) = stage.checker.transmits
+    assert transmit.destination == FAR._replace(port=2)
+    assert len(transmit.datagrams[0]) == 1452
+    stage.checker.transmits.clear()
+    stage.checker.handle_timer(NOW + CHECK_TIMEOUT)
+    assert stage.table.selected is not None
+    assert stage.table.selected.statistics.loss == 0, "it was only too long"
+
+
 class Stage:
     """A checker with what it works on."""
 

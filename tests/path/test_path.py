@@ -31,6 +31,17 @@ def test_an_answer_ends_the_burst() -> None:
     assert path.is_trusted(10.0)
 
 
+def test_a_path_that_may_be_another_one_is_measured_anew() -> None:
+    path = proven(at=10.0)
+    path.longest.look(1452, 10.0)
+    path.longest.passed(1452, 10.0)
+    path.longest.look(1452, 11.0)
+    assert path.longest.get_timer() is None
+    path.distrust(12.0)
+    path.longest.look(1452, 12.0)
+    assert path.longest.get_timer() == 12.0
+
+
 def test_a_late_check_does_not_cause_a_flood() -> None:
     path = Path(ENDPOINT, CandidateKind.HOST)
     path.burst(10.0)
