@@ -54,6 +54,8 @@ class NodeConfig(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     birthday: bool = True
     """Whether direct paths may be looked for with many sockets at once."""
+    tcp: bool = True
+    """Whether direct paths may go over TCP where UDP does not get through."""
     mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] | None = None
     role: Literal["node", "hub"] = "node"
     """A hub forwards between others."""

@@ -4,7 +4,7 @@ The path agent exists only once there is traffic or an offer: an idle mesh of a 
 peers costs a thousand entries and nothing else.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -74,12 +74,14 @@ class MeshPeer:
         limiter: PunchLimiter,
         overlay: Container[IPAddress],
         routes: Container[bytes],
+        links: Iterator[int],
     ) -> PathAgent | None:
         """Return the path agent, a new one if needed.
 
         ``None`` means that the peer's key has a low order, and can have no path.
 
         :param routes: by which the agents of other peers are found.
+        :param links: numbers for streams.
         """
         if self.agent is None:
             keys = self.check_keys(private_key)
@@ -90,6 +92,7 @@ class MeshPeer:
                     limiter=limiter,
                     overlay=overlay,
                     routes=routes,
+                    links=links,
                 )
         return self.agent
 

@@ -9,7 +9,8 @@ Random = Callable[[int], bytes]
 
 UDP = 0
 """The link of the node's own UDP sockets. Other numbers are other ways out: auxiliary
-sockets of a birthday punch, or the stream to a relay."""
+sockets of a birthday punch, or the stream to a relay; streams to peers and to servers
+that are asked over TCP have numbers below zero."""
 
 
 class Source(NamedTuple):

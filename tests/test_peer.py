@@ -2,6 +2,7 @@
 
 import random
 from ipaddress import ip_network
+from itertools import count
 
 import pytest
 
@@ -127,7 +128,12 @@ def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
 def begin(peer: MeshPeer) -> PathAgent:
     key = PrivateKey.generate(RANDOM)
     agent = peer.begin(
-        key, random=RANDOM, limiter=PunchLimiter(True), overlay=(), routes=()
+        key,
+        random=RANDOM,
+        limiter=PunchLimiter(True),
+        overlay=(),
+        routes=(),
+        links=count(-1, -1),
     )
     assert agent is not None
     return agent

@@ -48,6 +48,9 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
 @click.option(
     "--no-birthday", is_flag=True, help="Never use the birthday method (many sockets)."
 )
+@click.option(
+    "--no-tcp", is_flag=True, help="Never open direct paths over TCP, nor listen."
+)
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
 @click.option("--hub", is_flag=True, help="Forward between other nodes.")
 @click.option(
@@ -58,7 +61,11 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     help="A network behind this node.",
 )
 def node(
-    config_file: Path | None, no_birthday: bool, hub: bool, **options: Any
+    config_file: Path | None,
+    no_birthday: bool,
+    no_tcp: bool,
+    hub: bool,
+    **options: Any,
 ) -> None:
     """Join the mesh and stay in it until SIGTERM or 'meshwg down'.
 
@@ -70,6 +77,7 @@ def node(
 
     options["routes"] = options["routes"] or None
     options["birthday"] = False if no_birthday else None
+    options["tcp"] = False if no_tcp else None
     options["role"] = "hub" if hub else None
     config = load(config_file, options)
     if os.geteuid() != 0 and not _may_administer_networks():

@@ -12,9 +12,11 @@ from meshwg.node.events import (
     SocketsClosed,
     SocketsWanted,
 )
+from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.machine import Node
 
 __all__ = [
+    "DialWanted",
     "EchoReceived",
     "Expelled",
     "InterfaceChanged",
@@ -26,4 +28,5 @@ __all__ = [
     "ServersChanged",
     "SocketsClosed",
     "SocketsWanted",
+    "StreamsClosed",
 ]

@@ -18,6 +18,7 @@ from meshwg.node.events import (
     ServersChanged,
     SocketsClosed,
 )
+from meshwg.node.lookout import Lookout
 from meshwg.node.members import Members
 from meshwg.node.openers import Openers
 from meshwg.node.paths import Paths
@@ -49,6 +50,7 @@ class Background:
         whereabouts: Whereabouts,
         paths: Paths,
         members: Members,
+        lookout: Lookout,
         datapath: Datapath,
         events: deque[NodeEvent],
     ) -> None:
@@ -58,6 +60,7 @@ class Background:
         self._whereabouts = whereabouts
         self._paths = paths
         self._members = members
+        self._lookout = lookout
         self._datapath = datapath
         self._events = events
         self._machines = (client, relays, whereabouts)
@@ -79,6 +82,8 @@ class Background:
         self, servers: Iterable[Endpoint], relays: Iterable[RelayServer], now: float
     ) -> None:
         """Use these servers, whose names are resolved."""
+        servers, relays = tuple(servers), tuple(relays)
+        self._lookout.set_servers(servers, relays)
         self._whereabouts.set_stun_servers(servers, now)
         self._relays.set_servers(relays, now)
         self._paths.servers_changed()

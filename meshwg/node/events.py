@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.path import events as path_events
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import CloseStream, CredentialsUsed, OpenStream
@@ -86,6 +87,8 @@ NodeEvent = (
     | ServersChanged
     | SocketsWanted
     | SocketsClosed
+    | DialWanted
+    | StreamsClosed
     | NetmapChanged
     | Joined
     | Expelled

@@ -5,6 +5,7 @@ This module wires them together; each of them decides for itself.
 =============================  ====================================================
 :mod:`meshwg.node.traffic`     who gets a datagram, and where one goes
 :mod:`meshwg.node.paths`       the path agents, and what they decide
+:mod:`meshwg.node.streaming`   streams to peers
 :mod:`meshwg.node.hubs`        who is reached through a hub
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
 :mod:`meshwg.node.background`  the coordinator, the relays, where this node is
@@ -28,6 +29,8 @@ from meshwg.node.events import NodeEvent
 from meshwg.node.hubs import Diversions
 from meshwg.node.members import Members
 from meshwg.node.paths import Paths
+from meshwg.node.streaming import Streaming
+from meshwg.node.streams import Streams
 from meshwg.node.traffic import Traffic
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
@@ -44,6 +47,8 @@ class Node:
     :param client: to the coordinator, perhaps with a cached netmap.
     :param listen_port: of the node's own sockets.
     :param birthday: whether the birthday method may be used.
+    :param tcp_port: where streams of peers are accepted, ``None`` for nowhere: then
+        there are no direct paths over TCP.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Node:
         listen_port: int,
         now: float,
         birthday: bool = True,
+        tcp_port: int | None = None,
     ) -> None:
         self.public_key = format_key(private_key.public_bytes)
         self.health = Health()
@@ -72,6 +78,7 @@ class Node:
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
         overlay = Overlay()
+        streams = Streams(tcp_port, overlay, random=random)
         self.paths = Paths(
             private_key,
             self.device,
@@ -80,6 +87,7 @@ class Node:
             self.whereabouts,
             self._hubs,
             overlay,
+            streams,
             self._events,
             random=random,
             birthday=birthday,
@@ -94,18 +102,25 @@ class Node:
             overlay,
             self._events,
         )
-        self.background = Background(
-            client,
+        self.background = self._make_background(streams)
+        self.echoes = Echoes(self.device.datapath, self.members, self._events, random)
+        self.streaming = Streaming(streams, self.paths, self._events)
+        self._traffic = Traffic(
+            self.device, self.paths, self.relays, self.whereabouts, self.streaming
+        )
+        self.background.recall(now)
+
+    def _make_background(self, streams: Streams) -> Background:
+        return Background(
+            self.control,
             self.relays,
             self.whereabouts,
             self.paths,
             self.members,
+            streams.lookout,
             self.device.datapath,
             self._events,
         )
-        self.echoes = Echoes(self.device.datapath, self.members, self._events, random)
-        self._traffic = Traffic(self.device, self.paths, self.relays, self.whereabouts)
-        self.background.recall(now)
 
     # Packets and datagrams.
 
@@ -123,7 +138,7 @@ class Node:
         self._settle(now)
 
     def receive_stream(self, link: int, data: bytes, now: float) -> None:
-        """Take bytes from the connection to a relay."""
+        """Take bytes from the connection to a relay, or to a peer."""
         self._traffic.receive_stream(link, data, now)
         self._settle(now)
 
@@ -158,6 +173,7 @@ class Node:
         # No tunnel runs through itself.
         usable = [each for each in addresses if not self.members.owns(each)]
         self.whereabouts.set_hosts(usable, now)
+        self.streaming.set_hosts(usable)
         # Peers are told in a moment: by then it is known whether the network changed.
         self.background.plan()
 
@@ -165,6 +181,7 @@ class Node:
         """Addresses or routes changed, or the machine slept: doubt what was known."""
         self.device.unpin_endpoints()
         # An offer that only names other candidates would hold up the one that warns.
+        self.streaming.network_changed()
         self.paths.network_changed(now)
         self.background.network_changed(now)
 
@@ -200,6 +217,7 @@ class Node:
             self.paths.get_timer(),
             self.background.get_timer(),
             self._hubs.get_timer(),
+            self.streaming.get_timer(),
         )
         return min((when for when in times if when is not None), default=None)
 
@@ -208,6 +226,7 @@ class Node:
         self.device.handle_timer(now)
         self.paths.handle_timer(now)
         self._hubs.handle_timer(now)
+        self.streaming.handle_timer(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
             self.background.handle_timer(now)

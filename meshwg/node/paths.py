@@ -14,7 +14,9 @@ from meshwg.keys import PrivateKey
 from meshwg.node.askers import Askers
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.node.hubs import Diversions
+from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.relaying import Relaying
+from meshwg.node.streams import Streams
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
 from meshwg.path.candidate import admit_candidates
@@ -24,7 +26,7 @@ from meshwg.path.overlay import Overlay
 from meshwg.path.traits import NatTraits
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
 from meshwg.wire.stun import Message
@@ -55,6 +57,7 @@ class Paths:
         whereabouts: Whereabouts,
         hubs: Diversions,
         overlay: Overlay,
+        streams: Streams,
         events: deque[NodeEvent],
         *,
         random: Random,
@@ -69,6 +72,8 @@ class Paths:
         self._whereabouts = whereabouts
         self._hubs = hubs
         self._overlay = overlay
+        self._streams = streams
+        self._lookout = streams.lookout
         self._events = events
         self._random = random
         self._limiter = PunchLimiter(birthday)
@@ -84,7 +89,7 @@ class Paths:
     @property
     def drops(self) -> Counter[str]:
         """What was not taken from peers and the coordinator, by reason."""
-        return self._drops + self._relaying.drops
+        return self._drops + self._relaying.drops + self._streams.drops
 
     # Which peers.
 
@@ -114,6 +119,9 @@ class Paths:
         if self._begun.pop(peer, None) is not None:
             self._agenda.discard(peer)
             peer.agent = None
+            links = self._streams.remove_all(peer)
+            if links:
+                self._events.append(StreamsClosed(links))
         self._relaying.close(peer)
 
     def begin(self, peer: MeshPeer, now: float) -> PathAgent | None:
@@ -126,6 +134,7 @@ class Paths:
             limiter=self._limiter,
             overlay=self._overlay,
             routes=self._askers.routes,
+            links=self._streams.links,
         )
         if agent is not None:
             # Checks have lengths that are multiples of four.
@@ -133,6 +142,7 @@ class Paths:
             self._begun[peer] = agent
             self._askers.begin(peer)
             agent.set_stun_server(self._whereabouts.stun_server())
+            agent.set_tcp(self._lookout.traits)
             agent.set_local_candidates(
                 self._whereabouts.candidates, self._whereabouts.report, now
             )
@@ -154,6 +164,9 @@ class Paths:
         """Note that authentic messages of a peer came from an endpoint."""
         peer = self._by_lane.get(lane)
         if peer is None or not peer.is_news(endpoint, now):
+            return
+        if endpoint.link < UDP and self._streams.owner(endpoint.link) is not peer:
+            self._streams.may_hear(endpoint.link, peer)
             return
         agent = self.begin(peer, now)
         if agent is None:
@@ -208,7 +221,11 @@ class Paths:
             return
         if source.link == self._relaying.link:
             self._learn_relayed(peer, source, now)
-        agent.receive_stun(message, source, now)
+        if source.link < UDP and not self._streams.may_hear(source.link, peer):
+            return
+        is_authentic = agent.receive_stun(message, source, now)
+        if is_authentic and source.link < UDP:
+            self._streams.heard(source.link, peer)
         self._settle(peer, now)
 
     def receive_offer(
@@ -237,6 +254,55 @@ class Paths:
         if peer.agent is not None:
             peer.agent.offer_lost(now)
             self._settle(peer, now)
+
+    # Streams.
+
+    def stream_opened(self, peer: MeshPeer, endpoint: Endpoint, now: float) -> None:
+        """Tell the agent of a peer that a stream is open."""
+        if peer.agent is not None:
+            peer.agent.stream_opened(endpoint, now)
+            self._settle(peer, now)
+
+    def stream_closed(self, peer: MeshPeer, link: int, reason: str, now: float) -> None:
+        """Tell the agent of a peer that a stream is gone."""
+        if peer.agent is not None:
+            peer.agent.stream_closed(link, reason, now)
+            self._settle(peer, now)
+
+    def tcp_changed(self) -> None:
+        """Tell peers from now on where this node accepts streams now."""
+        for agent in self._begun.values():
+            agent.set_tcp(self._lookout.traits)
+
+    def tcp_known(self, now: float) -> None:
+        """Go on with attempts that waited to know how the NAT maps streams."""
+        for peer, agent in list(self._begun.items()):
+            agent.stream_nat_known(self._lookout.hole, now)
+            self._settle(peer, now)
+
+    def _carry_out(
+        self,
+        peer: MeshPeer,
+        agent: PathAgent,
+        wish: path_events.PeerStreams,
+        now: float,
+    ) -> None:
+        """Open and close the streams of a peer."""
+        for link in wish.close:
+            self._streams.remove(link)
+        if wish.close:
+            self._events.append(StreamsClosed(wish.close))
+        for endpoint, ttl in wish.wanted:
+            if self._streams.dial(endpoint, peer):
+                self._events.append(DialWanted(endpoint, wish.hole, ttl))
+            else:
+                agent.stream_closed(endpoint.link, "there are too many streams", now)
+        if wish.looks:
+            if self._lookout.look(now):
+                agent.set_tcp(self._lookout.traits)
+                agent.stream_nat_known(self._lookout.hole, now)
+            self._events.extend(self._lookout.events)
+            self._lookout.events.clear()
 
     # What changes for all.
 
@@ -348,6 +414,9 @@ class Paths:
                         self.want_sockets(peer, 4, wanted)
                     if close:
                         self._events.append(SocketsClosed(close))
+                case path_events.PeerStreams():
+                    self._carry_out(peer, agent, event, now)
+                    self._transmits += agent.datagrams_to_send()
         self._steer(peer, agent.endpoints, now)
         self._device.set_limit(peer.tunnel, agent.limit)
         self._agenda.schedule(peer, agent.get_timer())

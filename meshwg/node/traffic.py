@@ -15,8 +15,10 @@ from collections.abc import Sequence
 
 from meshwg.errors import InvalidMessage
 from meshwg.node.paths import Paths
+from meshwg.node.streaming import Streaming
+from meshwg.node.streams import framed
 from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import Endpoint, Transmit
+from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import stun
 from meshwg.wire.demux import DatagramKind, runs
@@ -33,7 +35,12 @@ class Traffic:
     """
 
     def __init__(
-        self, device: Device, paths: Paths, relays: RelayPool, whereabouts: Whereabouts
+        self,
+        device: Device,
+        paths: Paths,
+        relays: RelayPool,
+        whereabouts: Whereabouts,
+        streaming: Streaming,
     ) -> None:
         self.drops: Counter[str] = Counter()
         self.has_asked = False
@@ -41,6 +48,7 @@ class Traffic:
         self._paths = paths
         self._relays = relays
         self._whereabouts = whereabouts
+        self._streaming = streaming
         self._now = float("-inf")
 
     # In.
@@ -57,18 +65,23 @@ class Traffic:
         self.pass_on_news()
 
     def receive_stream(self, link: int, data: bytes, now: float) -> None:
-        """Take bytes from the connection to a relay."""
-        self._unwrapped(self._relays.receive_stream(link, data, now), now)
+        """Take bytes from the connection to a relay, or to a peer."""
+        if link >= UDP:
+            self._unwrapped(self._relays.receive_stream(link, data, now), now)
+            return
+        for endpoint, messages in self._streaming.receive(link, data, now):
+            self.receive(messages, endpoint, now)
 
     def _receive(
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         """Take what the data path has no session for.
 
-        What a peer sent through a relay can be a handshake or a check, nothing else.
+        What a peer sent through a relay or a stream can be a handshake or a check,
+        nothing else.
         """
-        is_relayed = endpoint.link >= FIRST_LINK
-        receive_stun = self._receive_check if is_relayed else self._receive_stun
+        is_wrapped = endpoint.link >= FIRST_LINK or endpoint.link < UDP
+        receive_stun = self._receive_check if is_wrapped else self._receive_stun
         for kind, run in runs(datagrams):
             if kind is DatagramKind.WIREGUARD:
                 self._device.receive_exceptions(run, endpoint, now)
@@ -77,7 +90,7 @@ class Traffic:
                     receive_stun(datagram, endpoint, now)
             elif (
                 kind is DatagramKind.CHANNEL_DATA
-                and not is_relayed
+                and not is_wrapped
                 and self._relays.is_relay(endpoint)
             ):
                 received = self._relays.receive_channel_data(run, endpoint, now)
@@ -145,11 +158,14 @@ class Traffic:
             self._route(check, ready)
         ready += self._whereabouts.datagrams_to_send()
         ready += self._relays.datagrams_to_send()
+        ready += self._streaming.datagrams_to_send()
         return ready
 
     def _route(self, transmit: Transmit, ready: list[Transmit]) -> None:
-        """Send what goes to a peer behind a relay through that."""
-        if transmit.destination.link >= FIRST_LINK:
+        """Send what goes to a peer behind a relay through that, or over a stream."""
+        if transmit.destination.link < UDP:
+            ready.append(framed(transmit))
+        elif transmit.destination.link >= FIRST_LINK:
             self._relays.send(transmit.destination, transmit.datagrams, self._now)
             self.has_asked = True
         else:

@@ -20,7 +20,8 @@ The parent calls the verbs below and drains :meth:`~PathAgent.datagrams_to_send`
 """
 
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import count
 
 from meshwg.path.activity import Activity
 from meshwg.path.candidate import (
@@ -31,12 +32,14 @@ from meshwg.path.candidate import (
 )
 from meshwg.path.check import Answered, Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.checker import Checker
+from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
     AuxiliarySockets,
     CandidatesWanted,
     Event,
     PathStatus,
+    PeerStreams,
     SelectionChanged,
 )
 from meshwg.path.holepunching import HolePunching
@@ -50,13 +53,19 @@ from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
 from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
+from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
+from meshwg.path.tcp import TcpTraits
 from meshwg.path.traits import NatTraits
-from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
 SUSPICION = 5.0
 """Seconds between two complaints of the parent that have an effect."""
+
+
+STREAM_BURST = (0.0, 1.0, 2.5)
+"""Seconds after its opening at which a stream is checked: nothing gets lost on it."""
 
 
 class PathAgent:
@@ -66,6 +75,7 @@ class PathAgent:
     :param limiter: shared by the agents of a node.
     :param overlay: what is reached through the mesh, which no candidate may be in.
     :param routes: by which the other agents of the node are found.
+    :param links: numbers for streams, shared by the agents of a node.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class PathAgent:
         limiter: PunchLimiter | None = None,
         overlay: Container[IPAddress] = (),
         routes: Container[bytes] = (),
+        links: Iterator[int] | None = None,
     ) -> None:
         self.checks = Checks(keys, random, routes)
         self._limiter = limiter = limiter or PunchLimiter()
@@ -85,6 +96,13 @@ class PathAgent:
         self._checker = Checker(self.checks, self._ledger, self._table)
         self._puncher = Puncher(self.checks, self._ledger, limiter, random)
         self._sockets = SocketKeeper(self._table, self._puncher)
+        self._streams = StreamKeeper(self._table, controlling=keys.controlling)
+        self._dialer = Dialer(
+            self._ledger,
+            links or count(-1, -1),
+            random,
+            controlling=keys.controlling,
+        )
         self._activity = Activity()
         self._events: deque[Event] = deque()
         self._punching = HolePunching(
@@ -93,6 +111,7 @@ class PathAgent:
             self._rendezvous,
             self._puncher,
             Escalation(self._puncher, limiter, self._rendezvous, random),
+            self._dialer,
             self._activity,
             self._events,
             controlling=keys.controlling,
@@ -180,6 +199,10 @@ class PathAgent:
         if not self._activity.is_active(now) and self._table.relay is not None:
             self._table.relay.rest()
         self._settle(now)
+
+    def set_tcp(self, tcp: TcpTraits | None) -> None:
+        """Say where this node accepts streams, ``None`` for nowhere."""
+        self._rendezvous.tcp = self._dialer.own = tcp
 
     def set_stun_server(self, server: Endpoint | None) -> None:
         """Use this server (IPv4) to see which ports the NAT gives out."""
@@ -286,6 +309,8 @@ class PathAgent:
             return
         if now_at is not None and now_at is relay:
             return
+        if min(heard.link, selected.endpoint.link) < UDP:
+            return  # The two sides need not choose the same of datagrams and stream.
         is_new = now_at is None or not now_at.is_proven
         if is_new or now >= self._suspected_at + SUSPICION:
             self._table.distrust(now, spare=now_at)
@@ -300,7 +325,10 @@ class PathAgent:
             return
         if offer.session != session:
             self._puncher.peer_restarted(now)
+            self._dialer.restarted()
         self._puncher.peer_public = self._rendezvous.peer_public()
+        tcp = offer.tcp
+        self._dialer.peer = None if tcp is None else tcp.traits
         self._table.rename(offer.candidates)
         if not self._activity.is_active(now):
             self._check_known_paths(now)
@@ -309,6 +337,8 @@ class PathAgent:
             self._table.distrust(now)
         if offer.punch is not None:
             self._puncher.receive(offer.punch, now)
+        elif tcp is not None and tcp.step is not None:
+            self._dialer.receive(tcp.step, now)
         else:
             self._punching.follow(offer, now)
         self._settle(now)
@@ -318,11 +348,13 @@ class PathAgent:
         if self._puncher.receive_stun(message, source, now):
             self._settle(now)
             return True
-        if not self._sockets.may_use(source.link, now):
+        if source.link >= UDP and not self._sockets.may_use(source.link, now):
             self.drops[CheckDrop.LOSER] += 1
             return False
         outcome = self.checks.receive(message, source, now)
         if isinstance(outcome, CheckDrop):
+            return False
+        if not self._may_keep(source.link, now):
             return False
         if isinstance(outcome, Asked):
             self._checker.transmits.append(Transmit(source, [outcome.answer]))
@@ -331,6 +363,36 @@ class PathAgent:
             self._prove(outcome, now)
         self._settle(now)
         return True
+
+    def stream_opened(self, endpoint: Endpoint, now: float) -> None:
+        """A stream that was asked for is open: see whether the peer is there."""
+        self._dialer.opened(endpoint.link)
+        if self._may_keep(endpoint.link, now):
+            path = self._table.add(endpoint, CandidateKind.TCP)
+            path.burst(now, STREAM_BURST)
+            if path.take_due(now):
+                self._checker.check(path, now)
+        self._settle(now)
+
+    def stream_closed(self, link: int, reason: str, now: float) -> None:
+        """A stream could not be opened, or is gone."""
+        self._dialer.closed(link, now)
+        selected = self._table.selected
+        was_used = selected is not None and selected.endpoint.link == link
+        self._streams.remove(link)
+        if self._heard is not None and self._heard.link == link:
+            self._heard = None
+        if was_used:
+            self._punching.stream_lost(reason, now)
+        self._settle(now)
+
+    def stream_nat_known(self, hole: int | None, now: float) -> None:
+        """What there is to know of this node's NAT over TCP was told.
+
+        :param hole: the local port that it is about, ``None`` for any.
+        """
+        self._dialer.looked(hole, now)
+        self._settle(now)
 
     def offer_lost(self, now: float) -> None:
         """Take note that an offer could not be sent: nobody will answer it."""
@@ -399,11 +461,17 @@ class PathAgent:
 
     def _learn(self, source: Endpoint, now: float) -> None:
         kind = self._puncher.kind or CandidateKind.PEER_REFLEXIVE
+        if source.link < UDP:
+            kind = CandidateKind.TCP
         self._checker.learn(source, kind, now)
+
+    def _may_keep(self, link: int, now: float) -> bool:
+        """Tell whether a link that brought something authentic may carry more."""
+        return link >= UDP or link in self._streams or self._streams.add(link, now)
 
     def _prove(self, outcome: Answered, now: float) -> None:
         """Take note of an answered check: the only thing that makes a path a choice."""
-        first = not self._table.has_direct(now)
+        first = not self._punching.is_settled(now)
         path = self._table.add(outcome.check.endpoint, outcome.check.kind)
         path.answered(outcome.endpoint, outcome.rtt, now)
         if outcome.check.size:
@@ -423,6 +491,7 @@ class PathAgent:
         self._timer_is_stale = True
         active = self._activity.is_active(now)
         self._punching.drain_puncher(now)
+        self._punching.drain_dialer(now)
         before = self._table.selected
         self._table.reselect(now, active)
         if active:
@@ -439,6 +508,9 @@ class PathAgent:
         unused = self._sockets.take_unused()
         if unused:
             self._events.append(AuxiliarySockets(close=unused))
+        superfluous = self._streams.take_unused(now)
+        if superfluous:
+            self._events.append(PeerStreams(close=superfluous))
         self._tell(now)
 
     def _measure(self, now: float, active: bool) -> None:
@@ -456,6 +528,7 @@ class PathAgent:
             self._silence.get_timer(),
             self._punching.get_timer(self._now),
             self._activity.get_timer(self._now),
+            self._streams.get_timer(),
         ]
         return min((when for when in times if when is not None), default=None)
 
@@ -483,5 +556,6 @@ class PathAgent:
                 birthday=self._limiter.birthday,
                 history=self._punching.history,
                 avoided=self._table.avoided(now),
+                tcp=self._dialer.status(was_heard=self._rendezvous.was_heard),
             )
         )

@@ -38,6 +38,8 @@ class CandidateKind(StrEnum):
     """A port guessed from those that a sequential NAT gave out before."""
     BIRTHDAY = "birthday"
     """A port found by many sockets on one side and many probes from the other."""
+    TCP = "tcp"
+    """A stream between the two nodes, where datagrams do not get through."""
     RELAYED = "relay"
     """An address on a relay, which passes on what arrives there."""
 
@@ -54,6 +56,7 @@ _PREFERENCE = {
     CandidateKind.PEER_REFLEXIVE: 3,
     CandidateKind.PREDICTED: 2,
     CandidateKind.BIRTHDAY: 2,
+    CandidateKind.TCP: 1,
     CandidateKind.RELAYED: 0,
 }
 

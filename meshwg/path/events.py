@@ -40,7 +40,28 @@ class AuxiliarySockets:
     close: tuple[int, ...] = ()
 
 
-Event = SelectionChanged | CandidatesOffered | CandidatesWanted | AuxiliarySockets
+@dataclass(frozen=True, slots=True)
+class PeerStreams:
+    """Open and close streams to the peer; find out how the NAT maps them."""
+
+    wanted: tuple[tuple[Endpoint, int | None], ...] = ()
+    """Where to, by which link, and the hop limit of the first packet. What becomes of
+    each goes to ``PathAgent.stream_opened`` and ``PathAgent.stream_closed``."""
+    close: tuple[int, ...] = ()
+    """Links; what is closed here is not reported back."""
+    hole: int | None = None
+    """The local port to open them from, as ``PathAgent.stream_nat_known`` named it."""
+    looks: bool = False
+    """Whether to call ``PathAgent.stream_nat_known`` when all is known that can be."""
+
+
+Event = (
+    SelectionChanged
+    | CandidatesOffered
+    | CandidatesWanted
+    | AuxiliarySockets
+    | PeerStreams
+)
 
 
 class AttemptResult(Enum):
@@ -59,7 +80,8 @@ class Attempt:
     at: float
     """On the clock of ``now``."""
     method: str
-    """``punch``, ``prediction``, ``birthday``, or the kind of a path that was lost."""
+    """``punch``, ``prediction``, ``birthday``, ``tcp``, or the kind of a path that was
+    lost."""
     result: AttemptResult
     detail: str
 

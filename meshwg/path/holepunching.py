@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Mapping
 
 from meshwg.path.activity import Activity
-from meshwg.path.candidate import is_private
+from meshwg.path.candidate import CandidateKind, is_private
 from meshwg.path.checker import Checker
+from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
     Attempt,
@@ -21,11 +22,12 @@ from meshwg.path.events import (
     CandidatesOffered,
     CandidatesWanted,
     Event,
+    PeerStreams,
 )
 from meshwg.path.offer import Offer
 from meshwg.path.openings import Openings, Turn
 from meshwg.path.path import Path
-from meshwg.path.punch import plain_possible
+from meshwg.path.punch import PunchMethod, plain_possible, roles
 from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
@@ -65,6 +67,7 @@ class HolePunching:
         rendezvous: Rendezvous,
         puncher: Puncher,
         escalation: Escalation,
+        dialer: Dialer,
         activity: Activity,
         events: deque[Event],
         *,
@@ -76,6 +79,7 @@ class HolePunching:
         self._rendezvous = rendezvous
         self._puncher = puncher
         self._escalation = escalation
+        self._dialer = dialer
         self._activity = activity
         self._events = events
         self._controlling = controlling
@@ -101,7 +105,7 @@ class HolePunching:
     def wake(self, now: float) -> None:
         """Begin a round if there is traffic again, no direct path, and it is time."""
         retry_due = self._rounds.next_at is None or now >= self._rounds.next_at
-        if retry_due and not self._table.has_direct(now):
+        if retry_due and not self.is_settled(now):
             self.begin(Trigger.TRAFFIC, now)
 
     def begin(self, trigger: Trigger, now: float) -> None:
@@ -173,19 +177,33 @@ class HolePunching:
             self._events.append(CandidatesWanted())
             self.begin(Trigger.DOUBT, now)
 
+    def stream_lost(self, reason: str, now: float) -> None:
+        """Begin a round because the stream in use was closed."""
+        self._note("tcp", AttemptResult.LOST, reason, now)
+        if self._activity.is_active(now) and not self._table.has_direct(now):
+            self.begin(Trigger.DOUBT, now)
+
     # Ends
 
     def abandon(self, now: float) -> None:
         """Forget what was tried: the network is another one."""
         self._rounds.reset()
         self._puncher.abandon("the network changed", now)
+        self._dialer.abandon()
 
     def succeed(self, path: Path, now: float, *, first: bool) -> None:
         """End everything because a direct path works.
 
+        A stream ends only what could not find anything better.
+
         :param first: whether there was none before.
         """
         self._lost = None if self._lost is path else self._lost
+        if path.kind is CandidateKind.TCP:
+            self._dialer.succeed(path.endpoint)
+            if self.is_settled(now):
+                self._rounds.succeed()
+            return
         self._puncher.succeed(path.endpoint, now)
         found = self._rounds.succeed() if first else None
         if found is not None:
@@ -199,16 +217,25 @@ class HolePunching:
     def handle_timer(self, now: float) -> None:
         """Do what is due; only while there is traffic."""
         self._puncher.handle_timer(now)
+        self._dialer.handle_timer(now)
         if self._activity.is_active(now):
             self._run_round(now)
             if _is_due(self._escalation.next_at, now):
                 self._escalate(now)
+            if _is_due(self._dialer.next_at, now):
+                self._dialer.next_at = None
+                if not self._table.has_direct(now):
+                    self._dialer.begin(now, again=True)
 
     def get_timer(self, now: float) -> float | None:
         """Return when to call :meth:`handle_timer`."""
-        times = [self._puncher.get_timer()]
+        times = [self._puncher.get_timer(), self._dialer.get_timer()]
         if self._activity.is_active(now):
-            times += [self._rounds.get_timer(), self._escalation.next_at]
+            times += [
+                self._rounds.get_timer(),
+                self._escalation.next_at,
+                self._dialer.next_at,
+            ]
         return min((when for when in times if when is not None), default=None)
 
     def drain_puncher(self, now: float) -> None:
@@ -228,7 +255,40 @@ class HolePunching:
                 return
             self._end_attempt(outcome, now)
 
+    def drain_dialer(self, now: float) -> None:
+        """Pass on what the dialer wants, and note how its attempt ended."""
+        dialer = self._dialer
+        outcome, dialer.outcome = dialer.outcome, None
+        steps, dialer.steps = dialer.steps, []
+        for step in steps:
+            self._offer(dial=step)
+        if dialer.wanted or dialer.unwanted or dialer.looks:
+            self._events.append(
+                PeerStreams(
+                    tuple(dialer.wanted),
+                    tuple(dialer.unwanted),
+                    dialer.hole,
+                    dialer.looks,
+                )
+            )
+            dialer.wanted, dialer.unwanted, dialer.looks = [], [], False
+        if outcome is not None:
+            self._note("tcp", outcome.result, outcome.detail, now)
+
+    def is_settled(self, now: float) -> bool:
+        """Tell whether nothing better than what there is can be opened."""
+        if not self._table.has_direct(now):
+            return False
+        return self._table.has_datagram_path(now) or self._is_hopeless()
+
     # Rounds
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether no datagram can get through, as far as is known."""
+        own, peer = self._rendezvous.nat, self._rendezvous.peer.nat
+        return not (
+            plain_possible(own, peer) or any(roles(own, peer, m) for m in PunchMethod)
+        )
 
     def _offer(
         self,
@@ -236,8 +296,11 @@ class HolePunching:
         answer: bool = False,
         trouble: bool = False,
         punch: Mapping[str, object] | None = None,
+        dial: Mapping[str, object] | None = None,
     ) -> None:
-        offer = self._rendezvous.make(answer=answer, trouble=trouble, punch=punch)
+        offer = self._rendezvous.make(
+            answer=answer, trouble=trouble, punch=punch, dial=dial
+        )
         self._events.append(CandidatesOffered(offer))
 
     def _public_paths(self, now: float) -> list[Path]:
@@ -264,6 +327,8 @@ class HolePunching:
                 self._checker.check(path, now, ttl=OPENER_TTL)
             path.burst(start)
             start += PACE
+        if self._is_hopeless() and not self._table.has_direct(now):
+            self._dialer.begin(now)
 
     def _run_round(self, now: float) -> None:
         current, postponed = self._rounds.current, self._rounds.postponed
@@ -278,7 +343,7 @@ class HolePunching:
             self._end_round(now)
 
     def _retry(self, now: float) -> None:
-        if self._table.has_direct(now):
+        if self.is_settled(now):
             self._rounds.next_at = None
         elif not self._escalation.is_idle:
             self._rounds.next_at = now + PUNCH_RETRY
@@ -287,7 +352,7 @@ class HolePunching:
 
     def _end_round(self, now: float) -> None:
         """Note that plain punching failed, and try what may come next."""
-        if self._table.has_direct(now):
+        if self.is_settled(now):
             self._rounds.succeed()
             return
         detail = "the peer did not answer through the coordinator"
@@ -312,7 +377,7 @@ class HolePunching:
     def _escalate(self, now: float, after: Outcome | None = None) -> None:
         """Try what may help where plain punching, or another method, did not."""
         self._escalation.next_at = None
-        if not self._controlling or self._table.has_direct(now):
+        if not self._controlling or self.is_settled(now):
             return
         if not self._activity.is_active(now) or not self._rendezvous.was_heard:
             return
@@ -320,6 +385,8 @@ class HolePunching:
             self.history.extend(self._escalation.begin(now))
         else:
             self.history.extend(self._escalation.follow(after, now))
+        if self._escalation.is_idle and not self._table.has_direct(now):
+            self._dialer.begin(now)
 
     def _note(
         self, method: str, result: AttemptResult, detail: str, now: float

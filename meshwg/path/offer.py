@@ -16,6 +16,7 @@ from typing import Any
 
 from meshwg.path.candidate import Candidate, Rejection, admit_candidates
 from meshwg.path.overlay import IPAddress
+from meshwg.path.tcp import TcpOffer, from_extension
 from meshwg.path.traits import NatTraits
 from meshwg.wire import control
 
@@ -41,6 +42,8 @@ class Offer:
     are answered again, the receiver should not rely on that path either."""
     punch: Mapping[str, object] | None = None
     """A step of prediction or birthday: see :mod:`meshwg.path.puncher`."""
+    tcp: TcpOffer | None = None
+    """Where the sender accepts streams, ``None`` if nowhere."""
 
 
 def to_message(offer: Offer, peer: str) -> control.OfferMessage:
@@ -55,6 +58,10 @@ def to_message(offer: Offer, peer: str) -> control.OfferMessage:
         extension["trouble"] = True
     if offer.punch is not None:
         extension["punch"] = dict(offer.punch)
+    if offer.tcp is not None:
+        extension["tcp"] = offer.tcp.traits.to_extension()
+        if offer.tcp.step is not None:
+            extension["tcp"]["step"] = dict(offer.tcp.step)
     return control.OfferMessage(
         to=peer,
         sequence=offer.sequence,
@@ -82,5 +89,6 @@ def from_message(
         answer=extension.get("answer") is True,
         trouble=extension.get("trouble") is True,
         punch=punch if isinstance(punch, Mapping) else None,
+        tcp=from_extension(extension.get("tcp"), overlay),
     )
     return offer, rejections

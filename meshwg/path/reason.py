@@ -7,6 +7,7 @@ from meshwg.path.candidate import CandidateKind
 from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod, plain_possible, roles
+from meshwg.path.tcp import NOTHING_TRIED, TcpState
 from meshwg.path.traits import NatTraits
 
 
@@ -28,24 +29,27 @@ class Situation:
     """What was tried, the oldest first."""
     avoided: Path | None = None
     """A direct path that works badly."""
+    tcp: TcpState = NOTHING_TRIED
 
 
 def explain(situation: Situation) -> str:
     """Return the sentence."""
     selected = situation.selected
     if selected is not None and not selected.is_relayed:
-        return _direct(selected, situation.now)
+        return _direct(selected, situation)
     if situation.avoided is not None:
         loss = situation.avoided.statistics.loss
         return f"The direct path loses {loss:.0%} of the packets; the relay does not."
     if situation.method is not None:
         return _PUNCHING[situation.method]
+    if situation.tcp.is_dialling:
+        return _DIALLING
     if situation.in_round:
         return "A direct path is being opened; meanwhile data goes through the relay."
     if selected is not None and selected.is_doubted(situation.now):
         return "The peer does not answer, not even through the relay."
     sentence = (
-        _impossible(situation.own, situation.peer)
+        _impossible(situation)
         or _switched_off(situation)
         or _last_failure(situation.history)
     )
@@ -54,26 +58,42 @@ def explain(situation: Situation) -> str:
     return sentence
 
 
-def _direct(path: Path, now: float) -> str:
+def _direct(path: Path, situation: Situation) -> str:
+    now = situation.now
     if path.is_silent(now) or not path.has_consent(now):
         return (
             "The direct path does not answer; data also goes through the relay until "
             "it does, or another path is found."
         )
+    if path.kind is CandidateKind.TCP:
+        why = _no_datagrams(situation.own, situation.peer) or "No datagram got through"
+        return f"{why}, so a TCP connection carries the data."
     return _DIRECT[path.kind]
 
 
-def _impossible(own: NatTraits, peer: NatTraits) -> str | None:
+def _impossible(situation: Situation) -> str | None:
     """Return why no direct path can be opened, if none can."""
+    why = _no_datagrams(situation.own, situation.peer)
+    if why is None:
+        return None
+    if situation.tcp.is_untried:
+        return f"{why}; a direct path over TCP has not been tried yet."
+    hindrance = situation.tcp.hindrance
+    and_tcp = "" if hindrance is None else f" (over TCP: {hindrance})"
+    return f"{why}{and_tcp}, so no direct path can be opened."
+
+
+def _no_datagrams(own: NatTraits, peer: NatTraits) -> str | None:
+    """Return why no datagram can get through directly, if none can."""
     if own.blocked:
-        return "UDP is blocked on this side, so no direct path can be opened."
+        return "UDP is blocked on this side"
     if peer.blocked:
-        return "UDP is blocked on the peer's side, so no direct path can be opened."
+        return "UDP is blocked on the peer's side"
     if plain_possible(own, peer) or any(roles(own, peer, way) for way in PunchMethod):
         return None
     return (
         "Both sides are behind symmetric NATs, which map each destination to "
-        "another port that cannot be predicted, so no direct path can be opened."
+        "another port that cannot be predicted"
     )
 
 
@@ -112,6 +132,10 @@ _PUNCHING = {
         "meanwhile data goes through the relay."
     ),
 }
+
+_DIALLING = (
+    "A direct path is being opened over TCP; meanwhile data goes through the relay."
+)
 
 _DIRECT = {
     CandidateKind.HOST: "The peer's own address can be reached.",

@@ -15,6 +15,7 @@ from meshwg.path.candidate import (
 )
 from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
+from meshwg.path.tcp import TcpOffer, TcpTraits
 from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Random
 
@@ -30,6 +31,8 @@ class Rendezvous:
     def __init__(self, overlay: Container[IPAddress], random: Random) -> None:
         self.nat = NatTraits()
         """The NAT in front of this node."""
+        self.tcp: TcpTraits | None = None
+        """Where this node accepts streams."""
         self.peer = Offer(-1)
         """The last offer of the peer; with a negative number, there was none yet."""
         self.peer_hosts: tuple[str, ...] = ()
@@ -66,9 +69,11 @@ class Rendezvous:
         answer: bool = False,
         trouble: bool = False,
         punch: Mapping[str, object] | None = None,
+        dial: Mapping[str, object] | None = None,
     ) -> Offer:
         """Return the next offer to the peer."""
         self._sequence += 1
+        tcp = None if self.tcp is None else TcpOffer(self.tcp, dial)
         return Offer(
             self._sequence,
             self._own,
@@ -77,6 +82,7 @@ class Rendezvous:
             answer=answer,
             trouble=trouble,
             punch=punch,
+            tcp=tcp,
         )
 
     def take(self, offer: Offer) -> bool:

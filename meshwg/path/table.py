@@ -127,6 +127,13 @@ class PathTable:
         """Tell whether a direct path works as far as is known."""
         return any(not path.is_relayed for path in self.usable(now))
 
+    def has_datagram_path(self, now: float) -> bool:
+        """Tell whether a direct path works that is not a stream."""
+        return any(
+            not path.is_relayed and path.kind is not CandidateKind.TCP
+            for path in self.usable(now)
+        )
+
     def avoided(self, now: float) -> Path | None:
         """Return a direct path that works, but loses too much to be preferred."""
         poor = (path for path in self.usable(now) if path.score.poor)

@@ -44,6 +44,7 @@ from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
 from meshwg.runtime.ways_out import WaysOut
@@ -94,6 +95,9 @@ class NodeHost:
                 self._config.listen_port, self._state.last_port(), self._on_unpinned
             )
             undo.callback(self._sockets.close)
+            self._tcp = TcpPort.open(self._sockets.port) if self._config.tcp else None
+            if self._tcp is not None:
+                undo.callback(self._tcp.close)
             for sock in self._sockets:
                 sock.refuses = self._tun.has_index
             self.node = self._make_node(private_key, client)
@@ -129,6 +133,7 @@ class NodeHost:
             listen_port=self._sockets.port,
             now=clock.now(),
             birthday=self._config.birthday,
+            tcp_port=None if self._tcp is None else self._tcp.port,
         )
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
@@ -147,6 +152,7 @@ class NodeHost:
             self._dataplane,
             on_unpinned=self._on_unpinned,
             refuses=self._tun.has_index,
+            tcp=self._tcp,
         )
         self._addressing = Addressing(self._tun, self._interface)
         self._host_network = HostNetwork(
@@ -201,6 +207,7 @@ class NodeHost:
         self.node.set_hosts(network.addresses, clock.now(), network.networks)
         self._dataplane.start(self._sockets)
         self._undo.callback(watch_routes(self._dataplane.follow_routes).close)
+        self._ways_out.start()
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
 

@@ -1,4 +1,4 @@
-"""The connection to a relay over TCP or TLS, for networks that block UDP.
+"""Connections that carry messages: to a relay over TCP or TLS, or to a peer over TCP.
 
 Packets in a stream wait for each other, so as few as possible should wait: a full
 connection drops the oldest, always whole messages, and never slows down the rest of the
@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from meshwg.relay.server import RelayServer, Transport
 from meshwg.transmit import Transmit
@@ -23,29 +23,30 @@ BACKLOG = 192 << 10
 """Bytes kept beyond that: at 10 Mbit/s they wait for 0.15 s."""
 
 
-class RelayStream(asyncio.Protocol):
-    """One connection, which is opened at once.
+class MessageStream(asyncio.Protocol):
+    """One end of a connection, which somebody else opens.
 
     :param on_open: called when it is open.
     :param on_data: called with the bytes that arrive.
     :param on_close: called once with the reason when it cannot be opened or is lost,
         but not because of :meth:`close`.
-    :param fwmark: marks the packets (SO_MARK), 0 for no mark.
+    :param write_buffer: bytes that asyncio buffers, which can no longer be dropped.
     """
+
+    far_end = "The other side"
 
     def __init__(
         self,
-        server: RelayServer,
         *,
         on_open: Callable[[], None],
         on_data: Callable[[bytes], None],
         on_close: Callable[[str], None],
-        fwmark: int = 0,
+        write_buffer: int = WRITE_BUFFER,
     ) -> None:
         self._on_open = on_open
         self._on_data = on_data
         self._on_close = on_close
-        self._fwmark = fwmark
+        self._write_buffer = write_buffer
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
         self._is_closed = False
@@ -53,7 +54,7 @@ class RelayStream(asyncio.Protocol):
         self._backlog_size = 0
         self.dropped = 0
         """Batches that were dropped for newer ones."""
-        self._connecting = asyncio.ensure_future(self._connect(server))
+        self._connecting: asyncio.Future[None] | None = None
 
     def send(self, transmit: Transmit) -> bool:
         """Send whole messages; the answer is always ``True``: it never blocks."""
@@ -69,7 +70,8 @@ class RelayStream(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection when all that was sent before has left."""
         self._is_closed = True
-        self._connecting.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._transport is not None:
             self._transport.write(b"".join(self._backlog))
             self._transport.close()
@@ -79,7 +81,7 @@ class RelayStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        transport.set_write_buffer_limits(high=self._write_buffer)
         if self._is_closed:
             transport.abort()
             return
@@ -92,7 +94,8 @@ class RelayStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._fail(_reason(exc) if exc is not None else "The relay closed it")
+        ended = f"{self.far_end} closed it"
+        self._fail(_reason(exc) if exc is not None else ended)
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -106,12 +109,50 @@ class RelayStream(asyncio.Protocol):
 
     # The inside.
 
-    async def _connect(self, server: RelayServer) -> None:
+    def _connect(self, opening: Callable[[], Awaitable[None]]) -> None:
+        """Open the connection; report if that fails or takes too long."""
+        self._connecting = asyncio.ensure_future(self._open_in_time(opening))
+
+    async def _open_in_time(self, opening: Callable[[], Awaitable[None]]) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._open(server)
+                await opening()
         except (OSError, TimeoutError) as error:
             self._fail(_reason(error))
+
+    def _keep(self, data: bytes) -> None:
+        self._backlog.append(data)
+        self._backlog_size += len(data)
+        while self._backlog_size > BACKLOG and len(self._backlog) > 1:
+            self._backlog_size -= len(self._backlog.popleft())
+            self.dropped += 1
+
+    def _fail(self, reason: str) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_close(reason)
+
+
+class RelayStream(MessageStream):
+    """A connection to a relay, which is opened at once.
+
+    :param fwmark: marks the packets (SO_MARK), 0 for no mark.
+    """
+
+    far_end = "The relay"
+
+    def __init__(
+        self,
+        server: RelayServer,
+        *,
+        on_open: Callable[[], None],
+        on_data: Callable[[bytes], None],
+        on_close: Callable[[str], None],
+        fwmark: int = 0,
+    ) -> None:
+        super().__init__(on_open=on_open, on_data=on_data, on_close=on_close)
+        self._fwmark = fwmark
+        self._connect(lambda: self._open(server))
 
     async def _open(self, server: RelayServer) -> None:
         loop = asyncio.get_running_loop()
@@ -131,18 +172,6 @@ class RelayStream(asyncio.Protocol):
         except BaseException:
             sock.close()
             raise
-
-    def _keep(self, data: bytes) -> None:
-        self._backlog.append(data)
-        self._backlog_size += len(data)
-        while self._backlog_size > BACKLOG and len(self._backlog) > 1:
-            self._backlog_size -= len(self._backlog.popleft())
-            self.dropped += 1
-
-    def _fail(self, reason: str) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self._on_close(reason)
 
 
 def _tls() -> ssl.SSLContext:

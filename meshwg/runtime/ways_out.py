@@ -1,4 +1,4 @@
-"""The ways out beside the node's own sockets: auxiliary sockets, streams to relays.
+"""The ways out beside the node's own UDP sockets: auxiliary sockets, and streams.
 
 Each has a link number. The node asks for them and is told when they open and close; the
 data plane reads the sockets, and sends through all of them.
@@ -8,19 +8,34 @@ import logging
 import socket
 from collections.abc import Callable
 
-from meshwg.node import Node, SocketsClosed, SocketsWanted
+from meshwg.node import (
+    DialWanted,
+    Node,
+    SocketsClosed,
+    SocketsWanted,
+    StreamsClosed,
+)
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer
 from meshwg.runtime import clock
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.stream import RelayStream
+from meshwg.runtime.tcp import PeerStream, TcpPort
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
 
 MAX_LINK = 0xFFFF
 """The highest number of an auxiliary socket; relays' numbers lie above."""
 
-LinkEvent = SocketsWanted | SocketsClosed | OpenStream | CloseStream
+LinkEvent = (
+    SocketsWanted
+    | SocketsClosed
+    | OpenStream
+    | CloseStream
+    | DialWanted
+    | StreamsClosed
+)
+Way = UdpSocket | RelayStream | PeerStream
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +46,7 @@ class WaysOut:
     :param on_unpinned: of the sockets (:class:`~meshwg.runtime.udp.UdpSocket`).
     :param refuses: of the sockets, too: whether an index is of the node's interface.
     :param fwmark: marks what sockets and streams send (SO_MARK), 0 for no mark.
+    :param tcp: by which streams to peers are opened and accepted.
     """
 
     def __init__(
@@ -41,13 +57,15 @@ class WaysOut:
         on_unpinned: Callable[[Endpoint], None],
         refuses: Callable[[int], bool],
         fwmark: int = 0,
+        tcp: TcpPort | None = None,
     ) -> None:
         self._node = node
         self._dataplane = dataplane
         self._on_unpinned = on_unpinned
         self._refuses = refuses
         self._fwmark = fwmark
-        self._links: dict[int, UdpSocket | RelayStream] = {}
+        self._tcp = tcp
+        self._links: dict[int, Way] = {}
         self._last_link = 0
 
     def carry_out(self, event: LinkEvent) -> None:
@@ -55,20 +73,29 @@ class WaysOut:
         match event:
             case SocketsWanted(request, family, count):
                 self._open_sockets(request, family, count)
-            case SocketsClosed(links):
+            case SocketsClosed(links) | StreamsClosed(links):
                 for link in links:
                     self._close(link)
             case OpenStream(link, server):
                 self._open_stream(link, server)
             case CloseStream(link):
                 self._close(link)
+            case DialWanted(endpoint, hole, ttl):
+                self._dial(endpoint, hole, ttl)
 
-    def get(self, number: int) -> UdpSocket | RelayStream | None:
+    def start(self) -> None:
+        """Accept streams of peers from now on."""
+        if self._tcp is not None:
+            self._tcp.start(self._accept)
+
+    def get(self, number: int) -> Way | None:
         """Return the socket or stream of a link number, if there is one."""
         return self._links.get(number)
 
     def close(self) -> None:
         """Close everything, once the data plane has stopped."""
+        if self._tcp is not None:
+            self._tcp.close()
         for link in self._links.values():
             link.close()
 
@@ -122,6 +149,38 @@ class WaysOut:
     def _on_stream_closed(self, link: int, reason: str) -> None:
         self._close(link)
         self._node.background.stream_closed(link, reason, clock.now())
+        self._dataplane.turn()
+
+    # Streams to peers.
+
+    def _dial(self, endpoint: Endpoint, hole: int | None, ttl: int | None) -> None:
+        assert self._tcp is not None
+        self._add(endpoint.link, self._tcp.dial(endpoint, hole, ttl))
+
+    def _accept(self, sock: socket.socket, remote: Endpoint) -> None:
+        link = self._node.streaming.accepted(remote, clock.now())
+        if link is None:
+            sock.close()
+        else:
+            self._add(link, PeerStream(sock))
+        self._dataplane.turn()
+
+    def _add(self, link: int, stream: PeerStream) -> None:
+        self._links[link] = stream
+        self._dataplane.add_link(link, stream)
+        stream.start(
+            on_open=lambda: self._on_peer_opened(link),
+            on_data=lambda data: self._on_stream_data(link, data),
+            on_close=lambda reason: self._on_peer_closed(link, reason),
+        )
+
+    def _on_peer_opened(self, link: int) -> None:
+        self._node.streaming.opened(link, clock.now())
+        self._dataplane.turn()
+
+    def _on_peer_closed(self, link: int, reason: str) -> None:
+        self._close(link)
+        self._node.streaming.closed(link, reason, clock.now())
         self._dataplane.turn()
 
     def _close(self, number: int) -> None:

@@ -24,6 +24,11 @@ LAST_OLD_CHANNEL = 0x7FFF
 be up to here, except where WireGuard, STUN and TURN share a port: see
 :mod:`meshwg.wire.demux`."""
 
+PEER_CHANNEL = FIRST_CHANNEL
+"""The one channel of a stream between two nodes, which carries WireGuard."""
+MAX_MESSAGE = HEADER_LENGTH + 0xFFFF
+"""Bytes of the longest message that a stream can carry."""
+
 CHANNEL_HEADER = struct.Struct("!HH")
 """Channel number and length of the payload in bytes, without padding."""
 
@@ -84,9 +89,13 @@ _first_four = itemgetter(slice(0, CHANNEL_HEADER.size))
 
 
 class StreamFramer:
-    """Cuts the bytes of one stream into STUN messages and ChannelData."""
+    """Cuts the bytes of one stream into STUN messages and ChannelData.
 
-    def __init__(self) -> None:
+    :ivar limit: bytes of the longest message that is taken.
+    """
+
+    def __init__(self, limit: int = MAX_MESSAGE) -> None:
+        self.limit = limit
         self._rest = bytearray()
         self._needed = 0
 
@@ -96,8 +105,9 @@ class StreamFramer:
         They are views of one buffer, which they keep alive. What is incomplete is
         kept; it is never longer than one message, so below 64 KiB and a little.
 
-        :raises InvalidMessage: if the stream carries anything but TURN. There is no
-            way to find the next message then: the stream has to be closed.
+        :raises InvalidMessage: if the stream carries anything but TURN, or too long a
+            message. There is no way to find the next message then: the stream has to
+            be closed.
         """
         if len(self._rest) + len(data) < self._needed:
             self._rest += data
@@ -109,6 +119,8 @@ class StreamFramer:
         self._needed = CHANNEL_HEADER.size
         while available - position >= CHANNEL_HEADER.size:
             length, padded = _lengths(buffer, position)
+            if length > self.limit:
+                raise InvalidMessage("A stream carries too long a message")
             if available - position < padded:
                 self._needed = padded
                 break
@@ -126,5 +138,5 @@ def _lengths(buffer: bytes, position: int) -> tuple[int, int]:
         return length, length + -length % 4
     cookie = buffer[position + 4 : position + 8]
     if number > LAST_OLD_CHANNEL or length % 4 or not COOKIE.startswith(cookie):
-        raise InvalidMessage("A stream to a relay carries something other than TURN")
+        raise InvalidMessage("A stream carries something other than TURN")
     return length + HEADER_LENGTH, length + HEADER_LENGTH

@@ -23,6 +23,7 @@ def test_options_become_the_configuration(started: list[NodeConfig]) -> None:
         *("--join", "mwg1-x", "--state-dir", "/s", "--interface", "mesh1"),
         *("--listen-port", "5", "--control-socket", "/c", "--name", "me"),
         *("--log-level", "error", "--no-birthday", "--mtu", "1300", "--hub"),
+        *("--no-tcp",),
         *("--route", "10.1.0.0/16", "--route", "fd01::/48"),
     )
 
@@ -37,6 +38,7 @@ def test_options_become_the_configuration(started: list[NodeConfig]) -> None:
             name="me",
             log_level="error",
             birthday=False,
+            tcp=False,
             mtu=1300,
             role="hub",
             routes=("10.1.0.0/16", "fd01::/48"),

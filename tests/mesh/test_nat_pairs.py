@@ -1,9 +1,10 @@
 """Every kind of network against every other: what is possible is what happens.
 
 The oracle below was measured in network namespaces with real NATs: D is opened by plain
-punching, P by prediction, B by the birthday method, and - cannot be opened. Each pair
-is two whole nodes, which find out about their NATs themselves. It runs in virtual time
-with lossless and with lossy wires; the last test prints, for all of them, when the
+punching, P by prediction, B by the birthday method, and - cannot be opened with
+datagrams: there a stream is (T), since all these NATs map TCP by the port alone. Each
+pair is two whole nodes, which find out about their NATs themselves. It runs in virtual
+time with lossless and with lossy wires; the last test prints, for all of them, when the
 first packet arrived (always by the relay) and when data went direct.
 
 A symmetric NAT over two addresses against a filter by address is luck unless both
@@ -67,7 +68,12 @@ ORACLE = {
     )
 }
 
+BEST = {"D": "D", "P": "P", "B": "BT", "-": "T"}
+"""What becomes of the pairs: without a path for datagrams a stream, and sometimes where
+the birthday method misses at first."""
+
 SHOWN_AS = {
+    CandidateKind.TCP: "T",
     CandidateKind.PREDICTED: "P",
     CandidateKind.BIRTHDAY: "B",
     CandidateKind.RELAYED: "-",
@@ -99,7 +105,7 @@ def test_a_pair_gets_the_best_possible_path(
     a: kinds.Kind, b: kinds.Kind, loss: float
 ) -> None:
     cell = outcome(a, b, loss)
-    assert cell.method == ORACLE[a.name][b.name], cell.reasons
+    assert cell.method in BEST[ORACLE[a.name][b.name]], cell.reasons
     assert cell.first - cell.shaking_hands < 1.0, "the relay carries the first packet"
     if not loss:
         assert cell.shaking_hands == 0
@@ -109,10 +115,14 @@ def test_a_pair_gets_the_best_possible_path(
 @pytest.mark.parametrize(
     ("a", "b"), [p for p in PAIRS if ORACLE[p[0].name][p[1].name] == "-"], ids=str
 )
-def test_a_relayed_pair_says_why(a: kinds.Kind, b: kinds.Kind) -> None:
+def test_a_pair_without_datagrams_says_why(a: kinds.Kind, b: kinds.Kind) -> None:
     blocked = kinds.UDP_BLOCKED in (a, b)
     word = "UDP is blocked" if blocked else "symmetric NATs"
     assert all(word in reason for reason in outcome(a, b, 0.0).reasons)
+    relayed = outcome(a, b, 0.0, tcp=False)
+    assert relayed.method == "-"
+    assert all(word in reason for reason in relayed.reasons)
+    assert all("no direct path can be opened" in each for each in relayed.reasons)
 
 
 def test_the_times_are_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,8 +132,8 @@ def test_the_times_are_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @cache
-def outcome(a: kinds.Kind, b: kinds.Kind, loss: float) -> Cell:
-    world = World(seed=7, loss=loss, transports=("udp", "tcp"))
+def outcome(a: kinds.Kind, b: kinds.Kind, loss: float, tcp: bool = True) -> Cell:
+    world = World(seed=7, loss=loss, transports=("udp", "tcp"), tcp=tcp)
     nodes = add(world, a), add(world, b)
     world.settle()
     for node in nodes:
@@ -132,7 +142,7 @@ def outcome(a: kinds.Kind, b: kinds.Kind, loss: float) -> Cell:
     contacts = nodes[0].contact(nodes[1]), nodes[1].contact(nodes[0])
     for node, peer in (nodes, nodes[::-1]):
         node.talk_to(peer, PING_INTERVAL)
-    hopeless = ORACLE.get(a.name, {}).get(b.name) == "-"
+    hopeless = not tcp and ORACLE.get(a.name, {}).get(b.name) == "-"
     world.run(
         lambda: all(contact.is_direct for contact in contacts),
         HOPELESS_PATIENCE if hopeless else PATIENCE,

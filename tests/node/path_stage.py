@@ -8,6 +8,7 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
+from meshwg.node.streams import Streams
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.path.overlay import Overlay
@@ -66,6 +67,7 @@ class Stage:
         self.events: deque[NodeEvent] = deque()
         self.overlay = Overlay()
         self._control = ControlClient(membership, now=NOW, random=self.random)
+        self.streams = Streams(41641, self.overlay, random=self.random)
         self.paths = self.make_paths(self.random)
         self._keys: dict[MeshPeer, PrivateKey] = {}
 
@@ -79,6 +81,7 @@ class Stage:
             Whereabouts(random=self.random, listen_port=41641),
             Diversions(self.device),
             self.overlay,
+            self.streams,
             self.events,
             random=source,
             birthday=True,

@@ -214,7 +214,7 @@ def test_two_symmetric_nats_stay_on_the_relay_and_say_why() -> None:
 
 
 def test_a_node_without_udp_has_no_path_but_says_so() -> None:
-    world, alice, bob = strangers(UDP_BLOCKED, PUBLIC)
+    world, alice, bob = strangers(UDP_BLOCKED, PUBLIC, tcp=False)
 
     assert not alice.reaches(bob, limit=5)
 

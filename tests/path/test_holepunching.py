@@ -2,11 +2,13 @@
 
 import random
 from collections import deque
+from itertools import count
 
 from meshwg.path.activity import ACTIVE, Activity
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.checker import Checker
+from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import AttemptResult, CandidatesOffered, CandidatesWanted, Event
 from meshwg.path.holepunching import OPENERS, PUNCH_RETRY, HolePunching
@@ -156,6 +158,9 @@ class Stage:
         self.checker = Checker(checks, self.ledger, self.table)
         self.rendezvous = Rendezvous((), randomness)
         self.puncher = Puncher(checks, self.ledger, limiter, randomness)
+        self.dialer = Dialer(
+            self.ledger, count(-1, -1), randomness, controlling=controlling
+        )
         self.activity = Activity()
         self.activity.note(NOW)
         self.events: deque[Event] = deque()
@@ -165,6 +170,7 @@ class Stage:
             self.rendezvous,
             self.puncher,
             Escalation(self.puncher, limiter, self.rendezvous, randomness),
+            self.dialer,
             self.activity,
             self.events,
             controlling=controlling,

@@ -19,6 +19,7 @@ from meshwg.path.candidate import (
 )
 from meshwg.path.offer import SESSION_LIMIT, Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
+from meshwg.path.tcp import TcpOffer, TcpTraits
 from meshwg.path.traits import NatTraits
 from meshwg.wire import control
 from tests.path.test_candidate import json_values
@@ -56,6 +57,28 @@ OFFER_JSON = """
                "punch": {"id": 1, "step": "ask", "method": "prediction",
                          "role": "probe"}}}
 """
+STREAMING = Offer(
+    1,
+    session="00c0ffee00c0ffee",
+    tcp=TcpOffer(
+        TcpTraits(
+            (Candidate(CandidateKind.REFLEXIVE, "203.0.113.1", 5000),),
+            Mapping.ENDPOINT_INDEPENDENT,
+        ),
+        {"step": "go", "id": 3},
+    ),
+)
+STREAMING_JSON = """
+{"type": "offer", "to": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+ "sequence": 1, "candidates": [],
+ "nat": {"ipv4": {"reachable": false, "mapping": "unknown", "filtering": "unknown",
+                  "type": "unknown", "port_allocation": "unknown"}},
+ "extension": {"session": "00c0ffee00c0ffee",
+               "tcp": {"candidates": [{"kind": "reflexive", "host": "203.0.113.1",
+                                       "port": 5000}],
+                       "mapping": "endpoint-independent",
+                       "step": {"step": "go", "id": 3}}}}
+"""
 BLOCKED = Offer(1, nat=NatTraits(blocked=True), session="00c0ffee00c0ffee")
 BLOCKED_JSON = """
 {"type": "offer", "to": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
@@ -67,7 +90,8 @@ BLOCKED_JSON = """
 
 
 @pytest.mark.parametrize(
-    ("offer", "text"), [(OFFER, OFFER_JSON), (BLOCKED, BLOCKED_JSON)]
+    ("offer", "text"),
+    [(OFFER, OFFER_JSON), (BLOCKED, BLOCKED_JSON), (STREAMING, STREAMING_JSON)],
 )
 def test_the_json_is_what_older_nodes_send_and_read(offer: Offer, text: str) -> None:
     sent = to_message(offer, KEY).model_dump_json(exclude_none=True)

@@ -8,6 +8,7 @@ from meshwg.transmit import UDP, Endpoint, Source, Transmit
 from tests.sim.realm import DEFAULT_TTL, Packet, Realm, Wire
 from tests.sim.router import Router
 from tests.sim.stream import Stream
+from tests.sim.tcp import Connection, TcpStack
 
 if TYPE_CHECKING:
     from tests.sim.network import Network
@@ -77,7 +78,8 @@ class Host:
         self.name = name
         self.interfaces: list[Interface] = []
         self.sockets: dict[int, Socket] = {}
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Stream | Connection] = {}
+        self.tcp = TcpStack(self)
         self.machine: Machine | None = None
         self.on_activity: Callable[[], None] = lambda: None
         """Called after everything the machine did: a place to take its events."""
@@ -111,7 +113,8 @@ class Host:
             interface.realm.detach(interface.address)
         self.interfaces.clear()
         for stream in list(self.streams.values()):
-            stream.abort()
+            if isinstance(stream, Stream):
+                stream.abort()
         if addresses:
             self.add_interface(*addresses, behind=behind, wire=wire)
 
@@ -178,6 +181,9 @@ class Host:
 
     def deliver(self, packet: Packet, interface: Interface) -> None:
         """Give a datagram to the socket it is for."""
+        if packet.tcp is not None:
+            self.tcp.deliver(packet, interface)
+            return
         address, port = packet.destination
         socket = self._bound.get((address, port)) or self._bound.get((None, port))
         if socket is None:
@@ -208,6 +214,7 @@ class Host:
         self.machine = None
         for link in [*self.sockets, *self.streams]:
             self.close(link)
+        self.tcp.close()
 
     def drain(self) -> None:
         """Send what the machine has to send, and keep its timer.
@@ -227,6 +234,8 @@ class Host:
         if stream is not None:
             stream.write(b"".join(transmit.datagrams))
             return
+        if link < UDP:
+            return  # The stream has been closed meanwhile.
         socket = self.sockets.get(link) or self.open(link=link)
         for data in transmit.datagrams:
             socket.send(data, transmit.destination, transmit.ttl)

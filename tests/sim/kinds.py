@@ -133,6 +133,18 @@ DOUBLE_NAT_SYMMETRIC = Kind(
 )
 UDP_BLOCKED = Kind("udp-blocked", NatBehavior(blocked=True), (Nat(),), block_udp=True)
 
+UDP_BLOCKED_SYMMETRIC_TCP = Kind(
+    "udp-blocked-symmetric-tcp",
+    NatBehavior(blocked=True),
+    (Nat(tcp_mapping=APDM),),
+    block_udp=True,
+)
+SYMMETRIC_ALSO_TCP = Kind(
+    "symmetric-also-tcp",
+    _behaviour(APDM, APDF, RANDOM),
+    (Nat(APDM, APDF, RANDOM, tcp_mapping=APDM),),
+)
+
 KINDS = (
     PUBLIC,
     FIREWALLED_PUBLIC,
@@ -151,4 +163,5 @@ KINDS = (
     DOUBLE_NAT_SYMMETRIC,
     UDP_BLOCKED,
 )
-"""All but :data:`SLOPPY_LINUX`, which is only told apart by punching order."""
+"""All but :data:`SLOPPY_LINUX`, which is only told apart by punching order, and those
+that are told apart over TCP only."""

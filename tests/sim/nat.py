@@ -14,6 +14,9 @@ from meshwg.nattypes import Filtering, Mapping, PortAllocation
 Address = tuple[str, int]
 """A numeric host and a port."""
 
+TCP_LIFETIME = 7200.0
+"""Seconds for which a connection without segments is remembered (RFC 5382)."""
+
 UNANSWERED_LIFETIME = 30.0
 """Linux's ``nf_conntrack_udp_timeout``: how long an unanswered entry stands."""
 
@@ -56,6 +59,19 @@ class Nat:
     pooling: Pooling = Pooling.PAIRED
     capacity: int | None = None
     """The most mappings a small router holds; more are refused."""
+    tcp_mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
+    """The same for TCP, which most NATs map by the port alone."""
+
+    def over_tcp(self) -> "Nat":
+        """Return the behaviour for TCP: as Linux has it, but for the mapping."""
+        keeps = self.tcp_mapping is Mapping.ENDPOINT_INDEPENDENT
+        return Nat(
+            self.tcp_mapping,
+            allocation=PortAllocation.PRESERVING if keeps else PortAllocation.RANDOM,
+            lifetime=TCP_LIFETIME,
+            hairpin=self.hairpin,
+            wan_input=self.wan_input,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ from tests.sim.nat import Address
 
 if TYPE_CHECKING:
     from tests.sim.router import Router
+    from tests.sim.tcp import Segment
 
 DEFAULT_TTL = 64
 
 
 @dataclass(slots=True)
 class Packet:
-    """A UDP datagram on its way."""
+    """A UDP datagram, or a segment of TCP, on its way."""
 
     source: Address
     destination: Address
     payload: bytes
     ttl: int = DEFAULT_TTL
+    tcp: "Segment | None" = None
 
 
 @dataclass(slots=True)

@@ -2,8 +2,10 @@
 
 from coordinator.stun import StunServer
 from meshwg.transmit import Endpoint, Transmit
+from meshwg.wire.channeldata import StreamFramer
 from tests.sim.host import Host
 from tests.sim.network import Network
+from tests.sim.tcp import Connection
 
 STUN_PORT = 3478
 
@@ -43,4 +45,21 @@ def add_stun_server(
     for link, local in enumerate(server.sockets):
         host.open(local.port, link, local.host)
     host.run(StunMachine(server))
+    host.tcp.listen(port, lambda stream: _serve(server, stream))
     return host
+
+
+def _serve(server: StunServer, stream: Connection) -> None:
+    """Answer the requests on a stream, as the coordinator's TCP port does."""
+    framer = StreamFramer()
+    local = Endpoint(*stream.local)
+    link = next(i for i, each in enumerate(server.sockets) if each.host == local.host)
+
+    def on_data(data: bytes, now: float) -> None:
+        for message in framer.receive(data):
+            source = Endpoint(*stream.remote, link=link)
+            answer = server.receive_datagram(bytes(message), source, now)
+            if answer is not None:
+                stream.write(b"".join(answer.datagrams))
+
+    stream.on_data = on_data

@@ -56,6 +56,14 @@ def test_truncated_bytes_are_not_channel_data(message: bytes) -> None:
     assert runs([message]) == [(0, [message])]
 
 
+def test_a_message_beyond_the_limit_ends_the_stream_before_it_is_there() -> None:
+    framer = StreamFramer(limit=100)
+    assert len(framer.receive(wrap_stream(0x4000, [bytes(96)]))) == 1
+
+    with pytest.raises(InvalidMessage):
+        framer.receive(wrap_stream(0x4000, [bytes(97)])[:4])
+
+
 @pytest.mark.parametrize("first", [b"\x80\x00\x00\x00", b"\xff\xff\x00\x00"])
 def test_reserved_numbers_are_not_channels(first: bytes) -> None:
     [(number, run)] = runs([first])

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import (
+    DialWanted,
     Expelled,
     InterfaceChanged,
     Node,
@@ -17,6 +18,7 @@ from meshwg.node import (
     ServersChanged,
     SocketsClosed,
     SocketsWanted,
+    StreamsClosed,
 )
 from meshwg.node.hubs import HUB
 from meshwg.peer import MeshPeer
@@ -29,6 +31,7 @@ from tests.sim.host import Host
 from tests.sim.network import UNIX_OFFSET, Network
 from tests.sim.router import Router
 from tests.sim.servers import STUN_PORT
+from tests.sim.tcp import Connection
 from tests.world import packets
 from tests.world.carrier import Carrier
 from tests.world.contact import Contact, sender_of
@@ -60,6 +63,7 @@ class SimDaemon:
         *,
         role: str = "node",
         routes: Sequence[str] = (),
+        tcp: bool = True,
     ) -> None:
         self.network = network
         self.name = name
@@ -68,6 +72,8 @@ class SimDaemon:
         self.routes = tuple(routes)
         self.networks: tuple[str, ...] = ()
         """Those that its host is in."""
+        self.tcp = tcp
+        """Whether it takes part in streams."""
         self.clock_error = 0.0
         """Seconds by which its wall clock is wrong."""
         self.private_key = PrivateKey.generate(network.random.randbytes)
@@ -90,6 +96,7 @@ class SimDaemon:
         self._interface = InterfaceChanged((), (), ())
         self._sealed: list[Transmit] = []
         self._next_link = 0
+        self._holes: dict[int | None, int] = {}
 
     @property
     def now(self) -> float:
@@ -118,6 +125,9 @@ class SimDaemon:
             random=random,
             cache=control.load_cache(cache) if cache else None,
         )
+        self.host.tcp.ignore(NODE_PORT)
+        if self.tcp:
+            self.host.tcp.listen(NODE_PORT, self._accept)
         self.node = Node(
             self.private_key,
             self.client,
@@ -125,6 +135,7 @@ class SimDaemon:
             unix_time=lambda at: at + UNIX_OFFSET + self.clock_error,
             listen_port=NODE_PORT,
             now=self.now,
+            tcp_port=NODE_PORT if self.tcp else None,
         )
         self.events = []
         self._interface = InterfaceChanged((), (), ())
@@ -288,6 +299,11 @@ class SimDaemon:
                 self._connect(Endpoint(server.address, server.url.port, link))
             case CloseStream(link):
                 self.host.close(link)
+            case DialWanted(endpoint, hole, ttl):
+                self._dial(endpoint, hole, ttl)
+            case StreamsClosed(links):
+                for link in links:
+                    self.host.close(link)
             case Expelled():
                 self.network.after(0, self._end)
 
@@ -302,6 +318,45 @@ class SimDaemon:
         relays, stream = self.node.background, self.host.connect(to)
         stream.on_open = lambda at: relays.stream_opened(to.link, at)
         stream.on_close = lambda at: relays.stream_closed(to.link, "gone", at)
+
+    def _dial(self, to: Endpoint, hole: int | None, ttl: int | None) -> None:
+        port = self._holes.get(hole) or self.network.random.randrange(32768, 61000)
+        if hole is not None:
+            self._holes[hole] = port
+        stream = self.host.tcp.connect(port, (to.host, to.port), ttl)
+        if stream is None:
+            self.network.after(0, lambda: self._closed(to.link, "Address in use"))
+            return
+        self._attach(stream, to.link)
+
+        def on_open(now: float) -> None:
+            self.node.streaming.opened(to.link, now)
+            self.host.drain()
+
+        stream.on_open = on_open
+
+    def _accept(self, stream: Connection) -> None:
+        link = self.node.streaming.accepted(Endpoint(*stream.remote), self.now)
+        if link is None:
+            stream.abort()
+        else:
+            self._attach(stream, link)
+
+    def _attach(self, stream: Connection, link: int) -> None:
+        def on_data(data: bytes, now: float) -> None:
+            if link in self.host.streams:
+                self.node.receive_stream(link, data, now)
+                self.host.drain()
+
+        self.host.streams[link] = stream
+        stream.on_data = on_data
+        stream.on_close = lambda now: self._closed(link, "Connection refused")
+
+    def _closed(self, link: int, reason: str) -> None:
+        self.host.streams.pop(link, None)
+        if self.host.machine is not None:
+            self.node.streaming.closed(link, reason, self.now)
+            self.host.drain()
 
     def _end(self) -> None:
         self.node.stop(self.now)

@@ -14,6 +14,7 @@ from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import StreamFramer
 from tests.sim.network import UNIX_OFFSET, Network
 from tests.sim.stream import Stream
+from tests.sim.tcp import Connection
 
 SECRET = b"only relay and coordinator know"
 REALM = "mesh.test"
@@ -54,11 +55,12 @@ class RelayHost:
         self.is_dead = False
         self.opened = 0
         self._sockets: dict[int, Endpoint] = {}
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, Stream | Connection] = {}
         self._links = count(STREAM_LINKS)
         self.server = self.new_server()
         self.host.run(self, PORT)
         self.host.listen(PORT, self._accept)
+        self.host.tcp.listen(PORT, self._accept)
 
     def new_server(self) -> TurnServer:
         """Return a server that knows of nothing that happened before."""
@@ -128,7 +130,7 @@ class RelayHost:
             self._sockets[link] = event.relayed
             self.server.socket_opened(event.relayed, self.network.now)
 
-    def _accept(self, stream: Stream) -> None:
+    def _accept(self, stream: Stream | Connection) -> None:
         link = next(self._links)
         client = Endpoint(*stream.remote, link=link)
         framer = StreamFramer()

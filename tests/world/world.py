@@ -24,6 +24,7 @@ class World(ControlWorld):
     :param transports: by which the coordinator says that relays can be reached.
     :param loss: the share of datagrams, 0 to 1, that each node's wire loses.
     :param latency: seconds that a datagram takes on each node's wire.
+    :param tcp: whether the nodes take part in streams.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class World(ControlWorld):
         transports: Sequence[str] = ("udp",),
         loss: float = 0.0,
         latency: float = 0.001,
+        tcp: bool = True,
     ) -> None:
         settings = Settings(
             stun=tuple(f"{host}:{STUN_PORT}" for host in STUN_HOSTS),
@@ -50,6 +52,7 @@ class World(ControlWorld):
         self.nodes: dict[str, SimNode] = {}
         self._loss = loss
         self._latency = latency
+        self._tcp = tcp
         self.add_coordinator()
 
     @property
@@ -95,6 +98,7 @@ class World(ControlWorld):
             lambda: self.auth_key,
             role=role,
             routes=routes,
+            tcp=self._tcp,
         )
         node.start()
         return node
@@ -112,10 +116,10 @@ class World(ControlWorld):
 
 
 def strangers(
-    *kinds: Kind, relays: int = 1, seed: int = 1
+    *kinds: Kind, relays: int = 1, seed: int = 1, tcp: bool = True
 ) -> tuple[World, SimNode, SimNode]:
     """Return two nodes in kinds of networks that have joined and never talked."""
-    world = World(seed, relays=relays)
+    world = World(seed, relays=relays, tcp=tcp)
     alice, bob = (
         world.add(name, kind)
         for name, kind in zip(("alice", "bob"), kinds or (PUBLIC, PUBLIC), strict=True)
