@@ -7,13 +7,13 @@ underscores: ``state_dir = "/var/lib/meshwg"``.
 
 import re
 import tomllib
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
 from meshwg.errors import ConfigError
+from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
 MIN_MTU, MAX_MTU = 1280, 65535
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
@@ -36,17 +36,16 @@ def _network(text: str) -> str:
     return str(network)
 
 
-class NodeConfig(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
     """Everything that ``meshwg node`` can be told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    join: str | None = Field(default=None, repr=False)
+    join: str | None = field(default=None, repr=False)
     """The join token, needed the first time only."""
     state_dir: Path = Path("/var/lib/meshwg")
     """The key and the cached netmap; readable by root only."""
-    interface: Annotated[str, AfterValidator(_interface)] = "meshwg0"
-    listen_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    interface: Annotated[str, Converted(_interface)] = "meshwg0"
+    listen_port: Annotated[int, Within(ge=0, le=65535)] = 0
     """0 takes a random one, so that nodes behind one NAT do not get in each other's
     way."""
     control_socket: Path = Path("/run/meshwg/meshwg.sock")
@@ -56,10 +55,10 @@ class NodeConfig(BaseModel):
     """Whether direct paths may be looked for with many sockets at once."""
     tcp: bool = True
     """Whether direct paths may go over TCP where UDP does not get through."""
-    mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] | None = None
+    mtu: Annotated[int, Within(ge=MIN_MTU, le=MAX_MTU)] | None = None
     role: Literal["node", "hub"] = "node"
     """A hub forwards between others."""
-    routes: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    routes: tuple[Annotated[str, Converted(_network)], ...] = ()
     """Networks behind this node that others reach through it."""
     port_mapping: bool = True
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
@@ -86,19 +85,16 @@ def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
             ) from None
     values |= {key: value for key, value in options.items() if value is not None}
     try:
-        return NodeConfig.model_validate(values)
-    except ValidationError as error:
+        return read(NodeConfig, values, strict=True)
+    except Malformed as error:
         raise ConfigError(_explain(error, path)) from None
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def _explain(error: Malformed, path: Path | None) -> str:
     """Return one sentence on the first thing that is wrong, without its value."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(error.place)
     where = f" in {path}" if path is not None else ""
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(NodeConfig.model_fields)
+    if isinstance(error, Unknown):
+        known = ", ".join(each.name for each in fields(NodeConfig))
         return f"There is no setting '{key}'{where}: use one of {known}"
-    message = str(first["ctx"]["error"]) if first["type"] == "value_error" else ""
-    message = message or first["msg"][:1].lower() + first["msg"][1:]
-    return f"The setting '{key}'{where} is wrong: {message}"
+    return f"The setting '{key}'{where} is wrong: {error}"

@@ -5,6 +5,7 @@ peers costs a thousand entries and nothing else.
 """
 
 from collections.abc import Container, Iterator
+from dataclasses import asdict
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -213,4 +214,4 @@ def _nat_json(report: control.NatReport | None) -> dict[str, Any] | None:
     if report is None:
         return None
     nat = report.ipv4 or report.ipv6
-    return None if nat is None else nat.model_dump()
+    return None if nat is None else asdict(nat)

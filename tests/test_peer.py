@@ -3,6 +3,7 @@
 import random
 from ipaddress import ip_network
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -139,11 +140,12 @@ def begin(peer: MeshPeer) -> PathAgent:
     return agent
 
 
-def make_peer(name: str = "bob", **fields: object) -> MeshPeer:
+def make_peer(name: str = "bob", **fields: Any) -> MeshPeer:
     device = Device(random=RANDOM, unix_time=lambda now: now)
     key = PrivateKey.generate(RANDOM).public_bytes
-    raw = {"addresses": (), **fields}
-    entry = control.PeerEntry.model_validate(
-        {"public_key": format_key(key), "name": name, "version": 1, **raw}
+    entry = control.PeerEntry(
+        public_key=format_key(key),
+        name=name,
+        **{"version": 1, "addresses": (), **fields},
     )
     return MeshPeer(entry, device.add_peer(key))

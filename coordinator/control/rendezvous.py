@@ -4,7 +4,7 @@ An offer is never stored. It reaches a connection of this coordinator, or the pr
 that holds the peer's connection, or it is refused at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.registry import Registry
@@ -16,6 +16,7 @@ from meshwg.wire.control import (
     OfferMessage,
     decode_from_coordinator,
     pack,
+    to_json,
 )
 
 
@@ -42,9 +43,7 @@ def route(
 
     :param observed: the address that the sender's connection comes from.
     """
-    stamped = offer.model_copy(update={"sender": sender, "observed": observed})
-    text = stamped.model_dump_json(exclude_none=True)
-    encoded = text.encode()
+    encoded = to_json(replace(offer, sender=sender, observed=observed))
     if len(encoded) > MAX_OFFER:
         return _refuse(
             offer, ErrorCode.TOO_LARGE, f"An offer has at most {MAX_OFFER} bytes"

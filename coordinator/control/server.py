@@ -38,6 +38,7 @@ from meshwg.keys import PrivateKey
 from meshwg.transmit import Random
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, ErrorCode
+from meshwg.wire.models import decode_from_node
 
 SWEEP_INTERVAL = 60.0
 """Seconds between two removals of ephemeral nodes that stay away."""
@@ -217,7 +218,7 @@ class ControlServer:
             self._refuse_too_many(connection, now)
             return
         try:
-            message = control.decode_from_node(payload)
+            message = decode_from_node(payload)
         except InvalidMessage as error:
             self.counters["messages_malformed"] += 1
             code = ErrorCode.MALFORMED
@@ -334,7 +335,5 @@ def _report_json(
     candidates: tuple[control.ReportedCandidate, ...], nat: control.NatReport | None
 ) -> tuple[str, str]:
     """Return what a node reports as the JSON texts that netmaps contain."""
-    listed = ",".join(candidate.model_dump_json() for candidate in candidates)
-    return f"[{listed}]", "null" if nat is None else nat.model_dump_json(
-        exclude_none=True
-    )
+    listed = ",".join(control.to_json(each).decode() for each in candidates)
+    return f"[{listed}]", "null" if nat is None else control.to_json(nat).decode()

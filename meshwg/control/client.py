@@ -31,7 +31,7 @@ member, empties it.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import count
 
@@ -445,7 +445,8 @@ class ControlClient:
             case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
-                self._update_registered(relays=message.relays)
+                assert self.registered is not None
+                self.registered = replace(self.registered, relays=message.relays)
                 self._events.append(RelaysChanged(message.relays))
             case control.Ping():
                 member.send(control.Pong(id=message.id), now)
@@ -497,12 +498,9 @@ class ControlClient:
     def _on_self_changed(self, itself: PeerEntry) -> None:
         known = self.registered
         if known and (known.name, known.addresses) != (itself.name, itself.addresses):
-            self._update_registered(name=itself.name, addresses=itself.addresses)
+            name, addresses = itself.name, itself.addresses
+            self.registered = replace(known, name=name, addresses=addresses)
             self._events.append(SelfChanged(itself))
-
-    def _update_registered(self, **fields: object) -> None:
-        assert self.registered is not None
-        self.registered = self.registered.model_copy(update=fields)
 
     def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender

@@ -11,6 +11,7 @@ from meshwg.wire.control import (
     Registered,
     format_digest,
     peer_digest,
+    to_json,
 )
 
 
@@ -65,7 +66,7 @@ class PeerTable:
         """Return the table as JSON, to be loaded after a restart."""
         peers = tuple(self.nodes)
         cache = Cache(registered=registered, version=self.version, peers=peers)
-        return cache.model_dump_json(exclude_none=True).encode()
+        return to_json(cache)
 
     def replace(self, netmap: NetMap) -> NetMapChange:
         """Take a whole netmap; return the difference."""

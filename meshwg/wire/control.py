@@ -11,23 +11,16 @@ On the wire a message is a *payload*: one byte that says how the rest is packed,
 
 import hashlib
 import ipaddress
+import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Final, Literal, TypeVar
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
+from typing import Annotated, Any, Final, Literal, get_args
 
 from meshwg.errors import InvalidMessage
 from meshwg.keys import format_key, parse_key
+from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
 
 PROTOCOL: Final = 1
 """Number of this protocol; a coordinator refuses numbers it does not speak."""
@@ -47,9 +40,6 @@ _PLAIN, _ZLIB = b"\x00", b"\x01"
 _COMPRESS_FROM = 256
 _COMPRESSION_LEVEL = 3
 """Level 6 takes twice the time of level 3 on a netmap, to save 6 % of its bytes."""
-
-
-_Decoded = TypeVar("_Decoded")
 
 
 def _canonical_key(text: str) -> str:
@@ -72,32 +62,23 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _short(length: int) -> StringConstraints:
-    return StringConstraints(max_length=length)
-
-
-PublicKey = Annotated[str, _short(44), AfterValidator(_canonical_key)]
+PublicKey = Annotated[str, MaxLength(44), Converted(_canonical_key)]
 """An X25519 public key in WireGuard's base64 form."""
-Address = Annotated[str, _short(45), AfterValidator(_canonical_address)]
+Address = Annotated[str, MaxLength(45), Converted(_canonical_address)]
 """A numeric IPv4 or IPv6 address without a zone."""
-Prefix = Annotated[str, _short(49), AfterValidator(_canonical_prefix)]
+Prefix = Annotated[str, MaxLength(49), Converted(_canonical_prefix)]
 """A network in CIDR form, without host bits."""
-Port = Annotated[int, Field(ge=1, le=65535)]
-Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+Port = Annotated[int, Within(ge=1, le=65535)]
+Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
 """One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
-Name = Annotated[str, _short(63)]
-Sentence = Annotated[str, _short(512), AfterValidator(_printable)]
-Url = Annotated[str, _short(255)]
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Name = Annotated[str, MaxLength(63)]
+Sentence = Annotated[str, MaxLength(512), Converted(_printable)]
+Url = Annotated[str, MaxLength(255)]
+Count = Annotated[int, Within(ge=0, lt=1 << 63)]
 
 
-class Model(BaseModel):
-    """A value of the protocol: immutable; fields that it does not know are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ReportedCandidate(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedCandidate:
     """An address where a node may be reached (RFC 8445)."""
 
     kind: Word
@@ -107,11 +88,12 @@ class ReportedCandidate(Model):
     port: Port
 
 
-class ReportedNat(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedNat:
     """What a node found out about the NAT in front of it, in RFC 4787's words."""
 
     reachable: bool = False
-    public: Annotated[str, _short(53)] | None = None
+    public: Annotated[str, MaxLength(53)] | None = None
     """``ip:port`` as the outside sees it."""
     mapping: Word = "unknown"
     filtering: Word = "unknown"
@@ -123,25 +105,28 @@ class ReportedNat(Model):
     lifetime_s: float | None = None
 
 
-class NatReport(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatReport:
     """A :class:`ReportedNat` for each address family that was looked at."""
 
     ipv4: ReportedNat | None = None
     ipv6: ReportedNat | None = None
 
 
-class Relay(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
     """A TURN server (RFC 8656) with credentials for one node."""
 
     url: Url
     """``turn:HOST:PORT?transport=udp|tcp`` or ``turns:…`` (RFC 7065)."""
-    username: Annotated[str, _short(128)]
-    password: Annotated[str, _short(128)] = Field(repr=False)
+    username: Annotated[str, MaxLength(128)]
+    password: Annotated[str, MaxLength(128)] = field(repr=False)
     expires: float
     """Unix time after which the relay refuses the credentials."""
 
 
-class PeerEntry(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerEntry:
     """A node as all others see it."""
 
     public_key: PublicKey
@@ -154,55 +139,53 @@ class PeerEntry(Model):
     """It is connected to a coordinator. Paths to it may live without that."""
     role: Word = "node"
     """``hub`` forwards between others."""
-    routes: Annotated[tuple[Prefix, ...], Field(max_length=MAX_ROUTES)] = ()
+    routes: Annotated[tuple[Prefix, ...], MaxLength(MAX_ROUTES)] = ()
     """Networks behind it, beyond its own addresses."""
-    candidates: Annotated[
-        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
-    ] = ()
+    candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
 
 
 # From a node.
 
 
-class Register(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
     """The first message: who I am, and what I know already."""
 
     type: Literal["register"] = "register"
     protocol: int = PROTOCOL
-    name: Annotated[str, _short(255)]
-    auth_key: Annotated[str, _short(64)] | None = Field(default=None, repr=False)
+    name: Annotated[str, MaxLength(255)]
+    auth_key: Annotated[str, MaxLength(64)] | None = field(default=None, repr=False)
     """``number.secret`` of the join token; a member needs none."""
-    software: Annotated[str, _short(64)] = ""
+    software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
-    routes: Annotated[tuple[Prefix, ...], Field(max_length=MAX_ROUTES)] = ()
-    epoch: Annotated[str, _short(64)] = ""
+    routes: Annotated[tuple[Prefix, ...], MaxLength(MAX_ROUTES)] = ()
+    epoch: Annotated[str, MaxLength(64)] = ""
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
     """The netmap this node holds, from which deltas may go on."""
-    candidates: Annotated[
-        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
-    ] = ()
+    candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
 
 
-class Report(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
     """Where I am reachable has changed."""
 
     type: Literal["report"] = "report"
-    candidates: Annotated[
-        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
-    ] = ()
+    candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
 
 
-class Resync(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resync:
     """My netmap does not add up: send all of it."""
 
     type: Literal["resync"] = "resync"
 
 
-class Leave(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
     """I stop now, on purpose."""
 
     type: Literal["leave"] = "leave"
@@ -211,7 +194,8 @@ class Leave(Model):
 # Both ways.
 
 
-class OfferMessage(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferMessage:
     """Let us look for a path: what the sender is reachable at, right now."""
 
     type: Literal["offer"] = "offer"
@@ -224,22 +208,22 @@ class OfferMessage(Model):
     sequence: Count
     """Grows with each offer that one process makes to one peer, so that an old one is
     recognized."""
-    candidates: Annotated[
-        tuple[ReportedCandidate, ...], Field(max_length=MAX_CANDIDATES)
-    ] = ()
+    candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
-    extension: dict[str, Any] = Field(default_factory=dict)
+    extension: dict[str, Any] = field(default_factory=dict)
     """What path agents agree on among themselves; the coordinator passes it on."""
 
 
-class Ping(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
     """Answer this at once."""
 
     type: Literal["ping"] = "ping"
     id: Count
 
 
-class Pong(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
     """The answer to a :class:`Ping`."""
 
     type: Literal["pong"] = "pong"
@@ -249,62 +233,67 @@ class Pong(Model):
 # From the coordinator.
 
 
-class Registered(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
     """Welcome: what this mesh is, and who you are in it."""
 
     type: Literal["registered"] = "registered"
-    epoch: Annotated[str, _short(64)]
+    epoch: Annotated[str, MaxLength(64)]
     name: Name
     addresses: tuple[Address, ...]
     networks: tuple[Prefix, ...]
     """The whole mesh, one prefix a family."""
     notice: Sentence = ""
     """For the user: the name was taken, and the like."""
-    heartbeat: Annotated[float, Field(gt=0, le=60)] = 3.0
+    heartbeat: Annotated[float, Within(gt=0, le=60)] = 3.0
     """Seconds after which the node sends a heartbeat if it sent nothing else."""
-    silence: Annotated[float, Field(gt=0, le=300)] = 25.0
+    silence: Annotated[float, Within(gt=0, le=300)] = 25.0
     """Seconds of hearing nothing after which the node may take the link for dead."""
-    spread: Annotated[float, Field(ge=0, le=30)] = 1.0
+    spread: Annotated[float, Within(ge=0, le=30)] = 1.0
     """Seconds over which nodes spread their first attempt to reconnect."""
     observed: Address | None = None
     """The address the connection came from."""
     time: float = 0.0
     """The coordinator's Unix time, to tell a wrong clock by."""
-    stun: Annotated[tuple[Url, ...], Field(max_length=16)] = ()
+    stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
     """STUN servers as ``host:port``."""
-    relays: Annotated[tuple[Relay, ...], Field(max_length=16)] = ()
+    relays: Annotated[tuple[Relay, ...], MaxLength(16)] = ()
 
 
-class NetMap(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetMap:
     """All peers, the receiver among them."""
 
     type: Literal["netmap"] = "netmap"
     version: Count
-    digest: Annotated[str, _short(16)]
+    digest: Annotated[str, MaxLength(16)]
     peers: tuple[PeerEntry, ...]
 
 
-class Delta(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
     """What changed between two versions."""
 
     type: Literal["delta"] = "delta"
     base: Count
     """The version it applies to; it also applies to any later one up to `version`."""
     version: Count
-    digest: Annotated[str, _short(16)]
+    digest: Annotated[str, MaxLength(16)]
     """Of the whole netmap after the change, see :func:`peer_digest`."""
     changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
 
 
-class Credentials(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
     """New relay credentials, before the old ones expire."""
 
     type: Literal["credentials"] = "credentials"
-    relays: Annotated[tuple[Relay, ...], Field(max_length=16)] = ()
+    relays: Annotated[tuple[Relay, ...], MaxLength(16)] = ()
 
 
-class Revoked(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
     """You are no longer a member; the connection ends."""
 
     type: Literal["revoked"] = "revoked"
@@ -351,7 +340,8 @@ class ErrorCode(StrEnum):
     SHUTTING_DOWN = "shutting-down"
 
 
-class Error(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
     """A message was refused; if fatal, the connection ends."""
 
     type: Literal["error"] = "error"
@@ -366,15 +356,14 @@ class Error(Model):
 # On a node's disk.
 
 
-class Cache(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
     """What a node keeps to start without its coordinator."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema: Literal[1] = 1
     registered: Registered
     version: Count
     peers: tuple[PeerEntry, ...]
-
-    model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True)
 
 
 def load_cache(text: bytes) -> Cache:
@@ -383,8 +372,8 @@ def load_cache(text: bytes) -> Cache:
     :raises InvalidMessage: if the text is damaged, or of another version of meshwg.
     """
     try:
-        return Cache.model_validate_json(text)
-    except ValidationError:
+        return read(Cache, _parsed(text))
+    except ValueError:
         raise InvalidMessage(
             "The cached netmap is damaged; it is ignored and fetched again"
         ) from None
@@ -404,17 +393,16 @@ FromCoordinator = (
 )
 Message = FromNode | FromCoordinator
 
-_FROM_NODE: TypeAdapter[FromNode] = TypeAdapter(
-    Annotated[FromNode, Field(discriminator="type")]
-)
-_FROM_COORDINATOR: TypeAdapter[FromCoordinator] = TypeAdapter(
-    Annotated[FromCoordinator, Field(discriminator="type")]
-)
-
 
 def encode(message: Message) -> bytes:
     """Return the payload of a message."""
-    return pack(message.model_dump_json(exclude_none=True).encode())
+    return pack(to_json(message))
+
+
+def to_json(value: Message | Cache | ReportedCandidate | NatReport) -> bytes:
+    """Return a value as JSON; fields that are ``None`` are left out."""
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="replace")
 
 
 def pack(text: bytes) -> bytes:
@@ -424,16 +412,6 @@ def pack(text: bytes) -> bytes:
     return _ZLIB + zlib.compress(text, _COMPRESSION_LEVEL)
 
 
-def decode_from_node(payload: bytes) -> FromNode | None:
-    """Return a node's message, ``None`` if its type is unknown.
-
-    :raises InvalidMessage: if it is too large or malformed.
-    """
-    if len(payload) > MAX_NODE_PAYLOAD:
-        raise InvalidMessage("A message of a node is too large")
-    return _decode(_FROM_NODE.validate_json, unpack(payload, MAX_NODE_PAYLOAD))
-
-
 def decode_from_coordinator(payload: bytes) -> FromCoordinator | None:
     """Return a coordinator's message, ``None`` if its type is unknown.
 
@@ -441,7 +419,16 @@ def decode_from_coordinator(payload: bytes) -> FromCoordinator | None:
     """
     if len(payload) > MAX_COORDINATOR_PAYLOAD:
         raise InvalidMessage("A message of the coordinator is too large")
-    return _decode(_FROM_COORDINATOR.validate_json, unpack(payload, MAX_JSON))
+    try:
+        value = _parsed(unpack(payload, MAX_JSON))
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            raise Malformed("a message has a type", "type")
+        kind = _FROM_COORDINATOR.get(value["type"])
+        return None if kind is None else read(kind, value)
+    except Malformed as error:
+        raise InvalidMessage(
+            f"A message is malformed at {'.'.join(error.place[:3])[:80] or 'JSON'}"
+        ) from None
 
 
 def unpack(payload: bytes, limit: int) -> bytes:
@@ -481,12 +468,22 @@ def format_digest(digest: int) -> str:
     return f"{digest:016x}"
 
 
-def _decode(validate: Callable[[bytes], _Decoded], text: bytes) -> _Decoded | None:
+def _parsed(text: bytes) -> object:
+    """Return the value of a JSON text.
+
+    :raises Malformed: if it is none.
+    """
     try:
-        return validate(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "union_tag_invalid":
-            return None
-        place = ".".join(str(part) for part in first["loc"][1:4]) or "JSON"
-        raise InvalidMessage(f"A message is malformed at {place[:80]}") from None
+        return json.loads(text.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Malformed("input should be JSON") from None
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+_FROM_COORDINATOR: Mapping[str, type[FromCoordinator]] = {
+    get_args(kind.__annotations__["type"])[0]: kind
+    for kind in get_args(FromCoordinator)
+}

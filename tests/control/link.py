@@ -8,6 +8,7 @@ from meshwg.control.events import ControlEvent
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import Registered, ReportedCandidate
+from meshwg.wire.models import decode_from_node
 
 _Event = TypeVar("_Event", bound=ControlEvent)
 
@@ -133,7 +134,7 @@ class Link:
 
     def messages(self) -> list[control.FromNode | None]:
         """Return the messages sent since the last call."""
-        return [control.decode_from_node(p) for p in self.said() if p]
+        return [decode_from_node(p) for p in self.said() if p]
 
     def events(self) -> list[ControlEvent]:
         """Return all events so far."""

@@ -1,5 +1,7 @@
 """The control client: joining, staying, losing the coordinator, forged messages."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,7 +207,7 @@ def test_a_coordinator_may_ask_a_large_mesh_to_spread_its_return() -> None:
     for seed in range(30):
         link = Link(seed=seed)
         link.connect()
-        link.hear(REGISTERED.model_copy(update={"spread": 20.0}))
+        link.hear(replace(REGISTERED, spread=20.0))
         link.lose()
         delays.add(link.wait())
     assert max(delays) > 10.0
@@ -238,7 +240,7 @@ def test_another_mesh_at_the_same_place_empties_the_netmap() -> None:
     link.hear(netmap(5, peer(OTHER_KEY, 5)))
     link.lose()
     link.connect()
-    link.hear(REGISTERED.model_copy(update={"epoch": "new"}))
+    link.hear(replace(REGISTERED, epoch="new"))
     assert link.client.peers.version == 0
     assert link.found(events.PeersChanged)[-1].removed == (OTHER_KEY,)
 
@@ -306,7 +308,7 @@ def test_a_delta_that_does_not_add_up_asks_for_the_whole_netmap() -> None:
 
 def test_a_new_name_of_this_node_is_an_event_of_its_own() -> None:
     link = Link().joined()
-    itself = peer(OWN_KEY, 2).model_copy(update={"name": "renamed"})
+    itself = replace(peer(OWN_KEY, 2), name="renamed")
     link.hear(netmap(2, itself))
     assert link.found(events.SelfChanged) == [events.SelfChanged(itself)]
     assert link.client.registered is not None

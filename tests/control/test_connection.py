@@ -8,6 +8,7 @@ from meshwg.control.connection import Connection
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import PrivateKey
 from meshwg.wire import channel, control
+from meshwg.wire.models import decode_from_node
 
 RANDOM = random.Random(4).randbytes
 NODE, COORDINATOR = PrivateKey.generate(RANDOM), PrivateKey.generate(RANDOM)
@@ -24,7 +25,7 @@ def test_what_is_sent_is_sealed_and_noted() -> None:
     connection, far = secured()
     connection.send(control.Ping(id=7), NOW + 5)
     (frame,) = connection.frames_to_send()
-    assert control.decode_from_node(far.open(frame)) == control.Ping(id=7)
+    assert decode_from_node(far.open(frame)) == control.Ping(id=7)
     assert connection.sent_at == NOW + 5
     assert connection.frames_to_send() == []
 

@@ -20,6 +20,7 @@ MESHWG_LAYERS = (
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
+    ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),
     (
@@ -117,6 +118,8 @@ MORE_STANDARD = {
     # They read the file of settings, once, before anything else is made.
     "meshwg.config": ("pathlib", "tomllib"),
     "coordinator.config": ("pathlib", "tomllib"),
+    # Settings may be paths.
+    "meshwg.schema": ("pathlib",),
     # It sets what OpenSSL looks at when it is loaded.
     "meshwg": ("os",),
     # wireguard-go logs what a configuration changes, and so does this.
@@ -132,7 +135,7 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "prometheus_client": ("coordinator.runtime.metrics",),
-    "pydantic": ("meshwg.wire", "meshwg.config", "coordinator.config"),
+    "pydantic": ("meshwg.wire.models", "coordinator.config"),
     "pyroute2": ("meshwg.runtime",),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),

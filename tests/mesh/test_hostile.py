@@ -1,5 +1,6 @@
 """Bystanders, a lying coordinator and hostile peers: counted, bounded, harmless."""
 
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -196,9 +197,7 @@ def led_by_b(one: kinds.Kind, other: kinds.Kind) -> tuple[World, SimNode, SimNod
 def lie(world: World, candidates: list[control.ReportedCandidate]) -> None:
     """Let the coordinators say that everybody is at these addresses."""
     for coordinator in world.coordinators:
-        coordinator.tamper = lambda offer: offer.model_copy(
-            update={"candidates": tuple(candidates)}
-        )
+        coordinator.tamper = lambda offer: replace(offer, candidates=tuple(candidates))
     for node in world.nodes.values():
         world.coordinator.misreport(node.key, candidates)
 

@@ -8,6 +8,7 @@ from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import Node, NodeEvent
 from meshwg.peer import MeshPeer
+from meshwg.schema import read
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
@@ -63,7 +64,7 @@ class Stage:
             "version": 1,
             "online": True,
         }
-        return control.PeerEntry.model_validate({**raw, **fields})
+        return read(control.PeerEntry, {**raw, **fields})
 
     def add_peer(self, name: str, *addresses: str, **fields: object) -> MeshPeer:
         """Let the node learn of a peer, or of a change to it."""

@@ -1,6 +1,7 @@
 """Diversions: whose packets go to which hub, and who owns which addresses."""
 
 import random
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.keys import PrivateKey, format_key
@@ -94,7 +95,7 @@ def test_a_former_hub_may_not_speak_for_others() -> None:
     hub = stage.add("hub", role=HUB)
     assert hub.tunnel.lane.forwards
 
-    hub.entry = hub.entry.model_copy(update={"role": "node"})
+    hub.entry = replace(hub.entry, role="node")
     stage.hubs.peer_changed(hub)
 
     assert not hub.tunnel.lane.forwards
@@ -104,7 +105,7 @@ def test_addresses_that_a_peer_gave_up_belong_to_no_peer() -> None:
     stage = Stage()
     bob = stage.add("bob", BOB)
 
-    bob.entry = bob.entry.model_copy(update={"addresses": ("100.64.0.3",)})
+    bob.entry = replace(bob.entry, addresses=("100.64.0.3",))
     stage.hubs.peer_changed(bob)
 
     assert stage.owner(BOB) is None

@@ -1,5 +1,7 @@
 """Whole nodes in virtual time: they join, talk, leave, and survive each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.mesh.operations import Expire, Remove, Rename
@@ -549,8 +551,8 @@ def with_strangers(node: SimNode, count: int) -> bytes:
         )
         for number in range(count)
     )
-    grown = cache.model_copy(update={"peers": cache.peers + peers})
-    return grown.model_dump_json(exclude_none=True).encode()
+    grown = replace(cache, peers=cache.peers + peers)
+    return control.to_json(grown)
 
 
 def star() -> tuple[World, SimNode, SimNode, SimNode]:

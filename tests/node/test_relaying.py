@@ -1,5 +1,6 @@
 """Relayed addresses: which are used, which are permitted, and which can be none."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_relayed_address_that_leads_nowhere_is_counted_and_not_opened(
 ) -> None:
     stage = Stage()
     stage.overlay.set_mesh([ip_network("100.64.0.0/16")])
-    nowhere = RELAYED.model_copy(update={"host": host})
+    nowhere = replace(RELAYED, host=host)
     peer = stage.add_peer(candidates=(nowhere,))
 
     stage.paths.permit_relays(NOW)

@@ -19,6 +19,7 @@ from meshwg.runtime import clock, websocket
 from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
+from meshwg.wire.models import decode_from_node
 
 PATIENCE = 20.0
 KEY = PrivateKey.generate(random.Random(1).randbytes)
@@ -147,7 +148,7 @@ async def test_stopping_sends_the_last_message_first(coordinator: Coordinator) -
     daemon.client.stop(clock.now())
     await daemon.link.close()
     async with asyncio.timeout(PATIENCE):
-        assert control.decode_from_node(await said.get()) == control.Leave()
+        assert decode_from_node(await said.get()) == control.Leave()
 
 
 async def test_a_link_is_reopened_after_the_connection_breaks(
@@ -372,6 +373,6 @@ async def shake_hands(websocket: web.WebSocketResponse) -> channel.Channel:
     initiation = (await websocket.receive()).data
     _, response, secure = channel.answer(KEY, initiation, random=os.urandom)
     await websocket.send_bytes(response)
-    register = control.decode_from_node(secure.open((await websocket.receive()).data))
+    register = decode_from_node(secure.open((await websocket.receive()).data))
     assert isinstance(register, control.Register)
     return secure

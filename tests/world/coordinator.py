@@ -10,7 +10,12 @@ from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import Operation, Result, Update
 from coordinator.mesh.registry import Registry
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import OfferMessage, ReportedCandidate, decode_from_coordinator
+from meshwg.wire.control import (
+    OfferMessage,
+    ReportedCandidate,
+    decode_from_coordinator,
+    to_json,
+)
 from tests.sim.network import Network
 from tests.world.ledger import LATENCY, Ledger
 
@@ -102,13 +107,13 @@ class SimCoordinator:
 
     def forge(self, offer: OfferMessage) -> None:
         """Deliver an offer that nobody made; ``sender`` and ``to`` are public keys."""
-        text = offer.model_dump_json(exclude_none=True).encode()
+        text = to_json(offer)
         self.server.receive_forwarded(text, self.network.now)
         self.drain()
 
     def misreport(self, key: str, candidates: Iterable[ReportedCandidate]) -> None:
         """Tell the mesh that a node is at these addresses, until it reports again."""
-        listed = ",".join(candidate.model_dump_json() for candidate in candidates)
+        listed = ",".join(to_json(candidate).decode() for candidate in candidates)
         self.perform(Update(key, f"[{listed}]", "null"))
 
     # Carriers.

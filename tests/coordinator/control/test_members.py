@@ -1,5 +1,7 @@
 """The connected members: how they arrive, what they are told, and how they leave."""
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.control.settings import Settings
@@ -174,7 +176,7 @@ def test_a_node_that_does_not_read_catches_up_later() -> None:
     number = next(n for n, c in coordinator.carriers.items() if c is b)
     coordinator.server.set_writable(number, False, world.now)
     for port in range(1, 6):
-        a.client.report([CANDIDATE.model_copy(update={"port": port})], None, world.now)
+        a.client.report([replace(CANDIDATE, port=port)], None, world.now)
         world.advance(2.0)
     assert not b.client.peers.peers[0].candidates
     told = len(b.found(PeersChanged))

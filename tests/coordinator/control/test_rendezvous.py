@@ -16,6 +16,7 @@ from meshwg.wire.control import (
     ErrorCode,
     OfferMessage,
     decode_from_coordinator,
+    to_json,
 )
 
 A, B, C = (format_key(bytes([number]) * 32) for number in (1, 2, 3))
@@ -66,7 +67,7 @@ def test_an_invalid_offer_is_not_passed_on(text: bytes) -> None:
 
 
 def test_an_offer_without_a_sender_is_not_passed_on() -> None:
-    text = OfferMessage(to=B, sequence=1).model_dump_json(exclude_none=True)
+    text = to_json(OfferMessage(to=B, sequence=1)).decode()
     assert read_forwarded(text.encode()) is None
 
 

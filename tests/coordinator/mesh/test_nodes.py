@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import MAX_NAME_LENGTH, Node, free_name, to_label
 from meshwg.keys import format_key
+from meshwg.schema import read
 from meshwg.wire.control import PeerEntry
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
@@ -64,7 +65,7 @@ def test_a_node_is_a_peer_of_the_protocol() -> None:
         online=True,
         version=3,
     )
-    peer = PeerEntry.model_validate_json(node.peer_json(NETWORKS))
+    peer = read(PeerEntry, json.loads(node.peer_json(NETWORKS)))
     assert peer.addresses == ("100.64.0.7", "fd00::7")
     assert peer.candidates[0].host == "192.0.2.1"
     assert (peer.role, peer.routes, peer.online) == ("hub", ("10.0.0.0/8",), True)
