@@ -106,10 +106,18 @@ class Datapath(Protocol):
             messages. There are no notes of these.
         """
 
-    def send(self, lane: Lane, message: bytes) -> None:
+    def send(self, lane: Lane, message: bytes, to: Endpoint | None = None) -> None:
         """Send a handshake message to the lane's endpoint when this is drained.
 
         If the lane has no endpoint then, the message is dropped.
+
+        :param to: where to send it instead.
+        """
+
+    def seal_to(self, lane: Lane, endpoint: Endpoint, now: float) -> int:
+        """Send a keepalive of the lane's session to an endpoint that is not its own.
+
+        :return: the bytes of its message, 0 where the lane has no session.
         """
 
     def seal_one(self, packet: bytes, now: float, /) -> tuple[Endpoint, bytes] | None:

@@ -341,6 +341,23 @@ class Device:
             peer.renew(now)
             self._schedule(peer)
 
+    def repeat_handshake(self, peer: Peer, now: float) -> None:
+        """Begin a handshake that is under way anew: its last message was in vain."""
+        if self.is_up:
+            peer.repeat_initiation(now)
+            self._schedule(peer)
+
+    def probe(
+        self, peer: Peer, endpoint: Endpoint, now: float, *, handshake: bool
+    ) -> int:
+        """Send one message elsewhere than a peer is; return its length in bytes.
+
+        :param handshake: whether to send an initiation, and not a keepalive.
+        """
+        length = peer.probe(endpoint, now, handshake=handshake) if self.is_up else 0
+        self._schedule(peer)
+        return length
+
     def up(self, now: float) -> None:
         """Begin to work, with a keepalive to the peers that want to be kept open."""
         if self.is_up:

@@ -27,12 +27,24 @@ from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.handshake import ReceivedInitiation, SentInitiation
 from meshwg.wireguard.indices import IndexTable
-from meshwg.wireguard.news import Heard, News, Sent, Wanted
+from meshwg.wireguard.news import (
+    CookieReceived,
+    Heard,
+    MessageKind,
+    News,
+    Sent,
+    Unanswered,
+    Wanted,
+)
 from meshwg.wireguard.session import Buffer, Session
-from meshwg.wireguard.timers import Timers
+from meshwg.wireguard.timers import NEVER, Timers
 
 NO_KEY = bytes(KEY_LENGTH)
 _LONG_AGO = float("-inf")
+_KINDS = {
+    INITIATION_LENGTH: MessageKind.INITIATION,
+    RESPONSE_LENGTH: MessageKind.RESPONSE,
+}
 
 
 @dataclass(slots=True)
@@ -114,7 +126,7 @@ class Peer:
         self.tx_bytes += length
         self.timers.sent(now, is_data=is_data)
         if self._around.news is not None:
-            self._around.news.append(Sent(self.lane, now))
+            self._around.news.append(Sent(self.lane, now, length))
         session = self.current
         if session is not None and (
             now > session.renew_at or session.sent > REKEY_AFTER_MESSAGES
@@ -147,19 +159,43 @@ class Peer:
             self._around.drops[Drop.STAGE_FULL] += 1
         self.initiate(now)
 
-    def _send_handshake(self, message: bytes, now: float) -> None:
+    def _send_handshake(
+        self, message: bytes, now: float, to: Endpoint | None = None
+    ) -> None:
         signed = self._cookies.sign(message, now)
         self._handshake_sent_at = now
-        self._around.datapath.send(self.lane, signed)
+        self._around.datapath.send(self.lane, signed, to)
         self.tx_bytes += len(signed)
         self.timers.sent(now)
-        if self._around.news is not None:
-            self._around.news.append(Sent(self.lane, now))
+        if self._around.news is not None and to is None:
+            length = len(signed)
+            kind = _KINDS[length]
+            self._around.news.append(Sent(self.lane, now, length, kind))
+
+    def probe(self, endpoint: Endpoint, now: float, *, handshake: bool) -> int:
+        """Send one message to an endpoint that is not the peer's, to see if it arrives.
+
+        It is a keepalive of the session, or an initiation, which begins a new session.
+
+        :return: its length in bytes, 0 if there is nothing to send.
+        """
+        before = self.tx_bytes
+        if handshake:
+            self._handshake_sent_at = _LONG_AGO
+            self.initiate(now, to=endpoint)
+        else:
+            self.tx_bytes += self._around.datapath.seal_to(self.lane, endpoint, now)
+        return self.tx_bytes - before
 
     # Handshakes that we begin.
 
-    def initiate(self, now: float, *, is_retry: bool = False) -> None:
-        """Send an initiation, unless one or a response was sent within 5 seconds."""
+    def initiate(
+        self, now: float, *, is_retry: bool = False, to: Endpoint | None = None
+    ) -> None:
+        """Send an initiation, unless one or a response was sent within 5 seconds.
+
+        :param to: where to, if not to the peer's endpoint.
+        """
         if not is_retry:
             self.timers.attempts = 0
         private_key = self._around.private_key
@@ -184,8 +220,18 @@ class Peer:
         except RemoteProtocolError:
             self._forget_initiation()
             return
-        self._send_handshake(message, now)
+        self._send_handshake(message, now, to)
         self.timers.initiation_sent(now, self._around.random(2))
+
+    def repeat_initiation(self, now: float) -> None:
+        """Begin the handshake that is under way anew, before its time has passed.
+
+        The owner knows that it is of no use to wait: the initiation was sent before
+        there was a way, or it or its answer is lost.
+        """
+        if self.timers.retransmit != NEVER:
+            self._handshake_sent_at = _LONG_AGO
+            self.initiate(now, is_retry=True)
 
     def renew(self, now: float) -> None:
         """Begin a new session: the other half of this one is lost.
@@ -214,7 +260,7 @@ class Peer:
             is_initiator=True,
             now=now,
         )
-        self._heard(endpoint, RESPONSE_LENGTH, now)
+        self._heard(endpoint, RESPONSE_LENGTH, now, MessageKind.RESPONSE)
         self._install_initiated(session)
         self.timers.session_derived(now)
         self._handshake_completed(now)
@@ -224,7 +270,10 @@ class Peer:
 
     def receive_cookie(self, reply: bytes, now: float) -> bool:
         """Keep a cookie for the next initiation; it is not sent any sooner."""
-        return self._cookies.receive(reply, now)
+        is_good = self._cookies.receive(reply, now)
+        if is_good and self._around.news is not None:
+            self._around.news.append(CookieReceived(self.lane, now))
+        return is_good
 
     def _timestamp(self, now: float) -> bytes:
         # Wall clocks step back; the timestamps of one peer never do.
@@ -266,7 +315,7 @@ class Peer:
         self._initiation_received_at = now
         # An initiation of ours may be on its way to the peer at the same moment. It
         # stays valid, so that two peers that begin together both succeed at once.
-        self._heard(endpoint, INITIATION_LENGTH, now)
+        self._heard(endpoint, INITIATION_LENGTH, now, MessageKind.INITIATION)
         self._install_answered(
             Session(
                 initiation.noise.split(),
@@ -340,12 +389,19 @@ class Peer:
             self._renew_before_receiving_too_long(now)
 
     def _heard(
-        self, endpoint: Endpoint, length: int, now: float, *, is_data: bool = False
+        self,
+        endpoint: Endpoint,
+        length: int,
+        now: float,
+        message: MessageKind = MessageKind.DATA,
+        *,
+        is_data: bool = False,
     ) -> None:
         """Note authentic messages: the peer is alive, at that endpoint."""
         self.rx_bytes += length
         if self._around.news is not None:
-            self._around.news.append(Heard(self.lane, endpoint, now))
+            heard = Heard(self.lane, endpoint, now, length, message)
+            self._around.news.append(heard)
         elif endpoint is not self.lane.endpoint:
             self._around.datapath.steer(self.lane, endpoint)
         self.timers.received(now, is_data=is_data)
@@ -365,9 +421,11 @@ class Peer:
             self._drop_staged()
             timers.zero_key = float("inf")
         if timers.retransmit <= now:
-            self._repeat_initiation(now)
+            self._retransmit(now)
         if timers.new_handshake <= now:
             timers.new_handshake = float("inf")
+            if self._around.news is not None:
+                self._around.news.append(Unanswered(self.lane, now))
             # Silence may mean that the source address is what went wrong.
             self.unpin()
             self.initiate(now)
@@ -381,7 +439,7 @@ class Peer:
             timers.persistent = now + timers.persistent_interval
             self.send_keepalive(now)
 
-    def _repeat_initiation(self, now: float) -> None:
+    def _retransmit(self, now: float) -> None:
         self.timers.retransmit = float("inf")
         if self.timers.attempts > MAX_HANDSHAKE_ATTEMPTS:
             self._drop_staged()

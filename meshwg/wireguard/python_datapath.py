@@ -126,8 +126,17 @@ class PythonDatapath:
             self._outgoing.append((lane, messages))
         return len(messages), sum(map(len, messages))
 
-    def send(self, lane: Lane, message: bytes) -> None:
-        self._outgoing.append((lane, [message]))
+    def send(self, lane: Lane, message: bytes, to: Endpoint | None = None) -> None:
+        self._outgoing.append((lane if to is None else _lane_to(to), [message]))
+
+    def seal_to(self, lane: Lane, endpoint: Endpoint, now: float) -> int:
+        session = lane.session
+        if session is None or now >= session.usable_until:
+            return 0
+        messages = session.seal([b""], self.mtu)
+        if messages:
+            self._outgoing.append((_lane_to(endpoint), messages))
+        return sum(map(len, messages))
 
     def datagrams_to_send(self) -> list[Transmit]:
         outgoing = self._outgoing
@@ -398,3 +407,10 @@ class PythonDatapath:
     def take_echoes(self) -> list[bytes]:
         echoes, self._echoes = self._echoes, []
         return echoes
+
+
+def _lane_to(endpoint: Endpoint) -> Lane:
+    """Return a lane for what does not go where the rest of a peer's messages go."""
+    lane = Lane()
+    lane.endpoint = endpoint
+    return lane

@@ -1,6 +1,7 @@
 """A whole interface: what it accepts, refuses, answers and forgets."""
 
 import os
+from collections import deque
 from ipaddress import ip_network
 
 import pytest
@@ -11,9 +12,23 @@ from meshwg.errors import ConfigError
 from meshwg.keys import PrivateKey
 from meshwg.transmit import Endpoint, Source
 from meshwg.wireguard import device as device_module
+from meshwg.wireguard.constants import (
+    INITIATION_LENGTH,
+    KEEPALIVE_TIMEOUT,
+    REKEY_TIMEOUT,
+    RESPONSE_LENGTH,
+)
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
-from meshwg.wireguard.news import Heard, Sent, SessionUnknown, Wanted
+from meshwg.wireguard.news import (
+    CookieReceived,
+    Heard,
+    MessageKind,
+    Sent,
+    SessionUnknown,
+    Unanswered,
+    Wanted,
+)
 from tests.wireguard.pair import (
     COOKIE,
     DATA,
@@ -208,9 +223,75 @@ def test_an_owner_that_chooses_endpoints_is_told_what_it_needs() -> None:
     assert bob.device.next_news() is None
     (initiation,) = initiations(pair)
     bob.device.receive_datagrams([initiation], pair.alice.endpoint, pair.now)
-    assert bob.device.next_news() == Heard(lane, pair.alice.endpoint, START)
-    assert bob.device.next_news() == Sent(lane, START)
+    assert bob.device.next_news() == Heard(
+        lane, pair.alice.endpoint, START, INITIATION_LENGTH, MessageKind.INITIATION
+    )
+    assert bob.device.next_news() == Sent(
+        lane, START, RESPONSE_LENGTH, MessageKind.RESPONSE
+    )
     assert bob.peer.endpoint is None
+
+
+def test_an_owner_is_told_of_data_that_was_not_answered() -> None:
+    pair = Pair()
+    pair.connect()
+    news = pair.alice.device._around.news = deque()
+    pair.lose = lambda _side, _datagram: True
+    pair.send(pair.alice, pair.packet(pair.alice))
+    pair.run(START + 20)
+    (unanswered,) = [each for each in news if isinstance(each, Unanswered)]
+    assert unanswered.lane is pair.alice.peer.lane
+    assert unanswered.at >= START + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT
+
+
+def test_an_owner_is_told_of_a_cookie() -> None:
+    pair = Pair()
+    news = pair.alice.device._around.news = deque()
+    pair.bob.put_under_load(pair.now)
+    pair.send(pair.alice, pair.packet(pair.alice))
+    assert CookieReceived(pair.alice.peer.lane, START) in news
+
+
+def test_a_handshake_under_way_can_be_begun_anew_before_its_time() -> None:
+    pair = Pair()
+    pair.alice.device.repeat_handshake(pair.alice.peer, pair.now)
+    assert not pair.sent(pair.alice, INITIATION), "there is none"
+    pair.lose = lambda _side, _datagram: True
+    packet = pair.packet(pair.alice)
+    pair.send(pair.alice, packet)
+    pair.run(START + 0.5)
+    pair.lose = lambda _side, _datagram: False
+    pair.alice.device.repeat_handshake(pair.alice.peer, pair.now)
+    pair.deliver()
+    assert pair.bob.received == [packet]
+    assert len(pair.sent(pair.alice, INITIATION)) == 2
+    pair.alice.device.repeat_handshake(pair.alice.peer, pair.now)
+    pair.deliver()
+    assert len(pair.sent(pair.alice, INITIATION)) == 2, "it is over"
+
+
+@pytest.mark.parametrize(
+    ("handshake", "kind"), [(False, DATA), (True, INITIATION)], ids=["data", "hands"]
+)
+def test_a_probe_goes_elsewhere_than_the_peer_is(handshake: bool, kind: int) -> None:
+    pair = Pair()
+    pair.connect()
+    alice, peer = pair.alice.device, pair.alice.peer
+    at, before = peer.endpoint, peer.tx_bytes
+    length = alice.probe(peer, ELSEWHERE, pair.now, handshake=handshake)
+    (probe,) = alice.datagrams_to_send()
+    assert probe.destination == ELSEWHERE
+    assert probe.datagrams[0][0] == kind
+    assert len(probe.datagrams[0]) == length == peer.tx_bytes - before
+    assert peer.endpoint == at
+
+
+def test_without_a_session_there_is_no_keepalive_to_probe_with() -> None:
+    pair = Pair()
+    assert not pair.alice.device.probe(
+        pair.alice.peer, ELSEWHERE, pair.now, handshake=False
+    )
+    assert pair.alice.device.datagrams_to_send() == []
 
 
 def test_an_answer_gets_its_address_when_it_is_drained() -> None:
