@@ -224,6 +224,8 @@ class Node:
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self.device.handle_timer(now)
+        # Checks tell what was sent before them.
+        self._traffic.pass_on_news()
         self.paths.handle_timer(now)
         self._hubs.handle_timer(now)
         self.streaming.handle_timer(now)

@@ -33,6 +33,7 @@ from meshwg.wire.stun import Message
 from meshwg.wireguard.constants import DATA_OVERHEAD
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
+from meshwg.wireguard.news import MessageKind
 
 ORPHAN_INTERVAL = 0.25
 """Seconds between two looks at data of unknown sessions: anybody can send it."""
@@ -160,27 +161,76 @@ class Paths:
 
     # What the device tells.
 
-    def heard(self, lane: Lane, endpoint: Endpoint, now: float) -> None:
+    def heard(
+        self,
+        lane: Lane,
+        endpoint: Endpoint,
+        length: int,
+        message: MessageKind,
+        now: float,
+    ) -> None:
         """Note that authentic messages of a peer came from an endpoint."""
         peer = self._by_lane.get(lane)
-        if peer is None or not peer.is_news(endpoint, now):
+        if peer is None:
             return
         if endpoint.link < UDP and self._streams.owner(endpoint.link) is not peer:
             self._streams.may_hear(endpoint.link, peer)
             return
+        if peer.agent is not None:
+            self._count_heard(peer.agent, endpoint, length, message)
+        if not peer.is_news(endpoint, now):
+            return
+        is_first = peer.agent is None
         agent = self.begin(peer, now)
         if agent is None:
             return
+        if is_first:
+            self._count_heard(agent, endpoint, length, message)
         if endpoint.link >= FIRST_LINK:
             self._learn_relayed(peer, endpoint, now)
         agent.authenticated(endpoint, now)
         self._settle(peer, now)
 
-    def sent(self, lane: Lane, now: float) -> None:
+    @staticmethod
+    def _count_heard(
+        agent: PathAgent, endpoint: Endpoint, length: int, message: MessageKind
+    ) -> None:
+        if message is MessageKind.DATA:
+            agent.data_received(endpoint, length)
+        else:
+            is_initiation = message is MessageKind.INITIATION
+            agent.handshake_received(endpoint, is_initiation=is_initiation)
+
+    def sent(self, lane: Lane, length: int, message: MessageKind, now: float) -> None:
         """Note that messages are on their way to a peer."""
+        peer, to = self._by_lane.get(lane), lane.endpoint
+        if peer is None or peer.agent is None or to is None:
+            return
+        agent, is_copied = peer.agent, lane.second is not None
+        if message is not MessageKind.DATA:
+            is_initiation = message is MessageKind.INITIATION
+            agent.handshake_sent(
+                to, now, is_initiation=is_initiation, is_copied=is_copied
+            )
+        elif not is_copied:
+            agent.data_sent(to, length)
+        if peer.is_traffic_news(now):
+            agent.sent(now)
+            self._settle(peer, now)
+        elif message is not MessageKind.DATA:
+            self._settle(peer, now)
+
+    def handshake_deferred(self, lane: Lane) -> None:
+        """Note that a peer is too busy for a handshake, and has said so."""
         peer = self._by_lane.get(lane)
-        if peer is not None and peer.agent is not None and peer.is_traffic_news(now):
-            peer.agent.sent(now)
+        if peer is not None and peer.agent is not None:
+            peer.agent.handshake_deferred()
+
+    def unanswered(self, lane: Lane, now: float) -> None:
+        """Note that a peer has not answered data in time."""
+        peer = self._by_lane.get(lane)
+        if peer is not None and peer.agent is not None:
+            peer.agent.data_unanswered(now)
             self._settle(peer, now)
 
     def wanted(self, lane: Lane, now: float) -> None:
@@ -207,7 +257,11 @@ class Paths:
         self._orphans_at = now + ORPHAN_INTERVAL
         for peer in self._begun:
             at = peer.tunnel.endpoint
-            if at is not None and at[:3] == endpoint[:3] and not peer.tunnel.current:
+            if at is None or at[:3] != endpoint[:3]:
+                continue
+            if peer.agent is not None:
+                peer.agent.strange_data(endpoint)
+            if not peer.tunnel.current:
                 self._device.renew_session(peer.tunnel, now)
 
     # What arrives.
@@ -396,6 +450,7 @@ class Paths:
         if agent is None:
             return
         self._transmits += agent.datagrams_to_send()
+        overdue = False
         while (event := agent.next_event()) is not None:
             match event:
                 case path_events.SelectionChanged():
@@ -417,9 +472,29 @@ class Paths:
                 case path_events.PeerStreams():
                     self._carry_out(peer, agent, event, now)
                     self._transmits += agent.datagrams_to_send()
+                case path_events.HandshakeOverdue():
+                    overdue = True
+                case path_events.ProbeWanted(endpoint, handshake):
+                    self._probe(peer, agent, endpoint, handshake, now)
         self._steer(peer, agent.endpoints, now)
         self._device.set_limit(peer.tunnel, agent.limit)
+        if overdue:
+            # It goes where the peer is now.
+            self._device.repeat_handshake(peer.tunnel, now)
         self._agenda.schedule(peer, agent.get_timer())
+
+    def _probe(
+        self,
+        peer: MeshPeer,
+        agent: PathAgent,
+        endpoint: Endpoint,
+        handshake: bool,
+        now: float,
+    ) -> None:
+        """Send one message of the tunnel to see whether it arrives there."""
+        length = self._device.probe(peer.tunnel, endpoint, now, handshake=handshake)
+        if length:
+            agent.probe_sent(endpoint, length, is_handshake=handshake)
 
     def _steer(
         self, peer: MeshPeer, endpoints: tuple[Endpoint, ...], now: float

@@ -24,7 +24,14 @@ from meshwg.wire import stun
 from meshwg.wire.demux import DatagramKind, runs
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
-from meshwg.wireguard.news import Heard, Sent, SessionUnknown, Wanted
+from meshwg.wireguard.news import (
+    CookieReceived,
+    Heard,
+    Sent,
+    SessionUnknown,
+    Unanswered,
+    Wanted,
+)
 
 
 class Traffic:
@@ -122,6 +129,8 @@ class Traffic:
         except InvalidMessage:
             self.drops["invalid-stun"] += 1
             return
+        # Its answer tells what has arrived until now.
+        self.pass_on_news()
         self._paths.receive_check(message, endpoint, now)
 
     # News of the device.
@@ -131,16 +140,20 @@ class Traffic:
         while (news := self._device.next_news()) is not None:
             self._now = max(self._now, news.at)
             match news:
-                case Heard(lane, endpoint, at):
+                case Heard(lane, endpoint, at, length, message):
                     if endpoint.link >= FIRST_LINK:
                         self._relays.note_received(endpoint, at)
                         self.has_asked = True
-                    self._paths.heard(lane, endpoint, at)
-                case Sent(lane, at):
+                    self._paths.heard(lane, endpoint, length, message, at)
+                case Sent(lane, at, length, message):
                     if lane.endpoint is not None and lane.endpoint.link >= FIRST_LINK:
                         self._relays.note_sent(at)
                         self.has_asked = True
-                    self._paths.sent(lane, at)
+                    self._paths.sent(lane, length, message, at)
+                case CookieReceived(lane, at):
+                    self._paths.handshake_deferred(lane)
+                case Unanswered(lane, at):
+                    self._paths.unanswered(lane, at)
                 case Wanted(lane, at):
                     self._paths.wanted(lane, at)
                 case SessionUnknown(endpoint, at):

@@ -32,6 +32,7 @@ from meshwg.path.candidate import (
 )
 from meshwg.path.check import Answered, Asked, CheckDrop, CheckKeys, Checks
 from meshwg.path.checker import Checker
+from meshwg.path.delivery import Delivery
 from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import (
@@ -93,7 +94,9 @@ class PathAgent:
         self._rendezvous = Rendezvous(overlay, random)
         self._ledger = Ledger()
         self._table = PathTable()
-        self._checker = Checker(self.checks, self._ledger, self._table)
+        self._events: deque[Event] = deque()
+        self._delivery = Delivery(self._table, self._events)
+        self._checker = Checker(self.checks, self._ledger, self._table, self._delivery)
         self._puncher = Puncher(self.checks, self._ledger, limiter, random)
         self._sockets = SocketKeeper(self._table, self._puncher)
         self._streams = StreamKeeper(self._table, controlling=keys.controlling)
@@ -104,7 +107,6 @@ class PathAgent:
             controlling=keys.controlling,
         )
         self._activity = Activity()
-        self._events: deque[Event] = deque()
         self._punching = HolePunching(
             self._table,
             self._checker,
@@ -156,7 +158,9 @@ class PathAgent:
 
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
-        carrier, next_at = self._table.carrier(now), self._punching.next_at
+        carrier = self._table.carrier(now)
+        planned = (self._punching.next_at, self._delivery.next_at)
+        next_at = min((when for when in planned if when is not None), default=None)
         if carrier is None:
             kind, method = "none", None
         else:
@@ -167,7 +171,7 @@ class PathAgent:
             method=method,
             remote=carrier.endpoint if carrier else self.endpoint,
             rtt=carrier.statistics.rtt if carrier else None,
-            loss=carrier.statistics.loss if carrier else 0.0,
+            loss=carrier.loss if carrier else 0.0,
             since=self._since,
             reason=self._reason(now),
             attempts=tuple(self._punching.history),
@@ -222,12 +226,55 @@ class PathAgent:
     def network_changed(self, now: float) -> None:
         """Local addresses or routes changed, or the machine was asleep."""
         self._punching.abandon(now)
+        self._delivery.forget()
         self._table.distrust(now)
         if self._activity.is_active(now):
             self._punching.begin(Trigger.NETWORK, now)
         self._settle(now)
 
     # In: traffic
+
+    def data_sent(self, to: Endpoint, length: int) -> None:
+        """Count data messages that go to this endpoint only, in bytes."""
+        self._delivery.tally.sent.add_data(to, length)
+
+    def data_received(self, source: Endpoint, length: int) -> None:
+        """Count authentic data messages, in bytes."""
+        self._delivery.tally.received.add_data(source, length)
+
+    def strange_data(self, source: Endpoint) -> None:
+        """Note that data came under a session that this node does not have."""
+        self._delivery.tally.note_strange(source)
+
+    def handshake_sent(
+        self, to: Endpoint, now: float, *, is_initiation: bool, is_copied: bool = False
+    ) -> None:
+        """Note a handshake message to the peer, perhaps with a copy elsewhere."""
+        self._delivery.handshake_sent(to, is_initiation, is_copied, now)
+        self._settle(now)
+
+    def handshake_received(self, source: Endpoint, *, is_initiation: bool) -> None:
+        """Note an authentic handshake message of the peer."""
+        counts = self._delivery.tally.received
+        counts.add_handshake(source, is_initiation=is_initiation)
+        if not is_initiation:
+            self._delivery.handshake_answered()
+
+    def handshake_deferred(self) -> None:
+        """Note that the peer is too busy for handshakes, and has said so."""
+        self._delivery.handshake_answered()
+
+    def probe_sent(self, to: Endpoint, length: int, *, is_handshake: bool) -> None:
+        """Count the probe that was asked for."""
+        if is_handshake:
+            self._delivery.tally.sent.add_handshake(to, is_initiation=True)
+        else:
+            self._delivery.tally.sent.add_data(to, length)
+
+    def data_unanswered(self, now: float) -> None:
+        """WireGuard has waited 15 s for an answer to data."""
+        self._delivery.unanswered(now)
+        self._settle(now)
 
     def sent(self, now: float) -> None:
         """Data for the peer is about to be sent."""
@@ -351,7 +398,12 @@ class PathAgent:
         if source.link >= UDP and not self._sockets.may_use(source.link, now):
             self.drops[CheckDrop.LOSER] += 1
             return False
-        outcome = self.checks.receive(message, source, now)
+        outcome = self.checks.receive(
+            message,
+            source,
+            now,
+            lambda: self._delivery.report_on(source, answers=True),
+        )
         if isinstance(outcome, CheckDrop):
             return False
         if not self._may_keep(source.link, now):
@@ -359,6 +411,7 @@ class PathAgent:
         if isinstance(outcome, Asked):
             self._checker.transmits.append(Transmit(source, [outcome.answer]))
             self._learn(source, now)
+            self._delivery.asked(source, outcome.report)
         else:
             self._prove(outcome, now)
         self._settle(now)
@@ -424,6 +477,7 @@ class PathAgent:
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._look_into_silence(now)
+        self._delivery.handle_timer(now, self._activity.is_active(now))
         self._checker.handle_timer(now)
         self._punching.handle_timer(now)
         self._settle(now)
@@ -473,11 +527,14 @@ class PathAgent:
         """Take note of an answered check: the only thing that makes a path a choice."""
         first = not self._punching.is_settled(now)
         path = self._table.add(outcome.check.endpoint, outcome.check.kind)
+        if not path.is_proven:
+            self._delivery.proven(path, now)
         path.answered(outcome.endpoint, outcome.rtt, now)
         if outcome.check.size:
             path.longest.passed(outcome.check.size, now)
         if path is self._table.selected:
             self._silence.proven()
+        self._delivery.answered(path, outcome, now)
         if not path.is_relayed:
             self._ledger.confirm([path.endpoint.host])
             self._punching.succeed(path, now, first=first)
@@ -494,6 +551,10 @@ class PathAgent:
         self._punching.drain_dialer(now)
         before = self._table.selected
         self._table.reselect(now, active)
+        if self._table.selected is not before:
+            self._delivery.moved(now)
+        self._punching.history += self._delivery.notes
+        self._delivery.notes.clear()
         if active:
             self._punching.begin_if_lost(before, now)
         if self._activity.is_dormant(now):
@@ -526,6 +587,7 @@ class PathAgent:
             self.checks.get_timer(),
             self._table.get_timer(self._now),
             self._silence.get_timer(),
+            self._delivery.get_timer(self._activity.is_active(self._now)),
             self._punching.get_timer(self._now),
             self._activity.get_timer(self._now),
             self._streams.get_timer(),

@@ -21,7 +21,7 @@ by which a node with many peers finds whose check was answered.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -29,6 +29,8 @@ from typing import NamedTuple
 from meshwg.keys import PrivateKey
 from meshwg.noise import hkdf
 from meshwg.path.candidate import CandidateKind
+from meshwg.path.report import DeliveryReport
+from meshwg.path.tally import NOTHING, Amount
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method
@@ -126,6 +128,8 @@ class Check:
     """Whether its loss says something: not while a path is only being opened."""
     size: int = 0
     """Bytes that it was padded to, 0 for as long as it is."""
+    sent: Amount = NOTHING
+    """What of the tunnel had gone the same way before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ class Asked:
     """The peer checks a path."""
 
     answer: bytes = field(repr=False)
+    report: DeliveryReport | None = None
+    """What has reached the peer by this path, if it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ class Answered:
     endpoint: Endpoint
     """Where the answer came from; it carries the local address to stick to."""
     rtt: float
+    report: DeliveryReport | None = None
+    """What had reached the peer by this path, if it says so."""
 
 
 Outcome = Asked | Answered | CheckDrop
@@ -176,24 +184,40 @@ class Checks:
         *,
         counts: bool = False,
         size: int = 0,
+        sent: Amount = NOTHING,
+        report: DeliveryReport | None = None,
     ) -> bytes:
         """Return a check for an endpoint, and expect its answer.
 
         :param size: bytes to pad it to (RFC 5780 section 7.6), a multiple of four.
+        :param sent: what of the tunnel has gone there so far.
+        :param report: what to tell of what has come from there; not in a padded one.
         """
         transaction_id = self.transaction_id()
-        self._pending[transaction_id] = Check(endpoint, kind, now, counts, size)
+        check = Check(endpoint, kind, now, counts, size, sent)
+        self._pending[transaction_id] = check
         if len(self._pending) > PENDING_LIMIT:
             self._pending.popitem(last=False)
         message = Message(Method.BINDING, Class.REQUEST, transaction_id)
         message.attributes[Attribute.USERNAME] = self.keys.outgoing.tag
         if size > _PADDED_LENGTH:
             message.attributes[Attribute.PADDING] = bytes(size - _PADDED_LENGTH)
+        if report is not None:
+            message.attributes[Attribute.DELIVERY_REPORT] = report.pack()
         return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
 
-    def receive(self, message: Message, source: Endpoint, now: float) -> Outcome:
-        """Judge a message; a :class:`CheckDrop` is counted already."""
-        outcome = self._judge(message, source, now)
+    def receive(
+        self,
+        message: Message,
+        source: Endpoint,
+        now: float,
+        report: Callable[[], DeliveryReport] | None = None,
+    ) -> Outcome:
+        """Judge a message; a :class:`CheckDrop` is counted already.
+
+        :param report: returns what to tell a peer that understands it.
+        """
+        outcome = self._judge(message, source, now, report)
         if isinstance(outcome, CheckDrop):
             self.drops[outcome] += 1
         return outcome
@@ -215,16 +239,27 @@ class Checks:
             return check.sent_at + CHECK_TIMEOUT
         return None
 
-    def _judge(self, message: Message, source: Endpoint, now: float) -> Outcome:
+    def _judge(
+        self,
+        message: Message,
+        source: Endpoint,
+        now: float,
+        report: Callable[[], DeliveryReport] | None,
+    ) -> Outcome:
         if message.method is not Method.BINDING or message.unknown_required:
             return CheckDrop.UNEXPECTED
         if message.cls is Class.REQUEST:
-            return self._judge_request(message, source)
+            return self._judge_request(message, source, report)
         if message.cls is Class.SUCCESS:
             return self._judge_answer(message, source, now)
         return CheckDrop.UNEXPECTED
 
-    def _judge_request(self, message: Message, source: Endpoint) -> Outcome:
+    def _judge_request(
+        self,
+        message: Message,
+        source: Endpoint,
+        report: Callable[[], DeliveryReport] | None,
+    ) -> Outcome:
         tag = message.attributes.get(Attribute.USERNAME)
         if tag == self.keys.outgoing.tag:
             return CheckDrop.REFLECTED
@@ -239,7 +274,11 @@ class Checks:
         answer = Message(Method.BINDING, Class.SUCCESS, message.transaction_id)
         host = source.host.partition("%")[0]
         answer.attributes[Attribute.XOR_MAPPED_ADDRESS] = Endpoint(host, source.port)
-        return Asked(stun.encode(answer, key, fingerprint=True))
+        told = _report_in(message)
+        if told is not None and report is not None:
+            # So an answer is never longer than what it answers.
+            answer.attributes[Attribute.DELIVERY_REPORT] = report().pack()
+        return Asked(stun.encode(answer, key, fingerprint=True), told)
 
     def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
         check = self._pending.get(message.transaction_id)
@@ -250,4 +289,8 @@ class Checks:
         del self._pending[message.transaction_id]
         if source[:3] != check.endpoint[:3]:
             return CheckDrop.WRONG_SOURCE
-        return Answered(check, source, now - check.sent_at)
+        return Answered(check, source, now - check.sent_at, _report_in(message))
+
+
+def _report_in(message: Message) -> DeliveryReport | None:
+    return DeliveryReport.parse(message.attributes.get(Attribute.DELIVERY_REPORT))

@@ -2,6 +2,7 @@
 
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckDrop, Checks
+from meshwg.path.delivery import Delivery
 from meshwg.path.ledger import Ledger
 from meshwg.path.path import TRIGGERED_BURST, Path
 from meshwg.path.table import PathTable
@@ -14,11 +15,14 @@ class Checker:
     :ivar transmits: what is to be sent, for the parent to take.
     """
 
-    def __init__(self, checks: Checks, ledger: Ledger, table: PathTable) -> None:
+    def __init__(
+        self, checks: Checks, ledger: Ledger, table: PathTable, delivery: Delivery
+    ) -> None:
         self.transmits: list[Transmit] = []
         self._checks = checks
         self._ledger = ledger
         self._table = table
+        self._delivery = delivery
 
     def check(self, path: Path, now: float, *, ttl: int | None = None) -> None:
         """Send one check, unless too much went to an unconfirmed address already."""
@@ -28,7 +32,14 @@ class Checker:
             path.rest()
             return
         counts = path.is_trusted(now)
-        check = self._checks.ask(endpoint, path.kind, now, counts=counts)
+        check = self._checks.ask(
+            endpoint,
+            path.kind,
+            now,
+            counts=counts,
+            sent=self._delivery.tally.sent.amount(endpoint),
+            report=self._delivery.report_on(endpoint),
+        )
         self.transmits.append(Transmit(endpoint, [check], ttl))
 
     def probe(self, path: Path, now: float) -> None:

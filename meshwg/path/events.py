@@ -55,12 +55,28 @@ class PeerStreams:
     """Whether to call ``PathAgent.stream_nat_known`` when all is known that can be."""
 
 
+@dataclass(frozen=True, slots=True)
+class HandshakeOverdue:
+    """Begin the handshake that is under way anew: its last message was in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeWanted:
+    """Send one message of the tunnel by a path that did not carry them."""
+
+    endpoint: Endpoint
+    handshake: bool
+    """Whether it has to be an initiation, and not a keepalive."""
+
+
 Event = (
     SelectionChanged
     | CandidatesOffered
     | CandidatesWanted
     | AuxiliarySockets
     | PeerStreams
+    | HandshakeOverdue
+    | ProbeWanted
 )
 
 

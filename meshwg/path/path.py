@@ -9,6 +9,7 @@ and nothing more is sent there.
 """
 
 from meshwg.path.candidate import CandidateKind
+from meshwg.path.carriage import Carriage
 from meshwg.path.mtu import LongestDatagram
 from meshwg.path.score import Score, Statistics
 from meshwg.transmit import Endpoint
@@ -22,7 +23,7 @@ TRIGGERED_BURST = (0.0, 0.1, 0.3, 0.8)
 REPEATS = (0.5, 0.5, 1.0, 1.0)
 """Seconds between a check that was expected to be answered and its repetitions."""
 
-REPEAT_INTERVAL = 2.0
+REPEAT_INTERVAL = 1.0
 """Seconds between checks of a doubted path."""
 
 DOUBT_AFTER = 3.5
@@ -49,6 +50,7 @@ class Path:
     __slots__ = (
         "_due",
         "_repeats",
+        "carriage",
         "counted_from",
         "endpoint",
         "kind",
@@ -65,6 +67,7 @@ class Path:
         self.kind = kind
         self.statistics = Statistics()
         self.longest = LongestDatagram()
+        self.carriage = Carriage()
         self.proven_at: float | None = None
         """When the last answer came."""
         self.waiting_since: float | None = None
@@ -89,7 +92,13 @@ class Path:
     @property
     def score(self) -> Score:
         """What the path is judged by."""
-        return Score.of(self.kind, self.statistics)
+        return Score.of(self.kind, self.statistics, self.carriage.is_poor)
+
+    @property
+    def loss(self) -> float:
+        """The part of the data that is lost, 0 to 1; of the checks without data."""
+        loss = self.carriage.loss
+        return self.statistics.loss if loss is None else loss
 
     def is_doubted(self, now: float) -> bool:
         """Tell whether repeated checks are unanswered."""
@@ -154,6 +163,7 @@ class Path:
         if self.waiting_since is not None and now >= self.waiting_since + OUTAGE:
             self.counted_from = now
             self.statistics.end_outage()
+            self.carriage.forget_losses()
         self.endpoint = endpoint
         self.statistics.add_answer(rtt)
         self.lost_at = None
@@ -169,6 +179,7 @@ class Path:
         self.endpoint = self.endpoint.unpinned()
         self.longest.look_again()
         self.statistics.forget_losses()
+        self.carriage.forget_losses()
         self.counted_from = now
         self._repeats = 0
         self.burst(now, TRIGGERED_BURST)
@@ -178,6 +189,7 @@ class Path:
         self.proven_at = self.waiting_since = None
         self.lost_at = now
         self.statistics.forget_losses()
+        self.carriage.forget_losses()
         self.counted_from = now
         self._repeats = 0
         self.rest()

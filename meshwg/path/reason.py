@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshwg.path.candidate import CandidateKind
+from meshwg.path.carriage import Fault
 from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod, plain_possible, roles
@@ -38,8 +39,7 @@ def explain(situation: Situation) -> str:
     if selected is not None and not selected.is_relayed:
         return _direct(selected, situation)
     if situation.avoided is not None:
-        loss = situation.avoided.statistics.loss
-        return f"The direct path loses {loss:.0%} of the packets; the relay does not."
+        return _avoided(situation.avoided)
     if situation.method is not None:
         return _PUNCHING[situation.method]
     if situation.tcp.is_dialling:
@@ -58,12 +58,32 @@ def explain(situation: Situation) -> str:
     return sentence
 
 
+def _avoided(path: Path) -> str:
+    """Return why the relay is used although a direct path answers."""
+    what = _not_carried(path)
+    if what is not None:
+        return f"The direct path answers checks but does not carry {what}."
+    return f"The direct path loses {path.statistics.loss:.0%} of the packets."
+
+
+def _not_carried(path: Path) -> str | None:
+    if path.carriage.fault is not None:
+        return _FAULTS[path.carriage.fault]
+    return "the peer's packets" if path.carriage.is_refused else None
+
+
 def _direct(path: Path, situation: Situation) -> str:
     now = situation.now
     if path.is_silent(now) or not path.has_consent(now):
         return (
             "The direct path does not answer; data also goes through the relay until "
             "it does, or another path is found."
+        )
+    what = _not_carried(path)
+    if what is not None:
+        return (
+            f"The direct path answers checks but does not carry {what}, "
+            "and there is no relay."
         )
     if path.kind is CandidateKind.TCP:
         why = _no_datagrams(situation.own, situation.peer) or "No datagram got through"
@@ -117,6 +137,11 @@ def _last_failure(history: Sequence[Attempt]) -> str:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
     return "There has been no traffic yet that needs a direct path."
 
+
+_FAULTS = {
+    Fault.DATA: "the tunnel's packets",
+    Fault.HANDSHAKES: "the tunnel's handshakes",
+}
 
 _PUNCHING = {
     PunchMethod.FRESH: (

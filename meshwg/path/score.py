@@ -89,12 +89,17 @@ class Score:
     poor: bool = False
 
     @classmethod
-    def of(cls, kind: CandidateKind, statistics: Statistics) -> "Score":
-        """Return the score of a path; one that was never measured is infinitely far."""
+    def of(
+        cls, kind: CandidateKind, statistics: Statistics, poor: bool = False
+    ) -> "Score":
+        """Return the score of a path; one that was never measured is infinitely far.
+
+        :param poor: whether a relay is better, whatever was measured.
+        """
         if statistics.rtt is None:
-            return cls(kind, float("inf"))
+            return cls(kind, float("inf"), poor)
         cost = statistics.rtt + LOSS_COST * statistics.loss
-        return cls(kind, cost, statistics.is_poor)
+        return cls(kind, cost, poor or statistics.is_poor)
 
     @property
     def margin(self) -> float:

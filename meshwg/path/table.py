@@ -29,7 +29,7 @@ RELAY_BURST = (0.0, 0.5, 1.5, 3.5)
 ALTERNATES = 2
 """Direct paths kept warm besides the selected one."""
 
-LOST_RETRY = 2.5
+LOST_RETRY = 1.5
 """Seconds between checks of a direct path that was given up, while there is traffic: an
 outage may end, and both sides together keep their NATs open for each other."""
 
@@ -164,7 +164,9 @@ class PathTable:
         selected, relay = self.selected, self.relay
         if selected is None:
             return ()
-        if selected.is_relayed or relay is None or selected.is_trusted(now):
+        if selected.is_relayed or relay is None:
+            return (selected.endpoint,)
+        if selected.is_trusted(now) and not selected.carriage.is_poor:
             return (selected.endpoint,)
         return selected.endpoint, relay.endpoint
 
@@ -216,7 +218,7 @@ class PathTable:
         """
         usable = self.usable(now)
         trusted = [path for path in usable if path.is_trusted(now)]
-        if active and any(not path.is_relayed for path in trusted):
+        if active and any(path.score.tier == 0 for path in trusted):
             return trusted
         return usable
 

@@ -95,6 +95,8 @@ class Attribute(IntEnum):
     ICE_CONTROLLING = 0x802A
     RESPONSE_ORIGIN = 0x802B
     OTHER_ADDRESS = 0x802C
+    DELIVERY_REPORT = 0xC0D7
+    """This project's own: see :mod:`meshwg.path.report`."""
 
 
 class Change(IntFlag):
@@ -384,6 +386,7 @@ _CODECS: dict[int, values.Codec] = {
     Attribute.ICE_CONTROLLING: values.integer("!Q"),
     Attribute.RESPONSE_ORIGIN: values.ADDRESS,
     Attribute.OTHER_ADDRESS: values.ADDRESS,
+    Attribute.DELIVERY_REPORT: values.OCTETS,
 }
 _CLASSIC_CODECS: dict[int, values.Codec] = {
     attribute: _CODECS[attribute]

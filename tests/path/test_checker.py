@@ -1,10 +1,12 @@
 """Checks go where they are deserved, and what is learnt is checked back."""
 
 import random
+from collections import deque
 
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CHECK_TIMEOUT, CheckDrop, Checks
 from meshwg.path.checker import Checker
+from meshwg.path.delivery import Delivery
 from meshwg.path.ledger import HOST_LIMIT, LEARN_LIMIT, Ledger
 from meshwg.path.table import PathTable
 from meshwg.transmit import Endpoint
@@ -119,4 +121,5 @@ class Stage:
     def __init__(self) -> None:
         self.checks = Checks(keys_of(LOW, HIGH), random.Random(1).randbytes)
         self.ledger, self.table = Ledger(), PathTable()
-        self.checker = Checker(self.checks, self.ledger, self.table)
+        delivery = Delivery(self.table, deque())
+        self.checker = Checker(self.checks, self.ledger, self.table, delivery)

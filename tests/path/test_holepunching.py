@@ -8,6 +8,7 @@ from meshwg.path.activity import ACTIVE, Activity
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.checker import Checker
+from meshwg.path.delivery import Delivery
 from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import AttemptResult, CandidatesOffered, CandidatesWanted, Event
@@ -155,7 +156,8 @@ class Stage:
         checks = Checks(keys, randomness)
         limiter = PunchLimiter()
         self.table, self.ledger = PathTable(), Ledger()
-        self.checker = Checker(checks, self.ledger, self.table)
+        delivery = Delivery(self.table, deque())
+        self.checker = Checker(checks, self.ledger, self.table, delivery)
         self.rendezvous = Rendezvous((), randomness)
         self.puncher = Puncher(checks, self.ledger, limiter, randomness)
         self.dialer = Dialer(

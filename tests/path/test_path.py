@@ -53,7 +53,7 @@ def test_a_late_check_does_not_cause_a_flood() -> None:
 def test_a_proven_path_that_stays_silent_is_checked_again_and_doubted() -> None:
     path = proven(at=10.0)
     path.check_by(13.0)
-    times = checked_at(path, until=17.0)
+    times = checked_at(path, until=16.5)
     assert times == pytest.approx([13.0, 13.5, 14.0, 15.0, 16.0])
     assert not path.is_doubted(13.0 + DOUBT_AFTER - 0.01)
     assert path.is_doubted(13.0 + DOUBT_AFTER)
