@@ -89,8 +89,7 @@ def node(
         format=_JOURNAL_FORMAT if "JOURNAL_STREAM" in os.environ else _FORMAT,
         stream=sys.stderr,
     )
-    for library in ("asyncio", "pyroute2"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=PacketLoop) as runner:
         runner.run(run(config))
 

@@ -18,6 +18,14 @@ class InterfaceChanged:
     routes: tuple[str, ...]
     hidden: tuple[str, ...]
     """Networks behind peers that get no route: the machine is in them itself."""
+    networks: tuple[str, ...] = ()
+    """The mesh's own networks."""
+    collisions: tuple[str, ...] = ()
+    """Those of them that overlap networks which the machine is in itself."""
+    hosts: tuple[str, ...] = ()
+    """The addresses of peers in them, as networks: they need routes of their own."""
+    announced: tuple[str, ...] = ()
+    """Networks behind this node, which peers accept packets from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class Node:
         """Take note of the host's own addresses, and of the networks they are in."""
         self.members.set_own_networks(networks)
         # No tunnel runs through itself.
-        usable = [each for each in addresses if not self.members.owns(each)]
+        usable = [each for each in addresses if not self.members.reaches(each)]
         self.whereabouts.set_hosts(usable, now)
         self.streaming.set_hosts(usable)
         # Peers are told in a moment: by then it is known whether the network changed.

@@ -5,7 +5,7 @@ traffic, a path agent; the networks of all of them are what the interface is to 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient
@@ -13,7 +13,7 @@ from meshwg.keys import parse_key
 from meshwg.node.events import InterfaceChanged, NodeEvent
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
-from meshwg.path.overlay import Overlay
+from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
@@ -67,13 +67,9 @@ class Members:
                 return peer
         return None
 
-    def owns(self, address: str) -> bool:
-        """Tell whether an address is in the networks of the mesh."""
-        parsed = ip_address(address)
-        return any(
-            parsed.version == network.version and parsed in network
-            for network in self._overlay.mesh
-        )
+    def reaches(self, address: str) -> bool:
+        """Tell whether packets to an address go into the mesh."""
+        return ip_address(address) in self._overlay
 
     # What is learnt.
 
@@ -81,6 +77,10 @@ class Members:
         """Take note of the networks of the mesh."""
         self._overlay.set_mesh(map(ip_network, registered.networks))
         self.update_interface()
+
+    def set_apart(self, is_apart: bool) -> None:
+        """Know whether the node's datagrams never go where routes to peers lead."""
+        self._overlay.set_apart(is_apart)
 
     def set_own_networks(self, networks: Iterable[str]) -> None:
         """Take note of the networks that this machine is in."""
@@ -113,6 +113,10 @@ class Members:
             addresses,
             tuple(sorted(map(str, overlay.routes))),
             tuple(sorted(map(str, overlay.hidden))),
+            tuple(map(str, overlay.mesh)),
+            tuple(map(str, overlay.collisions)),
+            tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
+            self.itself.routes if self.itself is not None else (),
         )
         if change != self._interface:
             if self._interface in self._events:
@@ -120,6 +124,15 @@ class Members:
                 self._events.remove(self._interface)
             self._interface = change
             self._events.append(change)
+
+    def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
+        """Yield the addresses of peers that are in some networks."""
+        if not networks:
+            return
+        for peer in self.peers.values():
+            for address in map(ip_network, peer.entry.addresses):
+                if any(_holds(network, address) for network in networks):
+                    yield address
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
@@ -138,3 +151,7 @@ class Members:
             self._hubs.remove(peer)
             self._paths.remove(peer)
             self._device.remove_peer(peer.tunnel.public_key)
+
+
+def _holds(network: IPNetwork, address: IPNetwork) -> bool:
+    return network.version == address.version and address.network_address in network

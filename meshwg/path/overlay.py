@@ -1,5 +1,8 @@
 """What leads into the mesh: a tunnel must not run through itself.
 
+Where the runtime keeps the underlay apart, only the mesh's own networks do: datagrams
+to what peers announce go past the mesh, whatever the routes say. Elsewhere:
+
 A node may announce the network that it is in, or one on its bridge. Its own address
 in there is a good candidate for its neighbours; everybody else would send the check
 through the mesh, to that very node: it would be answered, and seem the nearest of all.
@@ -16,6 +19,7 @@ class Overlay:
     """The addresses that this machine reaches through the mesh.
 
     :ivar mesh: the mesh's own networks.
+    :ivar collisions: those of them that overlap networks which the machine is in.
     :ivar routes: what to route to peers: not the very networks that the machine is in.
     :ivar hidden: what peers announce and is not routed to them.
     """
@@ -24,6 +28,12 @@ class Overlay:
         self.mesh = tuple(mesh)
         self._own: dict[IPNetwork, None] = {}
         self._announced: dict[IPNetwork, None] = {}
+        self._is_apart = False
+        self._settle()
+
+    def set_apart(self, is_apart: bool) -> None:
+        """Know whether the node's own datagrams never go where routes to peers lead."""
+        self._is_apart = is_apart
         self._settle()
 
     def set_mesh(self, networks: Iterable[IPNetwork]) -> None:
@@ -47,7 +57,12 @@ class Overlay:
         own, announced = self._own, self._announced
         self.routes = tuple(each for each in announced if each not in own)
         self.hidden = tuple(each for each in announced if each in own)
-        self._inside = _Prefixes((*self.mesh, *self.routes))
+        shared = [each for each in own if each.prefixlen < each.max_prefixlen]
+        self.collisions = tuple(
+            each for each in self.mesh if any(_overlap(each, other) for other in shared)
+        )
+        routes = () if self._is_apart else self.routes
+        self._inside = _Prefixes((*self.mesh, *routes))
         self._outside = _Prefixes(own)
 
     def __contains__(self, address: object) -> bool:
@@ -80,6 +95,12 @@ class _Prefixes:
             if version == address.version and number >> (bits - length) in known
         )
         return max(lengths, default=None)
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    if isinstance(one, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and one.overlaps(other)
+    return isinstance(other, ipaddress.IPv6Network) and one.overlaps(other)
 
 
 def _parse(networks: Iterable[str]) -> dict[IPNetwork, None]:

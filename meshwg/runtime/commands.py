@@ -52,12 +52,14 @@ class NodeCommands:
         """Look at the network anew; return ``meshwg netcheck --json``."""
         limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
         whereabouts = self._host.node.whereabouts
-        mapping = asyncio.create_task(probe_port_mapping(limit))
+        mapping = asyncio.create_task(probe_port_mapping(limit, self._host.fwmark))
         await self._host.look_again(limit)
         ipv4 = whereabouts.nat[4] or NatBehavior()
         server = whereabouts.stun_server()
         if request.get("lifetime") and server is not None and ipv4.reachable:
-            ipv4 = replace(ipv4, lifetime=await measure_lifetime(server))
+            ipv4 = replace(
+                ipv4, lifetime=await measure_lifetime(server, self._host.fwmark)
+            )
         report = NetcheckReport(
             ipv4,
             whereabouts.nat[6],

@@ -14,7 +14,7 @@ from meshwg.runtime import systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.commands import NodeCommands
 from meshwg.runtime.host import NodeHost
-from meshwg.runtime.interface import automatic_mtu
+from meshwg.runtime.host_network import automatic_mtu
 from meshwg.runtime.state import StateDirectory
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ async def run(config: NodeConfig) -> None:
     """
     state = StateDirectory(config.state_dir)
     try:
-        mtu = config.mtu or await automatic_mtu()
+        mtu = config.mtu or automatic_mtu()
         await Daemon(config, state, mtu).run()
     finally:
         state.close()

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self
 
 from meshwg import __version__
@@ -36,9 +37,10 @@ from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.forwarding import Forwarding
-from meshwg.runtime.host_network import HostNetwork
-from meshwg.runtime.interface import MeshInterface, Network
+from meshwg.runtime.host_network import HostNetwork, Network
+from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
@@ -90,12 +92,18 @@ class NodeHost:
         with contextlib.ExitStack() as undo:
             self._tun = TunDevice.open(self._config.interface, self.mtu)
             undo.callback(self._tun.close)
-            self._interface = MeshInterface(self._tun.name)
+            self._interface = MeshInterface(self._tun.name, self.mtu)
+            undo.callback(self._interface.close)
             self._sockets = _open_sockets(
-                self._config.listen_port, self._state.last_port(), self._on_unpinned
+                self._config.listen_port,
+                self._state.last_port(),
+                self._interface.fwmark,
+                self._on_unpinned,
             )
             undo.callback(self._sockets.close)
-            self._tcp = TcpPort.open(self._sockets.port) if self._config.tcp else None
+            self._tcp = None
+            if self._config.tcp:
+                self._tcp = TcpPort.open(self._sockets.port, self._interface.fwmark)
             if self._tcp is not None:
                 undo.callback(self._tcp.close)
             for sock in self._sockets:
@@ -137,6 +145,7 @@ class NodeHost:
         )
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
+        node.members.set_apart(self._interface.is_apart)
         return node
 
     def _make_parts(self, client: ControlClient) -> None:
@@ -145,7 +154,10 @@ class NodeHost:
             self.node, self._tun, on_tun_gone=self._on_tun_gone, on_turn=self._on_turn
         )
         self._control = ControlLink(
-            client, self.coordinator_url, self._on_control_activity
+            client,
+            self.coordinator_url,
+            self._on_control_activity,
+            self._interface.fwmark,
         )
         self._ways_out = WaysOut(
             self.node,
@@ -153,15 +165,20 @@ class NodeHost:
             on_unpinned=self._on_unpinned,
             refuses=self._tun.has_index,
             tcp=self._tcp,
+            fwmark=self._interface.fwmark,
         )
-        self._addressing = Addressing(self._tun, self._interface)
+        self._addressing = Addressing(self._tun, self._interface, self.node.health)
         self._host_network = HostNetwork(
-            self._on_network, except_interface=self._interface.index
+            self._on_network,
+            self._addressing.look,
+            except_interface=self._interface.index,
         )
         self._resolver = Resolver(self._use_servers)
         self._mapper: PortMapper | None = None
         if self._config.port_mapping:
-            self._mapper = PortMapper(self._on_mapped)
+            self._mapper = PortMapper(
+                self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
+            )
         self._membership.save_netmap_from(client.cache)
 
     @property
@@ -173,6 +190,11 @@ class NodeHost:
     def port(self) -> int:
         """The UDP port of the node's own sockets."""
         return self._sockets.port
+
+    @property
+    def fwmark(self) -> int:
+        """The mark of the packets of the underlay, 0 for none."""
+        return self._interface.fwmark
 
     @property
     def coordinator_url(self) -> str:
@@ -200,7 +222,7 @@ class NodeHost:
         if self._config.role == "hub":
             self._undo.push_async_callback(forwarding.disable)
             await forwarding.enable()
-        await self._interface.up(self.mtu)
+        await asyncio.to_thread(self._interface.settle)
         self._undo.callback(self._host_network.close)
         await self._host_network.start()
         network = self._host_network.current
@@ -251,6 +273,7 @@ class NodeHost:
         self._resolver.close()
         self._addressing.close()
         self._sockets.close()
+        self._interface.close()
         self._tun.close()
         await self._membership.close()
 
@@ -269,9 +292,7 @@ class NodeHost:
     def _carry_out(self, event: NodeEvent) -> None:
         match event:
             case InterfaceChanged():
-                registered = self.node.control.registered
-                mesh = registered.networks if registered is not None else ()
-                self._addressing.change(event, mesh, self._host_network.current)
+                self._addressing.change(event)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):
@@ -343,14 +364,14 @@ class NodeHost:
 
 
 def _open_sockets(
-    port: int, last_port: int, on_unpinned: Callable[[Endpoint], None]
+    port: int, last_port: int, fwmark: int, on_unpinned: Callable[[Endpoint], None]
 ) -> UdpSockets:
     """Open the node's sockets; where any port will do, those of the last run."""
     if port == 0 and last_port != 0:
         with contextlib.suppress(OSError):
-            return UdpSockets.open(last_port, on_unpinned=on_unpinned)
+            return UdpSockets.open(last_port, fwmark, on_unpinned)
     try:
-        return UdpSockets.open(port, on_unpinned=on_unpinned)
+        return UdpSockets.open(port, fwmark, on_unpinned)
     except OSError as error:
         raise ConfigError(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "

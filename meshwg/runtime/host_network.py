@@ -3,43 +3,97 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
-from meshwg.runtime import clock
-from meshwg.runtime.interface import Network, NetworkWatcher, look_around
+from meshwg.routing import MAIN_TABLE, Action
+from meshwg.runtime import clock, netlink
+from meshwg.runtime.changes import ChangeWatcher
+from meshwg.runtime.rtnetlink import (
+    IFA_F_DADFAILED,
+    IFA_F_DEPRECATED,
+    IFA_F_TENTATIVE,
+    IFF_LOOPBACK,
+    IFF_UP,
+    SCOPE_LINK,
+    KernelLink,
+    Snapshot,
+    links,
+    take_snapshot,
+)
 from meshwg.runtime.tasks import TaskSet
 
+SETTLE = 0.25
+"""Seconds for changes to be made that belong to the first one."""
+INTERVAL = 1.0
+"""Seconds between two looks while there is no end of changes."""
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
 SLEPT = 2.0
 """Seconds that the clocks must have drifted apart for that."""
 
+_GROUPS = (
+    netlink.RTMGRP_LINK
+    | netlink.RTMGRP_IPV4_IFADDR
+    | netlink.RTMGRP_IPV4_ROUTE
+    | netlink.RTMGRP_IPV4_RULE
+    | netlink.RTMGRP_IPV6_IFADDR
+    | netlink.RTMGRP_IPV6_ROUTE
+    | netlink.RTMGRP_IPV6_RULE
+)
+_UNUSABLE = IFA_F_TENTATIVE | IFA_F_DEPRECATED | IFA_F_DADFAILED
+_ETHERNET_MTU = 1500
+_MIN_MTU = 1280
+_OVERHEAD = 100
+
 logger = logging.getLogger(__name__)
+
+
+class Network(NamedTuple):
+    """The network that the host is in."""
+
+    addresses: tuple[str, ...]
+    """Those at which other machines may reach this one: without loopback, link-local
+    ones, interfaces that are down, and the mesh interface itself."""
+    networks: tuple[str, ...]
+    """The networks of these addresses."""
+    default_routes: tuple[tuple[int, str], ...]
+    """Interface and gateway of each, the preferred one first."""
 
 
 class HostNetwork:
     """Watches the network that a node's host is in.
 
     :param on_change: called when the network has changed or the machine has slept.
-    :param except_interface: index of the node's own interface, which does not count.
+    :param on_look: called whenever anything may have changed, the node's own interface
+        included.
+    :param except_interface: number of the node's own interface, which does not count.
     """
 
     def __init__(
-        self, on_change: Callable[[Network], None], *, except_interface: int
+        self,
+        on_change: Callable[[Network], None],
+        on_look: Callable[[], None],
+        *,
+        except_interface: int,
     ) -> None:
         self.current = Network((), (), ())
         """As it was at the last look."""
         self._on_change = on_change
+        self._on_look = on_look
         self._except = except_interface
         self._drift = _drift()
-        self._watcher: NetworkWatcher | None = None
+        self._watcher: ChangeWatcher | None = None
         self._tasks = TaskSet()
+        self._is_looking = False
+        self._must_look = self._has_slept = False
 
     async def start(self) -> None:
         """Look around, and from now on report what changes."""
-        self._watcher = NetworkWatcher(
-            lambda: self._look_again(slept=False), except_interface=self._except
+        self._watcher = ChangeWatcher(
+            _GROUPS, self._look_again, settle=SETTLE, interval=INTERVAL
         )
-        self.current = await look_around(self._except)
+        snapshot = await asyncio.to_thread(take_snapshot)
+        self.current = network_in(snapshot, self._except)
         self._tasks.run(self._watch_sleep())
 
     def close(self) -> None:
@@ -48,16 +102,30 @@ class HostNetwork:
             self._watcher.close()
         self._tasks.cancel()
 
-    def _look_again(self, *, slept: bool) -> None:
-        self._tasks.run(self._look_around(slept=slept))
+    def _look_again(self) -> None:
+        self._must_look = True
+        if not self._is_looking:
+            self._is_looking = True
+            self._tasks.run(self._look_around())
 
-    async def _look_around(self, *, slept: bool) -> None:
+    async def _look_around(self) -> None:
         """See whether the network is another one now, and report it."""
-        network = await look_around(self._except)
+        try:
+            while self._must_look:
+                self._must_look = False
+                snapshot = await asyncio.to_thread(take_snapshot)
+                self._report(snapshot)
+        finally:
+            self._is_looking = False
+
+    def _report(self, snapshot: Snapshot) -> None:
+        network = network_in(snapshot, self._except)
+        slept, self._has_slept = self._has_slept, False
         if slept or network != self.current:
             logger.info("The network changed")
             self.current = network
             self._on_change(network)
+        self._on_look()
 
     async def _watch_sleep(self) -> None:
         """Notice that the machine was asleep: its clocks then drifted apart."""
@@ -66,8 +134,51 @@ class HostNetwork:
             drift = _drift()
             if drift - self._drift > SLEPT:
                 logger.info("The machine was asleep")
-                self._look_again(slept=True)
+                self._has_slept = True
+                self._look_again()
             self._drift = drift
+
+
+def network_in(snapshot: Snapshot, except_interface: int) -> Network:
+    """Return the network that a snapshot shows."""
+    usable = {link.number for link in snapshot.links if _is_usable(link)}
+    usable.discard(except_interface)
+    interfaces = [
+        each.interface
+        for each in snapshot.addresses
+        if each.link in usable
+        and each.scope < SCOPE_LINK
+        and not each.flags & _UNUSABLE
+    ]
+    interfaces.sort(key=lambda each: (each.version, int(each.ip)))
+    defaults = sorted(
+        (route.metric, route.link, route.gateway)
+        for route in snapshot.routes
+        if route.table == MAIN_TABLE
+        and not route.prefix.prefixlen
+        and route.link != except_interface
+        and route.action == Action.UNICAST
+    )
+    return Network(
+        tuple(str(each.ip) for each in interfaces),
+        tuple(str(each.network) for each in interfaces),
+        tuple((link, gateway) for _, link, gateway in defaults),
+    )
+
+
+def automatic_mtu() -> int:
+    """Return an MTU for the mesh, in bytes, that fits what the host's links carry.
+
+    A packet grows by at most 40 bytes of IPv6, 8 of UDP, 4 of a relay's ChannelData and
+    32 of WireGuard; the rest of the hundred is for PPPoE and the like on the way.
+    """
+    mtus = [link.mtu for link in links() if _is_usable(link) and link.mtu]
+    smallest = min(mtus, default=_ETHERNET_MTU)
+    return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
+
+
+def _is_usable(link: KernelLink) -> bool:
+    return bool(link.flags & IFF_UP and not link.flags & IFF_LOOPBACK)
 
 
 def _drift() -> float:

@@ -1,264 +1,381 @@
-"""The addresses and routes of a node's own interface, and those of the host.
+"""The addresses, routes and rules of a node's own interface.
 
-The interface vanishes with the TUN descriptor, and its addresses and routes with it, so
-nothing has to be undone here.
+The interface vanishes with the TUN descriptor, and its addresses and routes with it;
+rules, and exceptions from routes, stay until they are removed. Those of a node that was
+killed are found by the number of an interface that is no longer there.
 """
 
-import asyncio
+import contextlib
+import errno
+import logging
 import socket
-import struct
-from collections.abc import Callable, Container, Iterable
-from ipaddress import (
-    IPv4Interface,
-    IPv4Network,
-    IPv6Interface,
-    IPv6Network,
-    ip_interface,
-    ip_network,
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from meshwg import routing
+from meshwg.routing import (
+    Action,
+    Configuration,
+    IPInterface,
+    IPNetwork,
+    Plan,
+    Route,
+    RoutingRule,
 )
-from typing import Any, NamedTuple
+from meshwg.runtime import rtnetlink
+from meshwg.runtime.rtnetlink import IFF_UP, KernelRoute, Snapshot
+from meshwg.runtime.socket_options import set_fwmark
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+FILTER_SETTINGS = Path("/proc/sys/net/ipv4/conf")
+LOOSE_FILTER = "2"
+"""rp_filter of the interface: WireGuard itself knows which peer an address is of, and
+in strict mode the kernel would miss routes that are not in its main table."""
 
-from meshwg.errors import ConfigError
-from meshwg.runtime.alarm import Alarm
-from meshwg.runtime.netlink import (
-    RTMGRP_IPV4_IFADDR,
-    RTMGRP_IPV4_ROUTE,
-    RTMGRP_IPV6_IFADDR,
-    RTMGRP_IPV6_ROUTE,
-    RTMGRP_LINK,
-    subscribe,
-)
+logger = logging.getLogger(__name__)
 
-SETTLE = 0.25
-"""Seconds that the network must be quiet before a change is reported."""
 
-IPNetwork = IPv4Network | IPv6Network
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What the system refuses."""
 
-_GROUPS = (
-    RTMGRP_LINK
-    | RTMGRP_IPV4_IFADDR
-    | RTMGRP_IPV4_ROUTE
-    | RTMGRP_IPV6_IFADDR
-    | RTMGRP_IPV6_ROUTE
-)
-_HEADER = struct.Struct("=IHHII")
-_MESSAGE_INDEX = struct.Struct("=4xi")
-_ADDRESS_AND_LINK_MESSAGES = (16, 17, 20, 21)
-_FLAG_UP = 0x1
-_FLAG_LOOPBACK = 0x8
-_SCOPE_LINK = 253
-_MAIN_TABLE = 254
-_ETHERNET_MTU = 1500
-_MIN_MTU = 1280
-_OVERHEAD = 100
-_TENTATIVE_OR_WORSE = 0x40 | 0x20 | 0x08
+    what: str
+    """Of the interface: an address, a route."""
+    reason: str
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What came of making the interface as it is to be."""
+
+    restored: list[str] = field(default_factory=list)
+    """What somebody else had removed or changed, and is as it was."""
+    problems: list[Problem] = field(default_factory=list)
+    shadowed: tuple[IPNetwork, ...] = ()
+    """Networks with a route of the machine's own, which is used instead."""
 
 
 class MeshInterface:
-    """The addresses and routes of the node's own interface."""
+    """The node's own interface, as the kernel has it and as it is to be.
 
-    def __init__(self, name: str) -> None:
+    :param mtu: of the interface, in bytes.
+    """
+
+    def __init__(self, name: str, mtu: int) -> None:
         self.name = name
         self.index = socket.if_nametoindex(name)
-        self._addresses: set[str] = set()
-        self._routes: set[str] = set()
-        self._lock = asyncio.Lock()
+        self.table = routing.table_of(self.index)
+        self.fwmark = 0
+        """Marks the packets of the underlay, which routes into the mesh do not apply
+        to; 0 where the system has no such rules, and they do."""
+        self.refusal = ""
+        """Why the system has none."""
+        self._mtu = mtu
+        self._bit = 0
+        self._wanted = Configuration()
+        self._made: set[object] = set()
+        """What is there, or was until somebody else removed it."""
+        _set_loose_filter(name)
+        self._part()
 
-    async def up(self, mtu: int) -> None:
-        """Set the MTU and bring the interface up."""
-        async with AsyncIPRoute() as netlink:
-            await netlink.link("set", index=self.index, mtu=mtu, state="up")
+    @property
+    def is_apart(self) -> bool:
+        """Whether the underlay never sees routes into the mesh."""
+        return self.fwmark != 0
 
-    async def configure(
-        self, addresses: Iterable[str], prefixes: Iterable[str]
-    ) -> None:
-        """Set these addresses and routes, and remove others that were set here.
+    def want(self, wanted: Configuration) -> None:
+        """Note what the interface is to have; :meth:`settle` makes it so."""
+        self._wanted = wanted
 
-        :raises ConfigError: if the system refuses one; the others are set all the same.
-        """
-        problems: list[str] = []
-        async with self._lock, AsyncIPRoute() as netlink:
-            wanted, present = set(addresses), self._addresses
-            for address in present - wanted:
-                await self._change_address(netlink, "del", address)
-            for address in sorted(wanted - present):
-                problems += await self._change_address(netlink, "replace", address)
-            self._addresses = wanted
-            wanted, present = set(prefixes), self._routes
-            for prefix in present - wanted:
-                await self._change_route(netlink, "del", prefix)
-            for prefix in sorted(wanted - present):
-                problems += await self._change_route(netlink, "add", prefix)
-            self._routes = wanted
-        if problems:
-            raise ConfigError(problems[0])
-
-    async def _change_address(
-        self, netlink: Any, command: str, address: str
-    ) -> list[str]:
-        """Return what went wrong, in sentences for the user."""
-        interface = ip_interface(address)
+    def has_ipv6(self) -> bool:
+        """Tell whether the interface can have IPv6 addresses."""
         try:
-            await netlink.addr(
-                command,
-                index=self.index,
-                address=str(interface.ip),
-                prefixlen=interface.network.prefixlen,
+            setting = (IPV6_SETTINGS / self.name / "disable_ipv6").read_text()
+        except OSError:
+            return False
+        return setting.strip() == "0"
+
+    def settle(self) -> Settlement:
+        """Make the interface as it is to be where it is not so yet, or no longer."""
+        outcome, now = Settlement(), rtnetlink.take_snapshot()
+        self._settle_link(now, outcome)
+        self._settle_addresses(now, outcome)
+        if self.is_apart:
+            self._settle_routes(now, outcome)
+        else:
+            self._settle_main_table(now, outcome)
+        return outcome
+
+    def close(self) -> None:
+        """Remove what would stay when the interface has gone."""
+        with contextlib.suppress(OSError):
+            _remove_table(rtnetlink.take_snapshot(), self.table, self.index)
+
+    # The underlay, apart from the mesh.
+
+    def _part(self) -> None:
+        """Choose a mark, and see whether the system permits it and has rules."""
+        try:
+            before = rtnetlink.take_snapshot()
+            _remove_stale(before, self.table)
+            rules = [rule for each in before.rules.values() for rule in each]
+            bit = routing.choose_bit(self.name, rules, self.table)
+            mark = routing.mark_of(bit)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                set_fwmark(probe, mark)
+            for version in self._versions(before):
+                rtnetlink.add_rule(self._first_rule(version, before.rules[version]))
+        except OSError as error:
+            self.refusal = error.strerror or str(error)
+            self.close()
+            logger.debug("There are no rules for the mesh: %s", error)
+        else:
+            self._bit, self.fwmark = bit, mark
+
+    def _versions(self, snapshot: Snapshot) -> list[int]:
+        """Return the IP versions that have rules, or should have some."""
+        return [
+            version
+            for version, rules in snapshot.rules.items()
+            if rules or version == 4 or IPV6_SETTINGS.exists()
+        ]
+
+    def _first_rule(self, version: int, rules: Iterable[RoutingRule]) -> RoutingRule:
+        priority = routing.priority_before(rules, routing.PRIORITY)
+        if priority is None:
+            raise OSError(errno.ENOSPC, "no priority is left before those of others")
+        return routing.RoutingRule(
+            version, priority, self.table, is_forwarded=True, is_ours=True
+        )
+
+    # What is to be.
+
+    def _settle_link(self, now: Snapshot, outcome: Settlement) -> None:
+        link = next((each for each in now.links if each.number == self.index), None)
+        if link is None or (link.flags & IFF_UP and link.mtu == self._mtu):
+            return
+        what = "the link was down"
+        if link.mtu != self._mtu:
+            what = f"the MTU was {link.mtu}"
+        self._do(
+            what,
+            "link",
+            partial(rtnetlink.set_link, self.index, mtu=self._mtu),
+            outcome,
+        )
+
+    def _settle_addresses(self, now: Snapshot, outcome: Settlement) -> None:
+        wanted = set(self._possible_addresses())
+        present = {each.interface for each in now.addresses if each.link == self.index}
+        for address in [a for a in present & wanted if not _is_local(now, a)]:
+            # Without it, packets to the address are not this machine's; only a new
+            # address brings it back.
+            present.discard(address)
+            with contextlib.suppress(OSError):
+                rtnetlink.remove_address(self.index, address)
+        made = {each for each in self._made if isinstance(each, IPInterface)}
+        for address in sorted(made - wanted, key=str):
+            with contextlib.suppress(OSError):
+                rtnetlink.remove_address(self.index, address)
+            self._made.discard(address)
+        for address in sorted(wanted - present, key=str):
+            self._do(
+                f"the address {address}",
+                address,
+                partial(rtnetlink.add_address, self.index, address),
+                outcome,
             )
-        except NetlinkError as error:
-            return [
-                f"The address {address} cannot be given to {self.name} ({error}): "
-                "check whether IPv6 is disabled on this machine"
-            ]
-        return []
 
-    async def _change_route(self, netlink: Any, command: str, prefix: str) -> list[str]:
+    def _possible_addresses(self) -> list[IPInterface]:
+        has_ipv6 = self.has_ipv6()
+        return [a for a in self._wanted.addresses if a.version == 4 or has_ipv6]
+
+    def _settle_routes(self, now: Snapshot, outcome: Settlement) -> None:
+        """Make routes and rules so that the underlay does not see them."""
+        priorities = {
+            version: priority
+            for version, rules in now.rules.items()
+            if (priority := routing.priority_before(rules, routing.PRIORITY))
+        }
+        plan = routing.plan(
+            self._possible(),
+            self._elsewhere(now, priorities),
+            _of_other_meshes(now, self.table),
+            table=self.table,
+            bit=self._bit,
+            priorities=priorities,
+        )
+        outcome.shadowed = plan.shadowed
+        self._put_routes(now, plan, outcome)
+        self._put_rules(now, plan, outcome)
+        for version in {each.version for each in self._wanted.addresses}:
+            if version not in priorities and now.rules[version]:
+                reason = "no priority is left before those of others"
+                outcome.problems.append(Problem("the rules", reason))
+
+    def _put_routes(self, now: Snapshot, plan: Plan, outcome: Settlement) -> None:
+        present = {
+            _as_planned(each): each for each in now.routes if each.table == self.table
+        }
+        missing = plan.routes.difference(present)
+        # Exceptions first: not even for a moment may the mesh take what is not its own.
+        for route in sorted(missing, key=lambda each: -each.action):
+            self._do(
+                f"the route to {route.prefix}",
+                route,
+                partial(rtnetlink.add_route, self.table, self.index, route),
+                outcome,
+            )
+        kept = {route.prefix for route in plan.routes}
+        for route in sorted(present.keys() - plan.routes, key=lambda each: each.action):
+            self._made.discard(route)
+            if route.prefix not in kept:
+                with contextlib.suppress(OSError):
+                    rtnetlink.remove_route(self.table, self.index, route)
+
+    def _put_rules(self, now: Snapshot, plan: Plan, outcome: Settlement) -> None:
+        present = {
+            rule
+            for rules in now.rules.values()
+            for rule in rules
+            if rule.is_ours and rule.table == self.table
+        }
+        for rule in sorted(plan.rules - present, key=str):
+            self._do(
+                "a rule",
+                rule,
+                partial(rtnetlink.add_rule, rule),
+                outcome,
+            )
+        for rule in sorted(present - plan.rules, key=str):
+            self._made.discard(rule)
+            with contextlib.suppress(OSError):
+                rtnetlink.remove_rule(rule)
+
+    def _settle_main_table(self, now: Snapshot, outcome: Settlement) -> None:
+        """Make routes where all packets see them, and leave alone what is there."""
+        elsewhere = _prefixes_in(now, {routing.MAIN_TABLE}, self.index)
+        plan = routing.plan(
+            self._possible(), elsewhere, table=self.table, bit=0, priorities={}
+        )
+        outcome.shadowed = plan.shadowed
+        table = routing.MAIN_TABLE
+        wanted = {each for each in plan.routes if each.action is not Action.THROW}
+        present = {
+            _as_planned(each)
+            for each in now.routes
+            if (each.table, each.link) == (table, self.index)
+            and each.protocol == routing.PROTOCOL
+        }
+        for route in sorted(wanted - present, key=str):
+            self._do(
+                f"the route to {route.prefix}",
+                route,
+                partial(rtnetlink.add_route, table, self.index, route, replace=False),
+                outcome,
+            )
+        for route in present - wanted:
+            self._made.discard(route)
+            with contextlib.suppress(OSError):
+                rtnetlink.remove_route(table, self.index, route)
+
+    def _possible(self) -> Configuration:
+        return replace(self._wanted, addresses=tuple(self._possible_addresses()))
+
+    def _elsewhere(
+        self, now: Snapshot, priorities: Mapping[int, int]
+    ) -> set[IPNetwork]:
+        """Return the networks, and the gateways, that are reached without the mesh."""
+        tables = {routing.MAIN_TABLE}
+        for version, priority in priorities.items():
+            tables |= routing.tables_after(now.rules[version], priority)
+        return _prefixes_in(now, tables, self.index)
+
+    def _do(
+        self, what: str, thing: object, act: Callable[[], None], outcome: Settlement
+    ) -> None:
+        """Make a thing, and note that it was there before, or cannot be made."""
         try:
-            await netlink.route(command, dst=prefix, oif=self.index)
-        except NetlinkError as error:
-            return [f"The route to {prefix} cannot be added to {self.name} ({error})"]
-        return []
+            act()
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                reason = error.strerror or str(error)
+                outcome.problems.append(Problem(what, reason))
+                return
+        if thing in self._made:
+            outcome.restored.append(what)
+        self._made.add(thing)
 
 
-class Network(NamedTuple):
-    """The network that the host is in."""
-
-    addresses: tuple[str, ...]
-    """Those at which other machines may reach this one: without loopback, link-local
-    ones, interfaces that are down, and the mesh interface itself."""
-    networks: tuple[str, ...]
-    """The networks of these addresses."""
-    default_routes: tuple[tuple[int, str], ...]
-    """Interface index and gateway of each, the preferred one first."""
-
-    def overlapping(self, prefixes: Iterable[str]) -> str | None:
-        """Return the first prefix that overlaps a network here, if one does."""
-        here = [ip_network(text) for text in self.networks]
-        for text in prefixes:
-            network = ip_network(text)
-            if any(_overlap(network, other) for other in here):
-                return text
-        return None
-
-
-async def look_around(except_interface: int) -> Network:
-    """Return the network as it is now."""
-    async with AsyncIPRoute() as netlink:
-        usable = {link["index"] for link in await _usable_links(netlink)}
-        usable.discard(except_interface)
-        interfaces = await _addresses(netlink, usable)
-        routes = await _default_routes(netlink)
-    interfaces.sort(key=lambda each: (each.version, int(each.ip)))
-    return Network(
-        tuple(str(each.ip) for each in interfaces),
-        tuple(str(each.network) for each in interfaces),
-        tuple(route for route in routes if route[0] != except_interface),
+def _is_local(now: Snapshot, address: IPInterface) -> bool:
+    """Tell whether the local table has an address, as it does by itself."""
+    host = ip_network(address.ip)
+    return any(
+        route.prefix == host and route.table == routing.LOCAL_TABLE
+        for route in now.routes
     )
 
 
-async def _addresses(
-    netlink: AsyncIPRoute, usable: Container[int]
-) -> list[IPv4Interface | IPv6Interface]:
-    """Return the addresses on usable links that others can reach."""
-    return [
-        ip_interface(f"{host}/{message['prefixlen']}")
-        async for message in await netlink.addr("dump")
-        if message["index"] in usable
-        and message["scope"] < _SCOPE_LINK
-        and not message["flags"] & _TENTATIVE_OR_WORSE
-        and (host := message.get("IFA_LOCAL") or message.get("IFA_ADDRESS"))
-    ]
+def _as_planned(route: KernelRoute) -> Route:
+    """Return what a route in the mesh's table would be in a plan."""
+    action = Action.THROW if route.action == Action.THROW else Action.UNICAST
+    return Route(route.prefix, action, route.source)
 
 
-async def _default_routes(netlink: AsyncIPRoute) -> list[tuple[int, str]]:
-    """Return interface and gateway of each default route, the lowest metric first."""
-    found = [
-        (
-            route.get("RTA_PRIORITY") or 0,
-            route.get("RTA_OIF") or 0,
-            route.get("RTA_GATEWAY") or "",
-        )
-        async for route in await netlink.route("dump")
-        if route["dst_len"] == 0 and route["table"] == _MAIN_TABLE
-    ]
-    return [(interface, gateway) for _, interface, gateway in sorted(found)]
+def _prefixes_in(now: Snapshot, tables: Collection[int], but: int) -> set[IPNetwork]:
+    """Return the networks that some tables have routes to, and the gateways of the
+    default routes.
 
-
-async def automatic_mtu() -> int:
-    """Return an MTU for the mesh, in bytes, that fits what the host's links carry.
-
-    A packet grows by at most 40 bytes of IPv6, 8 of UDP, 4 of a relay's ChannelData and
-    32 of WireGuard; the rest of the hundred is for PPPoE and the like on the way.
+    :param but: number of the interface that does not count.
     """
-    async with AsyncIPRoute() as netlink:
-        mtus = [link.get("IFLA_MTU") for link in await _usable_links(netlink)]
-    smallest = min((mtu for mtu in mtus if mtu), default=_ETHERNET_MTU)
-    return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
+    found: set[IPNetwork] = set()
+    for route in now.routes:
+        if route.table not in tables or route.link == but:
+            continue
+        if route.prefix.prefixlen:
+            if not route.prefix.is_link_local and not route.prefix.is_multicast:
+                found.add(route.prefix)
+        elif route.gateway and not ip_address(route.gateway).is_link_local:
+            found.add(ip_network(route.gateway))
+    return found
 
 
-async def _usable_links(netlink: Any) -> list[Any]:
-    return [
-        link
-        async for link in await netlink.link("dump")
-        if link["flags"] & _FLAG_UP and not link["flags"] & _FLAG_LOOPBACK
-    ]
+def _of_other_meshes(now: Snapshot, table: int) -> set[IPNetwork]:
+    return {
+        route.prefix
+        for route in now.routes
+        if route.table != table
+        and routing.interface_of(route.table) is not None
+        and route.action == Action.UNICAST
+    }
 
 
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
-    if isinstance(one, IPv4Network):
-        return isinstance(other, IPv4Network) and one.overlaps(other)
-    return isinstance(other, IPv6Network) and one.overlaps(other)
+def _remove_stale(now: Snapshot, own: int) -> None:
+    """Remove what killed nodes have left."""
+    tables = {
+        rule.table for each in now.rules.values() for rule in each if rule.is_ours
+    }
+    tables |= {each.table for each in now.routes if each.protocol == routing.PROTOCOL}
+    for table in routing.stale(tables, (link.number for link in now.links), own):
+        _remove_table(now, table, 0)
 
 
-class NetworkWatcher:
-    """Reports that addresses, routes or links of the host have changed.
+def _remove_table(now: Snapshot, table: int, index: int) -> None:
+    """Remove a mesh's rules, and what is in its table."""
+    for rules in now.rules.values():
+        for rule in rules:
+            if rule.is_ours and rule.table == table:
+                with contextlib.suppress(OSError):
+                    rtnetlink.remove_rule(rule)
+    for route in now.routes:
+        if route.table == table and route.protocol == routing.PROTOCOL:
+            with contextlib.suppress(OSError):
+                rtnetlink.remove_route(table, index, _as_planned(route))
 
-    :param on_change: called once the network has been quiet for :data:`SETTLE`.
-    :param except_interface: index of the interface whose own changes do not count.
-    """
 
-    def __init__(self, on_change: Callable[[], None], *, except_interface: int) -> None:
-        self._except = except_interface
-        self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(on_change)
-        self._socket = subscribe(_GROUPS)
-        self._loop.add_reader(self._socket.fileno(), self._on_readable)
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._alarm.clear()
-
-    def _on_readable(self) -> None:
-        while True:
-            try:
-                data = self._socket.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError:
-                # Messages were lost, so there was a change.
-                self._schedule()
-                return
-            if self._is_of_interest(data):
-                self._schedule()
-
-    def _is_of_interest(self, data: bytes) -> bool:
-        """Tell whether a message is about anything but the mesh interface.
-
-        A route has the index in an attribute, so routes through the mesh interface are
-        not recognized: they are few, and a needless look costs little.
-        """
-        if len(data) < _HEADER.size + _MESSAGE_INDEX.size:
-            return False
-        kind = _HEADER.unpack_from(data)[1]
-        (index,) = _MESSAGE_INDEX.unpack_from(data, _HEADER.size)
-        return kind not in _ADDRESS_AND_LINK_MESSAGES or index != self._except
-
-    def _schedule(self) -> None:
-        now = self._loop.time()
-        self._alarm.clear()
-        self._alarm.set(now + SETTLE, now)
+def _set_loose_filter(name: str) -> None:
+    with contextlib.suppress(OSError):
+        (FILTER_SETTINGS / name / "rp_filter").write_text(LOOSE_FILTER)

@@ -1,7 +1,4 @@
-"""The little of rtnetlink that is needed without a library, above all by ``meshwg-wg``.
-
-pyroute2 has all of it, and takes a fifth of a second to import.
-"""
+"""The little of rtnetlink that is needed without a library, above all by meshwg-wg."""
 
 import socket
 import struct

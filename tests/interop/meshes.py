@@ -261,7 +261,13 @@ def leftovers(host: Host, runtime: str = "/run/meshwg") -> list[str]:
     left = host.run(["sh", "-c", "ip -brief link | grep -v -e ^lo -e ^eth; true"])
     tables = host.run(["nft", "list", "tables"])
     sockets = host.run(["find", runtime, "-type", "s"], check=False)
-    return [*left.stdout.split(), *tables.stdout.split(), *sockets.stdout.split()]
+    rules = host.run(["sh", "-c", "ip rule; ip -6 rule"]).stdout.splitlines()
+    return [
+        *left.stdout.split(),
+        *tables.stdout.split(),
+        *sockets.stdout.split(),
+        *(rule for rule in rules if not rule.endswith(("local", "main", "default"))),
+    ]
 
 
 def files_holding(directory: Path, secret: str) -> list[str]:

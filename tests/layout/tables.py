@@ -23,12 +23,14 @@ MESHWG_LAYERS = (
     ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),
+    ("meshwg.contention",),
     (
         "meshwg.transmit",
         "meshwg.nattypes",
         "meshwg.agenda",
         "meshwg.limits",
         "meshwg.health",
+        "meshwg.routing",
     ),
     ("meshwg.errors",),
     ("meshwg.packet",),
@@ -136,7 +138,6 @@ HOMES = {
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
-    "pyroute2": ("meshwg.runtime",),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),
 }

@@ -1,5 +1,7 @@
 """Members: what a node makes of the netmap, for its device and its interface."""
 
+from dataclasses import replace
+
 from meshwg.keys import parse_key
 from meshwg.node.events import InterfaceChanged
 from meshwg.wire import control
@@ -49,10 +51,22 @@ def test_before_the_netmap_names_this_node_the_coordinators_welcome_does() -> No
 
 def test_the_networks_of_the_mesh_are_known_in_both_families() -> None:
     members = Stage().node.members
-    assert members.owns("100.64.200.1")
-    assert members.owns("fd00::99")
-    assert not members.owns("192.0.2.1")
-    assert not members.owns("2001:db8::1")
+    assert members.reaches("100.64.200.1")
+    assert members.reaches("fd00::99")
+    assert not members.reaches("192.0.2.1")
+    assert not members.reaches("2001:db8::1")
+
+
+def test_where_the_underlay_is_apart_only_the_mesh_itself_is_reached_through_it() -> (
+    None
+):
+    stage = Stage()
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    members = stage.node.members
+    assert members.reaches("192.168.7.9")
+    members.set_apart(True)
+    assert not members.reaches("192.168.7.9")
+    assert members.reaches(BOB)
 
 
 def test_the_interface_gets_this_nodes_addresses_and_the_routes_of_all() -> None:
@@ -61,7 +75,8 @@ def test_the_interface_gets_this_nodes_addresses_and_the_routes_of_all() -> None
     change = stage.events(InterfaceChanged)[-1]
     assert change.addresses == (f"{HOME}/10", "fd00::1/48")
     assert change.routes == ("10.9.0.0/16", BEHIND_BOB)
-    assert change.hidden == ()
+    assert change.networks == NETWORKS
+    assert change.hidden == change.collisions == change.hosts == change.announced == ()
 
 
 def test_a_network_that_the_machine_is_in_gets_no_route() -> None:
@@ -70,6 +85,29 @@ def test_a_network_that_the_machine_is_in_gets_no_route() -> None:
     stage.node.members.set_own_networks([BEHIND_BOB])
     change = stage.events(InterfaceChanged)[-1]
     assert (change.routes, change.hidden) == ((), (BEHIND_BOB,))
+
+
+def test_in_a_network_that_the_machine_is_in_too_each_peer_gets_a_route() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB, "fd00::2")
+    stage.node.members.set_own_networks(["100.64.0.0/16", "192.168.1.0/24"])
+    change = stage.events(InterfaceChanged)[-1]
+    assert change.collisions == (NETWORKS[0],)
+    assert change.hosts == (f"{BOB}/32",)
+    stage.node.members.set_own_networks(["192.168.1.0/24", "100.64.0.7/32"])
+    change = stage.events(InterfaceChanged)[-1]
+    assert change.collisions == change.hosts == ()
+
+
+def test_peers_accept_packets_from_what_this_node_announces() -> None:
+    stage = Stage()
+    itself = stage.entry("home", HOME, routes=["10.8.0.0/16"])
+    itself = replace(itself, public_key=stage.node.public_key)
+    stage.node.control.peers.update(
+        control.Delta(base=1, version=2, digest="", changed=(itself,))
+    )
+    stage.node.members.update_interface()
+    assert stage.events(InterfaceChanged)[-1].announced == ("10.8.0.0/16",)
 
 
 def test_a_change_superseded_before_it_was_taken_is_never_reported() -> None:

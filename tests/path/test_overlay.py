@@ -63,3 +63,33 @@ def test_a_network_that_the_machine_leaves_is_reached_through_the_mesh(
     overlay.set_own([])
     assert ip_address("192.168.1.7") in overlay
     assert overlay.routes == (LAN,)
+
+
+def test_where_the_underlay_is_apart_what_peers_announce_is_outside(
+    overlay: Overlay,
+) -> None:
+    overlay.announce([PODS])
+    overlay.set_apart(True)
+    assert ip_address("10.244.2.1") not in overlay
+    assert ip_address("100.99.3.4") in overlay
+    assert overlay.routes == (ip_network(PODS),)
+    overlay.set_apart(False)
+    assert ip_address("10.244.2.1") in overlay
+
+
+@pytest.mark.parametrize(
+    ("own", "collides"),
+    [
+        ("100.99.0.0/16", True),
+        ("100.99.7.0/24", True),
+        ("100.64.0.0/10", True),
+        ("100.99.7.7/32", False),
+        ("100.98.0.0/16", False),
+        ("fd13::/64", False),
+    ],
+)
+def test_networks_that_the_machine_is_in_too_are_known(
+    overlay: Overlay, own: str, collides: bool
+) -> None:
+    overlay.set_own([str(LAN), own])
+    assert overlay.collisions == ((overlay.mesh[0],) if collides else ())

@@ -13,10 +13,12 @@ import pytest
 
 from meshwg.config import NodeConfig
 from meshwg.errors import ConfigError
+from meshwg.health import Health
 from meshwg.node import EchoReceived, Expelled
 from meshwg.runtime import host as module
 from meshwg.runtime.host import NodeHost
-from meshwg.runtime.interface import MeshInterface, Network
+from meshwg.runtime.host_network import Network
+from meshwg.runtime.interface import Settlement
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.tun import TunDevice
 from meshwg.transmit import Transmit
@@ -28,15 +30,15 @@ IDENTIFIER = 5
 
 
 def test_any_port_is_that_of_the_last_run_if_it_is_free() -> None:
-    first = module._open_sockets(0, 0, lambda endpoint: None)
+    first = module._open_sockets(0, 0, 0, lambda endpoint: None)
     port = first.port
 
-    second = module._open_sockets(0, port, lambda endpoint: None)
+    second = module._open_sockets(0, port, 0, lambda endpoint: None)
     assert second.port != port
     first.close()
     second.close()
 
-    third = module._open_sockets(0, port, lambda endpoint: None)
+    third = module._open_sockets(0, port, 0, lambda endpoint: None)
     assert third.port == port
     third.close()
 
@@ -47,7 +49,7 @@ def test_a_port_that_was_asked_for_must_be_free() -> None:
         port = other.getsockname()[1]
 
         with pytest.raises(ConfigError, match=f"UDP port {port} cannot be used"):
-            module._open_sockets(port, 0, lambda endpoint: None)
+            module._open_sockets(port, 0, 0, lambda endpoint: None)
 
 
 # What happens
@@ -155,22 +157,22 @@ async def test_a_host_that_was_never_started_can_be_closed_twice(
     await world.host.close()
 
     assert world.host.finished.is_set()
-    assert world.order == ["stop"]
+    assert world.order == ["stop", "interface closed"]
 
 
 async def test_what_cannot_be_started_is_closed(
     world: "World", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(self: MeshInterface, mtu: int) -> None:
+    def refuse(self: StandInInterface) -> Settlement:
         raise ConfigError("The interface cannot be brought up")
 
-    monkeypatch.setattr(MeshInterface, "up", refuse)
+    monkeypatch.setattr(StandInInterface, "settle", refuse)
 
     with pytest.raises(ConfigError, match="cannot be brought up"):
         async with world.host:
             raise AssertionError("It was started")
 
-    assert world.order == ["stop"]
+    assert world.order == ["stop", "interface closed"]
 
 
 @pytest.mark.netns
@@ -230,6 +232,8 @@ class StandInNode:
         self.device = SimpleNamespace(mtu=0)
         self.relays = SimpleNamespace(remember=lambda credentials: None)
         self.background = self
+        self.members = SimpleNamespace(set_apart=lambda is_apart: None)
+        self.health = Health()
         self._order = order
         self._events: list[EchoReceived] = []
         self._has_datagrams = False
@@ -265,6 +269,23 @@ class StandInNode:
         self._order.append("stop")
 
 
+class StandInInterface:
+    """An interface of which the system knows nothing."""
+
+    def __init__(self, name: str, mtu: int) -> None:
+        self.name = name
+        self.index = socket.if_nametoindex(name)
+        self.fwmark = 0
+        self.is_apart = False
+        self.order: list[str] = []
+
+    def settle(self) -> Settlement:
+        return Settlement()
+
+    def close(self) -> None:
+        self.order.append("interface closed")
+
+
 class World:
     """A host whose parts say what a test has them say.
 
@@ -280,7 +301,13 @@ class World:
         def make_node(*_: object, **__: object) -> StandInNode:
             return StandInNode(self.order, self.whereabouts)
 
+        def make_interface(name: str, mtu: int) -> StandInInterface:
+            made = StandInInterface(name, mtu)
+            made.order = self.order
+            return made
+
         monkeypatch.setattr(module, "Node", make_node)
+        monkeypatch.setattr(module, "MeshInterface", make_interface)
         monkeypatch.setattr(TunDevice, "open", interface_without_privilege)
         for part in ("ControlLink", "Resolver", "PortMapper", "HostNetwork"):
             self._note_callback(monkeypatch, part)

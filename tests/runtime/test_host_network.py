@@ -1,13 +1,25 @@
 """The host's network: looked at in the beginning, after changes, and after sleep."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import pytest
 
 from meshwg.runtime import host_network as module
-from meshwg.runtime.host_network import SLEPT, HostNetwork
-from meshwg.runtime.interface import Network
+from meshwg.runtime.host_network import (
+    INTERVAL,
+    SETTLE,
+    SLEPT,
+    HostNetwork,
+    Network,
+    automatic_mtu,
+    network_in,
+)
+from meshwg.runtime.rtnetlink import Snapshot, take_snapshot
+from netlab.lab import Lab
+from netlab.machine import Host
 
 HOME = Network(("192.168.1.2",), ("192.168.1.0/24",), ())
 CAFE = Network(("10.0.0.2",), ("10.0.0.0/8",), ())
@@ -24,22 +36,34 @@ class World:
         self.network = HOME
         self.drift = 0.0
         self.reported: list[Network] = []
+        self.looks = 0
         self.watchers: list[StandInWatcher] = []
         self._news = asyncio.Event()
-        monkeypatch.setattr(module, "look_around", self._look_around)
-        monkeypatch.setattr(module, "NetworkWatcher", self._watch)
+        monkeypatch.setattr(module, "take_snapshot", lambda: cast(Snapshot, None))
+        monkeypatch.setattr(module, "network_in", self._network_in)
+        monkeypatch.setattr(module, "ChangeWatcher", self._watch)
         monkeypatch.setattr(module, "_drift", lambda: self.drift)
         monkeypatch.setattr(module, "SLEEP_CHECK", 0.001)
-        self.host_network = HostNetwork(self._report, except_interface=OWN_INTERFACE)
+        self.host_network = HostNetwork(
+            self._report, self._look, except_interface=OWN_INTERFACE
+        )
 
-    async def _look_around(self, except_interface: int) -> Network:
+    def _network_in(self, snapshot: Snapshot, except_interface: int) -> Network:
         assert except_interface == OWN_INTERFACE
         return self.network
 
+    def _look(self) -> None:
+        self.looks += 1
+
     def _watch(
-        self, on_change: Callable[[], None], *, except_interface: int
+        self,
+        groups: int,
+        on_change: Callable[[], None],
+        *,
+        settle: float,
+        interval: float,
     ) -> "StandInWatcher":
-        assert except_interface == OWN_INTERFACE
+        assert settle < interval <= 1.0
         self.watchers.append(StandInWatcher(on_change))
         return self.watchers[-1]
 
@@ -103,6 +127,19 @@ async def test_a_change_that_leaves_the_network_as_it_was_is_not_reported(
     await world.pause()
 
     assert world.reported == []
+    assert world.looks == 1
+
+
+async def test_changes_during_a_look_are_looked_at_once_afterwards(
+    world: World,
+) -> None:
+    await world.host_network.start()
+
+    for _ in range(50):
+        world.watchers[0].on_change()
+    await world.pause()
+
+    assert 1 <= world.looks <= 2
 
 
 async def test_after_sleep_the_same_network_is_reported_once(world: World) -> None:
@@ -140,3 +177,92 @@ async def test_it_can_be_closed_without_having_been_started(world: World) -> Non
     world.host_network.close()
 
     assert world.watchers == []
+
+
+# On a real host
+
+
+@pytest.fixture
+def host(lab: Lab) -> Host:
+    return lab.add_host(
+        "host", lab.add_switch("cable", "192.0.2.0/24", "2001:db8::/64")
+    )
+
+
+@pytest.mark.netns
+def test_surrounding_addresses_are_those_that_others_can_reach(host: Host) -> None:
+    for name, address in (("mesh0", "100.64.0.1/16"), ("off0", "198.51.100.1/24")):
+        host.run(["ip", "link", "add", name, "type", "bridge"])
+        host.run(["ip", "address", "add", address, "dev", name])
+    host.run(["ip", "link", "set", "mesh0", "up"])
+    host.run(["ip", "route", "add", "default", "via", "192.0.2.254"])
+
+    network = surroundings(host, "mesh0")
+
+    assert network.addresses == (host.address(4), host.address(6))
+    assert network.networks == ("192.0.2.0/24", "2001:db8::/64")
+    assert network.default_routes == ((number(host, "eth0"), "192.0.2.254"),)
+
+
+@pytest.mark.netns
+def test_of_two_default_routes_the_preferred_one_comes_first(host: Host) -> None:
+    seen = []
+    for first, second in ((100, 200), (200, 100)):
+        host.run(["ip", "route", "flush", "default"])
+        for gateway, metric in (("192.0.2.254", first), ("192.0.2.253", second)):
+            route = ["ip", "route", "add", "default", "via", gateway]
+            host.run([*route, "metric", str(metric)])
+        found = surroundings(host, "lo")
+        seen.append([gateway for _, gateway in found.default_routes])
+
+    assert seen == [["192.0.2.254", "192.0.2.253"], ["192.0.2.253", "192.0.2.254"]]
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(
+    ("link_mtu", "expected"), [(1500, 1400), (9000, 1400), (1420, 1320), (1300, 1280)]
+)
+def test_the_mtu_fits_the_links_of_the_host(
+    host: Host, link_mtu: int, expected: int
+) -> None:
+    host.run(["ip", "link", "set", "eth0", "mtu", str(link_mtu)])
+
+    assert host.call(automatic_mtu) == expected
+
+
+@pytest.mark.netns
+def test_a_change_is_seen_while_others_do_not_stop(host: Host) -> None:
+    async def watching() -> tuple[list[Network], int]:
+        reported: list[Network] = []
+        looks: list[None] = []
+        watched = HostNetwork(
+            reported.append, lambda: looks.append(None), except_interface=0
+        )
+        await watched.start()
+        change = ["ip", "address", "add", "10.9.0.1/24", "dev", "eth0"]
+        await (await asyncio.create_subprocess_exec(*change)).wait()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 20 * INTERVAL
+        churn = "ip route add 10.8.0.0/16 dev eth0; ip route del 10.8.0.0/16 dev eth0"
+        rounds = 0
+        while not reported and loop.time() < end:
+            await (await asyncio.create_subprocess_shell(churn)).wait()
+            await asyncio.sleep(SETTLE / 5)
+            rounds += 1
+        watched.close()
+        return reported, len(looks) - rounds
+
+    reported, more_looks_than_rounds = host.call(lambda: asyncio.run(watching()))
+
+    assert "10.9.0.1" in reported[0].addresses
+    assert more_looks_than_rounds < 0
+
+
+def surroundings(host: Host, own: str) -> Network:
+    index = number(host, own)
+    return host.call(lambda: network_in(take_snapshot(), index))
+
+
+def number(host: Host, interface: str) -> int:
+    shown = host.run(["ip", "-json", "link", "show", "dev", interface]).stdout
+    return int(json.loads(shown)[0]["ifindex"])

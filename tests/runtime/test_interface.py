@@ -1,29 +1,27 @@
-"""The node's own interface, and the network around it, as the kernel has them."""
+"""The node's own interface, as the kernel has it: addresses, routes and rules."""
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from meshwg.errors import ConfigError
-from meshwg.runtime import interface as module
-from meshwg.runtime.interface import (
-    MeshInterface,
-    Network,
-    NetworkWatcher,
-    automatic_mtu,
-    look_around,
-)
+from meshwg.routing import MARKS, PRIORITY, Configuration, mark_of
+from meshwg.runtime import rtnetlink
+from meshwg.runtime.interface import MeshInterface, Settlement
 from netlab.lab import Lab
 from netlab.machine import Host
 
 pytestmark = pytest.mark.netns
 
-T = TypeVar("T")
 MESH = "meshwg0"
-ADDRESSES = ("100.64.0.1/16", "fd00::1/48")
+MTU = 1400
+INSIDE = "100.64.0.9"
+INSIDE6 = "fd00::9"
+BEHIND = "203.0.113.0/24"
+"""What a peer announces, and the coordinator is in."""
+COORDINATOR = "203.0.113.10"
 
 
 @pytest.fixture
@@ -31,203 +29,371 @@ def host(lab: Lab) -> Host:
     made = lab.add_host(
         "host", lab.add_switch("cable", "192.0.2.0/24", "2001:db8::/64")
     )
-    made.run(["ip", "link", "add", MESH, "type", "bridge"])
+    made.run(["ip", "route", "add", "default", "via", "192.0.2.254"])
+    made.run(["ip", "tuntap", "add", MESH, "mode", "tun"])
     return made
 
 
-def test_addresses_and_routes_are_those_wanted(host: Host) -> None:
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await interface.configure(ADDRESSES, ["10.1.0.0/16", "fd01::/48"])
-
-    run(host, configure)
-
-    assert "mtu 1400" in shown(host, "link")
-    assert all(address in shown(host, "address") for address in ADDRESSES)
-    assert "10.1.0.0/16 dev meshwg0" in routes(host, "-4")
-    assert "fd01::/48 dev meshwg0" in routes(host, "-6")
-    assert "100.64.0.0/16 dev meshwg0" in routes(host, "-4")
+@pytest.fixture
+def mesh(host: Host) -> Iterator[MeshInterface]:
+    made = host.call(lambda: MeshInterface(MESH, MTU))
+    yield made
+    host.call(made.close)
 
 
-def test_a_route_to_somewhere_else_is_left_alone(host: Host) -> None:
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await interface.configure(ADDRESSES, ["192.0.2.0/24", "10.1.0.0/16"])
+def test_the_interface_gets_addresses_and_leads_into_the_mesh(
+    host: Host, mesh: MeshInterface
+) -> None:
+    assert configure(host, mesh) == Settlement()
 
-    with pytest.raises(ConfigError, match="route to 192"):
-        run(host, configure)
+    assert f"mtu {MTU}" in shown(host, "link")
+    for address in ("100.64.0.1/16", "fd00::1/48"):
+        assert address in shown(host, "address")
+    for destination in (INSIDE, INSIDE6, COORDINATOR):
+        assert way(host, destination) == MESH
+    assert way(host, "198.51.100.1") == "eth0"
 
-    assert "192.0.2.0/24 dev eth0" in routes(host, "-4")
-    assert "10.1.0.0/16 dev meshwg0" in routes(host, "-4")
+
+def test_the_underlay_never_sees_the_mesh(host: Host, mesh: MeshInterface) -> None:
+    configure(host, mesh)
+
+    assert mesh.is_apart
+    assert way(host, COORDINATOR, "mark", str(mesh.fwmark)) == "eth0"
+    assert MESH not in host.run(["ip", "-4", "route"]).stdout
+    on_mesh = host.run(["ip", "-6", "route", "show", "dev", MESH]).stdout
+    assert "fd00" not in on_mesh
 
 
-def test_what_is_no_longer_wanted_is_removed(host: Host) -> None:
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await interface.configure(ADDRESSES, ["10.1.0.0/16"])
-        await interface.configure(("100.64.0.2/16",), ["10.2.0.0/16"])
+def test_what_came_over_the_physical_network_is_answered_there(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh, announced=["192.168.7.0/24"])
+    host.run(["ip", "address", "add", "192.168.7.1/24", "dev", "eth0"])
 
-    run(host, configure)
+    assert way(host, COORDINATOR, "from", host.address(4)) == "eth0"
+    assert way(host, "2001:db8:1::1", "from", "fd00::1") != MESH
+    # A peer accepts packets from what this node announces, so they go to it.
+    assert way(host, COORDINATOR, "from", "192.168.7.1") == MESH
+    assert way(host, INSIDE, "from", "100.64.0.1") == MESH
+    assert way(host, INSIDE6, "from", "fd00::1") == MESH
+
+
+def test_in_strict_mode_the_way_back_is_the_way_by_which_packets_came(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh)
+    host.namespace.set_sysctl(
+        {"net.ipv4.conf.all.rp_filter": 1, "net.ipv4.conf.eth0.rp_filter": 1}
+    )
+
+    assert comes_in(host, COORDINATOR, host.address(4), "eth0")
+    assert comes_in(host, INSIDE, "100.64.0.1", MESH)
+    assert not comes_in(host, INSIDE, "100.64.0.1", "eth0")
+
+
+def test_the_machines_own_networks_keep_their_meaning(
+    host: Host, mesh: MeshInterface
+) -> None:
+    host.run(["ip", "route", "add", "192.0.0.0/20", "via", "192.0.2.254"])
+    outcome = configure(host, mesh, "192.0.0.0/16", "192.0.0.0/20")
+
+    assert way(host, "192.0.2.7") == way(host, "192.0.2.254") == "eth0"
+    assert way(host, "192.0.0.1") == "eth0"
+    assert way(host, "192.0.99.1") == MESH
+    assert outcome.shadowed == (ip_network("192.0.0.0/20"),)
+
+
+def test_a_new_network_of_the_machine_counts_from_the_next_look_on(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh, "10.0.0.0/8")
+    assert way(host, "10.7.0.9") == MESH
+
+    host.run(["ip", "address", "add", "10.7.0.1/16", "dev", "eth0"])
+    assert host.call(mesh.settle).restored == []
+
+    assert way(host, "10.7.0.9") == "eth0"
+    assert way(host, "10.8.0.9") == MESH
+
+
+def test_where_the_mesh_has_the_lans_network_peers_are_reached(
+    host: Host, mesh: MeshInterface
+) -> None:
+    host.run(["ip", "address", "add", "100.64.7.7/16", "dev", "eth0"])
+    configure(host, mesh, f"{INSIDE}/32")
+
+    assert way(host, INSIDE) == MESH
+    assert way(host, "100.64.0.10") == "eth0"
+
+
+def test_the_gateway_is_not_taken_for_a_peer(host: Host, mesh: MeshInterface) -> None:
+    outcome = configure(host, mesh, "192.0.2.254/32")
+
+    assert way(host, "192.0.2.254") == "eth0"
+    assert outcome.shadowed == (ip_network("192.0.2.254/32"),)
+
+
+def test_what_is_no_longer_wanted_is_removed(host: Host, mesh: MeshInterface) -> None:
+    configure(host, mesh)
+    mesh.want(
+        Configuration(
+            (ip_interface("100.64.0.2/16"),), (ip_network("100.64.0.0/16"),), ()
+        )
+    )
+
+    assert host.call(mesh.settle) == Settlement()
 
     assert "100.64.0.2/16" in shown(host, "address")
     assert "100.64.0.1/16" not in shown(host, "address")
     assert "fd00::1" not in shown(host, "address")
-    assert "10.2.0.0/16" in routes(host, "-4")
-    assert "10.1.0.0/16" not in routes(host, "-4")
+    assert way(host, COORDINATOR) == "eth0"
+    assert way(host, INSIDE, "from", "100.64.0.2") == MESH
+    assert "lookup" in rules(host, "-4")
+    assert ours(host, "-6") == []
 
 
-def test_what_other_programs_added_stays(host: Host) -> None:
+def test_what_other_programs_added_stays(host: Host, mesh: MeshInterface) -> None:
     host.run(["ip", "address", "add", "198.51.100.1/24", "dev", MESH])
-
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await interface.configure(ADDRESSES, [])
-        await interface.configure((), [])
-
-    run(host, configure)
+    configure(host, mesh)
+    mesh.want(Configuration())
+    host.call(mesh.settle)
 
     assert "198.51.100.1/24" in shown(host, "address")
 
 
-def test_changes_at_one_time_are_made_one_after_the_other(host: Host) -> None:
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await asyncio.gather(
-            *(interface.configure((f"100.64.0.{n}/16",), []) for n in range(1, 6))
-        )
+@pytest.mark.parametrize(
+    ("damage", "restored"),
+    [
+        (["ip route flush dev meshwg0 table all"], "the route to 203.0.113.0/24"),
+        (["ip -6 route flush dev meshwg0 table all"], "the route to fd00::/48"),
+        (["ip addr flush dev meshwg0"], "the address fd00::1/48"),
+        (["ip link set meshwg0 down"], "the link was down"),
+        (["ip link set meshwg0 down", "ip link set meshwg0 up"], "the route to fd"),
+        (["ip link set meshwg0 mtu 1280"], "the MTU was 1280"),
+        ([f"ip -4 rule del priority {PRIORITY}"] * 3, "a rule"),
+        ([f"ip -6 rule del priority {PRIORITY}"] * 2, "a rule"),
+        (["ip rule flush", "ip rule add priority 32766 table main"], "a rule"),
+    ],
+)
+def test_what_other_programs_remove_is_put_back(
+    host: Host, mesh: MeshInterface, damage: list[str], restored: str
+) -> None:
+    configure(host, mesh)
+    for command in damage:
+        host.run(command.split())
 
-    run(host, configure)
+    outcome = host.call(mesh.settle)
 
-    assert shown(host, "address").count("inet 100.64") == 1
-    assert "100.64.0.5/16" in shown(host, "address")
+    assert outcome.problems == []
+    assert any(restored in what for what in outcome.restored), outcome.restored
+    assert f"mtu {MTU}" in shown(host, "link")
+    for destination in (INSIDE, INSIDE6, COORDINATOR):
+        assert way(host, destination) == MESH
+    assert way(host, COORDINATOR, "mark", str(mesh.fwmark)) == "eth0"
+    assert host.call(mesh.settle) == Settlement()
 
 
-def test_without_ipv6_the_node_goes_on_with_ipv4(host: Host) -> None:
+def test_an_exception_that_was_removed_comes_back(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh, "192.0.0.0/16")
+    host.run(["ip", "route", "flush", "table", str(mesh.table)])
+
+    host.call(mesh.settle)
+
+    assert way(host, "192.0.2.7") == "eth0"
+    assert way(host, "192.0.99.1") == MESH
+
+
+def test_rules_that_would_take_everything_do_not_come_first(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh)
+    # As wg-quick does for a tunnel to everywhere: the kernel chooses the priorities.
+    host.run(["ip", "link", "add", "wg9", "type", "bridge"])
+    host.run(["ip", "link", "set", "wg9", "up"])
+    host.run(["ip", "route", "add", "default", "dev", "wg9", "table", "51820"])
+    host.run(["ip", "rule", "add", "not", "fwmark", "51820", "table", "51820"])
+    suppress = ["suppress_prefixlength", "0"]
+    host.run(["ip", "rule", "add", "table", "main", *suppress])
+    assert way(host, INSIDE) == "wg9"
+
+    host.call(mesh.settle)
+
+    assert way(host, INSIDE) == way(host, COORDINATOR) == MESH
+    assert way(host, "198.51.100.1") == "wg9"
+    assert way(host, COORDINATOR, "mark", str(mesh.fwmark)) == "wg9"
+
+    host.run(["ip", "rule", "del", "not", "fwmark", "51820", "table", "51820"])
+    host.call(mesh.settle)
+    assert all(rule["priority"] == PRIORITY for rule in ours(host, "-4"))
+
+
+def test_a_vpns_own_routes_to_single_machines_are_kept(
+    host: Host, mesh: MeshInterface
+) -> None:
+    host.run(["ip", "link", "add", "ts9", "type", "bridge"])
+    host.run(["ip", "link", "set", "ts9", "up"])
+    host.run(["ip", "route", "add", "100.64.5.5/32", "dev", "ts9", "table", "52"])
+    host.run(["ip", "rule", "add", "priority", "5270", "table", "52"])
+
+    configure(host, mesh)
+
+    assert way(host, "100.64.5.5") == "ts9"
+    assert way(host, INSIDE) == MESH
+
+
+def test_two_nodes_on_a_machine_do_without_each_other(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh)
+    host.run(["ip", "tuntap", "add", "meshwg1", "mode", "tun"])
+    second = host.call(lambda: MeshInterface("meshwg1", MTU))
+    second.want(wanted("100.65.0.1/16", "fd01::1/48"))
+    host.call(second.settle)
+
+    assert (mesh.fwmark, second.fwmark) == (mark_of(MARKS[0]), mark_of(MARKS[1]))
+    assert way(host, "100.65.0.9") == "meshwg1"
+    assert way(host, INSIDE) == MESH
+    assert host.call(mesh.settle) == host.call(second.settle) == Settlement()
+
+    host.call(mesh.close)
+    assert way(host, "100.65.0.9") == way(host, "fd01::9") == "meshwg1"
+    assert way(host, COORDINATOR, "mark", str(second.fwmark)) == "eth0"
+    host.call(second.close)
+    assert ours(host, "-4") == ours(host, "-6") == []
+
+
+def test_what_a_killed_node_left_is_removed_by_the_next_one(
+    host: Host, mesh: MeshInterface
+) -> None:
+    configure(host, mesh, "192.0.0.0/16")
+    host.run(["ip", "link", "del", MESH])
+    assert ours(host, "-4") != []
+
+    host.run(["ip", "tuntap", "add", "other0", "mode", "tun"])
+    other = host.call(lambda: MeshInterface("other0", MTU))
+
+    assert {rule["table"] for rule in ours(host, "-4")} == {str(other.table)}
+    assert table(host, mesh.table) == ""
+    host.call(other.close)
+
+
+def test_once_closed_nothing_is_left(host: Host, mesh: MeshInterface) -> None:
+    configure(host, mesh, "192.0.0.0/16")
+
+    host.call(mesh.close)
+
+    assert ours(host, "-4") == ours(host, "-6") == []
+    assert table(host, mesh.table) == ""
+
+
+def test_without_ipv6_there_is_ipv4(host: Host, mesh: MeshInterface) -> None:
     host.namespace.set_sysctl({f"net.ipv6.conf.{MESH}.disable_ipv6": 1})
 
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.up(1400)
-        await interface.configure(ADDRESSES, [])
+    assert configure(host, mesh) == Settlement()
 
-    with pytest.raises(ConfigError, match="check whether IPv6 is disabled"):
-        run(host, configure)
+    assert not host.call(mesh.has_ipv6)
+    assert "100.64.0.1/16" in shown(host, "address")
+    assert way(host, INSIDE) == MESH
+    assert ours(host, "-6") == []
 
-    assert ADDRESSES[0] in shown(host, "address")
-
-
-def test_routes_that_the_system_refuses_are_named(host: Host) -> None:
-    async def configure() -> None:
-        interface = MeshInterface(MESH)
-        await interface.configure((), ["10.1.0.0/16"])
-
-    with pytest.raises(ConfigError, match="cannot be added to meshwg0"):
-        run(host, configure)
+    host.namespace.set_sysctl({f"net.ipv6.conf.{MESH}.disable_ipv6": 0})
+    host.call(mesh.settle)
+    assert way(host, INSIDE6) == MESH
 
 
-def test_surrounding_addresses_are_those_that_others_can_reach(host: Host) -> None:
-    host.run(["ip", "address", "add", "100.64.0.1/16", "dev", MESH])
-    host.run(["ip", "link", "set", MESH, "up"])
-    host.run(["ip", "link", "add", "off0", "type", "bridge"])
-    host.run(["ip", "address", "add", "198.51.100.1/24", "dev", "off0"])
-    host.run(["ip", "route", "add", "default", "via", "192.0.2.254"])
-
-    own = index(host, MESH)
-    network = run(host, lambda: look_around(own))
-
-    assert network.addresses == (host.address(4), host.address(6))
-    assert network.networks == ("192.0.2.0/24", "2001:db8::/64")
-    assert network.default_routes == ((index(host, "eth0"), "192.0.2.254"),)
-
-
-def test_of_two_default_routes_the_preferred_one_comes_first(host: Host) -> None:
-    own = index(host, MESH)
-    seen = []
-    for first, second in ((100, 200), (200, 100)):
-        host.run(["ip", "route", "flush", "default"])
-        for gateway, metric in (("192.0.2.254", first), ("192.0.2.253", second)):
-            route = ["ip", "route", "add", "default", "via", gateway]
-            host.run([*route, "metric", str(metric)])
-        found = run(host, lambda: look_around(own))
-        seen.append([gateway for _, gateway in found.default_routes])
-
-    assert seen == [["192.0.2.254", "192.0.2.253"], ["192.0.2.253", "192.0.2.254"]]
-
-
-def test_networks_that_overlap_the_mesh_are_found() -> None:
-    network = Network((), ("192.168.1.0/24", "100.64.9.0/24", "fd00::/64"), ())
-
-    assert network.overlapping(["10.0.0.0/8", "100.64.0.0/16"]) == "100.64.0.0/16"
-    assert network.overlapping(["fd00::/48"]) == "fd00::/48"
-    assert network.overlapping(["10.0.0.0/8", "fd01::/48"]) is None
-
-
-@pytest.mark.parametrize(
-    ("link_mtu", "expected"), [(1500, 1400), (9000, 1400), (1420, 1320), (1300, 1280)]
-)
-def test_the_mtu_fits_the_links_of_the_host(
-    host: Host, link_mtu: int, expected: int
+def test_without_rules_routes_stand_where_all_packets_see_them(
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.run(["ip", "link", "set", "eth0", "mtu", str(link_mtu)])
+    with without_rules(monkeypatch):
+        mesh = host.call(lambda: MeshInterface(MESH, MTU))
+    host.run(["ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.254"])
 
-    assert run(host, automatic_mtu) == expected
+    outcome = configure(host, mesh, "10.0.0.0/8")
+
+    assert not mesh.is_apart
+    assert "Operation not supported" in mesh.refusal
+    assert outcome.shadowed == (ip_network("10.0.0.0/8"),)
+    assert way(host, INSIDE) == way(host, COORDINATOR) == MESH
+    assert way(host, "10.0.0.1") == "eth0"
+    assert host.call(mesh.settle) == outcome
+    mesh.want(Configuration())
+    host.call(mesh.settle)
+    assert way(host, INSIDE) == "eth0"
+    host.call(mesh.close)
 
 
-def test_changes_are_reported_once_they_are_over(host: Host) -> None:
-    told = watch(
-        host,
-        ["ip", "address", "add", "192.0.2.77/24", "dev", "eth0"],
-        ["ip", "address", "del", "192.0.2.77/24", "dev", "eth0"],
-        ["ip", "route", "add", "default", "via", "192.0.2.254"],
+def test_what_the_system_refuses_is_named(host: Host, mesh: MeshInterface) -> None:
+    host.run(["ip", "link", "del", MESH])
+
+    outcome = configure(host, mesh)
+
+    assert outcome.problems[0].what == "the address 100.64.0.1/16"
+    assert outcome.problems[0].reason == "No such device"
+
+
+def wanted(
+    *addresses: str, more: Iterable[str] = (), announced: Iterable[str] = ()
+) -> Configuration:
+    interfaces = tuple(ip_interface(each) for each in addresses)
+    return Configuration(
+        interfaces,
+        tuple(each.network for each in interfaces)
+        + tuple(ip_network(each) for each in more),
+        tuple(ip_network(each) for each in announced),
     )
 
-    assert told == 1
 
-
-def test_changes_of_the_mesh_interface_are_not_reported(host: Host) -> None:
-    told = watch(
-        host,
-        ["ip", "link", "set", MESH, "mtu", "1300"],
-        ["ip", "link", "set", MESH, "alias", "mesh"],
+def configure(
+    host: Host, mesh: MeshInterface, *more: str, announced: Iterable[str] = ()
+) -> Settlement:
+    """Have two addresses, a network behind a peer, and more of them."""
+    mesh.want(
+        wanted("100.64.0.1/16", "fd00::1/48", more=(BEHIND, *more), announced=announced)
     )
-
-    assert told == 0
-
-
-def watch(host: Host, *commands: list[str]) -> int:
-    """Run commands and return how often a watcher told of a change."""
-    told: list[None] = []
-    own = index(host, MESH)
-
-    async def watching() -> None:
-        watcher = NetworkWatcher(lambda: told.append(None), except_interface=own)
-        for command in commands:
-            await (await asyncio.create_subprocess_exec(*command)).wait()
-        await asyncio.sleep(2 * module.SETTLE)
-        watcher.close()
-
-    run(host, watching)
-    return len(told)
+    return host.call(mesh.settle)
 
 
-def run(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Do something in the host's network."""
-    return host.call(lambda: asyncio.run(work()))
+@contextmanager
+def without_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the system have no policy routing."""
+
+    def refuse(rule: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rtnetlink, "add_rule", refuse)
+        yield
 
 
-def index(host: Host, interface: str) -> int:
-    shown = host.run(["ip", "-json", "link", "show", "dev", interface]).stdout
-    return int(json.loads(shown)[0]["ifindex"])
+def way(host: Host, destination: str, *more: str) -> str:
+    """Return the interface by which packets to somewhere leave."""
+    command = ["ip", "-json", "route", "get", destination, *more]
+    found = json.loads(host.run(command, check=False).stdout or "[{}]")
+    return str(found[0].get("dev", ""))
+
+
+def comes_in(host: Host, source: str, destination: str, interface: str) -> bool:
+    """Tell whether the kernel takes a packet that arrives on an interface."""
+    command = ["ip", "route", "get", destination, "from", source, "iif", interface]
+    return host.run(command, check=False).returncode == 0
 
 
 def shown(host: Host, what: str) -> str:
     return host.run(["ip", what, "show", "dev", MESH]).stdout
 
 
-def routes(host: Host, family: str) -> str:
-    return host.run(["ip", family, "route"]).stdout
+def rules(host: Host, family: str) -> str:
+    return host.run(["ip", family, "rule"]).stdout
+
+
+def ours(host: Host, family: str) -> list[dict[str, object]]:
+    """Return the rules that nodes made."""
+    found = json.loads(host.run(["ip", family, "-json", "-details", "rule"]).stdout)
+    return [rule for rule in found if str(rule.get("protocol")) == "77"]
+
+
+def table(host: Host, number: int) -> str:
+    command = ["ip", "route", "show", "table", str(number)]
+    return host.run(command, check=False).stdout
