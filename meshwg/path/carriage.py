@@ -142,8 +142,8 @@ class Carriage:
             (sent.responses - went.responses, responses),
             now,
         )
-        if report.is_strange:
-            # Data arrives, but the peer has lost its session.
+        if report.is_strange and not data:
+            # What arrives is of a session that the peer has lost.
             self._lost_batches = self._lost_reports = 0
             return
         batches = sent.batches - went.batches

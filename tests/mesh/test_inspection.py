@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tests.mesh.addresses import let_both_addresses_be_seen
-from tests.mesh.test_nat_pairs import ORACLE, PAIRS, add
+from tests.mesh.test_nat_pairs import ALL, ORACLE, PAIRS, add
 from tests.sim import kinds
 from tests.world.boxes import DATA, HANDSHAKES, Box
 from tests.world.contact import Contact
@@ -18,7 +18,12 @@ from tests.world.node import SimNode
 from tests.world.sendlog import Sent
 from tests.world.world import World
 
-DIRECT = [(a, b) for a, b in PAIRS if ORACLE[a.name][b.name] != "-"]
+DIRECT = [
+    (a, b)
+    for a, b in PAIRS
+    # Two of the last kind have a second direct path, over IPv4 and TCP.
+    if ORACLE[a.name][b.name] != "-" and (a, b) != (ALL[-1], ALL[-1])
+]
 FEW = [
     (kinds.LINUX, kinds.PUBLIC),
     (kinds.LINUX, kinds.PORT_RESTRICTED),
@@ -45,9 +50,9 @@ def test_data_that_is_dropped_goes_by_the_relay(
     world, a, b = direct_pair(one, other)
     Box(world, DATA)
     at = world.now
-    world.advance(BOUND)
+    world.advance(6.0)
     for node, peer in ((a, b), (b, a)):
-        assert silence(node.contact(peer), at) < BOUND
+        assert silence(node.contact(peer), at) < 4.0
         assert node.status(peer).kind == "relay"
         assert "answers checks but does not carry" in node.status(peer).reason
 
@@ -81,7 +86,7 @@ def test_the_reasons_tell_whose_packets_are_dropped() -> None:
     world.advance(BOUND)
     carries = "The direct path answers checks but does not carry"
     assert a.status(b).reason == f"{carries} the tunnel's packets."
-    assert b.status(a).reason == f"{carries} the peer's packets."
+    assert b.status(a).reason == f"{carries} the tunnel's packets from the peer."
     lost = a.status(b).attempts[-1]
     assert lost.detail == "checks are answered, but the tunnel's packets do not arrive"
     assert a.status(b).next_attempt_in is not None

@@ -164,6 +164,12 @@ def test_a_peer_that_lost_its_session_says_so_and_the_path_is_not_blamed() -> No
     assert line.carriage.fault is None
 
 
+def test_strange_data_beside_what_is_understood_does_not_hide_that() -> None:
+    line = Line.faulty()
+    line.send(2, arrived=1, is_strange=True)
+    assert line.carriage.fault is None
+
+
 def test_the_loss_is_that_of_data() -> None:
     line = Line()
     line.send(3, arrived=3)
