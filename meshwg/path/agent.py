@@ -618,6 +618,7 @@ class PathAgent:
                 birthday=self._limiter.birthday,
                 history=self._punching.history,
                 avoided=self._table.avoided(now),
+                relay=self._table.relay,
                 tcp=self._dialer.status(was_heard=self._rendezvous.was_heard),
             )
         )

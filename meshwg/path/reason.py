@@ -31,6 +31,8 @@ class Situation:
     avoided: Path | None = None
     """A direct path that works badly."""
     tcp: TcpState = NOTHING_TRIED
+    relay: Path | None = None
+    """The way through a relay, if there is one."""
 
 
 def explain(situation: Situation) -> str:
@@ -40,12 +42,10 @@ def explain(situation: Situation) -> str:
         return _direct(selected, situation)
     if situation.avoided is not None:
         return _avoided(situation.avoided)
-    if situation.method is not None:
-        return _PUNCHING[situation.method]
-    if situation.tcp.is_dialling:
-        return _DIALLING
-    if situation.in_round:
-        return "A direct path is being opened; meanwhile data goes through the relay."
+    opening = _opening(situation)
+    if opening is not None:
+        meanwhile = "there is no relay" if selected is None else _MEANWHILE
+        return f"A direct path is being opened{opening}; {meanwhile}."
     if selected is not None and selected.is_doubted(situation.now):
         return "The peer does not answer, not even through the relay."
     sentence = (
@@ -56,6 +56,15 @@ def explain(situation: Situation) -> str:
     if selected is None:
         return f"There is no relay. {sentence}"
     return sentence
+
+
+def _opening(situation: Situation) -> str | None:
+    """Return how a direct path is being opened, if one is."""
+    if situation.method is not None:
+        return _PUNCHING[situation.method]
+    if situation.tcp.is_dialling:
+        return " over TCP"
+    return "" if situation.in_round else None
 
 
 def _avoided(path: Path) -> str:
@@ -69,22 +78,25 @@ def _avoided(path: Path) -> str:
 def _not_carried(path: Path) -> str | None:
     if path.carriage.fault is not None:
         return _FAULTS[path.carriage.fault]
-    return "the peer's packets" if path.carriage.is_refused else None
+    return "the tunnel's packets from the peer" if path.carriage.is_refused else None
 
 
 def _direct(path: Path, situation: Situation) -> str:
     now = situation.now
+    relay = situation.relay
     if path.is_silent(now) or not path.has_consent(now):
+        if relay is None:
+            return "The direct path does not answer, and there is no relay."
+        if relay.is_doubted(now):
+            return "The peer does not answer, not even through the relay."
         return (
             "The direct path does not answer; data also goes through the relay until "
             "it does, or another path is found."
         )
     what = _not_carried(path)
     if what is not None:
-        return (
-            f"The direct path answers checks but does not carry {what}, "
-            "and there is no relay."
-        )
+        otherwise = "and there is no relay" if relay is None else _UNPROVEN
+        return f"The direct path answers checks but does not carry {what}, {otherwise}."
     if path.kind is CandidateKind.TCP:
         why = _no_datagrams(situation.own, situation.peer) or "No datagram got through"
         return f"{why}, so a TCP connection carries the data."
@@ -133,6 +145,8 @@ def _last_failure(history: Sequence[Attempt]) -> str:
     for attempt in reversed(history):
         # A fresh socket repeats what plain punching tried, which says more.
         is_repetition = attempt.method == PunchMethod.FRESH.value
+        if attempt.result is AttemptResult.LOST:
+            return f"The last direct path was lost: {attempt.detail}."
         if attempt.result is not AttemptResult.OK and not is_repetition:
             return f"The last {attempt.method} attempt failed: {attempt.detail}."
     return "There has been no traffic yet that needs a direct path."
@@ -143,24 +157,14 @@ _FAULTS = {
     Fault.HANDSHAKES: "the tunnel's handshakes",
 }
 
-_PUNCHING = {
-    PunchMethod.FRESH: (
-        "A direct path is being opened between two new ports; meanwhile data goes "
-        "through the relay."
-    ),
-    PunchMethod.PREDICTION: (
-        "A direct path is being opened by predicting the next ports of a NAT; "
-        "meanwhile data goes through the relay."
-    ),
-    PunchMethod.BIRTHDAY: (
-        "A direct path is being opened by trying many ports of a symmetric NAT; "
-        "meanwhile data goes through the relay."
-    ),
-}
+_UNPROVEN = "so data also goes through the relay, which has not answered yet"
+_MEANWHILE = "meanwhile data goes through the relay"
 
-_DIALLING = (
-    "A direct path is being opened over TCP; meanwhile data goes through the relay."
-)
+_PUNCHING = {
+    PunchMethod.FRESH: " between two new ports",
+    PunchMethod.PREDICTION: " by predicting the next ports of a NAT",
+    PunchMethod.BIRTHDAY: " by trying many ports of a symmetric NAT",
+}
 
 _DIRECT = {
     CandidateKind.HOST: "The peer's own address can be reached.",

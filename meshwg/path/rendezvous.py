@@ -59,9 +59,15 @@ class Rendezvous:
         return own != before
 
     def set_reported(self, candidates: Iterable[Candidate], nat: NatTraits) -> None:
-        """Believe the coordinator about the peer, until the peer itself was heard."""
+        """Believe the coordinator about the peer, until the peer itself was heard.
+
+        What it knows of the peer's NAT is also good when the peer did not know it yet:
+        that UDP is blocked takes a while to find out.
+        """
         if not self.was_heard:
             self.peer = replace(self.peer, candidates=tuple(candidates), nat=nat)
+        elif self.peer.nat == NatTraits():
+            self.peer = replace(self.peer, nat=nat)
 
     def make(
         self,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from meshwg.path.candidate import CandidateKind
+from meshwg.path.carriage import Fault
 from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod
@@ -79,6 +80,49 @@ def test_a_lossy_path_that_is_avoided_is_reported() -> None:
     path = proven(CandidateKind.REFLEXIVE)
     path.statistics.add_loss()
     assert "loses 50%" in explain(situation(avoided=path))
+
+
+def test_a_direct_path_that_does_not_carry_the_tunnel_is_said_to_be_none() -> None:
+    path = proven(CandidateKind.REFLEXIVE)
+    path.carriage.accuse(Fault.DATA, 1.0)
+    assert explain(situation(avoided=path)) == (
+        "The direct path answers checks but does not carry the tunnel's packets."
+    )
+    path.carriage.fault = Fault.HANDSHAKES
+    assert "the tunnel's handshakes" in explain(situation(avoided=path))
+    path.carriage.fault, path.carriage.is_refused = None, True
+    assert "packets from the peer" in explain(situation(avoided=path))
+
+
+def test_what_happens_to_the_data_depends_on_whether_there_is_a_relay() -> None:
+    path, relay = proven(CandidateKind.REFLEXIVE), Path(RELAY, CandidateKind.RELAYED)
+    path.carriage.accuse(Fault.DATA, 1.0)
+    assert explain(situation(selected=path)).endswith("and there is no relay.")
+    unproven = explain(situation(selected=path, relay=relay))
+    assert unproven.endswith("through the relay, which has not answered yet.")
+    path.check_by(3.0)
+    path.take_due(3.0)
+    silent = situation(selected=path, now=10.0)
+    assert explain(silent).endswith("and there is no relay.")
+    assert "also goes through the relay" in explain(replace(silent, relay=relay))
+    relay.answered(RELAY, 0.05, 1.0)
+    relay.check_by(3.0)
+    relay.take_due(3.0)
+    assert "not even through the relay" in explain(replace(silent, relay=relay))
+
+
+def test_without_a_relay_nothing_goes_through_it_while_a_path_is_opened() -> None:
+    for opening in (situation(in_round=True), situation(method=PunchMethod.BIRTHDAY)):
+        assert explain(opening).endswith("data goes through the relay.")
+        alone = explain(replace(opening, selected=None))
+        assert alone.startswith("A direct path is being opened")
+        assert alone.endswith("there is no relay.")
+
+
+def test_a_path_that_was_lost_was_no_attempt() -> None:
+    lost = Attempt(1.0, "host", AttemptResult.LOST, "checks were not answered")
+    sentence = explain(situation(history=[lost]))
+    assert sentence == "The last direct path was lost: checks were not answered."
 
 
 def test_a_missing_relay_is_reported() -> None:

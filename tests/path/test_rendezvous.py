@@ -56,6 +56,16 @@ def test_the_netmap_is_believed_until_the_peer_itself_is_heard() -> None:
     assert rendezvous.targets() == [MAPPED]
 
 
+def test_the_netmap_knows_of_a_nat_that_the_peer_did_not_know_of() -> None:
+    rendezvous = new()
+    assert take(rendezvous, [LAN], sequence=0, nat=NatTraits())
+    rendezvous.set_reported([PUBLIC], NatTraits(blocked=True))
+    assert rendezvous.peer.nat.blocked
+    assert rendezvous.targets() == [LAN]
+    rendezvous.set_reported([PUBLIC], HARD)
+    assert rendezvous.peer.nat.blocked, "it is known by now"
+
+
 def test_a_node_that_restarts_as_a_newer_version_is_heard_again() -> None:
     rendezvous = new()
     # Older versions numbered offers by the coordinator's clock, in milliseconds.
