@@ -72,7 +72,7 @@ def _join(lab: Lab, relays: Iterable[str]) -> list[MeshNode]:
     nodes = []
     for number in range(2 * PAIRS):
         name = f"office-{number}"
-        host = lab.add_host(name, lab.add_access(f"{name}-nat", presets.OFFICE))
+        host = lab.add_host(name, lab.add_access(f"{name}-nat", presets.ALL_SYMMETRIC))
         nodes.append(MeshNode(host, token))
     for node in nodes:
         node.wait_until_joined()

@@ -17,6 +17,7 @@ LEGENDS = {
     "direct": "direct: both sides just send",
     "prediction": "direct: the next port was predicted",
     "birthday": "direct: found by trying many ports",
+    "tcp": "direct over TCP: no datagram gets through",
     "relay": "relayed: nothing better is possible",
     "failed": "not what is possible",
 }

@@ -46,6 +46,8 @@ FULL = (
     presets.DOUBLE_SYMMETRIC,
     presets.IPV6,
     presets.UDP_BLOCKED,
+    presets.ALL_SYMMETRIC,
+    presets.TCP_SYMMETRIC,
     presets.ONLY_443,
 )
 """All kinds, roughly from the mildest to the strictest."""
@@ -123,7 +125,10 @@ def cells(kinds: Sequence[Preset]) -> list[Cell]:
     Each node of a kind gets half of its cells. Otherwise one node of the slowest kind
     would be in nearly all of them, one after the other, and delay the whole run.
     """
-    order = [Method.BIRTHDAY, Method.RELAY, Method.PREDICTION, Method.DIRECT]
+    order = [
+        *(Method.BIRTHDAY, Method.RELAY, Method.PREDICTION),
+        *(Method.TCP, Method.DIRECT),
+    ]
     pairs = itertools.combinations_with_replacement(range(len(kinds)), 2)
     found = [
         Cell(kinds[row], kinds[column], (2, 1) if (row + column) % 2 else (1, 2))

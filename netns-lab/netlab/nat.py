@@ -23,6 +23,7 @@ from enum import Enum
 
 from meshwg.nattypes import Filtering, Mapping, PortAllocation
 
+_PER_DESTINATION = Mapping.ADDRESS_AND_PORT_DEPENDENT
 FIRST_PORT = 1024
 SEQUENCE_START = 20000
 SEQUENCE_LENGTH = 2000
@@ -64,6 +65,8 @@ class Behaviour:
     hairpinning: bool = False
     """Whether two hosts behind it reach each other by their outside endpoints."""
     wan_input: WanInput = WanInput.DROP
+    tcp_mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
+    """The same for TCP. Linux keeps the port where it can, whatever it does to UDP."""
     block: Block = Block.NOTHING
     reject: bool = False
     """Whether it says so (ICMP) to whom it blocks."""
@@ -81,6 +84,8 @@ class Behaviour:
         if symmetric and self.ports is PortAllocation.PRESERVING:
             raise ValueError("a symmetric NAT cannot preserve ports")
         plain = self.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT
+        if self.tcp_mapping not in (Mapping.ENDPOINT_INDEPENDENT, _PER_DESTINATION):
+            raise ValueError("TCP is mapped by the port alone, or for each destination")
         if (self.kernel or self.mapping is Mapping.NONE) and not plain:
             raise ValueError("without maps of its own it filters by address and port")
 
@@ -101,7 +106,7 @@ def ruleset(nat: Behaviour, sides: Sides) -> str:
     """Return what ``nft -f`` turns a router into ``nat`` with, atomically."""
     parts = ["flush ruleset", _firewall(nat, sides)]
     if nat.kernel:
-        parts.append(_masquerade(sides))
+        parts.append(_masquerade(nat, sides))
     elif nat.mapping is not Mapping.NONE:
         parts.append(_translation(nat, sides))
     if nat.port_mapping:
@@ -157,11 +162,14 @@ table inet firewall {{
 """
 
 
-def _masquerade(sides: Sides) -> str:
+def _masquerade(nat: Behaviour, sides: Sides) -> str:
+    is_hard = nat.tcp_mapping is _PER_DESTINATION
+    tcp = "meta l4proto tcp masquerade fully-random" if is_hard else ""
     return f"""
 table ip nat {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
+    {f'oifname "{sides.wan}" {tcp}' if tcp else ""}
     oifname "{sides.wan}" masquerade
   }}
 }}
@@ -198,6 +206,7 @@ table ip nat {{
   chain translate {{
     {_known(nat)}
     {_allocate(nat, sides)}
+    {_random_tcp(sides) if nat.tcp_mapping is _PER_DESTINATION else ""}
     snat to {sides.outside[0]}
   }}
   chain postrouting {{
@@ -255,6 +264,11 @@ def _allocate(nat: Behaviour, sides: Sides) -> str:
             rules.append(f"{drawn}udp sport != @used snat to {address}")
         rules.append(f"meta l4proto udp {drawn}{target}")
     return "\n    ".join(rules)
+
+
+def _random_tcp(sides: Sides) -> str:
+    ports = f"{sides.outside[0]}:{FIRST_PORT}-65535"
+    return f"meta l4proto tcp snat to {ports} fully-random"
 
 
 def _sequence(address: str, step: int) -> str:

@@ -52,6 +52,7 @@ _DASHES = {
     "direct": COLOURS["direct"],
     "predicted": COLOURS["prediction"],
     "found by trying": COLOURS["birthday"],
+    "over TCP": COLOURS["tcp"],
     "forwarded or relayed": diagram.RELAYED,
 }
 _LEGEND = (

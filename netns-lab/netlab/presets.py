@@ -149,7 +149,19 @@ UDP_BLOCKED = Preset(
     "udp-blocked",
     Behaviour(block=Block.UDP, kernel=True),
     seen="guest networks, hotels, trains",
-    punching="impossible: the relay over TCP",
+    punching="impossible with UDP; works over TCP if the other NAT lets it",
+)
+TCP_SYMMETRIC = Preset(
+    "tcp-symmetric",
+    Behaviour(block=Block.UDP, kernel=True, tcp_mapping=_SYMMETRIC),
+    seen="guest networks behind a firewall that draws a port for each connection",
+    punching="impossible: over TCP, too, except to public hosts",
+)
+ALL_SYMMETRIC = Preset(
+    "all-symmetric",
+    Behaviour(_SYMMETRIC, ports=PortAllocation.RANDOM, tcp_mapping=_SYMMETRIC),
+    seen="strict office firewalls and some carriers",
+    punching="as behind an office firewall, and no help from TCP",
 )
 ONLY_443 = Preset(
     "only-443",

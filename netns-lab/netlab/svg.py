@@ -8,6 +8,7 @@ COLOURS = {
     "direct": "#2f9e6e",
     "prediction": "#3f7fc4",
     "birthday": "#e3a02f",
+    "tcp": "#8a63c2",
     "relay": "#b9c0cb",
     "failed": "#cf3346",
 }

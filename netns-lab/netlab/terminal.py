@@ -21,6 +21,7 @@ LETTERS = {
     "direct": ("D", "green"),
     "prediction": ("P", "blue"),
     "birthday": ("B", "yellow"),
+    "tcp": ("T", "magenta"),
     "relay": ("r", "bright_black"),
     "failed": ("X", "bold red"),
 }
@@ -28,6 +29,7 @@ MEANINGS = {
     "direct": "direct, both sides just send",
     "prediction": "direct by prediction of the next port",
     "birthday": "direct by the birthday method",
+    "tcp": "direct over TCP, where no datagram gets through",
     "relay": "relayed, and nothing better is possible",
     "failed": "not what is possible",
 }

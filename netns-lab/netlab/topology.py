@@ -32,7 +32,7 @@ class Way:
     stops: tuple[str, ...]
     """The hosts on it; those between the ends forward."""
     style: str
-    """``direct``, ``prediction``, ``birthday`` or ``relay``."""
+    """``direct``, ``prediction``, ``birthday``, ``tcp`` or ``relay``."""
 
 
 @dataclass(frozen=True, slots=True)

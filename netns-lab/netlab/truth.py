@@ -1,6 +1,6 @@
 """What is possible for each pair of kinds, which a mesh in the lab has to achieve.
 
-It is derived from mapping, filtering and port allocation alone, by four rules:
+It is derived from mapping, filtering and port allocation alone, by five rules:
 
 * An endpoint is *known* if its owner maps endpoint-independently: what a STUN server
   saw is what a peer has to send to. For prediction, it is known too if the ports of
@@ -11,6 +11,9 @@ It is derived from mapping, filtering and port allocation alone, by four rules:
   the address from the packet that arrives.
 * The *birthday* method helps a side with a mapping for each destination against a peer
   that is known, and against everybody if that side filters by address only.
+* Where all that fails, a *stream* helps if one side is a public host, or both NATs map
+  TCP by the port alone, which Linux does whatever it does to UDP: then both sides
+  connect to each other at the same moment. Both must be allowed to connect to any port.
 * Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
 
 A router that accepts packets for itself is like the same router that drops them: what
@@ -38,6 +41,8 @@ class Method(Enum):
     """One side predicts the next port of the other's NAT."""
     BIRTHDAY = "birthday"
     """One side opens many mappings, the other probes many ports."""
+    TCP = "tcp"
+    """A stream, where no datagram gets through."""
     RELAY = "relay"
     """No method is reliable."""
 
@@ -84,7 +89,8 @@ def method(one: Preset, other: Preset) -> Method:
         if ours is not None and theirs is not None
     ]
     order = list(Method)
-    return min(candidates, key=order.index, default=Method.RELAY)
+    best = min(candidates, key=order.index, default=Method.RELAY)
+    return Method.TCP if best is Method.RELAY and _stream(one, other) else best
 
 
 def is_luck(one: Preset, other: Preset) -> bool:
@@ -104,6 +110,29 @@ def ipv4_access(preset: Preset) -> Access | None:
     for behaviour in behaviours:
         seen = _behind(behaviour, seen)
     return seen
+
+
+def _stream(one: Preset, other: Preset) -> bool:
+    """Return whether a TCP connection between hosts of two kinds can be opened."""
+    if not (_may_dial(one) and _may_dial(other)):
+        return False
+    if one.behaviour is None or other.behaviour is None:
+        return True
+    return all(
+        behaviour.tcp_mapping is Mapping.ENDPOINT_INDEPENDENT
+        for preset in (one, other)
+        for behaviour in (preset.behaviour, preset.carrier)
+        if behaviour is not None
+    )
+
+
+def _may_dial(preset: Preset) -> bool:
+    """Return whether connections to any port may leave."""
+    behaviours = (preset.behaviour, preset.carrier)
+    return all(each is None or each.block in _LETS_TCP_OUT for each in behaviours)
+
+
+_LETS_TCP_OUT = (Block.NOTHING, Block.UDP)
 
 
 def _is_pooled(preset: Preset) -> bool:

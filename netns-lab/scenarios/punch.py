@@ -3,7 +3,7 @@
 ::
 
     anna -- port-restricted --.              .-- port-restricted -- ben
-    olga -- office (random) --+-- internet --+-- office (random) -- otto
+    olga -- office (random) --+-- internet --+-- symmetric, TCP too - otto
     sara -- sequential -------'      |       '-- sequential ------- sven
                                      |------------- UDP blocked --- gus
                                 coordinator
@@ -37,14 +37,16 @@ ACCESS: dict[str, Preset] = {
     "ben": presets.PORT_RESTRICTED,
     "anna": presets.PORT_RESTRICTED,
     "olga": presets.OFFICE,
-    "otto": presets.OFFICE,
+    "otto": presets.ALL_SYMMETRIC,
+    "omar": presets.OFFICE,
     "gus": presets.UDP_BLOCKED,
 }
 ENCOUNTERS = (
     ("anna", "ben", "two port-restricted routers are punched through"),
     ("sara", "sven", "two sequential routers are predicted"),
     ("olga", "otto", "two symmetric routers stay on the relay, and status says why"),
-    ("gus", "anna", "where UDP is blocked the relay carries over TCP"),
+    ("olga", "omar", "two of them whose TCP mappings are kept are opened over TCP"),
+    ("gus", "anna", "where UDP is blocked TCP gets through"),
 )
 PING_INTERVAL = 0.02
 """Seconds between the system's pings during the upgrade."""
@@ -185,6 +187,6 @@ PUNCH = Scenario(
         Way(("sara", "sven"), "prediction"),
         Way(("anna", "olga"), "birthday"),
         Way(("olga", "coordinator", "otto"), "relay"),
-        Way(("gus", "coordinator", "anna"), "relay"),
+        Way(("gus", "anna"), "tcp"),
     ),
 )

@@ -8,7 +8,7 @@ from netlab.scenario import Step
 from netlab.topology import Site, Topology, Way
 from netlab.truth import Method
 
-KINDS = (presets.PUBLIC, presets.OFFICE)
+KINDS = (presets.PUBLIC, presets.ALL_SYMMETRIC)
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert('&')</script>"
 

@@ -10,9 +10,9 @@ from netlab.presets import Preset
 pytestmark = [pytest.mark.netns, pytest.mark.lab]
 
 HANDFUL = (presets.PUBLIC, presets.PORT_RESTRICTED, presets.SEQUENTIAL, presets.OFFICE)
-DISGUISED = {presets.PORT_RESTRICTED.name: presets.OFFICE}
-HARD = (presets.PORT_RESTRICTED, presets.OFFICE)
-MIXED = (presets.PUBLIC, presets.OFFICE)
+DISGUISED = {presets.PORT_RESTRICTED.name: presets.ALL_SYMMETRIC}
+HARD = (presets.PORT_RESTRICTED, presets.ALL_SYMMETRIC)
+MIXED = (presets.PUBLIC, presets.ALL_SYMMETRIC)
 
 
 def test_a_few_kinds_get_the_best_possible_path(lab: Lab) -> None:
@@ -36,7 +36,9 @@ def test_only_the_cells_with_wrong_routers_fail(
         "port-restricted and port-restricted": (
             "The path is relay, and direct was expected."
         ),
-        "port-restricted and office": "The path is relay, and birthday was expected.",
+        "port-restricted and all-symmetric": (
+            "The path is relay, and birthday was expected."
+        ),
     }
 
 
@@ -47,8 +49,8 @@ def test_only_the_relayed_cells_fail_without_a_relay(
 
     found = problems(lab, MIXED, Faults({}, relay=False))
 
-    assert set(found) == {str(Cell(presets.OFFICE, presets.OFFICE))}
-    assert "was answered" in found["office and office"]
+    assert set(found) == {str(Cell(presets.ALL_SYMMETRIC, presets.ALL_SYMMETRIC))}
+    assert "was answered" in found["all-symmetric and all-symmetric"]
 
 
 def problems(

@@ -13,7 +13,7 @@ def test_all_files_are_written(report: Report, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "report" / "matrix.json").read_text())
     (found,) = written["matrices"]
     assert written["schema"] == 1
-    assert [kind["name"] for kind in found["kinds"]] == ["public", "office"]
+    assert [kind["name"] for kind in found["kinds"]] == ["public", "all-symmetric"]
     assert {cell["expected"] for cell in found["cells"]} == {"direct", "relay"}
     assert all(cell["as_expected"] for cell in found["cells"])
     assert {"meshwg", "Python", "Linux"} <= set(written["versions"])

@@ -27,7 +27,7 @@ COLUMNS = [
     *[DOUBLE_CONE, DOUBLE_SYMMETRIC],
 ]
 # As measured with plain punching (D), prediction from three samples with the next
-# eight ports (P), 256 sockets against 2,048 probes (B); "-" stays on the relay.
+# eight ports (P), 256 sockets against 2,048 probes (B); "-" cannot be opened by UDP.
 ROWS = [
     ("D D D D D D D D D D D D", PUBLIC + FULL_CONE + BY_ADDRESS + SYMMETRIC_OPEN),
     ("D D D D D B D B P B D B", FIREWALL + BY_PORT + DOUBLE_CONE),
@@ -36,11 +36,11 @@ ROWS = [
     ("D P D D P - D B P - P -", SEQUENTIAL),
     ("D B D D B - D B - - B -", SYMMETRIC + DOUBLE_SYMMETRIC),
 ]
-LETTERS = {
+LETTERS = {  # What UDP cannot open, TCP can: all these NATs map it by the port alone.
     "D": Method.DIRECT,
     "P": Method.PREDICTION,
     "B": Method.BIRTHDAY,
-    "-": Method.RELAY,
+    "-": Method.TCP,
 }
 
 
@@ -54,15 +54,35 @@ def test_each_pair_behaves_as_measured(letters: str, kinds: list[Preset]) -> Non
             assert method(other, one) is LETTERS[letter], (other.name, one.name)
 
 
-@pytest.mark.parametrize("blocked", [presets.UDP_BLOCKED, presets.ONLY_443])
-def test_without_udp_there_is_only_the_relay(blocked: Preset) -> None:
+def test_without_udp_there_is_only_tcp() -> None:
     for preset in presets.ALL.values():
-        assert method(blocked, preset) is Method.RELAY
+        is_hard = preset in (*HARD_OVER_TCP, presets.ONLY_443)
+        expected = Method.RELAY if is_hard else Method.TCP
+        assert method(presets.UDP_BLOCKED, preset) is expected, preset.name
+
+
+def test_where_only_port_443_leads_out_there_is_only_the_relay() -> None:
+    for preset in presets.ALL.values():
+        assert method(presets.ONLY_443, preset) is Method.RELAY
+
+
+def test_a_nat_that_is_hard_over_tcp_too_needs_a_public_host() -> None:
+    for preset in presets.ALL.values():
+        expected = Method.TCP if preset is presets.PUBLIC else Method.RELAY
+        assert method(presets.TCP_SYMMETRIC, preset) is expected, preset.name
+        over_udp = method(presets.OFFICE, preset)
+        if over_udp is not Method.TCP:
+            assert method(presets.ALL_SYMMETRIC, preset) is over_udp, preset.name
+        else:
+            assert method(presets.ALL_SYMMETRIC, preset) is Method.RELAY, preset.name
+
+
+HARD_OVER_TCP = (presets.TCP_SYMMETRIC, presets.ALL_SYMMETRIC)
 
 
 def test_two_hosts_with_ipv6_need_no_nat() -> None:
     assert method(presets.IPV6, presets.IPV6) is Method.DIRECT
-    assert method(presets.IPV6, presets.OFFICE) is Method.RELAY
+    assert method(presets.IPV6, presets.OFFICE) is Method.TCP
 
 
 def test_several_public_addresses_are_luck_against_filters_by_address() -> None:
