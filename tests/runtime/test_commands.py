@@ -17,6 +17,7 @@ from meshwg.transmit import Endpoint
 
 Json = dict[str, Any]
 STUN = Endpoint("192.0.2.1", 3478)
+MARK = 0x1234
 
 
 class StandInHost:
@@ -26,6 +27,7 @@ class StandInHost:
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
         self.looked_for: list[float] = []
         self.is_stopped = False
+        self.fwmark = MARK
         self.whereabouts = SimpleNamespace(
             nat={4: NatBehavior(reachable=True), 6: None},
             servers={4: [ServerReport(STUN, 0.01, None)], 6: []},
@@ -55,11 +57,12 @@ class StandInHost:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> StandInHost:
-    async def probe(limit: float) -> PortMappingSummary:
+    async def probe(limit: float, fwmark: int) -> PortMappingSummary:
+        assert fwmark == MARK
         return PortMappingSummary(pcp=True)
 
-    async def measure(server: Endpoint) -> float:
-        assert server == STUN
+    async def measure(server: Endpoint, fwmark: int) -> float:
+        assert (server, fwmark) == (STUN, MARK)
         return 60.0
 
     monkeypatch.setattr(module, "probe_port_mapping", probe)
