@@ -57,9 +57,9 @@ class MeshPeer:
             ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
         ]
 
-    def relay_candidate(self) -> control.ReportedCandidate | None:
-        """Return its relayed address, if it reported one."""
-        return next((c for c in self.entry.candidates if c.kind == "relay"), None)
+    def relay_candidates(self) -> list[control.ReportedCandidate]:
+        """Return the relayed addresses that it reported, the one it prefers first."""
+        return [c for c in self.entry.candidates if c.kind == "relay"]
 
     def check_keys(self, private_key: PrivateKey) -> CheckKeys | None:
         """Return the keys of checks, ``None`` if the peer's key has a low order."""

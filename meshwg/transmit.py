@@ -13,6 +13,10 @@ sockets of a birthday punch, or the stream to a relay; streams to peers and to s
 that are asked over TCP have numbers below zero."""
 
 
+FIRST_LINK = 1 << 16
+"""Links from here on are relays'; auxiliary sockets of a punch stay below."""
+
+
 class Source(NamedTuple):
     """The local end that datagrams arrived at, so that answers leave from there."""
 

@@ -32,8 +32,8 @@ def test_its_relayed_address_is_the_one_it_reported() -> None:
     relayed = control.ReportedCandidate(kind="relay", host="198.51.100.9", port=50000)
     host = control.ReportedCandidate(kind="host", host="192.0.2.7", port=41641)
 
-    assert make_peer(candidates=(host, relayed)).relay_candidate() == relayed
-    assert make_peer(candidates=(host,)).relay_candidate() is None
+    assert make_peer(candidates=(host, relayed)).relay_candidates() == [relayed]
+    assert make_peer(candidates=(host,)).relay_candidates() == []
 
 
 def test_many_messages_from_one_address_are_reported_now_and_then() -> None:

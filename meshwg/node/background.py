@@ -22,6 +22,7 @@ from meshwg.node.lookout import Lookout
 from meshwg.node.members import Members
 from meshwg.node.openers import Openers
 from meshwg.node.paths import Paths
+from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.relay.pool import ChannelChanged, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
 from meshwg.transmit import Endpoint
@@ -65,6 +66,8 @@ class Background:
         self._events = events
         self._machines = (client, relays, whereabouts)
         self._openers = Openers(client, paths)
+        self._standby: Endpoint | None = None
+        """Where peers reach this node if its relay dies; only the netmap has it."""
         self._due: float | None = None
 
     def recall(self, now: float) -> None:
@@ -191,10 +194,13 @@ class Background:
     def _drain_relays(self, now: float) -> None:
         while (event := self._relays.next_event()) is not None:
             match event:
-                case RelayChanged(relayed, link):
+                case RelayChanged(relayed, link, standby):
                     if relayed is not None:
                         # Whoever reaches a relay may reach the coordinator, too.
                         self._control.hasten(now)
+                    if standby != self._standby:
+                        self._standby = standby
+                        self._report(now)
                     self._whereabouts.set_relayed(relayed)
                     self._paths.relay_changed(link, now)
                 case ChannelChanged(peer, server, number):
@@ -223,8 +229,12 @@ class Background:
             None if nat is None else control.ReportedNat(**nat.to_json())
             for nat in (whereabouts.nat[4], whereabouts.nat[6])
         )
+        candidates = list(whereabouts.candidates)
+        if self._standby is not None:
+            host, port = self._standby[:2]
+            candidates.append(Candidate(CandidateKind.RELAYED, host, port))
         self._control.report(
-            [candidate.to_message() for candidate in whereabouts.candidates],
+            [candidate.to_message() for candidate in candidates],
             control.NatReport(ipv4=ipv4, ipv6=ipv6),
             now,
         )

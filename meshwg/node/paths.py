@@ -25,8 +25,8 @@ from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.path.traits import NatTraits
 from meshwg.peer import MeshPeer
-from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.relay.pool import RelayPool
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
 from meshwg.wire.stun import Message

@@ -6,13 +6,14 @@ address is used only if it can be one.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshwg.path.candidate import Candidate, CandidateKind, Rejection, admit_candidates
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
 from meshwg.transmit import Endpoint
+from meshwg.wire.control import ReportedCandidate
 
 
 class Relaying:
@@ -31,12 +32,23 @@ class Relaying:
 
     def offer(self, peer: MeshPeer, now: float) -> bool:
         """Find the way to a peer through the relay; tell whether there can be one."""
-        candidate = peer.relay_candidate()
+        candidate = self._choose(peer.relay_candidates())
         if candidate is not None:
             self.set(peer, candidate.host, candidate.port, now)
         elif peer.relayed is not None:
             self.set(peer, peer.relayed.host, peer.relayed.port, now)
         return candidate is not None or peer.relayed is not None
+
+    def _choose(
+        self, candidates: Sequence[ReportedCandidate]
+    ) -> ReportedCandidate | None:
+        """Return the first address that is not at a relay this node has given up.
+
+        If that relay is dead, the peer has left it, too, and perhaps nobody is there
+        to say so.
+        """
+        alive = (c for c in candidates if not self._relays.has_given_up(c.host))
+        return next(alive, next(iter(candidates), None))
 
     def learn(self, peer: MeshPeer, source: Endpoint, now: float) -> bool:
         """Answer a peer where it spoke from; tell whether that is another address."""
@@ -60,8 +72,8 @@ class Relaying:
 
     def permit(self, peers: Iterable[MeshPeer], now: float) -> None:
         """Let the first packet of a peer in, whichever relay it comes through."""
-        candidates = (peer.relay_candidate() for peer in peers)
-        named = dict.fromkeys(each.host for each in candidates if each is not None)
+        candidates = (each for peer in peers for each in peer.relay_candidates())
+        named = dict.fromkeys(each.host for each in candidates)
         hosts = dict.fromkeys(host for host in named if self._rejection(host) is None)
         for host in self._permitted:
             if host not in hosts:

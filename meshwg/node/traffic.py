@@ -17,8 +17,8 @@ from meshwg.errors import InvalidMessage
 from meshwg.node.paths import Paths
 from meshwg.node.streaming import Streaming
 from meshwg.node.streams import framed
-from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import UDP, Endpoint, Transmit
+from meshwg.relay.pool import RelayPool
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import stun
 from meshwg.wire.demux import DatagramKind, runs

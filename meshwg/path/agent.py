@@ -58,7 +58,7 @@ from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.tcp import TcpTraits
 from meshwg.path.traits import NatTraits
-from meshwg.transmit import UDP, Endpoint, Random, Transmit
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
 SUSPICION = 5.0
@@ -354,7 +354,7 @@ class PathAgent:
         now_at = self._table.find(heard)
         if selected is None or selected is relay or selected is now_at:
             return
-        if now_at is not None and now_at is relay:
+        if heard.link >= FIRST_LINK or (now_at is not None and now_at is relay):
             return
         if min(heard.link, selected.endpoint.link) < UDP:
             return  # The two sides need not choose the same of datagrams and stream.

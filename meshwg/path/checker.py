@@ -6,7 +6,7 @@ from meshwg.path.delivery import Delivery
 from meshwg.path.ledger import Ledger
 from meshwg.path.path import TRIGGERED_BURST, Path
 from meshwg.path.table import PathTable
-from meshwg.transmit import UDP, Endpoint, Transmit
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Transmit
 
 
 class Checker:
@@ -58,7 +58,9 @@ class Checker:
         """
         path, relay = self._table.find(source), self._table.relay
         if path is None:
-            if relay is not None and source.link == relay.endpoint.link != UDP:
+            is_other_relay = source.link >= FIRST_LINK
+            is_relay = relay is not None and source.link == relay.endpoint.link != UDP
+            if is_relay or is_other_relay:
                 return
             if not self._ledger.may_learn(now):
                 self._checks.drops[CheckDrop.OVERLEARNT] += 1

@@ -16,6 +16,8 @@ class RelayChanged:
     """What peers send to."""
     link: int | None
     """What endpoints of peers behind this relay carry."""
+    standby: Endpoint | None = None
+    """What peers send to if that relay dies."""
 
 
 @dataclass(frozen=True, slots=True)

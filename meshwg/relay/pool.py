@@ -21,6 +21,9 @@ answer it is given up and the contest begins. So another server has taken over w
 10 ms and 20 %, three times in a row, becomes home; the old allocation lingers for a
 minute, because peers still send to it, and is home again if the new one dies.
 
+*Standby.* While data goes through home for longer, an allocation is kept at another
+server (:mod:`meshwg.relay.standby`). It is home at once when home dies.
+
 Endpoints of peers that are reached through a relay carry the link of its client. When
 that is gone, what is sent to them goes over the present home.
 """
@@ -46,16 +49,17 @@ from meshwg.relay.events import (
     RelayChanged,
     RelayStatus,
 )
+from meshwg.relay.keepsake import Keepsake
 from meshwg.relay.prober import Prober
 from meshwg.relay.server import RelayServer
+from meshwg.relay.standby import Need
 from meshwg.relay.transactions import TurnCredentials
 from meshwg.relay.watch import Rivalry, Watch
 from meshwg.relay.ways import UDP_HEAD_START, Ways
-from meshwg.transmit import Endpoint, Random, Transmit
+from meshwg.transmit import FIRST_LINK, Endpoint, Random, Transmit
 from meshwg.wire.stun import HEADER_LENGTH, TRANSACTION_ID_LENGTH, Buffer
 
 __all__ = [
-    "FIRST_LINK",
     "ChannelChanged",
     "CloseStream",
     "CredentialsUsed",
@@ -66,9 +70,6 @@ __all__ = [
     "RelayStatus",
 ]
 
-FIRST_LINK = 1 << 16
-"""Links from here on are relays'; auxiliary sockets of a punch stay below."""
-
 NEXT_CONTENDER = 0.5
 """Seconds until another way is tried in parallel."""
 PATIENCE = 5.0
@@ -76,9 +77,6 @@ PATIENCE = 5.0
 NEXT_LATE_CONTENDER = 2.0
 """Seconds between two looks for a way from then on."""
 MAX_CONTENDERS = 4
-
-MAX_CREDENTIALS = 8
-"""Relays of which the credentials in use are remembered."""
 
 LINGER = 60.0
 """Seconds for which the last home is kept after a move."""
@@ -113,13 +111,16 @@ class RelayPool:
         self._challenger: int | None = None
         """The link of the client that is to replace home when it is ready."""
         self._lingering: dict[int, float] = {}
+        self._standby: RelayClient | None = None
+        self._need = Need()
+        self._given_up: set[str] = set()
+        """The addresses of servers that were home and fell silent."""
         self._peers: dict[Endpoint, None] = {}
         self._hosts: dict[str, None] = {}
         self._waiting: deque[tuple[Endpoint, bytes]] = deque()
         self._events: deque[Event] = deque()
         self._farewells: list[Transmit] = []
-        self._former: dict[str, TurnCredentials] = {}
-        self._used: dict[str, TurnCredentials] = {}
+        self._keepsake = Keepsake()
         self._past_drops: Counter[RelayDrop] = Counter()
         self._error: str | None = None
         self._contest_since = 0.0
@@ -132,7 +133,7 @@ class RelayPool:
 
         Its allocations may be in the way, and count for the node's quota.
         """
-        self._former = dict(credentials)
+        self._keepsake.remember(credentials)
 
     def set_servers(self, servers: Iterable[RelayServer], now: float) -> None:
         """Use these servers, with these credentials, from now on."""
@@ -227,8 +228,9 @@ class RelayPool:
     def permit(self, host: str, now: float) -> None:
         """Let packets from every port of a host in until :meth:`forbid`."""
         self._hosts[host] = None
-        if self._home is not None:
-            self._home.permit(host, now)
+        for client in (self._home, self._standby):
+            if client is not None:
+                client.permit(host, now)
 
     def forbid(self, host: str) -> None:
         """Let the permission for a host run out."""
@@ -257,6 +259,7 @@ class RelayPool:
     def note_sent(self, now: float) -> None:
         """Note that packets went through a channel, past this pool."""
         self._watch.note_use(self._home, now)
+        self._note_need(now)
 
     def note_received(self, peer: Endpoint, now: float) -> None:
         """Note that packets of a peer came through its channel, past this pool."""
@@ -264,6 +267,11 @@ class RelayPool:
         if client is not None:
             client.note_received(peer, now)
         self._watch.note_use(self._home, now)
+        self._note_need(now)
+
+    def has_given_up(self, host: str) -> bool:
+        """Tell whether home was at an address, and fell silent."""
+        return host in self._given_up
 
     def is_relay(self, source: Endpoint) -> bool:
         """Tell whether ChannelData from there is ours to open."""
@@ -411,7 +419,7 @@ class RelayPool:
             next(self._links),
             random=self._random,
             renew_after=self._renew_after,
-            former=self._former.get(str(server.url)),
+            former=self._keepsake.former(str(server.url)),
         )
         self._clients[client.link] = client
         if client.is_stream:
@@ -429,10 +437,13 @@ class RelayPool:
         self._challenger = self._contend_at = None
         self._rivalry.begin()
         self._lingering.pop(client.link, None)
+        if client is self._standby:
+            self._standby = None
         if old is not None:
             self._lingering[old.link] = now + LINGER
         for other in list(self._clients.values()):
-            if other is not client and other.link not in self._lingering:
+            is_kept = other.link in self._lingering or other is self._standby
+            if other is not client and not is_kept:
                 self._close(other, now)
         for peer in self._peers:
             client.open(peer, now)
@@ -445,9 +456,10 @@ class RelayPool:
         self._watch.plan(client, now)
 
     def _announce(self) -> None:
-        home = self._home
+        home, standby = self._home, self._standby
+        spare = standby.relayed if standby is not None else None
         self._events.append(
-            RelayChanged(home.relayed, home.link)
+            RelayChanged(home.relayed, home.link, spare)
             if home is not None
             else RelayChanged(None, None)
         )
@@ -474,6 +486,9 @@ class RelayPool:
             self._events.append(CloseStream(client.link))
         if client.link == self._challenger:
             self._challenger = None
+        if client is self._standby:
+            self._standby = None
+            self._announce()
 
     # What clients say.
 
@@ -489,8 +504,14 @@ class RelayPool:
             self._events += client.take_channel_changes()
 
     def _on_allocated(self, client: RelayClient, now: float) -> None:
+        self._given_up.discard(client.server.address)
         self._note_credentials(client)
-        if client is self._home:
+        if client is self._standby and self._home is not None:
+            # Peers that have given up home use it at once.
+            for host in self._hosts:
+                client.permit(host, now)
+            self._announce()
+        elif client is self._home:
             self._announce()
         elif self._home is None or client.link == self._challenger:
             self._promote(client, now)
@@ -500,13 +521,8 @@ class RelayPool:
     def _note_credentials(self, client: RelayClient) -> None:
         """Tell what another process would need to delete the allocation."""
         url = str(client.server.url)
-        if client.is_stream or self._used.get(url) == client.credentials:
-            return
-        self._used.pop(url, None)
-        self._used[url] = client.credentials
-        while len(self._used) > MAX_CREDENTIALS:
-            del self._used[next(iter(self._used))]
-        self._events.append(CredentialsUsed(tuple(self._used.items())))
+        if not client.is_stream and self._keepsake.note(url, client.credentials):
+            self._events.append(CredentialsUsed(self._keepsake.used))
 
     def _on_offline(self, client: RelayClient, reason: str, now: float) -> None:
         """Do without a client; over UDP it comes back by itself if it can."""
@@ -515,18 +531,25 @@ class RelayPool:
         if was_home:
             self._home = None
             self._announce()
-        if client.is_stream or client.link in (self._challenger, *self._lingering):
+        is_extra = client.link in (self._challenger, *self._lingering)
+        if client.is_stream or is_extra or client is self._standby:
             self._ways.rest(client.server.way, now)
             self._remove(client)
         if was_home:
             self._watch.plan(None, now)
+            self._given_up.add(client.server.address)
             self._prober.silence(client.destination)
-            self._begin_contest(now)
+            standby = self._standby
+            if standby is not None and standby.state is RelayState.ALLOCATED:
+                self._promote(standby, now)
+            else:
+                self._begin_contest(now)
 
     # Whether there is a better home.
 
     def _on_measured(self, endpoint: Endpoint, now: float) -> None:
         """Take the round trip to a server into account."""
+        self._given_up.discard(endpoint.host)
         if self._home is None:
             self._contend(now)
             self._settle(now)
@@ -535,13 +558,34 @@ class RelayPool:
         if mapped is not None and endpoint == self._home.destination:
             self._home.seen_at(mapped, now)
             self._settle(now)
+        if self._standby is not None and not self._need.lasts(now):
+            self._close(self._standby, now)
         server = self._ways.at(endpoint)
-        if server is None or self._challenger is not None:
+        if server is not None and self._challenger is None:
+            self._compare(server, self._home, now)
+
+    def _compare(self, server: RelayServer, home: RelayClient, now: float) -> None:
+        """Move to another server if that is better."""
+        standby = self._standby
+        if standby is not None and standby.server.way == server.way:
+            is_ready = standby.state is RelayState.ALLOCATED
+            if is_ready and self._rivalry.is_better(server, home, now):
+                self._promote(standby, now)
             return
-        if server.way == self._home.server.way or self._is_busy(server, now):
+        if server.way == home.server.way or self._is_busy(server, now):
             return
-        if self._rivalry.is_better(server, self._home, now):
+        if self._rivalry.is_better(server, home, now):
             self._challenger = self._launch(server, now).link
+
+    # In case home dies.
+
+    def _note_need(self, now: float) -> None:
+        """Keep an allocation at another server while data goes through home."""
+        self._need.note(now)
+        if self._standby is None and self._home is not None and self._need.begins():
+            server = self._ways.spare(self._prober, self._home.server, now)
+            if server is not None and not self._is_busy(server, now):
+                self._standby = self._launch(server, now)
 
     def _is_busy(self, server: RelayServer, now: float) -> bool:
         """Tell whether a way is in use already, or has to rest."""

@@ -104,6 +104,29 @@ class Ways:
         """Return the servers that can be measured."""
         return [endpoint_of(s) for s in self if s.transport is Transport.UDP]
 
+    def spare(
+        self, prober: Prober, home: RelayServer, now: float
+    ) -> RelayServer | None:
+        """Return the best way to another server, of the kind of the way to home.
+
+        That is the nearest over UDP of those that answer, or else the first stream.
+        """
+        others = [
+            server
+            for server in self
+            if server.address != home.address
+            and server.transport is home.transport
+            and not self.is_resting(server.way, now)
+        ]
+        if home.transport is not Transport.UDP:
+            return next(iter(others), None)
+        measured = [
+            (round_trip, index)
+            for index, server in enumerate(others)
+            if (round_trip := prober.round_trip(endpoint_of(server))) is not None
+        ]
+        return others[min(measured)[1]] if measured else None
+
     def next(
         self, prober: Prober, busy: Container[Way], since: float, now: float
     ) -> RelayServer | None:

@@ -1,13 +1,16 @@
 """The mesh of real programs: nodes join, meet, leave, are removed and come back."""
 
+import json
 import re
 from functools import partial
 
 import pytest
 
+from netlab import coturn
 from netlab.lab import Lab
-from netlab.presets import PORT_RESTRICTED
+from netlab.presets import OFFICE, PORT_RESTRICTED
 from tests.interop.meshes import Coordinator, Json, Member, leftovers
+from tests.interop.relays import needs_coturn
 
 pytestmark = pytest.mark.netns
 
@@ -105,6 +108,38 @@ def test_nodes_that_restart_without_their_coordinator_find_each_other(
         )
 
 
+@needs_coturn
+def test_relayed_nodes_go_on_when_their_relay_dies_with_the_coordinator(
+    lab: Lab,
+) -> None:
+    hosts = [lab.add_host(f"relay-{n}", lab.internet, ipv6=False) for n in (1, 2)]
+    options = ["--use-auth-secret", "--static-auth-secret=shared", "--realm=mesh.test"]
+    relays = {host.address(): coturn.start(host, options) for host in hosts}
+    coordinator = with_relays(lab, list(relays), "shared")
+    routers = [lab.add_router(f"office-{n}", OFFICE) for n in (1, 2)]
+    alice, bob = (
+        Member(lab.add_host(name, router, ipv6=False))
+        for name, router in zip(("alice", "bob"), routers, strict=True)
+    )
+    join([alice, bob], coordinator.token(reusable=True))
+    alice.host.ping(bob.addresses[0])
+    alice.ping(bob, "-i", "0.2")
+    for member in (alice, bob):
+        member.host.wait_until(
+            partial(relayed_addresses, member, 4),
+            "both nodes have told where they are if their relay dies",
+        )
+
+    url = alice.status()["self"]["relay"]["url"]
+    relays[url.split(":")[1]].kill()
+    coordinator.kill()
+
+    alice.wait_until(
+        lambda status: status["self"]["relay"]["url"] != url, "it has another relay"
+    )
+    alice.host.ping(bob.addresses[0], within=10.0)
+
+
 def test_a_killed_coordinator_forgets_no_node_it_has_acknowledged(
     lab: Lab,
 ) -> None:
@@ -178,9 +213,27 @@ def in_place(lab: Lab, place: str) -> list[Member]:
     ]
 
 
+def relayed_addresses(member: Member, count: int) -> bool:
+    """Tell whether a node's saved netmap has so many relayed addresses."""
+    text = (member.state_dir / "netmap.json").read_text()
+    return text.count('"kind":"relay"') == count
+
+
 def knows_public_address(status: Json) -> bool:
     nat = status["self"]["nat"]
     return nat is not None and nat["public"] is not None
+
+
+def with_relays(lab: Lab, addresses: list[str], secret: str) -> Coordinator:
+    """Return a running coordinator that names these relays, and is none itself."""
+    host = lab.add_host("coordinator", lab.internet)
+    urls = [f"turn:{address}:{coturn.PORT}?transport=udp" for address in addresses]
+    path = host.write_file("turn-secret", secret)
+    text = f'relays = {json.dumps(urls)}\nturn_secret_file = "{path}"\n'
+    config = host.write_file("coordinator.toml", text)
+    coordinator = Coordinator(host, "--no-relay", "--config", str(config))
+    coordinator.start()
+    return coordinator
 
 
 def join(members: list[Member], token: str) -> None:

@@ -35,6 +35,57 @@ def test_a_relayed_pair_whose_relay_dies_moves_to_another() -> None:
     assert remote_host(a, b) not in homes
 
 
+@pytest.mark.parametrize("loss", [0.0, 0.02])
+def test_a_relay_that_dies_with_the_coordinator_is_replaced(loss: float) -> None:
+    world, a, b = pair(kinds.SYMMETRIC_RANDOM, kinds.SYMMETRIC_RANDOM, relays=2)
+    world.relays[1].host.interfaces[0].uplink.delay = 0.05
+    world.loss = loss
+    world.advance(200.0)
+    dead = world.relays[0]
+    assert {remote_host(a, b), remote_host(b, a)} == {dead.address}
+    world.coordinator.stop()
+    world.stun.stop()
+    dead.is_dead = True
+    at = world.now
+    world.advance(15.0)
+    for node, peer in ((a, b), (b, a)):
+        assert resumed(node.contact(peer), at) < 5.0
+        assert remote_host(node, peer) == world.relays[1].address
+
+
+def test_a_relay_that_one_side_alone_cannot_reach_is_left_by_that_side() -> None:
+    world, a, b = pair(kinds.SYMMETRIC_RANDOM, kinds.SYMMETRIC_RANDOM, relays=2)
+    world.relays[1].host.interfaces[0].uplink.delay = 0.05
+    world.advance(200.0)
+    near = world.relays[0].address
+    outside = address_outside(a.host)
+    world.coordinator.stop()
+    world.network.lose = lambda packet: (
+        {near, outside} == {packet.source[0], packet.destination[0]}
+    )
+    at = world.now
+    world.advance(15.0)
+    for node, peer in ((a, b), (b, a)):
+        assert resumed(node.contact(peer), at) < 5.0
+        assert node.contact(peer).kind is CandidateKind.RELAYED
+
+
+def test_nodes_that_are_direct_keep_one_allocation() -> None:
+    world, a, b = pair(kinds.LINUX, kinds.LINUX, relays=2)
+    world.advance(120.0)
+    assert a.contact(b).is_direct
+    assert [len(each.entry.candidates) for each in (a.peer(b), b.peer(a))] == [3, 3]
+
+
+def test_nodes_that_are_no_longer_relayed_give_the_second_allocation_back() -> None:
+    world, a, b = pair(kinds.SYMMETRIC_RANDOM, kinds.SYMMETRIC_RANDOM, relays=2)
+    world.advance(60.0)
+    assert [len(each.entry.candidates) for each in (a.peer(b), b.peer(a))] == [4, 4]
+    silence(a, b)
+    world.advance(600.0)
+    assert [len(each.entry.candidates) for each in (a.peer(b), b.peer(a))] == [3, 3]
+
+
 def test_a_peer_that_is_gone_is_said_to_be_gone() -> None:
     world, a, b = pair(kinds.SYMMETRIC_RANDOM, kinds.SYMMETRIC_RANDOM)
     world.advance(20.0)

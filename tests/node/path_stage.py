@@ -13,8 +13,8 @@ from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Asked, CheckKeys, Checks
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
-from meshwg.relay.pool import FIRST_LINK, RelayPool
-from meshwg.transmit import Endpoint, Random
+from meshwg.relay.pool import RelayPool
+from meshwg.transmit import FIRST_LINK, Endpoint, Random
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control, stun
 from meshwg.wireguard.device import Device
@@ -36,6 +36,7 @@ class Recorder(RelayPool):
         self.closed: list[Endpoint] = []
         self.permitted: list[str] = []
         self.forbidden: list[str] = []
+        self.given_up: set[str] = set()
 
     def open(self, peer: Endpoint, now: float) -> None:
         self.opened.append(peer)
@@ -45,6 +46,9 @@ class Recorder(RelayPool):
 
     def permit(self, host: str, now: float) -> None:
         self.permitted.append(host)
+
+    def has_given_up(self, host: str) -> bool:
+        return host in self.given_up
 
     def forbid(self, host: str) -> None:
         self.forbidden.append(host)

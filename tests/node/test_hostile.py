@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.node.machine import Node
-from meshwg.relay.pool import FIRST_LINK
 from meshwg.status import all_drops
-from meshwg.transmit import UDP, Endpoint, Source, Transmit
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Source, Transmit
 from meshwg.wire import control
 from tests.path.test_candidate import json_values
 from tests.sim.kinds import PUBLIC, SYMMETRIC_RANDOM

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from meshwg.path.candidate import Rejection
+from meshwg.transmit import Endpoint
 from tests.node.path_stage import NOW, RELAY_LINK, RELAYED, RELAYED_ENDPOINT, Stage
 
 
@@ -18,6 +19,31 @@ def test_a_peer_is_reached_through_the_relay_that_both_have() -> None:
 
     assert peer.relayed == RELAYED_ENDPOINT
     assert stage.relays.opened == [RELAYED_ENDPOINT]
+
+
+def test_a_peer_is_reached_at_its_second_relay_where_the_first_is_given_up() -> None:
+    stage = Stage()
+    second = replace(RELAYED, host="198.51.100.10")
+    peer = stage.add_peer(candidates=(RELAYED, second))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    assert peer.relayed == RELAYED_ENDPOINT
+
+    stage.relays.given_up = {RELAYED.host}
+    stage.paths.relay_changed(RELAY_LINK + 1, NOW)
+    assert peer.relayed == Endpoint(second.host, second.port, RELAY_LINK + 1)
+
+    stage.relays.given_up = {RELAYED.host, second.host}
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    assert peer.relayed == RELAYED_ENDPOINT, "there is nothing better"
+
+
+def test_both_relays_of_a_peer_are_let_in() -> None:
+    stage = Stage()
+    second = replace(RELAYED, host="198.51.100.10")
+    stage.add_peer(candidates=(RELAYED, second))
+    stage.paths.permit_relays(NOW)
+    assert stage.relays.permitted == [RELAYED.host, second.host]
 
 
 def test_another_relay_replaces_the_path_through_the_old_one() -> None:

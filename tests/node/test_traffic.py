@@ -2,9 +2,8 @@
 
 import pytest
 
-from meshwg.relay.pool import FIRST_LINK
 from meshwg.status import all_drops
-from meshwg.transmit import Endpoint
+from meshwg.transmit import FIRST_LINK, Endpoint
 from meshwg.wire.channeldata import wrap
 from meshwg.wire.stun import binding_request
 from tests.node.stage import BOB, BOBS_ENDPOINT, HOME, NOW, Stage

@@ -1,8 +1,8 @@
 """The channels of a pool, as announced to whatever carries its packets."""
 
-from meshwg.relay.pool import FIRST_LINK, ChannelChanged
+from meshwg.relay.pool import ChannelChanged
 from meshwg.relay.server import Transport
-from meshwg.transmit import UDP, Endpoint
+from meshwg.transmit import FIRST_LINK, UDP, Endpoint
 from meshwg.wire.channeldata import wrap
 from tests.relay.simulation import PoolHost
 from tests.sim.network import Network

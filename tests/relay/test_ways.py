@@ -32,6 +32,34 @@ def test_streams_do_not_wait_where_there_is_no_udp() -> None:
     assert chosen(ways, measured(ways), 0.0) == ("one", TLS)
 
 
+def test_the_spare_way_leads_to_the_nearest_other_server_that_answers() -> None:
+    home = way("home", UDP)
+    ways = make_ways(home, way("far", UDP), way("nearer", UDP), way("quiet", UDP))
+    prober = measured(ways, home=0.1, far=0.3, nearer=0.2)
+
+    spare = ways.spare(prober, home, 0.0)
+    assert spare is not None
+    assert spare.url.host == "nearer"
+    ways.rest(spare.way, 0.0)
+    resting = ways.spare(prober, home, 1.0)
+    assert resting is not None
+    assert resting.url.host == "far"
+
+
+def test_another_way_to_the_same_server_is_no_spare() -> None:
+    home = way("home", TCP)
+    ways = make_ways(home, way("home", TLS), way("home", UDP))
+    assert ways.spare(measured(ways), home, 0.0) is None
+
+
+def test_where_home_is_a_stream_the_spare_way_is_one() -> None:
+    home = way("home", TCP)
+    ways = make_ways(home, way("other", UDP), way("other", TCP))
+    spare = ways.spare(measured(ways, other=0.1), home, 0.0)
+    assert spare is not None
+    assert spare.transport is TCP
+
+
 def test_silent_udp_servers_come_last() -> None:
     ways = make_ways(way("one", UDP))
 
