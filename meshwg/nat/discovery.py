@@ -12,9 +12,10 @@ Theory of operation. The discovery goes through three stages and ends in a repor
 * *Mapping*: only now, since a NAT may let in whom the host has sent to, the node's own
   socket asks the primary's other endpoints: is it still seen as the same?
 
-Only waiting shows that there is no answer, so the waits are short: half a
-second before the mapping stage starts, about a second until an answer is taken to be
-filtered, and longer where round trips are. Silence is evidence only if the mapping
+Only waiting shows that there is no answer, so the waits are short (:class:`Patience`):
+half a second before the mapping stage starts, about a second until an answer is taken
+to be filtered, half of that where somebody waits for the report, and longer where round
+trips are. Silence is evidence only if the mapping
 stage then finds the endpoint that kept silent alive. What is not proven is reported as
 unknown.
 
@@ -37,7 +38,7 @@ from meshwg.nat.inference import (
     keeps_ports,
     mapping_of,
 )
-from meshwg.nat.probe import DENSE_REPEATS, Probe, Probes
+from meshwg.nat.probe import BRISK_REPEATS, DENSE_REPEATS, Probe, Probes
 from meshwg.nattypes import Filtering, Mapping
 from meshwg.transmit import UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Attribute, Buffer, Change
@@ -46,19 +47,33 @@ LIMIT = 4.8
 """Seconds until there is a report, whatever happens."""
 GIVE_UP = 3.0
 """Seconds after which no first answer is expected."""
-GRACE = 0.25
-"""Seconds that other servers have to answer, after one did that has one address."""
-FILTERING_PATIENCE = 1.1
-"""Seconds without an answer that mean it was filtered."""
-MAPPING_DELAY = 0.5
-"""Seconds for filtering to be answered before the other address is sent to."""
-MAPPING_PATIENCE = 0.6
 SAMPLE_SPREAD = 0.15
 """Later answers than the first by more seconds are to a repeated request, which may
 have taken its port out of order."""
 
 SERVERS_LIMIT = 8
 FRESH_SOCKETS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a discovery waits for answers, in seconds."""
+
+    servers: float
+    """For other servers, after one answered that has one address."""
+    filtering: float
+    """Silence for so long means that the answer was filtered."""
+    mapping_delay: float
+    """For filtering to be answered before the other address is sent to."""
+    mapping: float
+    repeats: Sequence[float]
+    """When requests are sent whose silence is taken as an answer."""
+
+
+THOROUGH = Patience(0.25, 1.1, 0.5, 0.6, DENSE_REPEATS)
+"""For a node, which lives with the report for minutes."""
+BRISK = Patience(0.1, 0.5, 0.3, 0.4, BRISK_REPEATS)
+"""For somebody who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,7 @@ class NatDiscovery:
     :param addresses: the host's own addresses: to be seen as one of them is to have
         no NAT. So is the local address that answers came to, if it is known.
     :param limit: seconds until the report, at most.
+    :param patience: how long to wait on the way there.
     """
 
     def __init__(
@@ -109,7 +125,9 @@ class NatDiscovery:
         random: Random,
         now: float,
         limit: float = LIMIT,
+        patience: Patience = THOROUGH,
     ) -> None:
+        self._patience = patience
         self.stage = Stage.LOOKING
         self.probes = Probes(random)
         self._ports = ports
@@ -201,7 +219,7 @@ class NatDiscovery:
     def _waited_for_another(self, answered: Sequence[Probe], now: float) -> bool:
         """Tell whether a complete server had its time since others answered."""
         first = min(probe.answered or now for probe in answered)
-        self._next_stage = min(first + GRACE, self._end)
+        self._next_stage = min(first + self._patience.servers, self._end)
         return now >= self._next_stage
 
     # Filtering
@@ -217,7 +235,7 @@ class NatDiscovery:
             if has_other and primary.other is not None
             else Endpoint(server.host, server.port + 1)
         )
-        deadline = self._deadline(FILTERING_PATIENCE, now)
+        deadline = self._deadline(self._patience.filtering, now)
         self._samples = [
             self.probes.start(server._replace(link=link), now, deadline)
             for link in self._fresh
@@ -228,7 +246,7 @@ class NatDiscovery:
                 self._filtering[change] = self._ask_to_change(change, now, deadline)
             change = Change.PORT
             self._filtering[change] = self._ask_to_change(change, now, deadline)
-        self._next_stage = self._deadline(MAPPING_DELAY, now)
+        self._next_stage = self._deadline(self._patience.mapping_delay, now)
 
     def _ask_to_change(self, change: Change, now: float, deadline: float) -> Probe:
         """Ask, from the first fresh socket, for an answer from somewhere else."""
@@ -239,7 +257,7 @@ class NatDiscovery:
             deadline,
             answers_from=self._endpoint(change)._replace(link=link),
             attributes={Attribute.CHANGE_REQUEST: change},
-            repeats=DENSE_REPEATS,
+            repeats=self._patience.repeats,
         )
 
     def _filter(self, now: float) -> None:
@@ -260,7 +278,7 @@ class NatDiscovery:
         own, fresh = self._primary.mapped, self._samples[1].mapped
         if own is None or fresh is None:
             return
-        deadline = self._deadline(MAPPING_DELAY, now)
+        deadline = self._deadline(self._patience.mapping_delay, now)
         link = self._samples[1].destination.link
         self._hairpins = [
             self.probes.start(own._replace(link=link), now, deadline),
@@ -272,7 +290,7 @@ class NatDiscovery:
     def _start_mapping(self, now: float) -> None:
         self.stage = Stage.MAPPING
         self._next_stage = self._end
-        deadline = self._deadline(MAPPING_PATIENCE, now)
+        deadline = self._deadline(self._patience.mapping, now)
         changes = [Change.PORT]
         if self._endpoint(Change.ADDRESS) != self._endpoint(Change(0)):
             changes = [Change.ADDRESS, Change.ADDRESS | Change.PORT, Change.PORT]

@@ -10,8 +10,9 @@ from meshwg.nat import natpmp, pcp
 from meshwg.nat.gateway import SERVER_PORT
 from meshwg.transmit import Endpoint, Transmit
 
-SENDS = (0.0, 0.25, 0.5)
-LIMIT = 0.75
+SENDS = (0.0, 0.15, 0.3)
+"""Seconds after which the questions are asked: it is the next machine that answers."""
+LIMIT = 0.5
 
 
 class GatewayProbe:

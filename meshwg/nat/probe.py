@@ -20,6 +20,8 @@ person waits for.
 DENSE_REPEATS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """The same for a request whose silence will be taken as an answer: where one exchange
 in five is lost, all of these are once in fifteen thousand."""
+BRISK_REPEATS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
+"""The same where somebody waits: as many, but a burst of losses may take all."""
 
 
 class ProbeDrop(StrEnum):

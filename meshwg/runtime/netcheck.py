@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from meshwg.errors import ConfigError
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import (
+    BRISK,
     FRESH_SOCKETS,
     DiscoveryReport,
     NatDiscovery,
@@ -34,10 +35,6 @@ MARGIN = 0.2
 """Seconds of the limit that are kept for the program itself."""
 RESOLVE_SHARE = 0.4
 """The share of the limit that name resolution may take."""
-
-HEAD_START = 0.3
-"""Seconds before port mapping is probed: importing what it needs would distort the
-round trips of the first answers."""
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 NO_ROUTE = "no route to it"
@@ -236,6 +233,7 @@ async def _discover(
         random=os.urandom,
         now=asyncio.get_running_loop().time(),
         limit=limit,
+        patience=BRISK,
     )
     await sockets.run(discovery)
     report = discovery.next_event()
@@ -285,7 +283,6 @@ async def probe_port_mapping(limit: float, fwmark: int = 0) -> PortMappingSummar
         sock.bind(("", 0))
         try:
             async with asyncio.timeout(limit):
-                await asyncio.sleep(HEAD_START)
                 found = await portmap.probe(
                     sock.getsockname()[1],
                     find=lambda family: find_gateway(family, fwmark),

@@ -32,6 +32,9 @@ from meshwg.transmit import Endpoint
 
 PROBE_LIMIT = 1.5
 """Seconds that a probe takes at most."""
+PROBE_SILENCE = 0.5
+"""Seconds that a probe waits for a gateway that says nothing at all. A search that is
+addressed to it alone is answered at once."""
 PROBE_LIFETIME = 120
 STOP_LIMIT = 2.0
 """Seconds in which a mapping is given back, or else left to run out."""
@@ -202,14 +205,19 @@ class PortMappingReport:
 
 
 async def probe(
-    internal_port: int | None = None, *, find: FindGateway = find_gateway
+    internal_port: int | None = None,
+    *,
+    find: FindGateway = find_gateway,
+    report: PortMappingReport | None = None,
 ) -> PortMappingReport:
     """Ask the default gateway of IPv4 which port mapping protocols it speaks.
 
     :param internal_port: a local UDP port to map for a moment, to learn the external
         endpoint; without it nothing is left in the gateway, not even for a moment.
+    :param report: what to fill in, for those who do not want to wait for the end.
     """
-    report = PortMappingReport()
+    if report is None:
+        report = PortMappingReport()
     gateway = find(socket.AF_INET)
     if gateway is None:
         return report
@@ -264,7 +272,9 @@ async def _probe_by_upnp(
     asked: asyncio.Task[None],
 ) -> None:
     with contextlib.suppress(UpnpFailed):
-        upnp = await UpnpGateway.find(gateway.address, gateway.local, gateway.fwmark)
+        upnp = await UpnpGateway.find(
+            gateway.address, gateway.local, gateway.fwmark, PROBE_SILENCE
+        )
         report.upnp = True
         await asked
         if internal_port is not None and report.external is None:

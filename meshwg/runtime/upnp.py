@@ -58,16 +58,19 @@ class UpnpGateway:
         self._local = local
 
     @classmethod
-    async def find(cls, gateway: str, local: str, fwmark: int = 0) -> "UpnpGateway":
+    async def find(
+        cls, gateway: str, local: str, fwmark: int = 0, limit: float | None = None
+    ) -> "UpnpGateway":
         """Search for the default gateway's service and read its description.
 
         :param gateway: the only address whose answers count.
         :param local: this host's address towards it.
         :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+        :param limit: seconds to search; :data:`SEARCH_LIMIT` unless given.
         :raises UpnpFailed: if there is none.
         """
         async with _failing("cannot search"):
-            location = await search(gateway, local, fwmark)
+            location = await search(gateway, local, fwmark, limit)
         if location is None:
             raise UpnpFailed("finds no gateway")
         client = SoapClient(gateway, fwmark)
@@ -153,12 +156,16 @@ class UpnpGateway:
         return await self._client.call(self._service, action, arguments)
 
 
-async def search(gateway: str, local: str, fwmark: int = 0) -> str | None:
+async def search(
+    gateway: str, local: str, fwmark: int = 0, limit: float | None = None
+) -> str | None:
     """Return where the gateway's description is, or ``None`` if it does not answer.
 
     :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+    :param limit: seconds to wait for that; :data:`SEARCH_LIMIT` unless given.
     :raises OSError: if nothing can be sent.
     """
+    limit = SEARCH_LIMIT if limit is None else limit
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
     transport, _ = await loop.create_datagram_endpoint(
@@ -168,7 +175,7 @@ async def search(gateway: str, local: str, fwmark: int = 0) -> str | None:
         for _ in range(SEARCHES):
             for host in (SSDP_GROUP, gateway):
                 transport.sendto(_question(host), (host, SSDP_PORT))
-            await asyncio.wait([found], timeout=SEARCH_LIMIT / SEARCHES)
+            await asyncio.wait([found], timeout=limit / SEARCHES)
             if found.done():
                 return found.result()
         return None

@@ -6,7 +6,13 @@ from collections.abc import Mapping as Dict
 
 import pytest
 
-from meshwg.nat.discovery import DiscoveryReport, NatDiscovery
+from meshwg.nat.discovery import (
+    BRISK,
+    THOROUGH,
+    DiscoveryReport,
+    NatDiscovery,
+    Patience,
+)
 from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire import stun
@@ -31,19 +37,29 @@ FILTERINGS = (
 )
 SOON = 1.5
 """Seconds within which there is a report if something answers."""
+BRISKLY = 0.7
+"""The same where somebody waits for it."""
 
 
+@pytest.mark.parametrize(
+    ("patience", "soon"),
+    [(THOROUGH, SOON), (BRISK, BRISKLY)],
+    ids=["thorough", "brisk"],
+)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind_of_network_is_recognised(kind: Kind) -> None:
+def test_every_kind_of_network_is_recognised(
+    kind: Kind, patience: Patience, soon: float
+) -> None:
     network = internet()
     expected = kind.behaviour
+    host = kind.add_to(network, "host", 1)
 
-    report, took = discover(network, kind.add_to(network, "host", 1))
+    report, took = discover(network, host, patience=patience)
 
     found = report.behavior
     assert (found.type, found.mapping) == (expected.type, expected.mapping)
     assert found.filtering is expected.filtering
-    assert took < (SOON if kind is not UDP_BLOCKED else 3.1)
+    assert took < (soon if kind is not UDP_BLOCKED else 3.1)
     if expected.mapping is not Mapping.NONE:
         assert found.port_allocation is expected.port_allocation
         assert found.port_delta == expected.port_delta
@@ -214,10 +230,11 @@ def test_a_dead_server_beside_a_good_one_costs_no_time_and_is_named() -> None:
     assert errors == {dead: "no answer", SERVER: None}
 
 
+@pytest.mark.parametrize("patience", [THOROUGH, BRISK], ids=["thorough", "brisk"])
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_loss_jitter_and_distance_make_it_know_less_but_claim_nothing_wrong(
-    kind: Kind, seed: int
+    kind: Kind, seed: int, patience: Patience
 ) -> None:
     network = Network(seed=seed)
     add_stun_server(network, "stun", SERVER.host, SECOND.host)
@@ -225,7 +242,7 @@ def test_loss_jitter_and_distance_make_it_know_less_but_claim_nothing_wrong(
     for interface in host.interfaces:
         interface.uplink = Wire(delay=seed * 0.005, jitter=0.01, loss=0.1)
 
-    report, took = discover(network, host)
+    report, took = discover(network, host, patience=patience)
 
     assert took <= 4.8
     assert report.behavior.mapping in (kind.behaviour.mapping, Mapping.UNKNOWN)
@@ -513,6 +530,7 @@ def discover(
     fresh: int = 4,
     port: int = 0,
     limit: float = 4.8,
+    patience: Patience = THOROUGH,
 ) -> tuple[DiscoveryReport, float]:
     """Run a discovery on a host; return its report and how long it took."""
     host.open(port)
@@ -527,6 +545,7 @@ def discover(
             random=network.random.randbytes,
             now=start,
             limit=limit,
+            patience=patience,
         )
     )
     host.run(client)

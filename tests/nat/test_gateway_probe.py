@@ -70,7 +70,7 @@ def test_a_silent_gateway_is_asked_three_times_and_given_up() -> None:
         probe.handle_timer(due)
         sent = [data for t in probe.datagrams_to_send() for data in t.datagrams]
         assert sent in ([], [pcp.encode_announce(LOCAL)])
-    assert times == [0.25, 0.5, 0.75]
+    assert times == [0.15, 0.3, 0.5]
     assert (probe.pcp, probe.nat_pmp) == (False, True)
 
 
