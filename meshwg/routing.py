@@ -60,6 +60,7 @@ class Action(IntEnum):
     """What a route does (RTN, linux/rtnetlink.h); others are not told apart."""
 
     UNICAST = 1
+    UNREACHABLE = 7
     THROW = 9
 
 
@@ -114,6 +115,8 @@ class Configuration:
     """Networks in the mesh, or behind it."""
     announced: tuple[IPNetwork, ...] = ()
     """Networks that this node announces: peers accept packets from them."""
+    unreachable: tuple[IPNetwork, ...] = ()
+    """Networks that nobody in the mesh has, and senders are told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,11 @@ def plan(
         (each for each in (*elsewhere, *others) if inside.hold(each)), key=_by_length
     )[:MAX_EXCEPTIONS]
     routes += [Route(each, Action.THROW) for each in exceptions]
+    routes += [
+        Route(each, Action.UNREACHABLE)
+        for each in wanted.unreachable
+        if each.version in sources and each not in elsewhere
+    ]
     rules = [
         rule
         for version, priority in priorities.items()

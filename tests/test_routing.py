@@ -84,6 +84,13 @@ def test_a_peer_is_reached_in_a_network_that_the_machine_is_in_too() -> None:
     assert "100.64.0.0/16" not in ways(made)
 
 
+def test_packets_to_what_nobody_has_are_refused() -> None:
+    nobodys = (ip_network("fd00::7/128"), ip_network("100.64.0.7/32"))
+    made = planned(wanted=replace(WANTED, unreachable=nobodys))
+    refused = [r.prefix for r in made.routes if r.action is Action.UNREACHABLE]
+    assert set(refused) == set(nobodys)
+
+
 def test_two_meshes_keep_what_is_more_specific_and_each_what_both_have() -> None:
     made = planned("10.0.0.0/8", others=["10.0.0.0/8", "10.1.0.0/16"])
     assert "10.0.0.0/8" in ways(made)

@@ -97,6 +97,13 @@ class Background:
         self._whereabouts.set_mapped(endpoint)
         self.settle(now)
 
+    def set_ipv6(self, has_ipv6: bool, now: float) -> None:
+        """Take note whether the node's own interface can have IPv6 addresses."""
+        if has_ipv6 != self._members.has_ipv6:
+            self._members.has_ipv6 = has_ipv6
+            self._report(now)
+            self.settle(now)
+
     def look_again(self, now: float) -> None:
         """Start NAT discovery again, at once."""
         self._whereabouts.refresh(now, at_once=True)
@@ -235,6 +242,10 @@ class Background:
             candidates.append(Candidate(CandidateKind.RELAYED, host, port))
         self._control.report(
             [candidate.to_message() for candidate in candidates],
-            control.NatReport(ipv4=ipv4, ipv6=ipv6),
+            control.NatReport(
+                ipv4=ipv4,
+                ipv6=ipv6,
+                lacks_ipv6=None if self._members.has_ipv6 else True,
+            ),
             now,
         )

@@ -26,6 +26,8 @@ class InterfaceChanged:
     """The addresses of peers in them, as networks: they need routes of their own."""
     announced: tuple[str, ...] = ()
     """Networks behind this node, which peers accept packets from."""
+    unreachable: tuple[str, ...] = ()
+    """Addresses of peers that these cannot have, so that packets there are refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ traffic, a path agent; the networks of all of them are what the interface is to 
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient
@@ -47,6 +48,9 @@ class Members:
         self._overlay = overlay
         self._events = events
         self._interface = InterfaceChanged((), (), ())
+        self._lost: dict[str, tuple[str, ...]] = {}
+        self.has_ipv6 = True
+        """Whether this node's own interface can have IPv6 addresses."""
 
     @property
     def itself(self) -> control.PeerEntry | None:
@@ -54,7 +58,12 @@ class Members:
         return self._control.peers.get(self._public_key)
 
     def own_addresses(self) -> tuple[str, ...]:
-        """Return this node's addresses in the mesh."""
+        """Return this node's addresses in the mesh, those that it can have."""
+        assigned = self.assigned_addresses()
+        return assigned if self.has_ipv6 else _without_ipv6(assigned)
+
+    def assigned_addresses(self) -> tuple[str, ...]:
+        """Return this node's addresses in the mesh, as the coordinator has them."""
         if self.itself is not None:
             return self.itself.addresses
         registered = self._control.registered
@@ -107,7 +116,7 @@ class Members:
         lengths = {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
             f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
-            for address in self.own_addresses()
+            for address in self.assigned_addresses()
         )
         change = InterfaceChanged(
             addresses,
@@ -117,6 +126,7 @@ class Members:
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
             self.itself.routes if self.itself is not None else (),
+            tuple(sorted(each for lost in self._lost.values() for each in lost)),
         )
         if change != self._interface:
             if self._interface in self._events:
@@ -136,6 +146,7 @@ class Members:
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
+        entry = self._reachable(entry)
         if peer is None:
             tunnel = self._device.add_peer(parse_key(entry.public_key))
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
@@ -145,12 +156,27 @@ class Members:
         self._hubs.peer_changed(peer)
         self._paths.entry_changed(peer, is_back=is_back, now=now)
 
+    def _reachable(self, entry: control.PeerEntry) -> control.PeerEntry:
+        """Return an entry without addresses that the peer's machine cannot have."""
+        self._lost.pop(entry.public_key, None)
+        if entry.nat is None or not entry.nat.lacks_ipv6:
+            return entry
+        kept = _without_ipv6(entry.addresses)
+        lost = tuple(each for each in entry.addresses if each not in kept)
+        self._lost[entry.public_key] = lost
+        return replace(entry, addresses=kept)
+
     def _remove(self, key: str) -> None:
+        self._lost.pop(key, None)
         peer = self.peers.pop(key, None)
         if peer is not None:
             self._hubs.remove(peer)
             self._paths.remove(peer)
             self._device.remove_peer(peer.tunnel.public_key)
+
+
+def _without_ipv6(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(address for address in addresses if ":" not in address)
 
 
 def _holds(network: IPNetwork, address: IPNetwork) -> bool:

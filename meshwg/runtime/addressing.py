@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
 
 from meshwg.contention import CODE as CONTENTION
@@ -26,14 +27,21 @@ class Addressing:
     """The configuration of one interface.
 
     :param health: where the user is told; what is new there is logged, too.
+    :param on_ipv6: called with whether the interface can have IPv6 addresses, after
+        each time that it was looked at.
     """
 
     def __init__(
-        self, tun: TunDevice, interface: MeshInterface, health: Health
+        self,
+        tun: TunDevice,
+        interface: MeshInterface,
+        health: Health,
+        on_ipv6: Callable[[bool], None],
     ) -> None:
         self._tun = tun
         self._interface = interface
         self._health = health
+        self._on_ipv6 = on_ipv6
         self._wanted = InterfaceChanged((), (), ())
         self._contention = Contention(interface.name)
         self._alarm = Alarm(self._on_alarm)
@@ -52,6 +60,7 @@ class Addressing:
                     for each in (*wanted.networks, *wanted.hosts, *wanted.routes)
                 ),
                 tuple(ip_network(each) for each in wanted.announced),
+                tuple(ip_network(each) for each in wanted.unreachable),
             )
         )
         self._tasks.run(self._settle())
@@ -79,6 +88,7 @@ class Addressing:
         now = clock.now()
         if outcome.restored:
             self._contention.restored(outcome.restored, now)
+        self._on_ipv6(self._interface.has_ipv6())
         self._tell(outcome)
         self._tell_of_contention(now)
 

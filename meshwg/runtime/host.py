@@ -146,6 +146,7 @@ class NodeHost:
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)
+        node.members.has_ipv6 = self._interface.has_ipv6()
         return node
 
     def _make_parts(self, client: ControlClient) -> None:
@@ -167,7 +168,9 @@ class NodeHost:
             tcp=self._tcp,
             fwmark=self._interface.fwmark,
         )
-        self._addressing = Addressing(self._tun, self._interface, self.node.health)
+        self._addressing = Addressing(
+            self._tun, self._interface, self.node.health, self._on_ipv6
+        )
         self._host_network = HostNetwork(
             self._on_network,
             self._addressing.look,
@@ -351,6 +354,11 @@ class NodeHost:
         if self._mapper is not None:
             self._mapper.network_changed()
         self.turn()
+
+    def _on_ipv6(self, has_ipv6: bool) -> None:
+        if has_ipv6 != self.node.members.has_ipv6:
+            self.node.background.set_ipv6(has_ipv6, clock.now())
+            self.turn()
 
     def _use_servers(
         self, servers: Sequence[Endpoint], relays: Sequence[RelayServer]

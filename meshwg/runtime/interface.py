@@ -263,7 +263,7 @@ class MeshInterface:
         )
         outcome.shadowed = plan.shadowed
         table = routing.MAIN_TABLE
-        wanted = {each for each in plan.routes if each.action is not Action.THROW}
+        wanted = {each for each in plan.routes if each.action is Action.UNICAST}
         present = {
             _as_planned(each)
             for each in now.routes
@@ -321,7 +321,7 @@ def _is_local(now: Snapshot, address: IPInterface) -> bool:
 
 def _as_planned(route: KernelRoute) -> Route:
     """Return what a route in the mesh's table would be in a plan."""
-    action = Action.THROW if route.action == Action.THROW else Action.UNICAST
+    action = next((a for a in Action if a == route.action), Action.UNICAST)
     return Route(route.prefix, action, route.source)
 
 

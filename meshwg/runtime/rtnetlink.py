@@ -350,15 +350,15 @@ def _change_address(
 
 
 def _change_route(kind: int, flags: int, table: int, index: int, route: Route) -> None:
-    prefix, is_exception = route.prefix, route.action is Action.THROW
-    scope = SCOPE_LINK if prefix.version == 4 and not is_exception else SCOPE_UNIVERSE
+    prefix, has_link = route.prefix, route.action is Action.UNICAST
+    scope = SCOPE_LINK if prefix.version == 4 and has_link else SCOPE_UNIVERSE
     body = _ROUTE_MESSAGE.pack(
         _FAMILIES[prefix.version],
         *(prefix.prefixlen, 0, 0, 0, PROTOCOL, scope, route.action, 0),
     )
     body += attribute(_RTA_DST, prefix.network_address.packed)
     body += attribute(_RTA_TABLE, struct.pack("=I", table))
-    if not is_exception:
+    if has_link:
         body += attribute(_RTA_OIF, struct.pack("=I", index))
     if route.source is not None:
         body += attribute(_RTA_PREFSRC, ip_address(route.source).packed)

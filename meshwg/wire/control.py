@@ -111,6 +111,10 @@ class NatReport:
 
     ipv4: ReportedNat | None = None
     ipv6: ReportedNat | None = None
+    lacks_ipv6: bool | None = None
+    """Whether IPv6 is switched off on the node's own interface, so that it cannot have
+    its IPv6 address in the mesh. It stands here since coordinators pass this on whole.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,31 @@ def test_what_other_programs_do_to_the_interface_is_put_back_and_said(
     assert "health" in member.meshwg("status").stdout
 
 
+def test_the_lans_network_is_the_meshs_and_a_peer_has_no_ipv6(lab: Lab) -> None:
+    lan = "10.55.0.0/16"
+    coordinator = Coordinator.on_the_internet(lab, "--network4", lan)
+    token = coordinator.token(reusable=True)
+    home = lab.add_router("home", subnet4=lan)
+    alice = Member(lab.add_host("alice", home)).join(token)
+    bob = Member(lab.add_host("bob", lab.internet))
+    off = dict.fromkeys(("all", "default"), 1)
+    bob.host.namespace.set_sysctl(
+        {f"net.ipv6.conf.{name}.disable_ipv6": value for name, value in off.items()}
+    )
+    bob.join(token)
+
+    alice.wait_until_sees("bob")
+    alice.wait_until(
+        lambda status: len(status["peers"][0]["addresses"]) == 1, "IPv6 is not told"
+    )
+    (inside,) = alice.peers()["bob"]["addresses"]
+    alice.host.ping(inside)
+    assert way(alice.host, inside) == MESH
+    assert codes(alice) == ["network-collision"]
+    assert codes(bob) == ["ipv6-disabled"]
+    assert bob.status()["self"]["addresses"] == [inside]
+
+
 @contextmanager
 def counting(host: Host, destination: str) -> Iterator[Callable[[], int]]:
     """Count packets to an address that a host routes into its tunnel."""
@@ -124,6 +149,10 @@ def counting(host: Host, destination: str) -> Iterator[Callable[[], int]]:
 def around(host: Host) -> str:
     """Return a network that a host is in, with its gateway and its neighbours."""
     return str(ip_network(f"{host.address(4)}/16", strict=False))
+
+
+def codes(member: Member) -> list[str]:
+    return [complaint["code"] for complaint in member.status()["health"]]
 
 
 def way(host: Host, destination: str) -> str:

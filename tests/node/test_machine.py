@@ -426,6 +426,23 @@ def test_an_unwanted_route_never_exists_even_for_a_moment() -> None:
     assert [change.routes for change in alice.found(InterfaceChanged)] == [()]
 
 
+def test_peers_learn_that_a_node_cannot_have_ipv6_and_that_it_can_again() -> None:
+    world, alice, bob = pair()
+    both = bob.peer(alice).entry.addresses
+    assert any(":" in each for each in both)
+
+    alice.node.background.set_ipv6(False, world.now)
+    alice.host.drain()
+    world.settle()
+    assert bob.peer(alice).entry.addresses == (alice.address,)
+    assert all(":" not in each for each in alice.node.members.own_addresses())
+
+    alice.node.background.set_ipv6(True, world.now)
+    alice.host.drain()
+    world.settle()
+    assert bob.peer(alice).entry.addresses == both
+
+
 # Echo requests
 
 

@@ -110,6 +110,34 @@ def test_peers_accept_packets_from_what_this_node_announces() -> None:
     assert stage.events(InterfaceChanged)[-1].announced == ("10.8.0.0/16",)
 
 
+def test_an_address_that_a_peer_cannot_have_is_nobodys() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB, "fd00::2", nat={"lacks_ipv6": True})
+    bob = stage.node.members.find("bob")
+    assert bob is not None
+    assert bob.entry.addresses == (BOB,)
+    assert stage.node.members.find("fd00::2") is None
+    assert stage.events(InterfaceChanged)[-1].unreachable == ("fd00::2",)
+    owned = stage.node.device.allowed_ips.of(bob.tunnel.lane)
+    assert [str(network) for network in owned] == [f"{BOB}/32"]
+
+    stage.add_peer("bob", BOB, "fd00::2")
+    assert stage.node.members.find("fd00::2") is bob
+    assert stage.events(InterfaceChanged)[-1].unreachable == ()
+
+    stage.add_peer("bob", BOB, "fd00::2", nat={"lacks_ipv6": True})
+    stage.node.members.change([], [bob.entry.public_key], NOW)
+    assert stage.events(InterfaceChanged)[-1].unreachable == ()
+
+
+def test_an_address_that_this_node_cannot_have_is_asked_for_but_not_shown() -> None:
+    stage = Stage()
+    stage.node.members.has_ipv6 = False
+    assert stage.node.members.own_addresses() == (HOME,)
+    stage.node.members.update_interface()
+    assert stage.events(InterfaceChanged)[-1].addresses == (f"{HOME}/10", "fd00::1/48")
+
+
 def test_a_change_superseded_before_it_was_taken_is_never_reported() -> None:
     stage = Stage()
     stage.events(InterfaceChanged)

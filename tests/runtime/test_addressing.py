@@ -23,6 +23,7 @@ WANTED = InterfaceChanged(
     networks=("100.64.0.0/10", "fd00::/64"),
     hosts=("100.64.0.2/32",),
     announced=("192.168.7.0/24",),
+    unreachable=("fd00::7",),
 )
 
 
@@ -38,9 +39,13 @@ class StandInInterface:
         self.wanted: Configuration | None = None
         self.settled = 0
         self.health = Health()
+        self.told: list[bool] = []
         self.tun = SimpleNamespace(local_addresses=frozenset())
         self.addressing = Addressing(
-            cast(TunDevice, self.tun), cast(MeshInterface, self), self.health
+            cast(TunDevice, self.tun),
+            cast(MeshInterface, self),
+            self.health,
+            self.told.append,
         )
 
     def want(self, wanted: Configuration) -> None:
@@ -86,6 +91,7 @@ async def test_the_interface_gets_what_the_node_wants(
             for each in ("100.64.0.0/10", "fd00::/64", "100.64.0.2/32", "10.1.0.0/16")
         ),
         (ip_network("192.168.7.0/24"),),
+        (ip_network("fd00::7/128"),),
     )
     assert interface.settled == 1
     assert interface.tun.local_addresses == {
@@ -144,6 +150,7 @@ async def test_without_ipv6_the_address_that_is_missing_is_named(
 ) -> None:
     interface.ipv6 = False
     await interface.change()
+    assert interface.told == [False]
     assert interface.complaint().code == "ipv6-disabled"
     assert "fd00::1" in interface.complaint().text
     assert "mesh0.disable_ipv6=0" in interface.complaint().mend

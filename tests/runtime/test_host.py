@@ -137,6 +137,12 @@ async def test_two_simultaneous_probes_end_together(world: "World") -> None:
     assert len(done) == 2
 
 
+async def test_that_ipv6_is_switched_off_or_on_is_told_once(world: "World") -> None:
+    world.host._on_ipv6(True)
+    world.host._on_ipv6(False)
+    assert world.order.count("set_ipv6") == 1
+
+
 # Beginning and end
 
 
@@ -232,7 +238,7 @@ class StandInNode:
         self.device = SimpleNamespace(mtu=0)
         self.relays = SimpleNamespace(remember=lambda credentials: None)
         self.background = self
-        self.members = SimpleNamespace(set_apart=lambda is_apart: None)
+        self.members = SimpleNamespace(set_apart=lambda is_apart: None, has_ipv6=True)
         self.health = Health()
         self._order = order
         self._events: list[EchoReceived] = []
@@ -281,6 +287,9 @@ class StandInInterface:
 
     def settle(self) -> Settlement:
         return Settlement()
+
+    def has_ipv6(self) -> bool:
+        return True
 
     def close(self) -> None:
         self.order.append("interface closed")

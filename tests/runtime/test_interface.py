@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
@@ -124,6 +125,24 @@ def test_where_the_mesh_has_the_lans_network_peers_are_reached(
 
     assert way(host, INSIDE) == MESH
     assert way(host, "100.64.0.10") == "eth0"
+
+
+def test_packets_to_an_address_that_nobody_has_are_refused_at_once(
+    host: Host, mesh: MeshInterface
+) -> None:
+    mesh.want(
+        replace(
+            wanted("100.64.0.1/16", "fd00::1/48"),
+            unreachable=(ip_network("fd00::7/128"), ip_network("100.64.0.7/32")),
+        )
+    )
+    assert host.call(mesh.settle) == Settlement()
+    for address in ("fd00::7", "100.64.0.7"):
+        refused = host.run(["ip", "route", "get", address], check=False)
+        assert refused.returncode == 2
+        assert "No route to host" in refused.stderr
+    assert way(host, INSIDE6) == MESH
+    assert host.call(mesh.settle) == Settlement()
 
 
 def test_the_gateway_is_not_taken_for_a_peer(host: Host, mesh: MeshInterface) -> None:
