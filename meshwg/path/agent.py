@@ -186,6 +186,7 @@ class PathAgent:
         """Offer these from now on, at once if the peer knows of others."""
         changed = self._rendezvous.set_own(candidates, nat)
         self._puncher.own_nat = nat
+        self._puncher.own_public = self._rendezvous.own_public()
         if changed and self._rendezvous.has_offered and self._activity.is_active(now):
             self._punching.begin(Trigger.CANDIDATES, now)
         self._settle(now)

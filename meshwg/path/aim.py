@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.ledger import Ledger
 from meshwg.path.punch import (
+    BIRTHDAY_SOCKETS,
     PREDICTION_OFFSET,
     PunchMethod,
     Role,
@@ -13,6 +14,8 @@ from meshwg.path.punch import (
 )
 from meshwg.path.volley import (
     BIRTHDAY_WAVES,
+    EARLY_GROWTH_WAVES,
+    GROWTH_WAVES,
     PREDICTION_WAVES,
     Shot,
     fan,
@@ -88,6 +91,12 @@ class PunchAttempt:
     its public port."""
     peer_sequence: tuple[int, int] | None = None
     links: tuple[int, ...] = ()
+    canaries: tuple[int, ...] = ()
+    """Those of the links that only watch for room."""
+    first: int = BIRTHDAY_SOCKETS
+    """Flows that a birthday fan begins with; the others follow if nothing answers."""
+    most: int | None = None
+    """The most probes that this side may send."""
     winner: int | None = None
     elected_at: float = 0.0
 
@@ -100,6 +109,11 @@ class PunchAttempt:
     def needs_sample(self) -> bool:
         """Whether the peer has to know which public ports this side gets."""
         return self.role is Role.FAN and self.method is not PunchMethod.BIRTHDAY
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether this side sends from one socket to many random ports."""
+        return self.role is Role.PROBE and self.method is PunchMethod.BIRTHDAY
 
     @property
     def knows_target(self) -> bool:
@@ -120,12 +134,19 @@ class PunchAttempt:
         if self.peer_sequence is not None:
             ports = predicted_ports(*self.peer_sequence)
             return sweep(peer.hosts()[0], ports, now)
-        return scatter(peer.hosts(), random, now, volleys)
+        return scatter(peer.hosts(), random, now, volleys)[: self.most]
 
     def _aim_fan(self, peer: KnownAddresses, now: float) -> list[Shot]:
         targets = peer.targets()
         if self.method is PunchMethod.BIRTHDAY:
-            return fan(self.links, targets, BIRTHDAY_WAVES, now)
+            links = [link for link in self.links if link not in self.canaries]
+            first = max(1, self.first // len(targets))
+            growth = EARLY_GROWTH_WAVES if peer.by_address else GROWTH_WAVES
+            shots = [
+                *fan(links[:first], targets, BIRTHDAY_WAVES, now),
+                *fan(links[first:], targets, growth, now),
+            ]
+            return sorted(shots, key=lambda shot: shot.when)
         if self.method is PunchMethod.FRESH and self.peer_sequence is not None:
             port, link = self.peer_sequence[0], self.links[0]
             target = targets[0]._replace(port=port, link=link)

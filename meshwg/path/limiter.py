@@ -31,8 +31,23 @@ ALLOWANCES = {
     PunchMethod.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
 }
 
+ROOM_MEMORY = 86400.0
+"""Seconds for which it is remembered how many flows a network has room for."""
+
+ROOMS = 16
+"""Networks of which that is remembered."""
+
 LEASE = 30.0
 """Seconds after which an attempt that was never ended no longer blocks others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many flows a network lets a node open at once."""
+
+    flows: int
+    is_limit: bool
+    """Whether a node should use no more; otherwise there is room for more."""
 
 
 class PunchLimiter:
@@ -46,6 +61,19 @@ class PunchLimiter:
         self._holder: Hashable | None = None
         self._held_until = 0.0
         self._attempts: dict[tuple[Hashable, PunchMethod], list[float]] = {}
+        self._rooms: dict[str, tuple[Room, float]] = {}
+
+    def room(self, network: str, now: float) -> Room | None:
+        """Return for how many flows a network has room, as far as it was found out."""
+        room, until = self._rooms.get(network, (None, now))
+        return room if now < until else None
+
+    def note_room(self, network: str, room: Room, now: float) -> None:
+        """Remember for how many flows there was room."""
+        self._rooms.pop(network, None)
+        self._rooms[network] = room, now + ROOM_MEMORY
+        while len(self._rooms) > ROOMS:
+            del self._rooms[next(iter(self._rooms))]
 
     def acquire(self, peer: Hashable, method: PunchMethod, now: float) -> str | None:
         """Reserve the node for an attempt; return why it cannot be, else ``None``."""
@@ -96,4 +124,5 @@ class PunchLimiter:
 
 OFF = "the birthday method is switched off"
 TOO_OFTEN = "it has been tried often enough for now"
+NO_ROOM = "the network lets a node open too few ports at once"
 BUSY = "another peer is being punched to"

@@ -34,6 +34,10 @@ mappings over two addresses it is 87.0 %: twice as many ports, and not more prob
 because each costs the prober's router an entry. So a second volley, of as many other
 ports, follows only if nothing answers: 99.97 %, or 98.3 % for two addresses, in all."""
 
+BIRTHDAY_FIRST_SOCKETS = 64
+"""Sockets that a fan begins with where nothing is known of its NAT: well below what
+the strictest carriers let a customer hold. Two volleys meet one in 87 % of attempts."""
+
 PROBE_INTERVAL = 0.001
 """Seconds between two probes."""
 

@@ -21,19 +21,20 @@ that both sides find the same path, and are closed when that path is proven. If 
 does not happen soon, the election is open again.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.nattypes import Filtering
 from meshwg.path.aim import KnownAddresses, PunchAttempt
+from meshwg.path.barrage import Barrage
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Checks
 from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
-from meshwg.path.limiter import BUSY, PunchLimiter
+from meshwg.path.limiter import BUSY, NO_ROOM, PunchLimiter, Room
 from meshwg.path.punch import (
+    BIRTHDAY_FIRST_SOCKETS,
     BIRTHDAY_SOCKETS,
     FIRST_PORT,
     FRESH_SOCKETS,
@@ -43,6 +44,7 @@ from meshwg.path.punch import (
     PunchMethod,
     Role,
 )
+from meshwg.path.room import CANARIES, FAN_STEPS, PROBE_STEPS, RoomWatch
 from meshwg.path.sampler import Sampler
 from meshwg.path.traits import DELTA_LIMIT, NatTraits
 from meshwg.path.volley import (
@@ -50,7 +52,6 @@ from meshwg.path.volley import (
     BIRTHDAY_VOLLEYS,
     FRESH_DURATION,
     PREDICTION_DURATION,
-    Shot,
 )
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
@@ -80,10 +81,6 @@ DURATIONS = {
 
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
-
-SHOTS_AT_ONCE = 32
-"""Checks sent in one go at most, when a timer was late."""
-
 
 UNCONFIRMED = "the peer's public address was not confirmed as its own"
 
@@ -145,6 +142,8 @@ class Puncher:
         self, checks: Checks, ledger: Ledger, limiter: PunchLimiter, random: Random
     ) -> None:
         self.own_nat = NatTraits()
+        self.own_public = ""
+        """Where the outside sees this node: how a network is known again."""
         self.stun_server: Endpoint | None = None
         self.peer_public: tuple[Endpoint, ...] = ()
         """Where the outside sees the peer's socket, as it says."""
@@ -164,7 +163,7 @@ class Puncher:
         self._attempt: PunchAttempt | None = None
         self._deadline = 0.0
         self._sampler: Sampler | None = None
-        self._shots: deque[Shot] = deque()
+        self._barrage = Barrage()
         self._second_at: float | None = None
         """When the second volley begins, which counts as another attempt."""
 
@@ -234,6 +233,11 @@ class Puncher:
     def add_sockets(self, links: Sequence[int], now: float) -> None:
         """Use these auxiliary sockets; fewer than wanted if no more could be opened."""
         attempt = self._attempt
+        is_firing = self.state is PunchState.FIRING
+        if attempt is not None and is_firing and attempt.is_probing:
+            attempt.links = attempt.canaries = tuple(links)
+            self._watch(attempt, PROBE_STEPS, now)
+            return
         if attempt is None or self.state is not PunchState.OPENING:
             self.losers.extend(links)
             return
@@ -247,6 +251,10 @@ class Puncher:
 
     def receive_stun(self, message: Message, source: Endpoint, now: float) -> bool:
         """Take the answer to a sample; return whether it is one."""
+        watch = self._barrage.watch
+        if watch is not None and watch.receive(message, source):
+            self._shoot(now)
+            return True
         if self._sampler is None or not self._sampler.receive(message, source):
             return False
         self._check_sample(now)
@@ -287,16 +295,17 @@ class Puncher:
             self.transmits.extend(self._sampler.datagrams_to_send(now))
             self._check_sample(now)
         self._shoot(now)
-        if now >= self._deadline:
+        if now >= self._deadline + self._barrage.delay:
             self._time_out(now)
 
     def get_timer(self) -> float | None:
         """Return when there is something to do."""
         if self.state is PunchState.IDLE:
             return None
-        when = self._deadline
-        if self._shots:
-            when = min(when, self._shots[0].when)
+        when = self._deadline + self._barrage.delay
+        shooting = self._barrage.get_timer()
+        if shooting is not None:
+            when = min(when, shooting)
         if self._sampler is not None:
             when = min(when, self._sampler.get_timer())
         return when
@@ -325,6 +334,10 @@ class Puncher:
         assert self._attempt is not None
         if not self._may_aim(self._attempt):
             return UNCONFIRMED
+        limit = self._room_limit(self._attempt, now)
+        needed = PROBE_STEPS[0] if self._attempt.is_probing else SOCKETS_NEEDED
+        if limit is not None and limit < needed:
+            return NO_ROOM
         return self._limiter.acquire(self.peer, method, now)
 
     def _may_aim(self, attempt: PunchAttempt) -> bool:
@@ -350,6 +363,9 @@ class Puncher:
             self._give_up("no STUN server shows which ports the NAT gives out", now)
             return
         self.sockets_wanted = SOCKETS[attempt.method]
+        limit = self._room_limit(attempt, now)
+        if limit is not None:
+            self.sockets_wanted = min(self.sockets_wanted, limit + CANARIES)
         self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
 
     def _sample(self, attempt: PunchAttempt, now: float) -> None:
@@ -401,34 +417,75 @@ class Puncher:
             return
         volleys = self._limiter.left(self.peer, attempt.method, now)
         self._limiter.record(self.peer, attempt.method, now)
+        self._make_room(attempt, now)
         shots = attempt.aim(self._known_addresses(), self._random, now, volleys)
-        self._shots.extend(shots)
-        is_birthday = attempt.method is PunchMethod.BIRTHDAY
-        probes = is_birthday and attempt.role is Role.PROBE
-        self._second_at = now + BIRTHDAY_VOLLEYS[1] if probes else None
+        self._barrage = Barrage(shots)
+        self._second_at = now + BIRTHDAY_VOLLEYS[1] if attempt.is_probing else None
         self._enter(PunchState.FIRING, now + DURATIONS[attempt.method])
+        self._watch(attempt, FAN_STEPS, now)
         self._shoot(now)
 
     def _shoot(self, now: float) -> None:
         attempt = self._attempt
         if attempt is None:
             return
-        for _ in range(SHOTS_AT_ONCE):
-            if not self._shots or self._shots[0].when > now:
-                break
-            when, endpoint, ttl = self._shots.popleft()
+        for when, endpoint, ttl in self._barrage.take_due(now):
             if self._second_at is not None and when >= self._second_at:
                 self._second_at = None
                 self._limiter.record(self.peer, attempt.method, now)
             if attempt.winner is None or endpoint.link == attempt.winner:
                 check = self._checks.ask(endpoint, attempt.kind, now)
                 self.transmits.append(Transmit(endpoint, [check], ttl))
+        watch = self._barrage.watch
+        if watch is not None:
+            self.transmits += watch.datagrams_to_send(now)
+            self._note_room(watch, now)
+
+    # Room
+
+    def _room_limit(self, attempt: PunchAttempt, now: float) -> int | None:
+        """Return how many flows the attempt may open here, ``None`` if nobody knows."""
+        room = self._limiter.room(self.own_public, now)
+        is_limited = room is not None and room.is_limit
+        if attempt.method is not PunchMethod.BIRTHDAY or not is_limited:
+            return None
+        return room.flows if room is not None else None
+
+    def _make_room(self, attempt: PunchAttempt, now: float) -> None:
+        """Plan for as many flows as there is room for, and for who watches that."""
+        if attempt.is_probing:
+            attempt.most = self._room_limit(attempt, now)
+            self.sockets_wanted = CANARIES if self.stun_server is not None else 0
+        elif attempt.method is PunchMethod.BIRTHDAY:
+            if self.stun_server is not None and len(attempt.links) > 2 * CANARIES:
+                attempt.canaries = attempt.links[-CANARIES:]
+            if self._limiter.room(self.own_public, now) is None:
+                attempt.first = BIRTHDAY_FIRST_SOCKETS
+
+    def _watch(self, attempt: PunchAttempt, steps: tuple[int, ...], now: float) -> None:
+        if self.stun_server is not None and attempt.canaries:
+            new_id = self._checks.transaction_id
+            links, server = attempt.canaries, self.stun_server
+            self._barrage.watch = RoomWatch(links, server, new_id, steps, now)
+            self._shoot(now)
+
+    def _note_room(self, watch: RoomWatch, now: float) -> None:
+        room = None
+        if watch.is_full:
+            room = Room(watch.confirmed // 2, is_limit=True)
+        elif watch.is_roomy:
+            room = Room(watch.confirmed, is_limit=False)
+        if room is not None:
+            self._limiter.note_room(self.own_public, room, now)
 
     # End
 
     def _time_out(self, now: float) -> None:
         if self.state is PunchState.FIRING:
-            self._finish(Verdict.MISSED, "no port that was tried answered", now)
+            watch = self._barrage.watch
+            is_full = watch is not None and watch.is_full
+            detail = NO_ROOM if is_full else "no port that was tried answered"
+            self._finish(Verdict.MISSED, detail, now)
         elif self.state in (PunchState.ASKED, PunchState.WAITING):
             self._finish(Verdict.LATE, "the peer did not answer", now)
         else:
@@ -451,7 +508,7 @@ class Puncher:
         self.outcome = Outcome(attempt.method, verdict, detail)
         self._limiter.release(self.peer)
         self._attempt = self._sampler = None
-        self._shots.clear()
+        self._barrage = Barrage()
         self._enter(PunchState.IDLE, now)
 
     def _enter(self, state: PunchState, deadline: float) -> None:

@@ -58,6 +58,11 @@ class Rendezvous:
         self._own, self.nat = own, nat
         return own != before
 
+    def own_public(self) -> str:
+        """Return the IPv4 address that servers see this node at, or nothing."""
+        seen = (each for each in self._own if each.kind is CandidateKind.REFLEXIVE)
+        return next((each.host for each in seen if ":" not in each.host), "")
+
     def set_reported(self, candidates: Iterable[Candidate], nat: NatTraits) -> None:
         """Believe the coordinator about the peer, until the peer itself was heard.
 

@@ -18,7 +18,7 @@ ANSWER_TIMEOUT = 3.0
 WINDOW = 3.5
 """Seconds of checking after which a round has failed."""
 
-HOPELESS_WINDOW = 0.5
+HOPELESS_WINDOW = 0.35
 """The same if the NATs are such that plain punching cannot help: the first checks of a
 burst. The others go on beside the method that follows."""
 

@@ -24,7 +24,16 @@ OPENER_TTL = 2
 BIRTHDAY_WAVES: tuple[float, ...] = (0.0, 1.2, 2.7)
 """Seconds at which a fan sends: before the probes, and after each volley of them."""
 
-BIRTHDAY_VOLLEYS: tuple[float, ...] = (0.0, 1.4)
+GROWTH_WAVES: tuple[float, ...] = (2.35, 3.15)
+"""Seconds at which the sockets send that a fan keeps back where it does not know how
+many flows its NAT has room for. They meet the holes that both volleys have made in the
+prober's NAT, so they help as much as if they had been there before."""
+
+EARLY_GROWTH_WAVES: tuple[float, ...] = (0.8, 1.2, 2.7)
+"""The same for a fan whose NAT filters by address: a prober that has a mapping for each
+probe leaves no holes, so only what it sends later helps."""
+
+BIRTHDAY_VOLLEYS: tuple[float, ...] = (0.0, 1.15)
 """Seconds at which a prober sends its probes. The second volley tries other ports,
 after the answers to the first had their time, against the mappings that are there."""
 
@@ -40,7 +49,7 @@ endpoints first only opens its NAT, and leaves the first check to the other side
 may send as soon as it knows them, too: so no check comes before the way is open."""
 
 FRESH_DURATION = 3.5
-BIRTHDAY_DURATION = 4.0
+BIRTHDAY_DURATION = 4.5
 PREDICTION_DURATION = 4.0
 """Seconds after which an attempt has failed."""
 

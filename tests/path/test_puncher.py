@@ -11,8 +11,9 @@ from meshwg.nattypes import Filtering
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckKeys, Checks
 from meshwg.path.ledger import Ledger
-from meshwg.path.limiter import BUSY, OFF, TOO_OFTEN, PunchLimiter
+from meshwg.path.limiter import BUSY, NO_ROOM, OFF, TOO_OFTEN, PunchLimiter
 from meshwg.path.punch import (
+    BIRTHDAY_FIRST_SOCKETS,
     BIRTHDAY_PROBES,
     BIRTHDAY_SOCKETS,
     PREDICTION_OFFSET,
@@ -23,6 +24,7 @@ from meshwg.path.punch import (
     Role,
 )
 from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, PunchState, Verdict
+from meshwg.path.room import CANARIES, PROBE_STEPS
 from meshwg.path.sampler import DURATION
 from meshwg.path.traits import NatTraits
 from meshwg.transmit import Endpoint, Transmit
@@ -46,14 +48,89 @@ def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() ->
     pair.open_sockets(pair.other, 0.1)
     pair.exchange(0.1)
     assert pair.boss.state is pair.other.state is PunchState.FIRING
-    shots = pair.run(0.1, 1.3)
+    shots = pair.run(0.1, 1.2)
     probes = {t.destination for t in shots[True]}
     assert len(probes) == BIRTHDAY_PROBES
+    shots = pair.run(1.2, 4.0)
     assert {probe.host for probe in probes} == {HOSTS[False]}
     assert {probe.link for probe in probes} == {0}
     links = {t.destination.link for t in shots[False]}
-    assert len(links) == BIRTHDAY_SOCKETS
+    assert len(links) == BIRTHDAY_SOCKETS - CANARIES
     assert {t.destination[:2] for t in shots[False]} == {(HOSTS[True], 1111)}
+
+
+def test_a_fan_begins_with_few_sockets_and_adds_the_others_when_nothing_answers() -> (
+    None
+):
+    pair = begun_birthday()
+    early = pair.run(0.1, 2.3)[False]
+    assert len({t.destination.link for t in early}) == BIRTHDAY_FIRST_SOCKETS
+    late = pair.run(2.3, 3.4)[False]
+    assert len({t.destination.link for t in late}) == BIRTHDAY_SOCKETS - CANARIES
+
+
+def test_a_network_that_has_room_gets_all_sockets_at_once_the_next_time() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(fan_limiter=limiter)
+    pair.run(0.1, 6.0)
+    again = begun_birthday(fan_limiter=limiter, now=100.0)
+    early = again.run(100.1, 101.0)[False]
+    assert len({t.destination.link for t in early}) == BIRTHDAY_SOCKETS - CANARIES
+
+
+def test_a_fan_stops_when_there_is_no_room_and_uses_less_the_next_time() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(fan_limiter=limiter)
+    pair.room = 80
+    sent = pair.run(0.1, 7.0)[False]
+    opened = {t.destination.link for t in sent}
+    assert BIRTHDAY_FIRST_SOCKETS < len(opened) <= 2 * BIRTHDAY_FIRST_SOCKETS
+    refreshed = [t for t in sent if t.destination.link in opened]
+    assert len(refreshed) <= 4 * BIRTHDAY_FIRST_SOCKETS
+    assert pair.other.outcome is not None
+    assert pair.other.outcome.detail == NO_ROOM
+    again = begun_birthday(fan_limiter=limiter, now=100.0)
+    again.run(100.1, 106.0)
+    assert len(again.known_links) > 0
+    opened = {t.destination.link for t in again.other.transmits}
+    assert len(opened) == BIRTHDAY_FIRST_SOCKETS // 2
+
+
+def test_a_network_with_hardly_any_room_is_left_alone() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(fan_limiter=limiter)
+    pair.room = 10
+    pair.run(0.1, 7.0)
+    again = Pair(other_limiter=limiter)
+    again.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 100.0)
+    again.exchange(100.0)
+    assert again.boss.outcome is not None
+    assert again.boss.outcome.detail == f"the peer refused: {NO_ROOM}"
+    again.other.own_public = "192.0.2.9"
+    again.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 110.0)
+    again.exchange(110.0)
+    assert again.other.state is PunchState.OPENING, "another network"
+
+
+def test_a_prober_stops_when_there_is_no_room_and_does_not_probe_there_again() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(limiter)
+    pair.room = 300
+    pair.open_sockets(pair.boss, 0.15)
+    probes = pair.run(0.15, 7.0)[True]
+    assert PROBE_STEPS[0] < len(probes) < BIRTHDAY_PROBES
+    refusal = pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 100.0)
+    assert refusal == NO_ROOM
+
+
+def test_a_server_that_goes_away_meanwhile_says_nothing_about_room() -> None:
+    limiter = PunchLimiter()
+    pair = begun_birthday(limiter)
+    pair.open_sockets(pair.boss, 0.15)
+    pair.room = -1
+    probes = pair.run(0.15, 8.0)[True]
+    assert len({t.destination for t in probes}) > BIRTHDAY_PROBES
+    assert limiter.room("", 8.0) is None
 
 
 def test_a_second_volley_tries_other_ports_and_counts_as_another_attempt() -> None:
@@ -68,9 +145,9 @@ def test_a_second_volley_tries_other_ports_and_counts_as_another_attempt() -> No
 def test_an_answer_to_the_first_volley_saves_the_second() -> None:
     limiter = PunchLimiter()
     pair = begun_birthday(limiter)
-    pair.run(0.1, 1.3)
-    pair.boss.succeed(Endpoint(HOSTS[False], 4242), 1.3)
-    assert len(pair.run(1.3, 4.0)[True]) == BIRTHDAY_PROBES
+    pair.run(0.1, 1.2)
+    pair.boss.succeed(Endpoint(HOSTS[False], 4242), 1.2)
+    assert len(pair.run(1.2, 4.0)[True]) == BIRTHDAY_PROBES
     assert limiter.left(pair.boss.peer, PunchMethod.BIRTHDAY, 4.0) == 2
 
 
@@ -434,6 +511,9 @@ class Pair:
             puncher.stun_server = SERVER
             puncher.peer_public = (Endpoint(HOSTS[peer], 1111),)
             puncher.peer_hosts = (HOSTS[peer],) if confirmed else ()
+        self.room: int | None = None
+        """How many flows the NATs let in, if there is a limit."""
+        self.known_links: set[int] = set()
 
     def states(self) -> tuple[PunchState, PunchState]:
         return self.boss.state, self.other.state
@@ -470,9 +550,28 @@ class Pair:
             now = max(now, min((t for t in timers if t is not None), default=until))
             if now >= until:
                 break
-            self.boss.handle_timer(now)
-            self.other.handle_timer(now)
+            for puncher in (self.boss, self.other):
+                puncher.handle_timer(now)
+                if puncher.state is PunchState.FIRING:
+                    self.answer_canaries(puncher, now)
         return {True: self.boss.transmits, False: self.other.transmits}
+
+    def answer_canaries(self, puncher: Puncher, now: float) -> None:
+        """Answer those that find room, and forget all."""
+        asked = [t for t in puncher.transmits if t.destination.host == SERVER.host]
+        shots = [t for t in puncher.transmits if t.destination.host != SERVER.host]
+        puncher.transmits[:] = shots
+        opened = {t.destination for t in shots}
+        for transmit in asked:
+            link = transmit.destination.link
+            is_known = link in self.known_links
+            if self.room is None or len(opened) < self.room or is_known:
+                self.known_links.add(link)
+                transaction_id = stun.quick_binding(transmit.datagrams[0])
+                assert transaction_id is not None
+                seen = Endpoint(HOSTS[True], 4000)
+                data = stun.binding_response(transaction_id, seen)
+                puncher.receive_stun(stun.parse(data), transmit.destination, now)
 
 
 def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
@@ -485,16 +584,21 @@ def birthday_targets(pair: Pair) -> set[tuple[str, int]]:
     return {(t.destination.host, t.destination.port) for t in sent}
 
 
-def begun_birthday(limiter: PunchLimiter | None = None) -> Pair:
+def begun_birthday(
+    limiter: PunchLimiter | None = None,
+    *,
+    fan_limiter: PunchLimiter | None = None,
+    now: float = 0.0,
+) -> Pair:
     """Return a pair that has just begun to send; the other side is the fan.
 
     :param limiter: of the prober.
     """
-    pair = Pair(boss_limiter=limiter)
-    assert pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, 0.0) is None
-    pair.exchange(0.0)
-    pair.open_sockets(pair.other, 0.1)
-    pair.exchange(0.1)
+    pair = Pair(boss_limiter=limiter, other_limiter=fan_limiter)
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, PROBE_FAN, now) is None
+    pair.exchange(now)
+    pair.open_sockets(pair.other, now + 0.1)
+    pair.exchange(now + 0.1)
     return pair
 
 

@@ -59,6 +59,8 @@ class Nat:
     pooling: Pooling = Pooling.PAIRED
     capacity: int | None = None
     """The most mappings a small router holds; more are refused."""
+    host_capacity: int | None = None
+    """The most mappings for one inside address, as carriers allow a customer."""
     tcp_mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
     """The same for TCP, which most NATs map by the port alone."""
 
@@ -264,10 +266,8 @@ class Translation:
     def _bind(
         self, key: object, inside: Address, remote: Address, now: float
     ) -> _Binding | None:
-        if self.policy.capacity is not None:
-            self._purge(now)
-            if len(self._bindings) >= self.policy.capacity:
-                return None
+        if self._is_full(inside[0], now):
+            return None
         outside = self._allocate(inside, remote, now)
         permissions = Permissions(self.policy.filtering, self.policy.lifetime)
         binding = _Binding(inside, outside, permissions, now)
@@ -284,6 +284,16 @@ class Translation:
         if own and remote not in binding.heard:
             return UNANSWERED_LIFETIME
         return self.policy.lifetime
+
+    def _is_full(self, host: str, now: float) -> bool:
+        capacity, host_capacity = self.policy.capacity, self.policy.host_capacity
+        if capacity is None and host_capacity is None:
+            return False
+        self._purge(now)
+        held = self._bindings.values()
+        own = sum(binding.inside[0] == host for binding in held)
+        is_host_full = host_capacity is not None and own >= host_capacity
+        return is_host_full or (capacity is not None and len(held) >= capacity)
 
     def _purge(self, now: float) -> None:
         for key, binding in list(self._bindings.items()):

@@ -155,6 +155,15 @@ def test_a_full_table_refuses_new_mappings_until_one_expires() -> None:
     assert nat.outbound(("192.168.1.3", 1), REMOTE, 31) is not None
 
 
+def test_a_customer_holds_so_many_mappings_and_leaves_others_theirs() -> None:
+    nat = translation(Nat(host_capacity=1, lifetime=30))
+    nat.outbound(INSIDE, REMOTE, 0)
+
+    assert nat.outbound((INSIDE[0], 1), REMOTE, 10) is None
+    assert nat.outbound(("192.168.1.3", 1), REMOTE, 10) is not None
+    assert nat.outbound((INSIDE[0], 1), REMOTE, 31) is not None
+
+
 def test_a_sloppy_router_is_poisoned_by_an_early_datagram() -> None:
     nat = translation(Nat(wan_input=WanInput.SLOPPY))
     kept = public(nat, INSIDE, REMOTE, 0)
