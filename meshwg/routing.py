@@ -177,31 +177,42 @@ def plan(
     :param bit: of the marks, for this interface.
     :param priorities: of the rules, by IP version: only for these are there any.
     """
-    sources = {each.version: str(each.ip) for each in reversed(wanted.addresses)}
-    usable = [each for each in wanted.prefixes if each.version in sources]
-    routes = [
-        Route(each, source=sources[each.version])
-        for each in usable
-        if each not in elsewhere
-    ]
-    inside = _Networks(route.prefix for route in routes)
-    exceptions = sorted(
-        (each for each in (*elsewhere, *others) if inside.hold(each)), key=_by_length
-    )[:MAX_EXCEPTIONS]
-    routes += [Route(each, Action.THROW) for each in exceptions]
-    routes += [
-        Route(each, Action.UNREACHABLE)
-        for each in wanted.unreachable
-        if each.version in sources and each not in elsewhere
-    ]
-    rules = [
+    versions = {each.version for each in wanted.addresses}
+    usable = [each for each in wanted.prefixes if each.version in versions]
+    rules = (
         rule
         for version, priority in priorities.items()
-        if version in sources
+        if version in versions
         for rule in _rules(version, priority, wanted, table, bit)
+    )
+    return Plan(
+        routes=frozenset(_routes(wanted, elsewhere, others)),
+        rules=frozenset(rules),
+        shadowed=tuple(each for each in usable if each in elsewhere),
+    )
+
+
+def _routes(
+    wanted: Configuration,
+    elsewhere: Collection[IPNetwork],
+    others: Collection[IPNetwork],
+) -> Iterable[Route]:
+    """Yield the routes: into the mesh, away from it, and to nowhere."""
+    sources = {each.version: str(each.ip) for each in reversed(wanted.addresses)}
+    inside = [
+        each
+        for each in wanted.prefixes
+        if each.version in sources and each not in elsewhere
     ]
-    shadowed = tuple(each for each in usable if each in elsewhere)
-    return Plan(frozenset(routes), frozenset(rules), shadowed)
+    for each in inside:
+        yield Route(each, source=sources[each.version])
+    wider = _Networks(inside)
+    exceptions = [each for each in (*elsewhere, *others) if wider.hold(each)]
+    for each in sorted(exceptions, key=_by_length)[:MAX_EXCEPTIONS]:
+        yield Route(each, Action.THROW)
+    for each in wanted.unreachable:
+        if each.version in sources and each not in elsewhere:
+            yield Route(each, Action.UNREACHABLE)
 
 
 def _rules(
