@@ -41,7 +41,6 @@ from meshwg.path.events import (
     Event,
     PathStatus,
     PeerStreams,
-    SelectionChanged,
 )
 from meshwg.path.holepunching import HolePunching
 from meshwg.path.ledger import Ledger
@@ -49,11 +48,11 @@ from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.path.puncher import Puncher
-from meshwg.path.reason import Situation, explain
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
 from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
+from meshwg.path.standing import Standing
 from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.tcp import TcpTraits
@@ -90,7 +89,7 @@ class PathAgent:
         links: Iterator[int] | None = None,
     ) -> None:
         self.checks = Checks(keys, random, routes)
-        self._limiter = limiter = limiter or PunchLimiter()
+        limiter = limiter or PunchLimiter()
         self._rendezvous = Rendezvous(overlay, random)
         self._ledger = Ledger()
         self._table = PathTable()
@@ -118,6 +117,15 @@ class PathAgent:
             self._events,
             controlling=keys.controlling,
         )
+        self._standing = Standing(
+            self._table,
+            self._delivery,
+            self._punching,
+            self._puncher,
+            self._dialer,
+            self._rendezvous,
+            limiter,
+        )
         self.longest = 0
         """Bytes of the longest datagram of the tunnel, 0 to let no path be tested."""
         self._silence = Silence()
@@ -127,8 +135,6 @@ class PathAgent:
         self._timer: float | None = None
         self._timer_is_stale = False
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._shown: SelectionChanged | None = None
-        self._since: float | None = None
 
     # What the parent asks
 
@@ -158,25 +164,7 @@ class PathAgent:
 
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
-        carrier = self._table.carrier(now)
-        planned = (self._punching.next_at, self._delivery.next_at)
-        next_at = min((when for when in planned if when is not None), default=None)
-        if carrier is None:
-            kind, method = "none", None
-        else:
-            kind = "relay" if carrier.is_relayed else "direct"
-            method = carrier.kind.value
-        return PathStatus(
-            kind=kind,
-            method=method,
-            remote=carrier.endpoint if carrier else self.endpoint,
-            rtt=carrier.statistics.rtt if carrier else None,
-            loss=carrier.loss if carrier else 0.0,
-            since=self._since,
-            reason=self._reason(now),
-            attempts=tuple(self._punching.history),
-            next_attempt_in=None if next_at is None else max(0.0, next_at - now),
-        )
+        return self._standing.status(self.endpoint, now)
 
     # In: what this node knows
 
@@ -573,7 +561,10 @@ class PathAgent:
         superfluous = self._streams.take_unused(now)
         if superfluous:
             self._events.append(PeerStreams(close=superfluous))
-        self._tell(now)
+        doubted = active and len(self._endpoints) > 1
+        change = self._standing.change(doubted=doubted, now=now)
+        if change is not None:
+            self._events.append(change)
 
     def _measure(self, now: float, active: bool) -> None:
         """Find out what length passes the path in use, while it works."""
@@ -594,32 +585,3 @@ class PathAgent:
             self._streams.get_timer(),
         ]
         return min((when for when in times if when is not None), default=None)
-
-    def _tell(self, now: float) -> None:
-        carrier = self._table.carrier(now)
-        kind = carrier.kind if carrier else None
-        endpoint = carrier.endpoint if carrier else None
-        doubted = len(self._endpoints) > 1 and self._activity.is_active(now)
-        change = SelectionChanged(kind, endpoint, doubted)
-        if change != self._shown:
-            if self._shown is None or endpoint != self._shown.endpoint:
-                self._since = now
-            self._shown = change
-            self._events.append(change)
-
-    def _reason(self, now: float) -> str:
-        return explain(
-            Situation(
-                now=now,
-                selected=self._table.selected,
-                method=self._puncher.method,
-                in_round=self._punching.in_round,
-                own=self._rendezvous.nat,
-                peer=self._rendezvous.peer.nat,
-                birthday=self._limiter.birthday,
-                history=self._punching.history,
-                avoided=self._table.avoided(now),
-                relay=self._table.relay,
-                tcp=self._dialer.status(was_heard=self._rendezvous.was_heard),
-            )
-        )
