@@ -19,7 +19,7 @@ def test_the_terminal_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) ->
     view.finish(found)
 
     shown = capsys.readouterr().out
-    assert "public and office: The path is relay, and direct was expected." in shown
+    assert "public and all-symmetric: The path is relay, and direct was" in shown
     assert "3 of 3" in shown
 
 

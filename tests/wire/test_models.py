@@ -23,8 +23,9 @@ from meshwg.wire.models import FROM_COORDINATOR, decode_from_node
 from tests.wire.test_control import FROM_COORDINATOR as MESSAGES
 from tests.wire.test_control import FROM_NODE, PEER, REGISTERED
 
+ENORMOUS = 10**400
 STRANGE: list[Any] = [
-    *(None, True, 0, 1, -1, 1.0, 1.5, 65536, 1 << 63, 10**400, float("nan")),
+    *(None, True, 0, 1, -1, 1.0, 1.5, 65536, 1 << 63, ENORMOUS, float("nan")),
     *("", "x" * 600, "host", "::1%lo", "10.0.0.1/8", "\ud800", "ä", "1", "Boss!"),
     *([], {}, [None], ["10.0.0.0/8"] * 65, [[]], {"ipv4": {}}, {"a": {"b": None}}),
 ]
@@ -65,8 +66,8 @@ def test_a_node_reads_whatever_pydantic_reads_without_converting(
     raw = json.loads(unpack(encode(message), 1 << 20))
     change_something(raw, data)
     text = json.dumps(raw).encode()
-    if b"NaN" in text:
-        return  # That is no JSON, which pydantic overlooks.
+    if b"NaN" in text or str(ENORMOUS).encode() in text:
+        return  # Pydantic overlooks that one is no JSON, and takes the other for inf.
 
     try:
         expected = FROM_COORDINATOR.validate_json(text, strict=True)
