@@ -11,7 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from meshwg.nat.behaviour import NatBehavior
-from meshwg.nat.discovery import FRESH_SOCKETS, NatDiscovery, ServerReport
+from meshwg.nat.discovery import (
+    FRESH_SOCKETS,
+    NO_ROUTE,
+    NatDiscovery,
+    ServerReport,
+)
 from meshwg.nattypes import Mapping
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.traits import NatTraits, followable
@@ -65,6 +70,8 @@ class Whereabouts:
 
     :ivar nat: what discovery found, by address family; ``None`` before the first.
     :ivar servers: what came of asking each STUN server, by address family.
+    :ivar looked_at: when the last look at this network ended; ``None`` until the first
+        one has, and again as soon as the network may be another one.
     """
 
     def __init__(self, *, random: Random, listen_port: int) -> None:
@@ -72,6 +79,7 @@ class Whereabouts:
         self.candidates: tuple[Candidate, ...] = ()
         self.nat: dict[int, NatBehavior | None] = dict.fromkeys(FAMILIES)
         self.servers: dict[int, tuple[ServerReport, ...]] = {}
+        self.looked_at: float | None = None
         self._random = random
         self._hosts: tuple[str, ...] = ()
         self._mapped: Endpoint | None = None
@@ -102,6 +110,10 @@ class Whereabouts:
             followable(nat.port_delta),
             nat.blocked,
         )
+
+    def has(self, family: int) -> bool:
+        """Tell whether the host has an address of a family."""
+        return any((":" in host) == (family == 6) for host in self._hosts)
 
     def stun_server(self) -> Endpoint | None:
         """Return a server by which to see what ports the IPv4 NAT gives out."""
@@ -200,9 +212,16 @@ class Whereabouts:
         self._next_at = now + INTERVAL
         for family in FAMILIES:
             is_idle = family not in self._running and family not in self._waiting
-            if self._servers[family] and is_idle and self._has(family):
+            if not self.has(family):
+                self.servers[family] = tuple(
+                    ServerReport(server, None, NO_ROUTE)
+                    for server in self._servers[family]
+                )
+            elif self._servers[family] and is_idle:
                 self._waiting.add(family)
                 self._events.append(FreshSocketsWanted(family, FRESH_SOCKETS))
+        if any(self._servers.values()) and not self.is_looking:
+            self.looked_at = now
 
     def _take_early(self, family: int, discovery: NatDiscovery) -> None:
         """Offer a new public address as soon as it is seen, seconds before the report.
@@ -224,6 +243,8 @@ class Whereabouts:
         del self._running[family]
         self.servers[family] = report.servers
         self._release(self._fresh.pop(family, ()))
+        if not self.is_looking:
+            self.looked_at = now
         if not report.behavior.reachable:
             self._next_at = now + RETRY_INTERVAL
         self._set_nat(family, report.behavior)
@@ -246,13 +267,11 @@ class Whereabouts:
             del self._running[family]
             self._release(self._fresh.pop(family, ()))
         self._waiting.clear()
+        self.looked_at = None
 
     def _release(self, links: tuple[int, ...]) -> None:
         if links:
             self._events.append(SocketsUnused(links))
-
-    def _has(self, family: int) -> bool:
-        return any((":" in host) == (family == 6) for host in self._hosts)
 
     # Candidates.
 

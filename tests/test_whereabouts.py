@@ -5,7 +5,7 @@ import random
 import pytest
 
 from meshwg.nat.behaviour import NatBehavior
-from meshwg.nat.discovery import FRESH_SOCKETS
+from meshwg.nat.discovery import FRESH_SOCKETS, NO_ROUTE
 from meshwg.nattypes import NatType
 from meshwg.path.candidate import CandidateKind
 from meshwg.transmit import UDP, Endpoint, Transmit
@@ -177,6 +177,74 @@ def test_without_servers_or_addresses_it_does_not_look() -> None:
     assert whereabouts.next_event() is None
 
 
+def test_it_knows_since_when_it_knows() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(0.5)
+    assert stage.looked_at() == float("-inf")
+
+    stage.run(5)
+
+    assert NOW < stage.looked_at() < stage.internet.now
+
+
+def test_what_it_knows_stands_while_it_looks_again() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(10)
+    before = stage.looked_at()
+
+    stage.whereabouts.refresh(stage.internet.now)
+    stage.run(0.2)
+    assert stage.whereabouts.is_looking
+    assert stage.looked_at() == before
+
+    stage.run(5)
+    assert stage.looked_at() > before
+
+
+def test_of_another_network_it_knows_nothing_yet() -> None:
+    stage = Stage(PORT_RESTRICTED)
+    stage.run(5)
+
+    stage.whereabouts.refresh(stage.internet.now, at_once=True)
+
+    assert stage.whereabouts.looked_at is None
+
+
+def test_both_families_belong_to_a_look() -> None:
+    whereabouts = make()
+    whereabouts.set_hosts([HOST, HOST6], NOW)
+    whereabouts.set_stun_servers([*SERVERS, Endpoint("2001:db8:1::1", 3478)], NOW)
+    whereabouts.handle_timer(NOW)
+    whereabouts.sockets_opened(4, {5: 1005}, NOW)
+    later = NOW + 60
+    whereabouts.handle_timer(later)
+    assert whereabouts.nat[4] is not None
+    assert whereabouts.looked_at is None
+
+    whereabouts.sockets_opened(6, {6: 1006}, later)
+    whereabouts.handle_timer(later + 10)
+
+    assert whereabouts.looked_at == later + 10
+
+
+def test_without_an_address_it_knows_that_no_server_can_be_reached() -> None:
+    whereabouts = make()
+    whereabouts.set_stun_servers(SERVERS, NOW)
+    whereabouts.handle_timer(NOW)
+
+    assert whereabouts.looked_at == NOW
+    assert [each.error for each in whereabouts.servers[4]] == [NO_ROUTE] * 2
+    assert not whereabouts.has(4)
+
+
+def test_without_servers_it_knows_nothing() -> None:
+    whereabouts = make()
+    whereabouts.set_hosts([HOST], NOW)
+    whereabouts.handle_timer(NOW)
+
+    assert whereabouts.looked_at is None
+
+
 def test_frequent_refreshes_are_limited() -> None:
     stage = Stage(PUBLIC)
     stage.run(5)
@@ -258,6 +326,10 @@ class Stage:
     def run(self, seconds: float) -> None:
         self.host.drain()
         self.internet.advance(seconds)
+
+    def looked_at(self) -> float:
+        at = self.whereabouts.looked_at
+        return float("-inf") if at is None else at
 
     def nat(self) -> NatBehavior:
         nat = self.whereabouts.nat[4]

@@ -54,19 +54,28 @@ _BAD = ("symmetric", "udp-blocked")
     is_flag=True,
     help="Also measure how long idle mappings live, up to five minutes.",
 )
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Measure anew, where the daemon would say what it knows.",
+)
 @control_socket_option
 def netcheck(
     as_json: bool,
     servers: Sequence[str],
     timeout: float,
     lifetime: bool,
+    fresh: bool,
     control_socket: str,
 ) -> None:
-    """Show what NAT this machine is behind, and what that allows."""
+    """Show what NAT this machine is behind, and what that allows.
+
+    A daemon knows that and answers at once; without one, --stun names whom to ask.
+    """
     report = (
         _look(servers, timeout, lifetime)
         if servers
-        else _ask(control_socket, timeout, lifetime)
+        else _ask(control_socket, timeout, lifetime, fresh)
     )
     if as_json:
         click.echo(json.dumps(report))
@@ -84,10 +93,12 @@ def _look(servers: Sequence[str], timeout: float, lifetime: bool) -> dict[str, A
     return report.to_json()
 
 
-def _ask(control_socket: str, timeout: float, lifetime: bool) -> dict[str, Any]:
-    """Have the daemon look, with its servers and its sockets."""
+def _ask(
+    control_socket: str, timeout: float, lifetime: bool, fresh: bool
+) -> dict[str, Any]:
+    """Ask the daemon, which looks with its servers and its sockets."""
     limit = timeout + (LIFETIME_LIMIT if lifetime else 0) + 5
-    request = {"timeout": timeout, "lifetime": lifetime}
+    request = {"timeout": timeout, "lifetime": lifetime, "fresh": fresh}
     try:
         return DaemonClient(control_socket, limit).post("/v1/netcheck", request)
     except DaemonNotRunning as error:
@@ -107,6 +118,7 @@ def render(report: dict[str, Any]) -> list[str]:
         rows += _family_rows(family, report[family])
     rows.append([_heading("Port mapping"), _port_mapping_text(report["port_mapping"])])
     rows += _server_rows(report["servers"])
+    rows += _age_rows(report.get("age_s"))
     verdict = textwrap.wrap(report["verdict"], 88, break_on_hyphens=False)
     return [*columns(rows), "", *(click.style(line, bold=True) for line in verdict)]
 
@@ -160,6 +172,13 @@ def _server_rows(servers: Sequence[dict[str, Any]]) -> list[list[str]]:
         text = _styled(error, "red") if error else milliseconds_text(server["rtt_ms"])
         rows.append([f"  {server['address']}", text])
     return rows
+
+
+def _age_rows(age: float | None) -> list[list[str]]:
+    """Return when that was measured, if not just now."""
+    if age is None or age < 1:
+        return []
+    return [[_heading("Measured"), f"{age:.0f} s ago{_dim('  anew with --fresh')}"]]
 
 
 def _truth(value: bool | None) -> str:

@@ -52,6 +52,8 @@ SAMPLE_SPREAD = 0.15
 have taken its port out of order."""
 
 SERVERS_LIMIT = 8
+NO_ROUTE = "no route to it"
+"""What is reported of servers of a family in which this host has no address."""
 FRESH_SOCKETS = 4
 
 

@@ -104,9 +104,12 @@ class Background:
             self._report(now)
             self.settle(now)
 
-    def look_again(self, now: float) -> None:
-        """Start NAT discovery again, at once."""
-        self._whereabouts.refresh(now, at_once=True)
+    def look_again(self, now: float, *, at_once: bool = True) -> None:
+        """Start NAT discovery again.
+
+        :param at_once: also if one runs, or has just ended; what it found is void.
+        """
+        self._whereabouts.refresh(now, at_once=at_once)
         self.handle_timer(now)
 
     def network_changed(self, now: float) -> None:

@@ -79,7 +79,7 @@ class AdminServer:
         return _json(self._commands.status())
 
     async def _netcheck(self, request: HttpRequest) -> HttpAnswer:
-        body = _body(request, timeout=float, lifetime=bool)
+        body = _body(request, timeout=float, lifetime=bool, fresh=bool)
         return _json(await self._commands.netcheck(body))
 
     async def _ping(self, request: HttpRequest) -> HttpAnswer:

@@ -1,6 +1,5 @@
 """What the control socket's commands ask of a node (:mod:`meshwg.runtime.admin`)."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -8,16 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from meshwg.errors import MeshError, NotJoined
-from meshwg.nat.behaviour import NatBehavior
 from meshwg.peer import MeshPeer
 from meshwg.runtime import clock
 from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
-from meshwg.runtime.netcheck import (
-    NetcheckReport,
-    measure_lifetime,
-    probe_port_mapping,
-)
+from meshwg.runtime.known_network import KnownNetwork
+from meshwg.runtime.netcheck import measure_lifetime
 from meshwg.status import status
 
 NETCHECK_LIMIT = 5.0
@@ -33,6 +28,7 @@ class NodeCommands:
 
     def __init__(self, host: NodeHost, shut_down: Callable[[], None]) -> None:
         self._host = host
+        self._network = KnownNetwork(host)
         self._shut_down = shut_down
 
     def status(self) -> dict[str, Any]:
@@ -49,23 +45,14 @@ class NodeCommands:
         )
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Look at the network anew; return ``meshwg netcheck --json``."""
+        """Say what is known of the network; return ``meshwg netcheck --json``."""
         limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
-        whereabouts = self._host.node.whereabouts
-        mapping = asyncio.create_task(probe_port_mapping(limit, self._host.fwmark))
-        await self._host.look_again(limit)
-        ipv4 = whereabouts.nat[4] or NatBehavior()
-        server = whereabouts.stun_server()
-        if request.get("lifetime") and server is not None and ipv4.reachable:
-            ipv4 = replace(
-                ipv4, lifetime=await measure_lifetime(server, self._host.fwmark)
-            )
-        report = NetcheckReport(
-            ipv4,
-            whereabouts.nat[6],
-            [each for servers in whereabouts.servers.values() for each in servers],
-            port_mapping=await mapping,
-        )
+        is_fresh = bool(request.get("fresh"))
+        report = await self._network.report(limit, fresh=is_fresh)
+        server = self._host.node.whereabouts.stun_server()
+        if request.get("lifetime") and server is not None and report.ipv4.reachable:
+            lifetime = await measure_lifetime(server, self._host.fwmark)
+            report.ipv4 = replace(report.ipv4, lifetime=lifetime)
         return report.to_json()
 
     async def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:

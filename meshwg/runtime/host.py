@@ -82,7 +82,7 @@ class NodeHost:
         self._state = state
         self._membership = MembershipRecord(config, state)
         self._looked: asyncio.Event | None = None
-        """Set at the end of the look that somebody waits for."""
+        """Set once it is known what NAT there is, if somebody waits for that."""
         self._undo = contextlib.AsyncExitStack()
         self._open(state.private_key(os.urandom))
 
@@ -249,16 +249,29 @@ class NodeHost:
         """Carry out what the node was told to do."""
         self._dataplane.turn()
 
-    async def look_again(self, limit: float) -> None:
-        """Have the node find out anew what NAT there is, and wait for that.
+    @property
+    def mapped(self) -> Mapped | None:
+        """The port that the router forwards to this node, if it does."""
+        return None if self._mapper is None else self._mapper.mapped
+
+    def look_again(self, *, at_once: bool) -> None:
+        """Have the node find out anew what NAT there is.
+
+        :param at_once: as if nothing were known.
+        """
+        self.node.background.look_again(clock.now(), at_once=at_once)
+        self.turn()
+
+    async def wait_until_looked(self, limit: float) -> None:
+        """Wait until it is known what NAT there is.
 
         :param limit: seconds to wait at most.
         """
-        self.node.background.look_again(clock.now())
+        if self.node.whereabouts.looked_at is not None:
+            return
         if self._looked is None:
             self._looked = asyncio.Event()
         looked = self._looked
-        self.turn()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await looked.wait()
@@ -285,7 +298,7 @@ class NodeHost:
     def _on_turn(self) -> None:
         while (event := self.node.next_event()) is not None:
             self._carry_out(event)
-        if self._looked is not None and not self.node.whereabouts.is_looking:
+        if self._looked is not None and self.node.whereabouts.looked_at is not None:
             self._looked.set()
             self._looked = None
         if not self.finished.is_set():

@@ -18,6 +18,7 @@ from meshwg.nat.behaviour import NatBehavior
 from meshwg.nat.discovery import (
     BRISK,
     FRESH_SOCKETS,
+    NO_ROUTE,
     DiscoveryReport,
     NatDiscovery,
     ServerReport,
@@ -25,7 +26,6 @@ from meshwg.nat.discovery import (
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
 from meshwg.runtime.alarm import Alarm
-from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.resolver import look_up
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
@@ -37,7 +37,6 @@ RESOLVE_SHARE = 0.4
 """The share of the limit that name resolution may take."""
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
-NO_ROUTE = "no route to it"
 NO_ADDRESS = "its name has no address"
 
 
@@ -62,6 +61,8 @@ class NetcheckReport:
     unresolved: dict[str, str] = field(default_factory=dict)
     """Servers whose name gave no address, and why."""
     port_mapping: PortMappingSummary = field(default_factory=PortMappingSummary)
+    age: float | None = 0.0
+    """Seconds since that was found, ``None`` if it was not found in time."""
 
     @property
     def verdict(self) -> str:
@@ -103,6 +104,7 @@ class NetcheckReport:
                 "external": _text(self.port_mapping.external),
             },
             "verdict": self.verdict,
+            "age_s": None if self.age is None else round(self.age, 1),
         }
 
 
@@ -272,21 +274,15 @@ async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
     return replace(report, behavior=replace(report.behavior, lifetime=lifetime))
 
 
-async def probe_port_mapping(limit: float, fwmark: int = 0) -> PortMappingSummary:
-    """Ask the gateway which protocols of port mapping it speaks.
-
-    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
-    """
+async def probe_port_mapping(limit: float) -> PortMappingSummary:
+    """Ask the gateway which protocols of port mapping it speaks."""
     from meshwg.runtime import portmap
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("", 0))
         try:
             async with asyncio.timeout(limit):
-                found = await portmap.probe(
-                    sock.getsockname()[1],
-                    find=lambda family: find_gateway(family, fwmark),
-                )
+                found = await portmap.probe(sock.getsockname()[1])
         except TimeoutError:
             return PortMappingSummary()
     return PortMappingSummary(found.pcp, found.nat_pmp, found.upnp, found.external)

@@ -1,6 +1,8 @@
 """``meshwg netcheck`` says what it found, to people and to programs."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from meshwg.errors import DaemonNotRunning
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.runtime.netcheck import NetcheckReport, PortMappingSummary
 from meshwg.transmit import Endpoint
+from tests.cli.daemon import FakeDaemon, serving
 from tests.sim import KINDS, Kind, kinds
 
 
@@ -58,6 +61,7 @@ def test_json_is_one_object_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> 
         "servers",
         "port_mapping",
         "verdict",
+        "age_s",
     ]
 
 
@@ -75,6 +79,41 @@ def test_without_daemon_and_server_the_remedy_is_named() -> None:
 
     assert isinstance(result.exception, DaemonNotRunning)
     assert "name a STUN server with --stun HOST:PORT" in str(result.exception)
+
+
+@pytest.mark.parametrize(("options", "fresh"), [([], False), (["--fresh"], True)])
+def test_the_daemon_measures_anew_if_asked_to(
+    tmp_path: Path, options: list[str], fresh: bool
+) -> None:
+    daemon, path = FakeDaemon(), tmp_path / "sock"
+    daemon.report = NetcheckReport(kinds.SYMMETRIC_RANDOM.behaviour, None).to_json()
+
+    with serving(daemon, path):
+        result = CliRunner().invoke(netcheck, [*options, "--control-socket", str(path)])
+
+    assert result.exit_code == 0
+    assert daemon.requests == [{"timeout": 5.0, "lifetime": False, "fresh": fresh}]
+
+
+def test_what_was_measured_a_while_ago_says_so() -> None:
+    report = NetcheckReport(kinds.SYMMETRIC_RANDOM.behaviour, None, age=12.34)
+
+    assert report.to_json()["age_s"] == 12.3
+    assert "Measured  12 s ago  anew with --fresh" in squeezed(report.to_json())
+
+
+@pytest.mark.parametrize("age", [0.0, None])
+def test_what_is_fresh_or_unknown_has_no_age_to_speak_of(age: float | None) -> None:
+    report = NetcheckReport(kinds.SYMMETRIC_RANDOM.behaviour, None, age=age)
+
+    assert "Measured" not in squeezed(report.to_json())
+
+
+def test_a_daemon_that_does_not_know_of_ages_is_understood() -> None:
+    report = NetcheckReport(kinds.SYMMETRIC_RANDOM.behaviour, None).to_json()
+    del report["age_s"]
+
+    assert "symmetric" in squeezed(report)
 
 
 def test_a_timeout_out_of_range_is_wrong_usage() -> None:
@@ -98,6 +137,11 @@ def answer(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
         return NetcheckReport(kinds.SYMMETRIC_RANDOM.behaviour, None).to_json()
 
     monkeypatch.setattr(module, function, reply)
+
+
+def squeezed(report: dict[str, Any]) -> str:
+    """Return what people see, with at most two spaces between cells."""
+    return re.sub(r" {2,}", "  ", plain(render(report)))
 
 
 def plain(lines: list[str]) -> str:

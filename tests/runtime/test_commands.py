@@ -8,11 +8,10 @@ import pytest
 
 from meshwg.errors import MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
-from meshwg.nat.discovery import ServerReport
 from meshwg.runtime import commands as module
 from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
 from meshwg.runtime.host import NodeHost
-from meshwg.runtime.netcheck import PortMappingSummary
+from meshwg.runtime.netcheck import NetcheckReport
 from meshwg.transmit import Endpoint
 
 Json = dict[str, Any]
@@ -25,24 +24,17 @@ class StandInHost:
 
     def __init__(self) -> None:
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
-        self.looked_for: list[float] = []
+        self.reported: list[tuple[float, bool]] = []
+        self.behaviour = NatBehavior(reachable=True)
         self.is_stopped = False
         self.fwmark = MARK
-        self.whereabouts = SimpleNamespace(
-            nat={4: NatBehavior(reachable=True), 6: None},
-            servers={4: [ServerReport(STUN, 0.01, None)], 6: []},
-            stun_server=lambda: STUN,
-        )
         self.node: SimpleNamespace = SimpleNamespace(
-            whereabouts=self.whereabouts,
+            whereabouts=SimpleNamespace(stun_server=lambda: STUN),
             control=SimpleNamespace(registered="something"),
             peers={name: a_peer(name) for name in ("bob", "alice")},
             members=SimpleNamespace(find=self._find),
         )
         self.commands = NodeCommands(cast(NodeHost, self), self._stop)
-
-    async def look_again(self, limit: float) -> None:
-        self.looked_for.append(limit)
 
     def turn(self) -> None:
         pass
@@ -57,15 +49,11 @@ class StandInHost:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> StandInHost:
-    async def probe(limit: float, fwmark: int) -> PortMappingSummary:
-        assert fwmark == MARK
-        return PortMappingSummary(pcp=True)
-
     async def measure(server: Endpoint, fwmark: int) -> float:
         assert (server, fwmark) == (STUN, MARK)
         return 60.0
 
-    monkeypatch.setattr(module, "probe_port_mapping", probe)
+    monkeypatch.setattr(module, "KnownNetwork", StandInNetwork)
     monkeypatch.setattr(module, "measure_lifetime", measure)
     monkeypatch.setattr(module, "Pinger", StandInPinger)
     return StandInHost()
@@ -79,11 +67,15 @@ async def test_a_look_at_the_network_has_a_time_limit(
 ) -> None:
     report = await host.commands.netcheck({"timeout": asked})
 
-    assert host.looked_for == [limit]
+    assert host.reported == [(limit, False)]
     assert report["udp"] is True
-    assert report["port_mapping"]["pcp"] is True
-    assert [server["address"] for server in report["servers"]] == ["192.0.2.1:3478"]
     assert report["ipv4"]["lifetime_s"] is None
+
+
+async def test_a_look_anew_is_asked_for(host: StandInHost) -> None:
+    await host.commands.netcheck({"fresh": True})
+
+    assert host.reported == [(5.0, True)]
 
 
 async def test_the_lifetime_is_measured_if_asked_for(host: StandInHost) -> None:
@@ -95,7 +87,7 @@ async def test_the_lifetime_is_measured_if_asked_for(host: StandInHost) -> None:
 async def test_the_lifetime_is_not_measured_where_nothing_answers(
     host: StandInHost,
 ) -> None:
-    host.whereabouts.nat[4] = None
+    host.behaviour = NatBehavior()
 
     report = await host.commands.netcheck({"lifetime": True})
 
@@ -166,6 +158,17 @@ async def test_down_stops_the_node(host: StandInHost) -> None:
     host.commands.shut_down()
 
     assert host.is_stopped
+
+
+class StandInNetwork:
+    """Knows what its host says."""
+
+    def __init__(self, host: StandInHost) -> None:
+        self._host = host
+
+    async def report(self, limit: float, *, fresh: bool) -> NetcheckReport:
+        self._host.reported.append((limit, fresh))
+        return NetcheckReport(self._host.behaviour, None)
 
 
 class StandInPinger:

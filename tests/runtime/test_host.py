@@ -110,27 +110,29 @@ async def test_without_its_interface_a_node_ends(world: "World") -> None:
     assert "The interface lo was removed" in str(world.host.failure)
 
 
-async def test_a_look_at_the_network_ends_with_the_look_or_the_time(
+async def test_waiting_for_a_look_ends_with_the_look_or_the_time(
     world: "World",
 ) -> None:
-    world.whereabouts.is_looking = True
-    await world.host.look_again(0.01)
+    await world.host.wait_until_looked(0.01)
 
-    looking = asyncio.create_task(world.host.look_again(10))
+    looking = asyncio.create_task(world.host.wait_until_looked(10))
     await asyncio.sleep(0)
-    world.whereabouts.is_looking = False
+    world.whereabouts.looked_at = 1.0
     world.host.turn()
     await looking
 
-    assert world.order.count("look_again") == 2
+
+async def test_nobody_waits_for_what_is_known(world: "World") -> None:
+    world.whereabouts.looked_at = 1.0
+
+    await asyncio.wait_for(world.host.wait_until_looked(10), 1)
 
 
-async def test_two_simultaneous_probes_end_together(world: "World") -> None:
-    world.whereabouts.is_looking = True
-    looking = [asyncio.create_task(world.host.look_again(10)) for _ in range(2)]
+async def test_all_who_wait_for_a_look_go_on_together(world: "World") -> None:
+    looking = [asyncio.create_task(world.host.wait_until_looked(10)) for _ in range(2)]
     await asyncio.sleep(0)
 
-    world.whereabouts.is_looking = False
+    world.whereabouts.looked_at = 1.0
     world.host.turn()
     done, _ = await asyncio.wait(looking, timeout=1)
 
@@ -304,7 +306,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: StateDirectory) -> None:
         self.order: list[str] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
-        self.whereabouts = SimpleNamespace(is_looking=False)
+        self.whereabouts = SimpleNamespace(looked_at=None)
         self.state = state
 
         def make_node(*_: object, **__: object) -> StandInNode:
