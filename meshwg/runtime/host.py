@@ -39,13 +39,14 @@ from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.forwarding import Forwarding
-from meshwg.runtime.host_network import HostNetwork, Network
+from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets

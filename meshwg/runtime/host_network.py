@@ -3,23 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
-from meshwg.routing import MAIN_TABLE, Action
 from meshwg.runtime import clock, netlink
 from meshwg.runtime.changes import ChangeWatcher
-from meshwg.runtime.rtnetlink import (
-    IFA_F_DADFAILED,
-    IFA_F_DEPRECATED,
-    IFA_F_TENTATIVE,
-    IFF_LOOPBACK,
-    IFF_UP,
-    SCOPE_LINK,
-    KernelLink,
-    Snapshot,
-    links,
-    take_snapshot,
-)
+from meshwg.runtime.rtnetlink import Snapshot, links, take_snapshot
+from meshwg.runtime.surroundings import Network, is_usable, network_in
 from meshwg.runtime.tasks import TaskSet
 
 SETTLE = 0.25
@@ -40,24 +28,11 @@ _GROUPS = (
     | netlink.RTMGRP_IPV6_ROUTE
     | netlink.RTMGRP_IPV6_RULE
 )
-_UNUSABLE = IFA_F_TENTATIVE | IFA_F_DEPRECATED | IFA_F_DADFAILED
 _ETHERNET_MTU = 1500
 _MIN_MTU = 1280
 _OVERHEAD = 100
 
 logger = logging.getLogger(__name__)
-
-
-class Network(NamedTuple):
-    """The network that the host is in."""
-
-    addresses: tuple[str, ...]
-    """Those at which other machines may reach this one: without loopback, link-local
-    ones, interfaces that are down, and the mesh interface itself."""
-    networks: tuple[str, ...]
-    """The networks of these addresses."""
-    default_routes: tuple[tuple[int, str], ...]
-    """Interface and gateway of each, the preferred one first."""
 
 
 class HostNetwork:
@@ -139,46 +114,15 @@ class HostNetwork:
             self._drift = drift
 
 
-def network_in(snapshot: Snapshot, except_interface: int) -> Network:
-    """Return the network that a snapshot shows."""
-    usable = {link.number for link in snapshot.links if _is_usable(link)}
-    usable.discard(except_interface)
-    interfaces = [
-        each.interface
-        for each in snapshot.addresses
-        if each.link in usable
-        and each.scope < SCOPE_LINK
-        and not each.flags & _UNUSABLE
-    ]
-    interfaces.sort(key=lambda each: (each.version, int(each.ip)))
-    defaults = sorted(
-        (route.metric, route.link, route.gateway)
-        for route in snapshot.routes
-        if route.table == MAIN_TABLE
-        and not route.prefix.prefixlen
-        and route.link != except_interface
-        and route.action == Action.UNICAST
-    )
-    return Network(
-        tuple(str(each.ip) for each in interfaces),
-        tuple(str(each.network) for each in interfaces),
-        tuple((link, gateway) for _, link, gateway in defaults),
-    )
-
-
 def automatic_mtu() -> int:
     """Return an MTU for the mesh, in bytes, that fits what the host's links carry.
 
     A packet grows by at most 40 bytes of IPv6, 8 of UDP, 4 of a relay's ChannelData and
     32 of WireGuard; the rest of the hundred is for PPPoE and the like on the way.
     """
-    mtus = [link.mtu for link in links() if _is_usable(link) and link.mtu]
+    mtus = [link.mtu for link in links() if is_usable(link) and link.mtu]
     smallest = min(mtus, default=_ETHERNET_MTU)
     return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
-
-
-def _is_usable(link: KernelLink) -> bool:
-    return bool(link.flags & IFF_UP and not link.flags & IFF_LOOPBACK)
 
 
 def _drift() -> float:

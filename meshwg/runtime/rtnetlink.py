@@ -34,6 +34,8 @@ IFF_LOOPBACK = 0x8
 SCOPE_UNIVERSE = 0
 SCOPE_LINK = 253
 
+IFA_F_SECONDARY = 0x01
+"""The address is not the first of its network; of IPv6: it is a temporary one."""
 IFA_F_NODAD = 0x02
 IFA_F_DADFAILED = 0x08
 IFA_F_DEPRECATED = 0x20

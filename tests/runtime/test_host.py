@@ -17,9 +17,9 @@ from meshwg.health import Health
 from meshwg.node import EchoReceived, Expelled
 from meshwg.runtime import host as module
 from meshwg.runtime.host import NodeHost
-from meshwg.runtime.host_network import Network
 from meshwg.runtime.interface import Settlement
 from meshwg.runtime.state import StateDirectory, StoredMembership
+from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tun import TunDevice
 from meshwg.transmit import Transmit
 from netlab.lab import Lab

@@ -1,7 +1,6 @@
 """The host's network: looked at in the beginning, after changes, and after sleep."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -13,11 +12,10 @@ from meshwg.runtime.host_network import (
     SETTLE,
     SLEPT,
     HostNetwork,
-    Network,
     automatic_mtu,
-    network_in,
 )
-from meshwg.runtime.rtnetlink import Snapshot, take_snapshot
+from meshwg.runtime.rtnetlink import Snapshot
+from meshwg.runtime.surroundings import Network
 from netlab.lab import Lab
 from netlab.machine import Host
 
@@ -190,35 +188,6 @@ def host(lab: Lab) -> Host:
 
 
 @pytest.mark.netns
-def test_surrounding_addresses_are_those_that_others_can_reach(host: Host) -> None:
-    for name, address in (("mesh0", "100.64.0.1/16"), ("off0", "198.51.100.1/24")):
-        host.run(["ip", "link", "add", name, "type", "bridge"])
-        host.run(["ip", "address", "add", address, "dev", name])
-    host.run(["ip", "link", "set", "mesh0", "up"])
-    host.run(["ip", "route", "add", "default", "via", "192.0.2.254"])
-
-    network = surroundings(host, "mesh0")
-
-    assert network.addresses == (host.address(4), host.address(6))
-    assert network.networks == ("192.0.2.0/24", "2001:db8::/64")
-    assert network.default_routes == ((number(host, "eth0"), "192.0.2.254"),)
-
-
-@pytest.mark.netns
-def test_of_two_default_routes_the_preferred_one_comes_first(host: Host) -> None:
-    seen = []
-    for first, second in ((100, 200), (200, 100)):
-        host.run(["ip", "route", "flush", "default"])
-        for gateway, metric in (("192.0.2.254", first), ("192.0.2.253", second)):
-            route = ["ip", "route", "add", "default", "via", gateway]
-            host.run([*route, "metric", str(metric)])
-        found = surroundings(host, "lo")
-        seen.append([gateway for _, gateway in found.default_routes])
-
-    assert seen == [["192.0.2.254", "192.0.2.253"], ["192.0.2.253", "192.0.2.254"]]
-
-
-@pytest.mark.netns
 @pytest.mark.parametrize(
     ("link_mtu", "expected"), [(1500, 1400), (9000, 1400), (1420, 1320), (1300, 1280)]
 )
@@ -256,13 +225,3 @@ def test_a_change_is_seen_while_others_do_not_stop(host: Host) -> None:
 
     assert "10.9.0.1" in reported[0].addresses
     assert more_looks_than_rounds < 0
-
-
-def surroundings(host: Host, own: str) -> Network:
-    index = number(host, own)
-    return host.call(lambda: network_in(take_snapshot(), index))
-
-
-def number(host: Host, interface: str) -> int:
-    shown = host.run(["ip", "-json", "link", "show", "dev", interface]).stdout
-    return int(json.loads(shown)[0]["ifindex"])
