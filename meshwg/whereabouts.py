@@ -287,7 +287,9 @@ class Whereabouts:
         return changed
 
     def _gather(self) -> Iterable[Candidate]:
-        for host in self._hosts:
+        # A host may have hundreds of addresses, of which peers look at a few.
+        public = {nat.public.host for nat in self.nat.values() if nat and nat.public}
+        for host in sorted(self._hosts, key=lambda host: host not in public):
             yield Candidate(CandidateKind.HOST, host, self.listen_port)
         if self._mapped is not None:
             yield Candidate(

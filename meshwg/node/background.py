@@ -22,7 +22,7 @@ from meshwg.node.lookout import Lookout
 from meshwg.node.members import Members
 from meshwg.node.openers import Openers
 from meshwg.node.paths import Paths
-from meshwg.path.candidate import Candidate, CandidateKind
+from meshwg.path.candidate import Candidate, CandidateKind, offerable
 from meshwg.relay.pool import ChannelChanged, RelayChanged, RelayPool
 from meshwg.relay.server import RelayServer
 from meshwg.transmit import Endpoint
@@ -244,7 +244,7 @@ class Background:
             host, port = self._standby[:2]
             candidates.append(Candidate(CandidateKind.RELAYED, host, port))
         self._control.report(
-            [candidate.to_message() for candidate in candidates],
+            [candidate.to_message() for candidate in offerable(candidates)],
             control.NatReport(
                 ipv4=ipv4,
                 ipv6=ipv6,

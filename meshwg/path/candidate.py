@@ -3,6 +3,10 @@
 What a peer offers is a claim, not a fact. :func:`admit_candidates` lets through only
 addresses that could belong to another machine, and only a few of them; whether one is
 the peer's own shows when a check to it is answered.
+
+A machine may have hundreds of addresses of its own, on bridges for containers mostly,
+but hardly more than one of any other kind, and that one may be the only one that leads
+to it. So wherever there is a limit, host candidates are what is left out.
 """
 
 import ipaddress
@@ -10,7 +14,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from meshwg.path.overlay import IPAddress
 from meshwg.transmit import Endpoint
@@ -131,18 +135,18 @@ def admit_candidates(
     :param overlay: what is reached through the mesh, and leads to no candidate.
     """
     rejections: Counter[Rejection] = Counter()
-    admitted: dict[Candidate, None] = {}
-    for claim in claims[:OFFER_LIMIT]:
+    usable: dict[Candidate, None] = {}
+    for claim in _without_excess(claims, OFFER_LIMIT):
         outcome = _judge(claim, overlay)
         if isinstance(outcome, Rejection):
             rejections[outcome] += 1
-        elif len(admitted) < CANDIDATE_LIMIT or outcome in admitted:
-            admitted[outcome] = None
         else:
-            rejections[Rejection.EXCESS] += 1
-    if len(claims) > OFFER_LIMIT:
-        rejections[Rejection.EXCESS] += len(claims) - OFFER_LIMIT
-    return list(admitted), rejections
+            usable[outcome] = None
+    admitted = _without_excess(list(usable), CANDIDATE_LIMIT)
+    excess = max(0, len(claims) - OFFER_LIMIT) + len(usable) - len(admitted)
+    if excess:
+        rejections[Rejection.EXCESS] += excess
+    return admitted, rejections
 
 
 def offerable(
@@ -182,6 +186,19 @@ _PRIVATE = tuple(
         "fe80::/10",
     )
 )
+
+
+_C = TypeVar("_C", bound=Claim)
+
+
+def _without_excess(claims: Sequence[_C], limit: int) -> list[_C]:
+    """Return at most so many, in their order: the last host candidates go first."""
+    if len(claims) <= limit:
+        return list(claims)
+    is_host = [claim.kind == CandidateKind.HOST for claim in claims]
+    others = [n for n, host in enumerate(is_host) if not host][:limit]
+    hosts = [n for n, host in enumerate(is_host) if host][: limit - len(others)]
+    return [claims[n] for n in sorted(others + hosts)]
 
 
 def _judge(claim: Claim, overlay: Container[IPAddress]) -> Candidate | Rejection:

@@ -27,7 +27,10 @@ class Checker:
     def check(self, path: Path, now: float, *, ttl: int | None = None) -> None:
         """Send one check, unless too much went to an unconfirmed address already."""
         endpoint = path.endpoint
-        if not path.is_relayed and not self._ledger.charge(endpoint.host, now):
+        is_own = path.kind is CandidateKind.HOST
+        if not path.is_relayed and not self._ledger.charge(
+            endpoint.host, now, is_own=is_own
+        ):
             self._checks.drops[CheckDrop.OVER_BUDGET] += 1
             path.rest()
             return

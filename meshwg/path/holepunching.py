@@ -304,9 +304,13 @@ class HolePunching:
         self._events.append(CandidatesOffered(offer))
 
     def _public_paths(self, now: float) -> list[Path]:
-        """Return the paths to the peer's first public addresses that never worked."""
+        """Return the paths to the peer's first public addresses that never worked.
+
+        Of those on its own interfaces there may be many.
+        """
         targets = self._rendezvous.targets()
         public = [each for each in targets if not is_private(each.host)]
+        public.sort(key=lambda each: each.kind is CandidateKind.HOST)
         added = [
             self._table.add(candidate.endpoint, candidate.kind)
             for candidate in public[:OPENED_ADDRESSES]

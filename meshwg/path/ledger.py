@@ -19,6 +19,10 @@ HOST_LIMIT = 32
 TOTAL_LIMIT = 256
 """Packets to all unconfirmed hosts in a window."""
 
+HOSTS_SHARE = 192
+"""The same to host candidates: a peer may have many, most of which lead nowhere from
+here, and there must be something left for the address that its NAT has."""
+
 LEARN_LIMIT = 32
 """Addresses learnt from authentic packets in a window. Two NATs that give every
 destination another port, and filter nothing, show each other new ones forever."""
@@ -48,12 +52,16 @@ class Ledger:
         """Tell whether the peer was seen at a host."""
         return host in self._confirmed
 
-    def charge(self, host: str, now: float) -> bool:
-        """Tell whether one more packet may go to a host, and count it."""
+    def charge(self, host: str, now: float, *, is_own: bool = False) -> bool:
+        """Tell whether one more packet may go to a host, and count it.
+
+        :param is_own: whether the peer says that one of its interfaces has it.
+        """
         if host in self._confirmed:
             return True
         self._turn(now)
-        if self._sent[host] >= HOST_LIMIT or self._sent.total() >= TOTAL_LIMIT:
+        limit = HOSTS_SHARE if is_own else TOTAL_LIMIT
+        if self._sent[host] >= HOST_LIMIT or self._sent.total() >= limit:
             return False
         self._sent[host] += 1
         return True

@@ -138,6 +138,40 @@ def test_a_node_offers_its_best_candidates_first_and_no_useless_ones() -> None:
     assert offerable([relayed, loopback, host]) == (host, relayed)
 
 
+@pytest.mark.parametrize("hosts", [16, 60, 64, 300])
+def test_hosts_never_displace_what_others_see(hosts: int) -> None:
+    known = crowd(hosts)
+    others = [
+        Candidate(CandidateKind.REFLEXIVE, "203.0.113.1", 51820),
+        Candidate(CandidateKind.REFLEXIVE, "2001:db8::1", 51820),
+        Candidate(CandidateKind.PORT_MAPPED, "203.0.113.1", 4000),
+        Candidate(CandidateKind.RELAYED, "198.51.100.1", 50000),
+    ]
+    first = known[: CANDIDATE_LIMIT - len(others)]
+
+    used, rejections = admit_candidates([*known, *others])
+
+    assert used == [*first, *others]
+    assert rejections == {Rejection.EXCESS: hosts - len(first)}
+    assert set(offerable([*known, *others])) == {*first, *others}
+    assert offerable([*known, *others])[: len(first)] == tuple(first)
+
+
+def test_the_others_are_limited_too() -> None:
+    claims = [
+        Candidate(CandidateKind.REFLEXIVE, "203.0.113.1", n + 1) for n in range(100)
+    ]
+    used, _ = admit_candidates([*crowd(5), *claims])
+    assert used == claims[:CANDIDATE_LIMIT]
+
+
+def crowd(count: int) -> list[Candidate]:
+    return [
+        Candidate(CandidateKind.HOST, f"10.{n // 256}.{n % 256}.1", 51820)
+        for n in range(count)
+    ]
+
+
 def test_private_addresses_are_told_from_public_ones() -> None:
     assert is_private("10.1.2.3")
     assert is_private("100.64.0.1")

@@ -3,6 +3,7 @@
 from meshwg.path.ledger import (
     CONFIRMED_LIMIT,
     HOST_LIMIT,
+    HOSTS_SHARE,
     LEARN_LIMIT,
     TOTAL_LIMIT,
     WINDOW,
@@ -21,6 +22,13 @@ def test_all_unconfirmed_hosts_together_have_a_limit() -> None:
     ledger = Ledger()
     total = sum(granted(ledger, f"198.18.0.{n}", 20, now=0.0) for n in range(200))
     assert total == TOTAL_LIMIT
+
+
+def test_a_peers_many_own_addresses_leave_something_for_that_of_its_nat() -> None:
+    ledger = Ledger()
+    own = sum(granted(ledger, f"10.0.{n}.1", 20, 0.0, is_own=True) for n in range(50))
+    assert own == HOSTS_SHARE
+    assert granted(ledger, "203.0.113.1", 1000, now=0.0) == HOST_LIMIT
 
 
 def test_a_confirmed_host_has_no_limit_and_uses_up_none() -> None:
@@ -43,5 +51,7 @@ def test_the_number_of_addresses_learnt_a_minute_is_limited() -> None:
     assert ledger.may_learn(WINDOW)
 
 
-def granted(ledger: Ledger, host: str, asked: int, now: float) -> int:
-    return sum(ledger.charge(host, now) for _ in range(asked))
+def granted(
+    ledger: Ledger, host: str, asked: int, now: float, *, is_own: bool = False
+) -> int:
+    return sum(ledger.charge(host, now, is_own=is_own) for _ in range(asked))

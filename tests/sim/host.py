@@ -93,10 +93,15 @@ class Host:
         self,
         *addresses: str,
         behind: Router | None = None,
+        realm: Realm | None = None,
         wire: Wire | None = None,
     ) -> None:
-        """Attach the host to one more realm; the first one has the default route."""
-        realm = self.network.internet if behind is None else behind.inside
+        """Attach the host to one more realm; the first one has the default route.
+
+        :param realm: one without a router, as that of a bridge or a tunnel is.
+        """
+        if realm is None:
+            realm = self.network.internet if behind is None else behind.inside
         index = 1 + max((interface.index for interface in self.interfaces), default=0)
         for address in addresses:
             interface = Interface(self, address, realm, index, wire or Wire())
@@ -135,7 +140,8 @@ class Host:
         if pinned is not None:
             return next((one for one in same_family if one.address == pinned), None)
         on_link = (one for one in same_family if destination in one.realm.members)
-        inside = next((one for one in on_link if one.realm.gateway is not None), None)
+        internet = self.network.internet
+        inside = next((one for one in on_link if one.realm is not internet), None)
         return inside or next(iter(same_family), None)
 
     # Sockets
