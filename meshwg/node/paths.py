@@ -177,7 +177,7 @@ class Paths:
             self._streams.may_hear(endpoint.link, peer)
             return
         if peer.agent is not None:
-            self._count_heard(peer.agent, endpoint, length, message)
+            self._count_heard(peer.agent, endpoint, length, message, now)
         if not peer.is_news(endpoint, now):
             return
         is_first = peer.agent is None
@@ -185,7 +185,7 @@ class Paths:
         if agent is None:
             return
         if is_first:
-            self._count_heard(agent, endpoint, length, message)
+            self._count_heard(agent, endpoint, length, message, now)
         if endpoint.link >= FIRST_LINK:
             self._learn_relayed(peer, endpoint, now)
         agent.authenticated(endpoint, now)
@@ -193,13 +193,17 @@ class Paths:
 
     @staticmethod
     def _count_heard(
-        agent: PathAgent, endpoint: Endpoint, length: int, message: MessageKind
+        agent: PathAgent,
+        endpoint: Endpoint,
+        length: int,
+        message: MessageKind,
+        now: float,
     ) -> None:
         if message is MessageKind.DATA:
             agent.data_received(endpoint, length)
         else:
             is_initiation = message is MessageKind.INITIATION
-            agent.handshake_received(endpoint, is_initiation=is_initiation)
+            agent.handshake_received(endpoint, now, is_initiation=is_initiation)
 
     def sent(self, lane: Lane, length: int, message: MessageKind, now: float) -> None:
         """Note that messages are on their way to a peer."""

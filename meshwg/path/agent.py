@@ -94,7 +94,7 @@ class PathAgent:
         self._ledger = Ledger()
         self._table = PathTable()
         self._events: deque[Event] = deque()
-        self._delivery = Delivery(self._table, self._events)
+        self._delivery = Delivery(self._table, self._events, leads=keys.controlling)
         self._checker = Checker(self.checks, self._ledger, self._table, self._delivery)
         self._puncher = Puncher(self.checks, self._ledger, limiter, random)
         self._sockets = SocketKeeper(self._table, self._puncher)
@@ -242,11 +242,15 @@ class PathAgent:
         self._delivery.handshake_sent(to, is_initiation, is_copied, now)
         self._settle(now)
 
-    def handshake_received(self, source: Endpoint, *, is_initiation: bool) -> None:
+    def handshake_received(
+        self, source: Endpoint, now: float, *, is_initiation: bool
+    ) -> None:
         """Note an authentic handshake message of the peer."""
         counts = self._delivery.tally.received
         counts.add_handshake(source, is_initiation=is_initiation)
-        if not is_initiation:
+        if is_initiation:
+            self._delivery.handshake_crossed(now)
+        else:
             self._delivery.handshake_answered()
 
     def handshake_deferred(self) -> None:

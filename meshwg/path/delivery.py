@@ -48,15 +48,18 @@ class Delivery:
     """The tunnel's messages on the paths to one peer.
 
     :param events: where probes and handshakes are asked for.
+    :param leads: whether this side is the first of two to begin handshakes anew.
     :ivar notes: of faults and their ends, for the parent to take.
     """
 
-    def __init__(self, table: PathTable, events: deque[Event]) -> None:
+    def __init__(
+        self, table: PathTable, events: deque[Event], *, leads: bool = True
+    ) -> None:
         self.tally = Tally()
         self.notes: list[Attempt] = []
         self._table = table
         self._events = events
-        self._handshaking = Handshaking()
+        self._handshaking = Handshaking(leads=leads)
         self._peer_reports = False
         self._probes = float(PROBE_BURST)
         self._probed_at = 0.0
@@ -133,6 +136,10 @@ class Delivery:
     def handshake_answered(self) -> None:
         """Note that the peer has answered an initiation."""
         self._handshaking.answered()
+
+    def handshake_crossed(self, now: float) -> None:
+        """Note that the peer's own initiation has been answered."""
+        self._handshaking.crossed(self._round_trip(), now)
 
     def unanswered(self, now: float) -> None:
         """Take note that WireGuard has waited in vain for an answer to data."""

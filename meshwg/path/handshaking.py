@@ -10,6 +10,10 @@ PATIENCE = 0.1
 """Seconds from the answer of a check to the next initiation; twice a path's round trip
 where that is longer: the response may take another path than the answer."""
 
+COURTESY = 2
+"""How many times that the side waits which does not lead: two that begin anew at the
+same moment would refuse each other's answers to what they sent before."""
+
 CHECK_AFTER = 0.25
 """Seconds after a handshake message at which its path is checked."""
 
@@ -30,9 +34,13 @@ WireGuard repeats after 5 s and a little, or does not wait any more."""
 
 
 class Handshaking:
-    """The initiations of this node that the peer has not answered."""
+    """The initiations of this node that the peer has not answered.
 
-    def __init__(self) -> None:
+    :param leads: whether this side is the first of two to begin anew.
+    """
+
+    def __init__(self, *, leads: bool = True) -> None:
+        self._turns = 1 if leads else COURTESY
         self._first_at: float | None = None
         self._sent_at = 0.0
         self._sent = 0
@@ -57,12 +65,21 @@ class Handshaking:
         """Note that the peer has answered."""
         self._first_at = self._due = None
 
+    def crossed(self, round_trip: float, now: float) -> None:
+        """Note that the peer began a handshake, too, and was answered.
+
+        To begin anew now would make this node refuse the peer's answer to its first
+        initiation; if the peer did so at the same time, neither would have a session.
+        """
+        if self._due is not None:
+            self._due = max(self._due, now + self._patience(round_trip))
+
     def moved(self, round_trip: float, now: float) -> None:
         """Note that handshakes go another way now, on which there is a way."""
         if self._first_at is not None:
             self._first_at = now
             self._sent = self._repeats = 0
-            self._due = now + max(PATIENCE, 2 * round_trip)
+            self._due = now + self._patience(round_trip)
 
     def checked(self, sent_at: float, round_trip: float, now: float) -> None:
         """Note that a check was answered.
@@ -72,8 +89,7 @@ class Handshaking:
         if self._first_at is None or self._due is not None or sent_at < self._sent_at:
             return
         if self._repeats < REPEATS:
-            patience = max(PATIENCE, 2 * round_trip) * (1 << self._repeats)
-            self._due = now + patience
+            self._due = now + self._patience(round_trip) * (1 << self._repeats)
 
     def take_due(self, now: float) -> bool:
         """Tell whether to begin anew now."""
@@ -94,3 +110,6 @@ class Handshaking:
     def get_timer(self) -> float | None:
         """Return when to call :meth:`take_due`."""
         return self._due
+
+    def _patience(self, round_trip: float) -> float:
+        return max(PATIENCE * self._turns, 2 * round_trip)

@@ -41,6 +41,22 @@ def test_a_lossy_wire_does_not_make_it_wait_for_wireguards_own_repetition(
     assert waits(one, other, loss=0.05, seed=seed) < LOSSY_PATIENCE
 
 
+@pytest.mark.parametrize("delay", [0.04, 0.07, 0.08, 0.09, 0.1, 0.12])
+def test_two_that_begin_together_do_not_undo_each_others_handshakes(
+    delay: float,
+) -> None:
+    world = World()
+    world.relays[0].host.interfaces[0].uplink.delay = delay
+    a, b = add(world, kinds.LINUX), add(world, kinds.PORT_RESTRICTED)
+    world.settle()
+    begun = world.now
+    a.talk_to(b, 0.02)
+    b.talk_to(a, 0.02)
+    contacts = a.contact(b), b.contact(a)
+    assert world.run(lambda: all(contact.heard for contact in contacts), 10.0)
+    assert world.now - begun < 4 * delay + PATIENCE
+
+
 def waits(one: kinds.Kind, other: kinds.Kind, loss: float, seed: int = 7) -> float:
     """Return the seconds from the first way to the first answer, less a round trip."""
     world = World(seed=seed, loss=loss, transports=("udp", "tcp"))

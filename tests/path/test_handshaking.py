@@ -3,6 +3,7 @@
 import pytest
 
 from meshwg.path.handshaking import (
+    COURTESY,
     PATIENCE,
     REKEY_UNANSWERED,
     REPEATS,
@@ -37,6 +38,27 @@ def test_a_long_way_is_given_its_time() -> None:
     handshaking = begun(at=10.0)
     handshaking.checked(10.2, 0.5, 10.3)
     assert handshaking.get_timer() == pytest.approx(11.3)
+
+
+def test_it_is_not_begun_anew_while_the_peers_own_crosses_it() -> None:
+    handshaking = begun(at=10.0)
+    handshaking.checked(10.2, 0.01, 10.3)
+    handshaking.crossed(0.2, 10.35)
+    assert not handshaking.take_due(10.3 + PATIENCE)
+    assert handshaking.get_timer() == pytest.approx(10.75)
+
+
+def test_one_of_two_sides_lets_the_other_begin_anew_first() -> None:
+    handshaking = Handshaking(leads=False)
+    handshaking.sent(10.0)
+    handshaking.checked(10.2, 0.01, 10.3)
+    assert handshaking.get_timer() == pytest.approx(10.3 + COURTESY * PATIENCE)
+
+
+def test_a_handshake_of_the_peer_begins_none_of_this_node() -> None:
+    handshaking = begun(at=10.0)
+    handshaking.crossed(0.01, 10.1)
+    assert handshaking.get_timer() is None
 
 
 def test_an_answer_ends_it() -> None:
