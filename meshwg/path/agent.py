@@ -403,6 +403,7 @@ class PathAgent:
             return False
         if isinstance(outcome, Asked):
             self._checker.transmits.append(Transmit(source, [outcome.answer]))
+            self._sockets.answered(source.link, now)
             self._learn(source, now)
             self._delivery.asked(source, outcome.report)
         else:
@@ -559,7 +560,7 @@ class PathAgent:
         if not self._endpoints and self._heard is not None:
             # Without a relay the first answers go where the peer was heard.
             self._endpoints = (self._heard,)
-        unused = self._sockets.take_unused()
+        unused = self._sockets.take_unused(now)
         if unused:
             self._events.append(AuxiliarySockets(close=unused))
         superfluous = self._streams.take_unused(now)
@@ -587,5 +588,6 @@ class PathAgent:
             self._punching.get_timer(self._now),
             self._activity.get_timer(self._now),
             self._streams.get_timer(),
+            self._sockets.get_timer(),
         ]
         return min((when for when in times if when is not None), default=None)
