@@ -164,6 +164,7 @@ class Dataplane:
         """Forget a link, which can then be closed."""
         link = self._links.pop(number, None)
         if isinstance(link, UdpSocket):
+            self._read_out(link)
             self._unwatch(link.fileno())
             self._unblock(link)
 
@@ -383,15 +384,21 @@ class Dataplane:
             self._loop.remove_packet_descriptor(descriptor)
 
     def _forget_own(self, sock: ConnectedUdpSocket) -> None:
-        """Read a peer's own socket no more, nor send through it, before it is closed.
-
-        What it has heard until now nobody else will hear.
-        """
-        while (received := sock.receive()) is not None:
-            self._engine.receive_datagrams(*received, clock.now())
+        """Neither read a peer's own socket any more nor send through it."""
+        self._read_out(sock)
         self._unwatch(sock.fileno())
         if sock.remote == self._endpoint:
             self._endpoint = None
+
+    def _read_out(self, sock: UdpReceiver) -> None:
+        """Pass on what a socket that is to be closed has heard: nobody else will.
+
+        What comes of it is passed on at the end of the turn.
+        """
+        left = DATAGRAMS_PER_TURN
+        while left > 0 and (received := sock.receive()) is not None:
+            left -= len(received[0])
+            self._engine.receive_datagrams(*received, clock.now())
 
     def _lose_tun(self) -> None:
         if not self._tun_is_gone:

@@ -177,6 +177,15 @@ async def test_a_second_socket_is_a_link_that_is_read_too() -> None:
             assert world.engine.sources[0].link == LINK
 
 
+async def test_what_a_socket_has_heard_is_passed_on_before_it_is_closed() -> None:
+    async with pumping() as world:
+        with closing(UdpSocket.open(socket.AF_INET, link=LINK)) as second:
+            world.pump.add_link(LINK, second)
+            world.remote_socket.sendto(b"just before", ("127.0.0.1", second.port))
+            world.pump.remove_link(LINK)
+            assert world.engine.batches == [[b"just before"]]
+
+
 async def test_once_stopped_it_reads_nothing_and_wakes_nothing() -> None:
     async with pumping() as world:
         world.engine.timer = clock.now() + 0.01
