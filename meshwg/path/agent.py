@@ -430,7 +430,7 @@ class PathAgent:
         if self._heard is not None and self._heard.link == link:
             self._heard = None
         if was_used:
-            self._punching.stream_lost(reason, now)
+            self._punching.stream_lost(link, reason, now)
         self._settle(now)
 
     def stream_nat_known(self, hole: int | None, now: float) -> None:

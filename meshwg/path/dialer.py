@@ -29,6 +29,7 @@ from enum import Enum
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
+from meshwg.path.respite import Respite
 from meshwg.path.tcp import TcpState, TcpTraits, is_hopeless, targets
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import Endpoint, Random
@@ -61,6 +62,8 @@ AT_ONCE = 3
 """Refused dials that are repeated without a pause."""
 MAX_REFUSALS = 10
 """Dials to one address that may be refused in one attempt."""
+
+BRITTLE = "connections carry nothing soon after they were opened"
 
 HOPELESS = "a NAT maps it to another port for each destination, too"
 
@@ -138,6 +141,7 @@ class Dialer:
         self.next_at: float | None = None
         """When to begin again, if it is still wanted then."""
         self._failures = 0
+        self._respite = Respite()
         self._ledger = ledger
         self._links = links
         self._random = random
@@ -187,6 +191,9 @@ class Dialer:
         """
         self.next_at = None
         if not self._controlling or not self.is_idle or not self.is_possible:
+            return False
+        if now < self._respite.until:
+            self.next_at = self._respite.until
             return False
         self._failures = self._failures if again else 0
         self._id += 1
@@ -239,9 +246,16 @@ class Dialer:
                 dial.refusals += 1
                 self._redial(dial, now)
 
-    def succeed(self, endpoint: Endpoint) -> None:
+    def lost(self, link: int, now: float) -> None:
+        """Take note that a stream in use carries nothing any more."""
+        self._respite.lost(link, now)
+        if self._respite.is_needed:
+            self.failure = BRITTLE
+
+    def succeed(self, endpoint: Endpoint, now: float) -> None:
         """End the attempt because a stream to the peer works."""
         self.failure = self.next_at = None
+        self._respite.worked(endpoint.link, now)
         if not self.is_idle:
             self.outcome = DialOutcome(AttemptResult.OK, f"{endpoint} answered")
             self._stop(spare=endpoint.link)
@@ -249,6 +263,7 @@ class Dialer:
     def abandon(self) -> None:
         """Forget the attempt, and what came of the last one: things changed."""
         self.failure = self.next_at = None
+        self._respite.end()
         self._stop()
 
     def restarted(self) -> None:

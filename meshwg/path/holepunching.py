@@ -170,6 +170,7 @@ class HolePunching:
         if before.has_consent(now) and not before.is_doubted(now):
             return
         self._lost = before
+        self._dialer.lost(before.endpoint.link, now)
         self._note(
             before.kind.value, AttemptResult.LOST, "checks were not answered", now
         )
@@ -177,8 +178,9 @@ class HolePunching:
             self._events.append(CandidatesWanted())
             self.begin(Trigger.DOUBT, now)
 
-    def stream_lost(self, reason: str, now: float) -> None:
+    def stream_lost(self, link: int, reason: str, now: float) -> None:
         """Begin a round because the stream in use was closed."""
+        self._dialer.lost(link, now)
         self._note("tcp", AttemptResult.LOST, reason, now)
         if self._activity.is_active(now) and not self._table.has_direct(now):
             self.begin(Trigger.DOUBT, now)
@@ -200,7 +202,7 @@ class HolePunching:
         """
         self._lost = None if self._lost is path else self._lost
         if path.kind is CandidateKind.TCP:
-            self._dialer.succeed(path.endpoint)
+            self._dialer.succeed(path.endpoint, now)
             if self.is_settled(now):
                 self._rounds.succeed()
             return
@@ -331,7 +333,7 @@ class HolePunching:
                 self._checker.check(path, now, ttl=OPENER_TTL)
             path.burst(start)
             start += PACE
-        if self._is_hopeless() and not self._table.has_direct(now):
+        if self._is_hopeless() and not self._table.has_answering(now):
             self._dialer.begin(now)
 
     def _run_round(self, now: float) -> None:

@@ -47,7 +47,7 @@ class StreamKeeper:
     def take_unused(self, now: float) -> tuple[int, ...]:
         """Return the streams to be closed, and forget them with their paths."""
         proven = self._proven()
-        kept = self._kept(proven)
+        kept = self._kept(proven, now)
         unused = tuple(
             link
             for link, opened_at in self._opened.items()
@@ -64,14 +64,23 @@ class StreamKeeper:
         waiting = (at for link, at in self._opened.items() if link not in proven)
         return min((at + PROOF_TIMEOUT for at in waiting), default=None)
 
-    def _kept(self, proven: list[int]) -> int | None:
-        """Return the stream that survives, if that is this side's to say."""
-        if not self._controlling or not proven:
+    def _kept(self, proven: list[int], now: float) -> int | None:
+        """Return the stream that survives, if that is this side's to say.
+
+        One that may be dead is no reason to close another.
+        """
+        if not self._controlling:
             return None
+        links = [
+            path.endpoint.link
+            for path in self._table
+            if path.is_trusted(now) and not path.is_doubted(now)
+        ]
+        working = [link for link in proven if link in links]
         selected = self._table.selected
-        if selected is not None and selected.endpoint.link in proven:
+        if selected is not None and selected.endpoint.link in working:
             return selected.endpoint.link
-        return proven[0]
+        return working[0] if working else None
 
     def _proven(self) -> list[int]:
         """Return the streams that work as far as is known, the oldest first."""

@@ -127,6 +127,14 @@ class PathTable:
         """Tell whether a direct path works as far as is known."""
         return any(not path.is_relayed for path in self.usable(now))
 
+    def has_answering(self, now: float) -> bool:
+        """Tell whether a direct path works, and no check of it is unanswered."""
+        return any(
+            path.is_trusted(now)
+            or (path.has_consent(now) and path.waiting_since is None)
+            for path in self.direct()
+        )
+
     def has_datagram_path(self, now: float) -> bool:
         """Tell whether a direct path works that is not a stream."""
         return any(

@@ -10,6 +10,7 @@ from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.dialer import (
     ANSWER_TIMEOUT,
     ATTEMPTS,
+    BRITTLE,
     DURATION,
     HOPELESS,
     LEAD,
@@ -106,7 +107,7 @@ def test_an_attempt_ends_with_the_first_stream_that_works() -> None:
     dialer = dialling(NAT, OTHER_NAT)
     (link,) = links(dialer)
     dialer.opened(link)
-    dialer.succeed(Endpoint("203.0.113.2", 6000, link))
+    dialer.succeed(Endpoint("203.0.113.2", 6000, link), NOW)
 
     assert dialer.is_idle
     assert dialer.unwanted == []
@@ -128,6 +129,21 @@ def test_an_attempt_that_opens_nothing_is_repeated_once() -> None:
         dialer.handle_timer(NOW + 60 * attempt + ANSWER_TIMEOUT)
     assert dialer.failure == "the peer did not answer through the coordinator"
     assert dialer.next_at is None
+
+
+def test_streams_that_do_not_last_are_not_opened_one_after_the_other() -> None:
+    dialer = make(NAT, SERVER)
+    for link in (-1, -2):
+        dialer.succeed(SERVER.candidates[0].endpoint._replace(link=link), NOW)
+        dialer.lost(link, NOW + 4)
+
+    assert not dialer.begin(NOW + 5)
+    assert dialer.status(was_heard=True) == TcpState(hindrance=BRITTLE)
+    assert dialer.next_at is not None
+    assert dialer.begin(dialer.next_at, again=True)
+
+    dialer.abandon()
+    assert dialer.begin(NOW + 5), "in another network all begins anew"
 
 
 def test_nothing_is_dialled_where_the_nats_are_known_to_prevent_it() -> None:

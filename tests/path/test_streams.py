@@ -43,6 +43,20 @@ def test_the_controlling_side_keeps_the_one_in_use() -> None:
     assert table.find(at(-1)) is None
 
 
+def test_a_stream_that_may_be_dead_is_no_reason_to_close_a_new_one() -> None:
+    table = PathTable()
+    keeper = StreamKeeper(table, controlling=True)
+    keeper.add(-1, NOW)
+    prove(table, -1)
+    table.selected = table.find(at(-1))
+    table.distrust(NOW + 5)
+    keeper.add(-2, NOW + 5)
+
+    assert keeper.take_unused(NOW + 5) == ()
+    prove(table, -2)
+    assert keeper.take_unused(NOW + 5) == (-1,), "the one that works is kept"
+
+
 def test_the_other_side_leaves_the_choice_to_it() -> None:
     table = PathTable()
     keeper = StreamKeeper(table, controlling=False)

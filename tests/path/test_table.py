@@ -151,6 +151,22 @@ def test_without_traffic_silence_changes_nothing_until_consent_is_gone() -> None
     assert table.endpoints(10.0 + CONSENT_LIFETIME) == (RELAY,)
 
 
+def test_a_path_answers_until_a_check_is_left_unanswered() -> None:
+    table = relayed()
+    assert not table.has_answering(10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
+    later = 10.0 + 2 * TRUST
+    assert table.has_answering(later), "it was not asked since"
+    path = table.find(FAR)
+    assert path is not None
+    path.check_by(later)
+    assert path.take_due(later)
+    assert not table.has_answering(later)
+    assert table.has_direct(later)
+    path.answered(FAR, 0.01, later)
+    assert table.has_answering(later)
+
+
 def test_a_lossy_direct_path_is_abandoned_for_a_relay_that_works() -> None:
     table = relayed()
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)

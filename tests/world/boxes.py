@@ -18,6 +18,8 @@ class Box:
     :param kinds: what it drops; checks, and what goes to a relay, it lets pass.
     :param only_from: the one node whose messages it drops.
     :param longest: the length of messages that it lets pass all the same, in bytes.
+    :param streams: whether it looks into streams, too; what it drops there comes again
+        and again, and holds up all that follows.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Box:
         *,
         only_from: SimNode | None = None,
         longest: int = 0,
+        streams: bool = False,
     ) -> None:
         self.dropped = 0
         self.is_on = True
@@ -34,12 +37,15 @@ class Box:
         self._relays = {relay.address for relay in world.relays}
         self._only_from = only_from
         self._longest = longest
+        self._streams = streams
         self._world = world
         world.network.lose = self._loses
 
     def _loses(self, packet: Packet) -> bool:
         ends = {packet.source[0], packet.destination[0]}
         if not self.is_on or ends & self._relays:
+            return False
+        if packet.tcp is not None and not self._streams:
             return False
         sender = self._only_from
         if sender is not None and packet.source[0] not in _addresses(sender):
