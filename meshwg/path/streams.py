@@ -14,6 +14,10 @@ PROOF_TIMEOUT = 5.0
 STREAM_LIMIT = 4
 """Streams with one peer that are waiting to be proven."""
 
+MOST = 8
+"""Streams with one peer in all; a new one takes the place of the oldest that is not in
+use. A peer that chooses need not close any."""
+
 
 class StreamKeeper:
     """Knows the open streams of one peer, by link.
@@ -48,11 +52,13 @@ class StreamKeeper:
         """Return the streams to be closed, and forget them with their paths."""
         proven = self._proven()
         kept = self._kept(proven, now)
+        excess = self._excess()
         unused = tuple(
             link
             for link, opened_at in self._opened.items()
             if (link not in proven and now >= opened_at + PROOF_TIMEOUT)
             or (kept is not None and link != kept)
+            or link in excess
         )
         for link in unused:
             self.remove(link)
@@ -81,6 +87,13 @@ class StreamKeeper:
         if selected is not None and selected.endpoint.link in working:
             return selected.endpoint.link
         return working[0] if working else None
+
+    def _excess(self) -> list[int]:
+        """Return the oldest streams if there are too many."""
+        selected = self._table.selected
+        in_use = None if selected is None else selected.endpoint.link
+        others = [link for link in self._opened if link != in_use]
+        return others[: max(0, len(self._opened) - MOST)]
 
     def _proven(self) -> list[int]:
         """Return the streams that work as far as is known, the oldest first."""

@@ -24,6 +24,11 @@ BACKLOG = 64
 ACCEPTED_AT_ONCE = 16
 """Connections accepted before anything else is looked at."""
 
+ACCEPTED = 50
+WINDOW = 0.25
+"""Connections accepted within so many seconds. Those that come too fast wait in the
+backlog, and where that is full the system drops them, for next to nothing."""
+
 PAUSE = 1.0
 """Seconds without accepting when there are no descriptors left."""
 
@@ -121,6 +126,9 @@ class TcpPort:
         self._listeners = listeners
         self._on_accept: Callable[[socket.socket, Endpoint], None] | None = None
         self._resuming: asyncio.TimerHandle | None = None
+        self._window_ends = 0.0
+        self._room = 0
+        """Connections that may still be accepted in this window."""
         self._holes: dict[tuple[int | None, socket.AddressFamily], int] = {}
 
     @classmethod
@@ -188,7 +196,10 @@ class TcpPort:
             listener.close()
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._window_ends:
+            self._window_ends, self._room = loop.time() + WINDOW, ACCEPTED
+        for _ in range(min(ACCEPTED_AT_ONCE, self._room)):
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -196,14 +207,21 @@ class TcpPort:
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS:
                     # It would be ready again at once, and again for nothing.
-                    self._pause()
-                    loop = asyncio.get_running_loop()
-                    self._resuming = loop.call_later(PAUSE, self._resume)
+                    self._rest(PAUSE)
                     return
                 continue  # That connection is gone; the next may be there.
+            self._room -= 1
             sock.setblocking(False)
             if self._on_accept is not None:
                 self._on_accept(sock, Endpoint(address[0], address[1]))
+        if not self._room:
+            self._rest(max(0.0, self._window_ends - loop.time()))
+
+    def _rest(self, seconds: float) -> None:
+        self._pause()
+        if self._on_accept is not None:
+            loop = asyncio.get_running_loop()
+            self._resuming = loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         self._resuming = None
@@ -295,6 +313,12 @@ def _prefer_the_newest(sock: socket.socket) -> None:
     tcp = socket.IPPROTO_TCP
     sock.setsockopt(tcp, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
     sock.setsockopt(tcp, _TCP_NOTSENT_LOWAT, UNSENT)
+
+
+def refuse(sock: socket.socket) -> None:
+    """Close a connection that was accepted, and keep nothing of it."""
+    _reset_when_closed(sock)
+    sock.close()
 
 
 def _reset_when_closed(sock: socket.socket) -> None:

@@ -20,7 +20,7 @@ from meshwg.relay.server import RelayServer
 from meshwg.runtime import clock
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.stream import RelayStream
-from meshwg.runtime.tcp import PeerStream, TcpPort
+from meshwg.runtime.tcp import PeerStream, TcpPort, refuse
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
 
@@ -160,9 +160,9 @@ class WaysOut:
     def _accept(self, sock: socket.socket, remote: Endpoint) -> None:
         link = self._node.streaming.accepted(remote, clock.now())
         if link is None:
-            sock.close()
-        else:
-            self._add(link, PeerStream(sock))
+            refuse(sock)
+            return
+        self._add(link, PeerStream(sock))
         self._dataplane.turn()
 
     def _add(self, link: int, stream: PeerStream) -> None:

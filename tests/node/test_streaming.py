@@ -10,6 +10,7 @@ from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckDrop
 from meshwg.path.streams import PROOF_TIMEOUT
 from meshwg.transmit import Endpoint
+from meshwg.wire import stun
 from meshwg.wire.channeldata import PEER_CHANNEL, wrap_stream
 from tests.sim.host import Host
 from tests.sim.kinds import (
@@ -89,6 +90,18 @@ def test_a_stream_that_breaks_is_left_for_the_relay_at_once() -> None:
     assert any(each.result.value == "lost" for each in alice.status(bob).attempts)
 
 
+def test_a_router_that_forgets_the_stream_costs_a_second() -> None:
+    world, alice, bob = talking(UDP_BLOCKED, PUBLIC)
+    alice.keep_pinging(bob, 3)
+
+    alice.router.reboot()
+
+    assert alice.keep_pinging(bob, 10) <= 2
+    assert alice.status(bob).method == bob.status(alice).method == "tcp"
+    world.advance(HOLD)
+    assert open_streams(alice) == open_streams(bob) == 1
+
+
 def test_a_datagram_path_that_appears_later_wins() -> None:
     world, alice, bob = talking(UDP_BLOCKED, PUBLIC)
     alice.keep_pinging(bob, 3)
@@ -160,6 +173,20 @@ def test_a_recorded_check_proves_nothing_about_who_plays_it() -> None:
     assert first.stream.state is second.stream.state is State.CLOSED
     assert bob.status(alice).remote == remote
     assert alice.keep_pinging(bob, 1) == 0
+
+
+def test_forged_checks_are_not_answered_and_do_not_keep_a_stream_open() -> None:
+    world, alice, bob = talking(UDP_BLOCKED, PUBLIC)
+    stranger = Stranger(world, bob)
+    for _ in range(20):
+        check = stun.parse(check_of(alice, bob))
+        stranger.stream.write(stun.encode(check, b"guessed", fingerprint=True))
+        world.advance(0.5)
+
+    assert stranger.stream.received == b""
+    assert stranger.stream.state is State.CLOSED
+    assert bob.node.drops[StreamDrop.SILENT] == 1
+    assert bob.agent(alice).drops[CheckDrop.FORGED] > 0
 
 
 def test_a_nodes_own_check_sent_back_to_it_does_nothing() -> None:

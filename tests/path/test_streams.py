@@ -1,7 +1,7 @@
 """One stream with a peer survives, and the controlling side says which."""
 
 from meshwg.path.candidate import CandidateKind
-from meshwg.path.streams import PROOF_TIMEOUT, STREAM_LIMIT, StreamKeeper
+from meshwg.path.streams import MOST, PROOF_TIMEOUT, STREAM_LIMIT, StreamKeeper
 from meshwg.path.table import PathTable
 from meshwg.transmit import Endpoint
 
@@ -84,6 +84,21 @@ def test_only_a_few_streams_wait_to_be_proven() -> None:
     opened = [keeper.add(-number, NOW) for number in range(1, STREAM_LIMIT + 3)]
 
     assert opened == [True] * STREAM_LIMIT + [False] * 2
+
+
+def test_a_peer_that_closes_none_has_few_at_a_time() -> None:
+    table = PathTable()
+    keeper = StreamKeeper(table, controlling=False)
+    closed: list[int] = []
+    for link in range(-1, -100, -1):
+        assert keeper.add(link, NOW)
+        prove(table, link)
+        table.selected = table.find(at(-1))
+        closed += keeper.take_unused(NOW)
+
+    assert -1 in keeper, "it is in use"
+    assert closed == list(range(-2, -2 - (99 - MOST), -1))
+    assert len(list(table)) == MOST
 
 
 def prove(table: PathTable, link: int) -> None:

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from meshwg.runtime import tcp as module
-from meshwg.runtime.tcp import PeerStream, TcpPort
+from meshwg.runtime.tcp import ACCEPTED, BACKLOG, PeerStream, TcpPort, refuse
 from meshwg.transmit import Endpoint, Transmit
 
 HERE = "127.0.0.1"
@@ -136,6 +136,42 @@ async def test_without_descriptors_it_accepts_later_and_does_not_spin(
     assert accepting.tries == 1
     accepting.close()
     ends.close()
+
+
+@pytest.mark.parametrize("window", [0.02, 3600.0])
+async def test_connections_that_come_too_fast_wait(
+    port: TcpPort, monkeypatch: pytest.MonkeyPatch, window: float
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", window)
+    accepted: list[socket.socket] = []
+    port.start(lambda sock, remote: accepted.append(sock))
+    most = ACCEPTED + BACKLOG // 2
+    callers = [await connected(port.port) for _ in range(most)]
+
+    wanted = most if window < 1 else ACCEPTED
+    await until(lambda: len(accepted) == wanted)
+    await asyncio.sleep(0.05)
+    assert len(accepted) == wanted
+    for sock in (*callers, *accepted):
+        sock.close()
+
+
+async def test_whoever_is_refused_is_told_and_nothing_is_kept(port: TcpPort) -> None:
+    port.start(lambda sock, remote: refuse(sock))
+    with pytest.raises(ConnectionResetError), await connected(port.port) as caller:
+        await asyncio.get_running_loop().sock_recv(caller, 1)
+
+
+async def connected(port: int) -> socket.socket:
+    """Return a connection to a port of this machine."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (HERE, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class Exhausted(socket.socket):
