@@ -1,7 +1,7 @@
 """The network that a host is in, and its addresses, the likeliest to serve first."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
@@ -73,16 +73,7 @@ def network_in(snapshot: Snapshot, except_interface: int) -> Network:
         for link in snapshot.links
         if is_usable(link) and link.number != except_interface
     }
-    defaults = [
-        route
-        for route in sorted(
-            snapshot.routes, key=lambda each: (each.metric, each.link, each.gateway)
-        )
-        if route.table == MAIN_TABLE
-        and not route.prefix.prefixlen
-        and route.link & INTERFACE_MASK not in meshes
-        and route.action == Action.UNICAST
-    ]
+    defaults = _defaults_in(snapshot, meshes)
     usable = [
         each
         for each in snapshot.addresses
@@ -98,6 +89,19 @@ def network_in(snapshot: Snapshot, except_interface: int) -> Network:
         tuple(dict.fromkeys(str(each.interface.network) for each in ordered)),
         tuple((route.link, route.gateway) for route in defaults),
     )
+
+
+def _defaults_in(snapshot: Snapshot, meshes: Container[int]) -> list[KernelRoute]:
+    """Return the default routes that lead into no mesh, the preferred one first."""
+    found = [
+        route
+        for route in snapshot.routes
+        if route.table == MAIN_TABLE
+        and not route.prefix.prefixlen
+        and route.link & INTERFACE_MASK not in meshes
+        and route.action == Action.UNICAST
+    ]
+    return sorted(found, key=lambda each: (each.metric, each.link, each.gateway))
 
 
 def _meshes_in(snapshot: Snapshot) -> Iterator[int]:
