@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 import scenarios
-from netlab import matrix, preflight, presets, registry, shell, terminal, wireguard
+from netlab import (
+    matrix,
+    preflight,
+    presets,
+    registry,
+    shell,
+    signals,
+    terminal,
+    wireguard,
+)
 from netlab.errors import LabError
 from netlab.lab import Lab
 from netlab.matrix import Cell, Faults
@@ -133,7 +142,8 @@ def clean() -> None:
 def main() -> None:
     """Run the program; an error that a user can mend is reported in one sentence."""
     try:
-        cli.main(prog_name="netns-lab", standalone_mode=False)
+        with signals.never_lost():
+            cli.main(prog_name="netns-lab", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -64,6 +64,7 @@ class Lab:
         self.evidence: Evidence | None = None
         self.machines: dict[str, Machine] = {}
         self._record = record
+        self._is_registered = False
         self.keep_files = False
         """Whether logs and captures are kept; after a failure they always are."""
         self._cleanup = contextlib.ExitStack()
@@ -81,9 +82,15 @@ class Lab:
             self.directory = Path(tempfile.mkdtemp(prefix="netlab-"))
             """Logs, captures and files, one directory for each machine."""
             self._cleanup.callback(self._remove_files)
-            registry.register(self.prefix, self.directory, self.title)
+            with signals.postponed():
+                # Ctrl-C may come between the record and the note of it.
+                registry.register(self.prefix, self.directory, self.title)
+                self._is_registered = True
         except BaseException:
-            self._cleanup.close()
+            with signals.postponed():
+                if self._is_registered:
+                    self._remove_machines()
+                self._cleanup.close()
             self._signals.close()
             raise
         return self

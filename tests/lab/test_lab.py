@@ -225,6 +225,23 @@ def test_invalid_or_taken_names_are_refused(lab: Lab) -> None:
         lab.machine("nobody")
 
 
+def test_ctrl_c_while_a_lab_is_registered_leaves_no_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def register_and_interrupt(prefix: str, directory: Path, title: str) -> None:
+        register(prefix, directory, title)
+        signal.raise_signal(signal.SIGINT)
+
+    register = registry.register
+    monkeypatch.setattr(registry, "register", register_and_interrupt)
+    lab = Lab()
+    with pytest.raises(KeyboardInterrupt):
+        lab.__enter__()
+
+    assert registry.read(lab.prefix) is None
+    assert not lab.directory.exists()
+
+
 def test_a_foreign_namespace_is_never_touched(lab: Lab) -> None:
     foreign = f"{lab.prefix}-host"
     subprocess.run(["ip", "netns", "add", foreign], check=True)
