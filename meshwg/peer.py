@@ -16,6 +16,7 @@ from meshwg.path.events import PathStatus
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
+from meshwg.path.tunnels import OwnTunnels
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
 from meshwg.wireguard.peer import Peer as Tunnel
@@ -76,6 +77,7 @@ class MeshPeer:
         overlay: Container[IPAddress],
         routes: Container[bytes],
         links: Iterator[int],
+        tunnels: OwnTunnels,
     ) -> PathAgent | None:
         """Return the path agent, a new one if needed.
 
@@ -83,6 +85,7 @@ class MeshPeer:
 
         :param routes: by which the agents of other peers are found.
         :param links: numbers for streams.
+        :param tunnels: that end at this machine.
         """
         if self.agent is None:
             keys = self.check_keys(private_key)
@@ -94,6 +97,7 @@ class MeshPeer:
                     overlay=overlay,
                     routes=routes,
                     links=links,
+                    tunnels=tunnels,
                 )
         return self.agent
 

@@ -11,6 +11,7 @@ from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import from_message
+from meshwg.path.tunnels import OwnTunnels
 from meshwg.peer import IDLE_REASON, NOTE_INTERVAL, MeshPeer
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
@@ -137,6 +138,7 @@ def begin(peer: MeshPeer) -> PathAgent:
         overlay=(),
         routes=(),
         links=count(-1, -1),
+        tunnels=OwnTunnels(),
     )
     assert agent is not None
     return agent

@@ -18,7 +18,8 @@ After every call in, also to one of these parts, drain :meth:`Node.datagrams_to_
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from meshwg.control.client import ControlClient
 from meshwg.health import Health
@@ -39,6 +40,8 @@ from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
+
+NO_TUNNELS: Mapping[int, Sequence[str]] = MappingProxyType({})
 
 
 class Node:
@@ -166,14 +169,25 @@ class Node:
     # What happens outside.
 
     def set_hosts(
-        self, addresses: Sequence[str], now: float, networks: Iterable[str] = ()
+        self,
+        addresses: Sequence[str],
+        now: float,
+        networks: Iterable[str] = (),
+        tunnels: Mapping[int, Sequence[str]] = NO_TUNNELS,
     ) -> None:
-        """Take note of the host's own addresses, and of the networks they are in."""
+        """Take note of the host's own addresses, and of the networks they are in.
+
+        :param tunnels: those of other programs that end here: the addresses there, by
+            the number of the interface.
+        """
         self.members.set_own_networks(networks)
+        self.paths.set_tunnels(tunnels)
         # No tunnel runs through itself.
         usable = [each for each in addresses if not self.members.reaches(each)]
         self.whereabouts.set_hosts(usable, now)
-        self.streaming.set_hosts(usable)
+        # Where there is another tunnel, no stream is needed to pass it.
+        inside = {each for there in tunnels.values() for each in there}
+        self.streaming.set_hosts([each for each in usable if each not in inside])
         # Peers are told in a moment: by then it is known whether the network changed.
         self.background.plan()
 

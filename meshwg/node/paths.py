@@ -7,6 +7,8 @@ told to one here is settled before the call returns.
 """
 
 from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from meshwg.agenda import Agenda
 from meshwg.control.client import ControlClient
@@ -24,6 +26,7 @@ from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.path.traits import NatTraits
+from meshwg.path.tunnels import OwnTunnels
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
 from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
@@ -78,6 +81,7 @@ class Paths:
         self._events = events
         self._random = random
         self._limiter = PunchLimiter(birthday)
+        self._tunnels = OwnTunnels()
         self._by_lane: dict[Lane, MeshPeer] = {}
         self._begun: dict[MeshPeer, PathAgent] = {}
         self._askers = Askers(private_key)
@@ -136,6 +140,7 @@ class Paths:
             overlay=self._overlay,
             routes=self._askers.routes,
             links=self._streams.links,
+            tunnels=self._tunnels,
         )
         if agent is not None:
             # Checks have lengths that are multiples of four.
@@ -376,6 +381,11 @@ class Paths:
             if agent is not None:
                 agent.send_openers(now)
                 self._settle(peer, now)
+
+    def set_tunnels(self, tunnels: Mapping[int, Sequence[str]]) -> None:
+        """Know the interfaces that are other tunnels' ends, and their addresses."""
+        self._tunnels.interfaces = frozenset(tunnels)
+        self._tunnels.addresses = frozenset(chain(*tunnels.values()))
 
     def whereabouts_changed(self, now: float) -> None:
         """Offer this node's candidates of now to all peers that were told others."""

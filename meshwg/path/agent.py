@@ -57,6 +57,7 @@ from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.tcp import TcpTraits
 from meshwg.path.traits import NatTraits
+from meshwg.path.tunnels import OwnTunnels, Tunnels
 from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -76,6 +77,7 @@ class PathAgent:
     :param overlay: what is reached through the mesh, which no candidate may be in.
     :param routes: by which the other agents of the node are found.
     :param links: numbers for streams, shared by the agents of a node.
+    :param tunnels: that end at this machine; the same.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class PathAgent:
         overlay: Container[IPAddress] = (),
         routes: Container[bytes] = (),
         links: Iterator[int] | None = None,
+        tunnels: OwnTunnels | None = None,
     ) -> None:
         self.checks = Checks(keys, random, routes)
         limiter = limiter or PunchLimiter()
-        self._rendezvous = Rendezvous(overlay, random)
+        known_tunnels = Tunnels(tunnels)
+        self._rendezvous = Rendezvous(overlay, random, known_tunnels)
         self._ledger = Ledger()
-        self._table = PathTable()
+        self._table = PathTable(known_tunnels)
         self._events: deque[Event] = deque()
         self._delivery = Delivery(self._table, self._events, leads=keys.controlling)
         self._checker = Checker(self.checks, self._ledger, self._table, self._delivery)
@@ -293,7 +297,7 @@ class PathAgent:
         elif path is None or not self._endpoints:
             self._settle(now)
         if self._heard != before:
-            self._follow_peer(self._heard, now)
+            self._follow_peer(source, now)
 
     def suspect(self, now: float) -> None:
         """The tunnel does not hear the peer, or the system refused to send there.
@@ -349,6 +353,8 @@ class PathAgent:
             return
         if heard.link >= FIRST_LINK or (now_at is not None and now_at is relay):
             return
+        if self._table.is_tunnel(heard):
+            return  # It may use one that this side does not prefer.
         if min(heard.link, selected.endpoint.link) < UDP:
             return  # The two sides need not choose the same of datagrams and stream.
         is_new = now_at is None or not now_at.is_proven
@@ -370,6 +376,7 @@ class PathAgent:
         tcp = offer.tcp
         self._dialer.peer = None if tcp is None else tcp.traits
         self._table.rename(offer.candidates)
+        self._table.follow_tunnels()
         if not self._activity.is_active(now):
             self._check_known_paths(now)
         self._activity.note(now)
@@ -524,6 +531,7 @@ class PathAgent:
         if not path.is_proven:
             self._delivery.proven(path, now)
         path.answered(outcome.endpoint, outcome.rtt, now)
+        self._table.follow_tunnels()
         if outcome.check.size:
             path.longest.passed(outcome.check.size, now)
         if path is self._table.selected:

@@ -128,7 +128,7 @@ class HolePunching:
         trigger = self._rounds.unanswered
         if trigger is None:
             return
-        if self._rounds.is_trouble_untold or not self._has_trusted(now):
+        if self._rounds.is_trouble_untold or not self._table.has_trusted(now):
             self.begin(trigger, now)
 
     def follow(self, offer: Offer, now: float) -> None:
@@ -143,7 +143,7 @@ class HolePunching:
                 self._opened.clear()
                 self._offer(answer=True)
                 self._burst(ANSWERER_LEAD, now)
-        elif not self._has_trusted(now):
+        elif not self._table.has_trusted(now):
             self._burst(OFFERER_LEAD, now)
 
     def expect_no_answer(self, now: float) -> None:
@@ -196,11 +196,14 @@ class HolePunching:
     def succeed(self, path: Path, now: float, *, first: bool) -> None:
         """End everything because a direct path works.
 
-        A stream ends only what could not find anything better.
+        A stream ends only what could not find anything better, and another tunnel
+        nothing at all.
 
         :param first: whether there was none before.
         """
         self._lost = None if self._lost is path else self._lost
+        if path.is_tunnelled:
+            return
         if path.kind is CandidateKind.TCP:
             self._dialer.succeed(path.endpoint, now)
             if self.is_settled(now):
@@ -368,10 +371,6 @@ class HolePunching:
         self._note("punch", AttemptResult.FAILED, detail, now)
         self._rounds.fail(now)
         self._escalate(now)
-
-    def _has_trusted(self, now: float) -> bool:
-        """Tell whether a direct path is known to work now."""
-        return any(path.is_trusted(now) for path in self._table.direct())
 
     # Methods
 

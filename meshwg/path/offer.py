@@ -18,6 +18,7 @@ from meshwg.path.candidate import Candidate, Rejection, admit_candidates
 from meshwg.path.overlay import IPAddress
 from meshwg.path.tcp import TcpOffer, from_extension
 from meshwg.path.traits import NatTraits
+from meshwg.path.tunnels import LIMIT as TUNNEL_LIMIT
 from meshwg.wire import control
 
 SESSION_LIMIT = 64
@@ -44,6 +45,8 @@ class Offer:
     """A step of prediction or birthday: see :mod:`meshwg.path.puncher`."""
     tcp: TcpOffer | None = None
     """Where the sender accepts streams, ``None`` if nowhere."""
+    tunnels: tuple[str, ...] = ()
+    """Those of the addresses that the sender has in other tunnels."""
 
 
 def to_message(offer: Offer, peer: str) -> control.OfferMessage:
@@ -62,6 +65,8 @@ def to_message(offer: Offer, peer: str) -> control.OfferMessage:
         extension["tcp"] = offer.tcp.traits.to_extension()
         if offer.tcp.step is not None:
             extension["tcp"]["step"] = dict(offer.tcp.step)
+    if offer.tunnels:
+        extension["tunnels"] = list(offer.tunnels)
     return control.OfferMessage(
         to=peer,
         sequence=offer.sequence,
@@ -90,5 +95,11 @@ def from_message(
         trouble=extension.get("trouble") is True,
         punch=punch if isinstance(punch, Mapping) else None,
         tcp=from_extension(extension.get("tcp"), overlay),
+        tunnels=_hosts(extension.get("tunnels")),
     )
     return offer, rejections
+
+
+def _hosts(raw: object) -> tuple[str, ...]:
+    listed = raw[:TUNNEL_LIMIT] if isinstance(raw, list) else []
+    return tuple(host for host in listed if isinstance(host, str))

@@ -53,10 +53,12 @@ class Path:
         "carriage",
         "counted_from",
         "endpoint",
+        "is_tunnelled",
         "kind",
         "longest",
         "lost_at",
         "proven_at",
+        "proven_since",
         "statistics",
         "waiting_since",
     )
@@ -70,6 +72,10 @@ class Path:
         self.carriage = Carriage()
         self.proven_at: float | None = None
         """When the last answer came."""
+        self.proven_since = 0.0
+        """When the first answer came, at which it was proven, if it is."""
+        self.is_tunnelled = False
+        """Whether it leads through another tunnel."""
         self.waiting_since: float | None = None
         """When the first check after that was sent."""
         self.counted_from = float("-inf")
@@ -85,6 +91,11 @@ class Path:
         return self.kind is CandidateKind.RELAYED
 
     @property
+    def is_direct(self) -> bool:
+        """Whether neither a relay nor another tunnel is in between."""
+        return not self.is_relayed and not self.is_tunnelled
+
+    @property
     def is_proven(self) -> bool:
         """Whether the path ever worked, and was not given up since."""
         return self.proven_at is not None
@@ -92,7 +103,9 @@ class Path:
     @property
     def score(self) -> Score:
         """What the path is judged by."""
-        return Score.of(self.kind, self.statistics, self.carriage.is_poor)
+        return Score.of(
+            self.kind, self.statistics, self.carriage.is_poor, self.is_tunnelled
+        )
 
     @property
     def loss(self) -> float:
@@ -107,10 +120,12 @@ class Path:
 
     def is_silent(self, now: float) -> bool:
         """Tell whether data that is sent this way most likely does not arrive."""
+        return self.is_late(now) and not self.is_trusted(now)
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether an answer should have come by now."""
         waiting = self.waiting_since
-        if waiting is None or self.is_trusted(now):
-            return False
-        return now >= waiting + SILENT_AFTER
+        return waiting is not None and now >= waiting + SILENT_AFTER
 
     def is_trusted(self, now: float) -> bool:
         """Tell whether the path is known to work now."""
@@ -167,6 +182,8 @@ class Path:
         self.endpoint = endpoint
         self.statistics.add_answer(rtt)
         self.lost_at = None
+        if self.proven_at is None:
+            self.proven_since = now
         self.proven_at = now
         self.waiting_since = None
         self._repeats = 0

@@ -97,6 +97,11 @@ def _direct(path: Path, situation: Situation) -> str:
     if what is not None:
         otherwise = "and there is no relay" if relay is None else _UNPROVEN
         return f"The direct path answers checks but does not carry {what}, {otherwise}."
+    if path.is_tunnelled:
+        return (
+            "The peer is reached through another tunnel of the two machines; there is "
+            "no direct path around it, or none as fast."
+        )
     if path.kind is CandidateKind.TCP:
         why = _no_datagrams(situation.own, situation.peer) or "No datagram got through"
         return f"{why}, so a TCP connection carries the data."

@@ -4,7 +4,7 @@ Offers have numbers that grow, and a session that changes when the sender starts
 So an offer that comes late or twice is recognized.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from meshwg.path.candidate import (
@@ -17,6 +17,7 @@ from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.path.tcp import TcpOffer, TcpTraits
 from meshwg.path.traits import NatTraits
+from meshwg.path.tunnels import Tunnels
 from meshwg.transmit import Endpoint, Random
 
 SESSION_LENGTH = 8
@@ -26,9 +27,15 @@ class Rendezvous:
     """The offers of this node to one peer, and of the peer to this node.
 
     :param overlay: what is reached through the mesh, which no candidate may be in.
+    :param tunnels: is told of the tunnels that the peer speaks of.
     """
 
-    def __init__(self, overlay: Container[IPAddress], random: Random) -> None:
+    def __init__(
+        self,
+        overlay: Container[IPAddress],
+        random: Random,
+        tunnels: Tunnels | None = None,
+    ) -> None:
         self.nat = NatTraits()
         """The NAT in front of this node."""
         self.tcp: TcpTraits | None = None
@@ -37,6 +44,7 @@ class Rendezvous:
         """The last offer of the peer; with a negative number, there was none yet."""
         self.peer_hosts: tuple[str, ...] = ()
         """Public IPv4 addresses at which someone reliable saw the peer."""
+        self._tunnels = tunnels or Tunnels()
         self._overlay = overlay
         self._session = random(SESSION_LENGTH).hex()
         self._sequence = 0
@@ -94,6 +102,7 @@ class Rendezvous:
             trouble=trouble,
             punch=punch,
             tcp=tcp,
+            tunnels=tuple(self._own_in_tunnels()),
         )
 
     def take(self, offer: Offer) -> bool:
@@ -102,6 +111,7 @@ class Rendezvous:
         if same_session and offer.sequence <= self.peer.sequence:
             return False
         self.peer = offer
+        self._tunnels.peers = frozenset(offer.tunnels)
         return True
 
     def targets(self) -> list[Candidate]:
@@ -128,6 +138,13 @@ class Rendezvous:
             and ":" not in candidate.host
             and not is_private(candidate.host)
         )
+
+    def _own_in_tunnels(self) -> Iterator[str]:
+        """Yield the addresses of this node that others reach by another tunnel."""
+        for candidate in self._own:
+            is_own = candidate.kind is CandidateKind.HOST
+            if is_own and candidate.host in self._tunnels.own.addresses:
+                yield candidate.host
 
     def _other_addresses(self) -> list[Candidate]:
         """Return candidates for addresses that the peer itself did not name.

@@ -33,6 +33,12 @@ WINDOW = 32
 POOR_AFTER = 10
 """Checks that must have been counted before a path can be called poor."""
 
+RECENT = 8
+"""Round-trip times of which the least is looked at where chance must not decide."""
+
+KNOWN_AFTER = 4
+"""Round-trip times that are needed for that."""
+
 SMOOTHING = 1 / 8
 """Weight of a new round-trip time in the average (RFC 6298 section 2)."""
 
@@ -40,17 +46,19 @@ SMOOTHING = 1 / 8
 class Statistics:
     """Round-trip time and loss of one path, from its checks."""
 
-    __slots__ = ("_outcomes", "rtt")
+    __slots__ = ("_outcomes", "_recent", "rtt")
 
     def __init__(self) -> None:
         self.rtt: float | None = None
         """Smoothed, in seconds; ``None`` before the first answer."""
         self._outcomes: deque[bool] = deque(maxlen=WINDOW)
+        self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add_answer(self, rtt: float) -> None:
         """Count a check that was answered after ``rtt`` seconds."""
         self.rtt = rtt if self.rtt is None else self.rtt + SMOOTHING * (rtt - self.rtt)
         self._outcomes.append(True)
+        self._recent.append(rtt)
 
     def add_loss(self) -> None:
         """Count a check that was never answered."""
@@ -64,6 +72,13 @@ class Statistics:
     def forget_losses(self) -> None:
         """Begin to count anew: what was lost, was lost in another network."""
         self._outcomes.clear()
+        self._recent.clear()
+
+    @property
+    def least(self) -> float | None:
+        """The least round-trip time of late, in seconds, if there are a few: answers
+        are often late for other reasons than the path."""
+        return min(self._recent) if len(self._recent) >= KNOWN_AFTER else None
 
     @property
     def loss(self) -> float:
@@ -87,19 +102,33 @@ class Score:
     cost: float
     """Seconds: the round-trip time, and what the loss adds to it."""
     poor: bool = False
+    is_tunnelled: bool = False
+    """Whether the path leads through another tunnel."""
+    least: float | None = None
+    """What it costs at least, where chance must not decide; ``None`` if unknown."""
 
     @classmethod
     def of(
-        cls, kind: CandidateKind, statistics: Statistics, poor: bool = False
+        cls,
+        kind: CandidateKind,
+        statistics: Statistics,
+        poor: bool = False,
+        is_tunnelled: bool = False,
     ) -> "Score":
         """Return the score of a path; one that was never measured is infinitely far.
 
         :param poor: whether a relay is better, whatever was measured.
         """
         if statistics.rtt is None:
-            return cls(kind, float("inf"), poor)
-        cost = statistics.rtt + LOSS_COST * statistics.loss
-        return cls(kind, cost, poor or statistics.is_poor)
+            return cls(kind, float("inf"), poor, is_tunnelled)
+        loss, least = LOSS_COST * statistics.loss, statistics.least
+        return cls(
+            kind,
+            statistics.rtt + loss,
+            poor or statistics.is_poor,
+            is_tunnelled,
+            None if least is None else least + loss,
+        )
 
     @property
     def margin(self) -> float:
@@ -119,12 +148,29 @@ def outranks(challenger: Score, incumbent: Score) -> bool:
 
     A direct path beats a relay, however fast. Among direct paths a better kind wins
     unless it is clearly slower, and a clearly faster path wins whatever its kind: so a
-    shared LAN is used, but not another overlay network that takes a detour. No two
-    paths outrank each other.
+    shared LAN is used. Another tunnel is used only if it is clearly faster, and left
+    when it no longer is. No two paths outrank each other.
     """
     if challenger.tier != incumbent.tier:
         return challenger.tier < incumbent.tier
+    if challenger.is_tunnelled and not incumbent.is_tunnelled:
+        return is_worthwhile(challenger, incumbent, in_use=False)
+    if incumbent.is_tunnelled and not challenger.is_tunnelled:
+        return not is_worthwhile(incumbent, challenger, in_use=True)
     if isinf(incumbent.cost) or challenger.cost + incumbent.margin < incumbent.cost:
         return challenger.cost < incumbent.cost
     better_kind = challenger.kind.preference > incumbent.kind.preference
     return better_kind and challenger.cost < incumbent.cost + incumbent.margin
+
+
+def is_worthwhile(tunnel: Score, other: Score, *, in_use: bool) -> bool:
+    """Tell whether a path through another tunnel is clearly faster than another one.
+
+    Both must be known well for that: what runs over the same network is hardly slower.
+
+    :param in_use: whether it carries the data, and half of that will do.
+    """
+    if tunnel.least is None or other.least is None:
+        return False
+    needed = max(MARGIN, MARGIN_RATIO * other.least)
+    return other.least - tunnel.least > (needed / 2 if in_use else needed)

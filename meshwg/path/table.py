@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from meshwg.path.candidate import OFFERED_KINDS, Candidate, CandidateKind
 from meshwg.path.path import Path
-from meshwg.path.score import outranks
+from meshwg.path.score import is_worthwhile, outranks
+from meshwg.path.tunnels import PATIENCE, Tunnels
 from meshwg.transmit import Endpoint
 
 HEARTBEAT = 3.0
@@ -41,10 +42,16 @@ UNPROVEN_LIMIT = 32
 
 
 class PathTable:
-    """The paths to one peer, by endpoint; each endpoint without its sticky source."""
+    """The paths to one peer, by endpoint; each endpoint without its sticky source.
 
-    def __init__(self) -> None:
+    :param tunnels: which of them lead through other tunnels.
+    """
+
+    def __init__(self, tunnels: Tunnels | None = None) -> None:
+        self._tunnels = tunnels or Tunnels()
         self._paths: dict[Endpoint, Path] = {}
+        self._relies_on: Path | None = None
+        self._no_tunnel_before = float("-inf")
         self.selected: Path | None = None
         """What data is sent on."""
         self.relay: Path | None = None
@@ -103,6 +110,20 @@ class PathTable:
             elif not path.is_proven and path.kind in OFFERED_KINDS:
                 self.remove(path)
 
+    def is_tunnel(self, endpoint: Endpoint) -> bool:
+        """Tell whether another tunnel leads to an endpoint."""
+        return self._tunnels.carry(endpoint)
+
+    def follow_tunnels(self) -> None:
+        """See which paths lead through other tunnels, after some were answered.
+
+        Where an endpoint is not pinned, it is not known any better than before.
+        """
+        for path in self.direct():
+            is_one = self._tunnels.carry(path.endpoint)
+            if is_one or path.endpoint.source is not None:
+                path.is_tunnelled = is_one
+
     def distrust(self, now: float, spare: Path | None = None) -> None:
         """Check every path that worked but one: the network is not what it was."""
         for path in self:
@@ -124,8 +145,12 @@ class PathTable:
         ]
 
     def has_direct(self, now: float) -> bool:
-        """Tell whether a direct path works as far as is known."""
-        return any(not path.is_relayed for path in self.usable(now))
+        """Tell whether a direct path works as far as is known, without tunnels."""
+        return any(path.is_direct for path in self.usable(now))
+
+    def has_trusted(self, now: float) -> bool:
+        """Tell whether a direct path is known to work now, without tunnels."""
+        return any(path.is_direct and path.is_trusted(now) for path in self)
 
     def has_answering(self, now: float) -> bool:
         """Tell whether a direct path works, and no check of it is unanswered."""
@@ -138,7 +163,7 @@ class PathTable:
     def has_datagram_path(self, now: float) -> bool:
         """Tell whether a direct path works that is not a stream."""
         return any(
-            not path.is_relayed and path.kind is not CandidateKind.TCP
+            path.is_direct and path.kind is not CandidateKind.TCP
             for path in self.usable(now)
         )
 
@@ -154,6 +179,7 @@ class PathTable:
         """
         self._withdraw_consent(now)
         self._forget_lost(now)
+        self._note_reliance(now)
         usable, current = self._contenders(now, active), self.selected
         best = current if current in usable else None
         if best is None and current is not None and not current.is_relayed:
@@ -216,6 +242,7 @@ class PathTable:
             times.append(due)
         if selected is not None and not selected.is_relayed:
             times += [when for when in selected.turning_points() if when > now]
+        times += [when for path in self if (when := self._held_until(path)) > now]
         return min(times, default=None)
 
     def _contenders(self, now: float, active: bool) -> list[Path]:
@@ -224,11 +251,46 @@ class PathTable:
         So a path that is suddenly silent is left for another that answers, before its
         own silence is long enough for a doubt.
         """
-        usable = self.usable(now)
+        usable = [path for path in self.usable(now) if self._may_serve(path, now)]
         trusted = [path for path in usable if path.is_trusted(now)]
         if active and any(path.score.tier == 0 for path in trusted):
             return trusted
         return usable
+
+    def _may_serve(self, path: Path, now: float) -> bool:
+        """Tell whether to use a path through another tunnel, if it is one.
+
+        As long as there is a relay, it must be known to work apart from other paths,
+        and be clearly faster than the relay, which such a tunnel may run over.
+        """
+        relay = self.relay
+        if not path.is_tunnelled or relay is None:
+            return True
+        if path.is_late(now) or now < self._held_until(path):
+            return False
+        if not relay.has_consent(now) or relay.is_doubted(now):
+            return True
+        in_use = path is self.selected
+        return is_worthwhile(path.score, relay.score, in_use=in_use)
+
+    def _held_until(self, path: Path) -> float:
+        """Return until when a path is not used because it may not be needed."""
+        if not path.is_tunnelled or not path.is_proven:
+            return float("-inf")
+        return max(path.proven_since + PATIENCE, self._no_tunnel_before)
+
+    def _note_reliance(self, now: float) -> None:
+        """Notice the end of a direct path, which other tunnels may have run over."""
+        selected, before = self.selected, self._relies_on
+        is_relied_on = (
+            selected is not None and selected.is_direct and selected.is_trusted(now)
+        )
+        self._relies_on = selected if is_relied_on else None
+        if before is not None and not is_relied_on and not before.is_trusted(now):
+            self._no_tunnel_before = now + PATIENCE
+            for path in self:
+                if path.is_tunnelled and path.is_proven:
+                    path.check_by(now)
 
     def _kept(self, now: float, active: bool) -> dict[Endpoint, float]:
         """Return the endpoints to keep warm, each with the seconds between checks."""
@@ -237,7 +299,7 @@ class PathTable:
             idle = selected is not None and not selected.is_relayed
             return {selected.endpoint: KEEPALIVE} if selected and idle else {}
         usable = (path for path in self.usable(now) if not path.is_relayed)
-        ranked = sorted(usable, key=lambda path: path.score.cost)
+        ranked = sorted(usable, key=lambda path: (path.is_tunnelled, path.score.cost))
         kept = {path.endpoint: ALTERNATE_HEARTBEAT for path in ranked[:ALTERNATES]}
         if self.relay is not None:
             proven = self.relay.is_proven

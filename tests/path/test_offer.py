@@ -21,6 +21,7 @@ from meshwg.path.offer import SESSION_LIMIT, Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
 from meshwg.path.tcp import TcpOffer, TcpTraits
 from meshwg.path.traits import NatTraits
+from meshwg.path.tunnels import LIMIT as TUNNEL_LIMIT
 from meshwg.wire import control
 from tests.path.test_candidate import json_values
 from tests.path.test_traits import nat_traits
@@ -152,6 +153,12 @@ def test_the_name_of_a_session_is_cut() -> None:
     assert from_message(message)[0].session == "x" * SESSION_LIMIT
 
 
+def test_of_tunnels_only_a_few_addresses_are_read() -> None:
+    listed = [None, 7, *(f"10.0.0.{n}" for n in range(100))]
+    message = control.OfferMessage(to=KEY, sequence=1, extension={"tunnels": listed})
+    assert len(from_message(message)[0].tunnels) == TUNNEL_LIMIT - 2
+
+
 def offers() -> st.SearchStrategy[Offer]:
     """Return any offer that a node makes."""
     hosts, ports = st.ip_addresses().map(str), st.integers(1, 65535)
@@ -166,6 +173,7 @@ def offers() -> st.SearchStrategy[Offer]:
         answer=st.booleans(),
         trouble=st.booleans(),
         punch=st.none() | steps,
+        tunnels=st.lists(hosts, max_size=TUNNEL_LIMIT).map(tuple),
     )
 
 
@@ -192,7 +200,10 @@ def strange_messages() -> st.SearchStrategy[control.OfferMessage]:
         port_allocation=words,
         port_delta=st.none() | st.integers(),
     )
-    keys = st.sampled_from(["session", "answer", "trouble", "punch"]) | st.text()
+    keys = (
+        st.sampled_from(["session", "answer", "trouble", "punch", "tunnels"])
+        | st.text()
+    )
     return st.builds(
         control.OfferMessage,
         to=st.just(KEY),

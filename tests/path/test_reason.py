@@ -34,6 +34,12 @@ def test_a_direct_path_in_doubt_is_said_to_be() -> None:
     assert "does not answer" in explain(situation(selected=path, now=10.0))
 
 
+def test_another_tunnel_is_named() -> None:
+    path = proven(CandidateKind.HOST)
+    path.is_tunnelled = True
+    assert "another tunnel" in explain(situation(selected=path))
+
+
 def test_a_path_that_was_never_tried_says_so() -> None:
     assert "no traffic yet" in explain(situation())
 

@@ -5,13 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.path.candidate import CandidateKind
-from meshwg.path.score import POOR_AFTER, Score, Statistics, outranks
+from meshwg.path.score import POOR_AFTER, RECENT, Score, Statistics, outranks
 
 scores = st.builds(
     Score,
     st.sampled_from(CandidateKind),
     st.floats(0.0001, 10) | st.just(float("inf")),
     st.booleans(),
+    st.booleans(),
+    st.none() | st.floats(0.0001, 10),
 )
 
 
@@ -60,6 +62,50 @@ def test_a_better_kind_that_is_clearly_slower_does_not_win() -> None:
     assert not outranks(
         Score(CandidateKind.HOST, 0.080), Score(CandidateKind.REFLEXIVE, 0.020)
     )
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "other", "is_used", "is_left"),
+    [
+        (0.001, 0.0015, False, True),
+        (0.020, 0.024, False, True),
+        (0.020, 0.028, False, False),
+        (0.020, 0.031, True, False),
+        (0.200, 0.260, True, False),
+        (0.300, 0.100, False, True),
+    ],
+)
+def test_another_tunnel_is_used_only_if_it_is_clearly_faster(
+    tunnel: float, other: float, is_used: bool, is_left: bool
+) -> None:
+    inside = Score(CandidateKind.HOST, 0.5, is_tunnelled=True, least=tunnel)
+    outside = Score(CandidateKind.REFLEXIVE, 0.5, least=other)
+    assert outranks(inside, outside) is is_used
+    assert outranks(outside, inside) is is_left
+
+
+def test_a_tunnel_is_not_used_instead_of_what_is_hardly_known() -> None:
+    outside = Score(CandidateKind.REFLEXIVE, 0.5)
+    inside = Score(CandidateKind.HOST, 0.001, is_tunnelled=True, least=0.001)
+    assert not outranks(inside, outside)
+    assert outranks(outside, inside)
+
+
+@pytest.mark.parametrize(
+    ("rtts", "least"),
+    [
+        ([0.9, 0.1, 0.5], None),
+        ([0.9, 0.1, 0.5, 0.7], 0.1),
+        ([0.1, *[0.3] * RECENT], 0.3),
+    ],
+)
+def test_the_least_round_trip_time_is_known_after_a_few_answers(
+    rtts: list[float], least: float | None
+) -> None:
+    statistics = Statistics()
+    for rtt in rtts:
+        statistics.add_answer(rtt)
+    assert statistics.least == least
 
 
 def test_a_measured_path_beats_one_that_never_was() -> None:

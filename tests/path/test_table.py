@@ -1,5 +1,7 @@
 """Which path carries the data."""
 
+import pytest
+
 from meshwg.path.candidate import Candidate, CandidateKind
 from meshwg.path.path import (
     CONSENT_LIFETIME,
@@ -8,6 +10,7 @@ from meshwg.path.path import (
     TRUST,
     Path,
 )
+from meshwg.path.score import KNOWN_AFTER
 from meshwg.path.table import (
     ALTERNATE_HEARTBEAT,
     ALTERNATES,
@@ -19,11 +22,13 @@ from meshwg.path.table import (
     UNPROVEN_LIMIT,
     PathTable,
 )
+from meshwg.path.tunnels import PATIENCE, OwnTunnels, Tunnels
 from meshwg.transmit import Endpoint, Source
 
 RELAY = Endpoint("198.51.100.1", 50000, 1)
 NEAR = Endpoint("192.168.1.2", 1111)
 FAR = Endpoint("203.0.113.1", 1111)
+INSIDE = Endpoint("10.9.0.2", 1111, source=Source("10.9.0.1", 7))
 
 
 def test_without_anything_there_is_no_path() -> None:
@@ -274,8 +279,88 @@ def test_a_relay_that_never_answered_is_asked_again_while_there_is_traffic() -> 
     assert relay.due is None
 
 
-def relayed() -> PathTable:
-    table = PathTable()
+def test_another_tunnel_is_no_reason_to_leave_the_relay_at_once() -> None:
+    table = relayed(tunnels())
+    prove(table, INSIDE, CandidateKind.HOST, 10.0, rtt=0.001)
+    assert table.endpoints(10.0) == (RELAY,)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.2, rtt=0.002)
+    assert table.endpoints(10.2) == (FAR,)
+    table.reselect(10.0 + PATIENCE, active=True)
+    assert table.endpoints(10.0 + PATIENCE) == (FAR,)
+
+
+def test_without_anything_else_another_tunnel_is_used_a_little_later() -> None:
+    table = relayed(tunnels())
+    found(table, RELAY).rest()
+    prove(table, INSIDE, CandidateKind.HOST, 10.0)
+    assert table.get_timer(10.0) == 10.0 + PATIENCE
+    table.reselect(10.0 + PATIENCE, active=True)
+    assert table.endpoints(10.0 + PATIENCE) == (INSIDE,)
+
+
+def test_without_a_relay_another_tunnel_is_used_at_once() -> None:
+    table = PathTable(tunnels())
+    prove(table, INSIDE, CandidateKind.HOST, 10.0)
+    assert table.endpoints(10.0) == (INSIDE,)
+
+
+@pytest.mark.parametrize(("rtt", "is_used"), [(0.051, False), (0.03, True)])
+def test_another_tunnel_must_be_clearly_faster_than_the_relay(
+    rtt: float, is_used: bool
+) -> None:
+    table = relayed(tunnels())
+    for _ in range(KNOWN_AFTER):
+        prove(table, RELAY, CandidateKind.RELAYED, 9.0, rtt=0.05)
+        prove(table, INSIDE, CandidateKind.HOST, 10.0, rtt=rtt)
+    table.reselect(10.0 + PATIENCE, active=True)
+    assert table.endpoints(10.0 + PATIENCE) == ((INSIDE,) if is_used else (RELAY,))
+
+
+def test_a_tunnel_that_may_run_over_a_lost_path_has_to_answer_after_it() -> None:
+    table = relayed(tunnels())
+    for _ in range(KNOWN_AFTER):
+        prove(table, RELAY, CandidateKind.RELAYED, 9.0, rtt=0.1)
+        prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.02)
+        prove(table, INSIDE, CandidateKind.HOST, 16.0, rtt=0.021)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 17.0, rtt=0.02)
+    found(table, FAR).distrust(20.0)
+    table.reselect(20.0, active=True)
+    assert table.endpoints(20.0) == (FAR, RELAY)
+    assert found(table, INSIDE).take_due(20.0), "it is asked"
+    table.reselect(20.0 + SILENT_AFTER, active=True)
+    assert INSIDE not in table.endpoints(20.0 + SILENT_AFTER)
+    late = 20.0 + PATIENCE
+    table.reselect(late, active=True)
+    assert INSIDE not in table.endpoints(late), "its answer is late"
+    prove(table, INSIDE, CandidateKind.HOST, late, rtt=0.021)
+    assert table.endpoints(late) == (INSIDE,)
+
+
+def test_a_path_through_another_tunnel_is_not_a_direct_one() -> None:
+    table = relayed(tunnels())
+    prove(table, INSIDE, CandidateKind.HOST, 10.0)
+    assert not table.has_direct(10.0)
+    assert not table.has_trusted(10.0)
+    assert not table.has_datagram_path(10.0)
+    prove(table, FAR, CandidateKind.REFLEXIVE, 10.0)
+    assert table.has_direct(10.0)
+    assert table.has_trusted(10.0)
+
+
+def test_what_is_not_pinned_is_in_a_tunnel_if_it_was() -> None:
+    table = relayed(tunnels())
+    prove(table, INSIDE, CandidateKind.HOST, 10.0)
+    found(table, INSIDE).distrust(11.0)
+    table.follow_tunnels()
+    assert found(table, INSIDE).is_tunnelled
+
+
+def tunnels() -> Tunnels:
+    return Tunnels(OwnTunnels(frozenset({7})))
+
+
+def relayed(known: Tunnels | None = None) -> PathTable:
+    table = PathTable(known)
     table.set_relay(RELAY, 0.0)
     table.reselect(0.0, active=True)
     return table
@@ -289,6 +374,7 @@ def prove(
     rtt: float = 0.05,
 ) -> None:
     table.add(endpoint, kind).answered(endpoint, rtt, now)
+    table.follow_tunnels()
     table.reselect(now, active=True)
 
 

@@ -72,6 +72,8 @@ class SimDaemon:
         self.routes = tuple(routes)
         self.networks: tuple[str, ...] = ()
         """Those that its host is in."""
+        self.tunnels: dict[int, tuple[str, ...]] = {}
+        """Interfaces that it knows to be tunnels of other programs, with addresses."""
         self.tcp = tcp
         """Whether it takes part in streams."""
         self.clock_error = 0.0
@@ -140,7 +142,7 @@ class SimDaemon:
         self.events = []
         self._interface = InterfaceChanged((), (), ())
         self._track_flows()
-        self.node.set_hosts(self.host.addresses, self.now, self.networks)
+        self.node.set_hosts(self.host.addresses, self.now, self.networks, self.tunnels)
         self.host.run(self, NODE_PORT)
 
     def die(self) -> bytes | None:
