@@ -122,11 +122,15 @@ class Whereabouts:
     # What others find out.
 
     def set_hosts(self, addresses: Sequence[str], now: float) -> None:
-        """Take note of the host's addresses; others than before mean a new network."""
-        if tuple(addresses) != self._hosts:
-            self._hosts = tuple(addresses)
+        """Take note of the host's addresses, the uplink's first.
+
+        Another one there means a new network.
+        """
+        hosts, before = tuple(addresses), self._hosts
+        if hosts != before:
+            self._hosts = hosts
             self._update()
-            self.refresh(now, at_once=True)
+            self.refresh(now, at_once=hosts[:1] != before[:1])
 
     def set_mapped(self, endpoint: Endpoint | None) -> None:
         """Take note of the port that the router forwards to this node."""

@@ -229,8 +229,7 @@ class NodeHost:
         await asyncio.to_thread(self._interface.settle)
         self._undo.callback(self._host_network.close)
         await self._host_network.start()
-        network = self._host_network.current
-        self.node.set_hosts(network.addresses, clock.now(), network.networks)
+        self._set_hosts(self._host_network.current, clock.now())
         self._dataplane.start(self._sockets)
         self._undo.callback(watch_routes(self._dataplane.follow_routes).close)
         self._ways_out.start()
@@ -361,13 +360,19 @@ class NodeHost:
         self.node.background.set_mapped(endpoint, clock.now())
         self.turn()
 
-    def _on_network(self, network: Network) -> None:
+    def _on_network(self, network: Network, is_elsewhere: bool) -> None:
         now = clock.now()
-        self.node.set_hosts(network.addresses, now, network.networks)
-        self.node.network_changed(now)
-        if self._mapper is not None:
-            self._mapper.network_changed()
+        self._set_hosts(network, now)
+        if is_elsewhere:
+            self.node.network_changed(now)
+            if self._mapper is not None:
+                self._mapper.network_changed()
         self.turn()
+
+    def _set_hosts(self, network: Network, now: float) -> None:
+        self.node.set_hosts(
+            network.addresses, now, network.networks, dict(network.tunnels)
+        )
 
     def _on_ipv6(self, has_ipv6: bool) -> None:
         if has_ipv6 != self.node.members.has_ipv6:

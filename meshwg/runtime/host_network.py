@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from meshwg.runtime import clock, netlink
+from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.rtnetlink import Snapshot, links, take_snapshot
 from meshwg.runtime.surroundings import Network, is_usable, network_in
@@ -14,6 +15,11 @@ SETTLE = 0.25
 """Seconds for changes to be made that belong to the first one."""
 INTERVAL = 1.0
 """Seconds between two looks while there is no end of changes."""
+REPORT_INTERVAL = 10.0
+"""Seconds between two reports while the network changes and changes back without end:
+each has STUN servers asked, and peers and the coordinator told."""
+REPORT_BURST = 4
+"""Reports that come at once after a time of quiet."""
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
 SLEPT = 2.0
@@ -38,7 +44,8 @@ logger = logging.getLogger(__name__)
 class HostNetwork:
     """Watches the network that a node's host is in.
 
-    :param on_change: called when the network has changed or the machine has slept.
+    :param on_change: called when the network has changed or the machine has slept, with
+        whether the ways out of the machine are others, or may be.
     :param on_look: called whenever anything may have changed, the node's own interface
         included.
     :param except_interface: number of the node's own interface, which does not count.
@@ -46,13 +53,13 @@ class HostNetwork:
 
     def __init__(
         self,
-        on_change: Callable[[Network], None],
+        on_change: Callable[[Network, bool], None],
         on_look: Callable[[], None],
         *,
         except_interface: int,
     ) -> None:
         self.current = Network((), (), ())
-        """As it was at the last look."""
+        """As it was when it was last reported."""
         self._on_change = on_change
         self._on_look = on_look
         self._except = except_interface
@@ -61,6 +68,9 @@ class HostNetwork:
         self._tasks = TaskSet()
         self._is_looking = False
         self._must_look = self._has_slept = False
+        self._alarm = Alarm(self._look_again)
+        # When the next report would be, if they came as slowly as that.
+        self._next_report = 0.0
 
     async def start(self) -> None:
         """Look around, and from now on report what changes."""
@@ -75,6 +85,7 @@ class HostNetwork:
         """Stop watching."""
         if self._watcher is not None:
             self._watcher.close()
+        self._alarm.clear()
         self._tasks.cancel()
 
     def _look_again(self) -> None:
@@ -94,13 +105,23 @@ class HostNetwork:
             self._is_looking = False
 
     def _report(self, snapshot: Snapshot) -> None:
-        network = network_in(snapshot, self._except)
+        network, before = network_in(snapshot, self._except), self.current
         slept, self._has_slept = self._has_slept, False
-        if slept or network != self.current:
+        if slept or (network != before and self._may_report()):
             logger.info("The network changed")
             self.current = network
-            self._on_change(network)
+            self._on_change(network, slept or network.is_elsewhere(before))
         self._on_look()
+
+    def _may_report(self) -> bool:
+        """Tell whether there were few reports lately; look again when there were."""
+        now = asyncio.get_running_loop().time()
+        due = self._next_report - (REPORT_BURST - 1) * REPORT_INTERVAL
+        if now < due:
+            self._alarm.set(due, now)
+            return False
+        self._next_report = max(now, self._next_report) + REPORT_INTERVAL
+        return True
 
     async def _watch_sleep(self) -> None:
         """Notice that the machine was asleep: its clocks then drifted apart."""

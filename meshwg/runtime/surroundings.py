@@ -21,6 +21,9 @@ from meshwg.runtime.rtnetlink import (
     Snapshot,
 )
 
+_MOST = 3
+"""Bits of a prefix that holds most of the internet: VPNs have two routes with one bit,
+or 2000::/3, where they leave the default route alone."""
 _UNUSABLE = IFA_F_TENTATIVE | IFA_F_DEPRECATED | IFA_F_DADFAILED
 
 
@@ -34,6 +37,19 @@ class Network(NamedTuple):
     """The networks of these addresses, and of those of other meshes."""
     default_routes: tuple[tuple[int, str], ...]
     """Interface and gateway of each, the preferred one first."""
+    outer: int = 0
+    """How many of the addresses, the first ones, are neither inside this machine nor in
+    tunnels."""
+    tunnels: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Interfaces of other programs' tunnels, by number, and the addresses there. One
+    with a default route is an uplink instead."""
+
+    def is_elsewhere(self, before: "Network") -> bool:
+        """Tell whether the machine's own ways out are others than before."""
+        return self._ways_out() != before._ways_out()
+
+    def _ways_out(self) -> tuple[object, ...]:
+        return self.default_routes, self.addresses[: self.outer]
 
 
 class LinkRank(IntEnum):
@@ -79,15 +95,21 @@ def network_in(snapshot: Snapshot, except_interface: int) -> Network:
         for each in snapshot.addresses
         if each.link in links and each.scope < SCOPE_LINK and not each.flags & _UNUSABLE
     ]
-    ordered = _by_likelihood(usable, links, defaults)
+    uplinks, gateways = _first_of_each_version(defaults, links)
+    ranks = {number: _rank(link, uplinks) for number, link in links.items()}
+    ordered = _by_likelihood(usable, ranks, gateways)
+    reachable = [each for each in ordered if each.link & INTERFACE_MASK not in meshes]
+    carriers = _tunnels_for_everything(snapshot)
     return Network(
-        tuple(
-            str(each.interface.ip)
-            for each in ordered
-            if each.link & INTERFACE_MASK not in meshes
-        ),
+        tuple(str(each.interface.ip) for each in reachable),
         tuple(dict.fromkeys(str(each.interface.network) for each in ordered)),
         tuple((route.link, route.gateway) for route in defaults),
+        sum(ranks[each.link] < LinkRank.INSIDE for each in reachable),
+        tuple(
+            (number, tuple(str(a.interface.ip) for a in ordered if a.link == number))
+            for number, rank in sorted(ranks.items())
+            if rank is LinkRank.TUNNEL and number not in carriers
+        ),
     )
 
 
@@ -122,20 +144,30 @@ def _meshes_in(snapshot: Snapshot) -> Iterator[int]:
             yield number
 
 
+def _tunnels_for_everything(snapshot: Snapshot) -> set[int]:
+    """Return the interfaces that some table sends most of the internet to."""
+    return {
+        route.link
+        for route in snapshot.routes
+        if route.prefix.prefixlen <= _MOST
+        and route.action == Action.UNICAST
+        and interface_of(route.table) is None
+    }
+
+
 def _by_likelihood(
     usable: list[KernelAddress],
-    links: dict[int, KernelLink],
-    defaults: list[KernelRoute],
+    ranks: dict[int, LinkRank],
+    gateways: list[IPv4Address | IPv6Address],
 ) -> list[KernelAddress]:
     """Return addresses in the order in which others may reach them.
 
     Those beside the gateway come first, and within a rank both IP versions take turns.
     """
-    uplinks, gateways = _first_of_each_version(defaults, links)
     keys = {}
     for each in usable:
         beside = any(gateway in each.interface.network for gateway in gateways)
-        rank = _rank(links[each.link], uplinks)
+        rank = ranks[each.link]
         keys[each] = (
             rank,
             not (rank is LinkRank.UPLINK and beside),

@@ -1,11 +1,15 @@
 """Machines with more addresses than anybody wants to try."""
 
+import re
+from collections.abc import Sequence
+
 import pytest
 
 from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.presets import PORT_RESTRICTED
-from tests.interop.meshes import Coordinator, Json, Member
+from netlab.wireguard import WIREGUARD_GO, Config, Peer, Tunnel, make_keys
+from tests.interop.meshes import PATIENCE, Coordinator, Json, Member
 
 pytestmark = pytest.mark.netns
 
@@ -35,6 +39,25 @@ def test_bridges_and_hundreds_of_addresses_hide_nobody_behind_a_nat(lab: Lab) ->
         member.wait_until(is_punched, f"{member.name} is direct, and not by TCP")
 
 
+@pytest.mark.parametrize("other", ["another VPN", "another mesh"])
+def test_another_tunnel_between_both_is_not_the_way(lab: Lab, other: str) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    token = coordinator.token(reusable=True)
+    hosts = [lab.add_host(name, lab.internet) for name in ("alice", "bob")]
+    inside = connect(lab, hosts) if other == "another VPN" else join(lab, hosts)
+    alice, bob = (Member(host).join(token) for host in hosts)
+    alice.wait_until_sees("bob")
+
+    ping = alice.ping(bob, "-i", "0.1", "-c", "60")
+    for member in (alice, bob):
+        member.wait_until(is_direct, f"{member.name} has a direct path")
+    ping.wait(timeout=PATIENCE)
+
+    assert " 0% packet loss" in ping.output()
+    for member in (alice, bob):
+        assert not set(paths_in(member.log())) & set(inside)
+
+
 def add_bridges(host: Host, *, bridges: int, addresses: int) -> None:
     """Give a host what it would have with as many networks for containers.
 
@@ -51,3 +74,39 @@ def add_bridges(host: Host, *, bridges: int, addresses: int) -> None:
 def is_punched(status: Json) -> bool:
     method = status["peers"][0]["path"]["method"]
     return method in ("reflexive", "peer-reflexive")
+
+
+def connect(lab: Lab, hosts: Sequence[Host]) -> list[str]:
+    """Connect two hosts by plain WireGuard, and return their addresses there."""
+    first, second = hosts
+    addresses = ["10.9.0.1", "10.9.0.2"]
+    keys = [make_keys(host) for host in hosts]
+    for own, host, peer in ((0, first, second), (1, second, first)):
+        endpoint = f"{peer.address(4)}:51820"
+        section = Peer(keys[1 - own].public, f"{addresses[1 - own]}/32", endpoint)
+        config = Config(keys[own], f"{addresses[own]}/24", section, 51820)
+        Tunnel(host, "vpn0", config, WIREGUARD_GO)
+    first.ping(addresses[1])
+    return addresses
+
+
+def join(lab: Lab, hosts: Sequence[Host]) -> list[str]:
+    """Join two hosts to a mesh of its own, and return their addresses there."""
+    coordinator = Coordinator(lab.add_host("elsewhere", lab.internet))
+    coordinator.start()
+    token = coordinator.token(reusable=True)
+    first, second = (
+        Member(host, suffix="-other").join(token, "--interface", "meshwg1")
+        for host in hosts
+    )
+    first.reaches(second)
+    return [*first.addresses, *second.addresses]
+
+
+def paths_in(log: str) -> list[str]:
+    """Return the hosts that a node's log says its paths lead to, in order."""
+    return re.findall(r"path \S+ \[?([0-9a-f.:]+?)\]?:\d+$", log, re.MULTILINE)
+
+
+def is_direct(status: Json) -> bool:
+    return bool(status["peers"][0]["path"]["kind"] == "direct")

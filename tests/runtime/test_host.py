@@ -63,8 +63,13 @@ def test_a_port_that_was_asked_for_must_be_free() -> None:
         ("PortMapper", lambda say: say(None, "gone"), ["set_mapped"]),
         (
             "HostNetwork",
-            lambda say: say(Network((), (), ())),
+            lambda say: say(Network((), (), ()), True),
             ["set_hosts", "network_changed"],
+        ),
+        (
+            "HostNetwork",
+            lambda say: say(Network((), (), ()), False),
+            ["set_hosts"],
         ),
     ],
 )

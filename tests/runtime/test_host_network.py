@@ -9,6 +9,7 @@ import pytest
 from meshwg.runtime import host_network as module
 from meshwg.runtime.host_network import (
     INTERVAL,
+    REPORT_BURST,
     SETTLE,
     SLEPT,
     HostNetwork,
@@ -19,8 +20,9 @@ from meshwg.runtime.surroundings import Network
 from netlab.lab import Lab
 from netlab.machine import Host
 
-HOME = Network(("192.168.1.2",), ("192.168.1.0/24",), ())
-CAFE = Network(("10.0.0.2",), ("10.0.0.0/8",), ())
+HOME = Network(("192.168.1.2",), ("192.168.1.0/24",), (), 1)
+CAFE = Network(("10.0.0.2",), ("10.0.0.0/8",), (), 1)
+CONTAINERS = Network(("192.168.1.2", "172.17.0.1"), ("192.168.1.0/24",), (), 1)
 OWN_INTERFACE = 7
 
 
@@ -34,9 +36,11 @@ class World:
         self.network = HOME
         self.drift = 0.0
         self.reported: list[Network] = []
+        self.elsewhere: list[bool] = []
         self.looks = 0
         self.watchers: list[StandInWatcher] = []
         self._news = asyncio.Event()
+        self._looked = asyncio.Event()
         monkeypatch.setattr(module, "take_snapshot", lambda: cast(Snapshot, None))
         monkeypatch.setattr(module, "network_in", self._network_in)
         monkeypatch.setattr(module, "ChangeWatcher", self._watch)
@@ -52,6 +56,7 @@ class World:
 
     def _look(self) -> None:
         self.looks += 1
+        self._looked.set()
 
     def _watch(
         self,
@@ -65,14 +70,24 @@ class World:
         self.watchers.append(StandInWatcher(on_change))
         return self.watchers[-1]
 
-    def _report(self, network: Network) -> None:
+    def _report(self, network: Network, is_elsewhere: bool) -> None:
         self.reported.append(network)
+        self.elsewhere.append(is_elsewhere)
         self._news.set()
 
     async def until_reported(self) -> None:
         async with asyncio.timeout(10):
             await self._news.wait()
         self._news.clear()
+
+    async def come_and_go(self, times: int) -> None:
+        """Be in another network after each look."""
+        for n in range(times):
+            self.network = HOME if n % 2 else CAFE
+            self._looked.clear()
+            self.watchers[0].on_change()
+            async with asyncio.timeout(10):
+                await self._looked.wait()
 
     async def pause(self) -> None:
         """Let happen what would happen by now."""
@@ -126,6 +141,43 @@ async def test_a_change_that_leaves_the_network_as_it_was_is_not_reported(
 
     assert world.reported == []
     assert world.looks == 1
+
+
+async def test_other_ways_out_are_told_from_other_addresses(world: World) -> None:
+    await world.host_network.start()
+
+    for network in (CONTAINERS, CAFE):
+        world.network = network
+        world.watchers[0].on_change()
+        await world.until_reported()
+
+    assert world.elsewhere == [False, True]
+
+
+async def test_a_network_that_comes_and_goes_is_reported_a_few_times(
+    world: World,
+) -> None:
+    await world.host_network.start()
+
+    await world.come_and_go(3 * REPORT_BURST)
+
+    assert len(world.reported) == REPORT_BURST
+    assert world.looks == 3 * REPORT_BURST, "the own interface is looked after"
+
+
+async def test_what_the_network_is_in_the_end_is_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPORT_INTERVAL", 0.05)
+    await world.host_network.start()
+
+    await world.come_and_go(3 * REPORT_BURST)
+    world.network = CONTAINERS
+    world.watchers[0].on_change()
+    while world.reported[-1] != CONTAINERS:
+        await world.until_reported()
+
+    assert world.host_network.current == CONTAINERS
 
 
 async def test_changes_during_a_look_are_looked_at_once_afterwards(
@@ -205,7 +257,9 @@ def test_a_change_is_seen_while_others_do_not_stop(host: Host) -> None:
         reported: list[Network] = []
         looks: list[None] = []
         watched = HostNetwork(
-            reported.append, lambda: looks.append(None), except_interface=0
+            lambda network, _: reported.append(network),
+            lambda: looks.append(None),
+            except_interface=0,
         )
         await watched.start()
         change = ["ip", "address", "add", "10.9.0.1/24", "dev", "eth0"]

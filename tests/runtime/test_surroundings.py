@@ -105,6 +105,43 @@ def test_another_mesh_is_no_way_to_this_machine(is_apart: bool) -> None:
     assert "100.64.0.0/10" in network.networks, "it may be this mesh's, too"
 
 
+def test_tunnels_are_told_with_their_addresses() -> None:
+    machine = Machine()
+    machine.add("eth0", "", "192.168.1.2/24", gateway="192.168.1.1")
+    vpn = machine.add("wg0", "wireguard", "10.0.0.1/24")
+    mesh = machine.add("meshwg1", "tun", "100.64.0.5/10")
+    machine.rules.append(RoutingRule(4, 5100, table_of(mesh), is_ours=True))
+
+    assert machine.network().tunnels == (
+        (vpn, ("10.0.0.1",)),
+        (mesh, ("100.64.0.5",)),
+    )
+
+
+@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "128.0.0.0/1", "2000::/3"])
+@pytest.mark.parametrize("table", [MAIN_TABLE, 51820])
+def test_a_tunnel_for_everything_is_the_way_out(prefix: str, table: int) -> None:
+    machine = Machine()
+    vpn = machine.add("wg0", "wireguard", "10.0.0.1/24")
+    machine.route(prefix, vpn, table=table)
+
+    assert machine.network().tunnels == ()
+
+
+def test_containers_that_come_and_go_leave_the_machine_where_it_is() -> None:
+    machine = Machine()
+    machine.add("eth0", "", "192.168.1.2/24", gateway="192.168.1.1")
+    before = machine.network()
+    machine.add("docker0", "bridge", "172.17.0.1/16")
+    machine.add("wg0", "wireguard", "10.0.0.1/24")
+    now = machine.network()
+    machine.add("eth1", "", "10.1.0.1/24")
+
+    assert now != before
+    assert not now.is_elsewhere(before)
+    assert machine.network().is_elsewhere(now)
+
+
 def test_neither_loopback_nor_link_local_addresses_nor_the_own_ones_count() -> None:
     machine = Machine()
     machine.add("eth0", "", "fe80::1/64", scope=SCOPE_LINK)
@@ -194,9 +231,10 @@ class Machine:
         gateway: str = "",
         metric: int = 0,
         protocol: int = 3,
+        table: int = MAIN_TABLE,
     ) -> None:
-        """Give the machine a route in the main table."""
-        where = MAIN_TABLE, ip_network(prefix), link, gateway, metric
+        """Give the machine a route."""
+        where = table, ip_network(prefix), link, gateway, metric
         self._routes.append(KernelRoute(*where, Action.UNICAST, None, protocol))
 
     def network(self) -> Network:
