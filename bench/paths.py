@@ -2,7 +2,8 @@
 
 Real programs in the lab's namespaces. One mesh with several nodes of each kind of
 network serves most runs, so that every run is the first meeting of two nodes; relays
-die in a second mesh, which has two of them, and laptops roam in a third.
+die in a second mesh, which has two of them, laptops roam in a third, and in a fourth no
+datagram gets through.
 """
 
 import os
@@ -13,7 +14,7 @@ from functools import partial
 from statistics import median
 from typing import Any, TypeVar
 
-from bench import relay_death, roaming
+from bench import relay_death, roaming, tcp_paths
 from bench.pinging import is_direct, lost_of, recovery
 from bench.targets import NEVER, Target, table
 from meshwg.nattypes import PortAllocation
@@ -59,6 +60,8 @@ def run() -> dict[str, Any]:
         targets.append(Target("another relay after one died", 5.0, "s", outages))
     with Lab(title="bench roaming") as lab:
         targets += roaming.targets(lab, RUNS, say)
+    with Lab(title="bench TCP paths") as lab:
+        targets += tcp_paths.targets(lab, RUNS, say)
     print(table(targets), flush=True)
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s in all")
