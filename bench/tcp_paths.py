@@ -24,13 +24,14 @@ from netlab.mesh import Mesh, MeshNode
 KINDS = (
     presets.PUBLIC,
     presets.UDP_BLOCKED,
-    presets.OFFICE,
+    presets.PORT_RESTRICTED,
     presets.DOUBLE_CONE,
+    presets.OFFICE,
 )
 PAIRS = (
     (presets.UDP_BLOCKED, presets.PUBLIC),
     (presets.UDP_BLOCKED, presets.UDP_BLOCKED),
-    (presets.UDP_BLOCKED, presets.OFFICE),
+    (presets.UDP_BLOCKED, presets.PORT_RESTRICTED),
     (presets.UDP_BLOCKED, presets.DOUBLE_CONE),
     (presets.OFFICE, presets.OFFICE),
 )
