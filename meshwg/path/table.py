@@ -154,10 +154,9 @@ class PathTable:
 
     def has_answering(self, now: float) -> bool:
         """Tell whether a direct path works, and no check of it is unanswered."""
-        return any(
-            path.is_trusted(now)
-            or (path.has_consent(now) and path.waiting_since is None)
-            for path in self.direct()
+        return self.has_trusted(now) or any(
+            path.is_direct and path.has_consent(now) and path.waiting_since is None
+            for path in self
         )
 
     def has_datagram_path(self, now: float) -> bool:

@@ -90,27 +90,33 @@ def network_in(snapshot: Snapshot, except_interface: int) -> Network:
         if is_usable(link) and link.number != except_interface
     }
     defaults = _defaults_in(snapshot, meshes)
-    usable = [
-        each
-        for each in snapshot.addresses
-        if each.link in links and each.scope < SCOPE_LINK and not each.flags & _UNUSABLE
-    ]
+    usable = _usable_in(snapshot, links)
     uplinks, gateways = _first_of_each_version(defaults, links)
     ranks = {number: _rank(link, uplinks) for number, link in links.items()}
     ordered = _by_likelihood(usable, ranks, gateways)
     reachable = [each for each in ordered if each.link & INTERFACE_MASK not in meshes]
-    carriers = _tunnels_for_everything(snapshot)
+    tunnels = {number for number, rank in ranks.items() if rank is LinkRank.TUNNEL}
+    tunnels -= _tunnels_for_everything(snapshot)
     return Network(
         tuple(str(each.interface.ip) for each in reachable),
         tuple(dict.fromkeys(str(each.interface.network) for each in ordered)),
         tuple((route.link, route.gateway) for route in defaults),
         sum(ranks[each.link] < LinkRank.INSIDE for each in reachable),
-        tuple(
-            (number, tuple(str(a.interface.ip) for a in ordered if a.link == number))
-            for number, rank in sorted(ranks.items())
-            if rank is LinkRank.TUNNEL and number not in carriers
-        ),
+        tuple((number, _addresses_of(number, ordered)) for number in sorted(tunnels)),
     )
+
+
+def _addresses_of(link: int, addresses: list[KernelAddress]) -> tuple[str, ...]:
+    return tuple(str(each.interface.ip) for each in addresses if each.link == link)
+
+
+def _usable_in(snapshot: Snapshot, links: Container[int]) -> list[KernelAddress]:
+    """Return the addresses of some interfaces that others may reach."""
+    return [
+        each
+        for each in snapshot.addresses
+        if each.link in links and each.scope < SCOPE_LINK and not each.flags & _UNUSABLE
+    ]
 
 
 def _defaults_in(snapshot: Snapshot, meshes: Container[int]) -> list[KernelRoute]:

@@ -110,6 +110,7 @@ PURE_STANDARD = (
     "operator",
     "re",
     "struct",
+    "types",
     "typing",
     "urllib.parse",
     "zlib",
