@@ -119,6 +119,11 @@ class MeshPeer:
         self._sent_at = now
         return True
 
+    def is_reported_at(self, endpoint: Endpoint) -> bool:
+        """Tell whether the netmap has the peer at an endpoint."""
+        where = (endpoint.host, endpoint.port)
+        return any((each.host, each.port) == where for each in self.entry.candidates)
+
     def has_restarted(self, offer: Offer) -> bool:
         """Tell whether an offer is of another process than the one before.
 

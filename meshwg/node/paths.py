@@ -17,6 +17,7 @@ from meshwg.node.askers import Askers
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
 from meshwg.node.hubs import Diversions
 from meshwg.node.lookout import DialWanted, StreamsClosed
+from meshwg.node.orphans import Orphans
 from meshwg.node.relaying import Relaying
 from meshwg.node.streams import Streams
 from meshwg.path import events as path_events
@@ -37,9 +38,6 @@ from meshwg.wireguard.constants import DATA_OVERHEAD
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.news import MessageKind
-
-ORPHAN_INTERVAL = 0.25
-"""Seconds between two looks at data of unknown sessions: anybody can send it."""
 
 
 class Paths:
@@ -87,7 +85,7 @@ class Paths:
         self._askers = Askers(private_key)
         self._requests: dict[int, MeshPeer | int] = {}
         self._next_request = 0
-        self._orphans_at = float("-inf")
+        self._orphans = Orphans()
         self._transmits: list[Transmit] = []
         self._agenda: Agenda[MeshPeer] = Agenda()
 
@@ -257,21 +255,34 @@ class Paths:
     def session_unknown(self, endpoint: Endpoint, now: float) -> None:
         """Begin a session with a peer that still uses one this node has lost.
 
-        Anybody can send what looks like that. So it says no more than a packet of this
-        node for that peer would, it is looked at a few times a second, and only a peer
-        without any session counts.
+        Anybody can send what looks like that, so only a peer without any session
+        counts. One that was not needed since this node started is checked first, where
+        the netmap has it.
         """
-        if now < self._orphans_at:
+        if not self._orphans.note(endpoint, now):
             return
-        self._orphans_at = now + ORPHAN_INTERVAL
+        is_known = False
         for peer in self._begun:
             at = peer.tunnel.endpoint
             if at is None or at[:3] != endpoint[:3]:
                 continue
+            is_known = True
             if peer.agent is not None:
                 peer.agent.strange_data(endpoint)
             if not peer.tunnel.current:
                 self._device.renew_session(peer.tunnel, now)
+        if not is_known:
+            self._look_for_orphan(endpoint, now)
+
+    def _look_for_orphan(self, endpoint: Endpoint, now: float) -> None:
+        """Check whether the peer is there that is there according to the netmap."""
+        for peer in self._by_lane.values():
+            if peer.tunnel.current or not peer.is_reported_at(endpoint):
+                continue
+            agent = self.begin(peer, now)
+            if agent is not None:
+                agent.check_back(endpoint, now)
+                self._settle(peer, now)
 
     # What arrives.
 
@@ -523,6 +534,10 @@ class Paths:
         if before is None:
             self._hubs.end(peer)
             self._device.start_peer(peer.tunnel, now)
+        is_orphan = first is not None and self._orphans.take(first, now)
+        if is_orphan and not peer.tunnel.current:
+            # It goes on with a session of this node's last run.
+            self._device.renew_session(peer.tunnel, now)
 
     def want_sockets(self, wanted_by: MeshPeer | int, family: int, count: int) -> None:
         """Ask the runtime for sockets, for a peer or for a discovery's family."""

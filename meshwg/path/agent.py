@@ -299,6 +299,11 @@ class PathAgent:
         if self._heard != before:
             self._follow_peer(source, now)
 
+    def check_back(self, source: Endpoint, now: float) -> None:
+        """See whether the peer is where something came from that may be its."""
+        self._learn(source, now)
+        self._settle(now)
+
     def suspect(self, now: float) -> None:
         """The tunnel does not hear the peer, or the system refused to send there.
 

@@ -1,4 +1,4 @@
-"""Nodes that restart while their coordinator is away, with its STUN server and relay.
+"""Nodes that restart, alone or while coordinator, STUN server and relay are away.
 
 All that they have is what they saved: who was in the mesh, and where.
 """
@@ -30,6 +30,36 @@ def one_lan() -> World:
     for name, address in (("alice", "192.168.1.31"), ("bob", "192.168.1.32")):
         world.add_on(world.network.add_host(name, address, behind=router))
     return world
+
+
+SOON = 0.3
+"""Seconds from the start of a node until the data of a peer that goes on with the old
+session is received: some round trips, not the interval of a timer."""
+
+
+@pytest.mark.parametrize("gap", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("offset", [0.0, 0.017, 0.11])
+@pytest.mark.parametrize("is_away", [False, True], ids=["mesh", "alone"])
+@pytest.mark.parametrize(
+    "kind", [kinds.PUBLIC, kinds.PORT_RESTRICTED], ids=lambda kind: kind.name
+)
+def test_a_node_that_restarts_while_a_peer_talks_hears_it_at_once(
+    kind: kinds.Kind, is_away: bool, offset: float, gap: float
+) -> None:
+    world = two_networks(kind)
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    world.settle()
+    alice.talk_to(bob, 0.05)
+    world.advance(5.0 + offset)
+    if is_away:
+        world.coordinator.stop()
+    cache, heard = bob.die(), bob.contact(alice)
+    world.advance(gap)
+    before = heard.received
+
+    bob.start(cache)
+
+    assert world.run(lambda: heard.received > before, SOON), bob.status(alice)
 
 
 PLACES = [public, port_restricted, one_lan]

@@ -1,9 +1,12 @@
 """Path agents of one node: created when needed, steered, woken in time, discarded."""
 
 from ipaddress import ip_network
+from typing import cast
 
 from meshwg.node.events import SocketsClosed, SocketsWanted
-from meshwg.node.paths import ORPHAN_INTERVAL
+from meshwg.node.orphans import INTERVAL
+from meshwg.wire import control
+from meshwg.wireguard.session import Session
 from tests.node.path_stage import (
     LOW_ORDER_KEY,
     NOW,
@@ -70,7 +73,7 @@ def test_a_session_that_this_node_has_lost_is_replaced() -> None:
 
     stage.paths.session_unknown(SOURCE._replace(port=9), NOW)
     assert stage.device.datagrams_to_send() == []
-    stage.paths.session_unknown(SOURCE, NOW + ORPHAN_INTERVAL)
+    stage.paths.session_unknown(SOURCE, NOW + INTERVAL)
 
     (initiation,) = stage.device.datagrams_to_send()
     assert initiation.destination == SOURCE
@@ -83,9 +86,49 @@ def test_a_flood_for_unknown_sessions_is_handled_a_few_times_a_second() -> None:
     stage.paths.session_unknown(SOURCE, NOW)
     stage.device.set_endpoint(peer.tunnel, SOURCE)
 
-    stage.paths.session_unknown(SOURCE, NOW + ORPHAN_INTERVAL / 2)
+    stage.paths.session_unknown(SOURCE, NOW + INTERVAL / 2)
 
     assert stage.device.datagrams_to_send() == []
+
+
+def test_a_peer_that_goes_on_with_a_lost_session_is_checked_where_it_is_known() -> None:
+    stage = Stage()
+    candidate = control.ReportedCandidate(kind="srflx", host=SOURCE.host, port=1)
+    stage.add_peer()
+    peer = stage.add_peer(candidates=(candidate,))
+
+    stage.paths.session_unknown(SOURCE._replace(port=9), NOW)
+    assert stage.paths.datagrams_to_send() == []
+    stage.paths.session_unknown(SOURCE, NOW)
+
+    (check,) = stage.paths.datagrams_to_send()
+    assert check.destination == SOURCE
+    assert peer.agent is not None
+    assert stage.device.datagrams_to_send() == [], "nobody has proven anything yet"
+
+
+def test_it_gets_a_new_session_as_soon_as_the_tunnel_goes_there() -> None:
+    stage = Stage()
+    peer = stage.add_peer()
+    stage.paths.session_unknown(RELAYED_ENDPOINT, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    stage.device.datagrams_to_send()
+
+    stage.paths.receive_offer(peer, stage.offer_of(peer, RELAYED), NOW)
+
+    (initiation,) = stage.device.datagrams_to_send()
+    assert initiation.destination == RELAYED_ENDPOINT
+
+
+def test_a_peer_with_a_session_is_not_looked_for() -> None:
+    stage = Stage()
+    candidate = control.ReportedCandidate(kind="srflx", host=SOURCE.host, port=1)
+    peer = stage.add_peer(candidates=(candidate,))
+    peer.tunnel.current = cast(Session, "a session")
+
+    stage.paths.session_unknown(SOURCE, NOW)
+
+    assert peer.agent is None
 
 
 def test_answers_find_their_agent_though_two_drew_the_same_route() -> None:
