@@ -75,6 +75,9 @@ CONNECT_TIMEOUT = 15.0
 """Seconds from the wish to connect until the coordinator must have answered."""
 REPORT_INTERVAL = 1.0
 """Seconds between two reports: a network that changes sends several events at once."""
+FIRST_REPORT = 0.05
+"""Seconds from registering until the first one. A node that starts knows its addresses
+then, and the peers wait for the one at its relay."""
 
 _MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
 _HOPELESS = _MEMBERSHIP_LOST | {
@@ -380,7 +383,8 @@ class ControlClient:
             self._lose(connection, reason, now)
             return
         connection.send(self._register(), now)
-        self._registering, self._reported_at = self._report, now
+        self._registering = self._report
+        self._reported_at = now - REPORT_INTERVAL + FIRST_REPORT
 
     def _register(self) -> control.Register:
         identity, known = self._identity, self.registered

@@ -10,6 +10,7 @@ from meshwg.control import events
 from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
     CONNECT_TIMEOUT,
+    FIRST_REPORT,
     ControlDrop,
     ControlState,
 )
@@ -381,6 +382,16 @@ def test_reports_are_sent_once_a_second_at_most_and_only_if_they_differ() -> Non
     assert report.candidates[0].port == 3
     link.pass_time(1.5)
     assert link.messages() == []
+
+
+def test_what_is_learnt_while_registering_is_reported_in_a_moment() -> None:
+    link = Link().joined()
+    link.client.report([CANDIDATE], None, link.now)
+    assert link.messages() == []
+    link.pass_time(FIRST_REPORT)
+    (report,) = link.messages()
+    assert isinstance(report, control.Report)
+    assert report.candidates == (CANDIDATE,)
 
 
 def test_what_was_reported_while_offline_is_in_the_registration() -> None:
