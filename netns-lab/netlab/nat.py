@@ -72,6 +72,9 @@ class Behaviour:
     """Whether it says so (ICMP) to whom it blocks."""
     loss: float = 0.0
     """Share of forwarded packets that are lost, per direction."""
+    flows: int | None = None
+    """How many flows each machine behind it may hold at once, ``None`` for any number:
+    a carrier's quota for each customer."""
     rate_mbit: float | None = None
     """Limit of each direction, in Mbit/s."""
     ipv6: bool = False
@@ -136,10 +139,17 @@ def _firewall(nat: Behaviour, sides: Sides) -> str:
             f'    iifname "{lan}" tcp dport != 443 {refusal}'
         ),
     }[nat.block]
+    quota = ""
+    if nat.flows is not None:
+        count = f"add @customers {{ ip saddr ct count over {nat.flows} }}"
+        quota = f'iifname "{lan}" ct state new {count} drop'
     family = "" if nat.ipv6 else "meta nfproto ipv4 "
     mapped = "jump portmap" if nat.port_mapping else ""
     return f"""
 table inet firewall {{
+  set customers {{
+    type ipv4_addr; size 65535; flags dynamic;
+  }}
   chain input {{
     type filter hook input priority filter; policy {policy};
     ct state established,related accept
@@ -153,6 +163,7 @@ table inet firewall {{
     type filter hook forward priority filter; policy drop;
     {loss}
     {blocked}
+    {quota}
     ct state established,related accept
     {family}iifname "{lan}" oifname "{wan}" accept
     ct status dnat accept

@@ -15,7 +15,7 @@ BEHAVIOURS = [
     for preset in presets.ALL.values()
     for behaviour in (preset.behaviour, preset.carrier)
     if behaviour is not None
-]
+] + [Behaviour(flows=100)]
 
 
 def test_a_symmetric_nat_cannot_preserve_ports() -> None:
