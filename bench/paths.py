@@ -2,8 +2,9 @@
 
 Real programs in the lab's namespaces. One mesh with several nodes of each kind of
 network serves most runs, so that every run is the first meeting of two nodes; relays
-die in a second mesh, which has two of them, laptops roam in a third, and in a fourth no
-datagram gets through.
+die in a second mesh, which has two of them, laptops roam in a third, in a fourth no
+datagram gets through, in a fifth boxes inspect packets, and birthdays are counted in a
+sixth and in virtual time.
 """
 
 import os
@@ -14,7 +15,7 @@ from functools import partial
 from statistics import median
 from typing import Any, TypeVar
 
-from bench import relay_death, roaming, tcp_paths
+from bench import birthday, inspection, relay_death, roaming, tcp_paths
 from bench.pinging import is_direct, lost_of, recovery
 from bench.targets import NEVER, Target, table
 from meshwg.nattypes import PortAllocation
@@ -62,6 +63,11 @@ def run() -> dict[str, Any]:
         targets += roaming.targets(lab, RUNS, say)
     with Lab(title="bench TCP paths") as lab:
         targets += tcp_paths.targets(lab, RUNS, say)
+    with Lab(title="bench inspection") as lab:
+        targets += inspection.targets(lab, RUNS, say)
+    with Lab(title="bench birthday") as lab:
+        targets += birthday.targets(lab, say)
+    targets += birthday.virtual_targets(say)
     print(table(targets), flush=True)
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s in all")

@@ -1,11 +1,16 @@
-"""First meetings of two nodes that only the birthday method brings together."""
+"""First meetings of two nodes that only the birthday method brings together.
 
+``python -m tests.mesh.birthdays FIRST LAST`` prints, for each seed from the first to
+the one before the last, the seconds until data went directly: ``inf`` if it did not.
+"""
+
+import sys
 from dataclasses import dataclass
 from math import inf
 
 from meshwg.path.punch import PunchMethod
 from tests.mesh.addresses import let_both_addresses_be_seen, public_addresses
-from tests.sim.kinds import Kind
+from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM, Kind
 from tests.world.world import World
 
 PATIENCE = 10.0
@@ -44,3 +49,10 @@ def meet(a: Kind, b: Kind, loss: float, seed: int) -> Meeting:
     return Meeting(
         world.now - start if hit else inf, methods.count(PunchMethod.BIRTHDAY.value)
     )
+
+
+if __name__ == "__main__":
+    for number in range(*map(int, sys.argv[1:3])):
+        sys.stdout.write(
+            f"{meet(SYMMETRIC_RANDOM, PORT_RESTRICTED, 0.0, number).seconds}\n"
+        )
