@@ -30,7 +30,15 @@ from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod, plain_possible, roles
 from meshwg.path.puncher import Outcome, Puncher, Verdict
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.rounds import ANSWERER_LEAD, OFFERER_LEAD, Rounds, Trigger
+from meshwg.path.rounds import (
+    ANSWERER_LEAD,
+    FRESH_WINDOW,
+    HOPELESS_WINDOW,
+    OFFERER_LEAD,
+    WINDOW,
+    Rounds,
+    Trigger,
+)
 from meshwg.path.table import PathTable
 from meshwg.path.volley import OPENER_TTL
 
@@ -44,6 +52,10 @@ any that opens the way, and a sloppy router would take it for its own."""
 OPENED_ADDRESSES = 4
 """Public addresses of a peer that openers go to before the peer is heard. They are
 claims of the peer and the coordinator, and may be anybody's."""
+
+CROSSING = 0.5
+"""Seconds after an offer of the peer in which it may still wait for the answer to it,
+and then answers no offer of ours: its candidates are known."""
 
 PUNCH_RETRY = 5.0
 """Seconds after which to look again whether another attempt is over."""
@@ -87,6 +99,8 @@ class HolePunching:
         self._openings = Openings()
         self._opened: list[Path] = []
         """Where openers went to when this round was offered."""
+        self._asked_at = float("-inf")
+        """When the peer made its last offer that is no answer."""
         self._lost: Path | None = None
 
     @property
@@ -119,6 +133,9 @@ class HolePunching:
             ]
             for path in self._opened:
                 self._checker.check(path, now, ttl=OPENER_TTL)
+            if now < self._asked_at + CROSSING:
+                # The peer may take our offer for the answer to its own.
+                self._burst(ANSWERER_LEAD, now)
 
     def coordinator_returned(self, now: float) -> None:
         """Offer again what the peer did not answer: the offer may have been lost.
@@ -135,16 +152,22 @@ class HolePunching:
         """Begin to check because the peer does, or will when it gets our answer."""
         if offer.answer:
             self._rounds.unanswered = None
+        else:
+            self._asked_at = now
         if self._rounds.is_awaiting():
             # The answer, or an offer that crossed ours: the peer needs no answer.
             self._burst(OFFERER_LEAD, now)
         elif not offer.answer:
-            if self._rounds.begin(Trigger.OFFER, now, awaits=False):
-                self._opened.clear()
-                self._offer(answer=True)
-                self._burst(ANSWERER_LEAD, now)
+            self._answer(now)
         elif not self._table.has_trusted(now):
             self._burst(OFFERER_LEAD, now)
+
+    def _answer(self, now: float) -> None:
+        """Begin the round that the peer has asked for, or have it wait."""
+        if self._rounds.begin(Trigger.OFFER, now, awaits=False):
+            self._opened.clear()
+            self._offer(answer=True)
+            self._burst(ANSWERER_LEAD, now)
 
     def expect_no_answer(self, now: float) -> None:
         """Check what is known of the peer, because it will not get our offer."""
@@ -324,8 +347,7 @@ class HolePunching:
 
     def _burst(self, lead: float, now: float) -> None:
         """Open the way for the peer's checks, then check all its candidates."""
-        possible = plain_possible(self._rendezvous.nat, self._rendezvous.peer.nat)
-        self._rounds.check(now, hopeless=not possible)
+        self._rounds.check(now, self._window())
         start = now + lead
         for candidate in self._rendezvous.targets():
             path = self._table.add(candidate.endpoint, candidate.kind)
@@ -339,10 +361,20 @@ class HolePunching:
         if self._is_hopeless() and not self._table.has_answering(now):
             self._dialer.begin(now)
 
+    def _window(self) -> float:
+        """Return the seconds of checks after which something else is to be tried."""
+        own, peer = self._rendezvous.nat, self._rendezvous.peer.nat
+        if not plain_possible(own, peer):
+            return HOPELESS_WINDOW
+        return FRESH_WINDOW if roles(own, peer, PunchMethod.FRESH) else WINDOW
+
     def _run_round(self, now: float) -> None:
         current, postponed = self._rounds.current, self._rounds.postponed
         if postponed is not None and now >= postponed.at:
-            self.begin(postponed.trigger, now)
+            if postponed.trigger is Trigger.OFFER:
+                self._answer(now)
+            else:
+                self.begin(postponed.trigger, now)
         elif current is None:
             if _is_due(self._rounds.next_at, now):
                 self._retry(now)
@@ -360,8 +392,11 @@ class HolePunching:
             self.begin(Trigger.RETRY, now)
 
     def _end_round(self, now: float) -> None:
-        """Note that plain punching failed, and try what may come next."""
-        if self.is_settled(now):
+        """Note that plain punching failed, and try what may come next.
+
+        A path that worked before the round, and has not answered since, is no success.
+        """
+        if self._is_answered(now):
             self._rounds.succeed()
             return
         detail = "the peer did not answer through the coordinator"
@@ -371,6 +406,10 @@ class HolePunching:
         self._note("punch", AttemptResult.FAILED, detail, now)
         self._rounds.fail(now)
         self._escalate(now)
+
+    def _is_answered(self, now: float) -> bool:
+        """Tell whether nothing better is to be found than a path that answers."""
+        return self.is_settled(now) and self._table.has_answering(now)
 
     # Methods
 
@@ -382,7 +421,7 @@ class HolePunching:
     def _escalate(self, now: float, after: Outcome | None = None) -> None:
         """Try what may help where plain punching, or another method, did not."""
         self._escalation.next_at = None
-        if not self._controlling or self.is_settled(now):
+        if not self._controlling or self._is_answered(now):
             return
         if not self._activity.is_active(now) or not self._rendezvous.was_heard:
             return

@@ -22,6 +22,11 @@ HOPELESS_WINDOW = 0.35
 """The same if the NATs are such that plain punching cannot help: the first checks of a
 burst. The others go on beside the method that follows."""
 
+FRESH_WINDOW = 0.9
+"""The same where fresh sockets may help: where a router has taken the first packet for
+its own, more of them do not help. Six checks that a way was open for are seldom all
+lost, and the others go on."""
+
 OFFERER_LEAD, ANSWERER_LEAD = 0.02, 0.1
 """Seconds between opener and checks. The answerer is ahead of the offerer by the trip
 of its answer, and waits for the offerer's opener to come first."""
@@ -102,11 +107,10 @@ class Rounds:
         """Whether the peer may not know that its paths to this node are in doubt."""
         return self.unanswered is not None and self.unanswered.is_trouble
 
-    def check(self, now: float, hopeless: bool) -> None:
-        """Note that checks begin."""
+    def check(self, now: float, window: float) -> None:
+        """Note that checks begin, which have this many seconds."""
         if self.current is not None:
             self.current.waits_until = None
-            window = HOPELESS_WINDOW if hopeless else WINDOW
             self.current.ends_at = now + window
 
     def is_awaiting(self) -> bool:

@@ -12,14 +12,15 @@ from meshwg.path.delivery import Delivery
 from meshwg.path.dialer import Dialer
 from meshwg.path.escalation import Escalation
 from meshwg.path.events import AttemptResult, CandidatesOffered, CandidatesWanted, Event
-from meshwg.path.holepunching import OPENERS, PUNCH_RETRY, HolePunching
+from meshwg.path.holepunching import CROSSING, OPENERS, PUNCH_RETRY, HolePunching
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer
-from meshwg.path.path import CONSENT_LIFETIME
+from meshwg.path.path import CONSENT_LIFETIME, TRUST
+from meshwg.path.punch import PunchMethod
 from meshwg.path.puncher import Puncher
 from meshwg.path.rendezvous import Rendezvous
-from meshwg.path.rounds import ANSWER_TIMEOUT, WINDOW, Trigger
+from meshwg.path.rounds import ANSWER_TIMEOUT, FRESH_WINDOW, GAP, WINDOW, Trigger
 from meshwg.path.table import PathTable
 from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
@@ -68,6 +69,52 @@ def test_without_an_answer_the_known_candidates_are_checked() -> None:
     stage.punching.begin(Trigger.TRAFFIC, NOW)
     stage.punching.handle_timer(NOW + ANSWER_TIMEOUT)
     assert stage.sent() == [(FAR, OPENER_TTL)] * OPENERS
+
+
+def test_an_offer_that_comes_too_soon_is_answered_a_moment_later() -> None:
+    stage = Stage()
+    stage.hear(Offer(1, CANDIDATES))
+    stage.offers()
+    stage.hear(Offer(2, CANDIDATES))
+    assert stage.offers() == []
+    stage.punching.handle_timer(NOW + GAP)
+    (answer,) = stage.offers()
+    assert answer.answer, "an offer instead would be awaited, and not answered"
+
+
+def test_a_peer_that_has_just_made_an_offer_need_not_answer_ours() -> None:
+    stage = Stage()
+    stage.hear(Offer(1, CANDIDATES))
+    stage.sent()
+    stage.punching.begin(Trigger.DOUBT, NOW + GAP)
+    assert stage.punching.get_timer(NOW + GAP) == NOW + GAP + FRESH_WINDOW
+    stage.punching.begin(Trigger.DOUBT, NOW + CROSSING)
+    assert stage.punching.get_timer(NOW) == NOW + CROSSING + ANSWER_TIMEOUT
+
+
+def test_where_fresh_sockets_may_help_they_come_after_the_first_checks() -> None:
+    stage = Stage(own=CONE)
+    stage.ledger.confirm([FAR.host])
+    stage.hear(Offer(1, CANDIDATES, CONE))
+    stage.puncher.stun_server = FAR
+    stage.punching.handle_timer(NOW + FRESH_WINDOW)
+    stage.punching.drain_puncher(NOW + FRESH_WINDOW)
+    asked = [offer.punch for offer in stage.offers() if offer.punch is not None]
+    assert [step["method"] for step in asked] == [PunchMethod.FRESH.value]
+
+
+def test_a_path_that_no_longer_answers_is_no_success_of_a_round() -> None:
+    for is_silent in (True, False):
+        stage = Stage()
+        path = stage.table.add(FAR, CandidateKind.REFLEXIVE)
+        path.answered(FAR, 0.02, NOW - TRUST)
+        if is_silent:
+            path.burst(NOW)
+            assert path.take_due(NOW)
+        stage.hear(Offer(1, CANDIDATES))
+        stage.punching.handle_timer(NOW + WINDOW - 0.1)
+        stage.punching.handle_timer(NOW + WINDOW)
+        assert (stage.punching.next_at is not None) is is_silent
 
 
 def test_a_failed_round_is_noted_and_planned_again() -> None:

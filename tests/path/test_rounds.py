@@ -22,10 +22,9 @@ def test_a_round_lasts_as_long_as_there_is_hope() -> None:
     rounds = Rounds()
     rounds.begin(Trigger.OFFER, 10.0, awaits=False)
     assert not rounds.is_awaiting()
-    rounds.check(10.0, hopeless=False)
-    assert rounds.get_timer() == 10.0 + WINDOW
-    rounds.check(10.0, hopeless=True)
-    assert rounds.get_timer() == 10.0 + HOPELESS_WINDOW
+    for window in (WINDOW, HOPELESS_WINDOW):
+        rounds.check(10.0, window)
+        assert rounds.get_timer() == 10.0 + window
 
 
 def test_failures_delay_the_next_round() -> None:
@@ -65,7 +64,7 @@ def test_a_round_that_comes_too_soon_is_postponed_not_dropped() -> None:
 
 def test_checks_may_begin_outside_of_a_round() -> None:
     rounds = Rounds()
-    rounds.check(10.0, hopeless=False)
+    rounds.check(10.0, WINDOW)
     assert rounds.get_timer() is None
 
 
