@@ -144,6 +144,15 @@ def mark_of(bit: int) -> int:
     return sum(each for each in MARKS if each >= bit)
 
 
+def mark_beside(rules: Iterable[RoutingRule]) -> int:
+    """Return the mark of packets that no mesh of a machine takes, 0 if it has none.
+
+    :param rules: all there are.
+    """
+    bits = [rule.unmarked for rule in rules if rule.is_ours and rule.unmarked]
+    return mark_of(min(bits)) if bits else 0
+
+
 def choose_bit(name: str, rules: Iterable[RoutingRule], table: int) -> int:
     """Return the bit for an interface that is new.
 

@@ -21,6 +21,7 @@ from meshwg.routing import (
     RoutingRule,
     choose_bit,
     interface_of,
+    mark_beside,
     mark_of,
     plan,
     priority_before,
@@ -140,6 +141,19 @@ def test_the_underlay_of_a_mesh_runs_through_those_of_lower_bits_at_most() -> No
         assert mark_of(lower) & higher
         assert not mark_of(higher) & lower
     assert mark_of(MARKS[0]) < 1 << 31, "SO_MARK takes a signed number"
+
+
+def test_one_mark_keeps_packets_out_of_all_meshes_of_a_machine() -> None:
+    own = [
+        RoutingRule(4, 5100, table_of(n), unmarked=bit, is_ours=True)
+        for n, bit in enumerate((MARKS[4], MARKS[2]))
+    ]
+    forwarding = RoutingRule(4, 5100, table_of(1), is_forwarded=True, is_ours=True)
+    other = RoutingRule(4, 5100, 52, unmarked=1)
+    mark = mark_beside([*own, forwarding, other])
+    assert mark & MARKS[4]
+    assert mark & MARKS[2]
+    assert mark_beside([forwarding, other]) == 0
 
 
 @pytest.mark.parametrize(

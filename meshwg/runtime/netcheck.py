@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from meshwg.errors import ConfigError
@@ -25,8 +26,12 @@ from meshwg.nat.discovery import (
 )
 from meshwg.nat.lifetime import AGES, LifetimeSearch
 from meshwg.nat.verdict import verdict
+from meshwg.routing import mark_beside
+from meshwg.runtime import rtnetlink
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.resolver import look_up
+from meshwg.runtime.socket_options import set_fwmark
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint, Transmit
 
@@ -111,7 +116,7 @@ class NetcheckReport:
 async def netcheck(
     servers: Sequence[str], *, limit: float = 5.0, lifetime: bool = False
 ) -> NetcheckReport:
-    """Look at the network this program runs in.
+    """Look at the network this program runs in, past the meshes of this machine.
 
     :param servers: STUN servers as ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``.
     :param limit: seconds for everything but the lifetime.
@@ -122,13 +127,14 @@ async def netcheck(
     loop = asyncio.get_running_loop()
     end = loop.time() + limit - MARGIN
     named = [_parse_server(server) for server in servers]
+    fwmark = _underlay_mark()
     resolved, unresolved = await _resolve(named, limit * RESOLVE_SHARE)
-    mapping = asyncio.create_task(probe_port_mapping(end - loop.time()))
+    mapping = asyncio.create_task(probe_port_mapping(end - loop.time(), fwmark))
     ipv4, ipv6 = await asyncio.gather(
-        *(_discover(family, resolved, end - loop.time()) for family in FAMILIES)
+        *(_discover(family, resolved, end - loop.time(), fwmark) for family in FAMILIES)
     )
     if lifetime:
-        ipv4 = await _with_lifetime(ipv4)
+        ipv4 = await _with_lifetime(ipv4, fwmark)
     return NetcheckReport(
         ipv4.behavior,
         ipv6.behavior if _has_route(ipv6) else None,
@@ -214,11 +220,14 @@ class _Sockets:
 
 
 async def _discover(
-    family: socket.AddressFamily, servers: Sequence[Endpoint], limit: float
+    family: socket.AddressFamily,
+    servers: Sequence[Endpoint],
+    limit: float,
+    fwmark: int,
 ) -> DiscoveryReport:
     """Run a discovery for one family, if the host has a route to a server of it."""
     of_family = [one for one in servers if _family_of(one.host) == family]
-    local = {server: _local_address(family, server) for server in of_family}
+    local = {server: _local_address(family, server, fwmark) for server in of_family}
     routed = [server for server in of_family if local[server] is not None]
     unrouted = tuple(
         ServerReport(server, None, NO_ROUTE)
@@ -227,7 +236,7 @@ async def _discover(
     )
     if not routed:
         return DiscoveryReport(NatBehavior(), unrouted)
-    sockets = _Sockets(family, 1 + FRESH_SOCKETS)
+    sockets = _Sockets(family, 1 + FRESH_SOCKETS, fwmark)
     discovery = NatDiscovery(
         routed,
         sockets.ports,
@@ -265,24 +274,29 @@ async def measure_lifetime(server: Endpoint, fwmark: int = 0) -> float | None:
     return search.lifetime
 
 
-async def _with_lifetime(report: DiscoveryReport) -> DiscoveryReport:
+async def _with_lifetime(report: DiscoveryReport, fwmark: int) -> DiscoveryReport:
     """Return the report with the lifetime of idle mappings, if a server answered."""
     server = next((one.address for one in report.servers if one.error is None), None)
     if server is None:
         return report
-    lifetime = await measure_lifetime(server)
+    lifetime = await measure_lifetime(server, fwmark)
     return replace(report, behavior=replace(report.behavior, lifetime=lifetime))
 
 
-async def probe_port_mapping(limit: float) -> PortMappingSummary:
-    """Ask the gateway which protocols of port mapping it speaks."""
+async def probe_port_mapping(limit: float, fwmark: int) -> PortMappingSummary:
+    """Ask the gateway which protocols of port mapping it speaks.
+
+    :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+    """
     from meshwg.runtime import portmap
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("", 0))
         try:
             async with asyncio.timeout(limit):
-                found = await portmap.probe(sock.getsockname()[1])
+                found = await portmap.probe(
+                    sock.getsockname()[1], find=partial(find_gateway, fwmark=fwmark)
+                )
         except TimeoutError:
             return PortMappingSummary()
     return PortMappingSummary(found.pcp, found.nat_pmp, found.upnp, found.external)
@@ -327,10 +341,28 @@ def _parse_server(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _local_address(family: socket.AddressFamily, server: Endpoint) -> str | None:
+def _underlay_mark() -> int:
+    """Return the mark that keeps packets out of all meshes of this machine.
+
+    It is 0 where there are none, and for users who may not set it.
+    """
+    try:
+        found = [rule for version in (4, 6) for rule in rtnetlink.rules(version)]
+        mark = mark_beside(found)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            set_fwmark(probe, mark)
+    except OSError:
+        return 0
+    return mark
+
+
+def _local_address(
+    family: socket.AddressFamily, server: Endpoint, fwmark: int
+) -> str | None:
     """Return the local address that routing chooses towards a server."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            set_fwmark(sock, fwmark)
             sock.connect((server.host, server.port))
             return str(sock.getsockname()[0])
     except OSError:

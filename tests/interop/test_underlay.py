@@ -10,7 +10,7 @@ import pytest
 
 from netlab.lab import Lab
 from netlab.machine import Host
-from tests.interop.meshes import Coordinator, Json, Member, leftovers
+from tests.interop.meshes import MESHWG, Coordinator, Json, Member, leftovers
 
 pytestmark = pytest.mark.netns
 
@@ -47,6 +47,9 @@ def test_a_route_over_coordinator_relay_and_gateway_cuts_nobody_off(lab: Lab) ->
             assert entered() == 0
     alice.reaches(bob)
     alice.wait_until(lambda status: is_direct_to(status, "bob"), "alice is direct")
+    server = ("--stun", coordinator.host.address(4))
+    seen = alice.host.run([*MESHWG, "netcheck", "--json", *server]).stdout
+    assert json.loads(seen)["ipv4"]["public"].startswith(alice.host.address(4))
 
     for member in (alice, bob, router):
         member.meshwg("down")

@@ -90,7 +90,7 @@ async def test_a_resolver_that_hangs_delays_nothing(
 async def test_without_a_route_the_host_is_offline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_local_address", lambda family, server: None)
+    monkeypatch.setattr(module, "_local_address", lambda *where: None)
 
     report = await netcheck(["192.0.2.1", "[2001:db8::1]"], limit=1.0)
 
@@ -184,7 +184,7 @@ async def server() -> AsyncIterator[int]:
 def no_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the test from asking the gateway of the machine it runs on."""
 
-    async def probe(limit: float) -> PortMappingSummary:
+    async def probe(limit: float, fwmark: int) -> PortMappingSummary:
         return PortMappingSummary()
 
     monkeypatch.setattr(module, "probe_port_mapping", probe)
