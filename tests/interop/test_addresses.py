@@ -1,10 +1,13 @@
 """Machines with more addresses than anybody wants to try."""
 
+import json
 import re
+import time
 from collections.abc import Sequence
 
 import pytest
 
+from meshwg.runtime.host_network import REPORT_BURST
 from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.presets import PORT_RESTRICTED
@@ -76,6 +79,35 @@ def is_punched(status: Json) -> bool:
     return method in ("reflexive", "peer-reflexive")
 
 
+def test_routes_and_addresses_that_come_and_go_cost_no_packet(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    token = coordinator.token(reusable=True)
+    alice, bob = (
+        Member(lab.add_host(name, lab.internet)).join(token)
+        for name in ("alice", "bob")
+    )
+    alice.reaches(bob)
+    alice.wait_until(is_direct, "alice has a direct path")
+    host, gateway = alice.host, gateway_of(alice.host)
+    host.run(["ip", "link", "add", "br0", "type", "bridge"])
+    host.run(["ip", "link", "set", "br0", "up"])
+
+    ping = alice.ping(bob, "-i", "0.1", "-c", "60")
+    while ping.returncode is None:
+        for verb in ("add", "del"):
+            for change in (
+                f"route {verb} {bob.host.address(4)}/32 via {gateway} dev eth0",
+                f"route {verb} default via {gateway} dev eth0 metric 500",
+                f"address {verb} 10.88.0.1/24 dev br0",
+                f"address {verb} 10.89.0.1/24 dev eth0",
+            ):
+                host.run(["ip", *change.split()])
+            time.sleep(0.05)
+
+    assert " 0% packet loss" in ping.output()
+    assert alice.log().count("The network changed") <= REPORT_BURST + 1
+
+
 def connect(lab: Lab, hosts: Sequence[Host]) -> list[str]:
     """Connect two hosts by plain WireGuard, and return their addresses there."""
     first, second = hosts
@@ -101,6 +133,11 @@ def join(lab: Lab, hosts: Sequence[Host]) -> list[str]:
     )
     first.reaches(second)
     return [*first.addresses, *second.addresses]
+
+
+def gateway_of(host: Host) -> str:
+    shown = host.run(["ip", "-json", "-4", "route", "show", "default"]).stdout
+    return str(json.loads(shown)[0]["gateway"])
 
 
 def paths_in(log: str) -> list[str]:
