@@ -17,6 +17,7 @@ from meshwg.nat.gateway import (
     EpochRule,
     GatewayClient,
     GatewayDrop,
+    MappedProtocol,
     MappingMethod,
     NotOurs,
 )
@@ -59,14 +60,18 @@ class AskedGateway:
         return ":" not in self.local
 
     def begin(
-        self, internal_port: int, methods: Container[MappingMethod], random: Random
+        self,
+        internal_port: int,
+        methods: Container[MappingMethod],
+        random: Random,
+        protocol: MappedProtocol = MappedProtocol.UDP,
     ) -> None:
         """Make the clients of these methods."""
         clients: list[GatewayClient] = []
         if MappingMethod.PCP in methods:
-            clients.append(PcpClient(self.local, internal_port, random))
+            clients.append(PcpClient(self.local, internal_port, random, protocol))
         if MappingMethod.NAT_PMP in methods and self.is_ipv4:
-            clients.append(NatPmpClient(internal_port))
+            clients.append(NatPmpClient(internal_port, protocol))
         self.clients = {client.method: client for client in clients}
 
     def receive(self, data: bytes, source: Endpoint, now: float) -> Said | None:

@@ -34,6 +34,13 @@ class MappingMethod(Enum):
         return {"pcp": "PCP", "nat-pmp": "NAT-PMP", "upnp": "UPnP"}[self.value]
 
 
+class MappedProtocol(Enum):
+    """What the mapped port is one of, with IANA's number of the protocol."""
+
+    UDP = 17
+    TCP = 6
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """The port is mapped."""

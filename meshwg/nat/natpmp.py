@@ -1,12 +1,12 @@
-"""NAT-PMP (RFC 6886): its messages for UDP, and what they mean.
+"""NAT-PMP (RFC 6886): its messages, and what they mean.
 
 ::
 
     address request    version=0  opcode=0
     address answer     version=0  opcode=128  result(16)  epoch(32)  address(32)
-    map request        version=0  opcode=1    reserved(16)
+    map request        version=0  opcode=1    reserved(16)      (2 for TCP)
                        internal port(16)  external port(16)  lifetime(32)
-    map answer         version=0  opcode=129  result(16)  epoch(32)
+    map answer         version=0  opcode=129  result(16)  epoch(32)  (130 for TCP)
                        internal port(16)  external port(16)  lifetime(32)
 
 An address answer that nobody asked for, sent to every host, is an announcement. There
@@ -24,6 +24,7 @@ from meshwg.nat.gateway import (
     Addressed,
     Answer,
     Granted,
+    MappedProtocol,
     MappingMethod,
     MappingRefused,
     NotOurs,
@@ -44,6 +45,7 @@ class NatPmpOpcode(IntEnum):
 
     ADDRESS = 0
     MAP_UDP = 1
+    MAP_TCP = 2
 
 
 class NatPmpResult(IntEnum):
@@ -57,7 +59,12 @@ _REASONS = {
     2: "it does not permit this host to map ports",
     3: "it has no external address itself",
     4: "it has no resources left",
-    5: "it does not map UDP ports",
+    5: "it does not map {} ports",
+}
+
+_MAP_OPCODES = {
+    MappedProtocol.UDP: NatPmpOpcode.MAP_UDP,
+    MappedProtocol.TCP: NatPmpOpcode.MAP_TCP,
 }
 
 
@@ -66,14 +73,19 @@ def encode_address_request() -> bytes:
     return bytes((VERSION, NatPmpOpcode.ADDRESS))
 
 
-def encode_map_request(internal_port: int, external_port: int, lifetime: int) -> bytes:
+def encode_map_request(
+    internal_port: int,
+    external_port: int,
+    lifetime: int,
+    protocol: MappedProtocol = MappedProtocol.UDP,
+) -> bytes:
     """Return a request for a mapping.
 
     :param external_port: the suggested one, 0 for any; must be 0 when deleting.
     :param lifetime: in seconds; 0 deletes.
     """
     return _REQUEST.pack(
-        VERSION, NatPmpOpcode.MAP_UDP, 0, internal_port, external_port, lifetime
+        VERSION, _MAP_OPCODES[protocol], 0, internal_port, external_port, lifetime
     )
 
 
@@ -106,7 +118,8 @@ def parse_response(data: bytes) -> NatPmpResponse:
     if opcode == NatPmpOpcode.ADDRESS and len(data) >= _HEADER.size + 4:
         address = ipaddress.IPv4Address(data[_HEADER.size : _HEADER.size + 4])
         return NatPmpResponse(opcode, result, epoch, str(address))
-    if opcode == NatPmpOpcode.MAP_UDP and len(data) >= _HEADER.size + _MAP.size:
+    is_map = opcode in (NatPmpOpcode.MAP_UDP, NatPmpOpcode.MAP_TCP)
+    if is_map and len(data) >= _HEADER.size + _MAP.size:
         ports_and_lifetime = _MAP.unpack_from(data, _HEADER.size)
         return NatPmpResponse(opcode, result, epoch, None, *ports_and_lifetime)
     raise InvalidMessage("A NAT-PMP answer is cut short, or answers something else")
@@ -127,8 +140,11 @@ class NatPmpClient:
     method = MappingMethod.NAT_PMP
     epoch_is_lost = staticmethod(epoch_is_lost)
 
-    def __init__(self, internal_port: int) -> None:
+    def __init__(
+        self, internal_port: int, protocol: MappedProtocol = MappedProtocol.UDP
+    ) -> None:
         self._internal_port = internal_port
+        self._protocol = protocol
         self.asked = False
         self._host: str | None = None
         self._open: set[int] = set()
@@ -140,15 +156,13 @@ class NatPmpClient:
         requests = [encode_address_request()]
         if self._host is not None:
             self.asked = True
-            self._open.add(NatPmpOpcode.MAP_UDP)
             port = suggested.port if suggested is not None else self._internal_port
-            requests.append(encode_map_request(self._internal_port, port, lifetime))
+            requests.append(self._map(port, lifetime))
         return requests
 
     def release(self) -> list[bytes]:
         """Return the datagram that deletes the mapping (section 3.4)."""
-        self._open.add(NatPmpOpcode.MAP_UDP)
-        return [encode_map_request(self._internal_port, 0, 0)]
+        return [self._map(0, 0)]
 
     def receive(self, data: bytes) -> tuple[Answer, int | None]:
         """Return what an answer means, and its epoch time."""
@@ -160,12 +174,19 @@ class NatPmpClient:
             self._open.remove(response.opcode)
         return answer, response.epoch
 
+    def _map(self, external_port: int, lifetime: int) -> bytes:
+        self._open.add(_MAP_OPCODES[self._protocol])
+        return encode_map_request(
+            self._internal_port, external_port, lifetime, self._protocol
+        )
+
     def _meaning(self, response: NatPmpResponse) -> Answer:
         if response.result == NatPmpResult.UNSUPPORTED_VERSION:
             return NotSpoken()
         if response.result != NatPmpResult.SUCCESS:
             code = response.result
-            return MappingRefused(_REASONS.get(code, f"its result code is {code}"))
+            reason = _REASONS.get(code, f"its result code is {code}")
+            return MappingRefused(reason.format(self._protocol.name))
         if response.address is not None:
             self._host = response.address
             return Addressed(response.address)

@@ -1,4 +1,4 @@
-"""The Port Control Protocol (RFC 6887): its MAP messages for UDP, and what they mean.
+"""The Port Control Protocol (RFC 6887): its MAP messages, and what they mean.
 
 Request and answer are a header of 24 bytes and, for MAP, 36 more (section 11.1)::
 
@@ -26,6 +26,7 @@ from meshwg.nat.gateway import (
     Announced,
     Answer,
     Granted,
+    MappedProtocol,
     MappingMethod,
     MappingRefused,
     NotOurs,
@@ -35,7 +36,6 @@ from meshwg.transmit import Endpoint, Random
 
 VERSION = 2
 NONCE_LENGTH = 12
-UDP_PROTOCOL = 17
 
 _RESPONSE = 0x80
 _REQUEST_HEADER = struct.Struct("!BBHI16s")
@@ -67,7 +67,7 @@ _REASONS = {
     6: "it does not understand an option",
     7: "it has no working network itself",
     8: "it has no resources left",
-    9: "it does not map UDP ports",
+    9: "it does not map {} ports",
     10: "this host has used up its quota of mappings",
     11: "it cannot provide an external port",
     12: "another NAT stands between this host and the gateway",
@@ -77,7 +77,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """A request to make, renew or delete the mapping of a UDP port."""
+    """A request to make, renew or delete the mapping of a port."""
 
     client: str
     nonce: bytes
@@ -86,6 +86,7 @@ class MapRequest:
     """In seconds; 0 deletes."""
     external: Endpoint | None = None
     """The suggested endpoint; none must be given when deleting (section 15)."""
+    protocol: MappedProtocol = MappedProtocol.UDP
 
     def encode(self) -> bytes:
         """Return the datagram."""
@@ -94,7 +95,7 @@ class MapRequest:
             VERSION, PcpOpcode.MAP, 0, self.lifetime, _pack_address(self.client)
         ) + _MAP.pack(
             self.nonce,
-            UDP_PROTOCOL,
+            self.protocol.value,
             self.internal_port,
             self.external.port if self.external is not None else 0,
             _pack_address(host or _unspecified(self.client)),
@@ -183,7 +184,13 @@ class PcpClient:
     method = MappingMethod.PCP
     epoch_is_lost = staticmethod(epoch_is_lost)
 
-    def __init__(self, client: str, internal_port: int, random: Random) -> None:
+    def __init__(
+        self,
+        client: str,
+        internal_port: int,
+        random: Random,
+        protocol: MappedProtocol = MappedProtocol.UDP,
+    ) -> None:
         """Make a client with a new nonce.
 
         :param client: the address this host sends from, as it knows it itself; the
@@ -191,6 +198,7 @@ class PcpClient:
         """
         self._client = client
         self._internal_port = internal_port
+        self._protocol = protocol
         self._nonce = random(NONCE_LENGTH)
         self.asked = False
 
@@ -216,20 +224,27 @@ class PcpClient:
 
     def _map(self, lifetime: int, suggested: Endpoint | None) -> bytes:
         return MapRequest(
-            self._client, self._nonce, self._internal_port, lifetime, suggested
+            self._client,
+            self._nonce,
+            self._internal_port,
+            lifetime,
+            suggested,
+            self._protocol,
         ).encode()
 
     def _meaning(self, response: PcpResponse) -> Answer:
         mapping = response.mapping
         if mapping is None:
             return Announced()
-        asked = (self._nonce, UDP_PROTOCOL, self._internal_port)
+        asked = (self._nonce, self._protocol.value, self._internal_port)
         if (mapping.nonce, mapping.protocol, mapping.internal_port) != asked:
             return NotOurs()
         if response.result == PcpResult.SUCCESS:
             return Granted(mapping.external, response.lifetime)
+        code = response.result
+        reason = _REASONS.get(code, f"its result code is {code}")
         return MappingRefused(
-            _REASONS.get(response.result, f"its result code is {response.result}"),
+            reason.format(self._protocol.name),
             response.lifetime,
             response.result == PcpResult.ADDRESS_MISMATCH,
         )

@@ -46,6 +46,7 @@ from meshwg.nat.gateway import (
     GatewayDrop,
     Granted,
     Mapped,
+    MappedProtocol,
     MappingChanged,
     MappingMethod,
     MappingRefused,
@@ -92,13 +93,14 @@ class _Phase(Enum):
 
 
 class PortMapping:
-    """Keeps one UDP port of this host mapped at the default gateway."""
+    """Keeps one port of this host mapped at the default gateway."""
 
     def __init__(
         self,
         internal_port: int,
         random: Random,
         *,
+        protocol: MappedProtocol = MappedProtocol.UDP,
         methods: frozenset[MappingMethod] = frozenset(MappingMethod),
         lifetime: int = LIFETIME,
     ) -> None:
@@ -111,6 +113,7 @@ class PortMapping:
         self.reason = "Port mapping has not been tried yet."
         self.drops: Counter[GatewayDrop] = Counter()
         self._internal_port = internal_port
+        self._protocol = protocol
         self._random = random
         self._methods = methods
         self._lifetime = lifetime
@@ -159,7 +162,9 @@ class PortMapping:
         if gateway is None:
             self._fail("There is no default gateway that could map a port.", now)
         else:
-            self._gateway.begin(self._internal_port, self._methods, self._random)
+            self._gateway.begin(
+                self._internal_port, self._methods, self._random, self._protocol
+            )
             self._start_round("The gateway is being asked to map a port.", now)
 
     def receive_datagram(self, data: bytes, source: Endpoint, now: float) -> None:

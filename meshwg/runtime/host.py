@@ -18,7 +18,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.nat.gateway import Mapped
+from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
     EchoReceived,
     Expelled,
@@ -183,6 +183,7 @@ class NodeHost:
             self._mapper = PortMapper(
                 self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
             )
+        self._tcp_mapper: PortMapper | None = None
         self._membership.save_netmap_from(client.cache)
 
     @property
@@ -282,8 +283,8 @@ class NodeHost:
             link = self._ways_out.get(transmit.destination.link)
             (link or self._sockets).send(transmit)
         await self._control.close()
-        if self._mapper is not None:
-            await self._mapper.stop()
+        mappers = self._mappers()
+        await asyncio.gather(*(mapper.stop() for mapper in mappers))
         self._dataplane.stop()
         self._ways_out.close()
         self._resolver.close()
@@ -358,15 +359,36 @@ class NodeHost:
         logger.debug("Port mapping: %s", reason)
         endpoint = mapped.external if mapped is not None and mapped.public else None
         self.node.background.set_mapped(endpoint, clock.now())
+        if endpoint is not None:
+            self._map_tcp()
         self.turn()
+
+    def _map_tcp(self) -> None:
+        """Map the TCP port, too: the router is one that maps ports."""
+        if self._tcp is not None and self._tcp_mapper is None:
+            self._tcp_mapper = PortMapper(
+                self._on_tcp_mapped,
+                find=partial(find_gateway, fwmark=self.fwmark),
+                protocol=MappedProtocol.TCP,
+            )
+            self._tcp_mapper.start(self._tcp.port)
+
+    def _on_tcp_mapped(self, mapped: Mapped | None, reason: str) -> None:
+        logger.debug("Port mapping for TCP: %s", reason)
+        endpoint = mapped.external if mapped is not None and mapped.public else None
+        self.node.streaming.set_mapped(endpoint)
+
+    def _mappers(self) -> list[PortMapper]:
+        both = (self._mapper, self._tcp_mapper)
+        return [mapper for mapper in both if mapper is not None]
 
     def _on_network(self, network: Network, is_elsewhere: bool) -> None:
         now = clock.now()
         self._set_hosts(network, now)
         if is_elsewhere:
             self.node.network_changed(now)
-            if self._mapper is not None:
-                self._mapper.network_changed()
+            for mapper in self._mappers():
+                mapper.network_changed()
         self.turn()
 
     def _set_hosts(self, network: Network, now: float) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from meshwg.nat.gateway import (
     Mapped,
+    MappedProtocol,
     MappingChanged,
     MappingMethod,
     PortMappingEvent,
@@ -46,13 +47,14 @@ FindGateway = Callable[[socket.AddressFamily], Gateway | None]
 
 
 class PortMapper:
-    """Keeps one UDP port mapped at the default gateway of one address family."""
+    """Keeps one port mapped at the default gateway of one address family."""
 
     def __init__(
         self,
         on_change: OnChange | None = None,
         *,
         family: socket.AddressFamily = socket.AF_INET,
+        protocol: MappedProtocol = MappedProtocol.UDP,
         methods: frozenset[MappingMethod] = frozenset(MappingMethod),
         lifetime: int = LIFETIME,
         find: FindGateway = find_gateway,
@@ -67,6 +69,7 @@ class PortMapper:
         """Set once the gateway's first answer, or silence, has been understood."""
         self._on_change = on_change
         self._family = family
+        self._protocol = protocol
         self._find = find
         self._methods = methods
         self._lifetime = lifetime
@@ -94,9 +97,13 @@ class PortMapper:
         return {drop.value: count for drop, count in self._machine.drops.items()}
 
     def start(self, internal_port: int) -> None:
-        """Begin to keep a local UDP port mapped, within the running loop."""
+        """Begin to keep a local port mapped, within the running loop."""
         self._machine = PortMapping(
-            internal_port, os.urandom, methods=self._methods, lifetime=self._lifetime
+            internal_port,
+            os.urandom,
+            protocol=self._protocol,
+            methods=self._methods,
+            lifetime=self._lifetime,
         )
         self._driver = GatewayDriver(self._machine, self._handle_events)
         self.network_changed()
@@ -173,7 +180,10 @@ class PortMapper:
             if self._upnp is None:
                 gateway = self._gateway
                 self._upnp = await UpnpGateway.find(
-                    gateway.address, gateway.local, gateway.fwmark
+                    gateway.address,
+                    gateway.local,
+                    gateway.fwmark,
+                    protocol=self._protocol,
                 )
             external, lifetime = await self._upnp.map(
                 request.internal_port, request.external_port, request.lifetime

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+from meshwg.nat.gateway import MappedProtocol
 from meshwg.runtime.soap import (
     ActionFailed,
     SoapClient,
@@ -52,14 +53,26 @@ class UpnpFailed(Exception):
 class UpnpGateway:
     """A gateway that maps ports by UPnP, with the service that does it."""
 
-    def __init__(self, client: SoapClient, service: SoapService, local: str) -> None:
+    def __init__(
+        self,
+        client: SoapClient,
+        service: SoapService,
+        local: str,
+        protocol: MappedProtocol = MappedProtocol.UDP,
+    ) -> None:
         self._client = client
+        self._protocol = protocol
         self._service = service
         self._local = local
 
     @classmethod
     async def find(
-        cls, gateway: str, local: str, fwmark: int = 0, limit: float | None = None
+        cls,
+        gateway: str,
+        local: str,
+        fwmark: int = 0,
+        limit: float | None = None,
+        protocol: MappedProtocol = MappedProtocol.UDP,
     ) -> "UpnpGateway":
         """Search for the default gateway's service and read its description.
 
@@ -67,6 +80,7 @@ class UpnpGateway:
         :param local: this host's address towards it.
         :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
         :param limit: seconds to search; :data:`SEARCH_LIMIT` unless given.
+        :param protocol: of the ports to map.
         :raises UpnpFailed: if there is none.
         """
         async with _failing("cannot search"):
@@ -79,7 +93,7 @@ class UpnpGateway:
         for service in services:
             maps_ports = service.kind.startswith(CONNECTION_SERVICES)
             if maps_ports and is_at(service.url, gateway):
-                return cls(client, service, local)
+                return cls(client, service, local, protocol)
         raise UpnpFailed("finds a gateway that maps no ports")
 
     async def external_address(self) -> str:
@@ -94,7 +108,7 @@ class UpnpGateway:
     async def map(
         self, internal_port: int, external_port: int, lifetime: int
     ) -> tuple[Endpoint, int]:
-        """Map a UDP port, or renew its mapping.
+        """Map a port, or renew its mapping.
 
         :param external_port: the preferred one; if it is in use, another is tried.
         :param lifetime: in seconds.
@@ -107,7 +121,7 @@ class UpnpGateway:
         return Endpoint(host, port), lifetime
 
     async def unmap(self, external_port: int) -> None:
-        """Delete the mapping of a UDP port.
+        """Delete the mapping of a port.
 
         :raises UpnpFailed: if it cannot be deleted.
         """
@@ -116,7 +130,7 @@ class UpnpGateway:
                 "DeletePortMapping",
                 NewRemoteHost="",
                 NewExternalPort=external_port,
-                NewProtocol="UDP",
+                NewProtocol=self._protocol.name,
             )
 
     async def _add(
@@ -144,7 +158,7 @@ class UpnpGateway:
             "AddPortMapping",
             NewRemoteHost="",
             NewExternalPort=external_port,
-            NewProtocol="UDP",
+            NewProtocol=self._protocol.name,
             NewInternalPort=internal_port,
             NewInternalClient=self._local,
             NewEnabled=1,

@@ -155,7 +155,7 @@ TCP_SYMMETRIC = Preset(
     "tcp-symmetric",
     Behaviour(block=Block.UDP, kernel=True, tcp_mapping=_SYMMETRIC),
     seen="guest networks behind a firewall that draws a port for each connection",
-    punching="impossible: over TCP, too, except to public hosts",
+    punching="impossible; over TCP only to public hosts and mapped ports",
 )
 ALL_SYMMETRIC = Preset(
     "all-symmetric",

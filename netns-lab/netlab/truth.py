@@ -11,9 +11,10 @@ It is derived from mapping, filtering and port allocation alone, by five rules:
   the address from the packet that arrives.
 * The *birthday* method helps a side with a mapping for each destination against a peer
   that is known, and against everybody if that side filters by address only.
-* Where all that fails, a *stream* helps if one side is a public host, or both NATs map
-  TCP by the port alone, which Linux does whatever it does to UDP: then both sides
-  connect to each other at the same moment. Both must be allowed to connect to any port.
+* Where all that fails, a *stream* helps if one side is a public host, or its router
+  maps ports on request, or both NATs map TCP by the port alone, which Linux does
+  whatever it does to UDP: then both sides connect to each other at the same moment.
+  Both must be allowed to connect to any port.
 * Two NATs in a row are as strict as the stricter one, in mapping and in filtering.
 
 A router that accepts packets for itself is like the same router that drops them: what
@@ -116,7 +117,7 @@ def _stream(one: Preset, other: Preset) -> bool:
     """Return whether a TCP connection between hosts of two kinds can be opened."""
     if not (_may_dial(one) and _may_dial(other)):
         return False
-    if one.behaviour is None or other.behaviour is None:
+    if _takes_connections(one) or _takes_connections(other):
         return True
     return all(
         behaviour.tcp_mapping is Mapping.ENDPOINT_INDEPENDENT
@@ -124,6 +125,11 @@ def _stream(one: Preset, other: Preset) -> bool:
         for behaviour in (preset.behaviour, preset.carrier)
         if behaviour is not None
     )
+
+
+def _takes_connections(preset: Preset) -> bool:
+    """Return whether anybody can connect to a host of a kind."""
+    return preset.behaviour is None or preset.behaviour.port_mapping
 
 
 def _may_dial(preset: Preset) -> bool:

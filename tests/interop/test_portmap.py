@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from meshwg.nat.gateway import MappingMethod
+from meshwg.nat.gateway import MappedProtocol, MappingMethod
 from meshwg.runtime.default_gateway import Gateway, find_gateway
 from meshwg.runtime.portmap import FindGateway, PortMapper, PortMappingReport, probe
 from netlab.lab import Lab
@@ -56,6 +56,21 @@ def test_each_protocol_maps_a_port_renews_it_and_releases_it(lab: Lab) -> None:
         assert all(mapper.drops == {} for mapper in mappers.values())
     assert expiries(router) == {}
     assert "dnat" not in rules(router)
+
+
+def test_each_protocol_maps_a_tcp_port_beside_the_udp_port(lab: Lab) -> None:
+    router = lab.add_router("home", PORT_MAPPING)
+    server = lab.add_host("server", lab.internet)
+    host = lab.add_host("host", router)
+    with mapping(host, PORT) as of_udp:
+        for method in MappingMethod:
+            with mapping(host, PORT, method, protocol=MappedProtocol.TCP) as of_tcp:
+                assert of_tcp.mapped is not None, of_tcp.reason
+                assert of_tcp.mapped.external[:2] == (router.address(), PORT)
+                assert is_connected(host, PORT, server, router.address())
+            assert "tcp" not in rules(router)
+        assert of_udp.mapped is not None
+        assert is_reached(host, PORT, server, router.address())
 
 
 def test_pcp_is_preferred_where_everything_is_spoken(lab: Lab) -> None:
@@ -213,11 +228,13 @@ def mapping(
     *methods: MappingMethod,
     lifetime: int = 7200,
     family: socket.AddressFamily = socket.AF_INET,
+    protocol: MappedProtocol = MappedProtocol.UDP,
     find: FindGateway = find_gateway,
 ) -> Iterator[PortMapper]:
     """Keep a port of a host mapped, once it is known whether that is possible."""
     mapper = PortMapper(
         family=family,
+        protocol=protocol,
         methods=frozenset(methods or MappingMethod),
         lifetime=lifetime,
         find=find,
@@ -270,6 +287,16 @@ def gateway_of(machine: Machine) -> Gateway:
     gateway = machine.call(lambda: find_gateway(socket.AF_INET))
     assert gateway is not None
     return gateway
+
+
+def is_connected(host: Machine, port: int, server: Machine, external: str) -> bool:
+    """Return whether the internet can connect to the host there."""
+    listening = host.call(lambda: socket.create_server(("", port)))
+    with listening:
+        server.call(lambda: socket.create_connection((external, port), 5).close())
+        listening.settimeout(5)
+        listening.accept()[0].close()
+    return True
 
 
 def is_reached(host: Machine, port: int, server: Machine, external: str) -> bool:

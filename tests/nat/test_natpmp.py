@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.nat import natpmp
-from meshwg.nat.gateway import Addressed, Granted, MappingRefused, NotOurs, NotSpoken
+from meshwg.nat.gateway import (
+    Addressed,
+    Granted,
+    MappedProtocol,
+    MappingRefused,
+    NotOurs,
+    NotSpoken,
+)
 from meshwg.nat.natpmp import NatPmpClient
 from meshwg.transmit import Endpoint
 
@@ -105,12 +112,24 @@ def test_a_refusal_says_why(code: int, reason: str) -> None:
         MAP_ANSWER[:15],
         bytes.fromhex("02800000") + bytes(20),
         bytes.fromhex("00000000") + bytes(12),  # a request
-        bytes.fromhex("00820000") + bytes(12),  # an answer about TCP
+        bytes.fromhex("00830000") + bytes(12),  # an answer about nothing known
     ],
 )
 def test_an_invalid_answer_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         NatPmpClient(51_820).receive(data)
+
+
+def test_a_tcp_port_is_mapped_by_an_operation_of_its_own() -> None:
+    client = NatPmpClient(51_820, MappedProtocol.TCP)
+    client.request(7200, None)
+    client.receive(ADDRESS_ANSWER)
+    _, request = client.request(7200, None)
+    assert request.hex(" ", 4) == "00020000 ca6cca6c 00001c20"
+    assert client.receive(MAP_ANSWER)[0] == NotOurs(), "it is about UDP"
+    answer = b"\0\x82" + MAP_ANSWER[2:]
+    assert isinstance(client.receive(answer)[0], Granted)
+    assert NatPmpClient(51_820).receive(answer)[0] == NotOurs()
 
 
 @settings(deadline=None)

@@ -9,13 +9,28 @@ from hypothesis import strategies as st
 
 from meshwg.errors import InvalidMessage
 from meshwg.nat import pcp
-from meshwg.nat.gateway import Announced, Granted, MappingRefused, NotOurs, NotSpoken
+from meshwg.nat.gateway import (
+    Announced,
+    Granted,
+    MappedProtocol,
+    MappingRefused,
+    NotOurs,
+    NotSpoken,
+)
 from meshwg.nat.pcp import MapRequest, PcpClient
 from meshwg.transmit import Endpoint
 
 NONCE = bytes(range(12))
 CLIENT = "192.168.1.10"
 EXTERNAL = Endpoint("80.94.1.2", 40_001)
+
+
+def test_a_tcp_port_is_another_mapping() -> None:
+    client = PcpClient(CLIENT, 51_820, lambda n: NONCE[:n], MappedProtocol.TCP)
+    (request,) = client.request(7200, EXTERNAL)
+    wanted = MapRequest(CLIENT, NONCE, 51_820, 7200, EXTERNAL, MappedProtocol.TCP)
+    assert request == wanted.encode()
+    assert request[36] == 6
 
 
 def test_a_map_request_has_the_layout_of_the_rfc() -> None:

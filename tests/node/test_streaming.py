@@ -77,6 +77,25 @@ def test_where_tcp_is_mapped_anew_too_the_relay_carries(one: Kind, other: Kind) 
         assert reason.endswith("so no direct path can be opened.")
 
 
+def test_a_forwarded_port_is_reached_from_behind_any_nat() -> None:
+    world = World(transports=TRANSPORTS)
+    alice = world.add("alice", UDP_BLOCKED_SYMMETRIC_TCP)
+    bob = world.add("bob", LINUX)
+    world.settle()
+    outside = bob.router.addresses[0], 40_001
+    assert bob.router.tcp is not None
+    bob.router.tcp.map_port(outside, (bob.host.addresses[0], NODE_PORT))
+    bob.node.streaming.set_mapped(Endpoint(*outside))
+
+    assert alice.reaches(bob)
+    assert alice.keep_pinging(bob, 3) == 0
+
+    assert alice.status(bob).method == bob.status(alice).method == "tcp"
+    remote = alice.status(bob).remote
+    assert remote is not None
+    assert remote[:2] == outside
+
+
 def test_a_stream_that_breaks_is_left_for_the_relay_at_once() -> None:
     world, alice, bob = talking(UDP_BLOCKED, PUBLIC)
     alice.keep_pinging(bob, 3)

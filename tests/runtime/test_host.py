@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from meshwg.config import NodeConfig
 from meshwg.errors import ConfigError
 from meshwg.health import Health
+from meshwg.nat.gateway import Mapped, MappedProtocol, MappingMethod
 from meshwg.node import EchoReceived, Expelled
 from meshwg.runtime import host as module
 from meshwg.runtime.host import NodeHost
@@ -21,7 +23,7 @@ from meshwg.runtime.interface import Settlement
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tun import TunDevice
-from meshwg.transmit import Transmit
+from meshwg.transmit import Endpoint, Transmit
 from netlab.lab import Lab
 
 IDENTIFIER = 5
@@ -85,6 +87,34 @@ async def test_what_follows_news_happens_in_the_same_turn_of_the_loop(
         "datagrams",
         *["the next turn of the loop"] * len(told),
     ]
+
+
+async def test_where_the_router_maps_the_udp_port_the_tcp_port_is_mapped_too(
+    world: "World", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[StandInMapper] = []
+
+    def make(*_: object, protocol: MappedProtocol, **__: object) -> StandInMapper:
+        made.append(StandInMapper(protocol))
+        return made[-1]
+
+    monkeypatch.setattr(module, "PortMapper", make)
+    external = Endpoint("80.94.1.2", 40_001)
+    inside = Mapped(external, MappingMethod.PCP, 0.0, public=False)
+    public = replace(inside, public=True)
+
+    world.callbacks["PortMapper"](inside, "It is mapped behind another NAT.")
+    assert made == []
+    world.callbacks["PortMapper"](public, "It is mapped.")
+    world.callbacks["PortMapper"](public, "It is mapped again.")
+    world.host._on_network(Network((), (), ()), True)
+    assert world.host._tcp is not None
+    port = world.host._tcp.port
+    await world.host.close()
+
+    (mapper,) = made
+    assert mapper.protocol is MappedProtocol.TCP
+    assert mapper.calls == [f"started at {port}", "network changed", "stopped"]
 
 
 async def test_an_expelled_node_ends_and_forgets_the_netmap(world: "World") -> None:
@@ -235,6 +265,23 @@ for thread in threads:
     thread.join()
 show("down")
 """
+
+
+class StandInMapper:
+    """Keeps nothing mapped, and notes what it is told."""
+
+    def __init__(self, protocol: MappedProtocol) -> None:
+        self.protocol = protocol
+        self.calls: list[str] = []
+
+    def start(self, port: int) -> None:
+        self.calls.append(f"started at {port}")
+
+    def network_changed(self) -> None:
+        self.calls.append("network changed")
+
+    async def stop(self) -> None:
+        self.calls.append("stopped")
 
 
 class StandInNode:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshwg.nat.gateway import MappedProtocol
 from meshwg.runtime import soap, upnp
 from meshwg.runtime.upnp import (
     SearchProtocol,
@@ -34,6 +35,14 @@ async def test_a_port_is_mapped_and_unmapped() -> None:
     assert mapped["NewProtocol"] == unmapped["NewProtocol"] == "UDP"
     assert mapped["NewLeaseDuration"] == "3600"
     assert unmapped["action"] == "DeletePortMapping"
+
+
+async def test_a_tcp_port_is_mapped_as_such() -> None:
+    async with router() as fake:
+        gateway = await UpnpGateway.find(fake.host, LOCAL, protocol=MappedProtocol.TCP)
+        await gateway.map(40_000, 40_001, 3600)
+        await gateway.unmap(40_001)
+    assert [call["NewProtocol"] for call in fake.calls[1:]] == ["TCP", "TCP"]
 
 
 async def test_a_port_in_use_is_replaced_by_another() -> None:
