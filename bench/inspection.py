@@ -37,7 +37,7 @@ DATA, HANDSHAKES = ("0x04000000",), ("0x01000000", "0x02000000")
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class InspectedPair:
     """A laptop behind a router that becomes such a box, and the server it talks to."""
 
     laptop: MeshNode
@@ -88,7 +88,7 @@ def targets(lab: Lab, runs: int, say: Callable[[str], None]) -> list[Target]:
     ]
 
 
-def _lose_data(pair: Pair) -> tuple[float, float]:
+def _lose_data(pair: InspectedPair) -> tuple[float, float]:
     """Return the longest silence, and the seconds until the path was tried again."""
     pinging = Pinging(pair.laptop, pair.server)
     time.sleep(STEADY)
@@ -103,7 +103,7 @@ def _lose_data(pair: Pair) -> tuple[float, float]:
     return (NEVER if relayed_after == NEVER else silence), again
 
 
-def _lose_handshakes(pair: Pair) -> float:
+def _lose_handshakes(pair: InspectedPair) -> float:
     """Return the longest silence before and after the end of the session."""
     pinging = Pinging(pair.laptop, pair.server)
     time.sleep(STEADY)
@@ -124,7 +124,7 @@ def _seconds_until(holds: Callable[[], bool], limit: float) -> float:
     return time.monotonic() - started
 
 
-def _join(lab: Lab, count: int) -> list[Pair]:
+def _join(lab: Lab, count: int) -> list[InspectedPair]:
     mesh = Mesh(lab)
     server = mesh.join(lab.add_host("server", lab.internet, ipv6=False))
     routers = [
@@ -137,7 +137,7 @@ def _join(lab: Lab, count: int) -> list[Pair]:
     ]
     mesh.join_all(hosts)
     pairs = [
-        Pair(mesh.nodes[host.name], server, router)
+        InspectedPair(mesh.nodes[host.name], server, router)
         for host, router in zip(hosts, routers, strict=True)
     ]
     for pair in pairs:
