@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from meshwg.health import Complaint, Severity
 
-PATIENCE = 6
-"""Times within :data:`WINDOW` after which pauses begin."""
-WINDOW = 30.0
+PATIENCE = 30
+"""Times within :data:`WINDOW` after which pauses begin. There is one look in a second at
+most, so this long costs little, and a person who tries things out is no contender."""
+WINDOW = 60.0
 """Seconds."""
 FIRST_PAUSE = 2.0
 """Seconds; each pause that did not help is followed by one twice as long."""
