@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end with its exit status: the console script."""
-    from meshwg.cli.group import run
+    from meshwg.cli.startup import kept
 
+    with kept():
+        from meshwg.cli.group import run
     run(arguments)

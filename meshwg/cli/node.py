@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from meshwg.cli.startup import kept
 from meshwg.errors import NotPermitted
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
@@ -71,9 +72,10 @@ def node(
 
     Every option is also a variable of the environment, such as MESHWG_JOIN.
     """
-    from meshwg.config import load
-    from meshwg.runtime.daemon import run
-    from meshwg.runtime.packetloop import PacketLoop
+    with kept():
+        from meshwg.config import load
+        from meshwg.runtime.daemon import run
+        from meshwg.runtime.packetloop import PacketLoop
 
     options["routes"] = options["routes"] or None
     options["birthday"] = False if no_birthday else None

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from meshwg.cli.startup import kept
 from meshwg.errors import MeshError
 
 
@@ -29,7 +30,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self._places:
             return None
         module, _, attribute = self._places[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        with kept():
+            found = importlib.import_module(module)
+        command: click.Command = getattr(found, attribute)
         return command
 
 
