@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from meshwg.health import Complaint, Severity
 
 PATIENCE = 30
-"""Times within :data:`WINDOW` after which pauses begin. There is one look in a second at
-most, so this long costs little, and a person who tries things out is no contender."""
+"""Times within :data:`WINDOW` after which pauses begin. There is at most one look in a
+second, so this long costs little, and a person who tries things out is no contender."""
 WINDOW = 60.0
 """Seconds."""
 FIRST_PAUSE = 2.0

@@ -46,7 +46,11 @@ def test_bridges_and_hundreds_of_addresses_hide_nobody_behind_a_nat(lab: Lab) ->
 def test_another_tunnel_between_both_is_not_the_way(lab: Lab, other: str) -> None:
     coordinator = Coordinator.on_the_internet(lab)
     token = coordinator.token(reusable=True)
-    hosts = [lab.add_host(name, lab.internet) for name in ("alice", "bob")]
+    home = lab.add_router("home", PORT_RESTRICTED)
+    hosts = [
+        lab.add_host("alice", home, ipv6=False),
+        lab.add_host("bob", lab.internet, ipv6=False),
+    ]
     inside = connect(lab, hosts) if other == "another VPN" else join(lab, hosts)
     alice, bob = (Member(host).join(token) for host in hosts)
     alice.wait_until_sees("bob")
@@ -113,10 +117,10 @@ def connect(lab: Lab, hosts: Sequence[Host]) -> list[str]:
     first, second = hosts
     addresses = ["10.9.0.1", "10.9.0.2"]
     keys = [make_keys(host) for host in hosts]
-    for own, host, peer in ((0, first, second), (1, second, first)):
-        endpoint = f"{peer.address(4)}:51820"
-        section = Peer(keys[1 - own].public, f"{addresses[1 - own]}/32", endpoint)
-        config = Config(keys[own], f"{addresses[own]}/24", section, 51820)
+    endpoints = f"{second.address(4)}:51820", ""
+    for own, host in enumerate(hosts):
+        peer = keys[1 - own].public, f"{addresses[1 - own]}/32", endpoints[own]
+        config = Config(keys[own], f"{addresses[own]}/24", Peer(*peer), 51820)
         Tunnel(host, "vpn0", config, WIREGUARD_GO)
     first.ping(addresses[1])
     return addresses
