@@ -50,6 +50,16 @@ class Escalation:
         """Whether nothing is being tried."""
         return self._puncher.state is PunchState.IDLE
 
+    def has_fresh_sockets(self, now: float) -> bool:
+        """Tell whether fresh sockets could be tried now, and may help."""
+        own, peer = self._rendezvous.nat, self._rendezvous.peer.nat
+        return (
+            roles(own, peer, PunchMethod.FRESH) is not None
+            and self._puncher.has_target
+            and self._limiter.allowed_at(self._puncher.peer, PunchMethod.FRESH, now)
+            <= now
+        )
+
     def begin(self, now: float, without: PunchMethod | None = None) -> list[Attempt]:
         """Begin the first method that can work; return those that were refused.
 

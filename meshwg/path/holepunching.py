@@ -347,7 +347,7 @@ class HolePunching:
 
     def _burst(self, lead: float, now: float) -> None:
         """Open the way for the peer's checks, then check all its candidates."""
-        self._rounds.check(now, self._window())
+        self._rounds.check(now, self._window(now))
         start = now + lead
         for candidate in self._rendezvous.targets():
             path = self._table.add(candidate.endpoint, candidate.kind)
@@ -361,12 +361,13 @@ class HolePunching:
         if self._is_hopeless() and not self._table.has_answering(now):
             self._dialer.begin(now)
 
-    def _window(self) -> float:
+    def _window(self, now: float) -> float:
         """Return the seconds of checks after which something else is to be tried."""
         own, peer = self._rendezvous.nat, self._rendezvous.peer.nat
         if not plain_possible(own, peer):
             return HOPELESS_WINDOW
-        return FRESH_WINDOW if roles(own, peer, PunchMethod.FRESH) else WINDOW
+        is_early = self._controlling and self._escalation.has_fresh_sockets(now)
+        return FRESH_WINDOW if is_early else WINDOW
 
     def _run_round(self, now: float) -> None:
         current, postponed = self._rounds.current, self._rounds.postponed

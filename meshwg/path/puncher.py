@@ -189,6 +189,11 @@ class Puncher:
         """The auxiliary sockets in use."""
         return () if self._attempt is None else self._attempt.links
 
+    @property
+    def has_target(self) -> bool:
+        """Whether the peer has an address that fresh sockets may be aimed at."""
+        return bool(self._known_addresses().targets())
+
     # In
 
     def begin(

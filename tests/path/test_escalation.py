@@ -47,6 +47,16 @@ def test_the_cheapest_method_that_can_work_comes_first(
     assert stage.puncher.method is method
 
 
+def test_fresh_sockets_are_there_where_they_help_and_may_be_used_now() -> None:
+    stage = Stage(CONE, CONE)
+    assert stage.escalation.has_fresh_sockets(0.0)
+    stage.limiter.record(stage.puncher.peer, PunchMethod.FRESH, 0.0)
+    assert not stage.escalation.has_fresh_sockets(1.0), "there was an attempt just now"
+    stage.puncher.peer_public = ()
+    assert not stage.escalation.has_fresh_sockets(100.0), "there is nobody to aim at"
+    assert not Stage(HARD, CONE).escalation.has_fresh_sockets(0.0)
+
+
 def test_a_failed_method_gives_way_to_the_next_and_gets_another_turn() -> None:
     stage = Stage(STEPPING, CONE)
     stage.escalation.begin(0.0)

@@ -87,7 +87,7 @@ def test_a_peer_that_has_just_made_an_offer_need_not_answer_ours() -> None:
     stage.hear(Offer(1, CANDIDATES))
     stage.sent()
     stage.punching.begin(Trigger.DOUBT, NOW + GAP)
-    assert stage.punching.get_timer(NOW + GAP) == NOW + GAP + FRESH_WINDOW
+    assert stage.punching.get_timer(NOW + GAP) == NOW + GAP + WINDOW
     stage.punching.begin(Trigger.DOUBT, NOW + CROSSING)
     assert stage.punching.get_timer(NOW) == NOW + CROSSING + ANSWER_TIMEOUT
 
