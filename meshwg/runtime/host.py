@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Self
 
@@ -33,6 +33,7 @@ from meshwg.node import (
 from meshwg.path import events as path_events
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
@@ -47,6 +48,7 @@ from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
 from meshwg.runtime.surroundings import Network
+from meshwg.runtime.tasks import TaskSet
 from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
@@ -82,6 +84,8 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self._saving = TaskSet()
+        self._saves = asyncio.Lock()
         self._looked: asyncio.Event | None = None
         """Set once it is known what NAT there is, if somebody waits for that."""
         self._undo = contextlib.AsyncExitStack()
@@ -292,6 +296,7 @@ class NodeHost:
         self._sockets.close()
         self._interface.close()
         self._tun.close()
+        await self._saving.wait()
         await self._membership.close()
 
     # What the node wants done.
@@ -316,7 +321,7 @@ class NodeHost:
                 if identifier in self.echo_listeners:
                     self.echo_listeners[identifier](sequence)
             case CredentialsUsed(credentials):
-                self._state.save_relay_credentials(credentials)
+                self._saving.run(self._save_credentials(credentials))
             case NetmapChanged():
                 self._membership.netmap_changed()
             case Joined(notice):
@@ -327,6 +332,13 @@ class NodeHost:
                 _log_path(peer.entry.name, change)
             case _:
                 self._ways_out.carry_out(event)
+
+    async def _save_credentials(
+        self, credentials: Iterable[tuple[str, TurnCredentials]]
+    ) -> None:
+        """Write them in a thread, after those before them: disks can be slow."""
+        async with self._saves:
+            await asyncio.to_thread(self._state.save_relay_credentials, credentials)
 
     def _on_joined(self, notice: str) -> None:
         logger.info("Connected to the coordinator %s", self.coordinator_url)

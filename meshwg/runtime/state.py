@@ -152,6 +152,9 @@ class StateDirectory:
 
         If it cannot be written, only that is lost.
         """
+        if port == self.last_port():
+            # A disk takes milliseconds to write, or more, and peers wait meanwhile.
+            return
         with contextlib.suppress(MeshError):
             self._write(self._path / PORT_FILE, f"{port}\n")
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from meshwg.errors import ConfigError
 from meshwg.health import Health
 from meshwg.nat.gateway import Mapped, MappedProtocol, MappingMethod
 from meshwg.node import EchoReceived, Expelled
+from meshwg.relay.pool import CredentialsUsed
+from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime import host as module
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.interface import Settlement
@@ -172,6 +175,28 @@ async def test_all_who_wait_for_a_look_go_on_together(world: "World") -> None:
     done, _ = await asyncio.wait(looking, timeout=1)
 
     assert len(done) == 2
+
+
+async def test_credentials_are_written_in_order_while_packets_are_carried(
+    world: "World", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    save = world.state.save_relay_credentials
+
+    def note(credentials: Any) -> None:
+        threads.append(threading.current_thread() is threading.main_thread())
+        save(credentials)
+
+    monkeypatch.setattr(world.state, "save_relay_credentials", note)
+    for number in range(5):
+        used = (("turn:relay.test", TurnCredentials(f"{number}:node", "secret")),)
+        world.host._carry_out(CredentialsUsed(used))
+    assert threads == []
+
+    await world.host.close()
+
+    assert threads == [False] * 5
+    assert world.state.relay_credentials() == list(used)
 
 
 async def test_that_ipv6_is_switched_off_or_on_is_told_once(world: "World") -> None:

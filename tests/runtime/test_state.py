@@ -57,6 +57,20 @@ def test_what_was_saved_is_loaded_again(path: Path, state: StateDirectory) -> No
     assert again.netmap() is None
 
 
+def test_a_port_that_stands_there_is_not_written_again(
+    path: Path, state: StateDirectory
+) -> None:
+    state.save_port(41641)
+    (file,) = path.glob("*port*")
+    before = file.stat().st_ino
+
+    state.save_port(41641)
+    assert file.stat().st_ino == before
+
+    state.save_port(41642)
+    assert state.last_port() == 41642
+
+
 def test_only_its_user_may_read_it(path: Path, state: StateDirectory) -> None:
     fill(state)
 
