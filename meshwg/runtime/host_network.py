@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from time import thread_time
 
 from meshwg.runtime import clock, netlink
 from meshwg.runtime.alarm import Alarm
@@ -15,6 +16,10 @@ SETTLE = 0.25
 """Seconds for changes to be made that belong to the first one."""
 INTERVAL = 1.0
 """Seconds between two looks while there is no end of changes."""
+REST = 50.0
+"""Times the CPU time that a look took are left to others before the next one, which may
+find many thousands of routes on a router. The look at the own interface that follows
+takes about as long again."""
 REPORT_INTERVAL = 10.0
 """Seconds between two reports while the network changes and changes back without end:
 each has STUN servers asked, and peers and the coordinator told."""
@@ -69,6 +74,7 @@ class HostNetwork:
         self._is_looking = False
         self._must_look = self._has_slept = False
         self._alarm = Alarm(self._look_again)
+        self._rests_until = 0.0
         # When the next report would be, if they came as slowly as that.
         self._next_report = 0.0
 
@@ -89,20 +95,26 @@ class HostNetwork:
         self._tasks.cancel()
 
     def _look_again(self) -> None:
-        self._must_look = True
-        if not self._is_looking:
+        now = asyncio.get_running_loop().time()
+        if self._is_looking:
+            self._must_look = True
+        elif now < self._rests_until:
+            self._alarm.set(self._rests_until, now)
+        else:
             self._is_looking = True
             self._tasks.run(self._look_around())
 
     async def _look_around(self) -> None:
         """See whether the network is another one now, and report it."""
         try:
-            while self._must_look:
-                self._must_look = False
-                snapshot = await asyncio.to_thread(take_snapshot)
-                self._report(snapshot)
+            snapshot, cost = await asyncio.to_thread(_look)
+            self._rests_until = asyncio.get_running_loop().time() + REST * cost
+            self._report(snapshot)
         finally:
             self._is_looking = False
+        if self._must_look:
+            self._must_look = False
+            self._look_again()
 
     def _report(self, snapshot: Snapshot) -> None:
         network, before = network_in(snapshot, self._except), self.current
@@ -144,6 +156,13 @@ def automatic_mtu() -> int:
     mtus = [link.mtu for link in links() if is_usable(link) and link.mtu]
     smallest = min(mtus, default=_ETHERNET_MTU)
     return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
+
+
+def _look() -> tuple[Snapshot, float]:
+    """Return what there is, and the seconds of CPU time that it took to see it."""
+    before = thread_time()
+    snapshot = take_snapshot()
+    return snapshot, thread_time() - before
 
 
 def _drift() -> float:

@@ -10,6 +10,7 @@ from meshwg.runtime import host_network as module
 from meshwg.runtime.host_network import (
     INTERVAL,
     REPORT_BURST,
+    REST,
     SETTLE,
     SLEPT,
     HostNetwork,
@@ -84,10 +85,14 @@ class World:
         """Be in another network after each look."""
         for n in range(times):
             self.network = HOME if n % 2 else CAFE
-            self._looked.clear()
-            self.watchers[0].on_change()
-            async with asyncio.timeout(10):
-                await self._looked.wait()
+            await self.look()
+
+    async def look(self) -> None:
+        """Let something change, and wait for the look at it."""
+        self._looked.clear()
+        self.watchers[0].on_change()
+        async with asyncio.timeout(10):
+            await self._looked.wait()
 
     async def pause(self) -> None:
         """Let happen what would happen by now."""
@@ -190,6 +195,23 @@ async def test_changes_during_a_look_are_looked_at_once_afterwards(
     await world.pause()
 
     assert 1 <= world.looks <= 2
+
+
+async def test_after_a_look_that_took_long_there_is_none_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_look", lambda: (None, 1000.0 / REST))
+    await world.host_network.start()
+
+    await world.look()
+    for _ in range(5):
+        world.watchers[0].on_change()
+        await world.pause()
+    assert world.looks == 1
+
+    world.host_network._rests_until = 0.0
+    await world.look()
+    assert world.looks == 2
 
 
 async def test_after_sleep_the_same_network_is_reported_once(world: World) -> None:
