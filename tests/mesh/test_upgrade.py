@@ -19,6 +19,9 @@ from tests.world.world import World
 INTERVAL = 0.01
 PATIENCE = 8.0
 SETTLING = 2.0
+STALL = 0.5
+"""Seconds: what a machine with much other work lets a program wait."""
+
 REQUEST = b"\x00\x01"
 """How a check begins, and nothing else that a node sends to a peer."""
 
@@ -67,6 +70,19 @@ def test_a_path_that_only_the_peer_has_proven_is_kept_open_for_it(
     assert missing(one, other) == 0
 
 
+@pytest.mark.parametrize(("a", "b"), BIRTHDAYS)
+def test_machines_that_have_other_work_lose_no_packet(
+    a: kinds.Kind, b: kinds.Kind
+) -> None:
+    world, one, other = meeting(a, b, seed=4)
+    for node in (one, other):
+        stall_again(node.host, world.now + PATIENCE, Random(node.name))
+    converse(world, one, other, PATIENCE)
+    world.advance(PATIENCE)
+    assert one.contact(other).is_direct
+    assert missing(one, other) == 0
+
+
 class Unheard:
     """Loses a node's checks on the internet, behind all mappings that they make.
 
@@ -107,6 +123,15 @@ def roughen(world: World, random: Random) -> None:
         for interface in host.interfaces:
             interface.uplink.delay = random.choice((0.001, 0.01, 0.05))
             interface.uplink.jitter = random.choice((0.0, 0.005, 0.02))
+
+
+def stall_again(host: Host, until: float, random: Random) -> None:
+    """Let a host's programs stop again and again, and run in between."""
+    if host.network.now < until:
+        length = random.random() * STALL
+        host.stall(length)
+        pause = length + random.random()
+        host.network.after(pause, lambda: stall_again(host, until, random))
 
 
 def converse(world: World, one: SimNode, other: SimNode, limit: float) -> None:

@@ -85,6 +85,8 @@ class Host:
         """Called after everything the machine did: a place to take its events."""
         self._bound: dict[tuple[str | None, int], Socket] = {}
         self._armed: float | None = None
+        self._stalled_until = float("-inf")
+        self._waiting: list[tuple[Packet, Interface]] = []
         self._listeners: dict[int, Callable[[Stream], None]] = {}
 
     # Interfaces
@@ -185,8 +187,24 @@ class Host:
         else:
             self.network.carry(packet, interface.realm, interface)
 
+    def stall(self, seconds: float) -> None:
+        """Let no program run for so long: other work has the processor.
+
+        What arrives waits, and timers are served before it when the time is over.
+        """
+        until = self._stalled_until = self.network.now + seconds
+        self.network.at(until, lambda: self.network.after(0, self._resume))
+
+    def _resume(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for packet, interface in waiting:
+            self.deliver(packet, interface)
+
     def deliver(self, packet: Packet, interface: Interface) -> None:
         """Give a datagram to the socket it is for."""
+        if self.network.now < self._stalled_until:
+            self._waiting.append((packet, interface))
+            return
         if packet.tcp is not None:
             self.tcp.deliver(packet, interface)
             return
@@ -254,6 +272,9 @@ class Host:
         self.network.at(when, lambda: self._fire(when))
 
     def _fire(self, when: float) -> None:
+        if self.network.now < self._stalled_until:
+            self.network.at(self._stalled_until, lambda: self._fire(when))
+            return
         if self._armed == when:
             self._armed = None
         due = None if self.machine is None else self.machine.get_timer()

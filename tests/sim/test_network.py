@@ -42,6 +42,18 @@ def test_time_jumps_by_the_delays_of_the_path() -> None:
     assert round(network.now - start, 6) == 0.012
 
 
+def test_what_arrives_while_a_host_stalls_waits_in_its_sockets() -> None:
+    network, server, _, laptop = home()
+    server.host.stall(1.0)
+
+    laptop.send(b"early", SERVER)
+    network.advance(0.9)
+    assert not server.received
+    network.advance(0.2)
+
+    assert [data for data, _ in server.received] == [b"early"]
+
+
 def test_an_outsider_cannot_reach_a_host_that_sent_nothing() -> None:
     network, server, _, laptop = home()
 
