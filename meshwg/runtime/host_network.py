@@ -20,11 +20,12 @@ REST = 50.0
 """Times the CPU time that a look took are left to others before the next one, which may
 find many thousands of routes on a router. The look at the own interface that follows
 takes about as long again."""
-REPORT_INTERVAL = 10.0
+REPORT_INTERVAL = 4.0
 """Seconds between two reports while the network changes and changes back without end:
 each has STUN servers asked, and peers and the coordinator told."""
-REPORT_BURST = 4
-"""Reports that come at once after a time of quiet."""
+REPORT_BURST = 15
+"""Reports that come at once after a time of quiet: who roams twice in a row has a few
+changes each time, until all addresses and routes are there."""
 SLEEP_CHECK = 5.0
 """Seconds between two looks whether the machine was asleep."""
 SLEPT = 2.0

@@ -44,12 +44,15 @@ class Network(NamedTuple):
     """Interfaces of other programs' tunnels, by number, and the addresses there. One
     with a default route is an uplink instead."""
 
+    carriers: tuple[int, ...] = ()
+    """Interfaces that some table sends most of the internet to, as VPNs have it."""
+
     def is_elsewhere(self, before: "Network") -> bool:
         """Tell whether the machine's own ways out are others than before."""
         return self._ways_out() != before._ways_out()
 
     def _ways_out(self) -> tuple[object, ...]:
-        return self.default_routes, self.addresses[: self.outer]
+        return self.default_routes, self.carriers, self.addresses[: self.outer]
 
 
 class LinkRank(IntEnum):
@@ -96,13 +99,15 @@ def network_in(snapshot: Snapshot, except_interface: int) -> Network:
     ordered = _by_likelihood(usable, ranks, gateways)
     reachable = [each for each in ordered if each.link & INTERFACE_MASK not in meshes]
     tunnels = {number for number, rank in ranks.items() if rank is LinkRank.TUNNEL}
-    tunnels -= _tunnels_for_everything(snapshot)
+    carriers = _carriers(snapshot)
+    tunnels -= carriers
     return Network(
         tuple(str(each.interface.ip) for each in reachable),
         tuple(dict.fromkeys(str(each.interface.network) for each in ordered)),
         tuple((route.link, route.gateway) for route in defaults),
         sum(ranks[each.link] < LinkRank.INSIDE for each in reachable),
         tuple((number, _addresses_of(number, ordered)) for number in sorted(tunnels)),
+        tuple(sorted(carriers)),
     )
 
 
@@ -150,7 +155,7 @@ def _meshes_in(snapshot: Snapshot) -> Iterator[int]:
             yield number
 
 
-def _tunnels_for_everything(snapshot: Snapshot) -> set[int]:
+def _carriers(snapshot: Snapshot) -> set[int]:
     """Return the interfaces that some table sends most of the internet to."""
     return {
         route.link

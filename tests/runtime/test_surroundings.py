@@ -123,9 +123,11 @@ def test_tunnels_are_told_with_their_addresses() -> None:
 def test_a_tunnel_for_everything_is_the_way_out(prefix: str, table: int) -> None:
     machine = Machine()
     vpn = machine.add("wg0", "wireguard", "10.0.0.1/24")
+    before = machine.network()
     machine.route(prefix, vpn, table=table)
 
     assert machine.network().tunnels == ()
+    assert machine.network().is_elsewhere(before)
 
 
 def test_containers_that_come_and_go_leave_the_machine_where_it_is() -> None:
