@@ -72,15 +72,15 @@ def test_a_killed_node_leaves_nothing_to_the_next_and_two_do_not_collide(
     assert rules(host) != []
 
     second = Member(host, "second", suffix="-2").join(token, "--interface", "work1")
-    tables = {rule["table"] for rule in rules(host)}
-    assert len(tables) == 1
+    host.wait_until(lambda: len(tables(host)) == 1, "only the second has rules")
+    of_second = tables(host)
     first.start().wait_until_connected()
 
-    assert len({rule["table"] for rule in rules(host)}) == 2
+    host.wait_until(lambda: len(tables(host)) == 2, "both have rules")
     second.meshwg("down")
     second.wait_for_end()
     first.reaches(peer)
-    assert not {rule["table"] for rule in rules(host)} & tables
+    assert not tables(host) & of_second
 
 
 def test_what_other_programs_do_to_the_interface_is_put_back_and_said(
@@ -178,6 +178,11 @@ def rules(host: Host) -> list[Json]:
         if str(rule.get("protocol")) == "77"
     ]
     return found
+
+
+def tables(host: Host) -> set[str]:
+    """Return the tables that these rules lead to."""
+    return {str(rule["table"]) for rule in rules(host)}
 
 
 def is_unmarked(line: str) -> bool:
