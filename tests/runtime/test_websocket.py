@@ -371,7 +371,8 @@ async def scripted(
         server.close()
         for writer in writers:
             writer.close()
-        await asyncio.sleep(0)
+        closed = (writer.wait_closed() for writer in writers)
+        await asyncio.gather(*closed, return_exceptions=True)
 
 
 def acceptance(request: bytes) -> bytes:
