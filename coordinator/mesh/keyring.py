@@ -14,7 +14,7 @@ from coordinator.mesh.operations import (
     RevokeAuthKey,
 )
 from meshwg.wire.control import ErrorCode
-from meshwg.wire.token import AuthKeyText
+from meshwg.wire.token import AuthKeyText, is_auth_key_number
 
 _REFUSALS = {
     ErrorCode.TOKEN_UNKNOWN: "This coordinator did not make this join token",
@@ -76,21 +76,31 @@ class KeyRing:
 
 
 def mentioned(operations: Iterable[Operation]) -> list[str]:
-    """Return the numbers of the auth keys that operations read or change."""
+    """Return the numbers of the auth keys that operations read or change.
+
+    What strangers sent is read here already, so no text of theirs gets to a database.
+    """
     numbers = (_number(operation) for operation in operations)
-    return sorted({number for number in numbers if number})
+    return sorted({number for number in numbers if is_auth_key_number(number)})
 
 
 def _number(operation: Operation) -> str:
     match operation:
         case Join(auth_key=text) if text is not None:
-            return text.partition(".")[0].lower()
+            return _number_in(text)
         case CreateAuthKey(auth_key=key):
             return key.number
         case RevokeAuthKey(number=number):
             return number
         case _:
             return ""
+
+
+def _number_in(auth_key: str) -> str:
+    try:
+        return AuthKeyText.parse(auth_key).number
+    except ValueError:
+        return ""
 
 
 def _refuse(code: ErrorCode) -> Refused:

@@ -93,16 +93,16 @@ class ReportedNat:
     """What a node found out about the NAT in front of it, in RFC 4787's words."""
 
     reachable: bool = False
-    public: Annotated[str, MaxLength(53)] | None = None
+    public: Annotated[str, Matching(r"[0-9A-Fa-f.:\[\]]{1,53}")] | None = None
     """``ip:port`` as the outside sees it."""
     mapping: Word = "unknown"
     filtering: Word = "unknown"
     type: Word = "unknown"
     port_preserving: bool | None = None
     port_allocation: Word = "unknown"
-    port_delta: int | None = None
+    port_delta: Annotated[int, Within(ge=-65535, le=65535)] | None = None
     hairpinning: bool | None = None
-    lifetime_s: float | None = None
+    lifetime_s: Annotated[float, Within(ge=0, le=1e9)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

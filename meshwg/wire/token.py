@@ -16,6 +16,7 @@ words that were cut or mistyped; it proves nothing, because it needs no key.
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -28,6 +29,11 @@ ID_LENGTH = 6
 SECRET_LENGTH = 16
 CHECKSUM_LENGTH = 4
 MAX_URL_LENGTH = 255
+
+_AUTH_KEY = re.compile(
+    rf"([0-9a-f]{{{2 * ID_LENGTH}}})\.([0-9a-f]{{{2 * SECRET_LENGTH}}})", re.IGNORECASE
+)
+_NUMBER = re.compile(rf"[0-9a-f]{{{2 * ID_LENGTH}}}")
 
 _AUTH_KEY_END = KEY_LENGTH + ID_LENGTH + SECRET_LENGTH
 _MIN_LENGTH = _AUTH_KEY_END + CHECKSUM_LENGTH
@@ -56,11 +62,11 @@ class AuthKeyText:
 
         :raises ValueError: if it does not have the form ``number.secret``.
         """
-        number, _, secret = text.partition(".")
-        key = cls(bytes.fromhex(number).hex(), bytes.fromhex(secret))
-        if len(key.number) != 2 * ID_LENGTH or len(key.secret) != SECRET_LENGTH:
+        found = _AUTH_KEY.fullmatch(text) if text.isascii() else None
+        if found is None:
             raise ValueError("An auth key is 12 and 32 hexadecimal digits")
-        return key
+        number, secret = found.groups()
+        return cls(number.lower(), bytes.fromhex(secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,11 @@ class JoinToken:
         number = body[KEY_LENGTH : KEY_LENGTH + ID_LENGTH].hex()
         secret = body[KEY_LENGTH + ID_LENGTH : _AUTH_KEY_END]
         return cls(url, body[:KEY_LENGTH], AuthKeyText(number, secret))
+
+
+def is_auth_key_number(text: str) -> bool:
+    """Return whether a text can be the number of an auth key."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def check_url(url: str) -> str:
