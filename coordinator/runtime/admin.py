@@ -79,7 +79,9 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            given = request.headers.get("Authorization", "").encode()
+            # A header is bytes, which need not be text in any encoding.
+            header = request.headers.get("Authorization", "")
+            given = header.encode(errors="surrogateescape")
             if not hmac.compare_digest(given, self._expected):
                 await asyncio.sleep(FAILURE_DELAY)
                 return _error(401, "The bearer token is wrong; it is in admin.token")
@@ -165,7 +167,8 @@ async def _read_object(request: web.Request) -> dict[str, object]:
         return {}
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, LookupError, RecursionError):
+        # It is not JSON, in an unknown encoding, or nested more deeply than Python.
         body = None
     if not isinstance(body, dict):
         raise MeshError("The body is not a JSON object")

@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from coordinator.control.limits import AddressLimits
+from coordinator.runtime.unexpected import Unexpected
 from meshwg.errors import MeshError, NotPermitted
 from meshwg.runtime.alarm import Alarm
 
@@ -164,17 +165,26 @@ def take_over(request: web.Request) -> None:
 
 
 class MalformedRequests(logging.Filter):
-    """Counts requests that are not HTTP; aiohttp would log each as an error."""
+    """Counts requests that are not HTTP; aiohttp would log each as an error.
 
-    def __init__(self) -> None:
+    Other exceptions that get as far as aiohttp's log are passed on.
+    """
+
+    def __init__(self, unexpected: Unexpected) -> None:
         super().__init__()
         self.count = 0
+        self._unexpected = unexpected
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        if isinstance(error, HttpProcessingError):
             self.count += 1
-            return False
-        return True
+        else:
+            where = "reading a request"
+            self._unexpected.note(where, error, asyncio.get_running_loop().time())
+        return False
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -39,6 +39,7 @@ from coordinator.runtime.metrics import (
     gauge,
 )
 from coordinator.runtime.services import make_services
+from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
@@ -129,19 +130,22 @@ class CoordinatorProcess:
         )
         self._services = make_services(config, self.public, foundation.relay_secret)
         self._server = self._make_server()
+        self._unexpected = Unexpected()
         self._worker = StoreWorker(
             foundation.store,
             self._server,
             foundation.registry,
             home=self._home,
             on_commit=lambda: self._endpoint.drain(),
+            unexpected=self._unexpected,
         )
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
-        self._admission, self._malformed = Admission(), MalformedRequests()
+        self._admission = Admission()
+        self._malformed = MalformedRequests(self._unexpected)
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -162,6 +166,7 @@ class CoordinatorProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.set_exception_handler(self._unexpected.note_in_loop)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._listener.close)
             for service in self._services.services:
@@ -238,7 +243,8 @@ class CoordinatorProcess:
     def _make_application(self) -> web.Application:
         foundation = self._foundation
         application = web.Application(
-            client_max_size=BODY_LIMIT, middlewares=[one_request]
+            client_max_size=BODY_LIMIT,
+            middlewares=[one_request, self._unexpected.middleware],
         )
         administration = Administration(
             foundation.store,
@@ -283,6 +289,8 @@ class CoordinatorProcess:
         built = self._foundation.history.built
         yield counter("netmaps_built", "Netmaps and deltas serialised", built)
         yield counters("control", "Control events", "event", server.counters)
+        unexpected = self._unexpected.count
+        yield counter("unexpected", "What nobody expected; see the log", unexpected)
         yield counters("refusals", "Messages refused", "code", server.refusals)
 
     async def _store_url(self) -> None:

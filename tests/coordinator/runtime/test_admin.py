@@ -1,6 +1,7 @@
 """The administration over HTTP."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from typing import Any
@@ -46,6 +47,54 @@ def test_the_http_administration_explains_what_is_wrong(
     got, answer = request(common, method, path, bearer, body)
     assert got == status
     assert answer["error"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"\xff", b"Bearer \xff\xfe", b"\xed\xa0\x80", b"Bearer " + b"a" * 8000, b"\x80"],
+)
+def test_an_authorization_that_is_no_text_is_wrong_and_no_news(
+    server: Program, header: bytes
+) -> None:
+    for _ in range(3):
+        with socket.create_connection((server.host, 8443), timeout=20) as connection:
+            request = b"GET /v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\n\r\n"
+            connection.sendall(request % header)
+            assert connection.recv(64).startswith(b"HTTP/1.1 401")
+    assert server.stop() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("application/json; charset=nonsense", b"{}"),
+        ("application/json; charset=utf-16", b"{}"),
+        ("application/json", b"[" * 15_000),
+        ("application/json", b"\xff"),
+        ("application/json", b'{"expires": ' + b"9" * 6000 + b"}"),
+        ("application/json", b'{"expires": "\\ud800"}'),
+    ],
+)
+def test_a_body_that_is_no_json_is_refused(
+    common: Program, kind: str, data: bytes
+) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": kind}
+    asked = urllib.request.Request(
+        common.url + "/v1/tokens", data, headers, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked, timeout=20)
+    with caught.value as error:
+        assert error.code == 400
+        assert json.loads(error.read())["error"]
+
+
+@pytest.mark.parametrize("path", ["%00", "%ff", "%ed%a0%80", "a" * 4000, "%2e%2e"])
+def test_names_that_nobody_has_are_not_found(common: Program, path: str) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+    for kind in ("nodes", "tokens"):
+        assert request(common, "DELETE", f"/v1/{kind}/{path}", bearer)[0] == 404
 
 
 @pytest.mark.parametrize("bearer", ["", "wrong", "é"])

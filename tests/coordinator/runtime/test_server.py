@@ -22,10 +22,18 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import CloseCode, OfferMessage, ReportedCandidate, load_cache
+from meshwg.wire.control import (
+    CloseCode,
+    Error,
+    ErrorCode,
+    OfferMessage,
+    ReportedCandidate,
+    load_cache,
+)
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
 from tests.coordinator.programs import loopback, make_token, program, running
+from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
@@ -296,6 +304,26 @@ async def test_a_second_coordinator_with_another_key_is_refused(
         with pytest.raises(ConfigError, match=r"coordinator\.key"):
             async with running(tmp_path / "two", database=postgres_url):
                 pass
+
+
+@pytest.mark.parametrize("auth_key", ["\0.aa", "\0" * 12 + ".aa", "aa\0bb.cc", "é.é"])
+async def test_what_a_stranger_calls_its_auth_key_stops_no_joins(
+    tmp_path: Path, database_url: str, auth_key: str
+) -> None:
+    async with running(tmp_path / "data", database=database_url) as (process, found):
+        token = await make_token(process, found)
+        key = found.private_key.public_bytes
+        heard = await asyncio.gather(
+            *(register(process.public.url, key, auth_key) for _ in range(5))
+        )
+        nodes = [await LiveNode(token, f"n{number}").joined() for number in range(3)]
+        assert {each.code if isinstance(each, Error) else "" for each in heard} == {
+            ErrorCode.TOKEN_UNKNOWN
+        }
+        assert process._worker.failures == 0
+        assert process._unexpected.count == 0
+        for node in nodes:
+            await node.vanish()
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
