@@ -19,6 +19,8 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "backup": "coordinator.cli.backup:backup",
+    "restore": "coordinator.cli.backup:restore",
 }
 
 

@@ -96,7 +96,8 @@ async def open_mesh(
     private_key = directory.private_key()
     key = format_key(private_key.public_bytes)
     url = settings.database or directory.default_database
-    store = await Store.open(url, MeshConfig(key), random=os.urandom)
+    mesh = MeshConfig(key, begins=False)
+    store = await Store.open(url, mesh, random=os.urandom)
     try:
         yield Mesh(store, private_key)
     finally:

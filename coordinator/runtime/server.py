@@ -87,12 +87,14 @@ async def open_foundation(
     config: CoordinatorConfig, directory: DataDirectory
 ) -> AsyncIterator[Foundation]:
     """Read the files and open the database."""
+    begins = directory.begin()
     private_key = directory.private_key()
     mesh = MeshConfig(
         format_key(private_key.public_bytes),
         config.network4,
         config.network6,
         config.approve_routes,
+        begins=begins,
     )
     if config.turn_secret_file is not None:
         relay_secret = read_secret_file(config.turn_secret_file)
@@ -101,6 +103,7 @@ async def open_foundation(
     admin_token = directory.admin_token()
     url = config.database or directory.default_database
     store = await Store.open(url, mesh, random=os.urandom)
+    directory.begun()
     try:
         registry, history = await store.load()
         yield Foundation(

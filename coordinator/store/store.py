@@ -26,8 +26,10 @@ from coordinator.store import schema
 from coordinator.store.engine import (
     StoreError,
     create_engine,
+    holds_mesh,
     migrate,
     parse_url,
+    show,
     transaction,
     wait_for_others,
 )
@@ -55,6 +57,8 @@ class MeshConfig:
     network4: str | None = None
     network6: str | None = None
     approved_routes: tuple[str, ...] = ()
+    begins: bool = True
+    """Whether the mesh is begun if the database holds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,13 @@ class Store:
         """Open a database, making or migrating its schema and choosing a mesh in it.
 
         :raises StoreError: if that is not possible.
-        :raises ConfigError: if it belongs to another coordinator, or other networks.
+        :raises ConfigError: if it belongs to another coordinator, or other networks,
+            or holds no mesh where one may not be begun; it stays untouched then.
         """
-        store = cls(create_engine(parse_url(url)), config, random)
+        address = parse_url(url)
+        if not config.begins:
+            await _require_mesh(address)
+        store = cls(create_engine(address), config, random)
         try:
             await migrate(store._engine)
             async with transaction(store._engine) as connection:
@@ -328,6 +336,20 @@ class Store:
         """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
+
+
+async def _require_mesh(url: URL) -> None:
+    """Look for a mesh, and write nothing.
+
+    :raises ConfigError: if there is none.
+    """
+    if not await holds_mesh(url):
+        raise ConfigError(
+            f"The database {show(url)} holds no mesh, but coordinator.key belongs to "
+            "one: put the database back with 'meshwg-coordinator restore' (a copy of a "
+            "running SQLite database needs its -wal file, too), or move the key away "
+            "to begin a new mesh"
+        )
 
 
 def offer_channel(home: str) -> str:

@@ -26,7 +26,9 @@ closed. Until then the first goes on, and it stays if it answers after all.
 
 Losing the coordinator changes nothing else: the netmap stays as it is, and the next
 connection goes on from its version. Only ``revoked``, or being told that it is no
-member, empties it.
+member, empties it. A coordinator whose database was lost or set back knows less than
+the node, so what it says of members it does not know is no revocation: the node keeps
+what it has and goes on asking.
 """
 
 from collections import Counter, deque
@@ -75,6 +77,10 @@ CONNECT_TIMEOUT = 15.0
 """Seconds from the wish to connect until the coordinator must have answered."""
 REPORT_INTERVAL = 1.0
 """Seconds between two reports: a network that changes sends several events at once."""
+
+FORGOTTEN = (
+    "The coordinator's database was lost or set back and no longer knows this node"
+)
 
 _MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
 _HOPELESS = _MEMBERSHIP_LOST | {
@@ -149,6 +155,8 @@ class ControlClient:
         """When :attr:`state` was entered."""
         self.error: str | None = None
         """Why there is no connection, in one sentence."""
+        self.is_forgotten = False
+        """The coordinator's database was lost or set back, and this node with it."""
         self.drops: Counter[ControlDrop] = Counter()
         self._must_authenticate = identity.auth_key is not None
         self._back_off = BackOff(random)
@@ -462,7 +470,7 @@ class ControlClient:
         self.registered = message
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
-        self.error = None
+        self.error, self.is_forgotten = None, False
         if connection is self._attempt:
             if self._member is not None:
                 self._own_doing_until = now + SUCCESSION_TIME
@@ -517,7 +525,7 @@ class ControlClient:
         if not error.fatal:
             return
         if error.code in _MEMBERSHIP_LOST and self.registered is not None:
-            self._end_revoked(error.message, now)
+            self._on_membership_lost(connection, error, now)
         elif error.code in _HOPELESS:
             self._end_refused(error.code, error.message, now)
         else:
@@ -526,6 +534,20 @@ class ControlClient:
             is_replaced = error.code == ErrorCode.REPLACED
             self._back_off.is_contested = is_replaced and not is_own_doing
             self._lose(connection, error.message, now)
+
+    def _on_membership_lost(
+        self, connection: Connection, error: control.Error, now: float
+    ) -> None:
+        known = self.registered
+        assert known is not None
+        is_another = error.epoch is not None and error.epoch != known.epoch
+        # A removal, as every change, makes a version that no node has seen before.
+        is_older = error.version is not None and error.version <= self.peers.version
+        if is_another or is_older:
+            self.is_forgotten = True
+            self._lose(connection, FORGOTTEN, now)
+        else:
+            self._end_revoked(error.message, now)
 
     # Ends.
 

@@ -355,6 +355,10 @@ class Error:
     fatal: bool = False
     to: PublicKey | None = None
     """The peer of a refused offer."""
+    epoch: Annotated[str, MaxLength(64)] | None = None
+    """In whose name a node was refused: that of the mesh, as it is in the database."""
+    version: Count | None = None
+    """The mesh's version when a node was refused."""
 
 
 # On a node's disk.

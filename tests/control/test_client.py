@@ -10,6 +10,7 @@ from meshwg.control import events
 from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
     CONNECT_TIMEOUT,
+    FORGOTTEN,
     ControlDrop,
     ControlState,
 )
@@ -412,6 +413,47 @@ def test_a_node_that_was_removed_while_away_loses_its_peers_too() -> None:
     link.hear(Error(code=ErrorCode.NOT_A_MEMBER, message="Who?", fatal=True))
     assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Who?")]
     assert link.client.peers.peers == []
+
+
+@pytest.mark.parametrize("code", [ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED])
+@pytest.mark.parametrize(
+    ("epoch", "version"), [("another", 9), ("another", 1), ("e", 1), ("e", 2)]
+)
+def test_a_coordinator_whose_database_was_lost_or_set_back_revokes_nobody(
+    code: ErrorCode, epoch: str, version: int
+) -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.connect()
+    link.hear(
+        Error(code=code, message="Who?", fatal=True, epoch=epoch, version=version)
+    )
+    assert link.found(events.MembershipRevoked) == []
+    assert [each.public_key for each in link.client.peers.peers] == [OTHER_KEY]
+    assert link.client.error == FORGOTTEN
+    assert link.client.is_forgotten
+    link.tick_until_connecting()
+
+
+def test_a_removal_from_the_same_database_is_a_revocation() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.connect()
+    code = ErrorCode.NOT_A_MEMBER
+    link.hear(Error(code=code, message="Who?", fatal=True, epoch="e", version=3))
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Who?")]
+
+
+def test_a_node_that_joins_the_new_mesh_is_no_longer_forgotten() -> None:
+    link = Link().joined()
+    link.lose()
+    link.connect()
+    code = ErrorCode.NOT_A_MEMBER
+    link.hear(Error(code=code, message="Who?", fatal=True, epoch="f", version=3))
+    link.joined()
+    assert not link.client.is_forgotten
 
 
 def test_stopping_says_goodbye() -> None:
