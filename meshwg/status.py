@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from meshwg.control.client import ControlState
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.node import Node
 from meshwg.relay.allocation import RelayState
 
@@ -51,7 +52,7 @@ def status(
             "interface": interface,
             "listen_port": node.whereabouts.listen_port,
             "mtu": mtu,
-            "nat": None if nat is None else nat.to_json(),
+            "nat": None if nat is None else _nat_json(nat),
             "notice": registered.notice if registered is not None else "",
             "coordinator": {
                 "url": coordinator_url,
@@ -81,6 +82,10 @@ def all_drops(node: Node) -> Counter[str]:
         if (agent := peer.agent) is not None:
             drops.update({drop.value: count for drop, count in agent.drops.items()})
     return drops
+
+
+def _nat_json(nat: NatBehavior) -> dict[str, Any]:
+    return nat.to_json() | {"difficulty": nat.difficulty.value}
 
 
 def _relay(node: Node) -> dict[str, Any]:
