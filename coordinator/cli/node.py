@@ -1,5 +1,6 @@
 """``meshwg-coordinator node``: the members of the mesh."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import click
 
 from coordinator.cli.common import (
     database_options,
+    echo_fitted,
     echo_json,
-    echo_table,
     json_option,
     open_mesh,
     run,
@@ -18,6 +19,14 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Expire, Operation, Remove, Rename
 from coordinator.mesh.records import node_record
+
+LAYOUTS = (
+    ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN", "PUBLIC KEY"),
+    ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN"),
+    ("NAME", "STATE", "ADDRESS", "ROLE", "SEEN"),
+    ("NAME", "STATE", "ADDRESS"),
+)
+"""Columns of the list, for terminals from the widest to the narrowest."""
 
 
 @click.group()
@@ -41,9 +50,11 @@ def list_(
         if as_json:
             echo_json({"nodes": [node_record(each, networks) for each in nodes]})
         else:
-            head = ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN", "PUBLIC KEY")
-            rows = [_row(each, networks) for each in nodes]
-            echo_table(head, rows, "No node has joined yet.")
+            tables = [
+                (layout, [_row(each, networks, layout) for each in nodes])
+                for layout in LAYOUTS
+            ]
+            echo_fitted(tables, "No node has joined yet.")
 
     run(show())
 
@@ -92,8 +103,16 @@ def _perform(
     run(store())
 
 
-def _row(each: Node, networks: Networks) -> tuple[str, ...]:
+def _row(each: Node, networks: Networks, layout: Sequence[str]) -> tuple[str, ...]:
     state = "expired" if each.expired else "online" if each.online else "offline"
-    role = f"{each.role}, ephemeral" if each.ephemeral else each.role
-    addresses = " ".join(networks.addresses(each.number))
-    return each.name, state, addresses, role, time_text(each.seen), each.key
+    addresses = networks.addresses(each.number)
+    cells = {
+        "NAME": each.name,
+        "STATE": state,
+        "ADDRESSES": " ".join(addresses),
+        "ADDRESS": addresses[0] if addresses else "-",
+        "ROLE": f"{each.role}, ephemeral" if each.ephemeral else each.role,
+        "SEEN": time_text(each.seen),
+        "PUBLIC KEY": each.key,
+    }
+    return tuple(cells[head] for head in layout)

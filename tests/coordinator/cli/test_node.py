@@ -27,6 +27,26 @@ def test_nodes_are_listed_by_name(
     assert [row.split()[:2] for row in rows] == [["mail", "online"], ["web", "online"]]
 
 
+@pytest.mark.parametrize("size", [60, 80, 120, 200])
+def test_the_list_fits_the_terminal(
+    mesh: StoppedMesh,
+    here: Here,
+    tmp_path: Path,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(size))
+    mesh.join("a-machine-in-the-laboratory-of-the-institute-number-12")
+
+    _, output = here.run("node", "list", "--data-dir", str(tmp_path))
+
+    lines = output.out.splitlines()
+    assert max(map(len, lines)) <= size
+    assert lines[1].startswith("a-machine-")
+    assert "100." in lines[1]
+    assert ("PUBLIC KEY" in lines[0]) == (size == 200)
+
+
 def test_a_node_is_renamed_by_its_name_or_its_key(
     mesh: StoppedMesh, here: Here, tmp_path: Path
 ) -> None:
