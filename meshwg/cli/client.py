@@ -28,6 +28,18 @@ json_option = click.option(
 _ERRORS = {error.__name__: error for error in (MeshError, NotJoined, NotPermitted)}
 
 
+def peer_names(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of peers that a shell may complete a word to."""
+    path = ctx.params.get("control_socket") or DEFAULT_SOCKET
+    try:
+        peers = DaemonClient(path, timeout=1.0).get("/v1/status")["peers"]
+    except MeshError:
+        return []
+    return [peer["name"] for peer in peers if peer["name"].startswith(incomplete)]
+
+
 class DaemonClient:
     """Requests to one daemon.
 
