@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 
 from meshwg.errors import DaemonNotRunning, MeshError, NotJoined, NotPermitted
 
+CROWD_PATIENCE = 5.0
+"""Seconds to wait while others fill the daemon's queue of connections."""
 DEFAULT_SOCKET = "/run/meshwg/meshwg.sock"
 
 control_socket_option = click.option(
@@ -93,7 +96,9 @@ class DaemonClient:
         connection = _UnixConnection(self._path, self._timeout)
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data)
+            # A daemon that refuses may answer before it has heard everything.
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, path, data)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
                 raise self._refusal(response)
@@ -123,6 +128,22 @@ def _error(answer: dict[str, Any]) -> MeshError:
     return _ERRORS.get(answer.get("kind", ""), MeshError)(answer["error"])
 
 
+def _connect(sock: socket.socket, path: str) -> None:
+    """Connect, and wait while the daemon's queue is full, which no time-out is for.
+
+    :raises OSError: if that is not possible.
+    """
+    deadline = time.monotonic() + CROWD_PATIENCE
+    while True:
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -132,7 +153,7 @@ class _UnixConnection(http.client.HTTPConnection):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(self.timeout)
-            sock.connect(self._path)
+            _connect(sock, self._path)
         except BaseException:
             sock.close()
             raise

@@ -21,6 +21,8 @@ from meshwg.runtime.netcheck import (
 from meshwg.status import status
 
 NETCHECK_LIMIT = 5.0
+MAX_NETCHECKS = 4
+"""Looks at the network at once: each of them asks servers and the router."""
 MAX_PINGERS = 64
 NAMES_SHOWN = 20
 
@@ -34,6 +36,7 @@ class NodeCommands:
     def __init__(self, host: NodeHost, shut_down: Callable[[], None]) -> None:
         self._host = host
         self._shut_down = shut_down
+        self._netchecks = 0
 
     def status(self) -> dict[str, Any]:
         """Return ``meshwg status --json``."""
@@ -49,7 +52,19 @@ class NodeCommands:
         )
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Look at the network anew; return ``meshwg netcheck --json``."""
+        """Look at the network anew; return ``meshwg netcheck --json``.
+
+        :raises MeshError: if that is asked for too often at once.
+        """
+        if self._netchecks >= MAX_NETCHECKS:
+            raise MeshError("Too many netchecks at once: wait until others have ended")
+        self._netchecks += 1
+        try:
+            return await self._netcheck(request)
+        finally:
+            self._netchecks -= 1
+
+    async def _netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
         limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
         whereabouts = self._host.node.whereabouts
         mapping = asyncio.create_task(probe_port_mapping(limit, self._host.fwmark))

@@ -7,6 +7,7 @@ and ends on a signal, on ``meshwg down``, or when the node cannot go on.
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 
 from meshwg.config import NodeConfig
@@ -25,12 +26,20 @@ async def run(config: NodeConfig) -> None:
 
     :raises MeshError: if it cannot start, or was refused by its mesh for good.
     """
+    _raise_open_files()
     state = StateDirectory(config.state_dir)
     try:
         mtu = config.mtu or automatic_mtu()
         await Daemon(config, state, mtu).run()
     finally:
         state.close()
+
+
+def _raise_open_files() -> None:
+    """Take all the descriptors that the system grants: birthdays open many sockets."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Daemon:

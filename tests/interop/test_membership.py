@@ -5,6 +5,7 @@ One coordinator and one member serve all tests; every test has a host of its own
 
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,22 @@ NOBODY = (
     # Python may be installed where only root may look.
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
 )
+
+
+HOLD = """
+import socket, sys, time
+held = []
+while len(held) < 1200:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    try:
+        sock.connect(sys.argv[1])
+    except BlockingIOError:
+        time.sleep(0.01)
+    held.append(sock)
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 class World:
@@ -229,6 +246,23 @@ def test_ordinary_users_may_look_but_not_touch(world: World) -> None:
     assert "run as root, or with CAP_NET_ADMIN" in the_sentence(error)
     assert world.member.process is not None
     assert world.member.process.returncode is None
+
+
+def test_a_user_who_holds_a_thousand_connections_stops_nobody(world: World) -> None:
+    member, log = world.member, len(world.member.log())
+    hold = [*NOBODY, sys.executable, "-c", HOLD, member.options[-1]]
+    crowd = member.host.popen(["prlimit", "--nofile=4096", *hold], log="crowd.log")
+    crowd.wait_for_line("held")
+
+    assert member.meshwg("status").returncode == DONE
+    assert (
+        run_as_nobody(member.host, "status", "--control-socket", member.options[-1])[0]
+        == DONE
+    )
+
+    crowd.stop()
+    assert "Traceback" not in member.log()[log:]
+    assert member.log()[log:].count("takes no connections") <= 1
 
 
 def test_commands_without_a_daemon_say_so(world: World) -> None:
