@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import click
@@ -68,7 +68,7 @@ class DaemonClient:
 
     def stream(
         self, path: str, body: dict[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Ask the daemon for a stream and yield its objects, one a line."""
         method = "GET" if body is None else "POST"
         with self._request(method, path, body) as response:

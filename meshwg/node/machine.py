@@ -40,6 +40,9 @@ from meshwg.whereabouts import Whereabouts
 from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
 
+SOUND_INTERVAL = 1.0
+"""Seconds between two checks of all paths for the sake of echo requests."""
+
 
 class Node:
     """A member of a mesh.
@@ -75,6 +78,7 @@ class Node:
         self.seal_one = self.device.seal_one
         self.open_one = self.device.open_one
         self.peers: dict[str, MeshPeer] = {}
+        self._sounded_at = float("-inf")
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
         overlay = Overlay()
@@ -156,11 +160,17 @@ class Node:
         return self.device.packets_to_write()
 
     def ping(self, peer: MeshPeer, identifier: int, sequence: int, now: float) -> bool:
-        """Send an echo request; :class:`EchoReceived` tells of its answer."""
+        """Send an echo request, and check the paths beside it.
+
+        :class:`EchoReceived` tells of the answer.
+        """
         request = self.echoes.request(peer, identifier, sequence)
         if request is None:
             return False
         self.receive_packets([request], now)
+        if now >= self._sounded_at + SOUND_INTERVAL:
+            self._sounded_at = now
+            self.paths.sound(peer, now)
         return True
 
     # What happens outside.

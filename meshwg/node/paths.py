@@ -532,6 +532,13 @@ class Paths:
         self.has_asked = True
         return self._control.offer(to_message(offer, peer.key), now)
 
+    def sound(self, peer: MeshPeer, now: float) -> None:
+        """Check the paths to a peer, or to the hub that forwards to it, now."""
+        beside = peer.via or peer
+        if beside.agent is not None:
+            beside.agent.sound(now)
+            self._settle(beside, now)
+
     # Time.
 
     def get_timer(self) -> float | None:

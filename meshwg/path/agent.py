@@ -54,6 +54,7 @@ from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
 from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
+from meshwg.path.sounding import Sounding, sound, soundings
 from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
 from meshwg.path.tcp import TcpTraits
@@ -177,6 +178,15 @@ class PathAgent:
             attempts=tuple(self._punching.history),
             next_attempt_in=None if next_at is None else max(0.0, next_at - now),
         )
+
+    def soundings(self, since: float) -> tuple[Sounding, ...]:
+        """Return which paths have answered checks since some time."""
+        return soundings(self._table, since)
+
+    def sound(self, now: float) -> None:
+        """Check all paths now: somebody wants to know."""
+        sound(self._table, now)
+        self._settle(now)
 
     # In: what this node knows
 
