@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from coordinator.cli.common import database_options, echo_json, json_option, run
-from coordinator.config import CoordinatorConfig, load
+from coordinator.cli.settings import load_settings
+from coordinator.config import CoordinatorConfig
 from coordinator.runtime.files import (
     KEY_FILE,
     SECRET_FILES,
@@ -51,7 +52,7 @@ def backup(
 
     FILE holds the coordinator's key and secrets: keep it as safe as those.
     """
-    settings = load(config, {"data_dir": data_dir, "database": database})
+    settings = load_settings(config, {"data_dir": data_dir, "database": database})
     directory = DataDirectory(settings.data_dir, os.urandom)
     if not directory.exists:
         raise MeshError(
@@ -105,7 +106,7 @@ def restore(
     connections, and have to join again.
     """
     record = _read(file)
-    settings = load(config, {"data_dir": data_dir, "database": database})
+    settings = load_settings(config, {"data_dir": data_dir, "database": database})
     directory = DataDirectory(settings.data_dir, os.urandom)
     directory.create()
 

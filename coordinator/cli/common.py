@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coordinator.config import load
+from coordinator.cli.settings import load_settings
 from coordinator.mesh.operations import Accepted, Operation, Refused, Result
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
@@ -35,7 +35,9 @@ def database_options(command: _Command) -> _Command:
     """Add the options by which a command finds the mesh."""
     for option in (
         click.option(
-            "--database", metavar="URL", help="The database, if not in the data dir."
+            "--database",
+            metavar="URL",
+            help="The database, if not in the data dir; may be @FILE.",
         ),
         click.option(
             "--data-dir",
@@ -90,7 +92,7 @@ async def open_mesh(
 
     :raises MeshError: if there is none.
     """
-    settings = load(config, {"data_dir": data_dir, "database": database})
+    settings = load_settings(config, {"data_dir": data_dir, "database": database})
     directory = DataDirectory(settings.data_dir, os.urandom)
     if not directory.exists:
         raise MeshError(

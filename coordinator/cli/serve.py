@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from coordinator.config import load
+from coordinator.cli.settings import load_settings
 
 PATH = click.Path(path_type=Path)
 
@@ -19,7 +19,11 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--data-dir", type=PATH, metavar="DIR", help="Default: /var/lib/meshwg-coordinator."
 )
-@click.option("--database", metavar="URL", help="sqlite:///… or postgresql://…")
+@click.option(
+    "--database",
+    metavar="URL",
+    help="sqlite:///… or postgresql://…, @FILE or - (input) to keep it secret.",
+)
 @click.option("--listen", metavar="HOST:PORT", help="TCP. Default: 0.0.0.0:8443.")
 @click.option(
     "--stun",
@@ -48,7 +52,7 @@ PATH = click.Path(path_type=Path)
 )
 def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
-    settings = load(config, options)
+    settings = load_settings(config, options)
     _log_to_stderr(settings.log_level)
     _raise_open_files()
     # Only here, because it imports what takes half a second.

@@ -23,6 +23,7 @@ from coordinator.mesh.authkeys import (
 )
 from coordinator.mesh.operations import CreateAuthKey, Refused, RevokeAuthKey
 from coordinator.mesh.records import auth_key_record
+from meshwg.cli.secrets import read_secret
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken, check_url
 
@@ -51,7 +52,7 @@ def create(
     database: str | None,
     as_json: bool,
 ) -> None:
-    """Print a new join token, for 'meshwg node --join'."""
+    """Print a new join token, for 'meshwg join'."""
     text, key = new_auth_key(
         os.urandom,
         reusable=reusable,
@@ -111,7 +112,8 @@ def revoke(
     database: str | None,
     as_json: bool,
 ) -> None:
-    """Make a token useless. ID is its number, or the whole token."""
+    """Make a token useless. ID is its number, or the whole token, @FILE or -."""
+    token_id = read_secret(token_id, "token")
     number = token_id
     if token_id.startswith("mwg"):
         number = JoinToken.parse(token_id).auth_key.number

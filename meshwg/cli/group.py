@@ -10,6 +10,7 @@ from meshwg.cli.program import LazyGroup
 
 COMMANDS = {
     "node": "meshwg.cli.node:node",
+    "join": "meshwg.cli.join:join",
     "status": "meshwg.cli.status:status",
     "netcheck": "meshwg.cli.netcheck:netcheck",
     "ping": "meshwg.cli.ping:ping",

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
 
 
 @click.command(context_settings={"auto_envvar_prefix": "MESHWG"})
-@click.option("--join", metavar="TOKEN", help="Join this mesh; the first time only.")
+@click.option(
+    "--join",
+    metavar="TOKEN",
+    help="Join this mesh, the first time only; @FILE or - (input) keeps it secret.",
+)
 @click.option(
     "--config",
     "config_file",
@@ -71,6 +76,7 @@ def node(
 
     Every option is also a variable of the environment, such as MESHWG_JOIN.
     """
+    from meshwg.cli.secrets import read_secret
     from meshwg.config import load
     from meshwg.runtime.daemon import run
     from meshwg.runtime.packetloop import PacketLoop
@@ -80,6 +86,8 @@ def node(
     options["tcp"] = False if no_tcp else None
     options["role"] = "hub" if hub else None
     config = load(config_file, options)
+    if config.join is not None:
+        config = replace(config, join=read_secret(config.join, "join token"))
     if os.geteuid() != 0 and not _may_administer_networks():
         raise NotPermitted(
             "A node creates a network interface: run as root, or with CAP_NET_ADMIN"

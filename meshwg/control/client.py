@@ -83,14 +83,20 @@ FORGOTTEN = (
 )
 
 _MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
-_HOPELESS = _MEMBERSHIP_LOST | {
+_TOKEN_REFUSED = {
     ErrorCode.TOKEN_UNKNOWN,
     ErrorCode.TOKEN_EXPIRED,
     ErrorCode.TOKEN_USED,
     ErrorCode.TOKEN_REVOKED,
-    ErrorCode.MESH_FULL,
-    ErrorCode.PROTOCOL,
 }
+_HOPELESS = (
+    _MEMBERSHIP_LOST
+    | _TOKEN_REFUSED
+    | {
+        ErrorCode.MESH_FULL,
+        ErrorCode.PROTOCOL,
+    }
+)
 
 
 class ControlState(StrEnum):
@@ -290,6 +296,12 @@ class ControlClient:
             number = int.from_bytes(self._random(6))
             self._member.send(control.Ping(id=number), now)
             self._doubt = Doubt(number, now, succeed_at=now + HEAD_START)
+
+    def join(self, auth_key: str, now: float) -> None:
+        """Show an auth key at the next attempt, which is made at once."""
+        self._identity = replace(self._identity, auth_key=auth_key)
+        self._must_authenticate = True
+        self.network_changed(now)
 
     def hasten(self, now: float) -> None:
         """Something else answers again: make an attempt that is waited for at once."""
@@ -526,6 +538,10 @@ class ControlClient:
             return
         if error.code in _MEMBERSHIP_LOST and self.registered is not None:
             self._on_membership_lost(connection, error, now)
+        elif error.code in _TOKEN_REFUSED and self.registered is not None:
+            # It was to bring a member back, which loses nothing by another's mistake.
+            self._must_authenticate = False
+            self._lose(connection, error.message, now)
         elif error.code in _HOPELESS:
             self._end_refused(error.code, error.message, now)
         else:

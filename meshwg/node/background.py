@@ -104,6 +104,11 @@ class Background:
             self._report(now)
             self.settle(now)
 
+    def join(self, auth_key: str, now: float) -> None:
+        """Show the coordinator an auth key, at once."""
+        self._control.join(auth_key, now)
+        self.settle(now)
+
     def look_again(self, now: float) -> None:
         """Start NAT discovery again, at once."""
         self._whereabouts.refresh(now, at_once=True)

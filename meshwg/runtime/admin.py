@@ -31,6 +31,7 @@ class Commands(Protocol):
     def status(self) -> dict[str, Any]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
 
 
@@ -46,6 +47,7 @@ class AdminServer:
             "/v1/status": ("GET", self._status),
             "/v1/netcheck": ("POST", self._netcheck),
             "/v1/ping": ("POST", self._ping),
+            "/v1/join": ("POST", self._join),
             "/v1/down": ("POST", self._down),
         }
 
@@ -99,6 +101,12 @@ class AdminServer:
             b"" if first is None else _line(first),
             content_type="application/x-ndjson",
             more=_lines(answers),
+        )
+
+    async def _join(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(
+            await self._commands.join(_body(request, token=str, timeout=float))
         )
 
     async def _down(self, request: HttpRequest) -> HttpAnswer:

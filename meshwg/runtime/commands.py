@@ -19,7 +19,9 @@ from meshwg.runtime.netcheck import (
     probe_port_mapping,
 )
 from meshwg.status import status
+from meshwg.wire.token import JoinToken
 
+JOIN_LIMIT = 60.0
 NETCHECK_LIMIT = 5.0
 MAX_NETCHECKS = 4
 """Looks at the network at once: each of them asks servers and the router."""
@@ -105,6 +107,16 @@ class NodeCommands:
                     yield answer
         finally:
             del host.echo_listeners[identifier]
+
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Join the node's mesh anew; return what the node is in it."""
+        token = JoinToken.parse(request.get("token") or "")
+        await self._host.join(
+            token, min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT)
+        )
+        registered = self._host.node.control.registered
+        assert registered is not None
+        return {"name": registered.name, "addresses": list(registered.addresses)}
 
     def shut_down(self) -> None:
         """Stop the node cleanly."""

@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
-from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import ControlClient, Identity
-from meshwg.errors import ConfigError, CoordinatorError, MeshError
+from meshwg.control.client import ControlClient, ControlState
+from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped
 from meshwg.node import (
@@ -41,7 +40,7 @@ from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.host_network import HostNetwork, Network
 from meshwg.runtime.interface import MeshInterface
-from meshwg.runtime.membership import MembershipRecord
+from meshwg.runtime.membership import MembershipRecord, identity
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
@@ -51,6 +50,7 @@ from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
 from meshwg.runtime.ways_out import WaysOut
 from meshwg.transmit import Endpoint
+from meshwg.wire.token import JoinToken
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class NodeHost:
         self._membership = MembershipRecord(config, state)
         self._looked: asyncio.Event | None = None
         """Set at the end of the look that somebody waits for."""
+        self._accepted = asyncio.Event()
+        """Set when the coordinator has accepted this node."""
         self._undo = contextlib.AsyncExitStack()
         self._open(state.private_key(os.urandom))
 
@@ -115,18 +117,9 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        stored, config = self._membership.stored, self._config
-        identity = Identity(
-            private_key,
-            stored.coordinator_key,
-            self.name,
-            auth_key=stored.auth_key,
-            role=config.role,
-            routes=config.routes,
-            software=f"meshwg {__version__}",
-        )
+        own = identity(self._config, self._membership.stored, private_key)
         return ControlClient(
-            identity,
+            own,
             now=clock.now(),
             random=os.urandom,
             cache=self._membership.cached_netmap(),
@@ -263,6 +256,27 @@ class NodeHost:
             async with asyncio.timeout(limit):
                 await looked.wait()
 
+    async def join(self, token: JoinToken, limit: float) -> None:
+        """Join the node's mesh anew, if it is not a member that is connected.
+
+        :param limit: seconds to wait for the coordinator.
+        :raises ConfigError: if the token is another mesh's.
+        :raises NotJoined: if nothing comes of it.
+        """
+        client = self.node.control
+        if client.state is ControlState.CONNECTED:
+            return
+        self._membership.renew(token)
+        self._accepted.clear()
+        self.node.background.join(str(token.auth_key), clock.now())
+        self.turn()
+        try:
+            async with asyncio.timeout(limit):
+                await self._accepted.wait()
+        except TimeoutError:
+            why = client.error or "The coordinator does not answer"
+            raise NotJoined(f"{why.rstrip('.')}: the node goes on trying") from None
+
     async def _give_back(self) -> None:
         self.node.stop(clock.now())
         for transmit in self.node.datagrams_to_send():
@@ -319,6 +333,7 @@ class NodeHost:
         if notice:
             logger.warning("%s", notice)
         self._membership.accepted()
+        self._accepted.set()
 
     def _on_expelled(self, event: Expelled) -> None:
         if event.forget:

@@ -123,6 +123,11 @@ class StateDirectory:
         }
         self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
 
+    def forget_membership(self) -> None:
+        """Remove what :meth:`save_membership` wrote."""
+        with contextlib.suppress(OSError):
+            (self._path / MEMBERSHIP_FILE).unlink(missing_ok=True)
+
     def netmap(self) -> bytes | None:
         """Return the cached netmap, which the control client understands."""
         text = self._read(self._path / NETMAP_FILE)

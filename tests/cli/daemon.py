@@ -39,6 +39,10 @@ class FakeDaemon:
                 raise answer
             yield answer
 
+    async def join(self, request: Json) -> Json:
+        self.requests.append(request)
+        return self.report
+
     def shut_down(self) -> None:
         self.stopped.set()
 

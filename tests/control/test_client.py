@@ -456,6 +456,26 @@ def test_a_node_that_joins_the_new_mesh_is_no_longer_forgotten() -> None:
     assert not link.client.is_forgotten
 
 
+def test_a_forgotten_node_joins_again_by_a_token_at_once() -> None:
+    link = Link().joined()
+    link.lose()
+    link.client.join("key", link.now)
+    assert link.client.get_timer() == link.now
+    assert link.connect().auth_key == "key"
+
+
+def test_a_wrong_token_takes_no_peers_from_a_member() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.client.join("wrong", link.now)
+    link.connect()
+    link.hear(Error(code=ErrorCode.TOKEN_USED, message="Used", fatal=True))
+    assert link.client.error == "Used"
+    assert [each.public_key for each in link.client.peers.peers] == [OTHER_KEY]
+    assert link.connect().auth_key is None
+
+
 def test_stopping_says_goodbye() -> None:
     link = Link().joined()
     link.client.stop(link.now)

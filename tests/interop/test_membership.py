@@ -352,6 +352,19 @@ def test_two_machines_with_one_key_are_told_so(world: World) -> None:
     assert clone.addresses == original.addresses
 
 
+def test_no_token_stands_in_the_list_of_processes(world: World) -> None:
+    first, second = world.newcomer(), world.newcomer()
+    (first.host.directory / "token").write_text(world.token)
+
+    first.join(f"@{first.host.directory}/token")
+    second.join(world.token)
+
+    secret = world.token[-20:]
+    shown = first.host.run(["ps", "-ww", "-eo", "args"]).stdout
+    assert "meshwg node" in shown
+    assert secret not in shown
+
+
 def test_secrets_stay_in_the_state_directory(world: World) -> None:
     member = world.member
     key = (member.state_dir / "node.key").read_text().strip()

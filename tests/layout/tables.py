@@ -69,8 +69,13 @@ ACROSS = {
     ),
     # The batching socket and the timer are the same on both sides.
     "coordinator.runtime": ("meshwg.runtime.udp", "meshwg.runtime.alarm"),
-    # Both command lines import their commands late, end alike, and fit the terminal.
-    "coordinator.cli": ("meshwg.cli.program", "meshwg.cli.table"),
+    # Both command lines import their commands late, end alike, hide secrets, and fit
+    # the terminal.
+    "coordinator.cli": (
+        "meshwg.cli.program",
+        "meshwg.cli.secrets",
+        "meshwg.cli.table",
+    ),
     "__main__": ("scenarios", "netlab"),
     "scenarios": ("netlab", "meshwg.nattypes"),
     # It speaks of NATs in the same words.

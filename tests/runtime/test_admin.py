@@ -73,10 +73,13 @@ async def test_other_users_may_not(
 
     async with serving(tmp_path) as (daemon, session):
         status, answer = await ask(session, "POST", "/v1/down", {})
+        joining = await ask(session, "POST", "/v1/join", {"token": "mwg1-x"})
 
     assert (status, answer["kind"]) == (400, "NotPermitted")
     assert "run as root" in answer["error"]
     assert not daemon.is_stopped
+    assert (joining[0], joining[1]["kind"]) == (400, "NotPermitted")
+    assert daemon.requests == []
 
 
 async def test_answers_to_pings_come_one_by_one(tmp_path: Path) -> None:
@@ -244,6 +247,10 @@ class FakeDaemon:
         finally:
             self.ended_pings += 1
             self.ping_ended.set()
+
+    async def join(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {"name": "node"}
 
     def shut_down(self) -> None:
         self.is_stopped = True
