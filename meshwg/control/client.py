@@ -428,8 +428,11 @@ class ControlClient:
             return
         try:
             message = control.decode_from_coordinator(payload)
-        except InvalidMessage:
+        except InvalidMessage as error:
             self.drops[ControlDrop.MALFORMED] += 1
+            if connection is not self._member:
+                reason = f"The coordinator's answer cannot be understood: {error}"
+                self._lose(connection, reason, now)
             return
         self._receive_message(connection, message, now)
 

@@ -45,6 +45,7 @@ from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
@@ -85,6 +86,7 @@ class NodeHost:
         """Set at the end of the look that somebody waits for."""
         self._accepted = asyncio.Event()
         """Set when the coordinator has accepted this node."""
+        self._surprises = Surprises(logger)
         self._undo = contextlib.AsyncExitStack()
         self._open(state.private_key(os.urandom))
 
@@ -298,7 +300,11 @@ class NodeHost:
 
     def _on_turn(self) -> None:
         while (event := self.node.next_event()) is not None:
-            self._carry_out(event)
+            try:
+                self._carry_out(event)
+            except Exception as error:
+                # One that cannot be carried out holds up neither others nor packets.
+                self._surprises.note(error)
         if self._looked is not None and not self.node.whereabouts.is_looking:
             self._looked.set()
             self._looked = None
