@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from meshwg import prefixes
 from meshwg.errors import ConfigError
 from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
@@ -30,9 +31,12 @@ def _interface(text: str) -> str:
 
 def _network(text: str) -> str:
     """Return a network in its usual form; raise ``ValueError`` if it is not one."""
-    network = ip_network(text)
+    network = ip_network(prefixes.canonical(text))
     if network.prefixlen == 0:
         raise ValueError(f"{text} is a default route: a node cannot offer one")
+    why = prefixes.refusal(network, ())
+    if why is not None:
+        raise ValueError(f"{text} cannot be behind a node: {why}")
     return str(network)
 
 

@@ -49,6 +49,8 @@ def test_routes_are_networks_of_both_families() -> None:
         ({"role": "boss"}, "The setting 'role' is wrong: input should be 'node' or"),
         ({"routes": ["10.0.0.1/8"]}, "The setting 'routes.0' is wrong"),
         ({"routes": ["0.0.0.0/0"]}, "The setting 'routes.0' is wrong"),
+        ({"routes": ["2001:db8:77::%1/64"]}, "The setting 'routes.0' is wrong"),
+        ({"routes": ["128.0.0.0/1"]}, "The setting 'routes.0' is wrong"),
         ({"routes": ["everywhere"]}, "The setting 'routes.0' is wrong"),
         ({"speed": 3}, "There is no setting 'speed': use one of join, state_dir,"),
     ],

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
+from meshwg import prefixes
 
 Values = dict[str, Any]
 """The columns of a row by name."""
@@ -17,7 +18,7 @@ Values = dict[str, Any]
 
 def to_node(row: Row[Any]) -> Node:
     values = dict(row._mapping)
-    values["routes"] = tuple(json.loads(values["routes"]))
+    values["routes"] = prefixes.readable(json.loads(values["routes"]))
     return Node(**values)
 
 

@@ -113,9 +113,10 @@ class Members:
         overlay.announce(
             prefix for peer in self.peers.values() for prefix in peer.entry.routes
         )
-        lengths = {network.version: network.prefixlen for network in overlay.mesh}
+        lengths = {4: 32, 6: 128}
+        lengths |= {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
-            f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
+            f"{address}/{lengths[6 if ':' in address else 4]}"
             for address in self.assigned_addresses()
         )
         change = InterfaceChanged(

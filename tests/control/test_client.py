@@ -28,7 +28,9 @@ from meshwg.wire.control import (
     Relay,
     ReportedCandidate,
     format_digest,
+    pack,
     peer_digest,
+    to_json,
 )
 from tests.control.link import CANDIDATE, OTHER_KEY, OWN_KEY, REGISTERED, Link
 
@@ -559,3 +561,31 @@ def delta(
         changed=tuple(changed),
         removed=tuple(removed),
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"time":1e999',
+        '"time":Infinity',
+        '"time":-1',
+        '"time":1e300',
+        '"heartbeat":0',
+        '"silence":1e999',
+        '"spread":-1',
+        '"relays":[{"url":"turn:h","username":"u","password":"p","expires":1e999}]',
+        '"networks":["fd00::%1/64"]',
+        '"networks":' + str(["10.0.0.0/8"] * 17).replace("'", '"'),
+    ],
+)
+def test_an_absurd_welcome_ends_the_attempt_and_the_next_is_made(wrong: str) -> None:
+    link = Link()
+    link.connect()
+    text = to_json(REGISTERED)[:-1].decode()
+
+    link.hear_payload(pack(f"{text},{wrong}}}".encode()))
+
+    assert link.client.state is ControlState.OFFLINE
+    assert "cannot be understood" in (link.client.error or "")
+    assert link.client.drops[ControlDrop.MALFORMED] == 1
+    assert link.joined().client.state is ControlState.CONNECTED

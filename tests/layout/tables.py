@@ -29,6 +29,7 @@ MESHWG_LAYERS = (
         "meshwg.nattypes",
         "meshwg.agenda",
         "meshwg.limits",
+        "meshwg.prefixes",
         "meshwg.health",
         "meshwg.routing",
     ),
@@ -65,6 +66,7 @@ ACROSS = {
         "meshwg.keys",
         "meshwg.transmit",
         "meshwg.limits",
+        "meshwg.prefixes",
         "meshwg.errors",
     ),
     # The batching socket and the timer are the same on both sides.
