@@ -1,8 +1,10 @@
 """What ``meshwg status --json`` says about a node."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from meshwg import __version__
 from meshwg.control.client import ControlState
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.node import Node
@@ -47,6 +49,8 @@ def status(
         "schema": SCHEMA,
         "self": {
             "name": itself.name if itself is not None else name,
+            "version": __version__,
+            "state": "up",
             "public_key": node.public_key,
             "addresses": list(node.members.own_addresses()),
             "interface": interface,
@@ -70,6 +74,54 @@ def status(
         "counters": {
             "drops": {reason: count for reason, count in drops.items() if count}
         },
+    }
+
+
+def standby_status(
+    *,
+    name: str,
+    public_key: str,
+    addresses: Sequence[str],
+    interface: str,
+    coordinator_url: str,
+    since: float,
+    why: str,
+) -> dict[str, Any]:
+    """Return the whole object of a node that was taken down.
+
+    :param since: Unix time at which it was.
+    """
+    return {
+        "schema": SCHEMA,
+        "self": {
+            "name": name,
+            "version": __version__,
+            "state": "down",
+            "public_key": public_key,
+            "addresses": list(addresses),
+            "interface": interface,
+            "listen_port": 0,
+            "mtu": 0,
+            "nat": None,
+            "notice": "",
+            "coordinator": {
+                "url": coordinator_url,
+                "state": "offline",
+                "since": round(since, 3),
+                "error": why,
+            },
+            "relay": {
+                "url": None,
+                "state": "offline",
+                "transport": None,
+                "address": None,
+                "rtt_ms": None,
+                "error": why,
+            },
+        },
+        "peers": [],
+        "health": [],
+        "counters": {"drops": {}},
     }
 
 

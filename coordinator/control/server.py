@@ -28,6 +28,7 @@ from coordinator.mesh.operations import (
     Join,
     Operation,
     Refused,
+    Remove,
     Result,
     Sweep,
     Update,
@@ -287,7 +288,9 @@ class ControlServer:
                 self.counters["resyncs"] += 1
                 connection.version = -1
                 self._members.bring_up_to_date(connection, now)
-            case control.Leave():
+            case control.Leave(for_good=for_good):
+                if for_good:
+                    self._pending.add(Remove(connection.key))
                 self._members.close(connection, CloseCode.NORMAL, left=True)
 
     # Refusals.

@@ -308,10 +308,13 @@ class ControlClient:
         if self.state is ControlState.OFFLINE:
             self._retry_at = min(self._retry_at, max(now, self.since + RETRY_MIN))
 
-    def stop(self, now: float) -> None:
-        """Leave: peers learn at once that this node is gone on purpose."""
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Leave: peers learn at once that this node is gone on purpose.
+
+        :param for_good: whether it is to be a member no longer.
+        """
         if self._member is not None:
-            self._member.send(control.Leave(), now)
+            self._member.send(control.Leave(for_good=for_good), now)
         self._enter(ControlState.ENDED, now)
 
     def cache(self) -> bytes | None:

@@ -131,9 +131,12 @@ class Background:
         self._relays.stream_closed(link, reason, now)
         self.settle(now)
 
-    def stop(self, now: float) -> None:
-        """Say goodbye to the coordinator and the relays."""
-        self._control.stop(now)
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Say goodbye to the coordinator and the relays.
+
+        :param for_good: whether the node gives up its membership.
+        """
+        self._control.stop(now, for_good=for_good)
         self._relays.stop(now)
 
     # Time.

@@ -210,9 +210,12 @@ class Node:
         """Frames or news of the connection have reached the control client."""
         self.background.settle(now)
 
-    def stop(self, now: float) -> None:
-        """Say goodbye to the coordinator and the relays."""
-        self.background.stop(now)
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Say goodbye to the coordinator and the relays.
+
+        :param for_good: whether the node gives up its membership.
+        """
+        self.background.stop(now, for_good=for_good)
         self.device.down()
 
     # Time and events.

@@ -33,6 +33,8 @@ class Commands(Protocol):
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
     async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
+    def go_up(self) -> None: ...
+    def leave(self) -> dict[str, Any]: ...
 
 
 class AdminServer:
@@ -49,6 +51,8 @@ class AdminServer:
             "/v1/ping": ("POST", self._ping),
             "/v1/join": ("POST", self._join),
             "/v1/down": ("POST", self._down),
+            "/v1/up": ("POST", self._up),
+            "/v1/leave": ("POST", self._leave),
         }
 
     async def start(self) -> None:
@@ -113,6 +117,15 @@ class AdminServer:
         _require_owner(request)
         self._commands.shut_down()
         return _json({})
+
+    async def _up(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        self._commands.go_up()
+        return _json({})
+
+    async def _leave(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.leave())
 
 
 async def _lines(

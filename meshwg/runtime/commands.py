@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from meshwg.control.client import ControlState
 from meshwg.errors import MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.peer import MeshPeer
@@ -121,6 +122,15 @@ class NodeCommands:
     def shut_down(self) -> None:
         """Stop the node cleanly."""
         self._shut_down()
+
+    def go_up(self) -> None:
+        """Stay connected."""
+
+    def leave(self) -> dict[str, Any]:
+        """Give the membership up, and stop; return whether the mesh is told."""
+        self._host.leave()
+        state = self._host.node.control.state
+        return {"told": state is ControlState.CONNECTED}
 
     def _find_peer(self, request: dict[str, Any]) -> MeshPeer:
         node = self._host.node

@@ -11,11 +11,13 @@ import resource
 import signal
 
 from meshwg.config import NodeConfig
+from meshwg.errors import MeshError
 from meshwg.runtime import systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.commands import NodeCommands
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.host_network import automatic_mtu
+from meshwg.runtime.standby import Standby
 from meshwg.runtime.state import StateDirectory
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,11 @@ async def run(config: NodeConfig) -> None:
     _raise_open_files()
     state = StateDirectory(config.state_dir)
     try:
+        if state.is_down() and (config.join is None or systemd.is_manager()):
+            standby = Standby(config, state)
+            await standby.run()
+            if not standby.goes_up:
+                return
         mtu = config.mtu or automatic_mtu()
         await Daemon(config, state, mtu).run()
     finally:
@@ -47,8 +54,11 @@ class Daemon:
 
     def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
         self._host = NodeHost(config, state, mtu)
+        self._state = state
+        # Whoever starts a node by hand with a token wants it to be connected.
+        state.set_down(False)
         self._admin = AdminServer(
-            NodeCommands(self._host, self._host.stop), config.control_socket
+            NodeCommands(self._host, self._take_down), config.control_socket
         )
 
     async def run(self) -> None:
@@ -75,5 +85,16 @@ class Daemon:
             systemd.notify("READY=1", "STATUS=Running")
             await host.finished.wait()
             systemd.notify("STOPPING=1")
+        if host.leaves:
+            self._state.forget()
+            logger.info("This node has left its mesh")
         if host.failure is not None:
             raise host.failure
+
+    def _take_down(self) -> None:
+        """End, and stay down when the node is started again."""
+        try:
+            self._state.set_down(True)
+        except MeshError as error:
+            logger.warning("The node is up again at its next start: %s", error)
+        self._host.stop()

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,14 @@ class Forwarding:
         self._changes: dict[Path, tuple[str, str]] = {}
         """The value before and after, of each setting that was changed."""
 
-    async def recover(self) -> None:
-        """Undo what this node left behind if it was killed as a hub."""
+    async def recover(self) -> bool:
+        """Undo what this node left behind if it was killed as a hub.
+
+        :returns: whether there was anything.
+        """
         left = self._state.forwarding()
         if left is None:
-            return
+            return False
         table, changes = str(left.get("table")), left.get("changes")
         if _TABLE.fullmatch(table) and isinstance(changes, dict):
             logger.info("Undoing the forwarding of a hub that was killed")
@@ -72,6 +76,7 @@ class Forwarding:
                 self._changes = _parse_changes(changes)
             await self._undo(table)
         self._state.save_forwarding(None)
+        return True
 
     async def enable(self) -> None:
         """Let packets through.
@@ -127,6 +132,24 @@ class Forwarding:
             logger.warning("If this hub is killed, forwarding stays on: %s", error)
 
 
+async def remove_tables() -> list[str]:
+    """Remove the tables of hubs whose interface is gone; return what was undone."""
+    undone = []
+    with contextlib.suppress(ConfigError):
+        for line in (await _nft("list tables")).splitlines():
+            name = line.rpartition(" ")[2]
+            interface = name.removeprefix("meshwg-")
+            is_ours = line.startswith("table inet ") and _TABLE.fullmatch(name)
+            if is_ours and not _exists(interface):
+                await _nft(f"delete table inet {name}")
+                undone.append(f"the nftables table {name}")
+    return undone
+
+
+def _exists(interface: str) -> bool:
+    return interface in (name for _, name in socket.if_nameindex())
+
+
 def _system() -> str:
     """Return what identifies this boot of the system, and the network namespace."""
     return f"{_BOOT.read_text().strip()} {_NAMESPACE.stat().st_ino}"
@@ -142,21 +165,23 @@ def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:
     }
 
 
-async def _nft(rules: str) -> None:
+async def _nft(rules: str) -> str:
+    """Have nft carry rules out; return what it prints."""
     try:
         process = await asyncio.create_subprocess_exec(
             "nft",
             "-f",
             "-",
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError:
         raise ConfigError(
             "A hub needs the program nft: install the package nftables"
         ) from None
-    _, errors = await process.communicate(rules.encode())
+    printed, errors = await process.communicate(rules.encode())
     if process.returncode != 0:
         first = (errors.decode(errors="replace").splitlines() or ["unknown error"])[0]
         raise ConfigError(f"nftables refuses the hub's rules ({first})")
+    return printed.decode(errors="replace")

@@ -75,6 +75,8 @@ class NodeHost:
         self.mtu = mtu
         self.finished = asyncio.Event()
         """Set when the node cannot go on, or was told to stop."""
+        self.leaves = False
+        """Whether it gives up its membership when it is closed."""
         self.failure: MeshError | None = None
         """Why it cannot go on."""
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
@@ -82,6 +84,7 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self._told_who = ""
         self._looked: asyncio.Event | None = None
         """Set at the end of the look that somebody waits for."""
         self._accepted = asyncio.Event()
@@ -240,6 +243,11 @@ class NodeHost:
         """Ask whoever waits for :attr:`finished` to close the host."""
         self.finished.set()
 
+    def leave(self) -> None:
+        """Stop, and be a member no longer."""
+        self.leaves = True
+        self.stop()
+
     def turn(self) -> None:
         """Carry out what the node was told to do."""
         self._dataplane.turn()
@@ -280,7 +288,7 @@ class NodeHost:
             raise NotJoined(f"{why.rstrip('.')}: the node goes on trying") from None
 
     async def _give_back(self) -> None:
-        self.node.stop(clock.now())
+        self.node.stop(clock.now(), for_good=self.leaves)
         for transmit in self.node.datagrams_to_send():
             link = self._ways_out.get(transmit.destination.link)
             (link or self._sockets).send(transmit)
@@ -336,10 +344,21 @@ class NodeHost:
 
     def _on_joined(self, notice: str) -> None:
         logger.info("Connected to the coordinator %s", self.coordinator_url)
+        self._tell_who()
         if notice:
             logger.warning("%s", notice)
         self._membership.accepted()
         self._accepted.set()
+
+    def _tell_who(self) -> None:
+        """Say what this node is called in the mesh, unless that was said before."""
+        registered = self.node.control.registered
+        if registered is None:
+            return
+        who = f"This node is {registered.name}: {', '.join(registered.addresses)}"
+        if who != self._told_who:
+            self._told_who = who
+            logger.info("%s", who)
 
     def _on_expelled(self, event: Expelled) -> None:
         if event.forget:

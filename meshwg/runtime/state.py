@@ -25,6 +25,7 @@ NETMAP_FILE = "netmap.json"
 PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
+DOWN_FILE = "down"
 LOCK_FILE = "lock"
 
 
@@ -145,6 +146,27 @@ class StateDirectory:
         with contextlib.suppress(OSError):
             (self._path / NETMAP_FILE).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove all there is to remember of the mesh, and the key by which it knows
+        this node."""
+        for name in (MEMBERSHIP_FILE, NETMAP_FILE, RELAYS_FILE, PORT_FILE, DOWN_FILE):
+            self._remove(name)
+        self._remove(KEY_FILE)
+
+    def is_down(self) -> bool:
+        """Tell whether the node was taken down and is to stay so."""
+        return (self._path / DOWN_FILE).exists()
+
+    def set_down(self, down: bool) -> None:
+        """Remember that the node was taken down, or that it is to be connected.
+
+        :raises MeshError: if it cannot be written.
+        """
+        if down:
+            self._write(self._path / DOWN_FILE, "")
+        else:
+            self._remove(DOWN_FILE)
+
     def last_port(self) -> int:
         """Return the UDP port of the last run, 0 if it is not known."""
         text = (self._read(self._path / PORT_FILE) or "").strip()
@@ -204,6 +226,15 @@ class StateDirectory:
         else:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _remove(self, name: str) -> None:
+        path = self._path / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MeshError(
+                f"{path} cannot be removed ({error.strerror}): remove it by hand"
+            ) from None
 
     def _read(self, path: Path) -> str | None:
         try:

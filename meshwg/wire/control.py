@@ -197,6 +197,9 @@ class Resync:
 class Leave:
     """I stop now, on purpose."""
 
+    for_good: bool = False
+    """I give up my membership; a coordinator that does not know this keeps it."""
+
     type: Literal["leave"] = "leave"
 
 

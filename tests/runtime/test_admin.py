@@ -255,6 +255,13 @@ class FakeDaemon:
     def shut_down(self) -> None:
         self.is_stopped = True
 
+    def go_up(self) -> None:
+        self.is_stopped = False
+
+    def leave(self) -> dict[str, Any]:
+        self.is_stopped = True
+        return {"told": True}
+
 
 def socket_path(directory: Path) -> Path:
     return directory / "run" / "sock"

@@ -37,6 +37,18 @@ def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
     assert auth_key not in refused.error.message
 
 
+@pytest.mark.parametrize("for_good", [False, True])
+def test_who_leaves_for_good_is_removed(for_good: bool) -> None:
+    world, a, b = mesh()
+    assert a.key in world.ledger.nodes
+
+    a.client.stop(world.now, for_good=for_good)
+    world.advance(5.0)
+
+    assert (a.key in world.ledger.nodes) is not for_good
+    assert b.connected
+
+
 def test_a_single_use_token_lets_one_node_in() -> None:
     world = ControlWorld()
     world.add_coordinator()
