@@ -84,6 +84,10 @@ class Standby:
         """Refuse: there is no tunnel."""
         raise MeshError(DOWN)
 
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: there is no connection to join by."""
+        raise MeshError(DOWN)
+
     def shut_down(self) -> None:
         """Stay down."""
 
