@@ -101,6 +101,12 @@ def parse_host_port(text: str, option: str, default: int | None = None) -> HostP
     return host, port
 
 
+def differences(old: CoordinatorConfig, new: CoordinatorConfig) -> list[str]:
+    """Return the names of the settings that differ."""
+    names = CoordinatorConfig.model_fields
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())

@@ -94,6 +94,12 @@ def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
         raise ConfigError(_explain(error, path)) from None
 
 
+def differences(old: NodeConfig, new: NodeConfig) -> list[str]:
+    """Return the names of the settings that differ."""
+    names = (each.name for each in fields(NodeConfig))
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
 def _explain(error: Malformed, path: Path | None) -> str:
     """Return one sentence on the first thing that is wrong, without its value."""
     key = ".".join(error.place)

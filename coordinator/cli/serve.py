@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from coordinator.cli.settings import load_settings
+from coordinator.config import load
 
 PATH = click.Path(path_type=Path)
 
@@ -58,7 +59,8 @@ def serve(config: Path | None, **options: Any) -> None:
     # Only here, because it imports what takes half a second.
     from coordinator.runtime.server import serve as run_server
 
-    asyncio.run(run_server(settings, _announce))
+    again = options | {"database": settings.database}
+    asyncio.run(run_server(settings, _announce, lambda: load(config, again)))
 
 
 def _raise_open_files() -> None:

@@ -249,3 +249,13 @@ def load_tls(certificate: str, key: str) -> ssl.SSLContext:
             f"The TLS certificate {certificate} with key {key} cannot be used: {reason}"
         ) from None
     return context
+
+
+def renew_tls(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Let new connections see another certificate.
+
+    :raises MeshError: if it cannot be used; the old one then stays.
+    """
+    # A context that fails half-way would be left with a key of another certificate.
+    load_tls(certificate, key)
+    context.load_cert_chain(certificate, key)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from coordinator.addresses import PublicAddresses, join
-from coordinator.config import WILDCARDS, CoordinatorConfig
+from coordinator.config import WILDCARDS, CoordinatorConfig, differences
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
@@ -29,6 +30,7 @@ from coordinator.runtime.listener import (
     listen,
     load_tls,
     one_request,
+    renew_tls,
 )
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
@@ -43,13 +45,20 @@ from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
+from meshwg.errors import MeshError
 from meshwg.keys import PrivateKey, format_key
+from meshwg.runtime.hangup import on_hangup
 from meshwg.wire.token import check_url
 
 SHUTDOWN_TIMEOUT = 3.0
 """Seconds in which nodes are told that the coordinator stops."""
 CONTROL_PATH = "/v1/control"
 
+LIVE = ("log_level", "approve_routes")
+LIVE_WITH_TLS = ("tls_cert", "tls_key")
+"""Settings that need no restart, the latter if there was a certificate before."""
+
+logger = logging.getLogger(__name__)
 http_logger = logging.getLogger("coordinator.runtime.http")
 
 
@@ -66,10 +75,15 @@ class Foundation:
     history: NetMapHistory
 
 
-async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> None:
+async def serve(
+    config: CoordinatorConfig,
+    announce: Callable[[str], None],
+    reload: Callable[[], CoordinatorConfig],
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     :param announce: called with one line when everything is ready.
+    :param reload: returns the settings as they are now.
     :raises MeshError: if something cannot be opened, or the database is damaged.
     """
     directory = DataDirectory(config.data_dir, os.urandom)
@@ -78,6 +92,7 @@ async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> N
         async with open_foundation(config, directory) as foundation:
             process = CoordinatorProcess(foundation)
             async with process.run():
+                on_hangup(lambda: process.reload(reload), process.stop)
                 announce(process.ready_line)
                 await process.wait()
 
@@ -124,6 +139,7 @@ class CoordinatorProcess:
         config = self._config = foundation.config
         self._home = os.urandom(8).hex()
         self._stopping = asyncio.Event()
+        self._tls: ssl.SSLContext | None = None
         self._listener = bind(*config.listen_address)
         self.public = PublicAddresses(
             config,
@@ -194,6 +210,31 @@ class CoordinatorProcess:
             stack.push_async_callback(self._tell_nodes)
             yield
 
+    def stop(self) -> None:
+        """End :meth:`wait`."""
+        self._stopping.set()
+
+    def reload(self, read: Callable[[], CoordinatorConfig]) -> None:
+        """Take over what can be changed while this runs, and say what cannot.
+
+        :param read: returns the settings as they are now.
+        """
+        try:
+            new = read()
+            if self._tls is not None and new.tls_cert and new.tls_key:
+                renew_tls(self._tls, str(new.tls_cert), str(new.tls_key))
+        except MeshError as error:
+            logger.error("The settings stay as they are: %s", error)
+            return
+        logging.getLogger().setLevel(new.log_level.upper())
+        self._foundation.store.approve_routes(new.approve_routes)
+        logger.info("The settings and the certificate were read again")
+        live = LIVE if self._tls is None else LIVE + LIVE_WITH_TLS
+        later = [each for each in differences(self._config, new) if each not in live]
+        if later:
+            names = ", ".join(later)
+            logger.warning("After a restart only, these take effect: %s", names)
+
     async def wait(self) -> None:
         """Wait for a signal.
 
@@ -230,9 +271,8 @@ class CoordinatorProcess:
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
-        tls = None
         if config.tls_cert is not None and config.tls_key is not None:
-            tls = load_tls(str(config.tls_cert), str(config.tls_key))
+            self._tls = load_tls(str(config.tls_cert), str(config.tls_key))
         assert runner.server is not None
         stream = self._services.stream
         return await listen(
@@ -240,7 +280,7 @@ class CoordinatorProcess:
             runner.server,
             admission=self._admission,
             stream=stream,
-            tls=tls,
+            tls=self._tls,
         )
 
     def _make_application(self) -> web.Application:

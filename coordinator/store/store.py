@@ -7,7 +7,7 @@ what that has changed. The registry follows after the commit.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, text, update
@@ -159,6 +159,10 @@ class Store:
         same = schema.mesh.c.version
         async with transaction(self._engine) as connection:
             await connection.execute(update(schema.mesh).values(version=same))
+
+    def approve_routes(self, approved_routes: tuple[str, ...]) -> None:
+        """Let nodes announce routes inside these networks from now on."""
+        self._config = replace(self._config, approved_routes=approved_routes)
 
     # Queries of the administration.
 

@@ -88,6 +88,7 @@ def node(
     config = load(config_file, options)
     if config.join is not None:
         config = replace(config, join=read_secret(config.join, "join token"))
+    again = options | {"join": config.join}
     if os.geteuid() != 0 and not _may_administer_networks():
         raise NotPermitted(
             "A node creates a network interface: run as root, or with CAP_NET_ADMIN"
@@ -99,7 +100,7 @@ def node(
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=PacketLoop) as runner:
-        runner.run(run(config))
+        runner.run(run(config, lambda: load(config_file, again)))
 
 
 def _may_administer_networks() -> bool:

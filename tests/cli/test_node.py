@@ -1,5 +1,6 @@
 """``meshwg node`` reads its options, and says in a sentence why it cannot start."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[NodeConfig]:
     """Return the configurations that daemons would have been started with."""
     configurations: list[NodeConfig] = []
 
-    async def note(config: NodeConfig) -> None:
+    async def note(config: NodeConfig, _: Callable[[], NodeConfig]) -> None:
         configurations.append(config)
 
     monkeypatch.setattr(daemon, "run", note)

@@ -82,6 +82,24 @@ class Program:
     def url(self) -> str:
         return f"http://{self.host}:8443"
 
+    def start_at_terminal(self, terminal: int) -> None:
+        """Start the server as the leader of a terminal's session."""
+        command = self._command("serve", "--listen", f"{self.host}:8443")
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.ready_line = self._process.stdout.readline()
+
+    def hang_up(self) -> None:
+        """Have the server read its settings again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """End the server as a power cut would."""
         assert self._process is not None

@@ -69,8 +69,12 @@ ACROSS = {
         "meshwg.prefixes",
         "meshwg.errors",
     ),
-    # The batching socket and the timer are the same on both sides.
-    "coordinator.runtime": ("meshwg.runtime.udp", "meshwg.runtime.alarm"),
+    # The batching socket, the timer and the meaning of SIGHUP are common to both sides.
+    "coordinator.runtime": (
+        "meshwg.runtime.udp",
+        "meshwg.runtime.alarm",
+        "meshwg.runtime.hangup",
+    ),
     # Both command lines import their commands late, end alike, hide secrets, and fit
     # the terminal.
     "coordinator.cli": (
