@@ -17,6 +17,7 @@ from meshwg.errors import MeshError
 from meshwg.keys import format_key
 from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
+from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.state import StateDirectory
 from meshwg.status import standby_status
@@ -54,6 +55,7 @@ class Standby:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._finished.set)
+            on_hangup(lambda: None, self._finished.set)
             logger.info("%s", DOWN)
             systemd.notify("READY=1", "STATUS=Down")
             await self._finished.wait()
