@@ -101,6 +101,9 @@ class ControlServer:
     def connect(self, address: str, now: float) -> int | None:
         """Take a new connection; return its number, ``None`` if there are too many."""
         connection = self._carriers.open(address, now)
+        for other in self._carriers.displaced():
+            self.counters["connections_displaced"] += 1
+            self._members.close(other, CloseCode.SILENT)
         return None if connection is None else connection.id
 
     def receive_frame(self, number: int, frame: bytes, now: float) -> None:

@@ -21,10 +21,10 @@ from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
+from coordinator.runtime.admission import Admission
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
 from coordinator.runtime.listener import (
-    Admission,
     MalformedRequests,
     bind,
     listen,
@@ -52,6 +52,10 @@ from meshwg.wire.token import check_url
 
 SHUTDOWN_TIMEOUT = 3.0
 """Seconds in which nodes are told that the coordinator stops."""
+LINGERING = 1.0
+"""Seconds in which what is left of a request is read, so that its answer arrives."""
+READ_BUFFER = 16 * 1024
+"""Bytes of a body, or of a control connection, that wait to be read."""
 CONTROL_PATH = "/v1/control"
 
 LIVE = ("log_level", "approve_routes")
@@ -198,6 +202,8 @@ class CoordinatorProcess:
                 access_log=None,
                 logger=http_logger,
                 shutdown_timeout=1.0,
+                lingering_time=LINGERING,
+                read_bufsize=READ_BUFFER,
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
@@ -324,8 +330,7 @@ class CoordinatorProcess:
         yield gauge("nodes_online", "Members that are connected", online)
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
-        cut = {"refused": self._admission.refused, "late": self._admission.late}
-        cut["malformed"] = self._malformed.count
+        cut = {**self._admission.cut, "malformed": self._malformed.count}
         yield counters("tcp_cut", "TCP connections that were cut", "why", cut)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -55,6 +56,19 @@ async def make_token(
     await process._worker.perform(CreateAuthKey(key))
     public_key = foundation.private_key.public_bytes
     return str(JoinToken(process.public.url, public_key, text))
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate that nobody vouches for, and of its key."""
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+        f"-days 2 -subj /CN=mesh -keyout {key} -out {certificate}".split(),
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    assert ssl.create_default_context(cafile=certificate)
+    return certificate, key
 
 
 class Program:

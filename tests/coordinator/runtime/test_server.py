@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import ssl
-import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -32,7 +30,13 @@ from meshwg.wire.control import (
 )
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
-from tests.coordinator.programs import loopback, make_token, program, running
+from tests.coordinator.programs import (
+    loopback,
+    make_certificate,
+    make_token,
+    program,
+    running,
+)
 from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
@@ -342,15 +346,3 @@ async def knows(node: LiveNode, count: int) -> None:
 def online(observer: LiveNode, node: LiveNode) -> bool:
     peer = observer.client.peers.get(node.key)
     return peer is not None and peer.online
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-        f"-days 2 -subj /CN=mesh -keyout {key} -out {certificate}".split(),
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    assert ssl.create_default_context(cafile=certificate)
-    return certificate, key
