@@ -10,8 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.coordinator.live import LiveNode
-from tests.coordinator.programs import Here, Program, loopback, program
-from tests.coordinator.runtime.test_server import make_certificate
+from tests.coordinator.programs import (
+    Here,
+    Program,
+    loopback,
+    make_certificate,
+    program,
+)
 
 
 def test_a_second_server_on_the_same_data_is_refused(
