@@ -5,6 +5,7 @@ Answers are JSON. Errors are ``{"error": "one sentence"}``.
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 
@@ -34,6 +35,12 @@ from meshwg.wire.token import JoinToken
 BODY_LIMIT = 16 * 1024
 FAILURE_DELAY = 1.0
 """Seconds that a wrong bearer token costs, so that guessing is hopeless."""
+
+EXPOSED = (
+    "Over plain HTTP the administration answers only on the coordinator's own machine, "
+    "at 127.0.0.1: use https, and make a new token (remove admin.token and restart), "
+    "since anybody on the way could read this one"
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,6 +86,8 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
+            if not is_confidential(request.transport):
+                return _error(403, EXPOSED)
             # A header is bytes, which need not be text in any encoding.
             header = request.headers.get("Authorization", "")
             given = header.encode(errors="surrogateescape")
@@ -156,6 +165,27 @@ class Administration:
                 assert key is not None
                 record = auth_key_record(key, time.time())
                 return web.json_response({"schema": 1, **record})
+
+
+def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
+    """Return whether nobody else on the way can read what goes through a connection.
+
+    That is so with TLS, and where both ends are on this machine.
+    """
+    if transport is None:
+        return False
+    if transport.get_extra_info("sslcontext") is not None:
+        return True
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        # A Unix socket, whose ends have no addresses.
+        return isinstance(peer, str | bytes)
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    except (ValueError, IndexError):
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 async def _read_object(request: web.Request) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The administration over HTTP."""
 
+import asyncio
 import json
 import socket
 import urllib.error
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.runtime.admin import is_confidential
 from meshwg.wire.token import JoinToken
 from tests.coordinator.programs import Program
 
@@ -102,6 +104,36 @@ def test_a_wrong_bearer_token_opens_nothing(common: Program, bearer: str) -> Non
     status, answer = request(common, "GET", "/v1/nodes", bearer)
     assert status == 401
     assert "nodes" not in answer
+
+
+@pytest.mark.parametrize(
+    ("peer", "tls", "answered"),
+    [
+        (("127.0.0.1", 5), None, True),
+        (("127.200.0.1", 5), None, True),
+        (("::1", 5, 0, 0), None, True),
+        (("::ffff:127.0.0.1", 5, 0, 0), None, True),
+        ("", None, True),
+        (("192.0.2.1", 5), None, False),
+        (("192.0.2.1", 5), "context", True),
+        (("::ffff:192.0.2.1", 5, 0, 0), None, False),
+        (("fe80::1%eth0", 5, 0, 2), None, False),
+        (("10.0.0.1", 5), None, False),
+        ((), None, False),
+        (("nonsense", 5), None, False),
+        (None, None, False),
+    ],
+)
+def test_the_administration_answers_only_where_nobody_can_listen(
+    peer: object, tls: object, answered: bool
+) -> None:
+    transport = Transport({"peername": peer, "sslcontext": tls})
+    assert is_confidential(transport) is answered
+    assert not is_confidential(None)
+
+
+class Transport(asyncio.BaseTransport):
+    """A connection of which something is known."""
 
 
 def request(
