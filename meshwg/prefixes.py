@@ -70,6 +70,13 @@ def refusal(route: IPNetwork, mesh: Iterable[IPNetwork]) -> str | None:
     return None
 
 
+def is_within(part: IPNetwork, whole: IPNetwork) -> bool:
+    """Tell whether all addresses of a network are in another."""
+    if isinstance(part, IPv4Network):
+        return isinstance(whole, IPv4Network) and part.subnet_of(whole)
+    return isinstance(whole, IPv6Network) and part.subnet_of(whole)
+
+
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Tell whether two networks have an address in common."""
     if isinstance(one, IPv4Network):

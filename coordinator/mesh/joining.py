@@ -4,9 +4,7 @@ A member comes back by its key alone. A stranger, and a node whose membership ha
 expired, needs an auth key, which is spent only if it lets the node in.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
@@ -14,6 +12,7 @@ from coordinator.mesh.ipam import allocate
 from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, free_name, to_label
 from coordinator.mesh.operations import Accepted, Join, Refused, Result
+from coordinator.mesh.routes import Routes
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
@@ -21,10 +20,7 @@ ROLES = ("node", "hub")
 
 
 class Joining:
-    """Decides the joins of one draft.
-
-    :param approved_routes: networks inside which nodes may announce routes.
-    """
+    """Decides the joins of one draft."""
 
     def __init__(
         self,
@@ -33,13 +29,13 @@ class Joining:
         *,
         unix_time: float,
         random: Random,
-        approved_routes: Iterable[str],
+        routes: Routes,
     ) -> None:
         self._members = members
         self._auth_keys = auth_keys
         self._unix_time = unix_time
         self._random = random
-        self._approved_routes = [ip_network(route) for route in approved_routes]
+        self._routes = routes
 
     def join(self, join: Join) -> Result:
         """Let a node in, or refuse it."""
@@ -89,7 +85,6 @@ class Joining:
             name=name,
             requested_name=label,
             role=join.role if join.role in ROLES else "node",
-            routes=self._approve(join.routes),
             candidates=join.candidates,
             nat=join.nat,
             online=True,
@@ -98,21 +93,9 @@ class Joining:
             session=join.session,
             seen=self._unix_time,
         )
-        return Accepted(self._members.put(node), _notice(label, node))
-
-    def _approve(self, routes: Iterable[str]) -> tuple[str, ...]:
-        """Return the routes that lie inside an approved network.
-
-        A route to everything never does: it would lead the nodes' own datagrams into
-        their tunnels, even where an administrator approves whatever nodes announce.
-        """
-        parsed = sorted({ip_network(route) for route in routes}, key=str)
-        return tuple(
-            str(route)
-            for route in parsed
-            if route.prefixlen > 0
-            and any(_inside(route, approved) for approved in self._approved_routes)
-        )
+        node = self._members.put(self._routes.announce(node, join.routes))
+        notices = (_notice(label, node), self._routes.explain(node))
+        return Accepted(node, ". ".join(each for each in notices if each))
 
 
 def _refuse_stranger(known: Node | None) -> Refused:
@@ -125,16 +108,6 @@ def _refuse_stranger(known: Node | None) -> Refused:
         ErrorCode.NOT_A_MEMBER,
         "This node is not a member of the mesh; join with a token",
     )
-
-
-def _inside(
-    route: IPv4Network | IPv6Network, approved: IPv4Network | IPv6Network
-) -> bool:
-    if route.version != approved.version or route.prefixlen < approved.prefixlen:
-        return False
-    host_bits = approved.max_prefixlen - approved.prefixlen
-    difference = int(route.network_address) ^ int(approved.network_address)
-    return difference >> host_bits == 0
 
 
 def _notice(label: str, node: Node) -> str:

@@ -26,6 +26,9 @@ class Node:
     """From which its addresses follow, see :mod:`coordinator.mesh.ipam`."""
     role: str = "node"
     routes: tuple[str, ...] = ()
+    """The networks behind it, of which the others are told."""
+    announced: tuple[str, ...] = ()
+    """Those that it offers, see :mod:`coordinator.mesh.routes`."""
     candidates: str = "[]"
     """JSON text, as it goes into netmaps."""
     nat: str = "null"

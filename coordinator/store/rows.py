@@ -18,13 +18,15 @@ Values = dict[str, Any]
 
 def to_node(row: Row[Any]) -> Node:
     values = dict(row._mapping)
-    values["routes"] = prefixes.readable(json.loads(values["routes"]))
+    for name in ("routes", "announced"):
+        values[name] = prefixes.readable(json.loads(values[name]))
     return Node(**values)
 
 
 def from_node(node: Node) -> Values:
     values = dataclasses.asdict(node)
-    values["routes"] = json.dumps(node.routes)
+    for name in ("routes", "announced"):
+        values[name] = json.dumps(values[name])
     return values
 
 

@@ -48,6 +48,7 @@ nodes = Table(
     Column("number", Integer, nullable=False, unique=True),
     Column("role", String(32), nullable=False),
     Column("routes", Text, nullable=False),
+    Column("announced", Text, nullable=False, server_default="[]"),
     Column("candidates", Text, nullable=False),
     Column("nat", Text, nullable=False),
     Column("online", Boolean, nullable=False),

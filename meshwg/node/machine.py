@@ -105,6 +105,7 @@ class Node:
             self._hubs,
             overlay,
             self._events,
+            self.health,
         )
         self.background = self._make_background(streams)
         self.echoes = Echoes(self.device.datapath, self.members, self._events, random)

@@ -10,7 +10,9 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient
+from meshwg.health import Health
 from meshwg.keys import parse_key
+from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import InterfaceChanged, NodeEvent
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
@@ -26,6 +28,7 @@ class Members:
     :param peers: by public key; the members are kept in it.
     :param overlay: what is reached through the mesh, which is kept up to date.
     :param events: where changes of the interface are put.
+    :param health: where networks are complained of that no peer can have.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Members:
         hubs: Diversions,
         overlay: Overlay,
         events: deque[NodeEvent],
+        health: Health,
     ) -> None:
         self.peers = peers
         self._public_key = public_key
@@ -49,6 +53,8 @@ class Members:
         self._events = events
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
+        self._claims = Claims()
+        self._health = health
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
 
@@ -109,6 +115,7 @@ class Members:
 
     def update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
+        self._settle_routes()
         overlay = self._overlay
         overlay.announce(
             prefix for peer in self.peers.values() for prefix in peer.entry.routes
@@ -147,7 +154,11 @@ class Members:
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
-        entry = self._reachable(entry)
+        self._claims.announce(entry.public_key, entry.routes)
+        # What it had it has until all of the news is known.
+        had = peer.entry.routes if peer is not None else ()
+        kept = tuple(text for text in entry.routes if text in had)
+        entry = replace(self._reachable(entry), routes=kept)
         if peer is None:
             tunnel = self._device.add_peer(parse_key(entry.public_key))
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
@@ -167,7 +178,22 @@ class Members:
         self._lost[entry.public_key] = lost
         return replace(entry, addresses=kept)
 
+    def _settle_routes(self) -> None:
+        """Give each network to the peer that has it now."""
+        itself = self.itself
+        own = itself.routes if itself is not None else ()
+        self._claims.set_mesh(self._overlay.mesh, own)
+        changed = self._claims.settle()
+        # First take away, then give.
+        for key in sorted(changed, key=lambda each: len(changed[each])):
+            peer = self.peers.get(key)
+            if peer is not None and peer.entry.routes != changed[key]:
+                peer.entry = replace(peer.entry, routes=changed[key])
+                self._hubs.peer_changed(peer)
+        self._health.put(CODE, self._claims.complaint())
+
     def _remove(self, key: str) -> None:
+        self._claims.announce(key, ())
         self._lost.pop(key, None)
         peer = self.peers.pop(key, None)
         if peer is not None:

@@ -36,6 +36,7 @@ MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
 MAX_ROUTES: Final = 64
+MAX_SENTENCE: Final = 512
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
 
@@ -71,7 +72,7 @@ Port = Annotated[int, Within(ge=1, le=65535)]
 Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
 """One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
 Name = Annotated[str, MaxLength(63)]
-Sentence = Annotated[str, MaxLength(512), Converted(_printable)]
+Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
 Url = Annotated[str, MaxLength(255)]
 Count = Annotated[int, Within(ge=0, lt=1 << 63)]
 UnixTime = Annotated[float, Within(ge=0, le=253_402_300_800)]
