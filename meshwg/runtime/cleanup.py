@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 
 from meshwg.errors import ConfigError
+from meshwg.runtime.firewall import remove_leftover_rules
 from meshwg.runtime.forwarding import Forwarding, remove_tables
 from meshwg.runtime.interface import remove_leftovers
 from meshwg.runtime.state import StateDirectory
@@ -25,6 +26,7 @@ async def clean_up(state_dir: Path) -> list[str]:
                 undone.append("forwarding")
         finally:
             state.close()
+    undone += await remove_leftover_rules()
     return undone + await remove_tables()
 
 

@@ -10,7 +10,6 @@ is killed undoes its changes at its next start, hub or not; if the system was bo
 since, or the node is in another network namespace, nothing is changed.
 """
 
-import asyncio
 import contextlib
 import logging
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
 
 _SWITCHES = (
@@ -84,7 +84,7 @@ class Forwarding:
         :raises ConfigError: if nftables is missing or refuses the rules.
         :raises NotPermitted: without the right to change the system's settings.
         """
-        await _nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
+        await nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
         try:
             self._switch_on()
         except OSError as error:
@@ -107,7 +107,7 @@ class Forwarding:
                     setting.write_text(before)
         self._changes.clear()
         with contextlib.suppress(ConfigError):
-            await _nft(f"delete table inet {table}")
+            await nft(f"delete table inet {table}")
 
     def _switch_on(self) -> None:
         interfaces = sorted(_SETTINGS_OF_INTERFACES.glob("*/accept_ra"))
@@ -136,12 +136,12 @@ async def remove_tables() -> list[str]:
     """Remove the tables of hubs whose interface is gone; return what was undone."""
     undone = []
     with contextlib.suppress(ConfigError):
-        for line in (await _nft("list tables")).splitlines():
+        for line in (await nft("list tables")).splitlines():
             name = line.rpartition(" ")[2]
             interface = name.removeprefix("meshwg-")
             is_ours = line.startswith("table inet ") and _TABLE.fullmatch(name)
             if is_ours and not _exists(interface):
-                await _nft(f"delete table inet {name}")
+                await nft(f"delete table inet {name}")
                 undone.append(f"the nftables table {name}")
     return undone
 
@@ -163,25 +163,3 @@ def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:
         if setting.startswith(_SETTINGS) and ".." not in setting
         if isinstance(values, list) and len(values) == 2
     }
-
-
-async def _nft(rules: str) -> str:
-    """Have nft carry rules out; return what it prints."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            "-f",
-            "-",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except FileNotFoundError:
-        raise ConfigError(
-            "A hub needs the program nft: install the package nftables"
-        ) from None
-    printed, errors = await process.communicate(rules.encode())
-    if process.returncode != 0:
-        first = (errors.decode(errors="replace").splitlines() or ["unknown error"])[0]
-        raise ConfigError(f"nftables refuses the hub's rules ({first})")
-    return printed.decode(errors="replace")

@@ -37,6 +37,7 @@ from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.default_gateway import find_gateway
+from meshwg.runtime.firewall import Firewall, comment_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.host_network import HostNetwork, Network
 from meshwg.runtime.interface import MeshInterface
@@ -169,6 +170,9 @@ class NodeHost:
         self._addressing = Addressing(
             self._tun, self._interface, self.node.health, self._on_ipv6
         )
+        self._firewall = Firewall(
+            self._tun.name, self.node.health, forwards=self._config.role == "hub"
+        )
         self._host_network = HostNetwork(
             self._on_network,
             self._addressing.look,
@@ -219,10 +223,13 @@ class NodeHost:
         :raises MeshError: if the system refuses something; then close the host.
         """
         forwarding = Forwarding(self._tun.name, self._state)
-        await forwarding.recover()
+        if await forwarding.recover():
+            await remove_rules({comment_of(self._tun.name)})
         if self._config.role == "hub":
             self._undo.push_async_callback(forwarding.disable)
             await forwarding.enable()
+        self._undo.push_async_callback(self._firewall.close)
+        await self._firewall.start()
         await asyncio.to_thread(self._interface.settle)
         self._undo.callback(self._host_network.close)
         await self._host_network.start()
@@ -324,6 +331,7 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
+                self._firewall.want(event.networks)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):

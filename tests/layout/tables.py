@@ -31,6 +31,7 @@ MESHWG_LAYERS = (
         "meshwg.limits",
         "meshwg.prefixes",
         "meshwg.health",
+        "meshwg.firewall",
         "meshwg.routing",
     ),
     ("meshwg.errors",),
