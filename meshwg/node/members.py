@@ -14,7 +14,7 @@ from meshwg.health import Health
 from meshwg.keys import parse_key
 from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import InterfaceChanged, NodeEvent
-from meshwg.node.hubs import Diversions
+from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
@@ -54,6 +54,7 @@ class Members:
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
         self._claims = Claims()
+        self._delivered: tuple[tuple[str, ...], bool] | None = None
         self._health = health
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
@@ -126,6 +127,7 @@ class Members:
             f"{address}/{lengths[6 if ':' in address else 4]}"
             for address in self.assigned_addresses()
         )
+        self._deliver()
         change = InterfaceChanged(
             addresses,
             tuple(sorted(map(str, overlay.routes))),
@@ -142,6 +144,20 @@ class Members:
                 self._events.remove(self._interface)
             self._interface = change
             self._events.append(change)
+
+    def _deliver(self) -> None:
+        """Take from peers what is for this node, or behind it; a hub, what is for all.
+
+        The system forwards whatever it gets, perhaps into the machine's other networks.
+        """
+        itself = self.itself
+        routes = itself.routes if itself is not None else ()
+        is_hub = itself is not None and itself.role == HUB
+        delivered = (*self.assigned_addresses(), *routes), is_hub
+        if delivered != self._delivered:
+            self._delivered = delivered
+            networks = map(ip_network, delivered[0])
+            self._device.datapath.deliver_only(networks, members=is_hub)
 
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""

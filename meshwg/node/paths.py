@@ -299,6 +299,8 @@ class Paths:
         self._drops.update({why.value: n for why, n in rejections.items()})
         agent.receive_offer(said, now)
         self._settle(peer, now)
+        if peer.tunnel.endpoint is None:
+            self._hubs.expect(peer)
         if peer.has_restarted(said):
             # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
@@ -506,8 +508,10 @@ class Paths:
         if (first, second) == (before, lane.second):
             return
         self._device.set_endpoint(peer.tunnel, first, second)
-        if before is None:
-            self._hubs.end(peer)
+        if first is None:
+            self._hubs.expect(peer)
+        elif before is None:
+            self._hubs.reached(peer)
             self._device.start_peer(peer.tunnel, now)
 
     def want_sockets(self, wanted_by: MeshPeer | int, family: int, count: int) -> None:
