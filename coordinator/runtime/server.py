@@ -41,6 +41,7 @@ from coordinator.runtime.metrics import (
     gauge,
 )
 from coordinator.runtime.services import make_services
+from coordinator.runtime.taken import taken_networks
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.store import MeshConfig, Store
@@ -113,6 +114,7 @@ async def open_foundation(
         config.network4,
         config.network6,
         config.approve_routes,
+        taken=() if config.network4 is not None or not begins else taken_networks(),
         begins=begins,
     )
     if config.turn_secret_file is not None:

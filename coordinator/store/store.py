@@ -8,6 +8,7 @@ what that has changed. The registry follows after the commit.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, text, update
@@ -57,6 +58,8 @@ class MeshConfig:
     network4: str | None = None
     network6: str | None = None
     approved_routes: tuple[str, ...] = ()
+    taken: tuple[IPv4Network, ...] = ()
+    """Networks of this machine, which a new mesh avoids."""
     begins: bool = True
     """Whether the mesh is begun if the database holds none."""
 
@@ -218,7 +221,9 @@ class Store:
         found = await connection.execute(select(schema.mesh).with_for_update())
         mesh = found.one_or_none()
         if mesh is None:
-            networks = choose_networks(self._random, config.network4, config.network6)
+            networks = choose_networks(
+                self._random, config.network4, config.network6, config.taken
+            )
             row = {
                 "id": 1,
                 "epoch": self._random(8).hex(),

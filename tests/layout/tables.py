@@ -76,6 +76,8 @@ ACROSS = {
         "meshwg.runtime.alarm",
         "meshwg.runtime.hangup",
     ),
+    # A new mesh avoids what the kernel and the firewall of the machine know.
+    "coordinator.runtime.taken": ("meshwg.firewall", "meshwg.runtime.rtnetlink"),
     # Both command lines import their commands late, end alike, hide secrets, and fit
     # the terminal.
     "coordinator.cli": (
