@@ -17,6 +17,7 @@ from coordinator.cli.common import (
 )
 from coordinator.mesh.authkeys import (
     DEFAULT_LIFETIME,
+    MAX_USES,
     AuthKey,
     new_auth_key,
     parse_lifetime,
@@ -35,6 +36,12 @@ def token() -> None:
 
 @token.command()
 @click.option("--reusable", is_flag=True, help="For any number of nodes.")
+@click.option(
+    "--uses",
+    type=click.IntRange(1, MAX_USES),
+    metavar="N",
+    help="For at most so many nodes.",
+)
 @click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
 @click.option(
@@ -44,6 +51,7 @@ def token() -> None:
 @json_option
 def create(
     reusable: bool,
+    uses: int | None,
     ephemeral: bool,
     expires: str,
     url: str | None,
@@ -55,7 +63,8 @@ def create(
     """Print a new join token, for 'meshwg join'."""
     text, key = new_auth_key(
         os.urandom,
-        reusable=reusable,
+        reusable=reusable if uses is None else uses > 1,
+        limit=uses,
         ephemeral=ephemeral,
         created=time.time(),
         lifetime=parse_lifetime(expires),
@@ -142,7 +151,7 @@ def _row(key: AuthKey, now: float) -> tuple[str, ...]:
         key.number,
         key.state(now),
         kind,
-        str(key.uses),
+        str(key.uses) if key.max_uses is None else f"{key.uses} of {key.max_uses}",
         time_text(key.created),
         time_text(key.expires),
     )

@@ -101,7 +101,7 @@ class Carriers:
     ) -> bytes | CloseCode | None:
         """Return the payload of a frame, or why the connection has to end.
 
-        ``None`` for a frame of the handshake, and for a heartbeat.
+        ``None`` for a frame of the handshake; a heartbeat's is empty.
         """
         self._newcomers.heard(connection)
         if connection.channel is None:
@@ -113,7 +113,7 @@ class Carriers:
             return CloseCode.MALFORMED
         if connection.state is State.MEMBER:
             self._presence.heard(connection.id, now)
-        return None if payload == channel.HEARTBEAT else payload
+        return payload
 
     def send(self, connection: Connection, payload: bytes, now: float) -> None:
         """Send a payload, unless the connection is closed."""

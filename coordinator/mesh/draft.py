@@ -35,6 +35,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.routes import Routes
+from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
@@ -47,6 +48,7 @@ class Draft:
 
     :param auth_keys: those that the operations mention, by number.
     :param approved_routes: networks inside which nodes may announce routes.
+    :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Draft:
         unix_time: float,
         random: Random,
         approved_routes: Iterable[str] = (),
+        admissions: RateLimiter | None = None,
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -71,6 +74,7 @@ class Draft:
             unix_time=unix_time,
             random=random,
             routes=self._routes,
+            admissions=admissions,
         )
 
     @property

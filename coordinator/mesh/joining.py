@@ -13,14 +13,25 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, free_name, to_label
 from coordinator.mesh.operations import Accepted, Join, Refused, Result
 from coordinator.mesh.routes import Routes
+from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
 ROLES = ("node", "hub")
 
+ADMISSION_RATE, ADMISSION_BURST = 1.0, 200.0
+"""New nodes that one auth key lets in a second, and at once. Whoever has stolen a
+reusable one gets few identities before somebody notices."""
+MAX_AUTH_KEYS = 4096
+"""Auth keys whose rate is remembered."""
+
 
 class Joining:
-    """Decides the joins of one draft."""
+    """Decides the joins of one draft.
+
+    :param admissions: how many nodes each auth key may let in at present, see
+        :func:`make_admissions`; without it, any number.
+    """
 
     def __init__(
         self,
@@ -30,12 +41,14 @@ class Joining:
         unix_time: float,
         random: Random,
         routes: Routes,
+        admissions: RateLimiter | None = None,
     ) -> None:
         self._members = members
         self._auth_keys = auth_keys
         self._unix_time = unix_time
         self._random = random
         self._routes = routes
+        self._admissions = admissions
 
     def join(self, join: Join) -> Result:
         """Let a node in, or refuse it."""
@@ -48,7 +61,9 @@ class Joining:
         if isinstance(auth_key, Refused):
             return auth_key
         if known is not None:
-            again = replace(known, ephemeral=auth_key.ephemeral)
+            again = replace(
+                known, ephemeral=auth_key.ephemeral, auth_key=auth_key.number
+            )
             result: Result = self._welcome(again, join)
         else:
             result = self._admit(join, auth_key)
@@ -57,7 +72,15 @@ class Joining:
         return result
 
     def _admit(self, join: Join, auth_key: AuthKey) -> Result:
-        members = self._members
+        members, admissions = self._members, self._admissions
+        if admissions is not None and not admissions.take(
+            auth_key.number, self._unix_time
+        ):
+            return Refused(
+                ErrorCode.TRY_AGAIN,
+                "This join token lets in too many nodes at once; those that wait come "
+                "in one a second",
+            )
         number = allocate(members.networks, members.taken_numbers, self._random)
         if number is None:
             return Refused(
@@ -71,6 +94,7 @@ class Joining:
             number=number,
             ephemeral=auth_key.ephemeral,
             joined=self._unix_time,
+            auth_key=auth_key.number,
         )
         members.admit(join.key)
         return self._welcome(node, join)
@@ -96,6 +120,11 @@ class Joining:
         node = self._members.put(self._routes.announce(node, join.routes))
         notices = (_notice(label, node), self._routes.explain(node))
         return Accepted(node, ". ".join(each for each in notices if each))
+
+
+def make_admissions() -> RateLimiter:
+    """Return what bounds how many nodes each auth key lets in at once."""
+    return RateLimiter(ADMISSION_RATE, ADMISSION_BURST, max_keys=MAX_AUTH_KEYS)
 
 
 def _refuse_stranger(known: Node | None) -> Refused:

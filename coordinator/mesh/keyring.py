@@ -47,6 +47,9 @@ class KeyRing:
         if key is None:
             return _refuse(ErrorCode.TOKEN_UNKNOWN)
         code = key.refusal(clear.secret, self._unix_time)
+        if code is ErrorCode.TOKEN_USED and key.reusable:
+            text = f"This join token was for {key.limit} nodes, which have used it"
+            return Refused(code, text + _MEND)
         return key if code is None else _refuse(code)
 
     def spend(self, key: AuthKey) -> None:

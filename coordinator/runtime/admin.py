@@ -8,10 +8,16 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeGuard
 
 from aiohttp import web
 
-from coordinator.mesh.authkeys import DEFAULT_LIFETIME, new_auth_key, parse_lifetime
+from coordinator.mesh.authkeys import (
+    DEFAULT_LIFETIME,
+    MAX_USES,
+    new_auth_key,
+    parse_lifetime,
+)
 from coordinator.mesh.operations import (
     Accepted,
     CreateAuthKey,
@@ -142,9 +148,13 @@ class Administration:
     async def _create_token(self, request: web.Request) -> web.Response:
         body = await _read_object(request)
         now = time.time()
+        uses = body.get("uses")
+        if uses is not None and not _is_number_of_uses(uses):
+            return _error(400, f"'uses' is a whole number from 1 to {MAX_USES}")
         text, key = new_auth_key(
             self._random,
-            reusable=body.get("reusable") is True,
+            reusable=body.get("reusable") is True if uses is None else uses > 1,
+            limit=uses,
             ephemeral=body.get("ephemeral") is True,
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
@@ -203,6 +213,10 @@ async def _read_object(request: web.Request) -> dict[str, object]:
     if not isinstance(body, dict):
         raise MeshError("The body is not a JSON object")
     return body
+
+
+def _is_number_of_uses(value: object) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= MAX_USES
 
 
 def _refusal(refused: Refused) -> web.Response:

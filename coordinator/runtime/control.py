@@ -46,7 +46,10 @@ class ControlEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one WebSocket from its first frame to its last."""
         socket = web.WebSocketResponse(
-            max_msg_size=FRAME_LIMIT, compress=False, timeout=CLOSE_TIMEOUT
+            max_msg_size=FRAME_LIMIT,
+            compress=False,
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,
         )
         if request.can_read_body or not socket.can_prepare(request):
             text = "Only the WebSocket of a node is served here\n"
@@ -101,11 +104,16 @@ class ControlEndpoint:
         try:
             self._arm()
             async for message in socket:
-                if message.type is not WSMsgType.BINARY:
+                now = self._loop.time()
+                if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                    may = self._server.receive_ping(number, now)
+                    if may and message.type is WSMsgType.PING:
+                        await socket.pong(message.data)
+                elif message.type is WSMsgType.BINARY:
+                    self._server.receive_frame(number, message.data, now)
+                else:
                     outbox.close(CloseCode.MALFORMED)
                     break
-                now = self._loop.time()
-                self._server.receive_frame(number, message.data, now)
                 self.drain()
             await outbox.flush()
         finally:

@@ -19,6 +19,7 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
+from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
 from coordinator.mesh.operations import Changes, Operation, Result
@@ -81,6 +82,7 @@ class Store:
         self._random = random
         self._registry: Registry | None = None
         self._unreported: list[Changes] = []
+        self._admissions = make_admissions()
 
     @classmethod
     async def open(cls, url: str, config: MeshConfig, *, random: Random) -> "Store":
@@ -146,6 +148,7 @@ class Store:
                 unix_time=unix_time,
                 random=self._random,
                 approved_routes=self._config.approved_routes,
+                admissions=self._admissions,
             )
             outcomes = [(each, draft.perform(each)) for each in operations]
             await self._write(connection, draft)

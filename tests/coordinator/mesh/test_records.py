@@ -33,6 +33,7 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "expired": False,
         "joined": 1.0,
         "seen": 2.0,
+        "token": None,
     }
 
 
@@ -60,6 +61,7 @@ def test_an_auth_key_is_shown_without_secret_and_hash() -> None:
         "created": 100.0,
         "expires": 160.0,
         "uses": 0,
+        "max_uses": 1,
         "used": None,
     }
     shown = json.dumps(record)

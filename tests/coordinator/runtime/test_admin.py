@@ -39,6 +39,10 @@ def test_the_http_administration_does_the_same(common: Program) -> None:
         ("PATCH", "/v1/nodes/nobody", {"nam": "x"}, 400),
         ("PATCH", "/v1/nodes/nobody", [1], 400),
         ("POST", "/v1/tokens", {"expires": "never"}, 400),
+        ("POST", "/v1/tokens", {"uses": 0}, 400),
+        ("POST", "/v1/tokens", {"uses": True}, 400),
+        ("POST", "/v1/tokens", {"uses": 1e6}, 400),
+        ("POST", "/v1/tokens", {"uses": 1 << 40}, 400),
         ("DELETE", "/v1/tokens/ffff", None, 404),
     ],
 )

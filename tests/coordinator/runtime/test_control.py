@@ -83,6 +83,18 @@ async def test_a_request_that_is_not_a_websocket_leaves_no_connection_behind() -
         await bench.empty()
 
 
+async def test_pings_are_answered_until_they_are_too_many() -> None:
+    async with endpoint() as bench, bench.connect() as socket:
+        await shake_hands(bench, socket)
+        await socket._writer.send_frame(b"hello", aiohttp.WSMsgType.PING)
+        for _ in range(500):
+            await socket._writer.send_frame(b"", aiohttp.WSMsgType.PONG)
+        # It is told that they are too many.
+        assert (await socket.receive(SECONDS)).type is WSMsgType.BINARY
+        assert await closed(socket) == CloseCode.REFUSED
+        await bench.empty()
+
+
 async def test_a_request_with_a_body_is_no_websocket() -> None:
     upgrade = {
         "Upgrade": "websocket",
