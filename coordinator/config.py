@@ -17,7 +17,12 @@ from coordinator.credentials import parse_relay_url
 from meshwg.errors import ConfigError
 
 DEFAULT_STUN_PORT = 3478
+DEFAULT_FILE = Path("/etc/meshwg/coordinator.toml")
+"""Read if it is there and no other file is named."""
 DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
+
+_SINGULARS = {"approve_route": "approve_routes", "relay_server": "relays"}
+"""Options that may be given several times, and their keys."""
 
 WILDCARDS = ("0.0.0.0", "::")
 
@@ -70,10 +75,12 @@ class CoordinatorConfig(BaseModel):
 def load(path: Path | None, options: dict[str, Any]) -> CoordinatorConfig:
     """Return the configuration of a file, overridden by what was given as options.
 
+    :param path: ``None`` for the usual one, which need not be there.
     :param options: values by key; those that are ``None`` or empty were not given.
     :raises ConfigError: naming the file, the key and what is wrong with its value.
     """
-    values = {} if path is None else _read(path)
+    path = path or _usual_file()
+    values = {} if path is None else _rename_keys(_read(path), path)
     values |= {key: value for key, value in options.items() if value not in (None, ())}
     try:
         config = CoordinatorConfig.model_validate(values)
@@ -119,6 +126,28 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The configuration file {path} is not valid TOML ({error}): correct it"
         ) from None
+
+
+def _usual_file() -> Path | None:
+    """Return the file that is read if no other is named, if it is there."""
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except OSError:
+        # Ordinary users may not look there.
+        return None
+
+
+def _rename_keys(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return settings by their keys, where they are written as options."""
+    renamed: dict[str, Any] = {}
+    for written, value in values.items():
+        key = _SINGULARS.get(name := written.replace("-", "_"), name)
+        if key == "no_relay" and isinstance(value, bool):
+            key, value = "relay", not value
+        if key in renamed:
+            raise ConfigError(f"The setting '{written}' in {path} is there twice")
+        renamed[key] = value
+    return renamed
 
 
 def _check(config: CoordinatorConfig) -> None:

@@ -12,11 +12,12 @@ import click
 from coordinator.cli.settings import load_settings
 from coordinator.config import load
 
+CONFIG_HELP = "A TOML file. Default: /etc/meshwg/coordinator.toml, if it is there."
 PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--config", type=PATH, metavar="FILE", help="A TOML file.")
+@click.option("--config", type=PATH, metavar="FILE", help=CONFIG_HELP)
 @click.option(
     "--data-dir", type=PATH, metavar="DIR", help="Default: /var/lib/meshwg-coordinator."
 )
@@ -45,6 +46,32 @@ PATH = click.Path(path_type=Path)
     type=PATH,
     metavar="FILE",
     help="The secret that other relays (coturn's use-auth-secret) share.",
+)
+@click.option(
+    "--relay-server",
+    "relays",
+    multiple=True,
+    metavar="URL",
+    help="One more relay, as turn:HOST:PORT?transport=udp.",
+)
+@click.option(
+    "--relay-allow",
+    multiple=True,
+    metavar="CIDR",
+    help="A private network into which the own relay may send.",
+)
+@click.option(
+    "--approve-route",
+    "approve_routes",
+    multiple=True,
+    metavar="CIDR",
+    help="A network inside which nodes may announce routes.",
+)
+@click.option(
+    "--connections-per-address",
+    type=int,
+    metavar="N",
+    help="Control connections of one address. Default: 1024.",
 )
 @click.option(
     "--log-level",

@@ -28,7 +28,7 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     envvar="MESHWG_CONFIG",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TOML file with the same settings.",
+    help="TOML file with the same settings. Default: /etc/meshwg/node.toml, if there.",
 )
 @click.option(
     "--state-dir",
@@ -51,24 +51,35 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     help="Default: info.",
 )
 @click.option(
-    "--no-birthday", is_flag=True, help="Never use the birthday method (many sockets)."
+    "--birthday/--no-birthday",
+    default=None,
+    help="Whether to use the birthday method (many sockets).",
 )
 @click.option(
-    "--no-tcp", is_flag=True, help="Never open direct paths over TCP, nor listen."
+    "--tcp/--no-tcp",
+    default=None,
+    help="Whether to open direct paths over TCP, and to listen.",
+)
+@click.option(
+    "--port-mapping/--no-port-mapping",
+    default=None,
+    help="Whether to ask the router for a port.",
 )
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
-@click.option("--hub", is_flag=True, help="Forward between other nodes.")
+@click.option(
+    "--role", type=click.Choice(["node", "hub"]), help="A hub forwards between others."
+)
+@click.option("--hub", is_flag=True, help="The same as --role hub.")
 @click.option(
     "--route",
     "routes",
     multiple=True,
+    envvar=["MESHWG_ROUTE", "MESHWG_ROUTES"],
     metavar="CIDR",
     help="A network behind this node.",
 )
 def node(
     config_file: Path | None,
-    no_birthday: bool,
-    no_tcp: bool,
     hub: bool,
     **options: Any,
 ) -> None:
@@ -82,9 +93,10 @@ def node(
     from meshwg.runtime.packetloop import PacketLoop
 
     options["routes"] = options["routes"] or None
-    options["birthday"] = False if no_birthday else None
-    options["tcp"] = False if no_tcp else None
-    options["role"] = "hub" if hub else None
+    options["role"] = "hub" if hub else options["role"]
+    for switch in ("birthday", "tcp", "port_mapping"):
+        if options[switch] is None and _is_set(f"MESHWG_NO_{switch.upper()}"):
+            options[switch] = False
     config = load(config_file, options)
     if config.join is not None:
         config = replace(config, join=read_secret(config.join, "join token"))
@@ -101,6 +113,14 @@ def node(
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=PacketLoop) as runner:
         runner.run(run(config, lambda: load(config_file, again)))
+
+
+def _is_set(variable: str) -> bool:
+    """Tell whether a variable of the environment says yes.
+
+    :raises click.BadParameter: if it says neither yes nor no.
+    """
+    return bool(click.BOOL.convert(os.environ.get(variable) or "no", None, None))
 
 
 def _may_administer_networks() -> bool:

@@ -82,7 +82,7 @@ FORGOTTEN = (
     "The coordinator's database was lost or set back and no longer knows this node"
 )
 
-_MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
+MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
 _TOKEN_REFUSED = {
     ErrorCode.TOKEN_UNKNOWN,
     ErrorCode.TOKEN_EXPIRED,
@@ -90,7 +90,7 @@ _TOKEN_REFUSED = {
     ErrorCode.TOKEN_REVOKED,
 }
 _HOPELESS = (
-    _MEMBERSHIP_LOST
+    MEMBERSHIP_LOST
     | _TOKEN_REFUSED
     | {
         ErrorCode.MESH_FULL,
@@ -542,7 +542,7 @@ class ControlClient:
             self._events.append(OfferRefused(error.to, error))
         if not error.fatal:
             return
-        if error.code in _MEMBERSHIP_LOST and self.registered is not None:
+        if error.code in MEMBERSHIP_LOST and self.registered is not None:
             self._on_membership_lost(connection, error, now)
         elif error.code in _TOKEN_REFUSED and self.registered is not None:
             # It was to bring a member back, which loses nothing by another's mistake.

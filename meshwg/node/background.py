@@ -197,7 +197,9 @@ class Background:
                 case control_events.MembershipRevoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):
-                    self._events.append(Expelled(error.message, forget=False))
+                    self._events.append(
+                        Expelled(error.message, forget=False, code=error.code)
+                    )
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")

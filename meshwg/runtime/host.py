@@ -15,7 +15,7 @@ from typing import Self
 
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
-from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined
+from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped
 from meshwg.node import (
@@ -371,7 +371,7 @@ class NodeHost:
     def _on_expelled(self, event: Expelled) -> None:
         if event.forget:
             self._membership.expelled()
-        self._fail(CoordinatorError(f"{event.reason.rstrip('.')}."))
+        self._fail(self._membership.explain(event))
 
     # What the node has to know.
 

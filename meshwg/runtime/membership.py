@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import Identity
-from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.control.client import MEMBERSHIP_LOST, Identity
+from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
+from meshwg.node import Expelled
 from meshwg.runtime.saver import NetmapSaver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
@@ -78,6 +79,15 @@ class MembershipRecord:
     def expelled(self) -> None:
         """The node is no longer a member: forget the netmap when this is closed."""
         self._is_void = True
+
+    def explain(self, expelled: Expelled) -> MeshError:
+        """Return why a node cannot go on that its mesh does not want."""
+        reason = f"{expelled.reason.rstrip('.')}."
+        if expelled.forget or expelled.code in MEMBERSHIP_LOST:
+            return Removed(f"{reason} Join again with 'meshwg join' and a new token.")
+        if self.stored.auth_key is not None:
+            return NotJoined(reason)
+        return CoordinatorError(reason)
 
     async def close(self) -> None:
         """Save what is not saved yet, or forget it all after an expulsion."""

@@ -1,6 +1,7 @@
 """``meshwg node`` reads its options, and says in a sentence why it cannot start."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,23 @@ def test_every_option_is_a_variable_of_the_environment(
             routes=("10.1.0.0/16", "fd01::/48"),
         )
     ]
+
+
+def test_every_setting_is_an_option() -> None:
+    known = {each.name for each in module.node.params}
+    assert {each.name for each in fields(NodeConfig)} <= known
+
+
+def test_a_switch_that_the_file_turns_off_can_be_turned_on(
+    started: list[NodeConfig], tmp_path: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("birthday = false\ntcp = false\nport_mapping = false\nhub = true\n")
+    switches = ("--birthday", "--tcp", "--port-mapping", "--role", "node")
+
+    start("--config", str(file), *switches)
+
+    assert started == [NodeConfig()]
 
 
 @pytest.mark.parametrize("off", ["0", "false", ""])

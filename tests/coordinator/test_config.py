@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.config import load, parse_host_port
+from coordinator.cli.serve import serve
+from coordinator.config import CoordinatorConfig, load, parse_host_port
 from meshwg.errors import ConfigError
 
 
@@ -71,3 +72,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_database_password_is_not_shown() -> None:
     config = load(None, {"database": "postgresql://u:hunter2@h/d"})
     assert "hunter2" not in repr(config)
+
+
+def test_options_may_stand_in_the_file_as_they_are_typed(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.toml"
+    file.write_text('no-relay = true\napprove-route = ["10.0.0.0/8"]\n')
+    config = load(file, {})
+    assert (config.relay, config.approve_routes) == (False, ("10.0.0.0/8",))
+
+
+def test_every_setting_is_an_option() -> None:
+    known = {each.name for each in serve.params}
+    assert set(CoordinatorConfig.model_fields) <= known

@@ -120,7 +120,7 @@ def test_a_bad_token_is_refused(
 
     ended = newcomer.try_to_start("--join", token)
 
-    assert ended.returncode == FAILED
+    assert ended.returncode == NOT_JOINED
     assert sentence in last_line(ended.stderr)
     assert token not in ended.stderr
     assert leftovers(newcomer.host) == []
@@ -131,7 +131,7 @@ def test_a_wrong_coordinator_is_detected_and_traps_no_node(world: World) -> None
 
     ended = newcomer.try_to_start("--join", of_another_coordinator(world))
 
-    assert ended.returncode == FAILED
+    assert ended.returncode == NOT_JOINED
     assert "does not own the key that the join token names" in last_line(ended.stderr)
     newcomer.join(world.token)
     newcomer.reaches(world.member)
