@@ -168,7 +168,11 @@ class NodeHost:
             fwmark=self._interface.fwmark,
         )
         self._addressing = Addressing(
-            self._tun, self._interface, self.node.health, self._on_ipv6
+            self._tun,
+            self._interface,
+            self.node.health,
+            self._on_ipv6,
+            self._state.is_news,
         )
         self._firewall = Firewall(
             self._tun.name, self.node.health, forwards=self._config.role == "hub"

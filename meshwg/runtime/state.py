@@ -26,7 +26,20 @@ PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
 DOWN_FILE = "down"
+TOLD_FILE = "told"
 LOCK_FILE = "lock"
+
+
+_OF_A_MESH = (
+    MEMBERSHIP_FILE,
+    NETMAP_FILE,
+    RELAYS_FILE,
+    PORT_FILE,
+    DOWN_FILE,
+    TOLD_FILE,
+    KEY_FILE,
+)
+"""What is forgotten when a mesh is left; the key last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._told: set[str] = set()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
@@ -149,9 +163,25 @@ class StateDirectory:
     def forget(self) -> None:
         """Remove all there is to remember of the mesh, and the key by which it knows
         this node."""
-        for name in (MEMBERSHIP_FILE, NETMAP_FILE, RELAYS_FILE, PORT_FILE, DOWN_FILE):
+        for name in _OF_A_MESH:
             self._remove(name)
-        self._remove(KEY_FILE)
+
+    def is_news(self, code: str) -> bool:
+        """Tell whether something was not told before, and note that it is now.
+
+        If that cannot be written, it is told again at the next start.
+        """
+        try:
+            told = (self._read(self._path / TOLD_FILE) or "").split()
+        except MeshError:
+            told = []
+        if code in told or code in self._told:
+            return False
+        self._told.add(code)
+        with contextlib.suppress(MeshError):
+            text = "".join(f"{each}\n" for each in (*told, code))
+            self._write(self._path / TOLD_FILE, text)
+        return True
 
     def is_down(self) -> bool:
         """Tell whether the node was taken down and is to stay so."""

@@ -228,6 +228,7 @@ BEHAVIOURS = {
     "tests/node/test_restless.py": "that an idle node has no timer that spins",
     "tests/relay/test_channels.py": "what a pool tells of its channels",
     "tests/test_layout.py": "the layout of all sources",
+    "tests/test_manual.py": "the manual pages, which tests/manual.py writes",
     "tests/test_package.py": "what is installed",
     "tests/wireguard/test_fastpath.py": "the fast path against the way of batches",
 }

@@ -30,6 +30,18 @@ def state(path: Path) -> Iterator[StateDirectory]:
     made.close()
 
 
+def test_what_was_told_is_no_news_at_the_next_start(path: Path) -> None:
+    first = StateDirectory(path)
+    assert first.is_news("ipv6-disabled")
+    assert not first.is_news("ipv6-disabled")
+    first.close()
+
+    again = StateDirectory(path)
+    assert not again.is_news("ipv6-disabled")
+    assert again.is_news("something-else")
+    again.close()
+
+
 def test_that_a_node_is_down_is_remembered(path: Path) -> None:
     first = StateDirectory(path)
     assert not first.is_down()
