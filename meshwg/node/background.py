@@ -89,7 +89,7 @@ class Background:
         self._lookout.set_servers(servers, relays)
         self._whereabouts.set_stun_servers(servers, now)
         self._relays.set_servers(relays, now)
-        self._paths.servers_changed()
+        self._paths.servers_changed(relay.address for relay in relays)
         self.settle(now)
 
     def set_mapped(self, endpoint: Endpoint | None, now: float) -> None:
