@@ -6,6 +6,7 @@ names with underscores: ``data_dir = "/srv/mesh"``.
 """
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,28 @@ _SINGULARS = {"approve_route": "approve_routes", "relay_server": "relays"}
 WILDCARDS = ("0.0.0.0", "::")
 
 HostPort = tuple[str, int]
+
+
+_RATE = re.compile(r"(\d{1,9})([kmg]?)(bit)?(/s)?", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+MIN_RATE = 64_000
+"""Bits a second: less than that carries no packet of full length every second."""
+MAX_RATE = 10**12
+
+
+def parse_rate(text: str) -> int:
+    """Return the bits a second of ``500k``, ``20M``, ``20Mbit`` or ``1G``.
+
+    :raises ConfigError: if it is something else, or too little or too much.
+    """
+    found = _RATE.fullmatch(text)
+    rate = int(found[1]) * _UNITS[found[2].lower()] if found else 0
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ConfigError(
+            f"--relay-bandwidth {text} is not a rate; write bits a second, from 64k to "
+            "1000G: 20M"
+        )
+    return rate
 
 
 class CoordinatorConfig(BaseModel):
@@ -55,10 +78,22 @@ class CoordinatorConfig(BaseModel):
     """More relays, as ``turn:HOST:PORT?transport=udp``."""
     relay_allow: tuple[str, ...] = ()
     """Private networks into which the own relay may send."""
+    relay_peers: Literal["members", "any"] = "members"
+    """Where the own relay sends: to other relayed addresses and to those of members, or
+    to any public address."""
+    relay_bandwidth: str | None = None
+    """What the own relay carries of one node in each direction, in bits a second:
+    ``20M``."""
     approve_routes: tuple[str, ...] = ()
     """Networks inside which nodes may announce routes."""
     connections_per_address: Annotated[int, Field(ge=1)] = 1024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def relay_bytes_per_second(self) -> int | None:
+        if self.relay_bandwidth is None:
+            return None
+        return parse_rate(self.relay_bandwidth) // 8
 
     @property
     def listen_address(self) -> HostPort:
@@ -152,7 +187,7 @@ def _rename_keys(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _check(config: CoordinatorConfig) -> None:
     """Refuse what can only fail later."""
-    _ = config.listen_address, config.stun_addresses
+    _ = config.listen_address, config.stun_addresses, config.relay_bytes_per_second
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:

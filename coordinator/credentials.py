@@ -16,8 +16,9 @@ from meshwg.errors import ConfigError
 from meshwg.wire.control import Relay
 from meshwg.wire.token import MAX_URL_LENGTH
 
-LIFETIME = 24 * 3600.0
-"""Seconds for which credentials are valid; they are renewed at half of it."""
+LIFETIME = 3600.0
+"""Seconds for which credentials are valid; they are renewed at half of it. Relays that
+do not know who is a member serve a node that was removed for as long."""
 
 USER_LENGTH = 12
 """Bytes of what stands for a node, which are as many bits as birthdays need."""

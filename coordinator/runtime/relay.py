@@ -98,6 +98,11 @@ class Relay:
             self._server.receive(datagrams, client, now)
         self.drain()
 
+    def drop_strangers(self) -> None:
+        """End what nodes have that are no longer members."""
+        self._server.drop_strangers()
+        self.drain()
+
     def drain(self) -> None:
         """Send what the server has to send, and carry out its events."""
         while event := self._server.next_event():

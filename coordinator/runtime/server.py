@@ -153,7 +153,9 @@ class CoordinatorProcess:
             self._listener.getsockname()[1],
             primary_address(config.listen_address[0]),
         )
-        self._services = make_services(config, self.public, foundation.relay_secret)
+        self._services = make_services(
+            config, self.public, foundation.relay_secret, foundation.registry
+        )
         self._server = self._make_server()
         self._unexpected = Unexpected()
         self._worker = StoreWorker(
@@ -161,7 +163,7 @@ class CoordinatorProcess:
             self._server,
             foundation.registry,
             home=self._home,
-            on_commit=lambda: self._endpoint.drain(),
+            on_commit=self._on_commit,
             unexpected=self._unexpected,
         )
         self._endpoint = ControlEndpoint(
@@ -363,6 +365,10 @@ class CoordinatorProcess:
         self._work = asyncio.create_task(worker.run())
         others = (worker.keep_alive(), watching)
         self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
+
+    def _on_commit(self) -> None:
+        self._services.on_members()
+        self._endpoint.drain()
 
     def _on_offer(self, text: bytes) -> None:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())

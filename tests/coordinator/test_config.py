@@ -9,6 +9,30 @@ from coordinator.config import CoordinatorConfig, load, parse_host_port
 from meshwg.errors import ConfigError
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("64k", 8000),
+        ("20M", 2_500_000),
+        ("20mbit", 2_500_000),
+        ("20Mbit/s", 2_500_000),
+        ("1g", 125_000_000),
+        ("1000000", 125_000),
+        (None, None),
+    ],
+)
+def test_a_rate_is_bits_a_second(text: str | None, rate: int | None) -> None:
+    assert load(None, {"relay_bandwidth": text}).relay_bytes_per_second == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "1", "-5M", "20MB", "20 M", "fast", "9999999G", "٢M"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--relay-bandwidth .* is not a rate.* 20M"):
+        load(None, {"relay_bandwidth": text})
+
+
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.toml"
     path.write_text('listen = "127.0.0.1:1"\nadvertise = "a.example"\n')
