@@ -42,6 +42,11 @@ PATH = click.Path(path_type=Path)
 @click.option("--tls-key", type=PATH, metavar="FILE", help="Private key, PEM.")
 @click.option("--relay/--no-relay", default=None, help="Also serve as a relay (TURN).")
 @click.option(
+    "--relay-peers",
+    type=click.Choice(["members", "any"]),
+    help="Where the relay sends, beside relayed addresses. Default: members.",
+)
+@click.option(
     "--relay-bandwidth",
     metavar="RATE",
     help="Of one node through the relay, each way, in bits a second: 20M.",
