@@ -5,6 +5,7 @@ environment, else from the TOML file, else from here. Keys of the file are the o
 names with underscores: ``data_dir = "/srv/mesh"``.
 """
 
+import contextlib
 import ipaddress
 import re
 import tomllib
@@ -24,6 +25,10 @@ DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
 
 _SINGULARS = {"approve_route": "approve_routes", "relay_server": "relays"}
 """Options that may be given several times, and their keys."""
+
+MAX_NAME = 253
+"""Letters of a host's name (RFC 1035 section 2.3.4)."""
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.ASCII | re.IGNORECASE)
 
 WILDCARDS = ("0.0.0.0", "::")
 
@@ -188,6 +193,8 @@ def _rename_keys(values: dict[str, Any], path: Path) -> dict[str, Any]:
 def _check(config: CoordinatorConfig) -> None:
     """Refuse what can only fail later."""
     _ = config.listen_address, config.stun_addresses, config.relay_bytes_per_second
+    if config.advertise is not None:
+        _check_advertised(config.advertise)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:
@@ -198,6 +205,20 @@ def _check(config: CoordinatorConfig) -> None:
     ):
         for network in networks:
             _check_network(option, network)
+
+
+def _check_advertised(text: str) -> None:
+    """Refuse what is no host alone: it becomes a part of URLs."""
+    with contextlib.suppress(ValueError):
+        if not ipaddress.ip_address(text).is_unspecified and "%" not in text:
+            return
+    is_name = len(text) <= MAX_NAME and all(map(_LABEL.fullmatch, text.split(".")))
+    if is_name and not text.rpartition(".")[2].isdecimal():
+        return
+    raise ConfigError(
+        f"--advertise {text!r} is no host: give a name or an address alone, without "
+        "scheme, port, path or brackets, such as mesh.example.org"
+    )
 
 
 def _check_network(option: str, text: str) -> None:

@@ -10,6 +10,45 @@ from meshwg.errors import ConfigError
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "https://mesh.example.org",
+        "http://192.0.2.1",
+        "mesh.example.org:443",
+        "192.0.2.1:8443",
+        "[2001:db8::1]",
+        "[2001:db8::1]:443",
+        "mesh.example.org/path",
+        "a b",
+        " mesh",
+        "",
+        "a..b",
+        "mesh.example.org.",
+        "-mesh",
+        "a" * 64,
+        ".".join(["a" * 60] * 5),
+        "user@host",
+        "host\n",
+        "caf\xe9",
+        "0.0.0.0",
+        "::",
+        "fe80::1%eth0",
+        "300.1.1.1",
+    ],
+)
+def test_what_is_no_host_is_not_advertised(text: str) -> None:
+    with pytest.raises(ConfigError, match="--advertise"):
+        load(None, {"advertise": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["mesh.example.org", "192.0.2.1", "2001:db8::1", "localhost", "a-b.c_d.e"]
+)
+def test_a_host_is_advertised(text: str) -> None:
+    assert load(None, {"advertise": text}).advertise == text
+
+
+@pytest.mark.parametrize(
     ("text", "rate"),
     [
         ("64k", 8000),
