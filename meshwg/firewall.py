@@ -34,6 +34,11 @@ class Rule:
     comment: str
     expressions: tuple[Mapping[str, Any], ...]
 
+    @property
+    def owner(self) -> str:
+        """The first word of the comment: that of a node names its interface."""
+        return self.comment.partition(" ")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -51,6 +56,11 @@ class Chain:
     def place(self) -> str:
         """How nft names it: family, table and name."""
         return f"{self.family} {self.table} {self.name}"
+
+    def has(self, version: int | None) -> bool:
+        """Tell whether packets of an IP version pass it; ``None`` stands for both."""
+        families = {4: ("ip", "inet"), 6: ("ip6", "inet")}
+        return version is None or self.family in families[version]
 
     @property
     def is_ours(self) -> bool:
@@ -82,22 +92,22 @@ class Ruleset:
             if chain.policy == "drop" or self._may_drop(chain, 0)
         ]
 
-    def rules_with_comment(self, comment: str) -> list[tuple[Chain, Rule]]:
-        """Return the rules of that comment in chains of others."""
+    def rules_of(self, owner: str) -> list[tuple[Chain, Rule]]:
+        """Return the rules in chains of others whose comment begins with this word."""
         return [
             (chain, rule)
             for chain in self._chains.values()
             for rule in chain.rules
-            if rule.comment == comment and not chain.is_ours
+            if rule.owner == owner and not chain.is_ours
         ]
 
-    def comments(self) -> set[str]:
-        """Return the comments of this program's rules in chains of others."""
+    def owners(self) -> set[str]:
+        """Return the owners of this program's rules in chains of others."""
         return {
-            rule.comment
+            rule.owner
             for chain in self._chains.values()
             for rule in chain.rules
-            if rule.comment.startswith(OWN_TABLES) and not chain.is_ours
+            if rule.owner.startswith(OWN_TABLES) and not chain.is_ours
         }
 
     def chain_that_drops_source(

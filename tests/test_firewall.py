@@ -100,12 +100,12 @@ def test_sets_of_networks_are_understood() -> None:
 def test_own_rules_are_found_by_their_comment() -> None:
     found = ruleset(
         chain("FORWARD", "forward", "drop"),
-        rule("FORWARD", ACCEPT, comment="meshwg-meshwg0", handle=7),
+        rule("FORWARD", ACCEPT, comment="meshwg-meshwg0 to 10.0.0.0/8", handle=7),
         rule("FORWARD", ACCEPT, comment="somebody else's"),
     )
-    ((where, what),) = found.rules_with_comment("meshwg-meshwg0")
+    ((where, what),) = found.rules_of("meshwg-meshwg0")
     assert (where.place, what.handle) == ("ip filter FORWARD", 7)
-    assert found.comments() == {"meshwg-meshwg0"}
+    assert found.owners() == {"meshwg-meshwg0"}
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"nftables": [{"chain": {}}]}'])

@@ -1,8 +1,9 @@
 """Keeps the host's own firewall from dropping what the mesh carries.
 
-What a hub forwards is accepted at the head of each chain that might drop it, and the
-rule is put back when the firewall was reloaded; all of them are removed at the end.
-What cannot be mended here is said: :class:`~meshwg.health.Complaint`.
+What a hub forwards, or a node to networks behind it, is accepted at the head of each
+chain that might drop it. The rule is put back when the firewall was loaded again, and
+all of them are removed at the end. What cannot be mended here is said:
+:class:`~meshwg.health.Complaint`.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from meshwg.errors import ConfigError
-from meshwg.firewall import OWN_TABLES, Chain, Ruleset
+from meshwg.firewall import OWN_TABLES, Chain, Rule, Ruleset
 from meshwg.health import Complaint, Health, Severity
 from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.nft import list_ruleset, nft
@@ -46,10 +47,12 @@ class Firewall:
 
     def __init__(self, interface: str, health: Health, *, forwards: bool) -> None:
         self._interface = interface
-        self._comment = comment_of(interface)
+        self._owner = owner_of(interface)
+        self._has_rules = False
         self._health = health
         self._forwards = forwards
         self._networks: tuple[str, ...] = ()
+        self._announced: tuple[str, ...] = ()
         self._watcher: ChangeWatcher | None = None
         self._lock = asyncio.Lock()
         self._tasks = TaskSet()
@@ -68,11 +71,14 @@ class Firewall:
         if self._forwards:
             await self._look()
 
-    def want(self, networks: Iterable[str]) -> None:
-        """Take note of the networks of the mesh, and see whether they are dropped."""
-        new = tuple(networks)
-        if self._networks != new:
-            self._networks = new
+    def want(self, networks: Iterable[str], announced: Iterable[str] = ()) -> None:
+        """Take note of the networks of the mesh, and of those behind this node.
+
+        What peers send to these, and is sent back, is let pass, too.
+        """
+        new = tuple(networks), tuple(announced)
+        if new != (self._networks, self._announced):
+            self._networks, self._announced = new
             self._look_again()
 
     async def close(self) -> None:
@@ -81,9 +87,9 @@ class Firewall:
             self._watcher.close()
             self._watcher = None
         self._tasks.cancel()
-        if self._forwards:
-            async with self._lock:
-                await remove_rules({self._comment})
+        async with self._lock:
+            if self._forwards or self._has_rules:
+                await remove_rules({self._owner})
 
     def _look_again(self) -> None:
         self._tasks.run(self._look())
@@ -93,31 +99,52 @@ class Firewall:
             ruleset = await read_ruleset()
             if ruleset is None:
                 return
-            if self._forwards:
-                self._put(DROPS_FORWARDED, await self._let_pass(ruleset))
+            self._put(DROPS_FORWARDED, await self._let_pass(ruleset))
             self._put(DROPS_MESH, self._dropped(ruleset))
+
+    def _wanted(self) -> dict[str, tuple[int | None, str]]:
+        """Return what is to pass: IP version and condition, by comment."""
+        name = f'"{self._interface}"'
+        wanted: dict[str, tuple[int | None, str]] = {}
+        if self._forwards:
+            wanted[self._owner] = None, f"iifname {name} oifname {name}"
+        for network in map(ip_network, self._announced):
+            ip = "ip" if network.version == 4 else "ip6"
+            there = f"iifname {name} {ip} daddr {network}"
+            back = f"oifname {name} {ip} saddr {network}"
+            wanted[f"{self._owner} to {network}"] = network.version, there
+            wanted[f"{self._owner} from {network}"] = network.version, back
+        return wanted
 
     async def _let_pass(self, ruleset: Ruleset) -> Complaint | None:
         """Accept what is forwarded in all chains that might drop it."""
-        accepting = ruleset.rules_with_comment(self._comment)
-        present = {chain.place for chain, _ in accepting}
-        name, comment = f'"{self._interface}"', f'"{self._comment}"'
-        refusing: dict[str, str] = {}
-        for chain in ruleset.chains_that_drop_forwarded():
-            if chain.place in present:
-                continue
-            rule = f"iifname {name} oifname {name} counter accept comment {comment}"
-            try:
-                await nft(f"insert rule {chain.place} {rule}")
-            except ConfigError as error:
-                refusing[chain.place] = str(error)
+        wanted, present = self._wanted(), set()
+        for chain, rule in ruleset.rules_of(self._owner):
+            if rule.comment in wanted:
+                present.add((chain.place, rule.comment))
             else:
-                logger.info(
-                    "The firewall's chain %s lets pass what this hub forwards, until "
-                    "the hub stops",
-                    chain.place,
-                )
+                await _remove(chain, rule)
+        refusing: dict[str, str] = {}
+        for chain in ruleset.chains_that_drop_forwarded() if wanted else ():
+            for comment, (version, condition) in wanted.items():
+                if (chain.place, comment) not in present and chain.has(version):
+                    text = f'{condition} counter accept comment "{comment}"'
+                    await self._insert(chain, text, refusing)
         return _not_passing(refusing, self._interface)
+
+    async def _insert(self, chain: Chain, text: str, refusing: dict[str, str]) -> None:
+        try:
+            await nft(f"insert rule {chain.place} {text}")
+        except ConfigError as error:
+            refusing[chain.place] = str(error)
+        else:
+            self._has_rules = True
+            logger.info(
+                "The firewall's chain %s lets pass what this node forwards, as long as "
+                "it runs: %s",
+                chain.place,
+                text,
+            )
 
     def _dropped(self, ruleset: Ruleset) -> Complaint | None:
         for network in map(ip_network, self._networks):
@@ -132,8 +159,8 @@ class Firewall:
         self._health.put(code, complaint)
 
 
-def comment_of(interface: str) -> str:
-    """Return what marks the rules of a node in chains of others."""
+def owner_of(interface: str) -> str:
+    """Return what the comments of a node's rules in chains of others begin with."""
     return f"{OWN_TABLES}{interface}"
 
 
@@ -146,18 +173,15 @@ async def read_ruleset() -> Ruleset | None:
         return None
 
 
-async def remove_rules(comments: Iterable[str]) -> list[str]:
-    """Remove the rules of these comments; return the chains they were in."""
+async def remove_rules(owners: Iterable[str]) -> list[str]:
+    """Remove the rules of these owners; return the chains they were in."""
     ruleset = await read_ruleset()
     if ruleset is None:
         return []
-    removed = []
-    for comment in comments:
-        for chain, rule in ruleset.rules_with_comment(comment):
-            with contextlib.suppress(ConfigError):
-                await nft(f"delete rule {chain.place} handle {rule.handle}")
-                removed.append(chain.place)
-    return removed
+    found = [each for owner in owners for each in ruleset.rules_of(owner)]
+    for chain, rule in found:
+        await _remove(chain, rule)
+    return [chain.place for chain, _ in found]
 
 
 async def remove_leftover_rules() -> list[str]:
@@ -165,9 +189,14 @@ async def remove_leftover_rules() -> list[str]:
     ruleset = await read_ruleset()
     if ruleset is None:
         return []
-    alive = {comment_of(name) for _, name in socket.if_nameindex()}
-    removed = await remove_rules(ruleset.comments() - alive)
+    alive = {owner_of(name) for _, name in socket.if_nameindex()}
+    removed = await remove_rules(ruleset.owners() - alive)
     return [f"a rule in the firewall's chain {place}" for place in removed]
+
+
+async def _remove(chain: Chain, rule: Rule) -> None:
+    with contextlib.suppress(ConfigError):
+        await nft(f"delete rule {chain.place} handle {rule.handle}")
 
 
 def _not_passing(refusing: dict[str, str], interface: str) -> Complaint | None:
@@ -177,9 +206,9 @@ def _not_passing(refusing: dict[str, str], interface: str) -> Complaint | None:
     return Complaint(
         DROPS_FORWARDED,
         Severity.FAILURE,
-        f"This machine's firewall drops what the hub forwards, in {chains}, and does "
+        f"This machine's firewall drops what this node forwards, in {chains}, and does "
         f"not let it be changed ({next(iter(refusing.values()))}).",
-        f"Let packets pass there that come from {interface} and go to {interface}; "
+        f"Let packets pass there that come from or go to {interface}; "
         "with firewalld: firewall-cmd --permanent --zone=trusted "
         f"--add-interface={interface}.",
     )

@@ -37,7 +37,7 @@ from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.default_gateway import find_gateway
-from meshwg.runtime.firewall import Firewall, comment_of, remove_rules
+from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.host_network import HostNetwork, Network
 from meshwg.runtime.interface import MeshInterface
@@ -228,7 +228,7 @@ class NodeHost:
         """
         forwarding = Forwarding(self._tun.name, self._state)
         if await forwarding.recover():
-            await remove_rules({comment_of(self._tun.name)})
+            await remove_rules({owner_of(self._tun.name)})
         if self._config.role == "hub":
             self._undo.push_async_callback(forwarding.disable)
             await forwarding.enable()
@@ -335,7 +335,7 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
-                self._firewall.want(event.networks)
+                self._firewall.want(event.networks, event.announced)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):

@@ -80,6 +80,29 @@ def test_what_a_hub_forwards_is_accepted_first_and_no_more_at_the_end(
     assert list(health) == []
 
 
+def test_what_goes_to_networks_behind_a_node_passes_too(host: Host) -> None:
+    load(host, DOCKER + FIREWALLD)
+    before = ruleset(host)
+
+    async def work() -> None:
+        firewall = Firewall("meshwg0", Health(), forwards=False)
+        await firewall.start()
+        firewall.want(MESH, ("10.1.0.0/16", "fd01::/48"))
+        await look(firewall)
+        rules = await own_rules()
+        assert len([rule for rule in rules if "10.1.0.0/16" in rule]) == 4
+        # The chain of Docker's is for IPv4 only.
+        assert len([rule for rule in rules if "fd01::/48" in rule]) == 2
+        firewall.want(MESH, ("fd01::/48",))
+        await look(firewall)
+        assert len(await own_rules()) == 2
+        await firewall.close()
+
+    run(host, work)
+
+    assert ruleset(host) == before
+
+
 def test_a_firewall_that_is_loaded_again_gets_the_rule_again(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +240,11 @@ async def within(seconds: float, condition: Callable[[], Awaitable[bool]]) -> No
             if await condition():
                 return
             await asyncio.sleep(0.05)
+
+
+async def own_rules() -> list[str]:
+    lines = (await nft("list ruleset")).splitlines()
+    return [line.strip() for line in lines if "meshwg-meshwg0" in line]
 
 
 async def accepting_rules() -> list[str]:
