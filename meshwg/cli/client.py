@@ -10,7 +10,13 @@ from typing import Any
 
 import click
 
-from meshwg.errors import DaemonNotRunning, MeshError, NotJoined, NotPermitted
+from meshwg.errors import (
+    ConfigError,
+    DaemonNotRunning,
+    MeshError,
+    NotJoined,
+    NotPermitted,
+)
 
 CROWD_PATIENCE = 5.0
 """Seconds to wait while others fill the daemon's queue of connections."""
@@ -28,7 +34,10 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )
 
-_ERRORS = {error.__name__: error for error in (MeshError, NotJoined, NotPermitted)}
+KINDS = (MeshError, ConfigError, NotJoined, NotPermitted)
+"""What a daemon may answer instead of what was asked for."""
+
+_ERRORS = {error.__name__: error for error in KINDS}
 
 
 def peer_names(

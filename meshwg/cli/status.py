@@ -19,6 +19,7 @@ from meshwg.cli.overview import render
 from meshwg.cli.peerview import find_peer, render_peer
 from meshwg.cli.table import echo, terminal_height, terminal_width
 from meshwg.cli.words import is_active
+from meshwg.errors import NotJoined
 
 REFRESH = 1.0
 """Seconds between two reports of ``--watch``."""
@@ -41,29 +42,34 @@ def status(
     verbose: bool,
     watch: bool,
     control_socket: str,
-) -> None:
+) -> int:
     """Show this node and its peers, or all that is known of PEER.
 
-    PEER is a name, an address of the mesh, or a public key.
+    PEER is a name, an address of the mesh, or a public key. Ends with 4 as long as the
+    node has not joined a mesh.
     """
     client = DaemonClient(control_socket)
 
-    def show(over: bool) -> None:
+    def show(over: bool) -> int:
         report = client.get("/v1/status")
+        own = report["self"]
+        # A script must not take a node that only tries to join for one that has.
+        strange = not own["addresses"] and own.get("state") != "down"
+        ends = NotJoined.exit_status if strange else 0
         hidden = _select(report, peer, active)
         if as_json:
             click.echo(json.dumps(report))
-            return
+            return ends
         size, now = terminal_width(), time.time()
         if peer is not None:
             lines = render_peer(report["peers"][0], now, size)
         else:
             lines = render(report, now, size, verbose=verbose, hidden=hidden)
         _show(lines, terminal_height() if over else None)
+        return ends
 
     if not watch:
-        show(over=False)
-        return
+        return show(over=False)
     with _own_screen(sys.stdout.isatty() and not as_json) as over:
         while True:
             show(over)

@@ -92,8 +92,9 @@ class Daemon:
             on_hangup(self._reload, host.stop)
             await host.start()
             logger.info(
-                "Node %s is up: interface %s, UDP port %d",
+                "Node %s is %s: interface %s, UDP port %d",
                 host.name,
+                "up" if host.is_member else "joining its mesh",
                 host.interface,
                 host.port,
             )

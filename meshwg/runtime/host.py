@@ -35,6 +35,7 @@ from meshwg.relay.server import RelayServer
 from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
+from meshwg.runtime.coordinator_news import CoordinatorNews
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
@@ -159,6 +160,7 @@ class NodeHost:
             self._on_control_activity,
             self._interface.fwmark,
         )
+        self._news = CoordinatorNews(client, self.node.health, self.coordinator_url)
         self._ways_out = WaysOut(
             self.node,
             self._dataplane,
@@ -209,6 +211,11 @@ class NodeHost:
     def coordinator_url(self) -> str:
         """Where the coordinator is."""
         return self._membership.stored.url
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the coordinator has let this node in, now or in an earlier run."""
+        return self.node.control.registered is not None
 
     async def __aenter__(self) -> Self:
         try:
@@ -324,6 +331,7 @@ class NodeHost:
             except Exception as error:
                 # One that cannot be carried out holds up neither others nor packets.
                 self._surprises.note(error)
+        self._news.look(clock.now())
         if self._looked is not None and not self.node.whereabouts.is_looking:
             self._looked.set()
             self._looked = None
@@ -355,7 +363,7 @@ class NodeHost:
                 self._ways_out.carry_out(event)
 
     def _on_joined(self, notice: str) -> None:
-        logger.info("Connected to the coordinator %s", self.coordinator_url)
+        self._news.look(clock.now())
         self._tell_who()
         if notice:
             logger.warning("%s", notice)

@@ -295,6 +295,12 @@ def test_a_node_that_reaches_no_coordinator_keeps_trying(world: World) -> None:
     ended = newcomer.meshwg("ping", "member", check=False)
     assert ended.returncode == NOT_JOINED
 
+    shown = newcomer.meshwg("status", check=False)
+    assert shown.returncode == NOT_JOINED
+    assert "has not joined its mesh yet" in shown.stdout
+    assert "is up" not in newcomer.log()
+    assert newcomer.log().count("has not joined its mesh yet, and goes on trying") <= 2
+
     newcomer.meshwg("down")
     assert newcomer.wait_for_end() == DONE
     assert leftovers(newcomer.host) == []
@@ -377,6 +383,30 @@ def test_secrets_stay_in_the_state_directory(world: World) -> None:
             assert files_holding(directory, text) == []
     for text in (key, world.token, secret):
         assert text not in shown
+
+
+def test_the_coordinator_s_absence_and_return_are_told_once(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+
+    world.coordinator.kill()
+    newcomer.wait_until_offline()
+    newcomer.wait_until(
+        lambda status: (
+            "cannot be reached" in (status["self"]["coordinator"]["error"] or "")
+        ),
+        "it has tried again",
+    )
+    (complaint,) = [
+        each for each in newcomer.status()["health"] if each["code"] == "coordinator"
+    ]
+    assert complaint["severity"] == "warning"
+    world.coordinator.start()
+    newcomer.wait_until_connected()
+
+    warned = [line for line in newcomer.log().splitlines() if "WARNING" in line]
+    assert len([line for line in warned if "go on without it" in line]) in (1, 2)
+    assert newcomer.log().count(" again, after ") == 1
+    assert "coordinator" not in {each["code"] for each in newcomer.status()["health"]}
 
 
 def knows(name: str, status: Json, online: bool = True) -> bool:

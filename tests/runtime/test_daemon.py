@@ -14,7 +14,7 @@ from tests.interop.meshes import Member, leftovers
 RANDOM = random.Random(6).randbytes
 KEY = RANDOM(32)
 URL = "http://192.0.2.99:8443"
-READY = "is up: interface meshwg0"
+READY = "is joining its mesh: interface meshwg0"
 
 
 @pytest.mark.netns
