@@ -385,6 +385,7 @@ class PathAgent:
             self._puncher.peer_restarted(now)
             self._dialer.restarted()
         self._puncher.peer_public = self._rendezvous.peer_public()
+        self._puncher.peer_nat = self._rendezvous.peer.nat
         tcp = offer.tcp
         self._dialer.peer = None if tcp is None else tcp.traits
         self._table.rename(offer.candidates)
