@@ -11,7 +11,6 @@ was taken, and nodes have seen others under the same numbers since.
 from collections.abc import Callable
 from typing import Any
 
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Table, insert, select, text, update
 from sqlalchemy.engine import URL
 
@@ -19,6 +18,7 @@ from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.store import schema
 from coordinator.store.engine import (
     create_engine,
+    revision_of,
     transaction,
     upgrade,
     wait_for_others,
@@ -80,8 +80,7 @@ def _take(connection: Connection) -> Archive:
         rows = connection.execute(select(table).order_by(*table.primary_key))
         names = [column.name for column in table.columns]
         tables[table.name] = {"columns": names, "rows": [list(row) for row in rows]}
-    revision = MigrationContext.configure(connection).get_current_revision()
-    return {"revision": revision, "tables": tables}
+    return {"revision": revision_of(connection), "tables": tables}
 
 
 def _put_back(connection: Connection, archive: Archive, random: Random) -> None:

@@ -14,9 +14,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -103,7 +100,8 @@ async def migrate(engine: AsyncEngine) -> None:
     """
     async with transaction(engine) as connection:
         await wait_for_others(connection)
-        await connection.run_sync(upgrade)
+        if await connection.run_sync(revision_of) != newest_revision():
+            await connection.run_sync(upgrade)
 
 
 async def wait_for_others(connection: AsyncConnection) -> None:
@@ -135,10 +133,6 @@ def plain_errors(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except CommandError:
-        raise StoreError(
-            f"The database {show(url)} was made by a newer version; update meshwg"
-        ) from None
     except (SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise _explain(error, url) from error
 
@@ -146,13 +140,38 @@ def plain_errors(url: URL) -> Iterator[None]:
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema to a revision.
 
-    :raises CommandError: if this program does not know it.
+    :raises StoreError: if this program does not know the one it has.
     """
+    # Alembic is needed seldom, and takes a tenth of a second to import.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except CommandError:
+        raise StoreError(
+            f"The database {show(connection.engine.url)} was made by a newer version; "
+            "update meshwg"
+        ) from None
+
+
+def newest_revision() -> str:
+    """Return the revision of the newest migration."""
+    return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a schema, ``None`` if there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version"))
+    revision = found.scalar()
+    return None if revision is None else str(revision)
 
 
 def _is_missing_file(url: URL) -> bool:
