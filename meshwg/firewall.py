@@ -27,7 +27,7 @@ _ENDS = ("accept", "drop", "reject", "queue", "return", "jump", "goto")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FirewallRule:
     """One rule."""
 
     handle: int
@@ -50,7 +50,7 @@ class Chain:
     hook: str
     """Where packets enter it; empty if it is only jumped to."""
     policy: str
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[FirewallRule, ...] = ()
 
     @property
     def place(self) -> str:
@@ -92,7 +92,7 @@ class Ruleset:
             if chain.policy == "drop" or self._may_drop(chain, 0)
         ]
 
-    def rules_of(self, owner: str) -> list[tuple[Chain, Rule]]:
+    def rules_of(self, owner: str) -> list[tuple[Chain, FirewallRule]]:
         """Return the rules in chains of others whose comment begins with this word."""
         return [
             (chain, rule)
@@ -162,31 +162,43 @@ class Ruleset:
             if match is False:
                 continue
             for expression in rule.expressions:
-                if match and names_source and _drops(expression):
-                    return chain
-                if match and "accept" in expression:
-                    return True
-                if match and ("return" in expression or _drops(expression)):
-                    return False
+                if match:
+                    outcome = _outcome(expression, names_source)
+                    if outcome is not None:
+                        return chain if outcome == "dropped" else outcome == "accepted"
                 target = self._target(chain, expression)
-                if target is not None and depth < MAX_DEPTH:
-                    found = self._walk(target, network, interface, depth + 1)
-                    if found is not False and (match or isinstance(found, Chain)):
-                        return found
+                if target is None or depth >= MAX_DEPTH:
+                    continue
+                found = self._walk(target, network, interface, depth + 1)
+                if isinstance(found, Chain) or (found and match):
+                    return found
         return False
+
+
+def _outcome(expression: Mapping[str, Any], names_source: bool) -> str | None:
+    """Return how an expression ends the way through a chain, ``None`` if it does not.
+
+    :param names_source: whether the rule asks for the source; what is dropped for
+        another reason is not the matter here.
+    """
+    if "accept" in expression:
+        return "accepted"
+    if _drops(expression):
+        return "dropped" if names_source else "left"
+    return "left" if "return" in expression else None
 
 
 def _assemble(
     chains: Sequence[Mapping[str, Any]], rules: Sequence[Mapping[str, Any]]
 ) -> dict[tuple[str, str, str], Chain]:
-    by_chain: dict[tuple[str, str, str], list[Rule]] = {}
+    by_chain: dict[tuple[str, str, str], list[FirewallRule]] = {}
     for rule in rules:
         place = (str(rule["family"]), str(rule["table"]), str(rule["chain"]))
         expressions = tuple(
             each for each in rule.get("expr", ()) if isinstance(each, dict)
         )
         by_chain.setdefault(place, []).append(
-            Rule(int(rule["handle"]), str(rule.get("comment", "")), expressions)
+            FirewallRule(int(rule["handle"]), str(rule.get("comment", "")), expressions)
         )
     found = {}
     for chain in chains:
@@ -206,7 +218,9 @@ def _drops(expression: Mapping[str, Any]) -> bool:
     return "drop" in expression or "reject" in expression
 
 
-def _match(rule: Rule, network: IPNetwork, interface: str) -> tuple[bool | None, bool]:
+def _match(
+    rule: FirewallRule, network: IPNetwork, interface: str
+) -> tuple[bool | None, bool]:
     """Return whether a rule matches, and whether it asks for the source.
 
     ``None`` means that it asks for something that is not known here.

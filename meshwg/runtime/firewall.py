@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from meshwg.errors import ConfigError
-from meshwg.firewall import OWN_TABLES, Chain, Rule, Ruleset
+from meshwg.firewall import OWN_TABLES, Chain, FirewallRule, Ruleset
 from meshwg.health import Complaint, Health, Severity
 from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.nft import list_ruleset, nft
@@ -194,7 +194,7 @@ async def remove_leftover_rules() -> list[str]:
     return [f"a rule in the firewall's chain {place}" for place in removed]
 
 
-async def _remove(chain: Chain, rule: Rule) -> None:
+async def _remove(chain: Chain, rule: FirewallRule) -> None:
     with contextlib.suppress(ConfigError):
         await nft(f"delete rule {chain.place} handle {rule.handle}")
 
