@@ -121,6 +121,7 @@ def restore(
                 before_commit=lambda: directory.replace(record["files"]),
             )
         directory.begun()
+        directory.give_to_owner()
         _tell(record, f"are restored from {file}", as_json)
 
     with directory.lock():

@@ -120,6 +120,18 @@ class DataDirectory:
             with _plain_errors(self.path / name):
                 write_private(self.path / name, text.encode())
 
+    def give_to_owner(self) -> None:
+        """Let all files belong to the directory's owner, if root has written some.
+
+        The service has a user of its own, and root administers it.
+        """
+        if os.geteuid() != 0:
+            return
+        with _plain_errors(self.path):
+            owner = self.path.stat()
+            for each in self.path.iterdir():
+                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
     def _secret(self, name: str) -> str:
         path = self.path / name
         text = self._read_or_create(path, lambda: self._random(24).hex()).strip()

@@ -117,6 +117,26 @@ def test_stopping_leaves_nothing_behind(machine: Machine) -> None:
     wait_until_connected(machine)
 
 
+def test_a_mesh_is_restored_for_the_service_s_own_user(machine: Machine) -> None:
+    coordinator(machine, "backup /var/lib/mesh.backup")
+    machine.run(f"systemctl stop {COORDINATOR}")
+    machine.run("find /var/lib/meshwg-coordinator/ -name coordinator.db* -delete")
+
+    # The key alone begins no new mesh, and is not tried again and again.
+    machine.run(f"systemctl start {COORDINATOR}")
+    machine.wait_until(
+        lambda: machine.show(COORDINATOR, "ActiveState") == "failed", "it is refused"
+    )
+    assert "holds no mesh, but" in machine.log(COORDINATOR)
+
+    coordinator(machine, "restore /var/lib/mesh.backup")
+    start(machine, COORDINATOR)
+    # It need not wait for its next attempt.
+    machine.run(f"systemctl restart {NODE}")
+    wait_until_connected(machine)
+    assert node(machine)["name"] == "of-the-file"
+
+
 def test_a_removed_node_ends_once_and_for_all(machine: Machine) -> None:
     restarts = machine.show(NODE, "NRestarts")
 
