@@ -65,6 +65,12 @@ def list_(
                 for layout in LAYOUTS
             ]
             echo_fitted(tables, "No node has joined yet.")
+            for each in nodes:
+                if refused := [r for r in each.announced if r not in each.routes]:
+                    click.echo(
+                        f"Others are not told of {', '.join(refused)} behind "
+                        f"{each.name}: see approve_routes, and who has it already."
+                    )
 
     run(show())
 

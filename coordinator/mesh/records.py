@@ -14,6 +14,7 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "online": node.online,
         "role": node.role,
         "routes": list(node.routes),
+        "announced": list(node.announced),
         "ephemeral": node.ephemeral,
         "expired": node.expired,
         "joined": node.joined,

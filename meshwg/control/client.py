@@ -186,6 +186,11 @@ class ControlClient:
         self._frames: list[tuple[int, bytes]] = []
         self._events: deque[ControlEvent] = deque()
 
+    @property
+    def offered_routes(self) -> tuple[str, ...]:
+        """The networks that this node offers to the mesh."""
+        return self._identity.routes
+
     # The carrier.
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient
-from meshwg.health import Health
+from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
 from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import InterfaceChanged, NodeEvent
@@ -20,6 +20,8 @@ from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
+
+NOT_TOLD = "route-not-approved"
 
 
 class Members:
@@ -128,6 +130,7 @@ class Members:
             for address in self.assigned_addresses()
         )
         self._deliver()
+        self._tell_of_routes()
         change = InterfaceChanged(
             addresses,
             tuple(sorted(map(str, overlay.routes))),
@@ -158,6 +161,23 @@ class Members:
             self._delivered = delivered
             networks = map(ip_network, delivered[0])
             self._device.datapath.deliver_only(networks, members=is_hub)
+
+    def _tell_of_routes(self) -> None:
+        """Tell the user of networks that this node offers and others do not hear of."""
+        itself = self.itself
+        known = itself.routes if itself is not None else ()
+        missing = [each for each in self._control.offered_routes if each not in known]
+        complaint = None
+        if missing and itself is not None:
+            complaint = Complaint(
+                NOT_TOLD,
+                Severity.WARNING,
+                f"The others are not told of {', '.join(missing[:5])}, which this node "
+                "offers.",
+                "Have it approved by approve_routes in the coordinator's settings, or "
+                "see in the notice who has it.",
+            )
+        self._health.put(NOT_TOLD, complaint)
 
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""

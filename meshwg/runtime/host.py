@@ -16,6 +16,7 @@ from typing import Self
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.health import Complaint, Severity
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped
 from meshwg.node import (
@@ -236,9 +237,9 @@ class NodeHost:
         forwarding = Forwarding(self._tun.name, self._state)
         if await forwarding.recover():
             await remove_rules({owner_of(self._tun.name)})
-        if self._config.role == "hub":
+        if self._config.role == "hub" or self._config.routes:
             self._undo.push_async_callback(forwarding.disable)
-            await forwarding.enable()
+            await self._forward(forwarding)
         self._undo.push_async_callback(self._firewall.close)
         await self._firewall.start()
         await asyncio.to_thread(self._interface.settle)
@@ -251,6 +252,25 @@ class NodeHost:
         self._ways_out.start()
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
+
+    async def _forward(self, forwarding: Forwarding) -> None:
+        """Have the system forward for a hub, or to the networks behind this node.
+
+        :raises MeshError: if a hub cannot.
+        """
+        try:
+            await forwarding.enable()
+        except MeshError as error:
+            if self._config.role == "hub":
+                raise
+            complaint = Complaint(
+                "route-not-forwarded",
+                Severity.FAILURE,
+                f"Nobody reaches the networks behind this node: {error}.",
+                "Start the node again after that.",
+            )
+            logger.warning("%s", complaint.text)
+            self.node.health.set(complaint)
 
     async def close(self) -> None:
         """Take leave, and give everything back to the system."""

@@ -37,6 +37,28 @@ def test_the_order_outlives_the_coordinator_and_the_nodes() -> None:
     assert way(alice, IN_SITE) == owner.key
 
 
+def test_a_node_is_told_of_what_others_are_not_told_of() -> None:
+    world = World()
+    owner = world.add("owner", routes=(SITE,))
+    world.settle()
+    thief = world.add("thief", routes=(SITE,))
+    far = world.add("far", routes=("172.16.0.0/12", "10.43.0.0/16"))
+    world.settle()
+
+    assert list(owner.node.health) == []
+    (theft,), (refusal,) = thief.node.health, far.node.health
+    assert theft.code == refusal.code == "route-not-approved"
+    assert SITE in theft.text
+    assert "172.16.0.0/12" in refusal.text
+    assert "10.43" not in refusal.text
+    assert far.client.registered is not None
+    assert "has not approved it" in far.client.registered.notice
+
+    world.coordinators[0].perform(Remove("owner"))
+    world.advance(5)
+    assert list(thief.node.health) == []
+
+
 def way(node: SimNode, address: str) -> str | None:
     """Return the key of the peer to which a node sends what is for an address."""
     lane = node.node.device.allowed_ips.lookup(ip_address(address).packed)
