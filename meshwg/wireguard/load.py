@@ -17,10 +17,10 @@ MAX_SOURCES = 4096
 
 QUEUE_THRESHOLD = 128
 """Handshakes waiting in the imagined queue that mean load."""
-SERVICE_RATE = 3000.0
+SERVICE_RATE = 1400.0
 """Handshakes a second that leave it. What a stranger can cost with the public key alone
-is one curve operation and some hashes, 40 us on the machine of 2026 that this was
-measured on: an eighth of a core, which leaves the rest to members' own handshakes."""
+is one curve operation and some hashes, 87 us where this was measured: an eighth of a
+core, which leaves the rest to members' own handshakes."""
 
 
 class LoadMeter:
