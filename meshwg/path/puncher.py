@@ -349,15 +349,15 @@ class Puncher:
         return self._limiter.acquire(self.peer, method, now, hosts)
 
     def _makes_sense(self, attempt: PunchAttempt) -> bool:
-        """Tell whether this side would have given both sides the same roles.
+        """Tell whether this side would have given both sides the same roles, as leader.
 
         A peer that asks for others wants packets, and no path. While this node does not
         know its own NAT, it has to trust the peer.
         """
         if self.own_nat.mapping is NatMapping.UNKNOWN:
             return True
-        parts = attempt.role, attempt.peer_role
-        return roles(self.own_nat, self.peer_nat, attempt.method) == parts
+        parts = attempt.peer_role, attempt.role
+        return roles(self.peer_nat, self.own_nat, attempt.method) == parts
 
     def _probed_hosts(self, attempt: PunchAttempt) -> list[str]:
         """Return the addresses that are probed at many ports, if any."""

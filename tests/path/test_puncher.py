@@ -79,6 +79,15 @@ def test_roles_that_the_two_nats_do_not_give_are_refused() -> None:
     assert pair.run(0.0, 5.0) == {True: [], False: []}
 
 
+def test_who_leads_has_the_choice_where_either_could_take_a_part() -> None:
+    pair = Pair()
+    hard = NatTraits(NatMapping.ADDRESS_DEPENDENT, Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat, pair.other.peer_nat = hard, hard
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, FAN_PROBE, 0.0) is None
+    pair.exchange(0.0)
+    assert pair.boss.outcome is None
+
+
 def test_a_fan_begins_with_few_sockets_and_adds_the_others_when_nothing_answers() -> (
     None
 ):
