@@ -17,8 +17,8 @@ NAME     ?=
 PYTEST   ?=
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
-DEBIAN_PACKAGES := coturn iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
-    postgresql procps stun-client tcpdump wireguard-go wireguard-tools
+DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
+    postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools
 
 .DEFAULT_GOAL := help
 .PHONY: help system install format lint test coverage check lab lab-shell lab-clean bench clean

@@ -6,6 +6,7 @@ names with underscores: ``data_dir = "/srv/mesh"``.
 """
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +18,42 @@ from coordinator.credentials import parse_relay_url
 from meshwg.errors import ConfigError
 
 DEFAULT_STUN_PORT = 3478
+DEFAULT_FILE = Path("/etc/meshwg/coordinator.toml")
+"""Read if it is there and no other file is named."""
 DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
+
+_SINGULARS = {"approve_route": "approve_routes", "relay_server": "relays"}
+"""Options that may be given several times, and their keys."""
+
+MAX_NAME = 253
+"""Letters of a host's name (RFC 1035 section 2.3.4)."""
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.ASCII | re.IGNORECASE)
 
 WILDCARDS = ("0.0.0.0", "::")
 
 HostPort = tuple[str, int]
+
+
+_RATE = re.compile(r"(\d{1,9})([kmg]?)(bit)?(/s)?", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+MIN_RATE = 64_000
+"""Bits a second: less than that carries no packet of full length every second."""
+MAX_RATE = 10**12
+
+
+def parse_rate(text: str) -> int:
+    """Return the bits a second of ``500k``, ``20M``, ``20Mbit`` or ``1G``.
+
+    :raises ConfigError: if it is something else, or too little or too much.
+    """
+    found = _RATE.fullmatch(text)
+    rate = int(found[1]) * _UNITS[found[2].lower()] if found else 0
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ConfigError(
+            f"--relay-bandwidth {text} is not a rate; write bits a second, from 64k to "
+            "1000G: 20M"
+        )
+    return rate
 
 
 class CoordinatorConfig(BaseModel):
@@ -50,10 +82,22 @@ class CoordinatorConfig(BaseModel):
     """More relays, as ``turn:HOST:PORT?transport=udp``."""
     relay_allow: tuple[str, ...] = ()
     """Private networks into which the own relay may send."""
+    relay_peers: Literal["members", "any"] = "members"
+    """Where the own relay sends: to other relayed addresses and to those of members, or
+    to any public address."""
+    relay_bandwidth: str | None = None
+    """What the own relay carries of one node in each direction, in bits a second:
+    ``20M``."""
     approve_routes: tuple[str, ...] = ()
     """Networks inside which nodes may announce routes."""
     connections_per_address: Annotated[int, Field(ge=1)] = 1024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def relay_bytes_per_second(self) -> int | None:
+        if self.relay_bandwidth is None:
+            return None
+        return parse_rate(self.relay_bandwidth) // 8
 
     @property
     def listen_address(self) -> HostPort:
@@ -70,10 +114,12 @@ class CoordinatorConfig(BaseModel):
 def load(path: Path | None, options: dict[str, Any]) -> CoordinatorConfig:
     """Return the configuration of a file, overridden by what was given as options.
 
+    :param path: ``None`` for the usual one, which need not be there.
     :param options: values by key; those that are ``None`` or empty were not given.
     :raises ConfigError: naming the file, the key and what is wrong with its value.
     """
-    values = {} if path is None else _read(path)
+    path = path or _usual_file()
+    values = {} if path is None else _rename_keys(_read(path), path)
     values |= {key: value for key, value in options.items() if value not in (None, ())}
     try:
         config = CoordinatorConfig.model_validate(values)
@@ -101,6 +147,12 @@ def parse_host_port(text: str, option: str, default: int | None = None) -> HostP
     return host, port
 
 
+def differences(old: CoordinatorConfig, new: CoordinatorConfig) -> list[str]:
+    """Return the names of the settings that differ."""
+    names = CoordinatorConfig.model_fields
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
@@ -115,9 +167,33 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def _usual_file() -> Path | None:
+    """Return the file that is read if no other is named, if it is there."""
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except OSError:
+        # Ordinary users may not look there.
+        return None
+
+
+def _rename_keys(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return settings by their keys, where they are written as options."""
+    renamed: dict[str, Any] = {}
+    for written, value in values.items():
+        key = _SINGULARS.get(name := written.replace("-", "_"), name)
+        if key == "no_relay" and isinstance(value, bool):
+            key, value = "relay", not value
+        if key in renamed:
+            raise ConfigError(f"The setting '{written}' in {path} is there twice")
+        renamed[key] = value
+    return renamed
+
+
 def _check(config: CoordinatorConfig) -> None:
     """Refuse what can only fail later."""
-    _ = config.listen_address, config.stun_addresses
+    _ = config.listen_address, config.stun_addresses, config.relay_bytes_per_second
+    if config.advertise is not None:
+        _check_advertised(config.advertise)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:
@@ -128,6 +204,26 @@ def _check(config: CoordinatorConfig) -> None:
     ):
         for network in networks:
             _check_network(option, network)
+
+
+def _check_advertised(text: str) -> None:
+    """Refuse what is no host alone: it becomes a part of URLs."""
+    is_name = len(text) <= MAX_NAME and all(map(_LABEL.fullmatch, text.split(".")))
+    if is_name and not text.rpartition(".")[2].isdecimal():
+        return
+    if _is_usable_address(text):
+        return
+    raise ConfigError(
+        f"--advertise {text!r} is no host: give a name or an address alone, without "
+        "scheme, port, path or brackets, such as mesh.example.org"
+    )
+
+
+def _is_usable_address(text: str) -> bool:
+    try:
+        return not ipaddress.ip_address(text).is_unspecified and "%" not in text
+    except ValueError:
+        return False
 
 
 def _check_network(option: str, text: str) -> None:

@@ -2,20 +2,32 @@
 
 A value comes from the command line, else from ``MESHWG_…`` in the environment, else
 from the TOML file, else from here. Keys of the file are the options' names with
-underscores: ``state_dir = "/var/lib/meshwg"``.
+underscores: ``state_dir = "/var/lib/meshwg"``. Options that are no settings themselves,
+as ``--hub`` and ``--no-birthday``, are keys, too, with ``true`` or ``false``.
 """
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from meshwg import prefixes
 from meshwg.errors import ConfigError
 from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
+DEFAULT_FILE = Path("/etc/meshwg/node.toml")
+"""Read if it is there and no other file is named."""
 MIN_MTU, MAX_MTU = 1280, 65535
+_SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
+    "hub": lambda on: ("role", "hub" if on else "node"),
+    "no_birthday": lambda on: ("birthday", not on),
+    "no_tcp": lambda on: ("tcp", not on),
+    "no_port_mapping": lambda on: ("port_mapping", not on),
+}
+"""Options that say the same as a key in another way."""
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 """What Linux, nftables and people who quote nothing all take for a name."""
 
@@ -30,9 +42,12 @@ def _interface(text: str) -> str:
 
 def _network(text: str) -> str:
     """Return a network in its usual form; raise ``ValueError`` if it is not one."""
-    network = ip_network(text)
+    network = ip_network(prefixes.canonical(text))
     if network.prefixlen == 0:
         raise ValueError(f"{text} is a default route: a node cannot offer one")
+    why = prefixes.refusal(network, ())
+    if why is not None:
+        raise ValueError(f"{text} cannot be behind a node: {why}")
     return str(network)
 
 
@@ -67,10 +82,12 @@ class NodeConfig:
 def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
     """Return the configuration of a file, overridden by what was given as options.
 
+    :param path: ``None`` for the usual one, which need not be there.
     :param options: values by key; those that are ``None`` were not given.
     :raises ConfigError: naming the file, the key and what is wrong with its value.
     """
     values: dict[str, Any] = {}
+    path = path or _usual_file()
     if path is not None:
         try:
             values = tomllib.loads(path.read_text())
@@ -83,11 +100,51 @@ def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
             raise ConfigError(
                 f"The configuration file {path} is not valid TOML ({error}): correct it"
             ) from None
+    values = rename_keys(values, path)
     values |= {key: value for key, value in options.items() if value is not None}
     try:
         return read(NodeConfig, values, strict=True)
     except Malformed as error:
         raise ConfigError(_explain(error, path)) from None
+
+
+def _usual_file() -> Path | None:
+    """Return the file that is read if no other is named, if it is there."""
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except OSError:
+        # Ordinary users may not look there.
+        return None
+
+
+def rename_keys(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return settings of a file by their keys, where they are written as options.
+
+    :raises ConfigError: if one is there twice, or has no such form.
+    """
+    renamed: dict[str, Any] = {}
+    for written, given in values.items():
+        key, value = written.replace("-", "_"), given
+        if key == "route":
+            key = "routes"
+        elif key in _SWITCHES:
+            if not isinstance(value, bool):
+                where = f" in {path}" if path is not None else ""
+                raise ConfigError(
+                    f"The setting '{written}'{where} is wrong: it is true or false"
+                )
+            key, value = _SWITCHES[key](value)
+        if key in renamed:
+            where = f" in {path}" if path is not None else ""
+            raise ConfigError(f"The setting '{written}'{where} is there twice")
+        renamed[key] = value
+    return renamed
+
+
+def differences(old: NodeConfig, new: NodeConfig) -> list[str]:
+    """Return the names of the settings that differ."""
+    names = (each.name for each in fields(NodeConfig))
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
 def _explain(error: Malformed, path: Path | None) -> str:

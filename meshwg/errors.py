@@ -6,6 +6,7 @@
     ├── ConfigError               what the user wrote cannot be carried out
     ├── DaemonNotRunning          no daemon listens on the control socket
     ├── NotJoined                 the node has no mesh yet
+    ├── Removed                   the node is no longer a member of its mesh
     ├── NotPermitted              the system refused: privileges are missing
     ├── CoordinatorError          the coordinator refused, or cannot be used
     └── ProtocolError
@@ -47,6 +48,12 @@ class NotPermitted(MeshError):
     """The operating system, or the daemon, does not permit this to this user."""
 
     exit_status = 5
+
+
+class Removed(MeshError):
+    """The mesh has removed this node: only a new token lets it in again."""
+
+    exit_status = 6
 
 
 class CoordinatorError(MeshError):

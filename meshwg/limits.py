@@ -90,3 +90,13 @@ def site_of(host: str) -> str:
         return host
     mapped = address.ipv4_mapped
     return address.packed[:8].hex() if mapped is None else str(mapped)
+
+
+def network_of(host: str) -> str:
+    """Return what stands for everything that one provider gives to one customer.
+
+    As :func:`site_of`, but an IPv6 address stands for its /48.
+    """
+    site = site_of(host)
+    is_ipv6 = ":" in host and ":" not in site and "." not in site
+    return site[:12] if is_ipv6 else site

@@ -53,3 +53,15 @@ class NatType(Enum):
     SYMMETRIC_UDP_FIREWALL = "symmetric-udp-firewall"
     UDP_BLOCKED = "udp-blocked"
     UNKNOWN = "unknown"
+
+
+class Difficulty(Enum):
+    """What a NAT is to those who look for a direct path."""
+
+    NONE = "none"
+    """There is no NAT, though perhaps a firewall."""
+    EASY = "easy"
+    """A socket has one public port for everyone."""
+    HARD = "hard"
+    """A socket has another public port for each host or peer."""
+    UNKNOWN = "unknown"

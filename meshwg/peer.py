@@ -16,6 +16,7 @@ from meshwg.path.events import PathStatus
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
+from meshwg.path.sounding import Sounding
 from meshwg.path.tunnels import OwnTunnels
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
@@ -187,6 +188,11 @@ class MeshPeer:
             return {**hub, "kind": "relay", "method": "relay", "via": name}
         return path_json(self._path_status(now), now, unix_time)
 
+    def soundings(self, since: float) -> tuple[Sounding, ...]:
+        """Return which paths to it, or to its hub, have answered since some time."""
+        agent = (self.via or self).agent
+        return agent.soundings(since) if agent is not None else ()
+
     def _path_status(self, now: float) -> PathStatus | None:
         return self.agent.status(now) if self.agent is not None else None
 
@@ -207,11 +213,27 @@ def path_json(path: PathStatus | None, now: float, unix_time: float) -> dict[str
         "kind": path.kind,
         "method": path.method,
         "remote": None if path.remote is None else str(path.remote),
-        "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
+        "rtt_ms": _milliseconds(path.rtt),
         "loss": round(path.loss, 3),
         "since": None if path.since is None else round(unix_time - now + path.since, 3),
         "via": None,
     }
+
+
+def sounding_json(sounding: Sounding) -> dict[str, Any]:
+    """Return one of the *checks* of ``meshwg ping --json``."""
+    return {
+        "kind": sounding.kind,
+        "method": sounding.method,
+        "remote": str(sounding.remote),
+        "answered": sounding.answered,
+        "carries": sounding.carries,
+        "rtt_ms": _milliseconds(sounding.rtt) if sounding.answered else None,
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
 
 
 def _rounded(seconds: float | None) -> float | None:

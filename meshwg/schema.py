@@ -12,6 +12,7 @@ other such dataclasses, tuples of one kind, all of these or ``None``, and
 """
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -287,9 +288,13 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise Malformed("input should be a number")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         raise Malformed("input should be a smaller number") from None
+    if not math.isfinite(number):
+        # JSON has no word for these, but numbers that are too large become them.
+        raise Malformed("input should be a finite number")
+    return number
 
 
 def _truth(value: Any) -> bool:

@@ -1,9 +1,12 @@
 """What ``meshwg status --json`` says about a node."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from meshwg import __version__
 from meshwg.control.client import ControlState
+from meshwg.nat.behaviour import NatBehavior
 from meshwg.node import Node
 from meshwg.relay.allocation import RelayState
 
@@ -46,12 +49,14 @@ def status(
         "schema": SCHEMA,
         "self": {
             "name": itself.name if itself is not None else name,
+            "version": __version__,
+            "state": "up",
             "public_key": node.public_key,
             "addresses": list(node.members.own_addresses()),
             "interface": interface,
             "listen_port": node.whereabouts.listen_port,
             "mtu": mtu,
-            "nat": None if nat is None else nat.to_json(),
+            "nat": None if nat is None else _nat_json(nat),
             "notice": registered.notice if registered is not None else "",
             "coordinator": {
                 "url": coordinator_url,
@@ -72,6 +77,54 @@ def status(
     }
 
 
+def standby_status(
+    *,
+    name: str,
+    public_key: str,
+    addresses: Sequence[str],
+    interface: str,
+    coordinator_url: str,
+    since: float,
+    why: str,
+) -> dict[str, Any]:
+    """Return the whole object of a node that was taken down.
+
+    :param since: Unix time at which it was.
+    """
+    return {
+        "schema": SCHEMA,
+        "self": {
+            "name": name,
+            "version": __version__,
+            "state": "down",
+            "public_key": public_key,
+            "addresses": list(addresses),
+            "interface": interface,
+            "listen_port": 0,
+            "mtu": 0,
+            "nat": None,
+            "notice": "",
+            "coordinator": {
+                "url": coordinator_url,
+                "state": "offline",
+                "since": round(since, 3),
+                "error": why,
+            },
+            "relay": {
+                "url": None,
+                "state": "offline",
+                "transport": None,
+                "address": None,
+                "rtt_ms": None,
+                "error": why,
+            },
+        },
+        "peers": [],
+        "health": [],
+        "counters": {"drops": {}},
+    }
+
+
 def all_drops(node: Node) -> Counter[str]:
     """Return what was dropped, by reason, over all parts of a node."""
     drops = node.drops.copy()
@@ -81,6 +134,10 @@ def all_drops(node: Node) -> Counter[str]:
         if (agent := peer.agent) is not None:
             drops.update({drop.value: count for drop, count in agent.drops.items()})
     return drops
+
+
+def _nat_json(nat: NatBehavior) -> dict[str, Any]:
+    return nat.to_json() | {"difficulty": nat.difficulty.value}
 
 
 def _relay(node: Node) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwg import config as settings
 from meshwg.config import NodeConfig, load
 from meshwg.errors import ConfigError
 
@@ -29,6 +30,57 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
     assert config.role == "hub"
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("hub = true", NodeConfig(role="hub")),
+        ("hub = false", NodeConfig()),
+        ("no-birthday = true", NodeConfig(birthday=False)),
+        ("no_birthday = false", NodeConfig()),
+        (
+            "no_tcp = true\nno_port_mapping = true",
+            NodeConfig(tcp=False, port_mapping=False),
+        ),
+        ('route = ["10.1.0.0/16"]', NodeConfig(routes=("10.1.0.0/16",))),
+        ("listen-port = 5", NodeConfig(listen_port=5)),
+    ],
+)
+def test_options_may_stand_in_the_file_as_they_are_typed(
+    tmp_path: Path, text: str, wanted: NodeConfig
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    assert load(file, {}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("hub = 1", "'hub' in .* is wrong: it is true or false"),
+        ('hub = true\nrole = "node"', "'role' in .* is there twice"),
+        ("no_birthday = true\nbirthday = true", "'birthday' in .* is there twice"),
+    ],
+)
+def test_what_contradicts_itself_is_named(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        load(file, {})
+
+
+def test_the_usual_file_is_read_if_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "DEFAULT_FILE", tmp_path / "node.toml")
+    assert load(None, {}) == NodeConfig()
+    (tmp_path / "node.toml").write_text("mtu = 1300")
+    assert load(None, {}) == NodeConfig(mtu=1300)
+    (tmp_path / "other.toml").write_text("mtu = 1400")
+    assert load(tmp_path / "other.toml", {}) == NodeConfig(mtu=1400)
+
+
 def test_routes_are_networks_of_both_families() -> None:
     config = load(None, {"routes": ["10.1.0.0/16", "FD00:0:0::/48"]})
 
@@ -49,6 +101,8 @@ def test_routes_are_networks_of_both_families() -> None:
         ({"role": "boss"}, "The setting 'role' is wrong: input should be 'node' or"),
         ({"routes": ["10.0.0.1/8"]}, "The setting 'routes.0' is wrong"),
         ({"routes": ["0.0.0.0/0"]}, "The setting 'routes.0' is wrong"),
+        ({"routes": ["2001:db8:77::%1/64"]}, "The setting 'routes.0' is wrong"),
+        ({"routes": ["128.0.0.0/1"]}, "The setting 'routes.0' is wrong"),
         ({"routes": ["everywhere"]}, "The setting 'routes.0' is wrong"),
         ({"speed": 3}, "There is no setting 'speed': use one of join, state_dir,"),
     ],

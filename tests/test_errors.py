@@ -11,6 +11,7 @@ STATUSES = {
     "DaemonNotRunning": 3,
     "NotJoined": 4,
     "NotPermitted": 5,
+    "Removed": 6,
     "CoordinatorError": 1,
 }
 
@@ -24,13 +25,13 @@ def test_every_error_is_one_that_a_command_can_report() -> None:
     assert {kind.__name__ for kind in kinds()} >= STATUSES.keys()
     for kind in kinds():
         assert issubclass(kind, MeshError)
-        assert kind.exit_status in range(1, 6), "0 is for what was done"
+        assert kind.exit_status in range(1, 7), "0 is for what was done"
 
 
 def test_no_two_kinds_share_a_status_except_plain_failures() -> None:
     statuses = [kind.exit_status for kind in kinds() if kind.exit_status != 1]
 
-    assert sorted(statuses) == [2, 3, 4, 5]
+    assert sorted(statuses) == [2, 3, 4, 5, 6]
 
 
 def test_faults_of_the_other_side_can_be_caught_apart_from_our_own() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwg.limits import RateLimiter, TokenBucket, site_of
+from meshwg.limits import RateLimiter, TokenBucket, network_of, site_of
 
 # One bucket.
 
@@ -121,6 +121,14 @@ def test_an_invalid_address_is_a_site_of_its_own(text: str) -> None:
     assert site_of(text) == text
 
 
+def test_a_network_is_an_ipv4_address_or_an_ipv6_48() -> None:
+    assert network_of("192.0.2.1") == network_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network_of("2001:db8:5::1") == network_of("2001:db8:5:ffff::1%eth0")
+    assert network_of("2001:db8:5::1") != network_of("2001:db8:6::1")
+    assert network_of("") == ""
+
+
 @given(st.text())
 def test_any_text_has_a_site(text: str) -> None:
     assert site_of(text) == site_of(text)
+    assert network_of(text) == network_of(text)

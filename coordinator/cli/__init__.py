@@ -19,6 +19,9 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "config": "coordinator.cli.config:config",
+    "backup": "coordinator.cli.backup:backup",
+    "restore": "coordinator.cli.backup:restore",
 }
 
 

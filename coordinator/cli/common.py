@@ -12,15 +12,19 @@ from typing import Any, TypeVar
 
 import click
 
-from coordinator.config import load
+from coordinator.cli.settings import load_settings
 from coordinator.mesh.operations import Accepted, Operation, Refused, Result
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
+from meshwg.cli.table import columns, shortened, terminal_width
 from meshwg.errors import MeshError
 from meshwg.keys import PrivateKey, format_key
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+MIN_NAME = 8
+"""Columns of a name that are always left."""
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
@@ -31,7 +35,9 @@ def database_options(command: _Command) -> _Command:
     """Add the options by which a command finds the mesh."""
     for option in (
         click.option(
-            "--database", metavar="URL", help="The database, if not in the data dir."
+            "--database",
+            metavar="URL",
+            help="The database, if not in the data dir; may be @FILE.",
         ),
         click.option(
             "--data-dir",
@@ -86,7 +92,7 @@ async def open_mesh(
 
     :raises MeshError: if there is none.
     """
-    settings = load(config, {"data_dir": data_dir, "database": database})
+    settings = load_settings(config, {"data_dir": data_dir, "database": database})
     directory = DataDirectory(settings.data_dir, os.urandom)
     if not directory.exists:
         raise MeshError(
@@ -96,7 +102,8 @@ async def open_mesh(
     private_key = directory.private_key()
     key = format_key(private_key.public_bytes)
     url = settings.database or directory.default_database
-    store = await Store.open(url, MeshConfig(key), random=os.urandom)
+    mesh = MeshConfig(key, begins=False)
+    store = await Store.open(url, mesh, random=os.urandom)
     try:
         yield Mesh(store, private_key)
     finally:
@@ -115,15 +122,42 @@ def echo_json(record: dict[str, Any]) -> None:
 
 def echo_table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """Print rows in columns, or a sentence if there are none."""
-    if not rows:
+    if rows:
+        _echo_lines(_lines(head, rows))
+    else:
+        click.echo(empty)
+
+
+def echo_fitted(
+    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], empty: str
+) -> None:
+    """Print the first table that the terminal is wide enough for.
+
+    :param tables: heads and rows of each, the richest first. Where even the last one is
+        too wide, names in its first column lose their middle.
+    """
+    if not tables[0][1]:
         click.echo(empty)
         return
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    size = terminal_width()
+    fitting = (each for each in tables if max(map(len, _lines(*each))) <= size)
+    table = next(fitting, None)
+    if table is None:
+        head, rows = tables[-1]
+        rest = max(map(len, _lines(head[1:], [row[1:] for row in rows])))
+        room = max(size - rest - 2, MIN_NAME)
+        table = head, [(shortened(name, room), *more) for name, *more in rows]
+    _echo_lines(_lines(*table))
+
+
+def _echo_lines(lines: Sequence[str]) -> None:
     bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for number, row in enumerate([head, *rows]):
-        cells = (cell.ljust(size) for cell, size in zip(row, widths, strict=True))
-        line = "  ".join(cells).rstrip()
+    for number, line in enumerate(lines):
         click.echo(click.style(line, bold=True) if bold and not number else line)
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return columns([head, *rows])
 
 
 def time_text(unix_time: float | None) -> str:

@@ -1,23 +1,42 @@
 """``meshwg-coordinator node``: the members of the mesh."""
 
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from coordinator.cli.common import (
+    Mesh,
     database_options,
+    echo_fitted,
     echo_json,
-    echo_table,
     json_option,
     open_mesh,
     run,
     time_text,
 )
+from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
-from coordinator.mesh.operations import Expire, Operation, Remove, Rename
-from coordinator.mesh.records import node_record
+from coordinator.mesh.operations import (
+    Expire,
+    Operation,
+    Remove,
+    Rename,
+    RevokeAuthKey,
+)
+from coordinator.mesh.records import auth_key_record, node_record
+
+LAYOUTS = (
+    ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN", "PUBLIC KEY"),
+    ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN"),
+    ("NAME", "STATE", "ADDRESS", "ROLE", "SEEN"),
+    ("NAME", "STATE", "ADDRESS"),
+)
+"""Columns of the list, for terminals from the widest to the narrowest."""
 
 
 @click.group()
@@ -41,9 +60,17 @@ def list_(
         if as_json:
             echo_json({"nodes": [node_record(each, networks) for each in nodes]})
         else:
-            head = ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN", "PUBLIC KEY")
-            rows = [_row(each, networks) for each in nodes]
-            echo_table(head, rows, "No node has joined yet.")
+            tables = [
+                (layout, [_row(each, networks, layout) for each in nodes])
+                for layout in LAYOUTS
+            ]
+            echo_fitted(tables, "No node has joined yet.")
+            for each in nodes:
+                if refused := [r for r in each.announced if r not in each.routes]:
+                    click.echo(
+                        f"Others are not told of {', '.join(refused)} behind "
+                        f"{each.name}: see approve_routes, and who has it already."
+                    )
 
     run(show())
 
@@ -69,11 +96,61 @@ def expire(name: str, as_json: bool, **where: Any) -> None:
 
 @node.command()
 @click.argument("name")
+@click.option(
+    "--revoke-token/--keep-token",
+    default=None,
+    help="Also revoke the token that let it in, or not; else you are asked.",
+)
 @database_options
 @json_option
-def remove(name: str, as_json: bool, **where: Any) -> None:
+def remove(name: str, revoke_token: bool | None, as_json: bool, **where: Any) -> None:
     """Make a node no member any more; its addresses become free."""
-    _perform(Remove(name), "is removed", as_json, where)
+
+    async def store() -> None:
+        async with open_mesh(**where) as mesh:
+            removed = (await mesh.perform(Remove(name))).node
+            assert removed is not None
+            networks = (await mesh.registry()).networks
+            key = await _token_of(mesh, removed)
+            if not as_json:
+                click.echo(f"{removed.name} is removed.{_said_of(key)}")
+            if key is not None and _is_to_be_revoked(key, revoke_token, as_json):
+                key = (await mesh.perform(RevokeAuthKey(key.number))).auth_key
+                assert key is not None
+                if not as_json:
+                    click.echo(f"Token {key.number} is revoked.")
+        if as_json:
+            token = None if key is None else auth_key_record(key, time.time())
+            echo_json({"node": node_record(removed, networks), "token": token})
+
+    run(store())
+
+
+async def _token_of(mesh: Mesh, node: Node) -> AuthKey | None:
+    keys = await mesh.store.auth_keys()
+    return next((key for key in keys if key.number == node.auth_key), None)
+
+
+def _lets_in(key: AuthKey) -> bool:
+    return key.state(time.time()) == "valid"
+
+
+def _said_of(key: AuthKey | None) -> str:
+    if key is None or not _lets_in(key):
+        return ""
+    return (
+        f" It joined with token {key.number}, which lets nodes in until "
+        f"{time_text(key.expires)}; 'meshwg-coordinator token revoke {key.number}' "
+        "ends that."
+    )
+
+
+def _is_to_be_revoked(key: AuthKey, asked: bool | None, as_json: bool) -> bool:
+    if asked is not None or not _lets_in(key):
+        return bool(asked)
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return click.confirm(f"Revoke token {key.number}?", default=False)
 
 
 def _perform(
@@ -92,8 +169,16 @@ def _perform(
     run(store())
 
 
-def _row(each: Node, networks: Networks) -> tuple[str, ...]:
+def _row(each: Node, networks: Networks, layout: Sequence[str]) -> tuple[str, ...]:
     state = "expired" if each.expired else "online" if each.online else "offline"
-    role = f"{each.role}, ephemeral" if each.ephemeral else each.role
-    addresses = " ".join(networks.addresses(each.number))
-    return each.name, state, addresses, role, time_text(each.seen), each.key
+    addresses = networks.addresses(each.number)
+    cells = {
+        "NAME": each.name,
+        "STATE": state,
+        "ADDRESSES": " ".join(addresses),
+        "ADDRESS": addresses[0] if addresses else "-",
+        "ROLE": f"{each.role}, ephemeral" if each.ephemeral else each.role,
+        "SEEN": time_text(each.seen),
+        "PUBLIC KEY": each.key,
+    }
+    return tuple(cells[head] for head in layout)

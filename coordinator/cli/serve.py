@@ -1,6 +1,7 @@
 """``meshwg-coordinator serve``."""
 
 import asyncio
+import gc
 import logging
 import resource
 import sys
@@ -9,17 +10,23 @@ from typing import Any
 
 import click
 
+from coordinator.cli.settings import load_settings
 from coordinator.config import load
 
+CONFIG_HELP = "A TOML file. Default: /etc/meshwg/coordinator.toml, if it is there."
 PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--config", type=PATH, metavar="FILE", help="A TOML file.")
+@click.option("--config", type=PATH, metavar="FILE", help=CONFIG_HELP)
 @click.option(
     "--data-dir", type=PATH, metavar="DIR", help="Default: /var/lib/meshwg-coordinator."
 )
-@click.option("--database", metavar="URL", help="sqlite:///… or postgresql://…")
+@click.option(
+    "--database",
+    metavar="URL",
+    help="sqlite:///… or postgresql://…, @FILE or - (input) to keep it secret.",
+)
 @click.option("--listen", metavar="HOST:PORT", help="TCP. Default: 0.0.0.0:8443.")
 @click.option(
     "--stun",
@@ -36,10 +43,46 @@ PATH = click.Path(path_type=Path)
 @click.option("--tls-key", type=PATH, metavar="FILE", help="Private key, PEM.")
 @click.option("--relay/--no-relay", default=None, help="Also serve as a relay (TURN).")
 @click.option(
+    "--relay-peers",
+    type=click.Choice(["members", "any"]),
+    help="Where the relay sends, beside relayed addresses. Default: members.",
+)
+@click.option(
+    "--relay-bandwidth",
+    metavar="RATE",
+    help="Of one node through the relay, each way, in bits a second: 20M.",
+)
+@click.option(
     "--turn-secret-file",
     type=PATH,
     metavar="FILE",
     help="The secret that other relays (coturn's use-auth-secret) share.",
+)
+@click.option(
+    "--relay-server",
+    "relays",
+    multiple=True,
+    metavar="URL",
+    help="One more relay, as turn:HOST:PORT?transport=udp.",
+)
+@click.option(
+    "--relay-allow",
+    multiple=True,
+    metavar="CIDR",
+    help="A private network into which the own relay may send.",
+)
+@click.option(
+    "--approve-route",
+    "approve_routes",
+    multiple=True,
+    metavar="CIDR",
+    help="A network inside which nodes may announce routes.",
+)
+@click.option(
+    "--connections-per-address",
+    type=int,
+    metavar="N",
+    help="Control connections of one address. Default: 1024.",
 )
 @click.option(
     "--log-level",
@@ -48,13 +91,18 @@ PATH = click.Path(path_type=Path)
 )
 def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
-    settings = load(config, options)
+    settings = load_settings(config, options)
     _log_to_stderr(settings.log_level)
     _raise_open_files()
-    # Only here, because it imports what takes half a second.
+    # Only here, because it imports what takes half a second, and a tenth more if the
+    # garbage collector looks through all that stays anyway.
+    gc.disable()
     from coordinator.runtime.server import serve as run_server
 
-    asyncio.run(run_server(settings, _announce))
+    gc.freeze()
+    gc.enable()
+    again = options | {"database": settings.database}
+    asyncio.run(run_server(settings, _announce, lambda: load(config, again)))
 
 
 def _raise_open_files() -> None:

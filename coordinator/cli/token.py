@@ -17,12 +17,14 @@ from coordinator.cli.common import (
 )
 from coordinator.mesh.authkeys import (
     DEFAULT_LIFETIME,
+    MAX_USES,
     AuthKey,
     new_auth_key,
     parse_lifetime,
 )
 from coordinator.mesh.operations import CreateAuthKey, Refused, RevokeAuthKey
 from coordinator.mesh.records import auth_key_record
+from meshwg.cli.secrets import read_secret
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken, check_url
 
@@ -34,6 +36,12 @@ def token() -> None:
 
 @token.command()
 @click.option("--reusable", is_flag=True, help="For any number of nodes.")
+@click.option(
+    "--uses",
+    type=click.IntRange(1, MAX_USES),
+    metavar="N",
+    help="For at most so many nodes.",
+)
 @click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
 @click.option(
@@ -43,6 +51,7 @@ def token() -> None:
 @json_option
 def create(
     reusable: bool,
+    uses: int | None,
     ephemeral: bool,
     expires: str,
     url: str | None,
@@ -51,10 +60,11 @@ def create(
     database: str | None,
     as_json: bool,
 ) -> None:
-    """Print a new join token, for 'meshwg node --join'."""
+    """Print a new join token, for 'meshwg join'."""
     text, key = new_auth_key(
         os.urandom,
-        reusable=reusable,
+        reusable=reusable if uses is None else uses > 1,
+        limit=uses,
         ephemeral=ephemeral,
         created=time.time(),
         lifetime=parse_lifetime(expires),
@@ -111,7 +121,8 @@ def revoke(
     database: str | None,
     as_json: bool,
 ) -> None:
-    """Make a token useless. ID is its number, or the whole token."""
+    """Make a token useless. ID is its number, or the whole token, @FILE or -."""
+    token_id = read_secret(token_id, "token")
     number = token_id
     if token_id.startswith("mwg"):
         number = JoinToken.parse(token_id).auth_key.number
@@ -140,7 +151,7 @@ def _row(key: AuthKey, now: float) -> tuple[str, ...]:
         key.number,
         key.state(now),
         kind,
-        str(key.uses),
+        str(key.uses) if key.max_uses is None else f"{key.uses} of {key.max_uses}",
         time_text(key.created),
         time_text(key.expires),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from coordinator.control.connection import Connection, State
 from coordinator.control.counters import ControlCounters
-from coordinator.control.limits import AddressLimits
+from coordinator.control.limits import AddressLimits, FairSlots
 from coordinator.control.presence import Presence
 from coordinator.control.settings import Settings
 from meshwg.errors import AuthenticationFailed, InvalidMessage
@@ -46,6 +46,11 @@ class Carriers:
         self._limits = AddressLimits(
             settings.connections_per_address, settings.new_connections_per_address
         )
+        self._newcomers: FairSlots[Connection] = FairSlots(
+            settings.max_new_connections,
+            per_site=settings.new_connections_per_address,
+            per_network=settings.new_connections_per_network,
+        )
         self._presence = Presence(settings.silence, settings.own_heartbeat)
         self._deadlines: dict[Connection, float] = {}
         self._frames: list[tuple[int, bytes]] = []
@@ -59,20 +64,25 @@ class Carriers:
 
     def open(self, address: str, now: float) -> Connection | None:
         """Take a new connection, or ``None`` if there are too many."""
-        full = len(self._connections) >= self._settings.max_connections
-        if full or not self._limits.opened(address):
+        number = self._last_number + 1
+        connection = Connection(number, address, self._random(8).hex(), now)
+        if not self._may_open(connection):
             self._counters["connections_refused"] += 1
             return None
-        self._last_number = number = self._last_number + 1
-        connection = Connection(number, address, self._random(8).hex(), now)
+        self._last_number = number
         self._connections[number] = connection
         self._deadlines[connection] = now + self._settings.register_timeout
         self._counters["connections"] += 1
         return connection
 
+    def displaced(self) -> list[Connection]:
+        """Return, once, the connections that have to make room for newer ones."""
+        return self._newcomers.evicted()
+
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._forget_times(connection)
+        self._newcomers.leave(connection)
         # It may still be waiting to be told of a new version.
         connection.state = State.CLOSED
         del self._connections[connection.id]
@@ -82,6 +92,7 @@ class Carriers:
         """Keep a connection that has become a member's."""
         connection.state, connection.registered = State.MEMBER, True
         self._limits.registered(connection.address)
+        self._newcomers.leave(connection)
         self._deadlines.pop(connection, None)
         self._presence.add(connection.id, now)
 
@@ -90,8 +101,9 @@ class Carriers:
     ) -> bytes | CloseCode | None:
         """Return the payload of a frame, or why the connection has to end.
 
-        ``None`` for a frame of the handshake, and for a heartbeat.
+        ``None`` for a frame of the handshake; a heartbeat's is empty.
         """
+        self._newcomers.heard(connection)
         if connection.channel is None:
             return self._answer_handshake(connection, frame)
         try:
@@ -101,7 +113,7 @@ class Carriers:
             return CloseCode.MALFORMED
         if connection.state is State.MEMBER:
             self._presence.heard(connection.id, now)
-        return None if payload == channel.HEARTBEAT else payload
+        return payload
 
     def send(self, connection: Connection, payload: bytes, now: float) -> None:
         """Send a payload, unless the connection is closed."""
@@ -151,6 +163,16 @@ class Carriers:
         """Send a heartbeat to members that have heard nothing for long."""
         for number in self._presence.due(now):
             self.send(self._connections[number], channel.HEARTBEAT, now)
+
+    def _may_open(self, connection: Connection) -> bool:
+        if len(self._connections) >= self._settings.max_connections:
+            return False
+        if not self._limits.opened(connection.address):
+            return False
+        if not self._newcomers.enter(connection, connection.address):
+            self._limits.closed(connection.address, registered=False)
+            return False
+        return True
 
     def _answer_handshake(
         self, connection: Connection, frame: bytes

@@ -6,9 +6,14 @@ from meshwg.limits import TokenBucket
 from meshwg.wire.channel import Channel
 
 MESSAGE_RATE, MESSAGE_BURST = 20.0, 400.0
-"""Messages a second of one node, and at once."""
+"""Messages a second of one node, and at once; heartbeats and the pings and pongs of its
+WebSocket are messages, too."""
+REPORT_RATE, REPORT_BURST = 0.5, 10.0
+"""Reports of one node a second, and at once, that all others are told of."""
 OFFER_RATE, OFFER_BURST = 10.0, 200.0
 """Offers a second of one node, and at once: it may begin with many peers together."""
+REGISTER_RATE, REGISTER_BURST = 0.5, 30.0
+"""Registrations of one node a second, and at once; all others are told of each."""
 MAX_REFUSED = 200
 """Messages refused in a row after which a connection is closed."""
 

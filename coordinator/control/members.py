@@ -53,6 +53,7 @@ class Members:
         self._pending = pending
         self._deliveries = deliveries
         self._history = history
+        self._registry = registry
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
         self._counters = counters
@@ -82,7 +83,7 @@ class Members:
         connection = self._joining.get(join.session)
         if isinstance(result, Refused):
             if connection is not None:
-                self.fail(connection, result.code, result.message, now)
+                self._refuse(connection, result, now)
         elif connection is None:
             # It went away while the database was at work, which says it is online.
             self._pending.add(Disconnect(join.key, join.session, left=False))
@@ -191,8 +192,22 @@ class Members:
         self, connection: Connection, code: ErrorCode, message: str, now: float
     ) -> None:
         """Send a fatal error and close the connection."""
-        self._counters.refusals[code] += 1
         error = control.Error(code=code, message=message, fatal=True)
+        self._end(connection, error, now)
+
+    def _refuse(self, connection: Connection, refused: Refused, now: float) -> None:
+        """Refuse a join, and say of which mesh: its database may be another now."""
+        error = control.Error(
+            code=refused.code,
+            message=refused.message,
+            fatal=True,
+            epoch=self._registry.epoch,
+            version=self._registry.version,
+        )
+        self._end(connection, error, now)
+
+    def _end(self, connection: Connection, error: control.Error, now: float) -> None:
+        self._counters.refusals[error.code] += 1
         self.send(connection, error, now)
         self.close(connection, CloseCode.REFUSED)
 

@@ -14,13 +14,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from coordinator.control.carriers import Carriers, Close
-from coordinator.control.connection import MAX_REFUSED, Connection, State
+from coordinator.control.connection import (
+    MAX_REFUSED,
+    REGISTER_BURST,
+    REGISTER_RATE,
+    Connection,
+    State,
+)
 from coordinator.control.counters import ControlCounters
 from coordinator.control.deliveries import Deliveries
 from coordinator.control.members import Members
 from coordinator.control.offers import Offers
 from coordinator.control.pending import PendingOperations
 from coordinator.control.rendezvous import Delivery
+from coordinator.control.reports import Reports
 from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
@@ -28,6 +35,7 @@ from coordinator.mesh.operations import (
     Join,
     Operation,
     Refused,
+    Remove,
     Result,
     Sweep,
     Update,
@@ -35,8 +43,9 @@ from coordinator.mesh.operations import (
 from coordinator.mesh.registry import Registry
 from meshwg.errors import InvalidMessage
 from meshwg.keys import PrivateKey
+from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
-from meshwg.wire import control
+from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, ErrorCode
 from meshwg.wire.models import decode_from_node
 
@@ -78,6 +87,10 @@ class ControlServer:
         self._offers = Offers(
             registry, self._carriers, self._members, deliveries, self._counters
         )
+        self._reports = Reports()
+        self._registrations = RateLimiter(
+            REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
+        )
         self._sweep_at = now + SWEEP_INTERVAL
 
     @property
@@ -100,6 +113,9 @@ class ControlServer:
     def connect(self, address: str, now: float) -> int | None:
         """Take a new connection; return its number, ``None`` if there are too many."""
         connection = self._carriers.open(address, now)
+        for other in self._carriers.displaced():
+            self.counters["connections_displaced"] += 1
+            self._members.close(other, CloseCode.SILENT)
         return None if connection is None else connection.id
 
     def receive_frame(self, number: int, frame: bytes, now: float) -> None:
@@ -112,6 +128,13 @@ class ControlServer:
             self._members.close(connection, received)
         elif received is not None:
             self._receive_payload(connection, received, now)
+
+    def receive_ping(self, number: int, now: float) -> bool:
+        """Take a ping or pong of a carrier; return whether a ping is answered."""
+        connection = self._carriers.get(number)
+        if connection is None or connection.state is State.CLOSED:
+            return False
+        return self._may_speak(connection, now)
 
     def disconnect(self, number: int) -> None:
         """A connection's carrier is gone."""
@@ -192,12 +215,13 @@ class ControlServer:
     # Time.
 
     def get_timer(self) -> float:
-        at = self._members.get_timer()
-        return self._sweep_at if at is None else min(at, self._sweep_at)
+        times = (self._members.get_timer(), self._reports.get_timer(), self._sweep_at)
+        return min(time for time in times if time is not None)
 
     def handle_timer(self, now: float, unix_time: float) -> None:
         """Do what is due. The wall clock is taken anew each time, as it may be set."""
         self._members.handle_timer(now, unix_time)
+        self._store_reports(now)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_INTERVAL
             self._pending.add(Sweep())
@@ -214,8 +238,10 @@ class ControlServer:
     def _receive_payload(
         self, connection: Connection, payload: bytes, now: float
     ) -> None:
-        if not connection.messages.take(now):
-            self._refuse_too_many(connection, now)
+        if not self._may_speak(connection, now):
+            return
+        if payload == channel.HEARTBEAT:
+            connection.refused = 0
             return
         try:
             message = decode_from_node(payload)
@@ -229,6 +255,13 @@ class ControlServer:
         connection.refused = 0
         self.counters["messages"] += 1
         self._receive_message(connection, message, now)
+
+    def _may_speak(self, connection: Connection, now: float) -> bool:
+        """Count a message, whatever it says; return whether it is one too many."""
+        if connection.messages.take(now):
+            return True
+        self._refuse_too_many(connection, now)
+        return False
 
     def _receive_message(
         self, connection: Connection, message: control.FromNode | None, now: float
@@ -254,6 +287,10 @@ class ControlServer:
         if message.protocol != control.PROTOCOL:
             self._refuse_protocol(connection, now)
             return
+        if not self._registrations.take(connection.key, now):
+            text = "This node registers too often; it may try again a little later"
+            self._members.fail(connection, ErrorCode.TRY_AGAIN, text, now)
+            return
         # A version of another mesh means nothing here, and -1 stands for none.
         resumes = message.epoch == self._registry.epoch
         connection.version = message.version if resumes else -1
@@ -277,7 +314,8 @@ class ControlServer:
         match message:
             case control.Report():
                 report = _report_json(message.candidates, message.nat)
-                self._pending.add(Update(connection.key, *report))
+                self._reports.add(Update(connection.key, *report), now)
+                self._store_reports(now)
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
                 self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)
@@ -287,8 +325,14 @@ class ControlServer:
                 self.counters["resyncs"] += 1
                 connection.version = -1
                 self._members.bring_up_to_date(connection, now)
-            case control.Leave():
+            case control.Leave(for_good=for_good):
+                if for_good:
+                    self._pending.add(Remove(connection.key))
                 self._members.close(connection, CloseCode.NORMAL, left=True)
+
+    def _store_reports(self, now: float) -> None:
+        for update in self._reports.due(now):
+            self._pending.add(update)
 
     # Refusals.
 

@@ -24,4 +24,9 @@ class Settings:
     """Seconds a connection has to become a member's."""
     connections_per_address: int = 1024
     new_connections_per_address: int = 64
+    new_connections_per_network: int = 512
+    """Of one IPv6 /48."""
+    max_new_connections: int = 2048
+    """When there are as many, the longest silent one of the network with most of them
+    makes room for another."""
     max_connections: int = 20_000

@@ -6,7 +6,7 @@ from coordinator import credentials
 from coordinator.control.settings import Settings
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.registry import Registry
-from meshwg.wire.control import Registered, Relay
+from meshwg.wire.control import MAX_SENTENCE, Registered, Relay
 
 RECONNECTIONS_PER_SECOND = 200
 """How fast nodes may reconnect all together; it sets how far they spread."""
@@ -34,7 +34,7 @@ class Welcomes:
             name=node.name,
             addresses=networks.addresses(node.number),
             networks=networks.prefixes,
-            notice=notice,
+            notice=notice[:MAX_SENTENCE],
             heartbeat=settings.heartbeat,
             spread=min(MAX_SPREAD, 1.0 + members / RECONNECTIONS_PER_SECOND),
             observed=_numeric(observed),

@@ -11,6 +11,8 @@ from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
 DEFAULT_LIFETIME = "24h"
+MAX_USES = 1_000_000
+"""Of one auth key, where a number is given."""
 MAX_LIFETIME = 10 * 365 * 86400.0
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -33,6 +35,8 @@ class AuthKey:
     uses: int = 0
     used: float | None = None
     """When it was used last."""
+    limit: int | None = None
+    """How many nodes it lets in, if it is reusable; ``None``: any number."""
 
     @classmethod
     def from_text(
@@ -43,11 +47,28 @@ class AuthKey:
         ephemeral: bool,
         created: float,
         lifetime: float,
+        limit: int | None = None,
     ) -> "AuthKey":
         """Return the record of a key in clear."""
-        expires = created + lifetime
-        digest = _digest(text.secret)
-        return cls(text.number, digest, reusable, ephemeral, created, expires)
+        return cls(
+            text.number,
+            _digest(text.secret),
+            reusable,
+            ephemeral,
+            created,
+            expires=created + lifetime,
+            limit=limit,
+        )
+
+    @property
+    def max_uses(self) -> int | None:
+        """How many nodes it lets in; ``None``: any number."""
+        return self.limit if self.reusable else 1
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has let in as many nodes as it may."""
+        return self.max_uses is not None and self.uses >= self.max_uses
 
     def refusal(self, secret: bytes, unix_time: float) -> ErrorCode | None:
         """Return why the key lets nobody in, ``None`` if it does."""
@@ -57,7 +78,7 @@ class AuthKey:
             return ErrorCode.TOKEN_REVOKED
         if unix_time >= self.expires:
             return ErrorCode.TOKEN_EXPIRED
-        if self.uses and not self.reusable:
+        if self.is_used_up:
             return ErrorCode.TOKEN_USED
         return None
 
@@ -71,7 +92,7 @@ class AuthKey:
             return "revoked"
         if unix_time >= self.expires:
             return "expired"
-        return "used" if self.uses and not self.reusable else "valid"
+        return "used" if self.is_used_up else "valid"
 
 
 def new_auth_key(
@@ -81,6 +102,7 @@ def new_auth_key(
     ephemeral: bool,
     created: float,
     lifetime: float,
+    limit: int | None = None,
 ) -> tuple[AuthKeyText, AuthKey]:
     """Return a new auth key in clear, and the record of it to store."""
     text = AuthKeyText.generate(random)
@@ -90,6 +112,7 @@ def new_auth_key(
         ephemeral=ephemeral,
         created=created,
         lifetime=lifetime,
+        limit=limit,
     )
     return text, key
 

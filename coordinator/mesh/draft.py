@@ -34,6 +34,8 @@ from coordinator.mesh.operations import (
     Update,
 )
 from coordinator.mesh.registry import Registry
+from coordinator.mesh.routes import Routes
+from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
@@ -46,6 +48,7 @@ class Draft:
 
     :param auth_keys: those that the operations mention, by number.
     :param approved_routes: networks inside which nodes may announce routes.
+    :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Draft:
         unix_time: float,
         random: Random,
         approved_routes: Iterable[str] = (),
+        admissions: RateLimiter | None = None,
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -63,12 +67,14 @@ class Draft:
         """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._routes = Routes(self._members, approved_routes)
         self._joining = Joining(
             self._members,
             self._auth_keys,
             unix_time=unix_time,
             random=random,
-            approved_routes=approved_routes,
+            routes=self._routes,
+            admissions=admissions,
         )
 
     @property
@@ -110,7 +116,13 @@ class Draft:
     # Members.
 
     def _join(self, join: Join) -> Result:
-        return self._joining.join(join)
+        before = self._members.get(join.key)
+        result = self._joining.join(join)
+        after = self._members.get(join.key)
+        if before is not None and before.routes and before != after:
+            # What it announces no more is somebody else's now.
+            self._routes.settle()
+        return result
 
     def _update(self, update: Update) -> Result:
         node = self._members.get(update.key)
@@ -159,7 +171,10 @@ class Draft:
         node = self._members.find(expire.node)
         if node is None:
             return _unknown(expire.node)
-        return Accepted(self._members.put(replace(node, expired=True, online=False)))
+        node = replace(node, expired=True, online=False, routes=())
+        expired = self._members.put(node)
+        self._routes.settle()
+        return Accepted(expired)
 
     def _remove(self, remove: Remove) -> Result:
         node = self._members.find(remove.node)
@@ -182,6 +197,8 @@ class Draft:
 
     def _drop(self, node: Node) -> Accepted:
         self._members.remove(node)
+        if node.routes:
+            self._routes.settle()
         return Accepted(node)
 
     _HANDLERS: Mapping[type[Operation], Callable[..., Result]] = {

@@ -1,7 +1,7 @@
 """Mesh addresses: one number per node, an IPv4 and an IPv6 address from it."""
 
 import ipaddress
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -10,6 +10,9 @@ from meshwg.transmit import Random
 
 SHARED_SPACE = IPv4Network("100.64.0.0/10")
 """Space that no LAN uses, because carriers do (RFC 6598)."""
+PRIVATE_SPACES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"))
+"""Where to look if that is taken, for example by Tailscale, which drops whatever has
+its source in it and comes from elsewhere."""
 MAX_NODES = 1 << 20
 """A bound on what is searched, however large the networks are."""
 
@@ -54,21 +57,38 @@ class Networks:
 
 
 def choose_networks(
-    random: Random, v4: str | None = None, v6: str | None = None
+    random: Random,
+    v4: str | None = None,
+    v6: str | None = None,
+    taken: Sequence[IPv4Network] = (),
 ) -> Networks:
     """Return a mesh's networks: a random one for each that is not configured.
 
     A /16 of the shared space (RFC 6598) and a unique local /48 (RFC 4193 section 3.2),
     so that two meshes that meet on one machine seldom collide.
 
+    :param taken: networks of this machine, which are avoided.
     :raises ConfigError: if a configured one cannot be used.
     """
     if v4 is None:
-        second = int.from_bytes(random(1)) % 64
-        v4 = str(ipaddress.ip_network((SHARED_SPACE[second << 16], 16)))
+        v4 = str(_choose_v4(random, taken))
     if v6 is None:
         v6 = str(ipaddress.ip_network((b"\xfd" + random(5) + bytes(10), 48)))
     return Networks.parse(v4, v6)
+
+
+def _choose_v4(random: Random, taken: Sequence[IPv4Network]) -> IPv4Network:
+    """Return a /16 that is not taken, from the best space that has one."""
+    first = int.from_bytes(random(1))
+    for space in (SHARED_SPACE, *PRIVATE_SPACES):
+        count = 1 << (16 - space.prefixlen)
+        for step in range(count):
+            second = (first + step) % count
+            network = IPv4Network((space[second << 16], 16))
+            if not any(network.overlaps(each) for each in taken):
+                return network
+    # Some of it must be; the node says which addresses are not reached.
+    return IPv4Network((SHARED_SPACE[first % 64 << 16], 16))
 
 
 def allocate(networks: Networks, taken: Container[int], random: Random) -> int | None:

@@ -4,9 +4,7 @@ A member comes back by its key alone. A stranger, and a node whose membership ha
 expired, needs an auth key, which is spent only if it lets the node in.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
@@ -14,16 +12,25 @@ from coordinator.mesh.ipam import allocate
 from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, free_name, to_label
 from coordinator.mesh.operations import Accepted, Join, Refused, Result
+from coordinator.mesh.routes import Routes
+from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
 ROLES = ("node", "hub")
 
+ADMISSION_RATE, ADMISSION_BURST = 1.0, 200.0
+"""New nodes that one auth key lets in a second, and at once. Whoever has stolen a
+reusable one gets few identities before somebody notices."""
+MAX_AUTH_KEYS = 4096
+"""Auth keys whose rate is remembered."""
+
 
 class Joining:
     """Decides the joins of one draft.
 
-    :param approved_routes: networks inside which nodes may announce routes.
+    :param admissions: how many nodes each auth key may let in at present, see
+        :func:`make_admissions`; without it, any number.
     """
 
     def __init__(
@@ -33,13 +40,15 @@ class Joining:
         *,
         unix_time: float,
         random: Random,
-        approved_routes: Iterable[str],
+        routes: Routes,
+        admissions: RateLimiter | None = None,
     ) -> None:
         self._members = members
         self._auth_keys = auth_keys
         self._unix_time = unix_time
         self._random = random
-        self._approved_routes = [ip_network(route) for route in approved_routes]
+        self._routes = routes
+        self._admissions = admissions
 
     def join(self, join: Join) -> Result:
         """Let a node in, or refuse it."""
@@ -52,7 +61,9 @@ class Joining:
         if isinstance(auth_key, Refused):
             return auth_key
         if known is not None:
-            again = replace(known, ephemeral=auth_key.ephemeral)
+            again = replace(
+                known, ephemeral=auth_key.ephemeral, auth_key=auth_key.number
+            )
             result: Result = self._welcome(again, join)
         else:
             result = self._admit(join, auth_key)
@@ -61,7 +72,15 @@ class Joining:
         return result
 
     def _admit(self, join: Join, auth_key: AuthKey) -> Result:
-        members = self._members
+        members, admissions = self._members, self._admissions
+        if admissions is not None and not admissions.take(
+            auth_key.number, self._unix_time
+        ):
+            return Refused(
+                ErrorCode.TRY_AGAIN,
+                "This join token lets in too many nodes at once; those that wait come "
+                "in one a second",
+            )
         number = allocate(members.networks, members.taken_numbers, self._random)
         if number is None:
             return Refused(
@@ -75,6 +94,7 @@ class Joining:
             number=number,
             ephemeral=auth_key.ephemeral,
             joined=self._unix_time,
+            auth_key=auth_key.number,
         )
         members.admit(join.key)
         return self._welcome(node, join)
@@ -89,7 +109,6 @@ class Joining:
             name=name,
             requested_name=label,
             role=join.role if join.role in ROLES else "node",
-            routes=self._approve(join.routes),
             candidates=join.candidates,
             nat=join.nat,
             online=True,
@@ -98,21 +117,14 @@ class Joining:
             session=join.session,
             seen=self._unix_time,
         )
-        return Accepted(self._members.put(node), _notice(label, node))
+        node = self._members.put(self._routes.announce(node, join.routes))
+        notices = (_notice(label, node), self._routes.explain(node))
+        return Accepted(node, ". ".join(each for each in notices if each))
 
-    def _approve(self, routes: Iterable[str]) -> tuple[str, ...]:
-        """Return the routes that lie inside an approved network.
 
-        A route to everything never does: it would lead the nodes' own datagrams into
-        their tunnels, even where an administrator approves whatever nodes announce.
-        """
-        parsed = sorted({ip_network(route) for route in routes}, key=str)
-        return tuple(
-            str(route)
-            for route in parsed
-            if route.prefixlen > 0
-            and any(_inside(route, approved) for approved in self._approved_routes)
-        )
+def make_admissions() -> RateLimiter:
+    """Return what bounds how many nodes each auth key lets in at once."""
+    return RateLimiter(ADMISSION_RATE, ADMISSION_BURST, max_keys=MAX_AUTH_KEYS)
 
 
 def _refuse_stranger(known: Node | None) -> Refused:
@@ -125,16 +137,6 @@ def _refuse_stranger(known: Node | None) -> Refused:
         ErrorCode.NOT_A_MEMBER,
         "This node is not a member of the mesh; join with a token",
     )
-
-
-def _inside(
-    route: IPv4Network | IPv6Network, approved: IPv4Network | IPv6Network
-) -> bool:
-    if route.version != approved.version or route.prefixlen < approved.prefixlen:
-        return False
-    host_bits = approved.max_prefixlen - approved.prefixlen
-    difference = int(route.network_address) ^ int(approved.network_address)
-    return difference >> host_bits == 0
 
 
 def _notice(label: str, node: Node) -> str:

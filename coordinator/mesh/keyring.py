@@ -14,7 +14,7 @@ from coordinator.mesh.operations import (
     RevokeAuthKey,
 )
 from meshwg.wire.control import ErrorCode
-from meshwg.wire.token import AuthKeyText
+from meshwg.wire.token import AuthKeyText, is_auth_key_number
 
 _REFUSALS = {
     ErrorCode.TOKEN_UNKNOWN: "This coordinator did not make this join token",
@@ -47,6 +47,9 @@ class KeyRing:
         if key is None:
             return _refuse(ErrorCode.TOKEN_UNKNOWN)
         code = key.refusal(clear.secret, self._unix_time)
+        if code is ErrorCode.TOKEN_USED and key.reusable:
+            text = f"This join token was for {key.limit} nodes, which have used it"
+            return Refused(code, text + _MEND)
         return key if code is None else _refuse(code)
 
     def spend(self, key: AuthKey) -> None:
@@ -76,21 +79,31 @@ class KeyRing:
 
 
 def mentioned(operations: Iterable[Operation]) -> list[str]:
-    """Return the numbers of the auth keys that operations read or change."""
+    """Return the numbers of the auth keys that operations read or change.
+
+    What strangers sent is read here already, so no text of theirs gets to a database.
+    """
     numbers = (_number(operation) for operation in operations)
-    return sorted({number for number in numbers if number})
+    return sorted({number for number in numbers if is_auth_key_number(number)})
 
 
 def _number(operation: Operation) -> str:
     match operation:
         case Join(auth_key=text) if text is not None:
-            return text.partition(".")[0].lower()
+            return _number_in(text)
         case CreateAuthKey(auth_key=key):
             return key.number
         case RevokeAuthKey(number=number):
             return number
         case _:
             return ""
+
+
+def _number_in(auth_key: str) -> str:
+    try:
+        return AuthKeyText.parse(auth_key).number
+    except ValueError:
+        return ""
 
 
 def _refuse(code: ErrorCode) -> Refused:

@@ -26,6 +26,9 @@ class Node:
     """From which its addresses follow, see :mod:`coordinator.mesh.ipam`."""
     role: str = "node"
     routes: tuple[str, ...] = ()
+    """The networks behind it, of which the others are told."""
+    announced: tuple[str, ...] = ()
+    """Those that it offers, see :mod:`coordinator.mesh.routes`."""
     candidates: str = "[]"
     """JSON text, as it goes into netmaps."""
     nat: str = "null"
@@ -38,6 +41,8 @@ class Node:
     """The coordinator process it is, or was last, connected to."""
     session: str = ""
     """The connection it is, or was last, connected by."""
+    auth_key: str = ""
+    """The number of the auth key that let it in; empty if that is not known."""
     joined: float = 0.0
     seen: float = 0.0
     """Unix time of the last connect or disconnect."""

@@ -14,10 +14,12 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "online": node.online,
         "role": node.role,
         "routes": list(node.routes),
+        "announced": list(node.announced),
         "ephemeral": node.ephemeral,
         "expired": node.expired,
         "joined": node.joined,
         "seen": node.seen,
+        "token": node.auth_key or None,
     }
 
 
@@ -31,5 +33,6 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "created": key.created,
         "expires": key.expires,
         "uses": key.uses,
+        "max_uses": key.max_uses,
         "used": key.used,
     }

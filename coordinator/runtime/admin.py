@@ -5,12 +5,19 @@ Answers are JSON. Errors are ``{"error": "one sentence"}``.
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeGuard
 
 from aiohttp import web
 
-from coordinator.mesh.authkeys import DEFAULT_LIFETIME, new_auth_key, parse_lifetime
+from coordinator.mesh.authkeys import (
+    DEFAULT_LIFETIME,
+    MAX_USES,
+    new_auth_key,
+    parse_lifetime,
+)
 from coordinator.mesh.operations import (
     Accepted,
     CreateAuthKey,
@@ -34,6 +41,12 @@ from meshwg.wire.token import JoinToken
 BODY_LIMIT = 16 * 1024
 FAILURE_DELAY = 1.0
 """Seconds that a wrong bearer token costs, so that guessing is hopeless."""
+
+EXPOSED = (
+    "Over plain HTTP the administration answers only on the coordinator's own machine, "
+    "at 127.0.0.1: use https, and make a new token (remove admin.token and restart), "
+    "since anybody on the way could read this one"
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,7 +92,11 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            given = request.headers.get("Authorization", "").encode()
+            if not is_confidential(request.transport):
+                return _error(403, EXPOSED)
+            # A header is bytes, which need not be text in any encoding.
+            header = request.headers.get("Authorization", "")
+            given = header.encode(errors="surrogateescape")
             if not hmac.compare_digest(given, self._expected):
                 await asyncio.sleep(FAILURE_DELAY)
                 return _error(401, "The bearer token is wrong; it is in admin.token")
@@ -131,9 +148,13 @@ class Administration:
     async def _create_token(self, request: web.Request) -> web.Response:
         body = await _read_object(request)
         now = time.time()
+        uses = body.get("uses")
+        if uses is not None and not _is_number_of_uses(uses):
+            return _error(400, f"'uses' is a whole number from 1 to {MAX_USES}")
         text, key = new_auth_key(
             self._random,
-            reusable=body.get("reusable") is True,
+            reusable=body.get("reusable") is True if uses is None else uses > 1,
+            limit=uses,
             ephemeral=body.get("ephemeral") is True,
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
@@ -156,6 +177,27 @@ class Administration:
                 return web.json_response({"schema": 1, **record})
 
 
+def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
+    """Return whether nobody else on the way can read what goes through a connection.
+
+    That is so with TLS, and where both ends are on this machine.
+    """
+    if transport is None:
+        return False
+    if transport.get_extra_info("sslcontext") is not None:
+        return True
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        # A Unix socket, whose ends have no addresses.
+        return isinstance(peer, str | bytes)
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    except (ValueError, IndexError):
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
 async def _read_object(request: web.Request) -> dict[str, object]:
     """Return the JSON object in a body, which may be missing.
 
@@ -165,11 +207,16 @@ async def _read_object(request: web.Request) -> dict[str, object]:
         return {}
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, LookupError, RecursionError):
+        # It is not JSON, in an unknown encoding, or nested more deeply than Python.
         body = None
     if not isinstance(body, dict):
         raise MeshError("The body is not a JSON object")
     return body
+
+
+def _is_number_of_uses(value: object) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= MAX_USES
 
 
 def _refusal(refused: Refused) -> web.Response:

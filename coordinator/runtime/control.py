@@ -8,6 +8,7 @@ from aiohttp import WSMsgType, web
 
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
+from coordinator.runtime.admission import Visit
 from coordinator.runtime.listener import take_over
 from coordinator.runtime.outbox import Outbox
 from meshwg.runtime.alarm import Alarm
@@ -38,25 +39,36 @@ class ControlEndpoint:
         self._on_operations = on_operations
         self._on_forward = on_forward
         self._outboxes: dict[int, Outbox] = {}
+        self._visits: dict[int, Visit] = {}
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._on_alarm)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one WebSocket from its first frame to its last."""
+        socket = web.WebSocketResponse(
+            max_msg_size=FRAME_LIMIT,
+            compress=False,
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,
+        )
+        if request.can_read_body or not socket.can_prepare(request):
+            text = "Only the WebSocket of a node is served here\n"
+            return web.Response(status=400, text=text)
         number = self._server.connect(request.remote or "", self._loop.time())
+        self.drain()
         if number is None:
             text = "Too many connections; try again later\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "10"})
-        take_over(request)
+        visit = take_over(request)
+        if visit is not None:
+            self._visits[number] = visit
         try:
-            socket = web.WebSocketResponse(
-                max_msg_size=FRAME_LIMIT, compress=False, timeout=CLOSE_TIMEOUT
-            )
             await socket.prepare(request)
             await self._carry(number, socket)
         finally:
             self._server.disconnect(number)
             self.drain()
+            self._end_visit(number)
         return socket
 
     def drain(self) -> None:
@@ -69,6 +81,7 @@ class ControlEndpoint:
             outbox = self._outboxes.get(close.connection)
             if outbox is not None:
                 outbox.close(close.code)
+                self._end_visit(close.connection)
         for delivery in self._server.offers_to_forward():
             self._on_forward(delivery)
         self._arm()
@@ -91,16 +104,27 @@ class ControlEndpoint:
         try:
             self._arm()
             async for message in socket:
-                if message.type is not WSMsgType.BINARY:
+                now = self._loop.time()
+                if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                    may = self._server.receive_ping(number, now)
+                    if may and message.type is WSMsgType.PING:
+                        await socket.pong(message.data)
+                elif message.type is WSMsgType.BINARY:
+                    self._server.receive_frame(number, message.data, now)
+                else:
                     outbox.close(CloseCode.MALFORMED)
                     break
-                now = self._loop.time()
-                self._server.receive_frame(number, message.data, now)
                 self.drain()
             await outbox.flush()
         finally:
             del self._outboxes[number]
             await outbox.stop()
+
+    def _end_visit(self, number: int) -> None:
+        """Leave the connection to those who count what is not ours."""
+        visit = self._visits.pop(number, None)
+        if visit is not None:
+            visit.close()
 
     def _arm(self) -> None:
         """Say what waits for the database, and be woken when the server asks for it."""

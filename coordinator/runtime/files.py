@@ -4,7 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
@@ -15,7 +15,11 @@ KEY_FILE = "coordinator.key"
 ADMIN_TOKEN_FILE = "admin.token"
 RELAY_SECRET_FILE = "turn.secret"
 DATABASE_FILE = "coordinator.db"
+SECRET_FILES = (KEY_FILE, ADMIN_TOKEN_FILE, RELAY_SECRET_FILE)
 LOCK_FILE = "lock"
+BEGINNING_FILE = "beginning"
+"""There from before the key is made until the database holds a mesh: a key without it
+belongs to a mesh that nodes are in."""
 
 
 class DataDirectory:
@@ -39,6 +43,19 @@ class DataDirectory:
         """Make the directory, 0700, if it is not there."""
         with _plain_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def begin(self) -> bool:
+        """Return whether a mesh may be begun here: there is no key that nodes know."""
+        path = self.path / BEGINNING_FILE
+        with _plain_errors(self.path):
+            if not (self.path / KEY_FILE).exists():
+                path.touch(mode=0o600)
+            return path.exists()
+
+    def begun(self) -> None:
+        """The database holds the mesh of this directory's key."""
+        with _plain_errors(self.path):
+            (self.path / BEGINNING_FILE).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -86,6 +103,35 @@ class DataDirectory:
         """Return the secret shared with relays, made at first use."""
         return self._secret(RELAY_SECRET_FILE).encode()
 
+    def contents(self) -> dict[str, str]:
+        """Return the files that a backup holds, by name."""
+        found = {}
+        for name in SECRET_FILES:
+            with (
+                _plain_errors(self.path / name),
+                contextlib.suppress(FileNotFoundError),
+            ):
+                found[name] = (self.path / name).read_text()
+        return found
+
+    def replace(self, contents: Mapping[str, str]) -> None:
+        """Write the files of a backup."""
+        for name, text in contents.items():
+            with _plain_errors(self.path / name):
+                write_private(self.path / name, text.encode())
+
+    def give_to_owner(self) -> None:
+        """Let all files belong to the directory's owner, if root has written some.
+
+        The service has a user of its own, and root administers it.
+        """
+        if os.geteuid() != 0:
+            return
+        with _plain_errors(self.path):
+            owner = self.path.stat()
+            for each in self.path.iterdir():
+                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
     def _secret(self, name: str) -> str:
         path = self.path / name
         text = self._read_or_create(path, lambda: self._random(24).hex()).strip()
@@ -99,7 +145,7 @@ class DataDirectory:
                 return path.read_text()
             except FileNotFoundError:
                 text = make()
-                _write_private(path, text + "\n")
+                write_private(path, f"{text}\n".encode())
                 return text
 
 
@@ -115,13 +161,16 @@ def read_secret_file(path: Path) -> bytes:
     return secret
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file, 0600, that is there whole or not at all."""
-    temporary = path.with_suffix(".new")
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file, 0600, that is there whole or not at all.
+
+    :raises OSError: if it cannot be written; what was there before then stays.
+    """
+    temporary = path.with_name(f"{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

@@ -1,13 +1,14 @@
-"""One TCP port for HTTP and for STUN-framed streams (TURN over TCP).
+"""One TCP port for HTTP and STUN-framed streams (TURN over TCP), also with TLS.
 
 The first byte tells them apart: STUN messages begin with two zero bits and a method
 below 256, so with 0 or 1 (RFC 8489 section 5); HTTP begins with a letter, and a TLS
-handshake, which only comes where TLS is not ours, with 22.
+handshake with 22.
 
-Every connection costs a descriptor, even one that says nothing, says it letter by
-letter, or does not read its answer. So one address may have only so many at a time, and
-none for long. Control connections and TURN streams have limits of their own, and are
-no longer counted here once these apply.
+Every connection costs a descriptor and memory, even one that says nothing, says it
+letter by letter, or does not read its answer. So each is counted from when it is
+accepted until it is gone (:mod:`coordinator.runtime.admission`), and TLS begins with
+the first byte. Control connections and TURN streams have limits of their own, and are
+not counted here while these apply.
 """
 
 import asyncio
@@ -15,23 +16,22 @@ import errno
 import logging
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from coordinator.control.limits import AddressLimits
+from coordinator.runtime.admission import Admission, Visit
+from coordinator.runtime.unexpected import Unexpected
 from meshwg.errors import MeshError, NotPermitted
-from meshwg.runtime.alarm import Alarm
 
-EXCHANGE_TIMEOUT = 15.0
-"""Seconds for one exchange: a request and its answer."""
-
-EXCHANGES_PER_ADDRESS = 128
-"""Connections of one address (IPv6: /64) in the middle of an exchange."""
-MAX_EXCHANGES = 4096
-"""The same for all addresses together."""
+TLS_TIMEOUT = 10
+"""Seconds for the handshake of TLS."""
+TLS_BUFFER = 16 * 1024
+"""Bytes that a connection with TLS reads at once: a record. asyncio would have each
+keep 256 KiB for it."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a whole mesh may come back at once."""
@@ -41,61 +41,30 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 _STUN_FIRST_BYTES = (0, 1)
 
 
-class Admission:
-    """Counts the connections in the middle of an exchange, and bounds them."""
-
-    def __init__(self) -> None:
-        self._limits = AddressLimits(EXCHANGES_PER_ADDRESS, EXCHANGES_PER_ADDRESS)
-        self._count = 0
-        self.refused = 0
-        """Connections that were cut because there were too many."""
-        self.late = 0
-        """Those that were cut because they took too long."""
-
-    def admit(self, host: str) -> bool:
-        """Count a connection; return whether it is allowed."""
-        if self._count >= MAX_EXCHANGES or not self._limits.opened(host):
-            self.refused += 1
-            return False
-        self._count += 1
-        return True
-
-    def release(self, host: str) -> None:
-        """A counted connection is gone, or somebody else counts it from now on."""
-        self._count -= 1
-        self._limits.closed(host, registered=False)
-
-
 class NewConnection(asyncio.Protocol):
     """A connection until its first bytes say whose it is, or until it is gone."""
 
     def __init__(
         self,
-        admission: Admission,
+        visit: Visit,
         http: ProtocolFactory,
         stream: ProtocolFactory | None,
     ) -> None:
-        self._admission, self._http, self._stream = admission, http, stream
+        self.visit, self._http, self._stream = visit, http, stream
         self._transport: asyncio.Transport | None = None
         self._inner: asyncio.Protocol | None = None
-        self._host = ""
-        self._alarm = Alarm(self._on_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        host = (transport.get_extra_info("peername") or ("",))[0]
-        if not self._admission.admit(host):
-            transport.abort()
-            return
-        self._host, self._transport = host, transport
-        self._alarm.set(EXCHANGE_TIMEOUT, 0.0)
+        if self.visit.begin(transport):
+            self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
+        if transport is None or not self.visit.heard(len(data)):
+            return
         if self._inner is not None:
             self._inner.data_received(data)
-        elif transport is None:
-            return
         elif data[0] not in _STUN_FIRST_BYTES:
             self._inner = self._http()
             self._inner.connection_made(transport)
@@ -104,16 +73,10 @@ class NewConnection(asyncio.Protocol):
             transport.abort()
         else:
             self._inner = self._stream()
+            self.visit.leave()
+            transport.set_protocol(self._inner)
             self._inner.connection_made(transport)
-            self.hand_over()
             self._inner.data_received(data)
-
-    def hand_over(self) -> None:
-        """Leave the connection to the inner protocol, whose owner counts it."""
-        transport, inner = self._transport, self._inner
-        self._leave()
-        if transport is not None and inner is not None:
-            transport.set_protocol(inner)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received() if self._inner is not None else None
@@ -127,20 +90,71 @@ class NewConnection(asyncio.Protocol):
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self._transport = None
+        self.visit.end()
         if self._inner is not None:
             self._inner.connection_lost(exc)
 
-    def _on_late(self) -> None:
-        self._admission.late += 1
-        if self._transport is not None:
-            self._transport.abort()
 
-    def _leave(self) -> None:
-        if self._transport is not None:
-            self._alarm.clear()
-            self._admission.release(self._host)
-            self._transport = None
+class NewTlsConnection(asyncio.Protocol):
+    """An accepted connection that has not begun with TLS yet."""
+
+    def __init__(
+        self, visit: Visit, inner: NewConnection, context: ssl.SSLContext
+    ) -> None:
+        self._visit, self._inner, self._context = visit, inner, context
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if self._visit.begin(transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        tls = _Tls(self._visit, self._inner, self._context)
+        self._transport.set_protocol(tls)
+        tls.connection_made(self._transport)
+        rest = memoryview(data)
+        while rest:
+            buffer = tls.get_buffer(len(rest))
+            size = min(len(buffer), len(rest))
+            buffer[:size] = rest[:size]
+            tls.buffer_updated(size)
+            rest = rest[size:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._visit.end()
+
+
+class _Tls(SSLProtocol):
+    """TLS between a transport and a protocol, which costs a record's memory."""
+
+    max_size = TLS_BUFFER
+
+    def __init__(
+        self, visit: Visit, inner: NewConnection, context: ssl.SSLContext
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        # The transport is closed if the handshake fails, and that is all.
+        done.add_done_callback(lambda _: done.cancelled() or done.exception())
+        super().__init__(
+            loop,
+            inner,
+            context,
+            done,
+            server_side=True,
+            ssl_handshake_timeout=TLS_TIMEOUT,
+            ssl_shutdown_timeout=TLS_TIMEOUT,
+        )
+        self._visit = visit
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        # The inner protocol never hears of a handshake that failed.
+        self._visit.end()
 
 
 @web.middleware
@@ -155,26 +169,40 @@ async def one_request(request: web.Request, handler: Handler) -> web.StreamRespo
     return response
 
 
-def take_over(request: web.Request) -> None:
-    """Take over the connection of a request; the caller counts it from now on."""
+def take_over(request: web.Request) -> Visit | None:
+    """Take over the connection of a request; the caller counts it from now on.
+
+    Its :meth:`Visit.close` gives it back.
+    """
     transport = request.transport
     connection = transport.get_protocol() if transport is not None else None
-    if isinstance(connection, NewConnection):
-        connection.hand_over()
+    if not isinstance(connection, NewConnection):
+        return None
+    connection.visit.leave()
+    return connection.visit
 
 
 class MalformedRequests(logging.Filter):
-    """Counts requests that are not HTTP; aiohttp would log each as an error."""
+    """Counts requests that are not HTTP; aiohttp would log each as an error.
 
-    def __init__(self) -> None:
+    Other exceptions that get as far as aiohttp's log are passed on.
+    """
+
+    def __init__(self, unexpected: Unexpected) -> None:
         super().__init__()
         self.count = 0
+        self._unexpected = unexpected
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        if isinstance(error, HttpProcessingError):
             self.count += 1
-            return False
-        return True
+        else:
+            where = "reading a request"
+            self._unexpected.note(where, error, asyncio.get_running_loop().time())
+        return False
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -215,13 +243,14 @@ async def listen(
 
     :param stream: makes the protocol for STUN-framed streams; without it they are cut.
     """
+
+    def accept() -> asyncio.Protocol:
+        visit = Visit(admission)
+        connection = NewConnection(visit, http, stream)
+        return connection if tls is None else NewTlsConnection(visit, connection, tls)
+
     loop = asyncio.get_running_loop()
-    return await loop.create_server(
-        lambda: NewConnection(admission, http, stream),
-        sock=listener,
-        ssl=tls,
-        backlog=BACKLOG,
-    )
+    return await loop.create_server(accept, sock=listener, backlog=BACKLOG)
 
 
 def load_tls(certificate: str, key: str) -> ssl.SSLContext:
@@ -239,3 +268,13 @@ def load_tls(certificate: str, key: str) -> ssl.SSLContext:
             f"The TLS certificate {certificate} with key {key} cannot be used: {reason}"
         ) from None
     return context
+
+
+def renew_tls(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Let new connections see another certificate.
+
+    :raises MeshError: if it cannot be used; the old one then stays.
+    """
+    # A context that fails half-way would be left with a key of another certificate.
+    load_tls(certificate, key)
+    context.load_cert_chain(certificate, key)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
+from coordinator.control.limits import FairSlots
 from coordinator.runtime.metrics import Metric, counter, counters, gauge
 from coordinator.runtime.sockets import BatchSocket
 from coordinator.runtime.tcp import TurnStream
@@ -28,6 +29,12 @@ FIRST_STREAM = 1 << 16
 STREAMS_PER_SITE = 256
 """Connections from one address, or one IPv6 /64: an office behind one NAT."""
 MAX_STREAMS = 10_000
+NEW_STREAMS_PER_SITE = 64
+"""Connections of one address without an allocation."""
+NEW_STREAMS_PER_NETWORK = 256
+"""The same for one IPv6 /48."""
+MAX_NEW_STREAMS = 1024
+"""The same for all together."""
 
 
 class Relay:
@@ -47,6 +54,12 @@ class Relay:
         self._links = count(FIRST_STREAM)
         self._streams: dict[int, TurnStream] = {}
         self._sites: Counter[str] = Counter()
+        self._newcomers: FairSlots[int] = FairSlots(
+            MAX_NEW_STREAMS,
+            per_site=NEW_STREAMS_PER_SITE,
+            per_network=NEW_STREAMS_PER_NETWORK,
+        )
+        """Links of the streams without an allocation."""
         self._sockets: dict[Endpoint, BatchSocket] = {}
         self._refused_streams = 0
         self._dropped = 0
@@ -85,6 +98,11 @@ class Relay:
             self._server.receive(datagrams, client, now)
         self.drain()
 
+    def drop_strangers(self) -> None:
+        """End what nodes have that are no longer members."""
+        self._server.drop_strangers()
+        self.drain()
+
     def drain(self) -> None:
         """Send what the server has to send, and carry out its events."""
         while event := self._server.next_event():
@@ -118,21 +136,30 @@ class Relay:
         site = site_of(host)
         self._streams[client.link] = stream
         self._sites[site] += 1
-        if self._sites[site] > STREAMS_PER_SITE or len(self._streams) > MAX_STREAMS:
+        full = self._sites[site] > STREAMS_PER_SITE or len(self._streams) > MAX_STREAMS
+        if full or not self._newcomers.enter(client.link, host):
             self._refused_streams += 1
             stream.abort()
+        for link in self._newcomers.evicted():
+            self._refused_streams += 1
+            self._streams[link].abort()
         return client
 
     def receive_stream(self, messages: Sequence[Buffer], client: Endpoint) -> None:
         """Take the messages of a client."""
         now = asyncio.get_running_loop().time()
         self._server.receive(messages, client, now, stream=True)
+        if client.link in self._newcomers:
+            self._newcomers.heard(client.link)
+            if self._server.has_allocation(client):
+                self._newcomers.leave(client.link)
         self.drain()
 
     def stream_closed(self, client: Endpoint, dropped: int) -> None:
         """Note that a client is gone, and how many of its batches were dropped."""
         self._dropped += dropped
         del self._streams[client.link]
+        self._newcomers.leave(client.link)
         site = site_of(client.host)
         self._sites[site] -= 1
         if not self._sites[site]:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +14,23 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from coordinator.addresses import PublicAddresses, join
-from coordinator.config import WILDCARDS, CoordinatorConfig
+from coordinator.config import WILDCARDS, CoordinatorConfig, differences
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.admin import BODY_LIMIT, Administration
+from coordinator.runtime.admission import Admission
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_secret_file
 from coordinator.runtime.listener import (
-    Admission,
     MalformedRequests,
     bind,
     listen,
     load_tls,
     one_request,
+    renew_tls,
 )
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
@@ -39,16 +41,29 @@ from coordinator.runtime.metrics import (
     gauge,
 )
 from coordinator.runtime.services import make_services
+from coordinator.runtime.taken import taken_networks
+from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.store import MeshConfig, Store
 from coordinator.store.watch import watch
+from meshwg.errors import MeshError
 from meshwg.keys import PrivateKey, format_key
+from meshwg.runtime.hangup import on_hangup
 from meshwg.wire.token import check_url
 
 SHUTDOWN_TIMEOUT = 3.0
 """Seconds in which nodes are told that the coordinator stops."""
+LINGERING = 1.0
+"""Seconds in which what is left of a request is read, so that its answer arrives."""
+READ_BUFFER = 16 * 1024
+"""Bytes of a body, or of a control connection, that wait to be read."""
 CONTROL_PATH = "/v1/control"
 
+LIVE = ("log_level", "approve_routes")
+LIVE_WITH_TLS = ("tls_cert", "tls_key")
+"""Settings that need no restart, the latter if there was a certificate before."""
+
+logger = logging.getLogger(__name__)
 http_logger = logging.getLogger("coordinator.runtime.http")
 
 
@@ -65,10 +80,15 @@ class Foundation:
     history: NetMapHistory
 
 
-async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> None:
+async def serve(
+    config: CoordinatorConfig,
+    announce: Callable[[str], None],
+    reload: Callable[[], CoordinatorConfig],
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     :param announce: called with one line when everything is ready.
+    :param reload: returns the settings as they are now.
     :raises MeshError: if something cannot be opened, or the database is damaged.
     """
     directory = DataDirectory(config.data_dir, os.urandom)
@@ -77,6 +97,7 @@ async def serve(config: CoordinatorConfig, announce: Callable[[str], None]) -> N
         async with open_foundation(config, directory) as foundation:
             process = CoordinatorProcess(foundation)
             async with process.run():
+                on_hangup(lambda: process.reload(reload), process.stop)
                 announce(process.ready_line)
                 await process.wait()
 
@@ -86,12 +107,15 @@ async def open_foundation(
     config: CoordinatorConfig, directory: DataDirectory
 ) -> AsyncIterator[Foundation]:
     """Read the files and open the database."""
+    begins = directory.begin()
     private_key = directory.private_key()
     mesh = MeshConfig(
         format_key(private_key.public_bytes),
         config.network4,
         config.network6,
         config.approve_routes,
+        taken=() if config.network4 is not None or not begins else taken_networks(),
+        begins=begins,
     )
     if config.turn_secret_file is not None:
         relay_secret = read_secret_file(config.turn_secret_file)
@@ -100,6 +124,7 @@ async def open_foundation(
     admin_token = directory.admin_token()
     url = config.database or directory.default_database
     store = await Store.open(url, mesh, random=os.urandom)
+    directory.begun()
     try:
         registry, history = await store.load()
         yield Foundation(
@@ -120,6 +145,7 @@ class CoordinatorProcess:
         config = self._config = foundation.config
         self._home = os.urandom(8).hex()
         self._stopping = asyncio.Event()
+        self._tls: ssl.SSLContext | None = None
         self._listener = bind(*config.listen_address)
         self.public = PublicAddresses(
             config,
@@ -127,21 +153,26 @@ class CoordinatorProcess:
             self._listener.getsockname()[1],
             primary_address(config.listen_address[0]),
         )
-        self._services = make_services(config, self.public, foundation.relay_secret)
+        self._services = make_services(
+            config, self.public, foundation.relay_secret, foundation.registry
+        )
         self._server = self._make_server()
+        self._unexpected = Unexpected()
         self._worker = StoreWorker(
             foundation.store,
             self._server,
             foundation.registry,
             home=self._home,
-            on_commit=lambda: self._endpoint.drain(),
+            on_commit=self._on_commit,
+            unexpected=self._unexpected,
         )
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
         )
-        self._admission, self._malformed = Admission(), MalformedRequests()
+        self._admission = Admission()
+        self._malformed = MalformedRequests(self._unexpected)
         self._page = MetricsPage()
         self._page.add(self._metrics)
         for service in self._services.services:
@@ -162,6 +193,7 @@ class CoordinatorProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.set_exception_handler(self._unexpected.note_in_loop)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._listener.close)
             for service in self._services.services:
@@ -174,6 +206,8 @@ class CoordinatorProcess:
                 access_log=None,
                 logger=http_logger,
                 shutdown_timeout=1.0,
+                lingering_time=LINGERING,
+                read_bufsize=READ_BUFFER,
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
@@ -185,6 +219,31 @@ class CoordinatorProcess:
             self._start_tasks()
             stack.push_async_callback(self._tell_nodes)
             yield
+
+    def stop(self) -> None:
+        """End :meth:`wait`."""
+        self._stopping.set()
+
+    def reload(self, read: Callable[[], CoordinatorConfig]) -> None:
+        """Take over what can be changed while this runs, and say what cannot.
+
+        :param read: returns the settings as they are now.
+        """
+        try:
+            new = read()
+            if self._tls is not None and new.tls_cert and new.tls_key:
+                renew_tls(self._tls, str(new.tls_cert), str(new.tls_key))
+        except MeshError as error:
+            logger.error("The settings stay as they are: %s", error)
+            return
+        logging.getLogger().setLevel(new.log_level.upper())
+        self._foundation.store.approve_routes(new.approve_routes)
+        logger.info("The settings and the certificate were read again")
+        live = LIVE if self._tls is None else LIVE + LIVE_WITH_TLS
+        later = [each for each in differences(self._config, new) if each not in live]
+        if later:
+            names = ", ".join(later)
+            logger.warning("After a restart only, these take effect: %s", names)
 
     async def wait(self) -> None:
         """Wait for a signal.
@@ -222,9 +281,8 @@ class CoordinatorProcess:
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
-        tls = None
         if config.tls_cert is not None and config.tls_key is not None:
-            tls = load_tls(str(config.tls_cert), str(config.tls_key))
+            self._tls = load_tls(str(config.tls_cert), str(config.tls_key))
         assert runner.server is not None
         stream = self._services.stream
         return await listen(
@@ -232,13 +290,14 @@ class CoordinatorProcess:
             runner.server,
             admission=self._admission,
             stream=stream,
-            tls=tls,
+            tls=self._tls,
         )
 
     def _make_application(self) -> web.Application:
         foundation = self._foundation
         application = web.Application(
-            client_max_size=BODY_LIMIT, middlewares=[one_request]
+            client_max_size=BODY_LIMIT,
+            middlewares=[one_request, self._unexpected.middleware],
         )
         administration = Administration(
             foundation.store,
@@ -275,14 +334,15 @@ class CoordinatorProcess:
         yield gauge("nodes_online", "Members that are connected", online)
         yield gauge("mesh_version", "Version of the mesh", registry.version)
         yield gauge("connections", "Control connections", server.connections)
-        cut = {"refused": self._admission.refused, "late": self._admission.late}
-        cut["malformed"] = self._malformed.count
+        cut = {**self._admission.cut, "malformed": self._malformed.count}
         yield counters("tcp_cut", "TCP connections that were cut", "why", cut)
         yield counter("commits", "Transactions committed", worker.commits)
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built
         yield counter("netmaps_built", "Netmaps and deltas serialised", built)
         yield counters("control", "Control events", "event", server.counters)
+        unexpected = self._unexpected.count
+        yield counter("unexpected", "What nobody expected; see the log", unexpected)
         yield counters("refusals", "Messages refused", "code", server.refusals)
 
     async def _store_url(self) -> None:
@@ -305,6 +365,10 @@ class CoordinatorProcess:
         self._work = asyncio.create_task(worker.run())
         others = (worker.keep_alive(), watching)
         self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
+
+    def _on_commit(self) -> None:
+        self._services.on_members()
+        self._endpoint.drain()
 
     def _on_offer(self, text: bytes) -> None:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())

@@ -2,19 +2,22 @@
 
 import asyncio
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.addresses import PublicAddresses
 from coordinator.config import CoordinatorConfig
+from coordinator.mesh.registry import Registry
+from coordinator.mesh.relayusers import RelayUsers
 from coordinator.runtime.listener import ProtocolFactory
 from coordinator.runtime.metrics import Metric
 from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
-from coordinator.turn import PeerRules, TurnServer
+from coordinator.turn import Limits, PeerRules, TurnServer
 from meshwg.transmit import Endpoint
 
 REALM = "meshwg"
@@ -43,10 +46,15 @@ class Services:
     services: tuple[Service, ...]
     stream: ProtocolFactory | None
     """Makes the protocol of a STUN-framed stream on the TCP port."""
+    on_members: Callable[[], None] = lambda: None
+    """To be called when the members may have changed."""
 
 
 def make_services(
-    config: CoordinatorConfig, public: PublicAddresses, relay_secret: bytes
+    config: CoordinatorConfig,
+    public: PublicAddresses,
+    relay_secret: bytes,
+    registry: Registry,
 ) -> Services:
     """Return STUN and, unless it is switched off, the relay on the same sockets.
 
@@ -63,7 +71,23 @@ def make_services(
         random=os.urandom,
         unix_offset=time.time() - asyncio.get_running_loop().time(),
         rules=PeerRules(allowed=config.relay_allow),
+        limits=Limits(bytes_per_second=config.relay_bytes_per_second),
+        membership=RelayUsers(
+            registry, relay_secret, anywhere=config.relay_peers == "any"
+        ),
+        is_local=is_local,
     )
     relay = Relay(server, udp.send)
     udp.on_relay = relay.receive
-    return Services((udp, relay), relay.stream_protocol)
+    return Services((udp, relay), relay.stream_protocol, relay.drop_strangers)
+
+
+def is_local(host: str) -> bool:
+    """Return whether an address is this machine's: a socket can be bound to it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True

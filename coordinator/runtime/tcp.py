@@ -14,11 +14,14 @@ from coordinator.turn.backlog import Backlog
 from meshwg.errors import InvalidMessage
 from meshwg.runtime.alarm import Alarm
 from meshwg.transmit import Endpoint
-from meshwg.wire.channeldata import StreamFramer
+from meshwg.wire.channeldata import MAX_MESSAGE, StreamFramer
 from meshwg.wire.stun import Buffer
 
 WRITE_BUFFER = 128 << 10
 """Bytes that asyncio keeps for a slow client; these can no longer be dropped."""
+EARLY_LIMIT = 2048
+"""Bytes of the longest message of a client that has no allocation: an Allocate request
+with everything that it can hold has some hundred."""
 BACKLOG = 512 << 10
 """Bytes kept beyond that."""
 ALLOCATION_TIMEOUT = 30.0
@@ -46,7 +49,7 @@ class TurnStream(asyncio.Protocol):
 
     def __init__(self, owner: StreamOwner) -> None:
         self._owner = owner
-        self._framer = StreamFramer()
+        self._framer = StreamFramer(EARLY_LIMIT)
         self._backlog: Backlog[bytes] = Backlog(BACKLOG)
         self._transport: asyncio.Transport | None = None
         self._client = Endpoint("", 0)
@@ -69,6 +72,8 @@ class TurnStream(asyncio.Protocol):
             return
         if messages:
             self._owner.receive_stream(messages, self._client)
+            if self._framer.limit == EARLY_LIMIT:
+                self._look_for_allocation()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._alarm.clear()
@@ -97,6 +102,10 @@ class TurnStream(asyncio.Protocol):
         """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _look_for_allocation(self) -> None:
+        if self._owner.has_allocation(self._client):
+            self._framer.limit = MAX_MESSAGE
 
     def _check(self) -> None:
         """Go on for some time if the client has an allocation."""

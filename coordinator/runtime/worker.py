@@ -11,7 +11,9 @@ from coordinator.control.server import ControlServer
 from coordinator.mesh.homes import BEAT_INTERVAL, Homes
 from coordinator.mesh.operations import MarkOffline, Operation, Result
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.unexpected import Unexpected
 from coordinator.store.engine import StoreError
+from coordinator.store.salvage import carry_out
 from coordinator.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class StoreWorker:
         *,
         home: str,
         on_commit: Callable[[], None],
+        unexpected: Unexpected,
     ) -> None:
         self._store = store
         self._server = server
@@ -39,6 +42,7 @@ class StoreWorker:
         self._homes = Homes(home)
         self._home = home
         self._on_commit = on_commit
+        self._unexpected = unexpected
         self._wake = asyncio.Event()
         self._stale = False
         self._stopping = False
@@ -103,23 +107,30 @@ class StoreWorker:
         stale, self._stale = self._stale, False
         if not operations and not requests and not stale:
             return
-        try:
-            if self.failing:
-                await self._store.rewrite()
-            commit = await self._store.commit(
-                [*operations, *(operation for operation, _ in requests)], time.time()
-            )
-        except StoreError as error:
-            self._on_failure(error, operations, requests)
-            return
-        self._on_success()
-        outcomes = commit.outcomes[: len(operations)]
-        self._server.committed(outcomes, commit.changes, self._now())
-        answers = commit.outcomes[len(operations) :]
-        for (_, future), (_, result) in zip(requests, answers, strict=True):
+        done = await carry_out(
+            self._store,
+            [*operations, *(operation for operation, _ in requests)],
+            time.time(),
+            doubtful=self.failing,
+            on_refused=self._on_refused,
+        )
+        outcomes = done.outcomes[: len(operations)]
+        self._server.committed(outcomes, done.changes, self._now())
+        answers = done.outcomes[len(operations) :]
+        for (_, future), (_, result) in zip(requests, answers, strict=False):
             if not future.done():
                 future.set_result(result)
+        if done.error is None:
+            self._on_success()
+        else:
+            rest = operations[len(outcomes) :], requests[len(answers) :]
+            self._on_failure(done.error, *rest)
         self._on_commit()
+
+    def _on_refused(self, operation: Operation, error: Exception) -> None:
+        """An operation failed, and only this one."""
+        where = f"storing an operation {type(operation).__name__}"
+        self._unexpected.note(where, error, self._now())
 
     async def keep_alive(self) -> None:
         """Report this process alive, and mark the nodes of dead ones offline."""
@@ -159,7 +170,6 @@ class StoreWorker:
         self._stale = True
         self._server.failed(operations, self._now())
         asyncio.get_running_loop().call_later(RETRY_INTERVAL, self.wake)
-        self._on_commit()
 
     def _on_success(self) -> None:
         self.commits += 1

@@ -14,10 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -79,6 +76,23 @@ def create_engine(url: URL) -> AsyncEngine:
     return engine
 
 
+async def holds_mesh(url: URL) -> bool:
+    """Tell whether there is a mesh in a database, which is not changed.
+
+    :raises StoreError: if the database cannot be used.
+    """
+    if _is_missing_file(url):
+        return False
+    engine = create_engine(url)
+    try:
+        async with transaction(engine) as connection:
+            if not await connection.run_sync(lambda it: inspect(it).has_table("mesh")):
+                return False
+            return bool(await connection.scalar(text("SELECT count(*) FROM mesh")))
+    finally:
+        await engine.dispose()
+
+
 async def migrate(engine: AsyncEngine) -> None:
     """Bring the schema to the newest version.
 
@@ -86,7 +100,8 @@ async def migrate(engine: AsyncEngine) -> None:
     """
     async with transaction(engine) as connection:
         await wait_for_others(connection)
-        await connection.run_sync(_upgrade)
+        if await connection.run_sync(revision_of) != newest_revision():
+            await connection.run_sync(upgrade)
 
 
 async def wait_for_others(connection: AsyncConnection) -> None:
@@ -118,20 +133,50 @@ def plain_errors(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except CommandError:
-        raise StoreError(
-            f"The database {_show(url)} was made by a newer version; update meshwg"
-        ) from None
     except (SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise _explain(error, url) from error
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to a revision.
+
+    :raises StoreError: if this program does not know the one it has.
+    """
+    # Alembic is needed seldom, and takes a tenth of a second to import.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, revision)
+    except CommandError:
+        raise StoreError(
+            f"The database {show(connection.engine.url)} was made by a newer version; "
+            "update meshwg"
+        ) from None
+
+
+def newest_revision() -> str:
+    """Return the revision of the newest migration."""
+    return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a schema, ``None`` if there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version"))
+    revision = found.scalar()
+    return None if revision is None else str(revision)
+
+
+def _is_missing_file(url: URL) -> bool:
+    is_file = url.get_backend_name() == "sqlite"
+    return is_file and not Path(url.database or "").exists()
 
 
 def _create_private_file(path: Path) -> None:
@@ -177,7 +222,7 @@ def _begin_immediate(connection: Connection) -> None:
 def _explain(error: Exception, url: URL) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     reason = str(cause).strip().splitlines()[0] if str(cause).strip() else repr(cause)
-    place = _show(url)
+    place = show(url)
     if "malformed" in reason or "not a database" in reason:
         return StoreError(
             f"The database {place} is damaged; restore it from a backup, or move it "
@@ -195,7 +240,7 @@ def _explain(error: Exception, url: URL) -> StoreError:
     return StoreError(f"The database {place} cannot be reached: {reason}")
 
 
-def _show(url: URL) -> str:
+def show(url: URL) -> str:
     """Return a URL, or SQLite's file, without a password."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""

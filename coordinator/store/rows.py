@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 from sqlalchemy import Row, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
+from meshwg import prefixes
 
 Values = dict[str, Any]
 """The columns of a row by name."""
@@ -17,13 +18,15 @@ Values = dict[str, Any]
 
 def to_node(row: Row[Any]) -> Node:
     values = dict(row._mapping)
-    values["routes"] = tuple(json.loads(values["routes"]))
+    for name in ("routes", "announced"):
+        values[name] = prefixes.readable(json.loads(values[name]))
     return Node(**values)
 
 
 def from_node(node: Node) -> Values:
     values = dataclasses.asdict(node)
-    values["routes"] = json.dumps(node.routes)
+    for name in ("routes", "announced"):
+        values[name] = json.dumps(values[name])
     return values
 
 
@@ -42,9 +45,12 @@ async def upsert(
 
     :param key: the column of the primary key.
     """
-    is_postgres = connection.dialect.name == "postgresql"
-    dialect = postgresql if is_postgres else sqlite
-    statement = dialect.insert(table)
+    statement: Any = sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        # Importing it takes a twentieth of a second, which SQLite does not need.
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table)
     others = {
         column.name: statement.excluded[column.name]
         for column in table.columns

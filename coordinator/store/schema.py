@@ -48,6 +48,7 @@ nodes = Table(
     Column("number", Integer, nullable=False, unique=True),
     Column("role", String(32), nullable=False),
     Column("routes", Text, nullable=False),
+    Column("announced", Text, nullable=False, server_default="[]"),
     Column("candidates", Text, nullable=False),
     Column("nat", Text, nullable=False),
     Column("online", Boolean, nullable=False),
@@ -55,6 +56,7 @@ nodes = Table(
     Column("expired", Boolean, nullable=False),
     Column("home", String(32), nullable=False),
     Column("session", String(32), nullable=False),
+    Column("auth_key", String(12), nullable=False, server_default=""),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -81,6 +83,7 @@ auth_keys = Table(
     Column("revoked", Boolean, nullable=False),
     Column("uses", Integer, nullable=False),
     Column("used", Double, nullable=True),
+    Column("limit", Integer, nullable=True),
 )
 
 homes = Table(

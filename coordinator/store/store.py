@@ -7,7 +7,8 @@ what that has changed. The registry follows after the commit.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, text, update
@@ -18,6 +19,7 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
+from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
 from coordinator.mesh.operations import Changes, Operation, Result
@@ -26,8 +28,10 @@ from coordinator.store import schema
 from coordinator.store.engine import (
     StoreError,
     create_engine,
+    holds_mesh,
     migrate,
     parse_url,
+    show,
     transaction,
     wait_for_others,
 )
@@ -55,6 +59,10 @@ class MeshConfig:
     network4: str | None = None
     network6: str | None = None
     approved_routes: tuple[str, ...] = ()
+    taken: tuple[IPv4Network, ...] = ()
+    """Networks of this machine, which a new mesh avoids."""
+    begins: bool = True
+    """Whether the mesh is begun if the database holds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +82,20 @@ class Store:
         self._random = random
         self._registry: Registry | None = None
         self._unreported: list[Changes] = []
+        self._admissions = make_admissions()
 
     @classmethod
     async def open(cls, url: str, config: MeshConfig, *, random: Random) -> "Store":
         """Open a database, making or migrating its schema and choosing a mesh in it.
 
         :raises StoreError: if that is not possible.
-        :raises ConfigError: if it belongs to another coordinator, or other networks.
+        :raises ConfigError: if it belongs to another coordinator, or other networks,
+            or holds no mesh where one may not be begun; it stays untouched then.
         """
-        store = cls(create_engine(parse_url(url)), config, random)
+        address = parse_url(url)
+        if not config.begins:
+            await _require_mesh(address)
+        store = cls(create_engine(address), config, random)
         try:
             await migrate(store._engine)
             async with transaction(store._engine) as connection:
@@ -135,6 +148,7 @@ class Store:
                 unix_time=unix_time,
                 random=self._random,
                 approved_routes=self._config.approved_routes,
+                admissions=self._admissions,
             )
             outcomes = [(each, draft.perform(each)) for each in operations]
             await self._write(connection, draft)
@@ -151,6 +165,10 @@ class Store:
         same = schema.mesh.c.version
         async with transaction(self._engine) as connection:
             await connection.execute(update(schema.mesh).values(version=same))
+
+    def approve_routes(self, approved_routes: tuple[str, ...]) -> None:
+        """Let nodes announce routes inside these networks from now on."""
+        self._config = replace(self._config, approved_routes=approved_routes)
 
     # Queries of the administration.
 
@@ -206,7 +224,9 @@ class Store:
         found = await connection.execute(select(schema.mesh).with_for_update())
         mesh = found.one_or_none()
         if mesh is None:
-            networks = choose_networks(self._random, config.network4, config.network6)
+            networks = choose_networks(
+                self._random, config.network4, config.network6, config.taken
+            )
             row = {
                 "id": 1,
                 "epoch": self._random(8).hex(),
@@ -328,6 +348,20 @@ class Store:
         """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
+
+
+async def _require_mesh(url: URL) -> None:
+    """Look for a mesh, and write nothing.
+
+    :raises ConfigError: if there is none.
+    """
+    if not await holds_mesh(url):
+        raise ConfigError(
+            f"The database {show(url)} holds no mesh, but coordinator.key belongs to "
+            "one: put the database back with 'meshwg-coordinator restore' (a copy of a "
+            "running SQLite database needs its -wal file, too), or move the key away "
+            "to begin a new mesh"
+        )
 
 
 def offer_channel(home: str) -> str:

@@ -13,7 +13,6 @@ import logging
 import sqlite3
 from collections.abc import Callable
 
-import asyncpg
 from sqlalchemy.engine import URL
 
 from coordinator.store.store import VERSION_CHANNEL, offer_channel
@@ -60,6 +59,9 @@ async def _watch_postgres(
     on_change: Callable[[], None],
     on_offer: Callable[[bytes], None],
 ) -> None:
+    # With SQLite nothing of it is needed.
+    import asyncpg
+
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     while True:
         try:
@@ -79,6 +81,8 @@ async def _listen(
     on_offer: Callable[[bytes], None],
 ) -> None:
     """Listen until the connection is lost."""
+    import asyncpg
+
     lost = asyncio.Event()
     connection = await asyncpg.connect(dsn)
     try:

@@ -43,9 +43,10 @@ class Forwarder:
         self._counters = counters
         self._random = random
         rate = limits.bytes_per_second
-        self._bandwidth = (
-            None if rate is None else RateLimiter(rate, rate, max_keys=MAX_SENDERS)
-        )
+        self._outbound = self._inbound = None
+        if rate is not None:
+            self._outbound = RateLimiter(rate, rate, max_keys=MAX_SENDERS)
+            self._inbound = RateLimiter(rate, rate, max_keys=MAX_SENDERS)
         self._to_clients: list[Transmit] = []
         self._to_peers: list[tuple[Endpoint, Transmit]] = []
 
@@ -74,11 +75,8 @@ class Forwarder:
         now: float,
     ) -> None:
         """Carry packets from a client to a peer that it may talk to."""
-        if self._bandwidth is not None:
-            size = sum(map(len, payloads))
-            if not self._bandwidth.take(allocation.node, now, size):
-                self._counters.drop(TurnDrop.OVER_QUOTA, len(payloads))
-                return
+        if self._is_too_much(self._outbound, allocation, payloads, now):
+            return
         target = self._table.at(peer)
         if target is not None:
             traffic = self._counters.internal
@@ -100,7 +98,7 @@ class Forwarder:
         allocation = self._table.at(relayed)
         if allocation is None:
             self._counters.drop(TurnDrop.NO_ALLOCATION, len(payloads))
-        else:
+        elif not self._is_too_much(self._inbound, allocation, payloads, now):
             source = Endpoint(peer.host, peer.port)
             self._deliver(allocation, source, payloads, self._counters.from_peers, now)
 
@@ -142,6 +140,21 @@ class Forwarder:
         else:
             messages = wrap(channel, payloads)
         self._to_clients.append(Transmit(allocation.client, messages))
+
+    def _is_too_much(
+        self,
+        bandwidth: RateLimiter | None,
+        allocation: Allocation,
+        payloads: Sequence[Buffer],
+        now: float,
+    ) -> bool:
+        """Count what one node sends, or receives; return whether to drop it."""
+        if bandwidth is None:
+            return False
+        if bandwidth.take(allocation.node, now, sum(map(len, payloads))):
+            return False
+        self._counters.drop(TurnDrop.OVER_QUOTA, len(payloads))
+        return True
 
     def _data_indication(self, peer: Endpoint, payload: Buffer) -> bytes:
         attributes: dict[Attribute, Any] = {

@@ -1,11 +1,12 @@
 """What a TURN server does for a request whose sender proved a password."""
 
+from collections.abc import Callable
 from typing import Any
 
 from coordinator.turn.allocation import Allocation, Refusal, Socket
 from coordinator.turn.counters import Counters
 from coordinator.turn.limits import Limits
-from coordinator.turn.rules import PeerRules
+from coordinator.turn.rules import Membership, PeerRules
 from coordinator.turn.table import AllocationTable
 from meshwg.transmit import Endpoint
 from meshwg.wire.stun import Attribute, Message, Method
@@ -31,11 +32,15 @@ class RequestHandler:
         rules: PeerRules,
         limits: Limits,
         counters: Counters,
+        membership: Membership,
+        is_local: Callable[[str], bool],
     ) -> None:
         self._table = table
         self._rules = rules
         self._limits = limits
         self._counters = counters
+        self._membership = membership
+        self._is_local = is_local
         self._closed: list[Allocation] = []
 
     def handle(
@@ -55,6 +60,8 @@ class RequestHandler:
         """
         if request.unknown_required:
             raise Refusal(420, "Unknown Attribute")
+        if not self._membership.has_user(node):
+            raise Refusal(403, "Forbidden")
         allocation = self._table.of(client.unpinned())
         if request.method == Method.ALLOCATE:
             return self._allocate(request, allocation, node, client, stream, now)
@@ -187,8 +194,13 @@ class RequestHandler:
         """
         if _version(peer) != _version(allocation.relayed):
             raise Refusal(443, "Peer Address Family Mismatch")
-        if not self._table.is_own_host(peer.host) and not self._rules.permits(
-            peer.host
+        host = peer.host
+        if self._table.is_own_host(host):
+            return
+        if (
+            not self._rules.permits(host)
+            or not self._membership.has_host(host)
+            or (self._is_local(host) and not self._rules.is_allowed(host))
         ):
             raise Refusal(403, "Forbidden")
 

@@ -10,6 +10,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import Protocol
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -41,6 +42,26 @@ _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
 
 
+class Membership(Protocol):
+    """Who belongs to the mesh, by what a relay sees of them."""
+
+    def has_user(self, user: str) -> bool:
+        """Return whether a member has this name at relays."""
+
+    def has_host(self, host: str) -> bool:
+        """Return whether a member can be reached at this address."""
+
+
+class Everybody:
+    """The membership where a relay serves whoever has credentials, and to anywhere."""
+
+    def has_user(self, user: str) -> bool:
+        return True
+
+    def has_host(self, host: str) -> bool:
+        return True
+
+
 class PeerRules:
     """Decides by address. What is allowed wins over what is denied or refused."""
 
@@ -56,6 +77,14 @@ class PeerRules:
         self._allowed = tuple(ip_network(network) for network in allowed)
         self._denied = (*REFUSED, *(ip_network(network) for network in denied))
         self.permits = lru_cache(maxsize=4096)(self._permits)
+
+    def is_allowed(self, host: str) -> bool:
+        """Return whether an address is in one of the networks that were allowed."""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._allowed)
 
     def _permits(self, host: str) -> bool:
         """Return whether a client may have a peer at this numeric address."""

@@ -19,7 +19,7 @@ Drain :meth:`TurnServer.datagrams_to_send`, :meth:`TurnServer.relayed_to_send` a
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from coordinator.turn.forwarder import Forwarder
 from coordinator.turn.gate import Gate
 from coordinator.turn.limits import MAX_SENDERS, Limits
 from coordinator.turn.requests import RequestHandler
-from coordinator.turn.rules import PeerRules
+from coordinator.turn.rules import Everybody, Membership, PeerRules
 from coordinator.turn.table import AllocationTable
 from meshwg.errors import InvalidMessage
 from meshwg.limits import RateLimiter, site_of
@@ -84,6 +84,8 @@ class TurnServer:
         ports: range = RELAY_PORTS,
         rules: PeerRules | None = None,
         limits: Limits | None = None,
+        membership: Membership | None = None,
+        is_local: Callable[[str], bool] = lambda host: False,
     ) -> None:
         """Make a server without allocations.
 
@@ -91,13 +93,22 @@ class TurnServer:
             :mod:`coordinator.credentials`.
         :param hosts: the public address relayed addresses have, by IP version.
         :param unix_offset: what to add to ``now`` to get the Unix time.
+        :param membership: whom to serve, and to where; by default everybody with
+            credentials, to all addresses that the rules permit.
+        :param is_local: whether an address is this machine's; nobody is let in there.
         """
         self.counters = Counters()
         self._limits = limits or Limits()
+        self._membership = membership or Everybody()
         self._gate = Gate(realm, secrets, random, unix_offset)
         self._table = AllocationTable(hosts, ports, self._limits, random)
         self._handler = RequestHandler(
-            self._table, rules or PeerRules(), self._limits, self.counters
+            self._table,
+            rules or PeerRules(),
+            self._limits,
+            self.counters,
+            self._membership,
+            is_local,
         )
         self._forwarder = Forwarder(self._table, self._limits, self.counters, random)
         # Packets that come one by one take these ways: each without one more call.
@@ -148,6 +159,13 @@ class TurnServer:
         if allocation is not None:
             self._table.remove(allocation)
             self._close(allocation)
+
+    def drop_strangers(self) -> None:
+        """Drop the allocations of those who are no longer members."""
+        for allocation in self._table.all():
+            if not self._membership.has_user(allocation.node):
+                self._table.remove(allocation)
+                self._close(allocation)
 
     def handle_timer(self, now: float) -> None:
         """Drop the allocations that were not refreshed."""

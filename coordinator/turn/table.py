@@ -57,6 +57,10 @@ class AllocationTable:
         """Return the allocation that has a relayed address."""
         return self._by_relayed.get(relayed)
 
+    def all(self) -> list[Allocation]:
+        """Return all allocations; the list does not follow later changes."""
+        return list(self._by_client.values())
+
     def is_own_host(self, host: str) -> bool:
         """Return whether relayed addresses are at this address."""
         return host in self._hosts.values()

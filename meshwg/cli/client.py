@@ -4,13 +4,22 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import click
 
-from meshwg.errors import DaemonNotRunning, MeshError, NotJoined, NotPermitted
+from meshwg.errors import (
+    ConfigError,
+    DaemonNotRunning,
+    MeshError,
+    NotJoined,
+    NotPermitted,
+)
 
+CROWD_PATIENCE = 5.0
+"""Seconds to wait while others fill the daemon's queue of connections."""
 DEFAULT_SOCKET = "/run/meshwg/meshwg.sock"
 
 control_socket_option = click.option(
@@ -25,7 +34,22 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )
 
-_ERRORS = {error.__name__: error for error in (MeshError, NotJoined, NotPermitted)}
+KINDS = (MeshError, ConfigError, NotJoined, NotPermitted)
+"""What a daemon may answer instead of what was asked for."""
+
+_ERRORS = {error.__name__: error for error in KINDS}
+
+
+def peer_names(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of peers that a shell may complete a word to."""
+    path = ctx.params.get("control_socket") or DEFAULT_SOCKET
+    try:
+        peers = DaemonClient(path, timeout=1.0).get("/v1/status")["peers"]
+    except MeshError:
+        return []
+    return [peer["name"] for peer in peers if peer["name"].startswith(incomplete)]
 
 
 class DaemonClient:
@@ -53,7 +77,7 @@ class DaemonClient:
 
     def stream(
         self, path: str, body: dict[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Ask the daemon for a stream and yield its objects, one a line."""
         method = "GET" if body is None else "POST"
         with self._request(method, path, body) as response:
@@ -81,7 +105,9 @@ class DaemonClient:
         connection = _UnixConnection(self._path, self._timeout)
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data)
+            # A daemon that refuses may answer before it has heard everything.
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, path, data)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
                 raise self._refusal(response)
@@ -111,6 +137,22 @@ def _error(answer: dict[str, Any]) -> MeshError:
     return _ERRORS.get(answer.get("kind", ""), MeshError)(answer["error"])
 
 
+def _connect(sock: socket.socket, path: str) -> None:
+    """Connect, and wait while the daemon's queue is full, which no time-out is for.
+
+    :raises OSError: if that is not possible.
+    """
+    deadline = time.monotonic() + CROWD_PATIENCE
+    while True:
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -120,7 +162,7 @@ class _UnixConnection(http.client.HTTPConnection):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(self.timeout)
-            sock.connect(self._path)
+            _connect(sock, self._path)
         except BaseException:
             sock.close()
             raise

@@ -10,14 +10,30 @@ from meshwg.cli.program import LazyGroup
 
 COMMANDS = {
     "node": "meshwg.cli.node:node",
-    "status": "meshwg.cli.status:status",
-    "netcheck": "meshwg.cli.netcheck:netcheck",
-    "ping": "meshwg.cli.ping:ping",
+    "join": "meshwg.cli.join:join",
+    "up": "meshwg.cli.down:up",
     "down": "meshwg.cli.down:down",
+    "leave": "meshwg.cli.leave:leave",
+    "status": "meshwg.cli.status:status",
+    "ping": "meshwg.cli.ping:ping",
+    "ip": "meshwg.cli.ip:ip",
+    "whois": "meshwg.cli.ip:whois",
+    "netcheck": "meshwg.cli.netcheck:netcheck",
+    "bugreport": "meshwg.cli.bugreport:bugreport",
+    "cleanup": "meshwg.cli.cleanup:cleanup",
+    "completion": "meshwg.cli.completion:completion",
+    "version": "meshwg.cli.version:version",
 }
+SECTIONS = {
+    "The node": ("node", "join", "up", "down", "leave"),
+    "The mesh": ("status", "ping", "ip", "whois"),
+    "Finding faults": ("netcheck", "bugreport", "cleanup"),
+    "This program": ("completion", "version"),
+}
+"""What ``--help`` shows, and in which order."""
 
 
-@click.group(cls=LazyGroup, places=COMMANDS)
+@click.group(cls=LazyGroup, places=COMMANDS, sections=SECTIONS)
 @click.version_option(__version__, prog_name="meshwg")
 def meshwg() -> None:
     """Join this machine to a private network of your own."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
 
 
 @click.command(context_settings={"auto_envvar_prefix": "MESHWG"})
-@click.option("--join", metavar="TOKEN", help="Join this mesh; the first time only.")
+@click.option(
+    "--join",
+    metavar="TOKEN",
+    help="Join this mesh, the first time only; @FILE or - (input) keeps it secret.",
+)
 @click.option(
     "--config",
     "config_file",
     envvar="MESHWG_CONFIG",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TOML file with the same settings.",
+    help="TOML file with the same settings. Default: /etc/meshwg/node.toml, if there.",
 )
 @click.option(
     "--state-dir",
@@ -47,24 +52,35 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     help="Default: info.",
 )
 @click.option(
-    "--no-birthday", is_flag=True, help="Never use the birthday method (many sockets)."
+    "--birthday/--no-birthday",
+    default=None,
+    help="Whether to use the birthday method (many sockets).",
 )
 @click.option(
-    "--no-tcp", is_flag=True, help="Never open direct paths over TCP, nor listen."
+    "--tcp/--no-tcp",
+    default=None,
+    help="Whether to open direct paths over TCP, and to listen.",
+)
+@click.option(
+    "--port-mapping/--no-port-mapping",
+    default=None,
+    help="Whether to ask the router for a port.",
 )
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
-@click.option("--hub", is_flag=True, help="Forward between other nodes.")
+@click.option(
+    "--role", type=click.Choice(["node", "hub"]), help="A hub forwards between others."
+)
+@click.option("--hub", is_flag=True, help="The same as --role hub.")
 @click.option(
     "--route",
     "routes",
     multiple=True,
+    envvar=["MESHWG_ROUTE", "MESHWG_ROUTES"],
     metavar="CIDR",
     help="A network behind this node.",
 )
 def node(
     config_file: Path | None,
-    no_birthday: bool,
-    no_tcp: bool,
     hub: bool,
     **options: Any,
 ) -> None:
@@ -73,15 +89,20 @@ def node(
     Every option is also a variable of the environment, such as MESHWG_JOIN.
     """
     with kept():
+        from meshwg.cli.secrets import read_secret
         from meshwg.config import load
         from meshwg.runtime.daemon import run
         from meshwg.runtime.packetloop import PacketLoop
 
     options["routes"] = options["routes"] or None
-    options["birthday"] = False if no_birthday else None
-    options["tcp"] = False if no_tcp else None
-    options["role"] = "hub" if hub else None
+    options["role"] = "hub" if hub else options["role"]
+    for switch in ("birthday", "tcp", "port_mapping"):
+        if options[switch] is None and _is_set(f"MESHWG_NO_{switch.upper()}"):
+            options[switch] = False
     config = load(config_file, options)
+    if config.join is not None:
+        config = replace(config, join=read_secret(config.join, "join token"))
+    again = options | {"join": config.join}
     if os.geteuid() != 0 and not _may_administer_networks():
         raise NotPermitted(
             "A node creates a network interface: run as root, or with CAP_NET_ADMIN"
@@ -93,7 +114,15 @@ def node(
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=PacketLoop) as runner:
-        runner.run(run(config))
+        runner.run(run(config, lambda: load(config_file, again)))
+
+
+def _is_set(variable: str) -> bool:
+    """Tell whether a variable of the environment says yes.
+
+    :raises click.BadParameter: if it says neither yes nor no.
+    """
+    return bool(click.BOOL.convert(os.environ.get(variable) or "no", None, None))
 
 
 def _may_administer_networks() -> bool:

@@ -1,19 +1,30 @@
 """``meshwg ping``: is a peer there, and over which path did each answer come."""
 
 import json
-import textwrap
+from contextlib import closing
+from statistics import median
 from typing import Any
 
 import click
 
-from meshwg.cli.client import DaemonClient, control_socket_option, json_option
-from meshwg.cli.table import WIDTH, echo, milliseconds_text
+from meshwg.cli.client import (
+    DaemonClient,
+    control_socket_option,
+    json_option,
+    peer_names,
+)
+from meshwg.cli.table import echo, milliseconds_text, terminal_width, wrap
+
+DIRECT_ANSWERS = 3
+"""Answers over a direct path after which there is nothing more to find out."""
 
 
 @click.command()
-@click.argument("peer")
+@click.argument("peer", shell_complete=peer_names)
 @click.option("-c", "--count", type=click.IntRange(1, 100_000), help="Stop after N.")
-@click.option("--until-direct", is_flag=True, help="Stop when the path is direct.")
+@click.option(
+    "--until-direct", is_flag=True, help="Stop at the first sign of a direct path."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
@@ -31,6 +42,9 @@ def ping(
 ) -> int:
     """Send echo requests to PEER, a name or a mesh address.
 
+    Without -c it stops when the path has become direct. All paths are also checked
+    below IP, which tells a firewall on the peer's system from a bad path.
+
     Ends with 0 if an answer came, and with --until-direct if the path became direct.
     """
     request = {
@@ -39,19 +53,80 @@ def ping(
         "until_direct": until_direct,
         "timeout": timeout,
     }
-    answered = direct = False
-    reason = ""
-    for event in DaemonClient(control_socket, timeout=None).stream("/v1/ping", request):
-        if as_json:
-            click.echo(json.dumps({"schema": 1, **event}))
-        else:
-            echo(render(event))
-        answered = answered or event.get("rtt_ms") is not None
-        direct = event.get("path", {}).get("kind") == "direct"
-        reason = event.get("reason", "")
-    if until_direct and not direct and not as_json:
-        echo(textwrap.fill(f"There is no direct path yet. {reason}", WIDTH))
-    return 0 if (direct if until_direct else answered) else 1
+    tally = _Tally()
+    enough = DIRECT_ANSWERS if count is None and not as_json else None
+    answers = DaemonClient(control_socket, timeout=None).stream("/v1/ping", request)
+    try:
+        with closing(answers):
+            for event in answers:
+                _show(event, as_json)
+                tally.add(event)
+                if tally.direct_answers == enough:
+                    break
+    except KeyboardInterrupt:
+        if not as_json:
+            # Below the ^C that the terminal shows.
+            click.echo()
+    if not tally.is_summed_up and tally.last:
+        _show(tally.summary(), as_json)
+    if not as_json:
+        for line in _conclusions(tally, until_direct):
+            echo(line)
+    return 0 if (tally.is_direct if until_direct else tally.times) else 1
+
+
+class _Tally:
+    """What came of the requests so far."""
+
+    def __init__(self) -> None:
+        self.sent = self.direct_answers = 0
+        self.times: list[float] = []
+        self.last: dict[str, Any] = {}
+        self.verdict = ""
+        self.is_summed_up = False
+
+    @property
+    def is_direct(self) -> bool:
+        return bool(self.last.get("path", {}).get("kind") == "direct")
+
+    def add(self, event: dict[str, Any]) -> None:
+        self.last = event
+        self.verdict = event.get("verdict", self.verdict)
+        if "summary" in event:
+            self.is_summed_up = True
+            return
+        self.sent += 1
+        if event["rtt_ms"] is not None:
+            self.times.append(event["rtt_ms"])
+            self.direct_answers += self.is_direct
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the daemon would have said at the end."""
+        total = {
+            "sent": self.sent,
+            "received": len(self.times),
+            "median_ms": median(self.times) if self.times else None,
+        }
+        return {"summary": total, "path": self.last["path"], "reason": ""}
+
+
+def _show(event: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"schema": 1, **event}))
+    else:
+        echo(render(event))
+
+
+def _conclusions(tally: _Tally, until_direct: bool) -> list[str]:
+    """Return the sentences below the summary."""
+    size = terminal_width()
+    lines = []
+    if tally.sent and not tally.times and tally.verdict:
+        lines += wrap(tally.verdict, size)
+    if until_direct and not tally.is_direct:
+        reason = tally.last.get("reason", "")
+        lines += wrap(f"There is no direct path yet. {reason}", size)
+    return lines
 
 
 def render(event: dict[str, Any]) -> str:
@@ -64,7 +139,7 @@ def render(event: dict[str, Any]) -> str:
             f"median {milliseconds_text(total['median_ms'])}"
         )
     if event["rtt_ms"] is None:
-        return f"no answer from {event['peer']} to {event['sequence']}"
+        return f"no answer from {event['peer']} to {event['sequence']}{_below(event)}"
     path = event["path"]
     where = f"via {path['via']}" if path["via"] else path["remote"] or ""
     over = f"{path['kind']} {where}".rstrip()
@@ -73,3 +148,10 @@ def render(event: dict[str, Any]) -> str:
         f"answer from {event['peer']} ({event['address']}): "
         f"{milliseconds_text(event['rtt_ms'])} over {over}{method}"
     )
+
+
+def _below(event: dict[str, Any]) -> str:
+    """Return which paths answer a check, where the echo request was not answered."""
+    answered = [each for each in event.get("checks", ()) if each["answered"]]
+    texts = [f"{each['kind']} {milliseconds_text(each['rtt_ms'])}" for each in answered]
+    return f" (below IP: {', '.join(texts)})" if texts else ""

@@ -17,11 +17,19 @@ class LazyGroup(click.Group):
     The help of a command is read from it too, so ``--help`` pays for all of them.
 
     :param places: where each command is, as ``module:attribute``.
+    :param sections: the commands by what they are for, if ``--help`` groups them.
     """
 
-    def __init__(self, *arguments: Any, places: Mapping[str, str], **more: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        places: Mapping[str, str],
+        sections: Mapping[str, Sequence[str]] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*arguments, **more)
         self._places = places
+        self._sections = sections or {"Commands": tuple(places)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._places)
@@ -34,6 +42,21 @@ class LazyGroup(click.Group):
             found = importlib.import_module(module)
         command: click.Command = getattr(found, attribute)
         return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands below the heading of each section."""
+        widest = max(map(len, self._places), default=0)
+        for heading, names in self._sections.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                if command is not None:
+                    help_ = command.get_short_help_str(limit=80)
+                    rows.append((name.ljust(widest), help_))
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def run(group: click.Group, name: str, arguments: Sequence[str] | None) -> NoReturn:

@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
-WIDTH = 92
-"""Columns that sentences may take."""
+WIDTH = 80
+"""Columns where there is no terminal."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -21,6 +21,11 @@ def use_colour() -> bool:
 def terminal_width() -> int:
     """Return the columns of the terminal, :data:`WIDTH` where there is none."""
     return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def terminal_height() -> int:
+    """Return the lines of the terminal."""
+    return shutil.get_terminal_size((WIDTH, 24)).lines
 
 
 def echo(text: str, end: str = "\n") -> None:
@@ -39,6 +44,52 @@ def columns(rows: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def fields(rows: Sequence[tuple[str, str]], size: int, gap: int = 2) -> list[str]:
+    """Return labels, each with its text beside it, wrapped and indented.
+
+    :param size: columns of a line at most.
+    """
+    margin = max(width(label) for label, _ in rows) + gap
+    lines = []
+    for label, text in rows:
+        first, *more = wrap(text, max(size - margin, 1)) or [""]
+        lines.append(f"{label}{' ' * (margin - width(label))}{first}".rstrip())
+        lines += [" " * margin + line for line in more]
+    return lines
+
+
+def wrap(text: str, size: int) -> list[str]:
+    """Return the lines of a text, at most ``size`` columns each, colour codes aside.
+
+    Words that are longer are cut into pieces, but not those with colour.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in _pieces(text, size):
+        if line and width(line) + 1 + width(word) > size:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
+
+
+def _pieces(text: str, size: int) -> Iterator[str]:
+    for word in text.split():
+        if width(word) == len(word):
+            yield from (word[at : at + size] for at in range(0, len(word), size))
+        else:
+            yield word
+
+
+def shortened(text: str, size: int) -> str:
+    """Return a name without its middle if it is longer than ``size`` columns."""
+    if len(text) <= size:
+        return text
+    tail = (size - 1) // 3
+    return f"{text[: size - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def width(text: str) -> int:

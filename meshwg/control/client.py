@@ -26,7 +26,9 @@ closed. Until then the first goes on, and it stays if it answers after all.
 
 Losing the coordinator changes nothing else: the netmap stays as it is, and the next
 connection goes on from its version. Only ``revoked``, or being told that it is no
-member, empties it.
+member, empties it. A coordinator whose database was lost or set back knows less than
+the node, so what it says of members it does not know is no revocation: the node keeps
+what it has and goes on asking.
 """
 
 from collections import Counter, deque
@@ -79,15 +81,25 @@ FIRST_REPORT = 0.05
 """Seconds from registering until the first one. A node that starts knows its addresses
 then, and the peers wait for the one at its relay."""
 
-_MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
-_HOPELESS = _MEMBERSHIP_LOST | {
+FORGOTTEN = (
+    "The coordinator's database was lost or set back and no longer knows this node"
+)
+
+MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
+_TOKEN_REFUSED = {
     ErrorCode.TOKEN_UNKNOWN,
     ErrorCode.TOKEN_EXPIRED,
     ErrorCode.TOKEN_USED,
     ErrorCode.TOKEN_REVOKED,
-    ErrorCode.MESH_FULL,
-    ErrorCode.PROTOCOL,
 }
+_HOPELESS = (
+    MEMBERSHIP_LOST
+    | _TOKEN_REFUSED
+    | {
+        ErrorCode.MESH_FULL,
+        ErrorCode.PROTOCOL,
+    }
+)
 
 
 class ControlState(StrEnum):
@@ -152,6 +164,8 @@ class ControlClient:
         """When :attr:`state` was entered."""
         self.error: str | None = None
         """Why there is no connection, in one sentence."""
+        self.is_forgotten = False
+        """The coordinator's database was lost or set back, and this node with it."""
         self.drops: Counter[ControlDrop] = Counter()
         self._must_authenticate = identity.auth_key is not None
         self._back_off = BackOff(random)
@@ -174,6 +188,11 @@ class ControlClient:
         self._offers = OfferMemory()
         self._frames: list[tuple[int, bytes]] = []
         self._events: deque[ControlEvent] = deque()
+
+    @property
+    def offered_routes(self) -> tuple[str, ...]:
+        """The networks that this node offers to the mesh."""
+        return self._identity.routes
 
     # The carrier.
 
@@ -286,15 +305,24 @@ class ControlClient:
             self._member.send(control.Ping(id=number), now)
             self._doubt = Doubt(number, now, succeed_at=now + HEAD_START)
 
+    def join(self, auth_key: str, now: float) -> None:
+        """Show an auth key at the next attempt, which is made at once."""
+        self._identity = replace(self._identity, auth_key=auth_key)
+        self._must_authenticate = True
+        self.network_changed(now)
+
     def hasten(self, now: float) -> None:
         """Something else answers again: make an attempt that is waited for at once."""
         if self.state is ControlState.OFFLINE:
             self._retry_at = min(self._retry_at, max(now, self.since + RETRY_MIN))
 
-    def stop(self, now: float) -> None:
-        """Leave: peers learn at once that this node is gone on purpose."""
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Leave: peers learn at once that this node is gone on purpose.
+
+        :param for_good: whether it is to be a member no longer.
+        """
         if self._member is not None:
-            self._member.send(control.Leave(), now)
+            self._member.send(control.Leave(for_good=for_good), now)
         self._enter(ControlState.ENDED, now)
 
     def cache(self) -> bytes | None:
@@ -412,8 +440,11 @@ class ControlClient:
             return
         try:
             message = control.decode_from_coordinator(payload)
-        except InvalidMessage:
+        except InvalidMessage as error:
             self.drops[ControlDrop.MALFORMED] += 1
+            if connection is not self._member:
+                reason = f"The coordinator's answer cannot be understood: {error}"
+                self._lose(connection, reason, now)
             return
         self._receive_message(connection, message, now)
 
@@ -466,7 +497,7 @@ class ControlClient:
         self.registered = message
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
-        self.error = None
+        self.error, self.is_forgotten = None, False
         if connection is self._attempt:
             if self._member is not None:
                 self._own_doing_until = now + SUCCESSION_TIME
@@ -520,8 +551,12 @@ class ControlClient:
             self._events.append(OfferRefused(error.to, error))
         if not error.fatal:
             return
-        if error.code in _MEMBERSHIP_LOST and self.registered is not None:
-            self._end_revoked(error.message, now)
+        if error.code in MEMBERSHIP_LOST and self.registered is not None:
+            self._on_membership_lost(connection, error, now)
+        elif error.code in _TOKEN_REFUSED and self.registered is not None:
+            # It was to bring a member back, which loses nothing by another's mistake.
+            self._must_authenticate = False
+            self._lose(connection, error.message, now)
         elif error.code in _HOPELESS:
             self._end_refused(error.code, error.message, now)
         else:
@@ -530,6 +565,20 @@ class ControlClient:
             is_replaced = error.code == ErrorCode.REPLACED
             self._back_off.is_contested = is_replaced and not is_own_doing
             self._lose(connection, error.message, now)
+
+    def _on_membership_lost(
+        self, connection: Connection, error: control.Error, now: float
+    ) -> None:
+        known = self.registered
+        assert known is not None
+        is_another = error.epoch is not None and error.epoch != known.epoch
+        # A removal, as every change, makes a version that no node has seen before.
+        is_older = error.version is not None and error.version <= self.peers.version
+        if is_another or is_older:
+            self.is_forgotten = True
+            self._lose(connection, FORGOTTEN, now)
+        else:
+            self._end_revoked(error.message, now)
 
     # Ends.
 

@@ -5,10 +5,10 @@ destinations? *Filtering*: who may send to that endpoint? The classic names of R
 follow from them; people know those better.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
+from meshwg.nattypes import Difficulty, Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import Endpoint
 
 
@@ -39,6 +39,9 @@ class NatBehavior:
     varies: bool = False
     """Whether the public endpoint was seen to differ by destination. It may be known
     that it does and not on what it depends: then ``mapping`` is unknown."""
+    agrees: bool = field(default=False, compare=False)
+    """Whether two destinations saw the same public endpoint. They may be two ports of
+    one server: then ``mapping`` is unknown, and most likely independent of both."""
 
     @property
     def type(self) -> NatType:
@@ -52,6 +55,17 @@ class NatBehavior:
         if self.mapping is Mapping.UNKNOWN and not self.varies:
             return NatType.UNKNOWN
         return NatType.SYMMETRIC
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """What people want to know first; one server with two ports suffices."""
+        if self.mapping is Mapping.NONE:
+            return Difficulty.NONE
+        if self.type is NatType.SYMMETRIC:
+            return Difficulty.HARD
+        if self.mapping is Mapping.ENDPOINT_INDEPENDENT or self.agrees:
+            return Difficulty.EASY
+        return Difficulty.UNKNOWN
 
     @property
     def is_endpoint_known(self) -> bool:

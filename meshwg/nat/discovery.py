@@ -358,6 +358,7 @@ class NatDiscovery:
             port_delta=delta,
             hairpinning=self._hairpinning(mapping, filtering),
             varies=seen.varies,
+            agrees=seen.agrees,
         )
 
     def _is_local(self) -> bool:

@@ -47,6 +47,12 @@ class Seen:
         everywhere = (*self.elsewhere, self.other_port)
         return any(seen not in (None, self.primary) for seen in everywhere)
 
+    @property
+    def agrees(self) -> bool:
+        """Whether another destination saw the socket where the first one did, and none
+        saw it elsewhere."""
+        return self.primary in (*self.elsewhere, self.other_port) and not self.varies
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:

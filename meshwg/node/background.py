@@ -89,7 +89,7 @@ class Background:
         self._lookout.set_servers(servers, relays)
         self._whereabouts.set_stun_servers(servers, now)
         self._relays.set_servers(relays, now)
-        self._paths.servers_changed()
+        self._paths.servers_changed(relay.address for relay in relays)
         self.settle(now)
 
     def set_mapped(self, endpoint: Endpoint | None, now: float) -> None:
@@ -103,6 +103,11 @@ class Background:
             self._members.has_ipv6 = has_ipv6
             self._report(now)
             self.settle(now)
+
+    def join(self, auth_key: str, now: float) -> None:
+        """Show the coordinator an auth key, at once."""
+        self._control.join(auth_key, now)
+        self.settle(now)
 
     def look_again(self, now: float, *, at_once: bool = True) -> None:
         """Start NAT discovery again.
@@ -129,9 +134,12 @@ class Background:
         self._relays.stream_closed(link, reason, now)
         self.settle(now)
 
-    def stop(self, now: float) -> None:
-        """Say goodbye to the coordinator and the relays."""
-        self._control.stop(now)
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Say goodbye to the coordinator and the relays.
+
+        :param for_good: whether the node gives up its membership.
+        """
+        self._control.stop(now, for_good=for_good)
         self._relays.stop(now)
 
     # Time.
@@ -192,7 +200,9 @@ class Background:
                 case control_events.MembershipRevoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):
-                    self._events.append(Expelled(error.message, forget=False))
+                    self._events.append(
+                        Expelled(error.message, forget=False, code=error.code)
+                    )
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")

@@ -74,6 +74,8 @@ class Expelled:
     reason: str
     forget: bool
     """Whether what is known about the mesh is void."""
+    code: str = ""
+    """The :class:`~meshwg.wire.control.ErrorCode` of a refusal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 """Peers that can be reached in no other way than through a hub, which forwards.
 
+What a hub forwards is taken only of peers to which this node has no way of its own, and
+of whom it knows that they look for one, or that it has diverted. A hub speaks for
+nobody else.
+
 A peer is *diverted* when something waits for it and there is neither a path nor a
 relay: its addresses are then a hub's, until it is reached itself, or a while has passed
 and another way is looked for. What the peer is, and what a hub is, may change at any
@@ -21,12 +25,16 @@ class Diversions:
         self._device = device
         self._hubs: dict[MeshPeer, None] = {}
         self._until: dict[MeshPeer, float] = {}
+        self._expected: dict[MeshPeer, MeshPeer] = {}
+        """From which hub the packets of a peer are taken."""
 
     def peer_changed(self, peer: MeshPeer) -> None:
         """Take note of a peer's addresses and role, new or not."""
         self.end_all(peer)
         self._assign_networks(peer)
         is_hub = peer.entry.role == HUB
+        if not is_hub:
+            self._let_nobody_come_by(peer)
         self._device.datapath.let_forward(peer.tunnel.lane, is_hub)
         if is_hub:
             self._hubs[peer] = None
@@ -36,7 +44,23 @@ class Diversions:
     def remove(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
         self.end_all(peer)
+        self._let_nobody_come_by(peer)
+        self._expected.pop(peer, None)
         self._hubs.pop(peer, None)
+
+    def expect(self, peer: MeshPeer) -> None:
+        """Take what the hub forwards of a peer to which there is no way.
+
+        It will look for one itself, and send by the hub meanwhile.
+        """
+        hub = self._hub_for(peer)
+        if hub is not None:
+            self._let_come_by(peer, hub)
+
+    def reached(self, peer: MeshPeer) -> None:
+        """Take note that there is a way to a peer itself, and nobody speaks for it."""
+        self.end(peer)
+        self._let_come_by(peer, None)
 
     def begin(self, peer: MeshPeer, now: float) -> bool:
         """Divert a peer, if there is a hub; tell whether there is."""
@@ -46,6 +70,7 @@ class Diversions:
         for network in peer.networks():
             self._device.allowed_ips.insert(network, hub.tunnel.lane)
         peer.via = hub
+        self._let_come_by(peer, hub)
         self._until[peer] = now + DURATION
         return True
 
@@ -68,6 +93,20 @@ class Diversions:
         """End the diversions that have lasted long enough."""
         for peer in [p for p, until in self._until.items() if until <= now]:
             self.end(peer)
+
+    def _let_come_by(self, peer: MeshPeer, hub: MeshPeer | None) -> None:
+        lane = peer.tunnel.lane
+        before = self._expected.pop(peer, None)
+        if hub is not None:
+            self._expected[peer] = hub
+        if before is not hub:
+            by = None if hub is None else hub.tunnel.lane
+            self._device.datapath.let_come_by(lane, by)
+
+    def _let_nobody_come_by(self, hub: MeshPeer) -> None:
+        """Take nothing more from a peer that is no hub any more."""
+        for peer in [p for p, by in self._expected.items() if by is hub]:
+            self._let_come_by(peer, None)
 
     def _hub_for(self, peer: MeshPeer) -> MeshPeer | None:
         if peer.entry.role == HUB:

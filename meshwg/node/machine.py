@@ -42,6 +42,8 @@ from meshwg.wire.stun import Buffer
 from meshwg.wireguard.device import Device
 
 NO_TUNNELS: Mapping[int, Sequence[str]] = MappingProxyType({})
+SOUND_INTERVAL = 1.0
+"""Seconds between two checks of all paths for the sake of echo requests."""
 
 
 class Node:
@@ -78,6 +80,7 @@ class Node:
         self.seal_one = self.device.seal_one
         self.open_one = self.device.open_one
         self.peers: dict[str, MeshPeer] = {}
+        self._sounded_at = float("-inf")
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
         overlay = Overlay()
@@ -104,6 +107,7 @@ class Node:
             self._hubs,
             overlay,
             self._events,
+            self.health,
         )
         self.background = self._make_background(streams)
         self.echoes = Echoes(self.device.datapath, self.members, self._events, random)
@@ -159,11 +163,17 @@ class Node:
         return self.device.packets_to_write()
 
     def ping(self, peer: MeshPeer, identifier: int, sequence: int, now: float) -> bool:
-        """Send an echo request; :class:`EchoReceived` tells of its answer."""
+        """Send an echo request, and check the paths beside it.
+
+        :class:`EchoReceived` tells of the answer.
+        """
         request = self.echoes.request(peer, identifier, sequence)
         if request is None:
             return False
         self.receive_packets([request], now)
+        if now >= self._sounded_at + SOUND_INTERVAL:
+            self._sounded_at = now
+            self.paths.sound(peer, now)
         return True
 
     # What happens outside.
@@ -214,9 +224,12 @@ class Node:
         """Frames or news of the connection have reached the control client."""
         self.background.settle(now)
 
-    def stop(self, now: float) -> None:
-        """Say goodbye to the coordinator and the relays."""
-        self.background.stop(now)
+    def stop(self, now: float, *, for_good: bool = False) -> None:
+        """Say goodbye to the coordinator and the relays.
+
+        :param for_good: whether the node gives up its membership.
+        """
+        self.background.stop(now, for_good=for_good)
         self.device.down()
 
     # Time and events.

@@ -10,14 +10,18 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient
+from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
+from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import InterfaceChanged, NodeEvent
-from meshwg.node.hubs import Diversions
+from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
+
+NOT_TOLD = "route-not-approved"
 
 
 class Members:
@@ -26,6 +30,7 @@ class Members:
     :param peers: by public key; the members are kept in it.
     :param overlay: what is reached through the mesh, which is kept up to date.
     :param events: where changes of the interface are put.
+    :param health: where networks are complained of that no peer can have.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Members:
         hubs: Diversions,
         overlay: Overlay,
         events: deque[NodeEvent],
+        health: Health,
     ) -> None:
         self.peers = peers
         self._public_key = public_key
@@ -49,6 +55,9 @@ class Members:
         self._events = events
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
+        self._claims = Claims()
+        self._delivered: tuple[tuple[str, ...], bool] | None = None
+        self._health = health
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
 
@@ -109,15 +118,19 @@ class Members:
 
     def update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
+        self._settle_routes()
         overlay = self._overlay
         overlay.announce(
             prefix for peer in self.peers.values() for prefix in peer.entry.routes
         )
-        lengths = {network.version: network.prefixlen for network in overlay.mesh}
+        lengths = {4: 32, 6: 128}
+        lengths |= {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
-            f"{address}/{lengths.get(6 if ':' in address else 4, 128)}"
+            f"{address}/{lengths[6 if ':' in address else 4]}"
             for address in self.assigned_addresses()
         )
+        self._deliver()
+        self._tell_of_routes()
         change = InterfaceChanged(
             addresses,
             tuple(sorted(map(str, overlay.routes))),
@@ -135,6 +148,37 @@ class Members:
             self._interface = change
             self._events.append(change)
 
+    def _deliver(self) -> None:
+        """Take from peers what is for this node, or behind it; a hub, what is for all.
+
+        The system forwards whatever it gets, perhaps into the machine's other networks.
+        """
+        itself = self.itself
+        routes = itself.routes if itself is not None else ()
+        is_hub = itself is not None and itself.role == HUB
+        delivered = (*self.assigned_addresses(), *routes), is_hub
+        if delivered != self._delivered:
+            self._delivered = delivered
+            networks = map(ip_network, delivered[0])
+            self._device.datapath.deliver_only(networks, members=is_hub)
+
+    def _tell_of_routes(self) -> None:
+        """Tell the user of networks that this node offers and others do not hear of."""
+        itself = self.itself
+        known = itself.routes if itself is not None else ()
+        missing = [each for each in self._control.offered_routes if each not in known]
+        complaint = None
+        if missing and itself is not None:
+            complaint = Complaint(
+                NOT_TOLD,
+                Severity.WARNING,
+                f"The others are not told of {', '.join(missing[:5])}, which this node "
+                "offers.",
+                "Have it approved by approve_routes in the coordinator's settings, or "
+                "see in the notice who has it.",
+            )
+        self._health.put(NOT_TOLD, complaint)
+
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""
         if not networks:
@@ -146,7 +190,11 @@ class Members:
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
-        entry = self._reachable(entry)
+        self._claims.announce(entry.public_key, entry.routes)
+        # What it had it has until all of the news is known.
+        had = peer.entry.routes if peer is not None else ()
+        kept = tuple(text for text in entry.routes if text in had)
+        entry = replace(self._reachable(entry), routes=kept)
         if peer is None:
             tunnel = self._device.add_peer(parse_key(entry.public_key))
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
@@ -166,7 +214,22 @@ class Members:
         self._lost[entry.public_key] = lost
         return replace(entry, addresses=kept)
 
+    def _settle_routes(self) -> None:
+        """Give each network to the peer that has it now."""
+        itself = self.itself
+        own = itself.routes if itself is not None else ()
+        self._claims.set_mesh(self._overlay.mesh, own)
+        changed = self._claims.settle()
+        # First take away, then give.
+        for key in sorted(changed, key=lambda each: len(changed[each])):
+            peer = self.peers.get(key)
+            if peer is not None and peer.entry.routes != changed[key]:
+                peer.entry = replace(peer.entry, routes=changed[key])
+                self._hubs.peer_changed(peer)
+        self._health.put(CODE, self._claims.complaint())
+
     def _remove(self, key: str) -> None:
+        self._claims.announce(key, ())
         self._lost.pop(key, None)
         peer = self.peers.pop(key, None)
         if peer is not None:

@@ -7,7 +7,7 @@ told to one here is settled before the call returns.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from meshwg.agenda import Agenda
@@ -22,7 +22,7 @@ from meshwg.node.relaying import Relaying
 from meshwg.node.streams import Streams
 from meshwg.path import events as path_events
 from meshwg.path.agent import PathAgent
-from meshwg.path.candidate import admit_candidates
+from meshwg.path.candidate import CandidateKind, admit_candidates
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
@@ -33,7 +33,7 @@ from meshwg.relay.pool import RelayPool
 from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire import control
-from meshwg.wire.stun import Message
+from meshwg.wire.stun import Class, Message
 from meshwg.wireguard.constants import DATA_OVERHEAD
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
@@ -293,10 +293,12 @@ class Paths:
         if peer is None or agent is None:
             self._drops["unknown-check"] += 1
             return
-        if source.link == self._relaying.link:
-            self._learn_relayed(peer, source, now)
         if source.link < UDP and not self._streams.may_hear(source.link, peer):
             return
+        is_relayed = source.link == self._relaying.link
+        if is_relayed and agent.checks.is_genuine(message, source):
+            is_answer = message.cls is not Class.REQUEST
+            self._learn_relayed(peer, source, now, is_answer=is_answer)
         is_authentic = agent.receive_stun(message, source, now)
         if is_authentic and source.link < UDP:
             self._streams.heard(source.link, peer)
@@ -319,6 +321,8 @@ class Paths:
         self._drops.update({why.value: n for why, n in rejections.items()})
         agent.receive_offer(said, now)
         self._settle(peer, now)
+        if peer.tunnel.endpoint is None:
+            self._hubs.expect(peer)
         if peer.has_restarted(said):
             # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
@@ -411,8 +415,12 @@ class Paths:
             agent.coordinator_returned(now)
             self._settle(peer, now)
 
-    def servers_changed(self) -> None:
-        """See by another server which ports the NAT gives out."""
+    def servers_changed(self, relays: Iterable[str] = ()) -> None:
+        """See by another server which ports the NAT gives out.
+
+        :param relays: the addresses of the mesh's relays.
+        """
+        self._relaying.set_hosts(relays)
         for agent in self._begun.values():
             agent.set_stun_server(self._whereabouts.stun_server())
 
@@ -452,15 +460,22 @@ class Paths:
         if self._relaying.offer(peer, now):
             self._tell_relayed(peer, now)
 
-    def _learn_relayed(self, peer: MeshPeer, source: Endpoint, now: float) -> None:
-        if self._relaying.learn(peer, source, now):
+    def _learn_relayed(
+        self, peer: MeshPeer, source: Endpoint, now: float, *, is_answer: bool = False
+    ) -> None:
+        if self._relaying.learn(peer, source, now, is_answer=is_answer):
             self._tell_relayed(peer, now)
 
     def _tell_relayed(self, peer: MeshPeer, now: float) -> None:
         """Tell an agent of the way to its peer through the relay."""
         self.has_asked = True
-        if peer.agent is not None:
-            peer.agent.set_relay(peer.relayed, now)
+        if peer.agent is None:
+            return
+        peer.agent.set_relay(peer.relayed, now)
+        doubtful = self._relaying.to_check(peer, now)
+        if doubtful is not None:
+            check = peer.agent.checks.ask(doubtful, CandidateKind.RELAYED, now)
+            self._transmits.append(Transmit(doubtful, [check]))
 
     # What agents decide.
 
@@ -531,8 +546,10 @@ class Paths:
         if (first, second) == (before, lane.second):
             return
         self._device.set_endpoint(peer.tunnel, first, second)
-        if before is None:
-            self._hubs.end(peer)
+        if first is None:
+            self._hubs.expect(peer)
+        elif before is None:
+            self._hubs.reached(peer)
             self._device.start_peer(peer.tunnel, now)
         is_orphan = first is not None and self._orphans.take(first, now)
         if is_orphan and not peer.tunnel.current:
@@ -560,6 +577,13 @@ class Paths:
         """Send an offer through the coordinator, if that can be reached."""
         self.has_asked = True
         return self._control.offer(to_message(offer, peer.key), now)
+
+    def sound(self, peer: MeshPeer, now: float) -> None:
+        """Check the paths to a peer, or to the hub that forwards to it, now."""
+        beside = peer.via or peer
+        if beside.agent is not None:
+            beside.agent.sound(now)
+            self._settle(beside, now)
 
     # Time.
 

@@ -2,7 +2,10 @@
 
 A pair of nodes is relayed where both have an allocation: packets go over this node's
 relay to the peer's relayed address. What the coordinator, or a peer, names as such an
-address is used only if it can be one.
+address is used only if it can be one: if it is at a host of the mesh's relays, or the
+peer has answered a check there. Otherwise a member could send all that others have for
+it to somebody else. Where a relay gives out addresses of other hosts than its own, one
+check goes first, and no more than one in a few seconds.
 """
 
 from collections import Counter
@@ -14,6 +17,11 @@ from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
 from meshwg.transmit import Endpoint
 from meshwg.wire.control import ReportedCandidate
+
+UNPROVEN = "relayed-address-unproven"
+"""Says of an address that it is at no relay of the mesh, and nobody has answered."""
+PROOF_INTERVAL = 5.0
+"""Seconds between two checks of such an address."""
 
 
 class Relaying:
@@ -29,6 +37,16 @@ class Relaying:
         self._relays = relays
         self._overlay = overlay
         self._permitted: dict[str, None] = {}
+        self._hosts: frozenset[str] | None = None
+        """Those of the mesh's relays, ``None`` before they are known."""
+        self._proven: dict[MeshPeer, Endpoint] = {}
+        """Where peers have answered a check through a relay."""
+        self._doubtful: dict[MeshPeer, Endpoint] = {}
+        self._asked_at: dict[MeshPeer, float] = {}
+
+    def set_hosts(self, hosts: Iterable[str]) -> None:
+        """Know the addresses of the mesh's relays."""
+        self._hosts = frozenset(hosts)
 
     def offer(self, peer: MeshPeer, now: float) -> bool:
         """Find the way to a peer through the relay; tell whether there can be one."""
@@ -50,18 +68,41 @@ class Relaying:
         alive = (c for c in candidates if not self._relays.has_given_up(c.host))
         return next(alive, next(iter(candidates), None))
 
-    def learn(self, peer: MeshPeer, source: Endpoint, now: float) -> bool:
-        """Answer a peer where it spoke from; tell whether that is another address."""
+    def learn(
+        self, peer: MeshPeer, source: Endpoint, now: float, *, is_answer: bool
+    ) -> bool:
+        """Answer a peer where it spoke from; tell whether that is another address.
+
+        :param is_answer: whether it answered a check. Whoever only speaks may write any
+            source under that.
+        """
+        if is_answer:
+            self._proven[peer] = Endpoint(source.host, source.port)
         if peer.relayed is not None and peer.relayed[:2] == source[:2]:
             return False
         self.set(peer, source.host, source.port, now)
         return True
 
+    def to_check(self, peer: MeshPeer, now: float) -> Endpoint | None:
+        """Return the address at which a check has to be answered first, if any."""
+        doubtful = self._doubtful.get(peer)
+        if doubtful is None or self.link is None:
+            return None
+        if now < self._asked_at.get(peer, float("-inf")) + PROOF_INTERVAL:
+            return None
+        self._asked_at[peer] = now
+        return doubtful._replace(link=self.link)
+
     def set(self, peer: MeshPeer, host: str, port: int, now: float) -> None:
         """Reach a peer at a relayed address, if that can be one: its ``relayed``."""
         link, rejection = self.link, self._rejection(host)
+        self._doubtful.pop(peer, None)
         if rejection is not None:
             self.drops[rejection.value] += 1
+            link = None
+        elif link is not None and not self._is_trusted(peer, host, port):
+            self.drops[UNPROVEN] += 1
+            self._doubtful[peer] = Endpoint(host, port)
             link = None
         endpoint = None if link is None else Endpoint(host, port, link)
         if peer.relayed is not None and peer.relayed != endpoint:
@@ -85,6 +126,9 @@ class Relaying:
 
     def close(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
+        self._proven.pop(peer, None)
+        self._doubtful.pop(peer, None)
+        self._asked_at.pop(peer, None)
         if peer.relayed is not None:
             self._relays.close(peer.relayed)
 
@@ -95,6 +139,16 @@ class Relaying:
     def refusal_of(self, peer: MeshPeer) -> str | None:
         """Return why the relay does not carry to a peer, if it said so."""
         return None if peer.relayed is None else self._relays.refusal_of(peer.relayed)
+
+    def _is_trusted(self, peer: MeshPeer, host: str, port: int) -> bool:
+        """Tell whether data may go to an address because somebody says so."""
+        own = self._relays.relayed
+        return (
+            self._hosts is None
+            or host in self._hosts
+            or (own is not None and own.host == host)
+            or self._proven.get(peer) == Endpoint(host, port)
+        )
 
     def _rejection(self, host: str) -> Rejection | None:
         """Return why no relay can be at an address that the coordinator named.

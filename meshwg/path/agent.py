@@ -52,6 +52,7 @@ from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
 from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
+from meshwg.path.sounding import Sounding, sound, soundings
 from meshwg.path.standing import Standing
 from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
@@ -169,6 +170,15 @@ class PathAgent:
     def status(self, now: float) -> PathStatus:
         """Return what is known about the path, and why it is this one."""
         return self._standing.status(self.endpoint, now)
+
+    def soundings(self, since: float) -> tuple[Sounding, ...]:
+        """Return which paths have answered checks since some time."""
+        return soundings(self._table, since)
+
+    def sound(self, now: float) -> None:
+        """Check all paths now: somebody wants to know."""
+        sound(self._table, now)
+        self._settle(now)
 
     # In: what this node knows
 
@@ -378,6 +388,7 @@ class PathAgent:
             self._puncher.peer_restarted(now)
             self._dialer.restarted()
         self._puncher.peer_public = self._rendezvous.peer_public()
+        self._puncher.peer_nat = self._rendezvous.peer.nat
         tcp = offer.tcp
         self._dialer.peer = None if tcp is None else tcp.traits
         self._table.rename(offer.candidates)

@@ -222,6 +222,20 @@ class Checks:
             self.drops[outcome] += 1
         return outcome
 
+    def is_genuine(self, message: Message, source: Endpoint) -> bool:
+        """Tell whether this is the peer's check, or its answer from where it was asked.
+
+        Nothing is remembered of it; a check may be one that was seen before.
+        """
+        if message.cls is Class.REQUEST:
+            return stun.check_integrity(message, self.keys.incoming.key)
+        check = self._pending.get(message.transaction_id)
+        return (
+            check is not None
+            and source[:3] == check.endpoint[:3]
+            and stun.check_integrity(message, self.keys.outgoing.key)
+        )
+
     def expire(self, now: float) -> list[Check]:
         """Return the checks that went unanswered, and forget them."""
         lost = []

@@ -6,7 +6,7 @@ misses; and home routers hold a few thousand. So attempts are spaced out by more
 the half minute that Linux keeps an unanswered entry, and end after a few volleys.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from meshwg.path.punch import PunchMethod
@@ -30,6 +30,13 @@ ALLOWANCES = {
     PunchMethod.PREDICTION: Allowance(spacing=2.0, attempts=4),
     PunchMethod.BIRTHDAY: Allowance(spacing=35.0, attempts=3),
 }
+
+HOST_VOLLEYS = ALLOWANCES[PunchMethod.BIRTHDAY].attempts
+"""Birthday volleys to one address in one :data:`PERIOD`, however many peers say that
+they are there: keys cost nothing."""
+
+NODE_VOLLEYS = 4 * HOST_VOLLEYS
+"""Those of one node in one :data:`PERIOD`, to all addresses."""
 
 ROOM_MEMORY = 86400.0
 """Seconds for which it is remembered how many flows a network has room for."""
@@ -61,6 +68,8 @@ class PunchLimiter:
         self._holder: Hashable | None = None
         self._held_until = 0.0
         self._attempts: dict[tuple[Hashable, PunchMethod], list[float]] = {}
+        self._volleys: dict[str, list[float]] = {}
+        """When there were birthday volleys, by address, and of the whole node."""
         self._rooms: dict[str, tuple[Room, float]] = {}
 
     def room(self, network: str, now: float) -> Room | None:
@@ -75,12 +84,23 @@ class PunchLimiter:
         while len(self._rooms) > ROOMS:
             del self._rooms[next(iter(self._rooms))]
 
-    def acquire(self, peer: Hashable, method: PunchMethod, now: float) -> str | None:
-        """Reserve the node for an attempt; return why it cannot be, else ``None``."""
+    def acquire(
+        self,
+        peer: Hashable,
+        method: PunchMethod,
+        now: float,
+        hosts: Sequence[str] = (),
+    ) -> str | None:
+        """Reserve the node for an attempt; return why it cannot be, else ``None``.
+
+        :param hosts: the addresses at which a birthday attempt would aim many packets.
+        """
         if method is PunchMethod.BIRTHDAY and not self.birthday:
             return OFF
         if self.allowed_at(peer, method, now) > now:
             return TOO_OFTEN
+        if self.volleys_left(hosts, now) == 0:
+            return TOO_MANY
         if self._holder not in (None, peer) and now < self._held_until:
             return BUSY
         self._holder, self._held_until = peer, now + LEASE
@@ -90,6 +110,26 @@ class PunchLimiter:
         """Count an attempt: packets are being sent."""
         self._forget_old(now)
         self._attempts.setdefault((peer, method), []).append(now)
+
+    def record_volley(self, hosts: Sequence[str], now: float) -> None:
+        """Count one birthday volley to these addresses together."""
+        for host in (*hosts, _NODE):
+            times = [
+                when for when in self._volleys.pop(host, ()) if when + PERIOD > now
+            ]
+            self._volleys[host] = [*times, now]
+        while next(iter(self._volleys.values()))[-1] + PERIOD <= now:
+            del self._volleys[next(iter(self._volleys))]
+
+    def volleys_left(self, hosts: Sequence[str], now: float) -> int:
+        """Return how many volleys may still go to some addresses."""
+        if not hosts:
+            return HOST_VOLLEYS
+        limits = dict.fromkeys(hosts, HOST_VOLLEYS) | {_NODE: NODE_VOLLEYS}
+        return min(
+            max(0, limit - sum(at + PERIOD > now for at in self._volleys.get(host, ())))
+            for host, limit in limits.items()
+        )
 
     def release(self, peer: Hashable) -> None:
         """End the reservation of this peer, if it has one."""
@@ -122,7 +162,9 @@ class PunchLimiter:
                 del self._attempts[key]
 
 
+_NODE = ""
 OFF = "the birthday method is switched off"
 TOO_OFTEN = "it has been tried often enough for now"
+TOO_MANY = "enough packets were sent to that address, or by this node, for now"
 NO_ROOM = "the network lets a node open too few ports at once"
 BUSY = "another peer is being punched to"

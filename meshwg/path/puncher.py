@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.nattypes import Filtering
+from meshwg.nattypes import Mapping as NatMapping
 from meshwg.path.aim import KnownAddresses, PunchAttempt
 from meshwg.path.barrage import Barrage
 from meshwg.path.candidate import CandidateKind
@@ -43,6 +44,7 @@ from meshwg.path.punch import (
     SAMPLES,
     PunchMethod,
     Role,
+    roles,
 )
 from meshwg.path.room import CANARIES, FAN_STEPS, PROBE_STEPS, RoomWatch
 from meshwg.path.sampler import Sampler
@@ -82,6 +84,7 @@ DURATIONS = {
 ELECTION = 2.0
 """Seconds in which the first socket that heard the peer has to prove its path."""
 
+SENSELESS = "the roles asked for do not fit the two NATs"
 UNCONFIRMED = "the peer's public address was not confirmed as its own"
 
 
@@ -142,6 +145,8 @@ class Puncher:
         self, checks: Checks, ledger: Ledger, limiter: PunchLimiter, random: Random
     ) -> None:
         self.own_nat = NatTraits()
+        self.peer_nat = NatTraits()
+        """As the peer says, in its offers and in the netmap."""
         self.own_public = ""
         """Where the outside sees this node: how a network is known again."""
         self.stun_server: Endpoint | None = None
@@ -343,7 +348,25 @@ class Puncher:
         needed = PROBE_STEPS[0] if self._attempt.is_probing else SOCKETS_NEEDED
         if limit is not None and limit < needed:
             return NO_ROOM
-        return self._limiter.acquire(self.peer, method, now)
+        if not self._attempt.leads and not self._makes_sense(self._attempt):
+            return SENSELESS
+        hosts = self._probed_hosts(self._attempt)
+        return self._limiter.acquire(self.peer, method, now, hosts)
+
+    def _makes_sense(self, attempt: PunchAttempt) -> bool:
+        """Tell whether this side would have given both sides the same roles, as leader.
+
+        A peer that asks for others wants packets, and no path. While this node does not
+        know its own NAT, it has to trust the peer.
+        """
+        if self.own_nat.mapping is NatMapping.UNKNOWN:
+            return True
+        parts = attempt.peer_role, attempt.role
+        return roles(self.peer_nat, self.own_nat, attempt.method) == parts
+
+    def _probed_hosts(self, attempt: PunchAttempt) -> list[str]:
+        """Return the addresses that are probed at many ports, if any."""
+        return self._known_addresses().hosts() if attempt.is_probing else []
 
     def _may_aim(self, attempt: PunchAttempt) -> bool:
         """Tell whether the peer has an address at which many packets may be aimed."""
@@ -421,7 +444,9 @@ class Puncher:
             self._give_up(UNCONFIRMED, now)
             return
         volleys = self._limiter.left(self.peer, attempt.method, now)
-        self._limiter.record(self.peer, attempt.method, now)
+        probed = self._probed_hosts(attempt)
+        volleys = min(volleys, self._limiter.volleys_left(probed, now))
+        self._record(attempt, now)
         self._make_room(attempt, now)
         shots = attempt.aim(self._known_addresses(), self._random, now, volleys)
         self._barrage = Barrage(shots)
@@ -437,7 +462,7 @@ class Puncher:
         for when, endpoint, ttl in self._barrage.take_due(now):
             if self._second_at is not None and when >= self._second_at:
                 self._second_at = None
-                self._limiter.record(self.peer, attempt.method, now)
+                self._record(attempt, now)
             if attempt.winner is None or endpoint.link == attempt.winner:
                 check = self._checks.ask(endpoint, attempt.kind, now)
                 self.transmits.append(Transmit(endpoint, [check], ttl))
@@ -445,6 +470,13 @@ class Puncher:
         if watch is not None:
             self.transmits += watch.datagrams_to_send(now)
             self._note_room(watch, now)
+
+    def _record(self, attempt: PunchAttempt, now: float) -> None:
+        """Count an attempt, or another volley of it."""
+        self._limiter.record(self.peer, attempt.method, now)
+        probed = self._probed_hosts(attempt)
+        if probed:
+            self._limiter.record_volley(probed, now)
 
     # Room
 

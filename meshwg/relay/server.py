@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from meshwg.transmit import Endpoint
+from meshwg.wire.token import host_name
 
 
 class Transport(StrEnum):
@@ -47,7 +48,7 @@ def parse_url(text: str) -> RelayUrl:
     }.get((scheme, transport))
     if known is None or not parts.hostname:
         raise ValueError(f"{text!r} is not the URL of a usable relay")
-    return RelayUrl(parts.hostname, parts.port or known[1], known[0])
+    return RelayUrl(host_name(parts.hostname), parts.port or known[1], known[0])
 
 
 @dataclass(frozen=True, slots=True)

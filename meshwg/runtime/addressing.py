@@ -29,6 +29,7 @@ class Addressing:
     :param health: where the user is told; what is new there is logged, too.
     :param on_ipv6: called with whether the interface can have IPv6 addresses, after
         each time that it was looked at.
+    :param is_news: tells whether a notice of this code was never logged before.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Addressing:
         interface: MeshInterface,
         health: Health,
         on_ipv6: Callable[[bool], None],
+        is_news: Callable[[str], bool] = lambda code: True,
     ) -> None:
         self._tun = tun
         self._interface = interface
         self._health = health
         self._on_ipv6 = on_ipv6
+        self._is_news = is_news
         self._wanted = InterfaceChanged((), (), ())
         self._contention = Contention(interface.name)
         self._alarm = Alarm(self._on_alarm)
@@ -105,8 +108,14 @@ class Addressing:
         self._put("route-not-used", _unused(unused))
         self._put("network-collision", _collision(wanted.collisions))
         self._put("interface-incomplete", _incomplete(interface.name, outcome))
-        self._put("ipv6-disabled", _without_ipv6(interface, wanted))
+        self._put_ipv6(_without_ipv6(interface, wanted))
         self._put("underlay-not-apart", _not_apart(interface))
+
+    def _put_ipv6(self, complaint: Complaint | None) -> None:
+        """Say it once: who has switched IPv6 off knows, and has not erred."""
+        if complaint is not None and self._is_news("ipv6-disabled"):
+            logger.info("%s", f"{complaint.text} {complaint.mend}")
+        self._health.put("ipv6-disabled", complaint)
 
     def _put(self, code: str, complaint: Complaint | None) -> None:
         if complaint is not None and complaint not in self._health:

@@ -6,7 +6,7 @@ as may change anything.
 
 import contextlib
 import json
-import os
+import math
 import socket
 import stat
 from collections.abc import AsyncGenerator
@@ -16,9 +16,13 @@ from typing import Any, Protocol
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.runtime.httpserver import Handler, HttpAnswer, HttpRequest, HttpServer
+from meshwg.runtime.visitors import is_owner
 
 SOCKET_MODE = 0o666
+DIRECTORY_MODE = 0o755
 MAX_BODY = 64 * 1024
+BACKLOG = 1024
+"""Connections that may wait to be accepted, also while somebody makes very many."""
 
 
 class Commands(Protocol):
@@ -27,7 +31,10 @@ class Commands(Protocol):
     def status(self) -> dict[str, Any]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
+    def go_up(self) -> None: ...
+    def leave(self) -> dict[str, Any]: ...
 
 
 class AdminServer:
@@ -42,7 +49,10 @@ class AdminServer:
             "/v1/status": ("GET", self._status),
             "/v1/netcheck": ("POST", self._netcheck),
             "/v1/ping": ("POST", self._ping),
+            "/v1/join": ("POST", self._join),
             "/v1/down": ("POST", self._down),
+            "/v1/up": ("POST", self._up),
+            "/v1/leave": ("POST", self._leave),
         }
 
     async def start(self) -> None:
@@ -97,10 +107,25 @@ class AdminServer:
             more=_lines(answers),
         )
 
+    async def _join(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(
+            await self._commands.join(_body(request, token=str, timeout=float))
+        )
+
     async def _down(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         self._commands.shut_down()
         return _json({})
+
+    async def _up(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        self._commands.go_up()
+        return _json({})
+
+    async def _leave(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.leave())
 
 
 async def _lines(
@@ -143,6 +168,8 @@ def _body(request: HttpRequest, **fields: type) -> dict[str, Any]:
         value = body.get(name)
         if kind is float and type(value) is int:
             value = body[name] = float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise MeshError(f"The request's field {name} is not a number of seconds")
         if value is not None and type(value) is not kind:
             raise MeshError(f"The request's field {name} has the wrong type")
     return body
@@ -153,7 +180,7 @@ def _require_owner(request: HttpRequest) -> None:
 
     :raises NotPermitted: for everybody else.
     """
-    if request.user not in (0, os.geteuid()):
+    if not is_owner(request.user):
         raise NotPermitted(
             "Only root and the daemon's own user may change anything: run as root"
         )
@@ -162,7 +189,7 @@ def _require_owner(request: HttpRequest) -> None:
 def _listen(path: Path) -> socket.socket:
     """Return a socket that listens at ``path``, in place of a dead daemon's."""
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_directory(path.parent)
     except OSError as error:
         raise _refusal(f"The directory {path.parent}", error) from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -178,7 +205,7 @@ def _listen(path: Path) -> socket.socket:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.bind(str(path))
         path.chmod(SOCKET_MODE)
-        sock.listen()
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -187,6 +214,17 @@ def _listen(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory that all users may look into, whatever the umask is.
+
+    What is there already stays as somebody has made it.
+    """
+    if not path.is_dir():
+        _make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        path.chmod(DIRECTORY_MODE)
 
 
 def _refusal(what: str, error: OSError) -> MeshError:

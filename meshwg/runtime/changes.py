@@ -1,6 +1,7 @@
 """Changes of the host's network, as netlink tells of them."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from meshwg.runtime import netlink
@@ -13,11 +14,12 @@ class ChangeWatcher:
     Until the next call may be, nothing is read: what arrives meanwhile, however much,
     costs as much as one message, and less is kept of it than the socket's buffer holds.
 
-    :param groups: of rtnetlink, which are watched.
+    :param groups: of the protocol, which are watched.
     :param on_change: called soon after the first of some changes.
     :param settle: seconds to wait for changes that belong to the first.
     :param interval: seconds that pass at least between two calls, on average.
     :param burst: the number of calls that may come sooner after a time of quiet.
+    :param protocol: of netlink, if it is another one.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class ChangeWatcher:
         settle: float,
         interval: float,
         burst: int = 1,
+        protocol: int = socket.NETLINK_ROUTE,
     ) -> None:
         self._on_change = on_change
         self._settle = settle
@@ -37,7 +40,7 @@ class ChangeWatcher:
         self._alarm = Alarm(self._report)
         # When the next call would be, if they came as slowly as that.
         self._next = 0.0
-        self._socket = netlink.subscribe(groups)
+        self._socket = netlink.subscribe(groups, protocol)
         self._listen()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from meshwg.control.client import ControlState
 from meshwg.errors import MeshError, NotJoined
 from meshwg.peer import MeshPeer
 from meshwg.runtime import clock
@@ -14,8 +15,12 @@ from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
 from meshwg.status import status
+from meshwg.wire.token import JoinToken
 
+JOIN_LIMIT = 60.0
 NETCHECK_LIMIT = 5.0
+MAX_NETCHECKS = 4
+"""Looks at the network at once: each of them asks servers and the router."""
 MAX_PINGERS = 64
 NAMES_SHOWN = 20
 
@@ -30,6 +35,7 @@ class NodeCommands:
         self._host = host
         self._network = KnownNetwork(host)
         self._shut_down = shut_down
+        self._netchecks = 0
 
     def status(self) -> dict[str, Any]:
         """Return ``meshwg status --json``."""
@@ -45,7 +51,19 @@ class NodeCommands:
         )
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Say what is known of the network; return ``meshwg netcheck --json``."""
+        """Say what is known of the network; return ``meshwg netcheck --json``.
+
+        :raises MeshError: if that is asked for too often at once.
+        """
+        if self._netchecks >= MAX_NETCHECKS:
+            raise MeshError("Too many netchecks at once: wait until others have ended")
+        self._netchecks += 1
+        try:
+            return await self._netcheck(request)
+        finally:
+            self._netchecks -= 1
+
+    async def _netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
         limit = min(float(request.get("timeout") or NETCHECK_LIMIT), NETCHECK_LIMIT)
         is_fresh = bool(request.get("fresh"))
         report = await self._network.report(limit, fresh=is_fresh)
@@ -78,9 +96,28 @@ class NodeCommands:
         finally:
             del host.echo_listeners[identifier]
 
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Join the node's mesh anew; return what the node is in it."""
+        token = JoinToken.parse(request.get("token") or "")
+        await self._host.join(
+            token, min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT)
+        )
+        registered = self._host.node.control.registered
+        assert registered is not None
+        return {"name": registered.name, "addresses": list(registered.addresses)}
+
     def shut_down(self) -> None:
         """Stop the node cleanly."""
         self._shut_down()
+
+    def go_up(self) -> None:
+        """Stay connected."""
+
+    def leave(self) -> dict[str, Any]:
+        """Give the membership up, and stop; return whether the mesh is told."""
+        self._host.leave()
+        state = self._host.node.control.state
+        return {"told": state is ControlState.CONNECTED}
 
     def _find_peer(self, request: dict[str, Any]) -> MeshPeer:
         node = self._host.node

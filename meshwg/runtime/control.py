@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable
 
 from meshwg.control.client import ControlClient
 from meshwg.runtime import clock
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.websocket import NoWebSocket, WebSocket
 from meshwg.wire.control import MAX_COORDINATOR_PAYLOAD, CloseCode
+
+logger = logging.getLogger(__name__)
 
 PATH = "/v1/control"
 DIAL_TIMEOUT = 10.0
@@ -54,6 +58,7 @@ class ControlLink:
         self._sockets: dict[int, _WebSocket] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._surprises = Surprises(logger)
 
     def update(self) -> None:
         """Do what the client wants now: open, send, or close.
@@ -88,6 +93,7 @@ class ControlLink:
             on_open=lambda: self._on_open(number),
             on_frame=lambda frame: self._on_frame(number, frame),
             on_close=lambda reason, code: self._on_close(number, reason, code),
+            surprises=self._surprises,
         )
 
     def _end(self, websocket: "_WebSocket") -> None:
@@ -108,7 +114,11 @@ class ControlLink:
     def _on_close(self, number: int, reason: str, code: int | None) -> None:
         self._sockets.pop(number, None)
         self._client.control_closed(number, reason, clock.now(), code)
-        self._on_activity()
+        try:
+            self._on_activity()
+        except Exception as error:
+            # The client knows, and its timer opens the next connection.
+            self._surprises.note(error)
 
 
 class _WebSocket:
@@ -116,6 +126,8 @@ class _WebSocket:
 
     :param on_close: called with a sentence for the user and the WebSocket's close code,
         unless the end was asked for.
+    :param surprises: where errors that nobody expects are noted; they, too, end only
+        this connection.
     """
 
     def __init__(
@@ -126,12 +138,14 @@ class _WebSocket:
         on_open: Callable[[], None],
         on_frame: Callable[[bytes], None],
         on_close: Callable[[str, int | None], None],
+        surprises: Surprises,
     ) -> None:
         self._url = url
         self._fwmark = fwmark
         self._on_open = on_open
         self._on_frame = on_frame
         self._on_close = on_close
+        self._surprises = surprises
         self._outgoing: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -169,6 +183,12 @@ class _WebSocket:
             reason = self._explain_close(code)
         except (NoWebSocket, OSError) as error:
             reason = self._explain_failure(error)
+        except Exception as error:
+            self._surprises.note(error)
+            reason = (
+                f"The connection to the coordinator at {self._url} failed in an "
+                f"unexpected way ({type(error).__name__})"
+            )
         self._on_close(reason, code)
 
     async def _dial(self) -> WebSocket:
@@ -209,6 +229,11 @@ class _WebSocket:
         if isinstance(error, TimeoutError):
             return f"The coordinator at {self._url} does not answer"
         if isinstance(error, NoWebSocket):
+            if 300 <= error.status < 400:
+                return (
+                    f"The server at {self._url} sends nodes elsewhere (HTTP "
+                    f"{error.status}): join with a token that has the URL it leads to"
+                )
             if error.status in (429, 503):
                 return f"The coordinator at {self._url} is busy (HTTP {error.status})"
             return f"There is no coordinator at {self._url} (HTTP {error.status})"

@@ -7,7 +7,8 @@ from typing import Any
 
 from meshwg.errors import MeshError
 from meshwg.node import Node
-from meshwg.peer import MeshPeer
+from meshwg.path.sounding import verdict
+from meshwg.peer import MeshPeer, sounding_json
 from meshwg.runtime import clock
 
 INTERVAL = 0.2
@@ -44,7 +45,7 @@ class Pinger:
 
         :param limit: seconds after which to end.
         """
-        sent, times = 0, []
+        sent, times, begun_at = 0, [], clock.now()
         deadline = None if limit is None else clock.now() + limit
         try:
             while count is None or sent < count:
@@ -58,7 +59,7 @@ class Pinger:
                     # There was no time left to wait for this answer.
                     sent -= 1
                     break
-                answer = self._answer(sent, rtt)
+                answer = self._answer(sent, rtt, begun_at)
                 yield answer
                 if until_direct and answer["path"]["kind"] == "direct":
                     break
@@ -74,6 +75,7 @@ class Pinger:
             },
             "path": self._path(),
             "reason": self._peer.reason(clock.now()),
+            **self._below(begun_at),
         }
 
     async def _ask(self, sequence: int, deadline: float | None) -> float | None:
@@ -97,7 +99,17 @@ class Pinger:
         except TimeoutError:
             return None
 
-    def _answer(self, sequence: int, rtt: float | None) -> dict[str, Any]:
+    def _below(self, since: float) -> dict[str, Any]:
+        """Return what checks of the paths say, and what follows for losses."""
+        found = self._peer.soundings(since)
+        return {
+            "checks": [sounding_json(each) for each in found],
+            "verdict": verdict(found),
+        }
+
+    def _answer(
+        self, sequence: int, rtt: float | None, begun_at: float
+    ) -> dict[str, Any]:
         entry = self._peer.entry
         return {
             "peer": entry.name,
@@ -105,6 +117,7 @@ class Pinger:
             "sequence": sequence,
             "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
             "path": self._path(),
+            **(self._below(begun_at) if rtt is None else {}),
         }
 
     def _path(self) -> dict[str, Any]:

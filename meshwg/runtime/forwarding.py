@@ -10,14 +10,15 @@ is killed undoes its changes at its next start, hub or not; if the system was bo
 since, or the node is in another network namespace, nothing is changed.
 """
 
-import asyncio
 import contextlib
 import logging
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
 
 _SWITCHES = (
@@ -60,11 +61,14 @@ class Forwarding:
         self._changes: dict[Path, tuple[str, str]] = {}
         """The value before and after, of each setting that was changed."""
 
-    async def recover(self) -> None:
-        """Undo what this node left behind if it was killed as a hub."""
+    async def recover(self) -> bool:
+        """Undo what this node left behind if it was killed as a hub.
+
+        :returns: whether there was anything.
+        """
         left = self._state.forwarding()
         if left is None:
-            return
+            return False
         table, changes = str(left.get("table")), left.get("changes")
         if _TABLE.fullmatch(table) and isinstance(changes, dict):
             logger.info("Undoing the forwarding of a hub that was killed")
@@ -72,6 +76,7 @@ class Forwarding:
                 self._changes = _parse_changes(changes)
             await self._undo(table)
         self._state.save_forwarding(None)
+        return True
 
     async def enable(self) -> None:
         """Let packets through.
@@ -79,7 +84,7 @@ class Forwarding:
         :raises ConfigError: if nftables is missing or refuses the rules.
         :raises NotPermitted: without the right to change the system's settings.
         """
-        await _nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
+        await nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
         try:
             self._switch_on()
         except OSError as error:
@@ -102,7 +107,7 @@ class Forwarding:
                     setting.write_text(before)
         self._changes.clear()
         with contextlib.suppress(ConfigError):
-            await _nft(f"delete table inet {table}")
+            await nft(f"delete table inet {table}")
 
     def _switch_on(self) -> None:
         interfaces = sorted(_SETTINGS_OF_INTERFACES.glob("*/accept_ra"))
@@ -127,6 +132,24 @@ class Forwarding:
             logger.warning("If this hub is killed, forwarding stays on: %s", error)
 
 
+async def remove_tables() -> list[str]:
+    """Remove the tables of hubs whose interface is gone; return what was undone."""
+    undone = []
+    with contextlib.suppress(ConfigError):
+        for line in (await nft("list tables")).splitlines():
+            name = line.rpartition(" ")[2]
+            interface = name.removeprefix("meshwg-")
+            is_ours = line.startswith("table inet ") and _TABLE.fullmatch(name)
+            if is_ours and not _exists(interface):
+                await nft(f"delete table inet {name}")
+                undone.append(f"the nftables table {name}")
+    return undone
+
+
+def _exists(interface: str) -> bool:
+    return interface in (name for _, name in socket.if_nameindex())
+
+
 def _system() -> str:
     """Return what identifies this boot of the system, and the network namespace."""
     return f"{_BOOT.read_text().strip()} {_NAMESPACE.stat().st_ino}"
@@ -140,23 +163,3 @@ def _parse_changes(raw: dict[str, Any]) -> dict[Path, tuple[str, str]]:
         if setting.startswith(_SETTINGS) and ".." not in setting
         if isinstance(values, list) and len(values) == 2
     }
-
-
-async def _nft(rules: str) -> None:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            "-f",
-            "-",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except FileNotFoundError:
-        raise ConfigError(
-            "A hub needs the program nft: install the package nftables"
-        ) from None
-    _, errors = await process.communicate(rules.encode())
-    if process.returncode != 0:
-        first = (errors.decode(errors="replace").splitlines() or ["unknown error"])[0]
-        raise ConfigError(f"nftables refuses the hub's rules ({first})")

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Self
 
-from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import ControlClient, Identity
-from meshwg.errors import ConfigError, CoordinatorError, MeshError
+from meshwg.control.client import ControlClient, ControlState
+from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.health import Complaint, Severity
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
@@ -37,16 +37,19 @@ from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
+from meshwg.runtime.coordinator_news import CoordinatorNews
 from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.default_gateway import find_gateway
+from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
-from meshwg.runtime.membership import MembershipRecord
+from meshwg.runtime.membership import MembershipRecord, identity
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tasks import TaskSet
 from meshwg.runtime.tcp import TcpPort
@@ -54,6 +57,7 @@ from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSockets
 from meshwg.runtime.ways_out import WaysOut
 from meshwg.transmit import Endpoint
+from meshwg.wire.token import JoinToken
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +81,8 @@ class NodeHost:
         self.mtu = mtu
         self.finished = asyncio.Event()
         """Set when the node cannot go on, or was told to stop."""
+        self.leaves = False
+        """Whether it gives up its membership when it is closed."""
         self.failure: MeshError | None = None
         """Why it cannot go on."""
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
@@ -86,8 +92,12 @@ class NodeHost:
         self._membership = MembershipRecord(config, state)
         self._saving = TaskSet()
         self._saves = asyncio.Lock()
+        self._told_who = ""
         self._looked: asyncio.Event | None = None
         """Set once it is known what NAT there is, if somebody waits for that."""
+        self._accepted = asyncio.Event()
+        """Set when the coordinator has accepted this node."""
+        self._surprises = Surprises(logger)
         self._undo = contextlib.AsyncExitStack()
         self._open(state.private_key(os.urandom))
 
@@ -120,18 +130,9 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        stored, config = self._membership.stored, self._config
-        identity = Identity(
-            private_key,
-            stored.coordinator_key,
-            self.name,
-            auth_key=stored.auth_key,
-            role=config.role,
-            routes=config.routes,
-            software=f"meshwg {__version__}",
-        )
+        own = identity(self._config, self._membership.stored, private_key)
         return ControlClient(
-            identity,
+            own,
             now=clock.now(),
             random=os.urandom,
             cache=self._membership.cached_netmap(),
@@ -165,6 +166,7 @@ class NodeHost:
             self._on_control_activity,
             self._interface.fwmark,
         )
+        self._news = CoordinatorNews(client, self.node.health, self.coordinator_url)
         self._ways_out = WaysOut(
             self.node,
             self._dataplane,
@@ -174,7 +176,14 @@ class NodeHost:
             fwmark=self._interface.fwmark,
         )
         self._addressing = Addressing(
-            self._tun, self._interface, self.node.health, self._on_ipv6
+            self._tun,
+            self._interface,
+            self.node.health,
+            self._on_ipv6,
+            self._state.is_news,
+        )
+        self._firewall = Firewall(
+            self._tun.name, self.node.health, forwards=self._config.role == "hub"
         )
         self._host_network = HostNetwork(
             self._on_network,
@@ -210,6 +219,11 @@ class NodeHost:
         """Where the coordinator is."""
         return self._membership.stored.url
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the coordinator has let this node in, now or in an earlier run."""
+        return self.node.control.registered is not None
+
     async def __aenter__(self) -> Self:
         try:
             await self.start()
@@ -227,10 +241,13 @@ class NodeHost:
         :raises MeshError: if the system refuses something; then close the host.
         """
         forwarding = Forwarding(self._tun.name, self._state)
-        await forwarding.recover()
-        if self._config.role == "hub":
+        if await forwarding.recover():
+            await remove_rules({owner_of(self._tun.name)})
+        if self._config.role == "hub" or self._config.routes:
             self._undo.push_async_callback(forwarding.disable)
-            await forwarding.enable()
+            await self._forward(forwarding)
+        self._undo.push_async_callback(self._firewall.close)
+        await self._firewall.start()
         await asyncio.to_thread(self._interface.settle)
         self._undo.callback(self._host_network.close)
         await self._host_network.start()
@@ -241,6 +258,25 @@ class NodeHost:
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
 
+    async def _forward(self, forwarding: Forwarding) -> None:
+        """Have the system forward for a hub, or to the networks behind this node.
+
+        :raises MeshError: if a hub cannot.
+        """
+        try:
+            await forwarding.enable()
+        except MeshError as error:
+            if self._config.role == "hub":
+                raise
+            complaint = Complaint(
+                "route-not-forwarded",
+                Severity.FAILURE,
+                f"Nobody reaches the networks behind this node: {error}.",
+                "Start the node again after that.",
+            )
+            logger.warning("%s", complaint.text)
+            self.node.health.set(complaint)
+
     async def close(self) -> None:
         """Take leave, and give everything back to the system."""
         self.finished.set()
@@ -249,6 +285,11 @@ class NodeHost:
     def stop(self) -> None:
         """Ask whoever waits for :attr:`finished` to close the host."""
         self.finished.set()
+
+    def leave(self) -> None:
+        """Stop, and be a member no longer."""
+        self.leaves = True
+        self.stop()
 
     def turn(self) -> None:
         """Carry out what the node was told to do."""
@@ -281,8 +322,29 @@ class NodeHost:
             async with asyncio.timeout(limit):
                 await looked.wait()
 
+    async def join(self, token: JoinToken, limit: float) -> None:
+        """Join the node's mesh anew, if it is not a member that is connected.
+
+        :param limit: seconds to wait for the coordinator.
+        :raises ConfigError: if the token is another mesh's.
+        :raises NotJoined: if nothing comes of it.
+        """
+        client = self.node.control
+        if client.state is ControlState.CONNECTED:
+            return
+        self._membership.renew(token)
+        self._accepted.clear()
+        self.node.background.join(str(token.auth_key), clock.now())
+        self.turn()
+        try:
+            async with asyncio.timeout(limit):
+                await self._accepted.wait()
+        except TimeoutError:
+            why = client.error or "The coordinator does not answer"
+            raise NotJoined(f"{why.rstrip('.')}: the node goes on trying") from None
+
     async def _give_back(self) -> None:
-        self.node.stop(clock.now())
+        self.node.stop(clock.now(), for_good=self.leaves)
         for transmit in self.node.datagrams_to_send():
             link = self._ways_out.get(transmit.destination.link)
             (link or self._sockets).send(transmit)
@@ -303,7 +365,12 @@ class NodeHost:
 
     def _on_turn(self) -> None:
         while (event := self.node.next_event()) is not None:
-            self._carry_out(event)
+            try:
+                self._carry_out(event)
+            except Exception as error:
+                # One that cannot be carried out holds up neither others nor packets.
+                self._surprises.note(error)
+        self._news.look(clock.now())
         if self._looked is not None and self.node.whereabouts.looked_at is not None:
             self._looked.set()
             self._looked = None
@@ -315,6 +382,7 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
+                self._firewall.want(event.networks, event.announced)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):
@@ -341,15 +409,27 @@ class NodeHost:
             await asyncio.to_thread(self._state.save_relay_credentials, credentials)
 
     def _on_joined(self, notice: str) -> None:
-        logger.info("Connected to the coordinator %s", self.coordinator_url)
+        self._news.look(clock.now())
+        self._tell_who()
         if notice:
             logger.warning("%s", notice)
         self._membership.accepted()
+        self._accepted.set()
+
+    def _tell_who(self) -> None:
+        """Say what this node is called in the mesh, unless that was said before."""
+        registered = self.node.control.registered
+        if registered is None:
+            return
+        who = f"This node is {registered.name}: {', '.join(registered.addresses)}"
+        if who != self._told_who:
+            self._told_who = who
+            logger.info("%s", who)
 
     def _on_expelled(self, event: Expelled) -> None:
         if event.forget:
             self._membership.expelled()
-        self._fail(CoordinatorError(f"{event.reason.rstrip('.')}."))
+        self._fail(self._membership.explain(event))
 
     # What the node has to know.
 

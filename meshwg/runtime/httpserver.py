@@ -15,8 +15,13 @@ from http import HTTPStatus
 
 import h11
 
+from meshwg.runtime.acceptor import Acceptor
+from meshwg.runtime.visitors import Visitors
+
 REQUEST_LIMIT = 10.0
 """Seconds in which a request has to arrive."""
+SEND_LIMIT = 10.0
+"""Seconds in which a client has to take what waits for it."""
 GRACE = 1.0
 """Seconds that requests in service are waited for when the server closes."""
 LAST_CONNECTIONS = 0.02
@@ -24,6 +29,13 @@ LAST_CONNECTIONS = 0.02
 
 _RECEIVE_SIZE = 1 << 16
 _PEER_CREDENTIALS = struct.Struct("=iII")
+
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+    b"Content-Type: application/json; charset=utf-8\r\n\r\n"
+    b'{"error": "Too many commands of this user run at once: wait until some have '
+    b'ended", "kind": "MeshError"}'
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,64 +76,66 @@ class HttpServer:
     def __init__(self, handler: Handler, max_body: int) -> None:
         self._handler = handler
         self._max_body = max_body
-        self._server: asyncio.Server | None = None
-        self._arriving: set[asyncio.Task[None]] = set()
-        self._in_service: set[asyncio.Task[None]] = set()
+        self._acceptor: Acceptor | None = None
+        self._visitors = Visitors()
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections at a socket that listens."""
-        self._server = await asyncio.start_unix_server(self._on_connection, sock=sock)
+        self._acceptor = Acceptor(sock, self._on_connection, "The control socket")
 
     async def close(self) -> None:
         """Stop listening, let answers end for a moment, and close all connections."""
-        if self._server is None:
+        if self._acceptor is None:
             return
         # Connections that are queued are accepted first, to be closed with the others.
         await asyncio.sleep(LAST_CONNECTIONS)
-        self._server.close()
-        for task in self._arriving:
-            task.cancel()
-        if self._in_service:
-            await asyncio.wait(self._in_service, timeout=GRACE)
-        for task in self._in_service:
-            task.cancel()
-        if left := self._arriving | self._in_service:
-            await asyncio.wait(left)
+        self._acceptor.close()
+        await self._visitors.leave(GRACE)
 
-    async def _on_connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        # asyncio would log that this was cancelled, and keep no reference to it.
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
-        task.add_done_callback(self._in_service.discard)
+    def _on_connection(self, connection: socket.socket) -> None:
+        user = _user(connection)
+        if not self._visitors.make_room(user):
+            with contextlib.suppress(OSError), connection:
+                connection.send(_TOO_MANY)
+            return
+        visit = asyncio.create_task(self._serve(connection, user))
+        self._visitors.arrive(visit, user)
+        # One that is cancelled before it begins has closed nothing.
+        visit.add_done_callback(lambda _: connection.close())
 
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def _serve(self, connection: socket.socket, user: int) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        try:
+            await self._answer_one(reader, writer, user)
+            writer.close()
+            async with asyncio.timeout(SEND_LIMIT):
+                await writer.wait_closed()
+        except (ConnectionError, TimeoutError):
+            logger.debug("A client of the control socket is gone")
+        finally:
+            writer.transport.abort()
+
+    async def _answer_one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: int
     ) -> None:
         protocol = h11.Connection(h11.SERVER)
         try:
             async with asyncio.timeout(REQUEST_LIMIT):
-                request = await self._receive(protocol, reader, writer)
+                request = await self._receive(protocol, reader, writer, user)
             if request is not None:
-                task = asyncio.current_task()
-                assert task is not None
-                self._arriving.discard(task)
-                self._in_service.add(task)
+                visit = asyncio.current_task()
+                assert visit is not None
+                self._visitors.serve(visit)
                 await _send(protocol, writer, await self._answer(request))
         except h11.RemoteProtocolError as error:
             await _refuse(protocol, writer, HTTPStatus(error.error_status_hint))
-        except (ConnectionError, TimeoutError):
-            logger.debug("A client of the control socket is gone")
-        finally:
-            writer.close()
 
     async def _receive(
         self,
         protocol: h11.Connection,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        user: int,
     ) -> HttpRequest | None:
         """Return the request, or ``None`` if there is none.
 
@@ -146,7 +160,7 @@ class HttpServer:
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 path = head.target.decode("latin-1").partition("?")[0]
                 method = head.method.decode("latin-1")
-                return HttpRequest(method, path, bytes(body), _user(writer))
+                return HttpRequest(method, path, bytes(body), user)
             else:
                 return None
 
@@ -174,9 +188,18 @@ async def _send(
         async with contextlib.aclosing(answer.more) as parts:
             async for part in parts:
                 _write(protocol, writer, h11.Data(data=part))
-                await writer.drain()
+                await _drain(writer)
     _write(protocol, writer, h11.EndOfMessage())
-    await writer.drain()
+    await _drain(writer)
+
+
+async def _drain(writer: asyncio.StreamWriter) -> None:
+    """Wait until a client has read.
+
+    :raises TimeoutError: if it does not.
+    """
+    async with asyncio.timeout(SEND_LIMIT):
+        await writer.drain()
 
 
 async def _refuse(
@@ -195,9 +218,8 @@ def _write(
         writer.write(data)
 
 
-def _user(writer: asyncio.StreamWriter) -> int:
+def _user(sock: socket.socket) -> int:
     """Return who is at the other end of a Unix socket."""
-    sock = writer.get_extra_info("socket")
     size = _PEER_CREDENTIALS.size
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)

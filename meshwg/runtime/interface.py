@@ -353,14 +353,24 @@ def _of_other_meshes(now: Snapshot, table: int) -> set[IPNetwork]:
     }
 
 
-def _remove_stale(now: Snapshot, own: int) -> None:
-    """Remove what killed nodes have left."""
+def remove_leftovers() -> list[str]:
+    """Remove the rules and routes of nodes whose interface is gone.
+
+    :returns: what was removed, in words.
+    """
+    return _remove_stale(rtnetlink.take_snapshot(), 0)
+
+
+def _remove_stale(now: Snapshot, own: int) -> list[str]:
+    """Remove what killed nodes have left; return it in words."""
     tables = {
         rule.table for each in now.rules.values() for rule in each if rule.is_ours
     }
     tables |= {each.table for each in now.routes if each.protocol == routing.PROTOCOL}
-    for table in routing.stale(tables, (link.number for link in now.links), own):
+    stale = list(routing.stale(tables, (link.number for link in now.links), own))
+    for table in stale:
         _remove_table(now, table, 0)
+    return [f"rules and routes of table {table}" for table in stale]
 
 
 def _remove_table(now: Snapshot, table: int, index: int) -> None:

@@ -1,10 +1,16 @@
 """Which mesh a node is in, and what it remembers of that mesh between two runs."""
 
 import logging
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 
+from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.control.client import MEMBERSHIP_LOST, Identity
+from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
+from meshwg.keys import PrivateKey
+from meshwg.node import Expelled
 from meshwg.runtime.saver import NetmapSaver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
@@ -56,9 +62,32 @@ class MembershipRecord:
         except MeshError as error:
             logger.error("%s", error)
 
+    def renew(self, token: JoinToken) -> None:
+        """Join the mesh that this node is in anew, by another token.
+
+        :raises ConfigError: if the token is another mesh's.
+        """
+        if token.coordinator_key != self.stored.coordinator_key:
+            raise ConfigError(
+                "The running node belongs to another mesh: stop it with 'meshwg down', "
+                "and use another --state-dir"
+            )
+        auth_key = str(token.auth_key)
+        self.stored = replace(self.stored, auth_key=auth_key)
+        self._state.save_membership(replace(self.stored, url=token.url))
+
     def expelled(self) -> None:
         """The node is no longer a member: forget the netmap when this is closed."""
         self._is_void = True
+
+    def explain(self, expelled: Expelled) -> MeshError:
+        """Return why a node cannot go on that its mesh does not want."""
+        reason = f"{expelled.reason.rstrip('.')}."
+        if expelled.forget or expelled.code in MEMBERSHIP_LOST:
+            return Removed(f"{reason} Join again with 'meshwg join' and a new token.")
+        if self.stored.auth_key is not None:
+            return NotJoined(reason)
+        return CoordinatorError(reason)
 
     async def close(self) -> None:
         """Save what is not saved yet, or forget it all after an expulsion."""
@@ -66,6 +95,21 @@ class MembershipRecord:
             await self._saver.close()
         if self._is_void:
             self._state.forget_netmap()
+
+
+def identity(
+    config: NodeConfig, stored: StoredMembership, private_key: PrivateKey
+) -> Identity:
+    """Return what a node is to its coordinator."""
+    return Identity(
+        private_key,
+        stored.coordinator_key,
+        config.name or socket.gethostname(),
+        auth_key=stored.auth_key,
+        role=config.role,
+        routes=config.routes,
+        software=f"meshwg {__version__}",
+    )
 
 
 def choose_membership(config: NodeConfig, state: StateDirectory) -> StoredMembership:

@@ -29,12 +29,12 @@ _ATTRIBUTE = struct.Struct("=HH")
 RECEIVE_SIZE = 1 << 16
 
 
-def subscribe(groups: int) -> socket.socket:
+def subscribe(groups: int, protocol: int = socket.NETLINK_ROUTE) -> socket.socket:
     """Return a non-blocking socket that becomes readable when something changes."""
     sock = socket.socket(
         socket.AF_NETLINK,
         socket.SOCK_RAW | socket.SOCK_NONBLOCK,
-        socket.NETLINK_ROUTE,
+        protocol,
     )
     try:
         sock.bind((0, groups))

@@ -89,7 +89,8 @@ async def look_up(
             result = socket.getaddrinfo(host, port, family, kind, flags=flags)
         except OSError as error:
             result = error
-        except UnicodeError as error:
+        except ValueError as error:
+            # Letters that no name has: a zero byte, a label that is too long.
             result = socket.gaierror(socket.EAI_NONAME, str(error))
         with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
             loop.call_soon_threadsafe(settle, result)
@@ -104,11 +105,17 @@ async def _stun_servers(stun: tuple[str, ...]) -> tuple[list[Endpoint], bool]:
     complete = True
     for text in stun:
         host, _, port = text.rpartition(":")
+        if not _is_port(port):
+            logger.debug("This is no STUN server: %s", text)
+            continue
         addresses = await _addresses(host.strip("[]"))
         complete = complete and bool(addresses)
-        if port.isdecimal():
-            servers += [Endpoint(address, int(port)) for address in addresses]
+        servers += [Endpoint(address, int(port)) for address in addresses]
     return list(dict.fromkeys(servers)), not complete
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 65536
 
 
 async def _relay_servers(
@@ -134,7 +141,7 @@ async def _relay_servers(
 async def _addresses(host: str) -> list[str]:
     """Return the addresses of a name, IPv4 first; a numeric one is its own."""
     try:
-        return [str(ip_address(host))]
+        return [] if "%" in host else [str(ip_address(host))]
     except ValueError:
         pass
     try:
@@ -143,4 +150,6 @@ async def _addresses(host: str) -> list[str]:
         logger.debug("%s cannot be resolved: %s", host, error)
         return []
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
+    # One with a zone is a neighbour's, and nobody else means the same by it.
+    addresses = {each: None for each in addresses if "%" not in each}
     return sorted(addresses, key=lambda address: ":" in address)

@@ -25,7 +25,21 @@ NETMAP_FILE = "netmap.json"
 PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
+DOWN_FILE = "down"
+TOLD_FILE = "told"
 LOCK_FILE = "lock"
+
+
+_OF_A_MESH = (
+    MEMBERSHIP_FILE,
+    NETMAP_FILE,
+    RELAYS_FILE,
+    PORT_FILE,
+    DOWN_FILE,
+    TOLD_FILE,
+    KEY_FILE,
+)
+"""What is forgotten when a mesh is left; the key last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._told: set[str] = set()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
@@ -123,6 +138,11 @@ class StateDirectory:
         }
         self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
 
+    def forget_membership(self) -> None:
+        """Remove what :meth:`save_membership` wrote."""
+        with contextlib.suppress(OSError):
+            (self._path / MEMBERSHIP_FILE).unlink(missing_ok=True)
+
     def netmap(self) -> bytes | None:
         """Return the cached netmap, which the control client understands."""
         text = self._read(self._path / NETMAP_FILE)
@@ -139,6 +159,43 @@ class StateDirectory:
         """Remove the cached netmap of a mesh that this node left."""
         with contextlib.suppress(OSError):
             (self._path / NETMAP_FILE).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove all there is to remember of the mesh, and the key by which it knows
+        this node."""
+        for name in _OF_A_MESH:
+            self._remove(name)
+
+    def is_news(self, code: str) -> bool:
+        """Tell whether something was not told before, and note that it is now.
+
+        If that cannot be written, it is told again at the next start.
+        """
+        try:
+            told = (self._read(self._path / TOLD_FILE) or "").split()
+        except MeshError:
+            told = []
+        if code in told or code in self._told:
+            return False
+        self._told.add(code)
+        with contextlib.suppress(MeshError):
+            text = "".join(f"{each}\n" for each in (*told, code))
+            self._write(self._path / TOLD_FILE, text)
+        return True
+
+    def is_down(self) -> bool:
+        """Tell whether the node was taken down and is to stay so."""
+        return (self._path / DOWN_FILE).exists()
+
+    def set_down(self, down: bool) -> None:
+        """Remember that the node was taken down, or that it is to be connected.
+
+        :raises MeshError: if it cannot be written.
+        """
+        if down:
+            self._write(self._path / DOWN_FILE, "")
+        else:
+            self._remove(DOWN_FILE)
 
     def last_port(self) -> int:
         """Return the UDP port of the last run, 0 if it is not known."""
@@ -202,6 +259,15 @@ class StateDirectory:
         else:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _remove(self, name: str) -> None:
+        path = self._path / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MeshError(
+                f"{path} cannot be removed ({error.strerror}): remove it by hand"
+            ) from None
 
     def _read(self, path: Path) -> str | None:
         try:

@@ -117,7 +117,8 @@ class MessageStream(asyncio.Protocol):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await opening()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
+            # A ValueError is of a name that no certificate could have.
             self._fail(_reason(error))
 
     def _keep(self, data: bytes) -> None:

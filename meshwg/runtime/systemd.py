@@ -5,6 +5,11 @@ import os
 import socket
 
 
+def is_manager() -> bool:
+    """Tell whether a service manager has started this program, and not a person."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(*lines: str) -> None:
     """Send ``READY=1`` and the like; does nothing without a service manager."""
     address = os.environ.get("NOTIFY_SOCKET", "")

@@ -1,7 +1,9 @@
 """A WebSocket client (RFC 6455) for binary messages, with the protocol from wsproto.
 
-It is opened by a URL, follows redirects as browsers do, and uses TLS where the URL says
-so, without checking certificates: who is at the other end is proved inside.
+It is opened by a URL, and uses TLS where the URL says so, without checking
+certificates: who is at the other end is proved inside. Until then an answer is
+anybody's, so no redirect is followed: it would let strangers choose what this machine
+asks of its own network.
 """
 
 import asyncio
@@ -12,20 +14,20 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from wsproto import ConnectionType, WSConnection, events
 from wsproto.utilities import ProtocolError
 
 from meshwg.runtime.resolver import AddressInfo, look_up
 from meshwg.runtime.socket_options import set_fwmark
+from meshwg.wire.token import host_name
 
 if TYPE_CHECKING:
     import ssl
 
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for the other end's half of the close."""
-MAX_REDIRECTS = 10
 NEXT_ADDRESS = 0.25
 """Seconds after which the next address of a name is tried, too (RFC 8305)."""
 
@@ -34,7 +36,6 @@ PROTOCOL_ERROR = 1002
 MESSAGE_TOO_BIG = 1009
 
 _RECEIVE_SIZE = 1 << 16
-_REDIRECTS = (301, 302, 303, 307, 308)
 _LITERAL = "%/:?#[]@!$&'()*+,;=~"
 """What may stand in a request as it is."""
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -46,10 +47,9 @@ class NoWebSocket(Exception):
     :ivar status: of its HTTP answer.
     """
 
-    def __init__(self, status: int, location: str | None = None) -> None:
+    def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
-        self.location = location
 
 
 class WebSocket:
@@ -80,19 +80,14 @@ class WebSocket:
         :raises OSError: if there is no connection, or it breaks.
         :raises NoWebSocket: if the server does not want a WebSocket.
         """
-        for redirects_left in reversed(range(MAX_REDIRECTS)):
-            parts = urlsplit(url)
-            websocket = cls(*await _connect(parts, fwmark), max_size)
-            try:
-                await websocket._shake_hands(parts)
-                return websocket
-            except BaseException as error:
-                websocket._writer.transport.abort()
-                location = error.location if isinstance(error, NoWebSocket) else None
-                if location is None or not redirects_left:
-                    raise
-                url = _redirected(url, location)
-        raise AssertionError("The last attempt returns or raises")
+        parts, host, port = _parse(url)
+        websocket = cls(*await _connect(parts.scheme, host, port, fwmark), max_size)
+        try:
+            await websocket._shake_hands(parts, f"[{host}]" if ":" in host else host)
+        except BaseException:
+            websocket._writer.transport.abort()
+            raise
+        return websocket
 
     @property
     def socket(self) -> socket.socket:
@@ -141,10 +136,10 @@ class WebSocket:
         finally:
             self._writer.close()
 
-    async def _shake_hands(self, parts: SplitResult) -> None:
+    async def _shake_hands(self, parts: SplitResult, host: str) -> None:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         request = events.Request(
-            host=parts.netloc.rpartition("@")[2],
+            host=host if parts.port is None else f"{host}:{parts.port}",
             target=quote(target, safe=_LITERAL),
             extra_headers=_authorization(parts),
         )
@@ -167,7 +162,7 @@ class WebSocket:
             if isinstance(event, events.AcceptConnection):
                 return True
             if isinstance(event, events.RejectConnection):
-                raise NoWebSocket(event.status_code, _location(event))
+                raise NoWebSocket(event.status_code)
         return False
 
     def _take(self, data: bytes) -> None:
@@ -214,44 +209,32 @@ def _authorization(parts: SplitResult) -> list[tuple[bytes, bytes]]:
     return [(b"Authorization", b"Basic " + b64encode(user.encode()))]
 
 
-def _redirected(url: str, location: str) -> str:
-    """Return where a redirect leads to.
+def _parse(url: str) -> tuple[SplitResult, str, int]:
+    """Return the parts of a URL, its host as it is asked for, and its port.
 
-    :raises ConnectionAbortedError: if nothing can be opened there.
+    :raises ConnectionError: if nothing can be opened there.
     """
     try:
-        new = urljoin(url, location)
-        parts = urlsplit(new)
-        if parts.scheme in _PORTS and parts.hostname and parts.port != 0:
-            return new
-    except ValueError:
-        pass
-    raise ConnectionAbortedError("it redirects to where no WebSocket can be")
-
-
-def _location(event: events.RejectConnection) -> str | None:
-    """Return where a redirect leads to."""
-    if event.status_code not in _REDIRECTS:
-        return None
-    for name, value in event.headers:
-        if name.lower() == b"location":
-            return value.decode("latin-1")
-    return None
+        parts = urlsplit(url)
+        host = host_name(parts.hostname or "")
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise ConnectionError("no host has such a name, or port") from None
+    return parts, host, port
 
 
 async def _connect(
-    parts: SplitResult, fwmark: int
+    scheme: str, host: str, port: int, fwmark: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host = parts.hostname or ""
     found = await look_up(
         host,
-        parts.port or _PORTS[parts.scheme],
+        port,
         kind=socket.SOCK_STREAM,
         flags=socket.AI_ADDRCONFIG,
     )
     sock = await _race(found, fwmark)
     try:
-        is_tls = parts.scheme in ("https", "wss")
+        is_tls = scheme in ("https", "wss")
         return await asyncio.open_connection(
             sock=sock,
             ssl=_tls() if is_tls else None,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal, get_args
 
+from meshwg import prefixes
 from meshwg.errors import InvalidMessage
 from meshwg.keys import format_key, parse_key
 from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
@@ -35,6 +36,9 @@ MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
 MAX_ROUTES: Final = 64
+MAX_SENTENCE: Final = 512
+MAX_ADDRESSES: Final = 16
+"""Of one node, and networks of the mesh: one a family, and room for more."""
 
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 _COMPRESS_FROM = 256
@@ -53,10 +57,6 @@ def _canonical_address(text: str) -> str:
     return str(address)
 
 
-def _canonical_prefix(text: str) -> str:
-    return str(ipaddress.ip_network(text))
-
-
 def _printable(text: str) -> str:
     """Return the text without what could move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
@@ -66,15 +66,17 @@ PublicKey = Annotated[str, MaxLength(44), Converted(_canonical_key)]
 """An X25519 public key in WireGuard's base64 form."""
 Address = Annotated[str, MaxLength(45), Converted(_canonical_address)]
 """A numeric IPv4 or IPv6 address without a zone."""
-Prefix = Annotated[str, MaxLength(49), Converted(_canonical_prefix)]
+Prefix = Annotated[str, MaxLength(49), Converted(prefixes.canonical)]
 """A network in CIDR form, without host bits."""
 Port = Annotated[int, Within(ge=1, le=65535)]
 Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
 """One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
 Name = Annotated[str, MaxLength(63)]
-Sentence = Annotated[str, MaxLength(512), Converted(_printable)]
+Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
 Url = Annotated[str, MaxLength(255)]
 Count = Annotated[int, Within(ge=0, lt=1 << 63)]
+UnixTime = Annotated[float, Within(ge=0, le=253_402_300_800)]
+"""Seconds since 1970, up to the year 9999, which is the last that calendars know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +95,16 @@ class ReportedNat:
     """What a node found out about the NAT in front of it, in RFC 4787's words."""
 
     reachable: bool = False
-    public: Annotated[str, MaxLength(53)] | None = None
+    public: Annotated[str, Matching(r"[0-9A-Fa-f.:\[\]]{1,53}")] | None = None
     """``ip:port`` as the outside sees it."""
     mapping: Word = "unknown"
     filtering: Word = "unknown"
     type: Word = "unknown"
     port_preserving: bool | None = None
     port_allocation: Word = "unknown"
-    port_delta: int | None = None
+    port_delta: Annotated[int, Within(ge=-65535, le=65535)] | None = None
     hairpinning: bool | None = None
-    lifetime_s: float | None = None
+    lifetime_s: Annotated[float, Within(ge=0, le=1e9)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ class Relay:
     """``turn:HOST:PORT?transport=udp|tcp`` or ``turns:…`` (RFC 7065)."""
     username: Annotated[str, MaxLength(128)]
     password: Annotated[str, MaxLength(128)] = field(repr=False)
-    expires: float
+    expires: UnixTime
     """Unix time after which the relay refuses the credentials."""
 
 
@@ -135,7 +137,7 @@ class PeerEntry:
 
     public_key: PublicKey
     name: Name
-    addresses: tuple[Address, ...]
+    addresses: Annotated[tuple[Address, ...], MaxLength(MAX_ADDRESSES)]
     """Its mesh addresses: one IPv4, one IPv6."""
     version: Count
     """The netmap version that changed this peer last."""
@@ -143,7 +145,9 @@ class PeerEntry:
     """It is connected to a coordinator. Paths to it may live without that."""
     role: Word = "node"
     """``hub`` forwards between others."""
-    routes: Annotated[tuple[Prefix, ...], MaxLength(MAX_ROUTES)] = ()
+    routes: Annotated[
+        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.readable)
+    ] = ()
     """Networks behind it, beyond its own addresses."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
@@ -157,13 +161,15 @@ class Register:
     """The first message: who I am, and what I know already."""
 
     type: Literal["register"] = "register"
-    protocol: int = PROTOCOL
+    protocol: Count = PROTOCOL
     name: Annotated[str, MaxLength(255)]
     auth_key: Annotated[str, MaxLength(64)] | None = field(default=None, repr=False)
     """``number.secret`` of the join token; a member needs none."""
     software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
-    routes: Annotated[tuple[Prefix, ...], MaxLength(MAX_ROUTES)] = ()
+    routes: Annotated[
+        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.without_zones)
+    ] = ()
     epoch: Annotated[str, MaxLength(64)] = ""
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
@@ -191,6 +197,9 @@ class Resync:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
     """I stop now, on purpose."""
+
+    for_good: bool = False
+    """I give up my membership; a coordinator that does not know this keeps it."""
 
     type: Literal["leave"] = "leave"
 
@@ -244,8 +253,8 @@ class Registered:
     type: Literal["registered"] = "registered"
     epoch: Annotated[str, MaxLength(64)]
     name: Name
-    addresses: tuple[Address, ...]
-    networks: tuple[Prefix, ...]
+    addresses: Annotated[tuple[Address, ...], MaxLength(MAX_ADDRESSES)]
+    networks: Annotated[tuple[Prefix, ...], MaxLength(MAX_ADDRESSES)]
     """The whole mesh, one prefix a family."""
     notice: Sentence = ""
     """For the user: the name was taken, and the like."""
@@ -257,7 +266,7 @@ class Registered:
     """Seconds over which nodes spread their first attempt to reconnect."""
     observed: Address | None = None
     """The address the connection came from."""
-    time: float = 0.0
+    time: UnixTime = 0.0
     """The coordinator's Unix time, to tell a wrong clock by."""
     stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
     """STUN servers as ``host:port``."""
@@ -355,6 +364,10 @@ class Error:
     fatal: bool = False
     to: PublicKey | None = None
     """The peer of a refused offer."""
+    epoch: Annotated[str, MaxLength(64)] | None = None
+    """In whose name a node was refused: that of the mesh, as it is in the database."""
+    version: Count | None = None
+    """The mesh's version when a node was refused."""
 
 
 # On a node's disk.

@@ -16,7 +16,9 @@ words that were cut or mistyped; it proves nothing, because it needs no key.
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from meshwg.errors import ConfigError
@@ -28,7 +30,16 @@ ID_LENGTH = 6
 SECRET_LENGTH = 16
 CHECKSUM_LENGTH = 4
 MAX_URL_LENGTH = 255
+MAX_HOST_LENGTH = 253
+"""Letters of a name, dots included (RFC 1035 section 2.3.4)."""
 
+_AUTH_KEY = re.compile(
+    rf"([0-9a-f]{{{2 * ID_LENGTH}}})\.([0-9a-f]{{{2 * SECRET_LENGTH}}})", re.IGNORECASE
+)
+_NUMBER = re.compile(rf"[0-9a-f]{{{2 * ID_LENGTH}}}")
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _AUTH_KEY_END = KEY_LENGTH + ID_LENGTH + SECRET_LENGTH
 _MIN_LENGTH = _AUTH_KEY_END + CHECKSUM_LENGTH
 MAX_TOKEN_LENGTH = len(PREFIX) + 4 * (_MIN_LENGTH + MAX_URL_LENGTH) // 3 + 4
@@ -56,11 +67,11 @@ class AuthKeyText:
 
         :raises ValueError: if it does not have the form ``number.secret``.
         """
-        number, _, secret = text.partition(".")
-        key = cls(bytes.fromhex(number).hex(), bytes.fromhex(secret))
-        if len(key.number) != 2 * ID_LENGTH or len(key.secret) != SECRET_LENGTH:
+        found = _AUTH_KEY.fullmatch(text) if text.isascii() else None
+        if found is None:
             raise ValueError("An auth key is 12 and 32 hexadecimal digits")
-        return key
+        number, secret = found.groups()
+        return cls(number.lower(), bytes.fromhex(secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +105,43 @@ class JoinToken:
         return cls(url, body[:KEY_LENGTH], AuthKeyText(number, secret))
 
 
+def is_auth_key_number(text: str) -> bool:
+    """Return whether a text can be the number of an auth key."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def check_url(url: str) -> str:
     """Return a coordinator's URL without a trailing slash.
 
     :raises ConfigError: if a node could not use it.
     """
+    if len(url.encode()) > MAX_URL_LENGTH:
+        raise ConfigError(f"A coordinator's URL has at most {MAX_URL_LENGTH} bytes")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = host_name(parts.hostname or ""), parts.port
     except ValueError:
-        host, parts = None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host:
+        host, parts = "", urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or parts.port == 0:
         raise ConfigError(
             "A coordinator's URL looks like http://HOST:PORT or https://HOST:PORT"
         )
-    if len(url.encode()) > MAX_URL_LENGTH:
-        raise ConfigError(f"A coordinator's URL has at most {MAX_URL_LENGTH} bytes")
     return url.rstrip("/")
+
+
+def host_name(text: str) -> str:
+    """Return a host's name, or numeric address, as name servers and HTTP know it.
+
+    :raises ValueError: if no host can be called so (RFC 1035 section 2.3.4).
+    """
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    name = text.encode("idna").decode("ascii").removesuffix(".")
+    if len(name) > MAX_HOST_LENGTH or not _HOST.fullmatch(name):
+        raise ValueError(f"{text!r} is no name of a host")
+    return name
 
 
 def _checked_body(text: str) -> bytes:

@@ -19,11 +19,11 @@ constant costs as much as a dozen later ones. So :meth:`Datapath.seal_one` and
 untouched, to the batch functions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from meshwg.transmit import Endpoint, Transmit
-from meshwg.wireguard.allowedips import AllowedIPs
+from meshwg.wireguard.allowedips import AllowedIPs, Network
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.session import Buffer, Session
@@ -66,6 +66,15 @@ class Datapath(Protocol):
 
     def let_forward(self, lane: Lane, forwards: bool) -> None:
         """Say whether the peer of a lane may pass on what other peers sent."""
+
+    def let_come_by(self, lane: Lane, hub: Lane | None) -> None:
+        """Take what a lane's peer sent from a hub's lane, too, if that forwards."""
+
+    def deliver_only(self, networks: Iterable[Network], *, members: bool) -> None:
+        """Take from peers only what is for these networks; at first for all.
+
+        :param members: take what is for other peers, too, to be forwarded.
+        """
 
     def add_session(self, lane: Lane, session: Session) -> None:
         """Open the messages of a session from now on."""

@@ -182,6 +182,8 @@ class Device:
         peer = self._around.indices.owner(_TYPE_AND_RECEIVER.unpack_from(message)[1])
         if peer is None or not peer.receive_cookie(message, now):
             self._around.drops[Drop.COOKIE_REFUSED] += 1
+            return
+        self._schedule(peer)
 
     # Output and time.
 

@@ -38,6 +38,8 @@ class Drop(StrEnum):
     """An opened message that does not hold an IP packet."""
     FORBIDDEN_SOURCE = "forbidden-source"
     """An inner packet whose source address is not its sender's."""
+    FORBIDDEN_DESTINATION = "forbidden-destination"
+    """An inner packet for somebody to whom this node passes nothing on."""
     NO_PEER = "no-peer"
     """A packet for an address that no peer has."""
     STAGE_FULL = "stage-full"

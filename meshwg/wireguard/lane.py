@@ -15,10 +15,11 @@ class Lane:
     :ivar longest: bytes of the longest packet that gets through: what is longer is not
         sent, but its sender told so.
     :ivar forwards: whether the peer may pass on what other peers sent, as the hub of a
-        mesh does: its inner packets may have the source address of any peer.
+        mesh does: those whose ``via`` is its lane, and no others.
+    :ivar via: from which lane of a hub the packets of this peer are taken as well.
     """
 
-    __slots__ = ("endpoint", "forwards", "longest", "second", "session")
+    __slots__ = ("endpoint", "forwards", "longest", "second", "session", "via")
 
     def __init__(self) -> None:
         self.session: Session | None = None
@@ -26,3 +27,4 @@ class Lane:
         self.second: Endpoint | None = None
         self.longest = MAX_PACKET
         self.forwards = False
+        self.via: Lane | None = None

@@ -1,7 +1,8 @@
 """The data path in Python: what runs everywhere, and the reference for all others."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
 
 from cryptography.exceptions import InvalidTag
 
@@ -10,7 +11,7 @@ from meshwg.packet.ip import IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH
 from meshwg.packet.toobig import IPV6_MINIMUM, fragment, too_big
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL, runs, wrap
-from meshwg.wireguard.allowedips import AllowedIPs
+from meshwg.wireguard.allowedips import AllowedIPs, Network
 from meshwg.wireguard.constants import (
     DATA_OVERHEAD,
     DEFAULT_MTU,
@@ -33,6 +34,7 @@ first four bytes; flags, hops and protocol; addresses and ports."""
 _FLOW_LENGTH = _FLOW.size
 _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 """Where an IP packet has its destination address, by its version."""
+_EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
 
 
@@ -48,6 +50,8 @@ class PythonDatapath:
         self.mtu = DEFAULT_MTU
         self.allowed_ips: AllowedIPs[Lane] = AllowedIPs()
         self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
+        self._delivered: AllowedIPs[bool] = AllowedIPs()
+        self.deliver_only(_EVERYTHING, members=False)
         self._roaming = roaming
         # By the type and receiver index with which their messages begin.
         self._sessions: dict[bytes, tuple[Session, Lane]] = {}
@@ -248,18 +252,26 @@ class PythonDatapath:
         size, version = len(packet), packet[0] >> 4
         if version == 4 and size >= IPV4_HEADER_LENGTH:
             length = packet[2] << 8 | packet[3]
-            source = packet[12:16]
+            source, destination = packet[12:16], packet[16:20]
         elif version == 6 and size >= IPV6_HEADER_LENGTH:
             length = IPV6_HEADER_LENGTH + (packet[4] << 8 | packet[5])
-            source = packet[8:24]
+            source, destination = packet[8:24], packet[24:40]
         else:
+            source = destination = b""
             length = size + 1
         if length > size or length < IPV4_HEADER_LENGTH:
             self.drops[Drop.INVALID_PACKET] += 1
             return 0
         owner = self.allowed_ips.lookup(source)
-        if owner is not lane and (owner is None or not lane.forwards):
+        if owner is not lane and (
+            owner is None or not lane.forwards or owner.via is not lane
+        ):
             self.drops[Drop.FORBIDDEN_SOURCE] += 1
+            return 0
+        if not self._delivered.lookup(destination) and not (
+            self._forwards and self.allowed_ips.lookup(destination)
+        ):
+            self.drops[Drop.FORBIDDEN_DESTINATION] += 1
             return 0
         return length
 
@@ -331,11 +343,12 @@ class PythonDatapath:
             return None
         session.replay.expected = number + 1
         self._notes.append((lane, session, endpoint, length, True, now))
-        size = packet[2] << 8 | packet[3] if len(packet) > 3 else 0
+        size = int.from_bytes(packet[2:4])
         if (
             packet[0] >> 4 != 4
             or not IPV4_HEADER_LENGTH <= size <= len(packet)
             or self.allowed_ips.lookup(packet[12:16]) is not lane
+            or self._delivered.lookup(packet[16:20]) is None
         ):
             size = self._genuine_length(lane, packet)
         if self._echo_identifiers and self._is_echo(packet[:size]):
@@ -360,6 +373,14 @@ class PythonDatapath:
 
     def let_forward(self, lane: Lane, forwards: bool) -> None:
         lane.forwards = forwards
+
+    def let_come_by(self, lane: Lane, hub: Lane | None) -> None:
+        lane.via = hub
+
+    def deliver_only(self, networks: Iterable[Network], *, members: bool) -> None:
+        self._delivered, self._forwards = AllowedIPs(), members
+        for network in networks:
+            self._delivered.insert(network, True)
 
     def add_session(self, lane: Lane, session: Session) -> None:
         self._sessions[session.start] = session, lane

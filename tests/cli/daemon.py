@@ -21,6 +21,7 @@ class FakeDaemon:
         self.answers: list[Json | MeshError] = []
         self.requests: list[Json] = []
         self.refusal: MeshError | None = None
+        self.is_connected = True
         self.stopped = threading.Event()
 
     def status(self) -> Json:
@@ -39,8 +40,19 @@ class FakeDaemon:
                 raise answer
             yield answer
 
+    async def join(self, request: Json) -> Json:
+        self.requests.append(request)
+        return self.report
+
     def shut_down(self) -> None:
         self.stopped.set()
+
+    def go_up(self) -> None:
+        self.report["self"]["state"] = "up"
+
+    def leave(self) -> Json:
+        self.stopped.set()
+        return {"told": self.is_connected}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from meshwg.cli import down as module
 from meshwg.cli.group import run
 from meshwg.errors import NotPermitted
-from tests.cli.daemon import FakeDaemon, Json, serving
+from tests.cli.daemon import FakeDaemon, Json, a_report, serving
 
 
 @pytest.fixture
@@ -72,6 +72,44 @@ def test_a_refusal_is_reported(
 
     assert ended.value.code == 5
     assert capsys.readouterr().err == "meshwg: Only root may do that\n"
+
+
+def test_a_daemon_that_goes_on_but_is_down_will_do(path: Path) -> None:
+    daemon = StubbornDaemon(more=99)
+    daemon.report = a_report(state="down")
+    with serving(daemon, path), pytest.raises(SystemExit) as ended:
+        run(["down", "--control-socket", str(path)])
+
+    assert ended.value.code == 0
+
+
+def test_up_returns_when_the_node_is_up(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon = FakeDaemon()
+    daemon.report = a_report(state="down")
+    with serving(daemon, path), pytest.raises(SystemExit) as ended:
+        run(["up", "--control-socket", str(path)])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "alice is up: 100.64.0.1, fd00::1\n"
+
+
+def test_without_a_daemon_it_is_remembered_that_the_node_is_to_be_up(
+    tmp_path: Path,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "start_service", lambda: False)
+    (tmp_path / "down").touch()
+    where = ("--state-dir", str(tmp_path), "--control-socket", str(path))
+    with pytest.raises(SystemExit) as ended:
+        run(["up", *where])
+
+    assert ended.value.code == 3
+    assert "start it with 'meshwg node'" in capsys.readouterr().err
+    assert not (tmp_path / "down").exists()
 
 
 class StubbornDaemon(FakeDaemon):

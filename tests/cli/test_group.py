@@ -7,7 +7,7 @@ import pytest
 
 from meshwg import __version__
 from meshwg.cli import main
-from meshwg.cli.group import COMMANDS, run
+from meshwg.cli.group import COMMANDS, SECTIONS, run
 
 
 def test_unknown_commands_and_options_are_wrong_usage(
@@ -26,8 +26,10 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for command in ("node", "status", "netcheck", "ping", "down"):
+    for command in COMMANDS:
         assert f"\n  {command} " in text
+    assert {name for names in SECTIONS.values() for name in names} == set(COMMANDS)
+    assert "..." not in text.partition("The node:")[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

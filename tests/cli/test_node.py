@@ -1,5 +1,7 @@
 """``meshwg node`` reads its options, and says in a sentence why it cannot start."""
 
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,23 @@ def test_every_option_is_a_variable_of_the_environment(
     ]
 
 
+def test_every_setting_is_an_option() -> None:
+    known = {each.name for each in module.node.params}
+    assert {each.name for each in fields(NodeConfig)} <= known
+
+
+def test_a_switch_that_the_file_turns_off_can_be_turned_on(
+    started: list[NodeConfig], tmp_path: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("birthday = false\ntcp = false\nport_mapping = false\nhub = true\n")
+    switches = ("--birthday", "--tcp", "--port-mapping", "--role", "node")
+
+    start("--config", str(file), *switches)
+
+    assert started == [NodeConfig()]
+
+
 @pytest.mark.parametrize("off", ["0", "false", ""])
 def test_a_switch_in_the_environment_can_be_off(
     off: str, started: list[NodeConfig], monkeypatch: pytest.MonkeyPatch
@@ -195,7 +214,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[NodeConfig]:
     """Return the configurations that daemons would have been started with."""
     configurations: list[NodeConfig] = []
 
-    async def note(config: NodeConfig) -> None:
+    async def note(config: NodeConfig, _: Callable[[], NodeConfig]) -> None:
         configurations.append(config)
 
     monkeypatch.setattr(daemon, "run", note)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshwg.cli.group import run
+from meshwg.cli.ping import render
 from meshwg.errors import MeshError
 from tests.cli.daemon import FakeDaemon, Json, a_peer, serving
 
@@ -59,6 +60,58 @@ def test_until_direct_fails_on_a_relay_and_says_why(
     assert status == 1
     assert out.endswith("There is no direct path yet. Both are symmetric.\n")
     assert ping(tmp_path, capsys, direct, "bob", "--until-direct")[0] == 0
+
+
+def test_it_stops_when_the_path_has_become_direct(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [answer(1, 5.0, **RELAY), *(answer(n, 2.0 * n) for n in range(2, 9))]
+
+    status, out = ping(tmp_path, capsys, answers, "bob")
+
+    assert status == 0
+    lines = out.splitlines()
+    assert len(lines) == 5
+    assert lines[-1] == "4 sent, 4 received, 0% lost, median 5.5 ms"
+
+
+def test_interrupted_it_sums_up(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [answer(1, 5.0, **RELAY), answer(2, None, **RELAY), answer(3, 7.0)]
+    shown = 0
+
+    def interrupt_the_third(event: Json) -> str:
+        nonlocal shown
+        shown += 1
+        if shown == 3:
+            raise KeyboardInterrupt
+        return render(event)
+
+    monkeypatch.setattr("meshwg.cli.ping.render", interrupt_the_third)
+
+    status, out = ping(tmp_path, capsys, answers, "bob")
+
+    assert status == 0
+    assert out.endswith("\n\n2 sent, 1 received, 50% lost, median 5.0 ms\n")
+
+
+def test_a_firewall_on_the_peers_system_is_told_from_a_bad_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = {"kind": "direct", "answered": True, "carries": True, "rtt_ms": 1.23}
+    below = {"checks": [check], "verdict": "The direct path answers below IP."}
+
+    status, out = ping(tmp_path, capsys, [answer(1, None) | below], "bob", "-c", "1")
+
+    assert status == 1
+    assert out.splitlines() == [
+        "no answer from bob to 1 (below IP: direct 1.2 ms)",
+        "1 sent, 0 received, 100% lost, median -",
+        "The direct path answers below IP.",
+    ]
 
 
 def test_json_is_one_object_a_line(

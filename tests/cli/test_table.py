@@ -6,10 +6,13 @@ from meshwg.cli.table import (
     bytes_text,
     columns,
     duration_text,
+    fields,
     milliseconds_text,
+    shortened,
     terminal_width,
     use_colour,
     width,
+    wrap,
 )
 
 
@@ -78,3 +81,28 @@ def test_no_colour_means_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_terminal_says_how_wide_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "61")
     assert terminal_width() == 61
+
+
+def test_texts_are_wrapped_by_what_is_seen_of_them() -> None:
+    assert wrap("one \x1b[31mtwo\x1b[0m three", 7) == [
+        "one \x1b[31mtwo\x1b[0m",
+        "three",
+    ]
+    assert wrap("abcdefgh ij", 5) == ["abcde", "fgh", "ij"]
+    assert wrap("", 5) == []
+
+
+def test_fields_are_indented_below_their_label() -> None:
+    assert fields([("a", "one two"), ("long", "x"), ("b", "")], 10) == [
+        "a     one",
+        "      two",
+        "long  x",
+        "b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(9, "abcdefghi"), (8, "abcde…hi"), (4, "ab…i"), (1, "…")]
+)
+def test_names_that_are_too_long_lose_their_middle(size: int, text: str) -> None:
+    assert shortened("abcdefghi", size) == text

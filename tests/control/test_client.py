@@ -11,6 +11,7 @@ from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
     CONNECT_TIMEOUT,
     FIRST_REPORT,
+    FORGOTTEN,
     ControlDrop,
     ControlState,
 )
@@ -28,7 +29,9 @@ from meshwg.wire.control import (
     Relay,
     ReportedCandidate,
     format_digest,
+    pack,
     peer_digest,
+    to_json,
 )
 from tests.control.link import CANDIDATE, OTHER_KEY, OWN_KEY, REGISTERED, Link
 
@@ -425,6 +428,67 @@ def test_a_node_that_was_removed_while_away_loses_its_peers_too() -> None:
     assert link.client.peers.peers == []
 
 
+@pytest.mark.parametrize("code", [ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED])
+@pytest.mark.parametrize(
+    ("epoch", "version"), [("another", 9), ("another", 1), ("e", 1), ("e", 2)]
+)
+def test_a_coordinator_whose_database_was_lost_or_set_back_revokes_nobody(
+    code: ErrorCode, epoch: str, version: int
+) -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.connect()
+    link.hear(
+        Error(code=code, message="Who?", fatal=True, epoch=epoch, version=version)
+    )
+    assert link.found(events.MembershipRevoked) == []
+    assert [each.public_key for each in link.client.peers.peers] == [OTHER_KEY]
+    assert link.client.error == FORGOTTEN
+    assert link.client.is_forgotten
+    link.tick_until_connecting()
+
+
+def test_a_removal_from_the_same_database_is_a_revocation() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.connect()
+    code = ErrorCode.NOT_A_MEMBER
+    link.hear(Error(code=code, message="Who?", fatal=True, epoch="e", version=3))
+    assert link.found(events.MembershipRevoked) == [events.MembershipRevoked("Who?")]
+
+
+def test_a_node_that_joins_the_new_mesh_is_no_longer_forgotten() -> None:
+    link = Link().joined()
+    link.lose()
+    link.connect()
+    code = ErrorCode.NOT_A_MEMBER
+    link.hear(Error(code=code, message="Who?", fatal=True, epoch="f", version=3))
+    link.joined()
+    assert not link.client.is_forgotten
+
+
+def test_a_forgotten_node_joins_again_by_a_token_at_once() -> None:
+    link = Link().joined()
+    link.lose()
+    link.client.join("key", link.now)
+    assert link.client.get_timer() == link.now
+    assert link.connect().auth_key == "key"
+
+
+def test_a_wrong_token_takes_no_peers_from_a_member() -> None:
+    link = Link().joined()
+    link.hear(netmap(2, peer(OTHER_KEY, 1)))
+    link.lose()
+    link.client.join("wrong", link.now)
+    link.connect()
+    link.hear(Error(code=ErrorCode.TOKEN_USED, message="Used", fatal=True))
+    assert link.client.error == "Used"
+    assert [each.public_key for each in link.client.peers.peers] == [OTHER_KEY]
+    assert link.connect().auth_key is None
+
+
 def test_stopping_says_goodbye() -> None:
     link = Link().joined()
     link.client.stop(link.now)
@@ -508,3 +572,31 @@ def delta(
         changed=tuple(changed),
         removed=tuple(removed),
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"time":1e999',
+        '"time":Infinity',
+        '"time":-1',
+        '"time":1e300',
+        '"heartbeat":0',
+        '"silence":1e999',
+        '"spread":-1',
+        '"relays":[{"url":"turn:h","username":"u","password":"p","expires":1e999}]',
+        '"networks":["fd00::%1/64"]',
+        '"networks":' + str(["10.0.0.0/8"] * 17).replace("'", '"'),
+    ],
+)
+def test_an_absurd_welcome_ends_the_attempt_and_the_next_is_made(wrong: str) -> None:
+    link = Link()
+    link.connect()
+    text = to_json(REGISTERED)[:-1].decode()
+
+    link.hear_payload(pack(f"{text},{wrong}}}".encode()))
+
+    assert link.client.state is ControlState.OFFLINE
+    assert "cannot be understood" in (link.client.error or "")
+    assert link.client.drops[ControlDrop.MALFORMED] == 1
+    assert link.joined().client.state is ControlState.CONNECTED

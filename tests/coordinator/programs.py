@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -57,6 +58,19 @@ async def make_token(
     return str(JoinToken(process.public.url, public_key, text))
 
 
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate that nobody vouches for, and of its key."""
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+        f"-days 2 -subj /CN=mesh -keyout {key} -out {certificate}".split(),
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    assert ssl.create_default_context(cafile=certificate)
+    return certificate, key
+
+
 class Program:
     """``meshwg-coordinator`` with a data directory, as a user runs it."""
 
@@ -81,6 +95,24 @@ class Program:
     @property
     def url(self) -> str:
         return f"http://{self.host}:8443"
+
+    def start_at_terminal(self, terminal: int) -> None:
+        """Start the server as the leader of a terminal's session."""
+        command = self._command("serve", "--listen", f"{self.host}:8443")
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.ready_line = self._process.stdout.readline()
+
+    def hang_up(self) -> None:
+        """Have the server read its settings again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End the server as a power cut would."""

@@ -4,8 +4,72 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.config import load, parse_host_port
+from coordinator.cli.serve import serve
+from coordinator.config import CoordinatorConfig, load, parse_host_port
 from meshwg.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://mesh.example.org",
+        "http://192.0.2.1",
+        "mesh.example.org:443",
+        "192.0.2.1:8443",
+        "[2001:db8::1]",
+        "[2001:db8::1]:443",
+        "mesh.example.org/path",
+        "a b",
+        " mesh",
+        "",
+        "a..b",
+        "mesh.example.org.",
+        "-mesh",
+        "a" * 64,
+        ".".join(["a" * 60] * 5),
+        "user@host",
+        "host\n",
+        "caf\xe9",
+        "0.0.0.0",
+        "::",
+        "fe80::1%eth0",
+        "300.1.1.1",
+    ],
+)
+def test_what_is_no_host_is_not_advertised(text: str) -> None:
+    with pytest.raises(ConfigError, match="--advertise"):
+        load(None, {"advertise": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["mesh.example.org", "192.0.2.1", "2001:db8::1", "localhost", "a-b.c_d.e"]
+)
+def test_a_host_is_advertised(text: str) -> None:
+    assert load(None, {"advertise": text}).advertise == text
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("64k", 8000),
+        ("20M", 2_500_000),
+        ("20mbit", 2_500_000),
+        ("20Mbit/s", 2_500_000),
+        ("1g", 125_000_000),
+        ("1000000", 125_000),
+        (None, None),
+    ],
+)
+def test_a_rate_is_bits_a_second(text: str | None, rate: int | None) -> None:
+    assert load(None, {"relay_bandwidth": text}).relay_bytes_per_second == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "1", "-5M", "20MB", "20 M", "fast", "9999999G", "٢M"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--relay-bandwidth .* is not a rate.* 20M"):
+        load(None, {"relay_bandwidth": text})
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -71,3 +135,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_database_password_is_not_shown() -> None:
     config = load(None, {"database": "postgresql://u:hunter2@h/d"})
     assert "hunter2" not in repr(config)
+
+
+def test_options_may_stand_in_the_file_as_they_are_typed(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.toml"
+    file.write_text('no-relay = true\napprove-route = ["10.0.0.0/8"]\n')
+    config = load(file, {})
+    assert (config.relay, config.approve_routes) == (False, ("10.0.0.0/8",))
+
+
+def test_every_setting_is_an_option() -> None:
+    known = {each.name for each in serve.params}
+    assert set(CoordinatorConfig.model_fields) <= known

@@ -3,20 +3,29 @@
 import base64
 import hashlib
 import hmac
+import re
 
 import pytest
 
-from coordinator.credentials import LIFETIME, expired, mint, parse_relay_url
+from coordinator.credentials import LIFETIME, expired, mint, parse_relay_url, user
 from meshwg.errors import ConfigError
 
 URL = "turn:relay.example:3478?transport=udp"
+
+
+def test_what_stands_for_a_node_tells_nobody_which_it_is() -> None:
+    names = {user(node, secret) for node in ("one", "two") for secret in (b"n", b"s")}
+    assert len(names) == 4
+    assert all(re.fullmatch("[0-9a-f]{24}", name) for name in names)
+    first, later = (mint(URL, b"n", "one", when).username for when in (0.0, 1e5))
+    assert first.partition(":")[2] == later.partition(":")[2] == user("one", b"n")
 
 
 def test_the_password_is_the_hmac_that_relays_compute() -> None:
     relay = mint(URL, b"north", "node-key", 1000.0)
     expected = hmac.new(b"north", relay.username.encode(), hashlib.sha1).digest()
     assert relay.password == base64.b64encode(expected).decode()
-    assert relay.username == f"{int(1000 + LIFETIME)}:node-key"
+    assert relay.username == f"{int(1000 + LIFETIME)}:{user('node-key', b'north')}"
     assert relay.expires == 1000 + LIFETIME
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from coordinator.credentials import password
 from coordinator.turn import Limits, OpenSocket, PeerRules, TurnServer
 from coordinator.turn.credentials import long_term_key
+from coordinator.turn.rules import Membership
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire.stun import Attribute, Class, Message, Method, encode, parse
 
@@ -29,6 +30,8 @@ def make_server(
     ports: range = range(50000, 50100),
     secrets: Sequence[bytes] = (SECRET,),
     hosts: dict[int, str] | None = None,
+    membership: Membership | None = None,
+    is_local: Callable[[str], bool] = lambda host: False,
 ) -> TurnServer:
     """Return a server whose relayed addresses a seed determines."""
     return TurnServer(
@@ -40,6 +43,8 @@ def make_server(
         ports=ports,
         rules=rules,
         limits=limits,
+        membership=membership,
+        is_local=is_local,
     )
 
 

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 
 from coordinator.credentials import password
-from coordinator.runtime.listener import Admission, bind, listen
+from coordinator.runtime.admission import Admission
+from coordinator.runtime.listener import bind, listen
 from coordinator.runtime.relay import Relay
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer

@@ -13,6 +13,15 @@ from tests.interop.meshes import Coordinator, Member, leftovers
 pytestmark = pytest.mark.netns
 
 HUB_MTU = 1300
+DOCKER = """
+table ip filter {
+  chain FORWARD { type filter hook forward priority filter; policy drop; }
+}
+table ip6 filter {
+  chain FORWARD { type filter hook forward priority filter; policy drop; }
+}
+"""
+CHAIN = ("ip", "filter", "FORWARD")
 IPV4_AND_TCP_HEADERS = 40
 SWITCHES = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
@@ -62,6 +71,18 @@ def test_spokes_meet_at_the_hub(star: Star) -> None:
     assert hub.wait_for_end() == 0
     assert leftovers(hub.host) == []
     assert switches(hub.host) == ["0", "0"]
+
+
+def test_spokes_meet_beside_a_firewall_that_forwards_nothing(star: Star) -> None:
+    hub, alice, bob = star.hub, star.alice, star.bob
+    hub.host.run(["nft", "-f", "-"], stdin=DOCKER)
+
+    alice.reaches(bob)
+
+    assert "meshwg-meshwg0" in hub.host.run(["nft", "list", "chain", *CHAIN]).stdout
+    hub.meshwg("down")
+    assert hub.wait_for_end() == 0
+    assert "meshwg" not in hub.host.run(["nft", "list", "ruleset"]).stdout
 
 
 def test_spokes_meet_again_when_a_killed_hub_is_back(star: Star) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from coordinator.control.settings import Settings
-from coordinator.runtime.listener import EXCHANGE_TIMEOUT, EXCHANGES_PER_ADDRESS
+from coordinator.runtime.admission import EXCHANGE_TIMEOUT, EXCHANGES_PER_ADDRESS
 from netlab.lab import Lab
 from netlab.machine import Host
 from tests.interop.meshes import PORT, Coordinator, Member

@@ -5,6 +5,7 @@ One coordinator and one member serve all tests; every test has a host of its own
 
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,22 @@ NOBODY = (
     # Python may be installed where only root may look.
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
 )
+
+
+HOLD = """
+import socket, sys, time
+held = []
+while len(held) < 1200:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    try:
+        sock.connect(sys.argv[1])
+    except BlockingIOError:
+        time.sleep(0.01)
+    held.append(sock)
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 class World:
@@ -103,7 +120,7 @@ def test_a_bad_token_is_refused(
 
     ended = newcomer.try_to_start("--join", token)
 
-    assert ended.returncode == FAILED
+    assert ended.returncode == NOT_JOINED
     assert sentence in last_line(ended.stderr)
     assert token not in ended.stderr
     assert leftovers(newcomer.host) == []
@@ -114,7 +131,7 @@ def test_a_wrong_coordinator_is_detected_and_traps_no_node(world: World) -> None
 
     ended = newcomer.try_to_start("--join", of_another_coordinator(world))
 
-    assert ended.returncode == FAILED
+    assert ended.returncode == NOT_JOINED
     assert "does not own the key that the join token names" in last_line(ended.stderr)
     newcomer.join(world.token)
     newcomer.reaches(world.member)
@@ -231,6 +248,23 @@ def test_ordinary_users_may_look_but_not_touch(world: World) -> None:
     assert world.member.process.returncode is None
 
 
+def test_a_user_who_holds_a_thousand_connections_stops_nobody(world: World) -> None:
+    member, log = world.member, len(world.member.log())
+    hold = [*NOBODY, sys.executable, "-c", HOLD, member.options[-1]]
+    crowd = member.host.popen(["prlimit", "--nofile=4096", *hold], log="crowd.log")
+    crowd.wait_for_line("held")
+
+    assert member.meshwg("status").returncode == DONE
+    assert (
+        run_as_nobody(member.host, "status", "--control-socket", member.options[-1])[0]
+        == DONE
+    )
+
+    crowd.stop()
+    assert "Traceback" not in member.log()[log:]
+    assert member.log()[log:].count("takes no connections") <= 1
+
+
 def test_commands_without_a_daemon_say_so(world: World) -> None:
     newcomer = world.newcomer()
     for command in (["status"], ["ping", "member"], ["down"]):
@@ -260,6 +294,12 @@ def test_a_node_that_reaches_no_coordinator_keeps_trying(world: World) -> None:
     assert "The coordinator at http://192.0.2.99:8443" in error
     ended = newcomer.meshwg("ping", "member", check=False)
     assert ended.returncode == NOT_JOINED
+
+    shown = newcomer.meshwg("status", check=False)
+    assert shown.returncode == NOT_JOINED
+    assert "has not joined its mesh yet" in shown.stdout
+    assert "is up" not in newcomer.log()
+    assert newcomer.log().count("has not joined its mesh yet, and goes on trying") <= 2
 
     newcomer.meshwg("down")
     assert newcomer.wait_for_end() == DONE
@@ -318,6 +358,19 @@ def test_two_machines_with_one_key_are_told_so(world: World) -> None:
     assert clone.addresses == original.addresses
 
 
+def test_no_token_stands_in_the_list_of_processes(world: World) -> None:
+    first, second = world.newcomer(), world.newcomer()
+    (first.host.directory / "token").write_text(world.token)
+
+    first.join(f"@{first.host.directory}/token")
+    second.join(world.token)
+
+    secret = world.token[-20:]
+    shown = first.host.run(["ps", "-ww", "-eo", "args"]).stdout
+    assert "meshwg node" in shown
+    assert secret not in shown
+
+
 def test_secrets_stay_in_the_state_directory(world: World) -> None:
     member = world.member
     key = (member.state_dir / "node.key").read_text().strip()
@@ -330,6 +383,30 @@ def test_secrets_stay_in_the_state_directory(world: World) -> None:
             assert files_holding(directory, text) == []
     for text in (key, world.token, secret):
         assert text not in shown
+
+
+def test_the_coordinator_s_absence_and_return_are_told_once(world: World) -> None:
+    newcomer = world.newcomer().join(world.token)
+
+    world.coordinator.kill()
+    newcomer.wait_until_offline()
+    newcomer.wait_until(
+        lambda status: (
+            "cannot be reached" in (status["self"]["coordinator"]["error"] or "")
+        ),
+        "it has tried again",
+    )
+    (complaint,) = [
+        each for each in newcomer.status()["health"] if each["code"] == "coordinator"
+    ]
+    assert complaint["severity"] == "warning"
+    world.coordinator.start()
+    newcomer.wait_until_connected()
+
+    warned = [line for line in newcomer.log().splitlines() if "WARNING" in line]
+    assert len([line for line in warned if "go on without it" in line]) in (1, 2)
+    assert newcomer.log().count(" again, after ") == 1
+    assert "coordinator" not in {each["code"] for each in newcomer.status()["health"]}
 
 
 def knows(name: str, status: Json, online: bool = True) -> bool:

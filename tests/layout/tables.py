@@ -29,7 +29,9 @@ MESHWG_LAYERS = (
         "meshwg.nattypes",
         "meshwg.agenda",
         "meshwg.limits",
+        "meshwg.prefixes",
         "meshwg.health",
+        "meshwg.firewall",
         "meshwg.routing",
     ),
     ("meshwg.errors",),
@@ -65,12 +67,24 @@ ACROSS = {
         "meshwg.keys",
         "meshwg.transmit",
         "meshwg.limits",
+        "meshwg.prefixes",
         "meshwg.errors",
     ),
-    # The batching socket and the timer are the same on both sides.
-    "coordinator.runtime": ("meshwg.runtime.udp", "meshwg.runtime.alarm"),
-    # Both command lines import their commands late, and end alike.
-    "coordinator.cli": ("meshwg.cli.program",),
+    # The batching socket, the timer and the meaning of SIGHUP are common to both sides.
+    "coordinator.runtime": (
+        "meshwg.runtime.udp",
+        "meshwg.runtime.alarm",
+        "meshwg.runtime.hangup",
+    ),
+    # A new mesh avoids what the kernel and the firewall of the machine know.
+    "coordinator.runtime.taken": ("meshwg.firewall", "meshwg.runtime.rtnetlink"),
+    # Both command lines import their commands late, end alike, hide secrets, and fit
+    # the terminal.
+    "coordinator.cli": (
+        "meshwg.cli.program",
+        "meshwg.cli.secrets",
+        "meshwg.cli.table",
+    ),
     "__main__": ("scenarios", "netlab"),
     "scenarios": ("netlab", "meshwg.nattypes"),
     # It speaks of NATs in the same words.
@@ -215,6 +229,7 @@ BEHAVIOURS = {
     "tests/node/test_restless.py": "that an idle node has no timer that spins",
     "tests/relay/test_channels.py": "what a pool tells of its channels",
     "tests/test_layout.py": "the layout of all sources",
+    "tests/test_manual.py": "the manual pages, which tests/manual.py writes",
     "tests/test_package.py": "what is installed",
     "tests/wireguard/test_fastpath.py": "the fast path against the way of batches",
 }

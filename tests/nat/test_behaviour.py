@@ -3,7 +3,7 @@
 import pytest
 
 from meshwg.nat.behaviour import NatBehavior
-from meshwg.nattypes import Filtering, Mapping, NatType, PortAllocation
+from meshwg.nattypes import Difficulty, Filtering, Mapping, NatType, PortAllocation
 from meshwg.transmit import Endpoint
 
 EIF, ADF, APDF = list(Filtering)[:3]
@@ -34,6 +34,25 @@ def test_the_classic_name_follows_from_mapping_and_filtering(
 
 def test_a_mapping_that_varies_in_an_unknown_way_is_symmetric() -> None:
     assert NatBehavior(varies=True).type is NatType.SYMMETRIC
+
+
+@pytest.mark.parametrize(
+    ("behavior", "difficulty"),
+    [
+        (NatBehavior(mapping=Mapping.NONE), Difficulty.NONE),
+        (NatBehavior(mapping=Mapping.ENDPOINT_INDEPENDENT), Difficulty.EASY),
+        # All that one server with two ports can tell.
+        (NatBehavior(agrees=True), Difficulty.EASY),
+        (NatBehavior(varies=True), Difficulty.HARD),
+        (NatBehavior(mapping=Mapping.ADDRESS_DEPENDENT), Difficulty.HARD),
+        (NatBehavior(reachable=True), Difficulty.UNKNOWN),
+        (NatBehavior(blocked=True), Difficulty.UNKNOWN),
+    ],
+)
+def test_one_word_says_what_a_nat_means(
+    behavior: NatBehavior, difficulty: Difficulty
+) -> None:
+    assert behavior.difficulty is difficulty
 
 
 def test_the_json_form_is_that_of_the_contract() -> None:

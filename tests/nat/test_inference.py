@@ -66,6 +66,14 @@ def test_the_mapping_is_what_the_observations_prove(
     assert mapping_of(seen, is_local=False) is mapping
 
 
+def test_two_destinations_agree_if_they_saw_the_same() -> None:
+    assert Seen(A, other_port=A).agrees
+    assert Seen(A, other_servers=(A,)).agrees
+    assert not Seen(A).agrees
+    assert not Seen(A, other_port=B).agrees
+    assert not Seen(A, other_port=A, other_address=B).agrees
+
+
 def test_a_host_seen_under_its_own_address_everywhere_has_no_nat() -> None:
     assert mapping_of(Seen(A, A, A, A), is_local=True) is Mapping.NONE
     assert mapping_of(Seen(A), is_local=True) is Mapping.NONE

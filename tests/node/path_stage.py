@@ -132,6 +132,12 @@ class Stage:
         assert isinstance(asked, Asked)
         return stun.parse(asked.answer)
 
+    def answer_to(self, peer: MeshPeer, check: bytes) -> stun.Message:
+        """Return the peer's answer to a check that was sent to it."""
+        asked = self._checks_of(peer).receive(stun.parse(check), SOURCE, NOW)
+        assert isinstance(asked, Asked)
+        return stun.parse(asked.answer)
+
     def _checks_of(self, peer: MeshPeer) -> Checks:
         keys = CheckKeys.derive(self._keys[peer], self.key.public_bytes)
         assert keys is not None

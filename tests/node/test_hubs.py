@@ -101,6 +101,47 @@ def test_a_former_hub_may_not_speak_for_others() -> None:
     assert not hub.tunnel.lane.forwards
 
 
+def test_a_hub_speaks_only_for_those_who_have_no_other_way() -> None:
+    stage = Stage()
+    hub = stage.add("hub", role=HUB)
+    bob = stage.add("bob", BOB)
+    assert stage.speaker_for(bob) is None
+
+    stage.hubs.expect(bob)
+    assert stage.speaker_for(bob) is hub
+    stage.hubs.reached(bob)
+    assert stage.speaker_for(bob) is None
+
+    stage.hubs.begin(bob, NOW)
+    stage.hubs.end(bob)
+    # It may go on until there is another way.
+    assert stage.speaker_for(bob) is hub
+    hub.entry = replace(hub.entry, role="node")
+    stage.hubs.peer_changed(hub)
+    assert stage.speaker_for(bob) is None
+
+
+def test_nobody_speaks_for_a_hub_nor_a_node_for_anybody() -> None:
+    stage = Stage()
+    stage.add("carl", "100.64.0.7")
+    bob = stage.add("bob", BOB)
+    stage.hubs.expect(bob)
+    assert bob.tunnel.lane.via is None
+    stage.add("hub-1", role=HUB)
+    other = stage.add("hub-2", role=HUB)
+    stage.hubs.expect(other)
+    assert other.tunnel.lane.via is None
+
+
+def test_a_hub_that_has_gone_speaks_for_nobody() -> None:
+    stage = Stage()
+    hub = stage.add("hub", role=HUB)
+    bob = stage.add("bob", BOB)
+    stage.hubs.expect(bob)
+    stage.hubs.remove(hub)
+    assert bob.tunnel.lane.via is None
+
+
 def test_addresses_that_a_peer_gave_up_belong_to_no_peer() -> None:
     stage = Stage()
     bob = stage.add("bob", BOB)
@@ -153,6 +194,11 @@ class Stage:
         self._by_lane[peer.tunnel.lane] = peer
         self.hubs.peer_changed(peer)
         return peer
+
+    def speaker_for(self, peer: MeshPeer) -> MeshPeer | None:
+        """Return the hub from which the packets of a peer are taken."""
+        lane = peer.tunnel.lane.via
+        return None if lane is None else self._by_lane[lane]
 
     def owner(self, address: str) -> MeshPeer | None:
         """Return to whom a packet for this address would go."""

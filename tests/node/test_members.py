@@ -1,9 +1,13 @@
 """Members: what a node makes of the netmap, for its device and its interface."""
 
 from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
 
 from meshwg.keys import parse_key
 from meshwg.node.events import InterfaceChanged
+from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
 
@@ -157,3 +161,68 @@ def test_what_changes_nothing_is_not_reported_again() -> None:
     )
     stage.node.members.set_mesh(registered)
     assert stage.events(InterfaceChanged) == []
+
+
+def test_the_first_peer_that_announces_a_network_keeps_it() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    eve = stage.add_peer("eve", "100.64.0.66", routes=[BEHIND_BOB, "10.6.0.0/16"])
+
+    assert owner(stage, "192.168.7.9") is bob
+    assert owner(stage, "10.6.0.1") is eve
+    stage.add_peer("bob", BOB, routes=[BEHIND_BOB, "10.5.0.0/16"])
+    assert owner(stage, "192.168.7.9") is bob
+    assert stage.events(InterfaceChanged)[-1].routes == (
+        "10.5.0.0/16",
+        "10.6.0.0/16",
+        BEHIND_BOB,
+    )
+
+
+def test_a_network_goes_to_the_next_peer_when_its_owner_has_gone() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB, routes=[BEHIND_BOB])
+    eve = stage.add_peer("eve", "100.64.0.66", routes=[BEHIND_BOB])
+    dan = stage.add_peer("dan", "100.64.0.67", routes=[BEHIND_BOB])
+
+    stage.node.members.change([], [bob.entry.public_key], NOW)
+    assert owner(stage, "192.168.7.9") is eve
+    stage.add_peer("eve", "100.64.0.66")
+    assert owner(stage, "192.168.7.9") is dan
+    assert stage.events(InterfaceChanged)[-1].routes == (BEHIND_BOB,)
+
+
+@pytest.mark.parametrize(
+    "wide",
+    ["0.0.0.0/1", "128.0.0.0/1", "100.64.0.0/12", "100.64.0.2/32", "fd00::2/128"],
+)
+def test_no_peer_takes_everything_or_what_is_anothers_in_the_mesh(wide: str) -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB, "fd00::2")
+    eve = stage.add_peer("eve", "100.64.0.66", routes=[wide, BEHIND_BOB])
+
+    for address in (BOB, "fd00::2"):
+        assert owner(stage, address) is bob
+    assert owner(stage, "8.8.8.8") is None
+    assert owner(stage, "192.168.7.9") is eve
+    assert [each.code for each in stage.node.health] == ["route-refused"]
+    stage.add_peer("eve", "100.64.0.66", routes=[BEHIND_BOB])
+    assert list(stage.node.health) == []
+
+
+def test_what_is_behind_this_node_itself_is_behind_no_peer() -> None:
+    stage = Stage()
+    itself = stage.entry("home", HOME, routes=[BEHIND_BOB])
+    itself = replace(itself, public_key=stage.node.public_key)
+    stage.node.control.peers.update(
+        control.Delta(base=1, version=2, digest="", changed=(itself,))
+    )
+    stage.add_peer("eve", "100.64.0.66", routes=[BEHIND_BOB])
+    assert owner(stage, "192.168.7.9") is None
+
+
+def owner(stage: Stage, address: str) -> MeshPeer | None:
+    """Return the peer to which packets to an address go."""
+    lane = stage.node.device.allowed_ips.lookup(ip_address(address).packed)
+    peers = stage.node.peers.values()
+    return next((peer for peer in peers if peer.tunnel.lane is lane), None)

@@ -90,6 +90,63 @@ def test_a_peer_that_speaks_from_elsewhere_on_the_relay_is_answered_there() -> N
     assert peer.relayed == moved
 
 
+VICTIM = replace(RELAYED, host="203.0.113.66")
+
+
+def test_no_data_goes_to_an_address_at_no_relay_of_the_mesh() -> None:
+    stage = Stage()
+    stage.paths.servers_changed([RELAYED.host])
+    peer = stage.add_peer(candidates=(VICTIM,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    stage.paths.receive_offer(peer, stage.offer_of(peer, VICTIM), NOW)
+    # A member can write any source under what it sends.
+    spoofed = Endpoint(VICTIM.host, VICTIM.port, RELAY_LINK)
+    stage.paths.receive_check(stage.check_of(peer), spoofed, NOW)
+
+    assert peer.relayed is None
+    assert stage.relays.opened == []
+    assert peer.tunnel.endpoint is None
+    assert stage.paths.drops["relayed-address-unproven"] > 0
+
+
+def test_one_check_in_a_while_asks_who_is_at_an_address_of_no_known_relay() -> None:
+    stage = Stage()
+    stage.paths.servers_changed([RELAYED.host])
+    peer = stage.add_peer(candidates=(VICTIM,))
+    stage.paths.begin(peer, NOW)
+    sent = 0
+    for tenth in range(100):
+        stage.paths.relay_changed(RELAY_LINK, NOW + tenth / 10)
+        sent += sum(
+            len(each.datagrams)
+            for each in stage.paths.datagrams_to_send()
+            if each.destination.host == VICTIM.host
+        )
+    assert sent == 2
+
+
+def test_an_address_of_an_unknown_relay_is_used_when_the_peer_answers_there() -> None:
+    stage = Stage()
+    stage.paths.servers_changed([RELAYED.host])
+    elsewhere = replace(RELAYED, host="198.51.100.77")
+    peer = stage.add_peer(candidates=(elsewhere,))
+    stage.paths.begin(peer, NOW)
+    stage.paths.relay_changed(RELAY_LINK, NOW)
+    (check,) = (
+        datagram
+        for each in stage.paths.datagrams_to_send()
+        if each.destination.host == elsewhere.host
+        for datagram in each.datagrams
+    )
+    at = Endpoint(elsewhere.host, elsewhere.port, RELAY_LINK)
+
+    stage.paths.receive_check(stage.answer_to(peer, check), at, NOW)
+
+    assert peer.relayed == at
+    assert stage.relays.opened == [at]
+
+
 def test_the_hosts_of_peers_relays_are_permitted_once_and_later_revoked() -> None:
     stage = Stage()
     peers = [stage.add_peer(candidates=(RELAYED,)) for _ in range(2)]

@@ -3,9 +3,12 @@
 from meshwg.path.limiter import (
     ALLOWANCES,
     BUSY,
+    HOST_VOLLEYS,
     LEASE,
+    NODE_VOLLEYS,
     OFF,
     PERIOD,
+    TOO_MANY,
     TOO_OFTEN,
     PunchLimiter,
 )
@@ -67,3 +70,34 @@ def test_old_attempts_are_forgotten() -> None:
         limiter.record(peer, PREDICTION, float(peer))
     limiter.record("last", PREDICTION, 10 * PERIOD)
     assert len(limiter._attempts) == 1
+
+
+def test_an_address_gets_no_more_volleys_because_more_peers_say_they_are_there() -> (
+    None
+):
+    limiter, now = PunchLimiter(), 0.0
+    made = 0
+    for key in range(40):
+        if limiter.acquire(key, BIRTHDAY, now, ["192.0.2.1"]) is None:
+            limiter.record(key, BIRTHDAY, now)
+            limiter.record_volley(["192.0.2.1"], now)
+            limiter.release(key)
+            made += 1
+        now += 5.0
+    assert made == HOST_VOLLEYS
+    assert limiter.acquire("last", BIRTHDAY, now, ["192.0.2.1"]) == TOO_MANY
+    assert limiter.acquire("other", BIRTHDAY, now, ["192.0.2.2"]) is None
+    limiter.release("other")
+    assert limiter.acquire("last", BIRTHDAY, PERIOD + 11, ["192.0.2.1"]) is None
+
+
+def test_a_node_has_an_end_whatever_the_addresses() -> None:
+    limiter = PunchLimiter()
+    for number in range(100):
+        host = f"192.0.2.{number}"
+        if limiter.volleys_left([host], float(number)):
+            limiter.record_volley([host], float(number))
+    assert limiter.volleys_left(["192.0.2.200"], 100.0) == 0
+    assert sum(map(len, limiter._volleys.values())) == 2 * NODE_VOLLEYS
+    limiter.record_volley(["192.0.2.1"], 1000.0)
+    assert len(limiter._volleys) == 2, "what is old is forgotten"

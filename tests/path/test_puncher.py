@@ -8,6 +8,7 @@ from hypothesis import given
 
 from meshwg.keys import PrivateKey
 from meshwg.nattypes import Filtering
+from meshwg.nattypes import Mapping as NatMapping
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import CheckKeys, Checks
 from meshwg.path.ledger import Ledger
@@ -23,7 +24,14 @@ from meshwg.path.punch import (
     PunchMethod,
     Role,
 )
-from meshwg.path.puncher import ELECTION, UNCONFIRMED, Puncher, PunchState, Verdict
+from meshwg.path.puncher import (
+    ELECTION,
+    SENSELESS,
+    UNCONFIRMED,
+    Puncher,
+    PunchState,
+    Verdict,
+)
 from meshwg.path.room import CANARIES, PROBE_STEPS
 from meshwg.path.sampler import DURATION
 from meshwg.path.traits import NatTraits
@@ -57,6 +65,27 @@ def test_a_birthday_goes_from_one_socket_to_many_ports_and_from_many_to_one() ->
     links = {t.destination.link for t in shots[False]}
     assert len(links) == BIRTHDAY_SOCKETS - CANARIES
     assert {t.destination[:2] for t in shots[False]} == {(HOSTS[True], 1111)}
+
+
+def test_roles_that_the_two_nats_do_not_give_are_refused() -> None:
+    pair = Pair()
+    easy = NatTraits(NatMapping.ENDPOINT_INDEPENDENT)
+    pair.other.own_nat, pair.other.peer_nat = easy, easy
+    # Plain checks would be enough, so that this can only be for the packets.
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, FAN_PROBE, 0.0) is None
+    pair.exchange(0.0)
+    assert pair.boss.outcome is not None
+    assert pair.boss.outcome.detail == f"the peer refused: {SENSELESS}"
+    assert pair.run(0.0, 5.0) == {True: [], False: []}
+
+
+def test_who_leads_has_the_choice_where_either_could_take_a_part() -> None:
+    pair = Pair()
+    hard = NatTraits(NatMapping.ADDRESS_DEPENDENT, Filtering.ADDRESS_DEPENDENT)
+    pair.other.own_nat, pair.other.peer_nat = hard, hard
+    assert pair.boss.begin(PunchMethod.BIRTHDAY, FAN_PROBE, 0.0) is None
+    pair.exchange(0.0)
+    assert pair.boss.outcome is None
 
 
 def test_a_fan_begins_with_few_sockets_and_adds_the_others_when_nothing_answers() -> (

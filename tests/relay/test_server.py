@@ -37,10 +37,13 @@ def test_urls_of_rfc_7065_are_understood(text: str, url: RelayUrl) -> None:
         "turn:relay.test:port",
         "turn:relay.test:70000",
         "turn:[2001:db8::1",
+        "turn:a..b",
+        "turn:" + "a" * 64,
+        "turn:a%00b",
     ],
 )
 def test_other_urls_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"URL|[Pp]ort"):
+    with pytest.raises(ValueError, match=r"URL|[Pp]ort|label|host"):
         parse_url(text)
 
 

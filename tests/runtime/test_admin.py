@@ -16,7 +16,7 @@ from aiohttp import ClientSession, UnixConnector
 
 from meshwg.errors import ConfigError, MeshError, NotJoined, NotPermitted
 from meshwg.runtime import admin, httpserver
-from meshwg.runtime.admin import AdminServer
+from meshwg.runtime.admin import AdminServer, _listen
 
 Json = dict[str, Any]
 
@@ -28,6 +28,34 @@ async def test_any_user_may_ask(tmp_path: Path) -> None:
 
     assert daemon.requests == [{"timeout": 3.0}]
     assert stat.S_IMODE(daemon.mode) == 0o666
+
+
+async def test_others_may_look_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        made = _listen(tmp_path / "run" / "meshwg" / "meshwg.sock")
+    finally:
+        os.umask(before)
+
+    made.close()
+    for directory in (tmp_path / "run", tmp_path / "run" / "meshwg"):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    _listen(tmp_path / "meshwg.sock").close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_without_bounds_are_refused(tmp_path: Path, number: str) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        body = f'{{"timeout": {number}}}'
+        async with session.post("http://x/v1/netcheck", data=body) as response:
+            assert response.status == 400
+
+    assert daemon.requests == []
 
 
 async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
@@ -45,10 +73,13 @@ async def test_other_users_may_not(
 
     async with serving(tmp_path) as (daemon, session):
         status, answer = await ask(session, "POST", "/v1/down", {})
+        joining = await ask(session, "POST", "/v1/join", {"token": "mwg1-x"})
 
     assert (status, answer["kind"]) == (400, "NotPermitted")
     assert "run as root" in answer["error"]
     assert not daemon.is_stopped
+    assert (joining[0], joining[1]["kind"]) == (400, "NotPermitted")
+    assert daemon.requests == []
 
 
 async def test_answers_to_pings_come_one_by_one(tmp_path: Path) -> None:
@@ -217,8 +248,19 @@ class FakeDaemon:
             self.ended_pings += 1
             self.ping_ended.set()
 
+    async def join(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {"name": "node"}
+
     def shut_down(self) -> None:
         self.is_stopped = True
+
+    def go_up(self) -> None:
+        self.is_stopped = False
+
+    def leave(self) -> dict[str, Any]:
+        self.is_stopped = True
+        return {"told": True}
 
 
 def socket_path(directory: Path) -> Path:

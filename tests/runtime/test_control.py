@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import socket
@@ -34,13 +35,14 @@ class Coordinator:
     def __init__(self) -> None:
         self.serve: Serve = welcome
         self.status = 200
+        self.headers: dict[str, str] = {}
         self.connections = 0
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.connections += 1
         if self.status != 200:
-            return web.Response(status=self.status)
+            return web.Response(status=self.status, headers=self.headers)
         websocket = web.WebSocketResponse(timeout=1.0)
         await websocket.prepare(request)
         await self.serve(websocket)
@@ -50,16 +52,8 @@ class Coordinator:
 @pytest.fixture
 async def coordinator() -> AsyncIterator[Coordinator]:
     made = Coordinator()
-    application = web.Application()
-    application.add_routes([web.get("/v1/control", made.handle)])
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    made.url = f"http://{host}:{port}"
-    yield made
-    await runner.cleanup()
+    async with site_of(made.handle) as made.url:
+        yield made
 
 
 class Daemon:
@@ -249,7 +243,8 @@ async def test_close_codes_are_explained_in_words(
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(404, "no coordinator at"), (503, "is busy")]
+    ("status", "words"),
+    [(404, "no coordinator at"), (503, "is busy"), (307, "sends nodes elsewhere")],
 )
 async def test_http_errors_are_explained_in_words(
     coordinator: Coordinator, status: int, words: str
@@ -259,6 +254,95 @@ async def test_http_errors_are_explained_in_words(
     await daemon.until(ControlState.OFFLINE)
     assert words in (daemon.client.error or "")
     await daemon.link.close()
+
+
+async def test_nobody_can_send_a_node_to_another_url(coordinator: Coordinator) -> None:
+    asked: list[str] = []
+
+    async def note(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response()
+
+    async with site_of(note) as elsewhere:
+        coordinator.status = 302
+        coordinator.headers = {"Location": f"{elsewhere}/admin"}
+        daemon = Daemon(coordinator.url)
+        await daemon.until(ControlState.OFFLINE)
+        await daemon.link.close()
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "caf\xe9.invalid",
+        "caf\xff\x00",
+        "a" * 256,
+        "a..b",
+        "b" * 70 + ".invalid",
+        "x\x00y",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_host_name_that_cannot_be_one_is_a_failed_attempt(
+    scheme: str, host: str
+) -> None:
+    daemon = Daemon(f"{scheme}://{host}:1")
+    await daemon.until(ControlState.OFFLINE)
+    assert "cannot be reached" in (daemon.client.error or "")
+    await daemon.link.close()
+
+
+async def test_what_nobody_expected_is_logged_once_and_the_link_comes_back(
+    coordinator: Coordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receive_control = ControlClient.receive_control
+    failures = 3
+
+    def receive(client: ControlClient, number: int, frame: bytes, now: float) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OverflowError("nobody expected this")
+        receive_control(client, number, frame, now)
+
+    monkeypatch.setattr(ControlClient, "receive_control", receive)
+    daemon = Daemon(coordinator.url)
+    while failures:
+        await daemon.until(ControlState.OFFLINE)
+        assert "OverflowError" in (daemon.client.error or "")
+        daemon.client.network_changed(clock.now())
+        daemon.tick()
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    (record,) = logged(caplog)
+    assert "OverflowError" in record.getMessage()
+    assert record.exc_info is not None
+
+
+async def test_an_owner_that_fails_does_not_end_the_link(
+    coordinator: Coordinator, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Daemon):
+        failures = 2
+
+        def on_activity(self) -> None:
+            super().on_activity()
+            if self.client.state is ControlState.CONNECTED and self.failures:
+                self.failures -= 1
+                raise ValueError("what was registered cannot be used")
+
+    daemon = Failing(coordinator.url)
+    while daemon.failures:
+        await daemon.until(ControlState.OFFLINE)
+        daemon.client.network_changed(clock.now())
+        daemon.tick()
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+    assert len(logged(caplog)) == 1
 
 
 async def test_a_port_without_a_listener_is_explained() -> None:
@@ -346,6 +430,26 @@ async def test_a_closed_link_is_not_opened_again(coordinator: Coordinator) -> No
 
     assert daemon.client.connections
     assert "control" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+@contextlib.asynccontextmanager
+async def site_of(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
+    """Serve HTTP, and return the URL."""
+    application = web.Application()
+    application.add_routes([web.get("/{path:.*}", handle)])
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what the link has logged as errors."""
+    return [each for each in caplog.records if each.name == "meshwg.runtime.control"]
 
 
 def acknowledgement_limits() -> list[int]:

@@ -1,6 +1,7 @@
 """The daemon as a process: signals, the service manager, and a full disk."""
 
 import random
+import shlex
 import signal
 import socket
 
@@ -13,7 +14,7 @@ from tests.interop.meshes import Member, leftovers
 RANDOM = random.Random(6).randbytes
 KEY = RANDOM(32)
 URL = "http://192.0.2.99:8443"
-READY = "is up: interface meshwg0"
+READY = "is joining its mesh: interface meshwg0"
 
 
 @pytest.mark.netns
@@ -26,6 +27,42 @@ def test_a_signal_ends_it_cleanly(lab: Lab, number: signal.Signals) -> None:
 
     assert member.wait_for_end() == 0
     assert leftovers(member.host) == []
+
+
+@pytest.mark.netns
+def test_a_hangup_reads_the_settings_again(lab: Lab) -> None:
+    settings = lab.directory / "node.toml"
+    settings.write_text('log_level = "info"\n')
+    member = lonely_member(lab, MESHWG_CONFIG=str(settings))
+    assert member.process is not None
+    for content, said in (
+        ('log_level = "info"\nmtu = 1300\n', "a restart only, these take effect: mtu"),
+        ("nonsense", "The settings stay as they are: The configuration file"),
+    ):
+        settings.write_text(content)
+        member.process.send_signal(signal.SIGHUP)
+        member.process.wait_for_line(said)
+
+    assert member.meshwg("status", check=False).returncode != 3
+
+
+@pytest.mark.netns
+def test_a_closed_terminal_ends_a_hub_and_its_forwarding(lab: Lab) -> None:
+    host = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
+    member = Member(host)
+    token = str(make_token(URL, KEY))
+    command = shlex.join(member.command("--join", token, "--hub"))
+    forwarding = ["cat", "/proc/sys/net/ipv4/ip_forward"]
+    terminal = host.popen(["script", "-qefc", command, "/dev/null"], log="member.log")
+    terminal.wait_for_line(READY)
+    assert host.run(forwarding).stdout == "1\n"
+
+    terminal.kill()
+
+    host.wait_until(lambda: leftovers(host) == [], "the hub has ended", 20)
+    host.wait_until(
+        lambda: host.run(forwarding).stdout == "0\n", "nothing is forwarded", 20
+    )
 
 
 @pytest.mark.netns

@@ -186,7 +186,7 @@ def test_settings_that_are_read_only_are_explained(
     assert tables(hub) == ""
 
 
-def run(hub: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(hub: Host, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Do something in the hub's network."""
     hub.call(lambda: asyncio.run(work()))
 

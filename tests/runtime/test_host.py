@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meshwg.config import NodeConfig
-from meshwg.errors import ConfigError
+from meshwg.errors import ConfigError, Removed
 from meshwg.health import Health
 from meshwg.nat.gateway import Mapped, MappedProtocol, MappingMethod
 from meshwg.node import EchoReceived, Expelled
@@ -126,7 +126,8 @@ async def test_an_expelled_node_ends_and_forgets_the_netmap(world: "World") -> N
     world.host._carry_out(Expelled("It was revoked.", forget=True))
 
     assert world.host.finished.is_set()
-    assert str(world.host.failure) == "It was revoked."
+    assert isinstance(world.host.failure, Removed)
+    assert str(world.host.failure).startswith("It was revoked. Join again")
     await world.host.close()
     assert world.state.netmap() is None
 
@@ -350,7 +351,7 @@ class StandInNode:
     def settle(self) -> None:
         pass
 
-    def stop(self, now: float) -> None:
+    def stop(self, now: float, for_good: bool = False) -> None:
         self._order.append("stop")
 
 

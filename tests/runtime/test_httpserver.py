@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwg.runtime import httpserver
+from meshwg.runtime import httpserver, visitors
 from meshwg.runtime.httpserver import HttpAnswer, HttpRequest, HttpServer
 
 LIMIT = 100
@@ -82,6 +82,51 @@ async def test_a_client_that_says_nothing_is_left(
         assert await reader.read() == b""
 
 
+async def test_clients_that_say_nothing_make_room_for_those_that_ask(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as service:
+        silent = []
+        for _ in range(200):
+            silent.append(await asyncio.open_unix_connection(str(service.path)))
+            answer = await say(service, b"GET / HTTP/1.1\r\n")
+            assert status_of(answer) == 200
+        first_reader, _ = silent[0]
+        assert await first_reader.read() == b""
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_a_client_is_refused_when_all_are_in_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visitors, "OWNER_SHARE", 1)
+
+    async with serving(tmp_path) as service, connected(service) as (reader, writer):
+        service.parts = asyncio.Queue()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        async with connected(service) as (late, _):
+            refused = await late.read()
+        service.parts.put_nowait(b"")
+
+    assert status_of(refused) == 503
+    assert b"Too many commands of this user" in refused
+
+
+async def test_a_client_that_takes_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpserver, "SEND_LIMIT", 0.05)
+
+    async with serving(tmp_path) as service, connected(service) as (_, writer):
+        service.parts = asyncio.Queue()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(100):
+            service.parts.put_nowait(bytes(1 << 20))
+        await service.over.wait()
+
+
 async def test_an_unexpected_error_is_logged_and_answered(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +183,7 @@ class Service:
         self.error: Exception | None = None
         self.parts: asyncio.Queue[bytes] | None = None
         self.ended = False
+        self.over = asyncio.Event()
 
     async def handle(self, request: HttpRequest) -> HttpAnswer:
         self.requests.append(request)
@@ -154,6 +200,7 @@ class Service:
                 yield part
         finally:
             self.ended = True
+            self.over.set()
 
 
 @asynccontextmanager

@@ -8,10 +8,11 @@ import pytest
 
 from meshwg.config import NodeConfig
 from meshwg.control.netmap import PeerTable
-from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
+from meshwg.node import Expelled
 from meshwg.runtime.membership import MembershipRecord, choose_membership
 from meshwg.runtime.state import StateDirectory, StoredMembership
-from meshwg.wire.control import Registered
+from meshwg.wire.control import ErrorCode, Registered
 from meshwg.wire.token import AuthKeyText, JoinToken
 
 RANDOM = random.Random(6).randbytes
@@ -168,3 +169,34 @@ def choose(state: StateDirectory, token: JoinToken | None = None) -> StoredMembe
 
 def make_token(url: str, key: bytes) -> JoinToken:
     return JoinToken(url, key, AuthKeyText.generate(RANDOM))
+
+
+# Why it is not a member
+
+STRANGER = Expelled("Who?", forget=False, code=ErrorCode.NOT_A_MEMBER)
+
+
+@pytest.mark.parametrize(
+    ("token", "expelled", "kind", "status"),
+    [
+        (False, Expelled("Removed.", forget=True), Removed, 6),
+        (False, STRANGER, Removed, 6),
+        (True, Expelled("Used", forget=False, code="token-used"), NotJoined, 4),
+        (True, Expelled("No", forget=False, code="wrong-key"), NotJoined, 4),
+        (False, Expelled("No", forget=False, code="protocol"), CoordinatorError, 1),
+    ],
+)
+def test_a_node_that_is_no_member_ends_with_the_status_of_the_cause(
+    state: StateDirectory,
+    token: bool,
+    expelled: Expelled,
+    kind: type[MeshError],
+    status: int,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY))
+    join = str(make_token(URL, KEY)) if token else None
+    why = MembershipRecord(NodeConfig(join=join), state).explain(expelled)
+
+    assert type(why) is kind
+    assert why.exit_status == status
+    assert expelled.reason.rstrip(".") in str(why)

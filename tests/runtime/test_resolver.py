@@ -65,7 +65,13 @@ async def test_an_impossible_name_is_not_found(names: Names) -> None:
     assert found.servers == [Endpoint("192.0.2.6", 1)]
 
 
-@pytest.mark.parametrize("text", ["", "192.0.2.5", "192.0.2.5:", "192.0.2.5:many"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "192.0.2.5", "192.0.2.5:", "192.0.2.5:many", "192.0.2.5:0"),
+        *("192.0.2.5:65536", "192.0.2.5:٣", "fe80::5%1:1", "caf\x00:1"),
+    ],
+)
 async def test_an_attribute_without_a_port_is_skipped(names: Names, text: str) -> None:
     found = await resolve([text, "192.0.2.6:1"])
 

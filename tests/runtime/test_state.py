@@ -30,6 +30,46 @@ def state(path: Path) -> Iterator[StateDirectory]:
     made.close()
 
 
+def test_what_was_told_is_no_news_at_the_next_start(path: Path) -> None:
+    first = StateDirectory(path)
+    assert first.is_news("ipv6-disabled")
+    assert not first.is_news("ipv6-disabled")
+    first.close()
+
+    again = StateDirectory(path)
+    assert not again.is_news("ipv6-disabled")
+    assert again.is_news("something-else")
+    again.close()
+
+
+def test_that_a_node_is_down_is_remembered(path: Path) -> None:
+    first = StateDirectory(path)
+    assert not first.is_down()
+    first.set_down(True)
+    first.close()
+
+    again = StateDirectory(path)
+    assert again.is_down()
+    again.set_down(False)
+    assert not again.is_down()
+    again.close()
+
+
+def test_a_mesh_that_is_left_is_forgotten_with_the_key(
+    path: Path, state: StateDirectory
+) -> None:
+    state.private_key(RANDOM)
+    state.save_membership(MEMBERSHIP)
+    state.save_netmap(b"{}")
+    state.save_port(41641)
+    state.save_relay_credentials(RELAYS)
+    state.set_down(True)
+
+    state.forget()
+
+    assert [each.name for each in path.iterdir()] == ["lock"]
+
+
 def test_a_new_one_is_empty(state: StateDirectory) -> None:
     assert state.membership() is None
     assert state.netmap() is None

@@ -113,6 +113,11 @@ def test_unknown_types_are_ignored() -> None:
         b'{"type":"offer","to":"short","sequence":1}',
         b'{"type":"register","name":"a","routes":["10.0.0.1/8"]}',
         b'{"type":"register","name":"a","role":"Boss!"}',
+        b'{"type":"register","name":"a","protocol":-1}',
+        b'{"type":"report","nat":{"ipv4":{"lifetime_s":1e999}}}',
+        b'{"type":"report","nat":{"ipv4":{"lifetime_s":Infinity}}}',
+        b'{"type":"report","nat":{"ipv4":{"lifetime_s":-1}}}',
+        b'{"type":"report","nat":{"ipv4":{"port_delta":65536}}}',
         b'{"type":"report","candidates":[{"kind":"host","host":"h","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1%lo","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1","port":0}]}',
@@ -208,3 +213,20 @@ def test_a_damaged_cache_is_refused(text: bytes) -> None:
 def heard(message: control.FromCoordinator) -> control.FromCoordinator | None:
     """Return what a node understands of a coordinator's message."""
     return decode_from_coordinator(encode(message))
+
+
+def test_a_route_that_nobody_can_read_does_not_stop_the_others() -> None:
+    routes = ["2001:db8:77::%1/64", "10.1.0.0/16"]
+    text = json.dumps({**asdict(PEER), "routes": [*routes, "", "10.0.0.1/8"]})
+
+    netmap = decode_from_coordinator(
+        b'\0{"type":"netmap","version":4,"digest":"","peers":[%s]}' % text.encode()
+    )
+    older = decode_from_node(
+        b'\0{"type":"register","name":"a","routes":%s}' % json.dumps(routes).encode()
+    )
+
+    assert isinstance(netmap, NetMap)
+    assert netmap.peers == (PEER,)
+    assert isinstance(older, Register)
+    assert older.routes == ("10.1.0.0/16",)

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwg.errors import ConfigError
-from meshwg.wire.token import MAX_URL_LENGTH, AuthKeyText, JoinToken, check_url
+from meshwg.wire.token import (
+    MAX_URL_LENGTH,
+    AuthKeyText,
+    JoinToken,
+    check_url,
+    host_name,
+)
 
 URL = "https://mesh.example:8443"
 
@@ -77,11 +83,30 @@ def test_an_auth_key_survives_its_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mesh.example", "ftp://h", "http://", "http://h:99999", "http://[::"]
+    "url",
+    [
+        *("", "mesh.example", "ftp://h", "http://", "http://h:99999", "http://[::"),
+        *("http://a..b", "http://h:0", "http://" + "b" * 70, "http://-", "https://a b"),
+        *("http://a\x00b", "http://.a", "http://" + ".".join(["c" * 60] * 5)),
+    ],
 )
 def test_a_url_that_nodes_cannot_use_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("mesh.example.", "mesh.example"),
+        ("café.example", "xn--caf-dma.example"),
+        ("_srv.a-b", "_srv.a-b"),
+        ("2001:db8::0", "2001:db8::"),
+        ("192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_hosts_are_named_as_name_servers_know_them(text: str, name: str) -> None:
+    assert host_name(text) == name
 
 
 def test_a_url_that_is_too_long_is_refused() -> None:

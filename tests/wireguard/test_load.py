@@ -69,6 +69,12 @@ def test_a_flood_is_load_until_a_second_after_it() -> None:
     assert not meter.handshake_arrived(UNDER_LOAD_TIME + 0.01)
 
 
+def test_the_load_of_a_trickle_is_no_load() -> None:
+    # 828 kbit/s of initiations once delayed every new handshake by five seconds.
+    meter = LoadMeter()
+    assert not any(meter.handshake_arrived(n / 700) for n in range(7000))
+
+
 def test_a_rate_that_can_be_served_is_never_load() -> None:
     meter = LoadMeter()
     pause = 1.1 / SERVICE_RATE

@@ -367,20 +367,37 @@ def test_persistent_keepalives_end_when_they_are_turned_off() -> None:
     assert len(pair.sent(pair.alice, DATA)) == 1
 
 
-def test_a_cookie_goes_into_the_next_repetition_and_not_sooner() -> None:
+def test_a_cookie_is_used_at_once() -> None:
     pair = Pair()
     answer = cookie_once(pair)
     pair.send(pair.alice, pair.packet(pair.alice))
-    assert answer == [COOKIE]
-    assert len(pair.sent(pair.alice, INITIATION)) == 1
+    assert answer[:2] == [COOKIE, RESPONSE]
     assert pair.alice.peer.endpoint == pair.bob.endpoint
-    pair.run(START + 6)
     (first, second) = (
         datagram for _, _, datagram in pair.wire if datagram[0] == INITIATION
     )
     assert first[-16:] == bytes(16)
     assert second[-16:] != bytes(16)
     assert len(pair.bob.received) == 1
+
+
+def test_a_peer_that_wants_ever_new_cookies_is_asked_no_faster_than_twice() -> None:
+    pair = Pair()
+    admission = pair.bob.device._admission
+    assert admission is not None
+
+    def never_enough(side: object, datagram: bytes) -> bool:
+        if side is pair.bob:
+            admission._checker._secret = b""  # It forgets its cookies.
+        pair.bob.put_under_load(pair.now)
+        return False
+
+    pair.lose = never_enough
+    pair.send(pair.alice, pair.packet(pair.alice))
+    pair.run(START + 4)
+    assert len(pair.sent(pair.alice, INITIATION)) == 2
+    pair.run(START + 16)
+    assert len(pair.sent(pair.alice, INITIATION)) <= 8
 
 
 def test_another_preshared_key_makes_no_session() -> None:

@@ -9,7 +9,9 @@ import pytest
 from coordinator.cli.common import echo_json, echo_table, open_mesh, time_text
 from coordinator.mesh.operations import Refused, Remove, Rename
 from coordinator.runtime.files import DataDirectory
+from coordinator.store.store import MeshConfig, Store
 from meshwg.errors import ConfigError, MeshError
+from meshwg.keys import format_key
 from meshwg.wire.control import ErrorCode
 
 Capture = pytest.CaptureFixture[str]
@@ -62,6 +64,7 @@ async def test_the_mesh_of_another_coordinator_is_not_administered(
         directory = DataDirectory(tmp_path / name, os.urandom)
         directory.create()
         directory.private_key()
+    await make_mesh(tmp_path / "one", database)
     async with open_mesh(None, tmp_path / "one", database):
         pass
     with pytest.raises(ConfigError, match="coordinator with another key"):
@@ -70,7 +73,8 @@ async def test_the_mesh_of_another_coordinator_is_not_administered(
 
 
 async def test_a_refused_operation_is_an_error_or_a_result(tmp_path: Path) -> None:
-    DataDirectory(tmp_path, os.urandom).private_key()
+    directory = DataDirectory(tmp_path, os.urandom)
+    await make_mesh(tmp_path, directory.default_database)
     async with open_mesh(None, tmp_path, None) as mesh:
         with pytest.raises(MeshError, match="There is no node nobody"):
             await mesh.perform(Rename("nobody", "x"))
@@ -78,3 +82,11 @@ async def test_a_refused_operation_is_an_error_or_a_result(tmp_path: Path) -> No
         assert isinstance(result, Refused)
         assert result.code is ErrorCode.UNKNOWN_PEER
         assert len(await mesh.registry()) == 0
+
+
+async def make_mesh(data_dir: Path, database: str) -> None:
+    """Make the mesh of a coordinator, as its first start does."""
+    key = DataDirectory(data_dir, os.urandom).private_key()
+    config = MeshConfig(format_key(key.public_bytes))
+    store = await Store.open(database, config, random=os.urandom)
+    await store.close()

@@ -1,10 +1,14 @@
 """``meshwg-coordinator node``, without a running server."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from coordinator.mesh.authkeys import new_auth_key
+from coordinator.mesh.operations import CreateAuthKey, Join
 from tests.coordinator.cli.meshes import StoppedMesh
 from tests.coordinator.programs import Here
 
@@ -25,6 +29,26 @@ def test_nodes_are_listed_by_name(
     head, *rows = output.out.splitlines()
     assert head.startswith("NAME  STATE   ADDRESSES")
     assert [row.split()[:2] for row in rows] == [["mail", "online"], ["web", "online"]]
+
+
+@pytest.mark.parametrize("size", [60, 80, 120, 200])
+def test_the_list_fits_the_terminal(
+    mesh: StoppedMesh,
+    here: Here,
+    tmp_path: Path,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(size))
+    mesh.join("a-machine-in-the-laboratory-of-the-institute-number-12")
+
+    _, output = here.run("node", "list", "--data-dir", str(tmp_path))
+
+    lines = output.out.splitlines()
+    assert max(map(len, lines)) <= size
+    assert lines[1].startswith("a-machine-")
+    assert "100." in lines[1]
+    assert ("PUBLIC KEY" in lines[0]) == (size == 200)
 
 
 def test_a_node_is_renamed_by_its_name_or_its_key(
@@ -60,6 +84,29 @@ def test_a_node_that_is_removed_is_shown_one_last_time(
     _, output = here.run("node", "remove", "web", *where)
     assert json.loads(output.out)["node"]["public_key"] == "web"
     assert names(here, tmp_path) == ["mail"]
+
+
+def test_removing_a_node_names_the_token_that_let_it_in(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    text, key = new_auth_key(
+        os.urandom, reusable=True, ephemeral=False, created=time.time(), lifetime=60.0
+    )
+    mesh.perform(CreateAuthKey(key))
+    for name in ("a", "b", "c"):
+        mesh.perform(Join(name, f"s {name}", "home", name, str(text)))
+    where = ("--data-dir", str(tmp_path))
+    _, output = here.run("node", "remove", "a", *where)
+    assert f"'meshwg-coordinator token revoke {key.number}'" in output.out
+    _, output = here.run("node", "remove", "b", "--json", *where)
+    removed = json.loads(output.out)
+    assert removed["node"]["token"] == removed["token"]["id"] == key.number
+    assert removed["token"]["state"] == "valid"
+    _, output = here.run("node", "remove", "c", "--revoke-token", *where)
+    assert output.out.splitlines()[-1] == f"Token {key.number} is revoked."
+    # A token that lets nobody in is not worth a word.
+    _, output = here.run("node", "remove", "web", *where)
+    assert output.out == "web is removed.\n"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,22 @@
 """The server as a program: how it starts, and how it ends."""
 
+import os
+import pty
+import shutil
 import sqlite3
+import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.coordinator.live import LiveNode
-from tests.coordinator.programs import Here, Program, loopback, program
+from tests.coordinator.programs import (
+    Here,
+    Program,
+    loopback,
+    make_certificate,
+    program,
+)
 
 
 def test_a_second_server_on_the_same_data_is_refused(
@@ -42,6 +54,59 @@ async def test_a_database_damaged_under_a_running_server_ends_it(
     assert status == 1
     assert "it was emptied" in complaints
     await node.vanish()
+
+
+def test_a_hangup_renews_certificate_and_settings(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    certificate, key = make_certificate(tmp_path / "old")
+    settings = tmp_path / "coordinator.toml"
+    settings.write_text('log_level = "warning"\n')
+    options = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    server = Program(tmp_path / "data")
+    server.start(*options, "--config", str(settings))
+    before = ssl.get_server_certificate((server.host, 8443))
+
+    for old, new in zip(
+        (certificate, key), make_certificate(tmp_path / "new"), strict=True
+    ):
+        shutil.copy(new, old)
+    settings.write_text('log_level = "info"\nnetwork4 = "10.0.0.0/24"\n')
+    server.hang_up()
+    until(lambda: ssl.get_server_certificate((server.host, 8443)) != before)
+    renewed = ssl.get_server_certificate((server.host, 8443))
+
+    # A key that belongs to another certificate, and settings that are none.
+    key.write_text("nonsense")
+    server.hang_up()
+    settings.write_text("nonsense")
+    server.hang_up()
+    assert ssl.get_server_certificate((server.host, 8443)) == renewed
+
+    status, log = server.stop()
+    assert status == 0
+    assert "After a restart only, these take effect: network4" in log
+    assert "The settings stay as they are" in log
+    assert "Traceback" not in log
+
+
+def test_a_closed_terminal_ends_the_server_in_good_order(tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    server = Program(tmp_path / "data")
+    server.start_at_terminal(end)
+    os.close(end)
+
+    os.close(terminal)
+
+    assert server.wait()[0] == 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
 
 
 def test_a_bad_network_leaves_no_mesh_behind(tmp_path: Path, here: Here) -> None:

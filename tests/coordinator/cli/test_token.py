@@ -53,6 +53,23 @@ def test_a_url_that_nodes_cannot_use_makes_no_token(
     assert tokens(here, tmp_path) == []
 
 
+def test_a_token_may_be_for_a_number_of_nodes(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    where = ("--data-dir", str(tmp_path))
+    _, output = here.run("token", "create", "--uses", "3", "--json", *where)
+    made = json.loads(output.out)
+    assert (made["reusable"], made["max_uses"], made["uses"]) == (True, 3, 0)
+    _, output = here.run("token", "create", "--uses", "1", "--json", *where)
+    made = json.loads(output.out)
+    assert (made["reusable"], made["max_uses"]) == (False, 1)
+    _, output = here.run("token", "list", *where)
+    assert "0 of 3" in output.out
+    for wrong in ("0", "-1", "many", "1000001"):
+        status, _ = here.run("token", "create", "--uses", wrong, *where)
+        assert status == 2
+
+
 def test_tokens_are_listed_without_their_secrets(
     mesh: StoppedMesh, here: Here, tmp_path: Path
 ) -> None:

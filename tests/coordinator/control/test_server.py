@@ -5,10 +5,60 @@ import pytest
 from coordinator.control.connection import MAX_REFUSED, MESSAGE_BURST
 from meshwg.control.client import ControlState
 from meshwg.control.events import Refused
-from meshwg.wire import control
-from meshwg.wire.control import CloseCode, Error, ErrorCode
+from meshwg.wire import channel, control
+from meshwg.wire.control import CloseCode, Error, ErrorCode, ReportedCandidate
 from tests.coordinator.control.visitor import CANDIDATE, Visitor, mesh
 from tests.world.control import ControlWorld
+
+
+@pytest.mark.parametrize("kind", ["heartbeat", "ping"])
+def test_heartbeats_and_pings_are_not_free(kind: str) -> None:
+    world, a, b = mesh()
+    visitor = Visitor(world, world.coordinators[0]).join()
+    server = world.coordinators[0].server
+    for _ in range(60):
+        for _ in range(2):
+            say(visitor, kind)
+        world.advance(0.1)
+        assert visitor.code is None
+    for _ in range(int(MESSAGE_BURST) + MAX_REFUSED + 1):
+        say(visitor, kind)
+    assert visitor.code == CloseCode.REFUSED
+    assert not server.receive_ping(visitor._number, world.now)
+    assert a.connected
+    assert b.connected
+
+
+def test_reports_of_one_node_are_told_to_others_only_so_often() -> None:
+    world, a, _ = mesh()
+    visitor = Visitor(world, world.coordinators[0]).join()
+    before = world.coordinators[0].registry.version
+    for number in range(300):
+        candidate = ReportedCandidate(kind="host", host="192.0.2.1", port=1 + number)
+        visitor.say(control.Report(candidates=(candidate,)))
+        world.advance(0.05)
+    world.advance(3.0)
+    assert world.coordinators[0].registry.version - before < 25
+    peer = a.client.peers.get(visitor.key)
+    assert peer is not None
+    assert peer.candidates == (candidate,)
+
+
+def test_a_node_that_registers_all_the_time_is_told_to_wait() -> None:
+    world, a, b = mesh()
+    visitor = Visitor(world, world.coordinators[0])
+    refused = 0
+    for _ in range(60):
+        visitor = Visitor(world, world.coordinators[0]).greet()
+        visitor.say(control.Register(name="visitor", auth_key=world.auth_key))
+        world.advance(0.01)
+        refused += any(
+            isinstance(heard, control.Error) and heard.code == ErrorCode.TRY_AGAIN
+            for heard in visitor.hear()
+        )
+    assert 20 <= refused <= 35
+    assert a.connected
+    assert b.connected
 
 
 def test_no_node_is_answered_before_the_database_has_committed() -> None:
@@ -35,6 +85,18 @@ def test_a_bad_token_is_refused_for_good(auth_key: str) -> None:
     assert isinstance(refused, Refused)
     assert refused.error.code == ErrorCode.TOKEN_UNKNOWN
     assert auth_key not in refused.error.message
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_who_leaves_for_good_is_removed(for_good: bool) -> None:
+    world, a, b = mesh()
+    assert a.key in world.ledger.nodes
+
+    a.client.stop(world.now, for_good=for_good)
+    world.advance(5.0)
+
+    assert (a.key in world.ledger.nodes) is not for_good
+    assert b.connected
 
 
 def test_a_single_use_token_lets_one_node_in() -> None:
@@ -152,3 +214,11 @@ def test_registering_twice_is_refused() -> None:
     (error,) = member.hear()
     assert isinstance(error, Error)
     assert error.code == ErrorCode.MALFORMED
+
+
+def say(visitor: Visitor, kind: str) -> None:
+    if kind == "heartbeat":
+        visitor.say_payload(channel.HEARTBEAT)
+    elif visitor.code is None:
+        visitor.coordinator.server.receive_ping(visitor._number, visitor.world.now)
+        visitor.coordinator.drain()

@@ -8,6 +8,7 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Accepted, Join, Operation, Refused, Result
 from coordinator.mesh.registry import Registry
+from meshwg.limits import RateLimiter
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText
 
@@ -39,13 +40,14 @@ class Mesh:
         )
         self.auth_keys = {key.number: key}
 
-    def draft(self) -> Draft:
+    def draft(self, admissions: RateLimiter | None = None) -> Draft:
         return Draft(
             self.registry,
             self.auth_keys,
             unix_time=self.unix_time,
             random=self.random,
             approved_routes=self.approved,
+            admissions=admissions,
         )
 
     def do(self, *operations: Operation) -> list[Result]:

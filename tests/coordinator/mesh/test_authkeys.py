@@ -25,6 +25,17 @@ def test_a_reusable_key_lets_many_nodes_in() -> None:
     assert (key.uses, key.used) == (2, 2.0)
 
 
+def test_a_key_for_some_nodes_lets_in_so_many() -> None:
+    key = replace(make(), reusable=True, limit=3)
+    for _ in range(3):
+        assert key.refusal(TEXT.secret, 5.0) is None
+        assert key.state(5.0) == "valid"
+        key = key.spend(5.0)
+    assert key.refusal(TEXT.secret, 5.0) is ErrorCode.TOKEN_USED
+    assert key.state(5.0) == "used"
+    assert key.max_uses == 3
+
+
 def test_a_key_expires_at_its_time() -> None:
     assert make().refusal(TEXT.secret, 99.0) is None
     assert make().refusal(TEXT.secret, 100.0) is ErrorCode.TOKEN_EXPIRED

@@ -50,3 +50,21 @@ def test_the_address_of_a_removed_node_is_not_reused_next() -> None:
     networks = Networks.parse("10.0.0.0/16", "fd00::/48")
     numbers = {allocate(networks, (), RANDOM) for _ in range(20)}
     assert len(numbers) == 20
+
+
+def test_a_new_mesh_avoids_what_is_taken() -> None:
+    taken = [IPv4Network("100.64.0.0/11"), IPv4Network("100.101.102.103/32")]
+    chosen = [choose_networks(RANDOM, taken=taken).v4 for _ in range(50)]
+    assert all(each.subnet_of(IPv4Network("100.96.0.0/11")) for each in chosen)
+    assert IPv4Network("100.101.0.0/16") not in chosen
+
+
+def test_where_the_shared_space_is_taken_it_is_a_private_one() -> None:
+    taken = [IPv4Network("100.64.0.0/10"), IPv4Network("10.0.0.0/9")]
+    chosen = [choose_networks(RANDOM, taken=taken).v4 for _ in range(50)]
+    assert all(each.subnet_of(IPv4Network("10.128.0.0/9")) for each in chosen)
+
+
+def test_where_everything_is_taken_there_is_a_mesh_all_the_same() -> None:
+    everything = [IPv4Network("0.0.0.0/1"), IPv4Network("128.0.0.0/1")]
+    assert choose_networks(RANDOM, taken=everything).v4.prefixlen == 16

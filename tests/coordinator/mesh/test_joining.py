@@ -5,9 +5,39 @@ from dataclasses import replace
 import pytest
 
 from coordinator.mesh.ipam import Networks
+from coordinator.mesh.joining import (
+    ADMISSION_BURST,
+    ADMISSION_RATE,
+    make_admissions,
+)
 from coordinator.mesh.operations import Accepted, Disconnect, Refused, Remove, Rename
 from meshwg.wire.control import ErrorCode
 from tests.coordinator.mesh.drafting import Mesh, join
+
+
+def test_a_stolen_key_lets_in_only_so_many_nodes_at_once() -> None:
+    bench, admissions = Mesh(), make_admissions()
+    text = str(bench.text)
+    accepted = 0
+    for second in range(20):
+        bench.unix_time = 1000.0 + second
+        draft = bench.draft(admissions)
+        joins = [join(f"k{second}-{n}", auth_key=text) for n in range(67)]
+        results = [draft.perform(each) for each in joins]
+        accepted += sum(isinstance(result, Accepted) for result in results)
+        refused = [each for each in results if isinstance(each, Refused)]
+        assert {each.code for each in refused} <= {ErrorCode.TRY_AGAIN}
+        bench.auth_keys |= draft.auth_keys
+        bench.registry.apply(draft.changes)
+    assert accepted <= ADMISSION_BURST + 20 * ADMISSION_RATE
+    again = join("k0-0", auth_key=text)
+    assert isinstance(bench.draft(admissions).perform(again), Accepted)
+
+
+def test_a_node_remembers_the_key_that_let_it_in() -> None:
+    bench = Mesh()
+    assert bench.join("a").auth_key == bench.text.number
+    assert bench.node(join("a", auth_key=None)).auth_key == bench.text.number
 
 
 def test_a_node_with_an_auth_key_becomes_a_member() -> None:

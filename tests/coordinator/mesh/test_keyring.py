@@ -37,7 +37,10 @@ def test_a_used_key_is_changed_and_checked_in_its_current_state() -> None:
     assert "token create" in refused.message
 
 
-@pytest.mark.parametrize("text", ["", "x", "000000000000." + "0" * 32, "é.é"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "000000000000." + "0" * 32, "é.é", "\0.aa", "\0" * 12 + "." + "0" * 32],
+)
 def test_a_key_that_the_transaction_does_not_know_is_refused(text: str) -> None:
     _, key = auth_key()
     refused = KeyRing({key.number: key}, NOW).check(text)
@@ -48,17 +51,27 @@ def test_a_key_that_the_transaction_does_not_know_is_refused(text: str) -> None:
 def test_the_numbers_to_read_are_those_that_operations_mention() -> None:
     text, key = auth_key()
     operations = [
-        RevokeAuthKey("bb"),
+        RevokeAuthKey("bb" * 6),
         join(str(text).upper()),
         join(str(text)),
         join(None),
         join(""),
         CreateAuthKey(key),
         Sweep(),
-        RevokeAuthKey("aa"),
+        RevokeAuthKey("aa" * 6),
     ]
-    assert mentioned(operations) == sorted(["aa", "bb", key.number])
+    assert mentioned(operations) == sorted(["aa" * 6, "bb" * 6, key.number])
     assert mentioned([Sweep(), join(None), join("")]) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["\0", "\0.aa", "\ud800", "a" * 13, "é" * 12, "٣" * 12, "aa" * 6 + "\n"]
+)
+def test_what_cannot_be_an_auth_key_is_not_looked_for_in_the_database(
+    text: str,
+) -> None:
+    assert mentioned([RevokeAuthKey(text), join(text)]) == []
+    assert mentioned([join(f"{text}.{'0' * 32}"), join(f"{'0' * 12}.{text}")]) == []
 
 
 def auth_key(*, reusable: bool = True) -> tuple[AuthKeyText, AuthKey]:

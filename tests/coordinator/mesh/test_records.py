@@ -18,6 +18,7 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         requested_name="web",
         number=7,
         routes=("10.0.0.0/8",),
+        announced=("10.0.0.0/8", "11.0.0.0/8"),
         online=True,
         joined=1.0,
         seen=2.0,
@@ -29,10 +30,12 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "online": True,
         "role": "node",
         "routes": ["10.0.0.0/8"],
+        "announced": ["10.0.0.0/8", "11.0.0.0/8"],
         "ephemeral": False,
         "expired": False,
         "joined": 1.0,
         "seen": 2.0,
+        "token": None,
     }
 
 
@@ -60,6 +63,7 @@ def test_an_auth_key_is_shown_without_secret_and_hash() -> None:
         "created": 100.0,
         "expires": 160.0,
         "uses": 0,
+        "max_uses": 1,
         "used": None,
     }
     shown = json.dumps(record)

@@ -83,6 +83,44 @@ async def test_a_request_that_is_not_a_websocket_leaves_no_connection_behind() -
         await bench.empty()
 
 
+async def test_pings_are_answered_until_they_are_too_many() -> None:
+    async with endpoint() as bench, bench.connect() as socket:
+        await shake_hands(bench, socket)
+        await socket._writer.send_frame(b"hello", aiohttp.WSMsgType.PING)
+        for _ in range(500):
+            await socket._writer.send_frame(b"", aiohttp.WSMsgType.PONG)
+        # It is told that they are too many.
+        assert (await socket.receive(SECONDS)).type is WSMsgType.BINARY
+        assert await closed(socket) == CloseCode.REFUSED
+        await bench.empty()
+
+
+async def test_a_request_with_a_body_is_no_websocket() -> None:
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "A" * 22 + "==",
+    }
+    async with endpoint() as bench:
+        for headers in ({}, upgrade):
+            data = b"x" * 100
+            async with bench.session.get(bench.url, data=data, headers=headers) as got:
+                assert got.status == 400
+        assert bench.server.connections == 0
+        assert bench.server.counters["connections"] == 0
+
+
+async def test_a_newcomer_displaces_who_says_nothing() -> None:
+    async with (
+        endpoint(Settings(max_new_connections=1)) as bench,
+        bench.connect() as silent,
+        bench.connect() as socket,
+    ):
+        assert await closed(silent) == CloseCode.SILENT
+        await shake_hands(bench, socket)
+
+
 async def test_a_carrier_that_breaks_is_forgotten() -> None:
     async with endpoint() as bench:
         async with bench.connect() as socket:

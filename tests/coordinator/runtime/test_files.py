@@ -15,6 +15,26 @@ def test_the_key_is_made_once_and_kept(tmp_path: Path) -> None:
     assert directory(tmp_path).exists
 
 
+def test_a_mesh_is_begun_once(tmp_path: Path) -> None:
+    made = directory(tmp_path)
+    assert made.begin()
+    made.private_key()
+    # Until the database holds it, a start may be cut short.
+    assert directory(tmp_path).begin()
+    made.begun()
+    assert not directory(tmp_path).begin()
+
+
+def test_a_backup_of_the_files_can_be_put_back(tmp_path: Path) -> None:
+    made = directory(tmp_path)
+    key = made.private_key()
+    there = directory(tmp_path / "there")
+    there.create()
+    there.replace(made.contents())
+    assert there.private_key() == key
+    assert (there.path / "coordinator.key").stat().st_mode & 0o777 == 0o600
+
+
 def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
     made = directory(tmp_path)
     token, secret = made.admin_token(), made.relay_secret()

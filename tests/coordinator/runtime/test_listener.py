@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from coordinator.runtime import listener as module
+from coordinator.runtime import admission as module
+from coordinator.runtime.admission import EXCHANGES_PER_ADDRESS, Admission
 from coordinator.runtime.listener import (
-    EXCHANGES_PER_ADDRESS,
-    Admission,
     bind,
     listen,
     load_tls,
@@ -18,7 +20,8 @@ from coordinator.runtime.listener import (
     take_over,
 )
 from meshwg.errors import MeshError
-from tests.coordinator.programs import loopback
+from tests.coordinator.programs import loopback, make_certificate
+from tests.coordinator.runtime.relaying import until
 
 
 class Echo(asyncio.Protocol):
@@ -177,6 +180,64 @@ async def test_a_connection_that_has_sent_its_request_is_no_longer_counted(
         writer.close()
 
 
+async def test_a_stream_of_headers_without_an_end_is_cut(
+    address: tuple[str, int], admission: Admission
+) -> None:
+    endless = b"".join(b"X-%d: %b\r\n" % (n, b"y" * 800) for n in range(100))
+    with contextlib.suppress(ConnectionError):
+        await ask(address, b"GET / HTTP/1.1\r\n" + endless)
+    assert admission.cut["too-large"] + admission.cut["malformed"] <= 1
+    assert len(admission) == 0
+
+
+async def test_with_tls_connections_are_counted_before_any_handshake(
+    tmp_path: Path,
+) -> None:
+    async with tls_server(tmp_path) as (address, admission, inners):
+        silent = [
+            await asyncio.open_connection(*address)
+            for _ in range(EXCHANGES_PER_ADDRESS)
+        ]
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert admission.refused == 1
+        assert not inners
+        for _, each in (*silent, (reader, writer)):
+            each.close()
+        await until(lambda: len(admission) == 0)
+
+
+async def test_with_tls_a_handshake_that_does_not_end_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.05)
+    async with tls_server(tmp_path) as (address, admission, inners):
+        for data in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.0\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(data)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            await until(lambda: len(admission) == 0)
+        assert admission.late == 1
+        assert not inners
+
+
+async def test_with_tls_the_first_byte_inside_selects_the_protocol(
+    tmp_path: Path,
+) -> None:
+    async with tls_server(tmp_path) as (address, admission, inners):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection(*address, ssl=context)
+        writer.write(b"\0" + bytes(100_000))
+        assert await reader.readexactly(8) == b"stream:\0"
+        assert len(inners) == 1
+        assert len(admission) == 0
+        writer.close()
+
+
 async def test_a_connection_that_goes_away_is_forgotten(
     address: tuple[str, int],
 ) -> None:
@@ -194,6 +255,27 @@ def test_an_address_of_another_machine_is_named() -> None:
 def test_a_missing_certificate_is_named() -> None:
     with pytest.raises(MeshError, match="No such file"):
         load_tls("/nowhere/cert.pem", "/nowhere/key.pem")
+
+
+@contextlib.asynccontextmanager
+async def tls_server(
+    directory: Path,
+) -> AsyncIterator[tuple[tuple[str, int], Admission, list[Echo]]]:
+    """A listener with TLS that makes the same of everything."""
+    admission, inners = Admission(), list[Echo]()
+
+    def make() -> Echo:
+        inners.append(Echo())
+        return inners[-1]
+
+    certificate, key = make_certificate(directory)
+    socket = bind(loopback(), 0)
+    tls = load_tls(str(certificate), str(key))
+    http: Any = make
+    server = await listen(socket, http, admission=admission, stream=make, tls=tls)
+    host, port = socket.getsockname()
+    yield (host, port), admission, inners
+    server.close()
 
 
 async def ask(address: tuple[str, int], request: bytes) -> bytes:

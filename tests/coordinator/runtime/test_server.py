@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import ssl
-import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -22,10 +20,24 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import CloseCode, OfferMessage, ReportedCandidate, load_cache
+from meshwg.wire.control import (
+    CloseCode,
+    Error,
+    ErrorCode,
+    OfferMessage,
+    ReportedCandidate,
+    load_cache,
+)
 from meshwg.wire.token import JoinToken
 from tests.coordinator.live import LiveNode
-from tests.coordinator.programs import loopback, make_token, program, running
+from tests.coordinator.programs import (
+    loopback,
+    make_certificate,
+    make_token,
+    program,
+    running,
+)
+from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
 
@@ -298,6 +310,26 @@ async def test_a_second_coordinator_with_another_key_is_refused(
                 pass
 
 
+@pytest.mark.parametrize("auth_key", ["\0.aa", "\0" * 12 + ".aa", "aa\0bb.cc", "é.é"])
+async def test_what_a_stranger_calls_its_auth_key_stops_no_joins(
+    tmp_path: Path, database_url: str, auth_key: str
+) -> None:
+    async with running(tmp_path / "data", database=database_url) as (process, found):
+        token = await make_token(process, found)
+        key = found.private_key.public_bytes
+        heard = await asyncio.gather(
+            *(register(process.public.url, key, auth_key) for _ in range(5))
+        )
+        nodes = [await LiveNode(token, f"n{number}").joined() for number in range(3)]
+        assert {each.code if isinstance(each, Error) else "" for each in heard} == {
+            ErrorCode.TOKEN_UNKNOWN
+        }
+        assert process._worker.failures == 0
+        assert process._unexpected.count == 0
+        for node in nodes:
+            await node.vanish()
+
+
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server((loopback(), 0)) as taken:
         host, port = taken.getsockname()
@@ -314,15 +346,3 @@ async def knows(node: LiveNode, count: int) -> None:
 def online(observer: LiveNode, node: LiveNode) -> bool:
     peer = observer.client.peers.get(node.key)
     return peer is not None and peer.online
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-        f"-days 2 -subj /CN=mesh -keyout {key} -out {certificate}".split(),
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    assert ssl.create_default_context(cafile=certificate)
-    return certificate, key

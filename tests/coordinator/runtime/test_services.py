@@ -7,8 +7,10 @@ import pytest
 
 from coordinator.addresses import PublicAddresses
 from coordinator.config import load
+from coordinator.mesh.ipam import Networks
+from coordinator.mesh.registry import Registry
 from coordinator.runtime.relay import Relay
-from coordinator.runtime.services import Services, make_services
+from coordinator.runtime.services import Services, is_local, make_services
 from coordinator.runtime.tcp import TurnStream
 from coordinator.runtime.udp import UdpService
 from meshwg.errors import ConfigError
@@ -75,8 +77,25 @@ async def test_services_can_be_closed_before_and_after_they_start(
         await service.close()
 
 
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.77.0.1", True),
+        ("::1", True),
+        ("192.0.2.77", False),
+        ("2001:db8::77", False),
+        ("", True),
+        ("256.1.1.1", False),
+    ],
+)
+def test_the_addresses_of_this_machine_are_known(host: str, local: bool) -> None:
+    assert is_local(host) is local
+
+
 def services_of(data_dir: Path, **options: Any) -> Services:
     listen = {"data_dir": data_dir, "listen": "127.0.0.1:8443"}
     config = load(None, listen | options)
     public = PublicAddresses(config, "127.0.0.1", 8443, "127.0.0.1")
-    return make_services(config, public, b"secret")
+    registry = Registry(Networks.parse("100.64.0.0/16", "fd00::/48"), "epoch")
+    return make_services(config, public, b"secret", registry)

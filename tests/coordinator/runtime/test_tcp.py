@@ -41,6 +41,21 @@ async def test_a_stream_that_sends_garbage_is_closed() -> None:
         await until(lambda: not relay.relay._streams)
 
 
+async def test_a_stream_without_an_allocation_keeps_no_long_message() -> None:
+    async with own_relay() as relay, Node() as node:
+        node.use(server_at(relay.port, "alice", Transport.TCP))
+        await node.allocated()
+        reader, writer = await asyncio.open_connection(HOST, relay.port)
+        length = tcp_module.EARLY_LIMIT.to_bytes(2, "big")
+        writer.write(b"\x00\x03" + length + b"\x21\x12\xa4\x42")
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+        (stream,) = relay.relay._streams.values()
+        assert stream._framer.limit > tcp_module.EARLY_LIMIT
+        assert len(relay.relay._newcomers) == 0
+
+
 async def test_a_client_that_does_not_read_loses_the_oldest_messages_whole() -> None:
     owner, transport = Owner(), FakeTransport()
     stream = TurnStream(owner)

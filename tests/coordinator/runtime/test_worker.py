@@ -13,6 +13,7 @@ from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.operations import MarkOffline, Operation, Refused, Rename, Sweep
 from coordinator.runtime import worker as worker_module
+from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Commit, MeshConfig, Store
@@ -30,6 +31,8 @@ class Bench:
         self.store = store
         self.error: StoreError | None = None
         self.committed: list[Operation] = []
+        self.poison: Operation | None = None
+        """No transaction that this is in succeeds."""
         self.is_full = False
         """What is to be written fails, what is to be read does not."""
         self._commit, self._rewrite = store.commit, store.rewrite
@@ -51,12 +54,14 @@ class Bench:
             random=os.urandom,
         )
         self.drained = asyncio.Event()
+        self.unexpected = Unexpected()
         self.worker = StoreWorker(
             self.store,
             self.server,
             registry,
             home="own",
             on_commit=self.drained.set,
+            unexpected=self.unexpected,
         )
         self.task = asyncio.create_task(self.worker.run())
 
@@ -73,6 +78,8 @@ class Bench:
             raise self.error
         if self.is_full and operations:
             raise FULL
+        if self.poison in operations:
+            raise StoreError("The database refused a request: no such letter")
         commit = await self._commit(operations, unix_time)
         self.committed += operations
         return commit
@@ -148,6 +155,24 @@ async def test_a_readable_full_disk_is_not_reported_as_recovered(
         str(FULL),
         "The database works again",
     ]
+
+
+async def test_an_operation_that_fails_alone_leaves_the_database_healthy(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.poison = Rename("poison", "x")
+    for _ in range(3):
+        results = await asyncio.gather(
+            bench.worker.perform(Rename("nobody", "x")),
+            bench.worker.perform(bench.poison),
+            bench.worker.perform(Rename("nobody", "y")),
+        )
+        assert [isinstance(result, Refused) for result in results] == [True] * 3
+        assert "does not take this" in str(results[1])
+        assert "does not take this" not in str(results[0])
+    assert not bench.worker.failing
+    assert bench.unexpected.count == 3
+    assert len(caplog.records) == 1
 
 
 async def test_a_damaged_database_ends_the_worker(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,14 @@ async def test_a_database_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(StoreError, match="cannot be reached") as caught:
         await Process.start("postgresql://mesh:hunter2@127.0.0.1:1/mesh")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_start_imports_nothing_that_it_does_not_need() -> None:
+    """Alembic is for migrations, the rest for PostgreSQL: half of what SQLite takes."""
+    code = "import sys, coordinator.runtime.server; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "sqlalchemy" in loaded
+    assert not loaded & {"alembic", "mako", "asyncpg", "sqlalchemy.dialects.postgresql"}

@@ -32,6 +32,7 @@ NODE = Node(
     ephemeral=True,
     home="home",
     session="session",
+    auth_key="aabbccddeeff",
     joined=1.25,
     seen=1_800_000_000.123456,
     version=1 << 40,
@@ -53,7 +54,7 @@ async def test_an_auth_key_survives_being_stored(process: Process) -> None:
         created=1.5,
         lifetime=60.0,
     )
-    for each in (key, replace(key, revoked=True), key.spend(2.5)):
+    for each in (key, replace(key, revoked=True, limit=7), key.spend(2.5)):
         await store(process, schema.auth_keys, "number", [from_auth_key(each)])
         assert to_auth_key((await rows(process, schema.auth_keys))[key.number]) == each
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.credentials import mint
+from coordinator.credentials import mint, user
 from coordinator.turn.credentials import Authenticator, long_term_key, node_of
 
 REALM = "mesh.test"
@@ -13,7 +13,7 @@ def test_credentials_minted_by_the_coordinator_are_valid() -> None:
     key = long_term_key(relay.username, REALM, relay.password)
 
     assert Authenticator([b"secret"], REALM).keys(relay.username, 1000.0) == [key]
-    assert node_of(relay.username) == "node-key"
+    assert node_of(relay.username) == user("node-key", b"secret")
 
 
 def test_the_key_is_that_of_the_rfc() -> None:

@@ -123,6 +123,16 @@ def test_a_node_above_its_bandwidth_is_slowed_down() -> None:
     assert len(server.datagrams_to_send()) == 1
 
 
+def test_what_a_node_receives_from_outside_is_bounded_as_well() -> None:
+    server = make_server(limits=Limits(bytes_per_second=10_000))
+    alice = TurnClient(server).allocate()
+    peer = Endpoint("203.0.113.200", 9)
+    server.socket_opened(alice.relayed, NOW)
+    for _ in range(100):
+        server.receive_from_peer(alice.relayed, [bytes(1000)], peer, NOW)
+    assert server.counters.drops[TurnDrop.OVER_QUOTA] == 90
+
+
 def _pair() -> tuple[TurnServer, TurnClient]:
     """Return a server and a client of it; channels join it with another client."""
     server = make_server()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.turn import CloseSocket, Limits, OpenSocket, TurnDrop
+from coordinator.turn import CloseSocket, Limits, OpenSocket, PeerRules, TurnDrop
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire.channeldata import wrap
 from meshwg.wire.stun import (
@@ -235,3 +235,51 @@ def test_a_request_with_flipped_bits_never_raises(data: st.DataObject) -> None:
     server.receive([bytes(request)], alice.endpoint, NOW)
 
     assert server.allocations == 1
+
+
+class Members:
+    """A membership that a test changes."""
+
+    def __init__(self, *users: str, hosts: tuple[str, ...] = ()) -> None:
+        self.users, self.hosts = set(users), set(hosts)
+
+    def has_user(self, user: str) -> bool:
+        return user in self.users
+
+    def has_host(self, host: str) -> bool:
+        return host in self.hosts
+
+
+def test_a_relay_ends_with_membership() -> None:
+    members = Members("alice", "bob")
+    server = make_server(membership=members)
+    alice = TurnClient(server).allocate()
+    bob = TurnClient(server, BOB, node="bob").allocate()
+    bob.bind(CHANNEL, alice.relayed)
+    members.users.remove("alice")
+    server.drop_strangers()
+    assert server.allocations == 1
+    assert server.has_allocation(bob.endpoint)
+    assert code_of(alice.request(Method.ALLOCATE, UDP)) == 403
+    assert code_of(bob.refresh()) == 0
+
+
+def test_members_send_to_relayed_addresses_and_to_members_only() -> None:
+    members = Members("alice", "bob", hosts=("203.0.113.9",))
+    server = make_server(membership=members)
+    alice = TurnClient(server).allocate()
+    bob = TurnClient(server, BOB, node="bob").allocate()
+    assert alice.permit(bob.relayed) == 0
+    assert alice.permit(Endpoint("203.0.113.10", 53)) == 403
+    assert alice.bind(CHANNEL, Endpoint("203.0.113.10", 53)) == 403
+    assert alice.permit(Endpoint("10.0.0.1", 53)) == 403
+
+
+def test_nobody_gets_to_the_addresses_of_the_relays_machine() -> None:
+    server = make_server(is_local=lambda host: host == "203.0.113.77")
+    alice = TurnClient(server).allocate()
+    assert alice.permit(Endpoint("203.0.113.77", 8443)) == 403
+    rules = PeerRules(allowed=["203.0.113.0/24"])
+    server = make_server(is_local=lambda host: host == "203.0.113.77", rules=rules)
+    alice = TurnClient(server).allocate()
+    assert alice.permit(Endpoint("192.168.0.77", 8443)) == 403

@@ -1,0 +1,84 @@
+"""Networks behind nodes: how they are written, and which ones nobody can offer.
+
+What a node announces is a claim that others would send their packets after. So both
+sides judge it by the same rules: the coordinator before it tells anybody, and each node
+before it believes a coordinator.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+IPNetwork = IPv4Network | IPv6Network
+
+SHORTEST = {4: 8, 6: 16}
+"""Bits that a route has at least, by IP version. Otherwise two routes to halves would
+be a route to everything that no rule against default routes sees; as many of these as
+a node may announce are not even a quarter."""
+
+_NOBODYS = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"),
+        *("::/96", "fe80::/10", "ff00::/8"),
+    )
+)
+"""What is this machine's own, its link's or a group's, whoever announces it."""
+
+
+def canonical(text: str) -> str:
+    """Return a network in its usual form.
+
+    :raises ValueError: if it is none, has host bits, or a zone: the name of a link
+        means nothing on another machine.
+    """
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone, which means nothing elsewhere")
+    return str(ip_network(text))
+
+
+def readable(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return those texts that are networks, in their usual form."""
+    found: list[str] = []
+    for text in texts:
+        try:
+            found.append(canonical(text))
+        except ValueError:
+            # One that cannot be read does not stop the others.
+            continue
+    return tuple(found)
+
+
+def without_zones(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the networks of a node, without what only older nodes take for one.
+
+    :raises ValueError: if another one is none.
+    """
+    return tuple(canonical(text) for text in texts if "%" not in text)
+
+
+def refusal(route: IPNetwork, mesh: Iterable[IPNetwork]) -> str | None:
+    """Return why no node can have a network behind it, ``None`` if one can.
+
+    :param mesh: the networks of the mesh.
+    """
+    if route.prefixlen < SHORTEST[route.version]:
+        return f"it has less than {SHORTEST[route.version]} bits and so takes too much"
+    if any(overlap(route, each) for each in mesh):
+        return "it overlaps the addresses of the mesh"
+    if any(overlap(route, each) for each in _NOBODYS):
+        return "its addresses are those of each machine itself, or of its own link"
+    return None
+
+
+def is_within(part: IPNetwork, whole: IPNetwork) -> bool:
+    """Tell whether all addresses of a network are in another."""
+    if isinstance(part, IPv4Network):
+        return isinstance(whole, IPv4Network) and part.subnet_of(whole)
+    return isinstance(whole, IPv6Network) and part.subnet_of(whole)
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Tell whether two networks have an address in common."""
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.overlaps(other)
+    return isinstance(other, IPv6Network) and one.overlaps(other)

@@ -1,0 +1,106 @@
+"""A daemon that was taken down: it answers commands, and waits to be told otherwise.
+
+It has no interface, no sockets and no connection. That it is down is a file in the
+state directory, so it stays down when it, or the machine, is started again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from meshwg.config import NodeConfig
+from meshwg.errors import MeshError
+from meshwg.keys import format_key
+from meshwg.runtime import clock, systemd
+from meshwg.runtime.admin import AdminServer
+from meshwg.runtime.hangup import on_hangup
+from meshwg.runtime.membership import MembershipRecord
+from meshwg.runtime.state import StateDirectory
+from meshwg.status import standby_status
+
+logger = logging.getLogger(__name__)
+
+DOWN = "This node is down: 'meshwg up' connects it"
+
+
+class Standby:
+    """Answers commands of a node that is down.
+
+    :raises NotJoined: if it belongs to no mesh.
+    """
+
+    def __init__(self, config: NodeConfig, state: StateDirectory) -> None:
+        self.goes_up = False
+        """Whether it ended because the node is to be connected."""
+        self.listens = asyncio.Event()
+        """Set once it can be asked."""
+        self._config = config
+        self._state = state
+        self._membership = MembershipRecord(config, state)
+        self._key = state.private_key(os.urandom)
+        self._since = clock.unix_time(clock.now())
+        self._finished = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until the node is to be connected, or the process to end."""
+        admin = AdminServer(self, self._config.control_socket)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(admin.close)
+            await admin.start()
+            self.listens.set()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._finished.set)
+            on_hangup(lambda: None, self._finished.set)
+            logger.info("%s", DOWN)
+            systemd.notify("READY=1", "STATUS=Down")
+            await self._finished.wait()
+            if not self.goes_up:
+                systemd.notify("STOPPING=1")
+
+    # What can be asked.
+
+    def status(self) -> dict[str, Any]:
+        """Return ``meshwg status --json``."""
+        cached = self._membership.cached_netmap()
+        registered = None if cached is None else cached.registered
+        return standby_status(
+            name=registered.name if registered else self._config.name or "",
+            public_key=format_key(self._key.public_bytes),
+            addresses=registered.addresses if registered else (),
+            interface=self._config.interface,
+            coordinator_url=self._membership.stored.url,
+            since=self._since,
+            why=DOWN,
+        )
+
+    async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: there are no sockets to look with."""
+        raise MeshError(DOWN)
+
+    def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """Refuse: there is no tunnel."""
+        raise MeshError(DOWN)
+
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: there is no connection to join by."""
+        raise MeshError(DOWN)
+
+    def shut_down(self) -> None:
+        """Stay down."""
+
+    def go_up(self) -> None:
+        """Let the node be connected, from now on."""
+        self._state.set_down(False)
+        self.goes_up = True
+        self._finished.set()
+
+    def leave(self) -> dict[str, Any]:
+        """Forget the mesh, which is not told."""
+        self._state.forget()
+        self._finished.set()
+        return {"told": False}

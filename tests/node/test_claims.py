@@ -1,0 +1,37 @@
+"""Which peer has a network that several announce."""
+
+from ipaddress import ip_network
+
+from meshwg.node.claims import CODE, Claims
+
+SITE = "10.1.0.0/16"
+MESH = (ip_network("100.64.0.0/16"),)
+
+
+def test_the_first_has_it_and_then_the_next() -> None:
+    claims = Claims()
+    claims.announce("a", (SITE,))
+    claims.announce("b", (SITE, "10.2.0.0/16"))
+    assert claims.settle() == {"a": (SITE,), "b": ("10.2.0.0/16",)}
+    assert claims.settle() == {}
+
+    claims.announce("a", ())
+    assert claims.settle() == {"a": (), "b": (SITE, "10.2.0.0/16")}
+    claims.announce("a", (SITE,))
+    assert claims.settle() == {}
+
+
+def test_what_is_this_nodes_own_or_everybodys_is_no_peers() -> None:
+    claims = Claims()
+    claims.set_mesh(MESH, [SITE])
+    claims.announce("a", (SITE, "100.64.0.0/10", "0.0.0.0/1", "10.2.0.0/16"))
+
+    assert claims.settle() == {"a": ("10.2.0.0/16",)}
+    complaint = claims.complaint()
+    assert complaint is not None
+    assert complaint.code == CODE
+    assert "0.0.0.0/1" in complaint.text
+    assert "nor 1 more" in complaint.text
+    claims.announce("a", ())
+    claims.settle()
+    assert claims.complaint() is None

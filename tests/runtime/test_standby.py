@@ -1,0 +1,63 @@
+"""A daemon that is down answers, and carries nothing."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from meshwg.cli.client import DaemonClient
+from meshwg.config import NodeConfig
+from meshwg.errors import MeshError, NotJoined
+from meshwg.runtime.standby import DOWN, Standby
+from meshwg.runtime.state import StateDirectory, StoredMembership
+
+
+async def test_it_says_that_it_is_down(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+
+    report = standby.status()
+
+    assert report["self"]["state"] == "down"
+    assert report["self"]["coordinator"]["error"] == DOWN
+    assert (report["peers"], report["health"]) == ([], [])
+    with pytest.raises(MeshError, match="'meshwg up' connects it"):
+        standby.ping({})
+    with pytest.raises(MeshError, match="'meshwg up' connects it"):
+        await standby.netcheck({})
+
+
+async def test_it_ends_when_the_node_is_to_be_up(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+    running = asyncio.create_task(standby.run())
+    client = DaemonClient(str(tmp_path / "run" / "sock"))
+    await standby.listens.wait()
+
+    await asyncio.to_thread(client.post, "/v1/down")
+    assert not running.done()
+    await asyncio.to_thread(client.post, "/v1/up")
+    await asyncio.wait_for(running, 10)
+
+    assert standby.goes_up
+    assert not (tmp_path / "down").exists()
+
+
+async def test_it_can_leave_the_mesh(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+
+    assert standby.leave() == {"told": False}
+
+    assert not standby.goes_up
+    assert not (tmp_path / "membership.json").exists()
+
+
+async def test_without_a_mesh_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    with pytest.raises(NotJoined):
+        Standby(NodeConfig(), StateDirectory(tmp_path))
+
+
+def a_standby(directory: Path) -> Standby:
+    state = StateDirectory(directory)
+    state.save_membership(StoredMembership("http://192.0.2.9:8443", bytes([9]) * 32))
+    state.set_down(True)
+    config = NodeConfig(state_dir=directory, control_socket=directory / "run" / "sock")
+    return Standby(config, state)
