@@ -48,7 +48,7 @@ lint: install ## Check format, style and types
 	$(BIN)/mypy
 
 test: system install ## Run every test (namespace tests only as root)
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 coverage: system install ## Run every test and report branch coverage
 	$(BIN)/coverage run -m pytest $(PYTEST)

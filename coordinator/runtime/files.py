@@ -45,12 +45,25 @@ class DataDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def begin(self) -> bool:
-        """Return whether a mesh may be begun here: there is no key that nodes know."""
+        """Make the key if there is none; return whether it may begin a mesh.
+
+        It may if no node can know it yet.
+
+        :raises MeshError: if it cannot be made.
+        """
         path = self.path / BEGINNING_FILE
         with _plain_errors(self.path):
             if not (self.path / KEY_FILE).exists():
                 path.touch(mode=0o600)
+                self._make_key_or_remove(path)
             return path.exists()
+
+    def _make_key_or_remove(self, beginning: Path) -> None:
+        try:
+            self.private_key()
+        except MeshError:
+            beginning.unlink()
+            raise
 
     def begun(self) -> None:
         """The database holds the mesh of this directory's key."""

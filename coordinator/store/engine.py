@@ -41,11 +41,15 @@ class StoreError(CoordinatorError):
     """The database cannot be used.
 
     :param damaged: its contents are wrong; waiting will not help.
+    :param refused: it works, and did not take what it was given.
     """
 
-    def __init__(self, message: str, *, damaged: bool = False) -> None:
+    def __init__(
+        self, message: str, *, damaged: bool = False, refused: bool = False
+    ) -> None:
         super().__init__(message)
         self.damaged = damaged
+        self.refused = refused
 
 
 def parse_url(url: str) -> URL:
@@ -236,7 +240,9 @@ def _explain(error: Exception, url: URL) -> StoreError:
     if "readonly" in reason or "unable to open" in reason:
         return StoreError(f"The database {place} cannot be written: {reason}")
     if isinstance(error, DBAPIError) and not error.connection_invalidated:
-        return StoreError(f"The database {place} refused a request: {reason}")
+        return StoreError(
+            f"The database {place} refused a request: {reason}", refused=True
+        )
     return StoreError(f"The database {place} cannot be reached: {reason}")
 
 

@@ -83,12 +83,12 @@ async def _commit(
 ) -> None:
     """Carry out some operations in one transaction.
 
-    :raises StoreError: if the database is damaged, or cannot even be read.
+    :raises StoreError: if the database does not work, or refuses even to be read.
     """
     try:
         commit = await store.commit(operations, unix_time)
     except StoreError as error:
-        if error.damaged or not operations:
+        if not error.refused or not operations:
             raise
         raise _Failed(error) from error
     except Exception as error:

@@ -97,6 +97,8 @@ class PunchAttempt:
     """Flows that a birthday fan begins with; the others follow if nothing answers."""
     most: int | None = None
     """The most probes that this side may send."""
+    volleys: int = 0
+    """Those that were counted for the probed addresses."""
     winner: int | None = None
     elected_at: float = 0.0
 

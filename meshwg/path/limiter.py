@@ -33,7 +33,8 @@ ALLOWANCES = {
 
 HOST_VOLLEYS = ALLOWANCES[PunchMethod.BIRTHDAY].attempts
 """Birthday volleys to one address in one :data:`PERIOD`, however many peers say that
-they are there: keys cost nothing."""
+they are there: keys cost nothing. Those that met a peer do not count, so that many
+nodes of one office are reached."""
 
 NODE_VOLLEYS = 4 * HOST_VOLLEYS
 """Those of one node in one :data:`PERIOD`, to all addresses."""
@@ -120,6 +121,13 @@ class PunchLimiter:
             self._volleys[host] = [*times, now]
         while next(iter(self._volleys.values()))[-1] + PERIOD <= now:
             del self._volleys[next(iter(self._volleys))]
+
+    def forgive_volleys(self, hosts: Sequence[str], count: int) -> None:
+        """Do not count the last volleys to these addresses."""
+        for host in (*hosts, _NODE):
+            times = self._volleys.pop(host, [])
+            if len(times) > count:
+                self._volleys[host] = times[: len(times) - count]
 
     def volleys_left(self, hosts: Sequence[str], now: float) -> int:
         """Return how many volleys may still go to some addresses."""

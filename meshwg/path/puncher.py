@@ -283,6 +283,7 @@ class Puncher:
     def succeed(self, endpoint: Endpoint, now: float) -> None:
         """End the attempt because a direct path works, whoever found it."""
         if self._attempt is not None:
+            self._forgive(self._attempt, endpoint.host)
             self._attempt.winner = endpoint.link
             self._finish(Verdict.OK, f"{endpoint} answered", now)
 
@@ -476,7 +477,14 @@ class Puncher:
         self._limiter.record(self.peer, attempt.method, now)
         probed = self._probed_hosts(attempt)
         if probed:
+            attempt.volleys += 1
             self._limiter.record_volley(probed, now)
+
+    def _forgive(self, attempt: PunchAttempt, host: str) -> None:
+        """Do not count volleys that met the peer: nobody else was hit by them."""
+        probed = self._probed_hosts(attempt)
+        if host in probed:
+            self._limiter.forgive_volleys(probed, attempt.volleys)
 
     # Room
 

@@ -110,6 +110,9 @@ class Rendezvous:
         same_session = offer.session == self.peer.session
         if same_session and offer.sequence <= self.peer.sequence:
             return False
+        if offer.nat == NatTraits():
+            # What is known of its NAT is not forgotten because it does not say it.
+            offer = replace(offer, nat=self.peer.nat)
         self.peer = offer
         self._tunnels.peers = frozenset(offer.tunnels)
         return True

@@ -29,8 +29,9 @@ WATCHED = 15.0
 """Seconds from the first packet to a peer: an attempt, and all that it opened has been
 forgotten."""
 
-REFUSED = 6
-"""Questions, two a second, that the neighbour may lose where the limit is touched."""
+REFUSED = 12
+"""Questions of about sixty that the neighbour may lose while the limit is touched; with
+all sockets at once it was more than half of them."""
 
 RESOLVER = """
 import socket

@@ -25,7 +25,7 @@ from tests.mesh.birthdays import Meeting, meet
 from tests.sim import kinds
 from tests.world.world import World
 
-MANY, SOME = 200, 50
+MANY, SOME = 100, 50
 """How many pairs meet."""
 
 PROBES = BIRTHDAY_PROBES * len(BIRTHDAY_VOLLEYS)

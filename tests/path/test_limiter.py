@@ -91,6 +91,17 @@ def test_an_address_gets_no_more_volleys_because_more_peers_say_they_are_there()
     assert limiter.acquire("last", BIRTHDAY, PERIOD + 11, ["192.0.2.1"]) is None
 
 
+def test_volleys_that_met_a_peer_do_not_count() -> None:
+    limiter = PunchLimiter()
+    for number in range(2 * NODE_VOLLEYS):
+        assert limiter.volleys_left(["192.0.2.1"], float(number)) == HOST_VOLLEYS
+        limiter.record_volley(["192.0.2.1"], float(number))
+        limiter.forgive_volleys(["192.0.2.1"], 1)
+    limiter.record_volley(["192.0.2.1"], 100.0)
+    limiter.forgive_volleys(["192.0.2.2"], 0)
+    assert limiter.volleys_left(["192.0.2.1"], 100.0) == HOST_VOLLEYS - 1
+
+
 def test_a_node_has_an_end_whatever_the_addresses() -> None:
     limiter = PunchLimiter()
     for number in range(100):

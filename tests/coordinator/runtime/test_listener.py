@@ -61,7 +61,7 @@ async def address(admission: Admission) -> AsyncIterator[tuple[str, int]]:
     application.add_routes(
         [web.get("/", hello), web.get("/stall", stall), web.get("/stay", stay)]
     )
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     assert runner.server is not None
     socket = bind(loopback(), 0)

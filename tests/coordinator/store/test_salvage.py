@@ -66,7 +66,7 @@ async def test_a_database_that_fails_itself_refuses_nobody(
 async def test_what_was_done_before_the_database_failed_is_reported(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_with(monkeypatch, process, StoreError("it is away"))
+    fail_with(monkeypatch, process, StoreError("it is too long", refused=True))
     calls = iter([None, None, StoreError("it is away")])
     rewrite = process.store.rewrite
 
@@ -88,12 +88,25 @@ async def test_what_was_done_before_the_database_failed_is_reported(
 async def test_what_fails_once_is_tried_again(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = fail_with(monkeypatch, process, StoreError("deadlock"), times=1)
+    error = StoreError("deadlock", refused=True)
+    attempts = fail_with(monkeypatch, process, error, times=1)
     refused: list[Operation] = []
     done = await perform(process, [SetUrl(UNWRITABLE)], refused)
     assert not refused
     assert done.error is None
     assert len(attempts) == 2
+
+
+async def test_no_operation_is_to_blame_for_a_full_disk(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = StoreError("the disk is full")
+    fail_with(monkeypatch, process, full)
+    refused: list[Operation] = []
+    done = await perform(process, [SetUrl(UNWRITABLE)], refused)
+    assert not refused
+    assert not done.outcomes
+    assert done.error is full
 
 
 async def test_a_damaged_database_is_not_asked_again(
