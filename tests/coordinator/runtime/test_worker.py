@@ -79,7 +79,7 @@ class Bench:
         if self.is_full and operations:
             raise FULL
         if self.poison in operations:
-            raise StoreError("The database refused a request: no such letter")
+            raise StoreError("no such letter", refused=True)
         commit = await self._commit(operations, unix_time)
         self.committed += operations
         return commit
