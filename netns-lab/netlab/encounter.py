@@ -62,16 +62,18 @@ def meet(
 
     :param luck: whether the pair may stay relayed.
     """
-    outcome = _measure(one, other, hopeless=expected is Method.RELAY)
+    outcome = _measure(one, other, expected)
     problem = outcome.problem or judge(outcome, expected, luck=luck)
     return replace(outcome, problem=problem)
 
 
-def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
+def _measure(one: MeshNode, other: MeshNode, expected: Method) -> Outcome:
     """Ping until the path is direct or known to stay relayed, or until time is up."""
+    hopeless = expected is Method.RELAY
     patience = HOPELESS_PATIENCE if hopeless else PATIENCE
     started = time.monotonic()
-    seen = _Pings()
+    # Where datagrams should get through, a stream is what carries them meanwhile.
+    seen = Pings(streams_will_do=expected not in (Method.DIRECT, Method.PREDICTION))
     try:
         for answer in one.pings(other):
             elapsed = time.monotonic() - started
@@ -86,9 +88,11 @@ def _measure(one: MeshNode, other: MeshNode, *, hopeless: bool) -> Outcome:
 
 
 @dataclass(slots=True)
-class _Pings:
+class Pings:
     """The pings of one cell so far."""
 
+    streams_will_do: bool = True
+    """Whether a path over TCP is one to stay with."""
     first: float | None = None
     direct: float | None = None
     sent: int = 0
@@ -107,7 +111,10 @@ class _Pings:
         elif self.first is None:
             self.first = elapsed
         self.before = path
-        if answer["path"]["kind"] == "direct":
+        is_stream = answer["path"]["method"] == "tcp"
+        if answer["path"]["kind"] == "direct" and (
+            self.streams_will_do or not is_stream
+        ):
             self.direct = elapsed if self.direct is None else self.direct
             self.after += 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netlab.encounter import Outcome, judge
+from netlab.encounter import Outcome, Pings, judge
 from netlab.truth import Method
 
 IMPOSSIBLE = "UDP is blocked on this side, so no direct path can be opened."
@@ -42,3 +42,14 @@ def test_silence_and_losses_are_failures() -> None:
     assert judge(outcome(None), Method.DIRECT) == "Not one of 9 pings was answered."
     lossy = judge(outcome(Method.DIRECT, lost=2), Method.DIRECT)
     assert lossy == "2 of 9 pings were lost."
+
+
+@pytest.mark.parametrize("will_do", [True, False])
+def test_a_stream_is_final_only_where_no_datagram_gets_through(will_do: bool) -> None:
+    pings = Pings(streams_will_do=will_do)
+    path = {"kind": "direct", "method": "tcp", "remote": "192.0.2.1:1"}
+    pings.take({"rtt_ms": 2.0, "path": path}, 0.5)
+    assert pings.after == int(will_do)
+
+    pings.take({"rtt_ms": 1.0, "path": {**path, "method": "reflexive"}}, 4.0)
+    assert pings.direct == (0.5 if will_do else 4.0)
