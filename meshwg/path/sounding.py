@@ -37,7 +37,7 @@ def sound(table: PathTable, now: float) -> None:
 
 
 def soundings(table: PathTable, since: float) -> tuple[Sounding, ...]:
-    """Return what became of the paths since some time."""
+    """Return what became of the paths since some time, direct ones first."""
     return tuple(
         Sounding(
             kind="relay" if path.is_relayed else "direct",
@@ -48,7 +48,7 @@ def soundings(table: PathTable, since: float) -> tuple[Sounding, ...]:
             fails=path.carriage.is_poor,
             rtt=path.statistics.rtt,
         )
-        for path in table
+        for path in sorted(table, key=lambda path: path.is_relayed)
         if path.is_relayed or path.is_proven
     )
 

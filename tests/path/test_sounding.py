@@ -28,6 +28,16 @@ def test_only_answers_since_then_count() -> None:
     assert [each.answered for each in soundings(table, 51.0)] == [False, False]
 
 
+def test_direct_paths_come_first_whenever_they_were_found() -> None:
+    table = a_table()
+    later = table.add(Endpoint("203.0.113.10", 1), CandidateKind.HOST)
+    later.proven_at = 50.0
+
+    kinds = [each.kind for each in soundings(table, 50.0)]
+
+    assert kinds == ["direct", "direct", "relay"]
+
+
 def test_a_path_that_answers_puts_the_blame_on_the_far_system() -> None:
     table = a_table()
     text = verdict(soundings(table, 50.0))
