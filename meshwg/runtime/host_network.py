@@ -31,15 +31,7 @@ SLEEP_CHECK = 5.0
 SLEPT = 2.0
 """Seconds that the clocks must have drifted apart for that."""
 
-_GROUPS = (
-    netlink.RTMGRP_LINK
-    | netlink.RTMGRP_IPV4_IFADDR
-    | netlink.RTMGRP_IPV4_ROUTE
-    | netlink.RTMGRP_IPV4_RULE
-    | netlink.RTMGRP_IPV6_IFADDR
-    | netlink.RTMGRP_IPV6_ROUTE
-    | netlink.RTMGRP_IPV6_RULE
-)
+_GROUPS = netlink.RTMGRP_ROUTING
 _ETHERNET_MTU = 1500
 _MIN_MTU = 1280
 _OVERHEAD = 100

@@ -22,16 +22,7 @@ SETTLE = 0.02
 INTERVAL = 0.5
 """Seconds between two looks at all routes in use, each of which takes about 30 us."""
 
-_GROUPS = (
-    netlink.RTMGRP_LINK
-    | netlink.RTMGRP_IPV4_IFADDR
-    | netlink.RTMGRP_IPV4_ROUTE
-    | netlink.RTMGRP_IPV4_RULE
-    | netlink.RTMGRP_IPV6_IFADDR
-    | netlink.RTMGRP_IPV6_ROUTE
-    | netlink.RTMGRP_IPV6_RULE
-    | netlink.RTMGRP_NEXTHOP
-)
+_GROUPS = netlink.RTMGRP_ROUTING | netlink.RTMGRP_NEXTHOP
 
 # From linux/rtnetlink.h.
 _RTM_NEWROUTE = 24
