@@ -122,12 +122,12 @@ class PunchLimiter:
         while next(iter(self._volleys.values()))[-1] + PERIOD <= now:
             del self._volleys[next(iter(self._volleys))]
 
-    def forgive_volleys(self, hosts: Sequence[str], count: int) -> None:
-        """Do not count the last volleys to these addresses."""
-        for host in (*hosts, _NODE):
-            times = self._volleys.pop(host, [])
+    def forgive_volleys(self, host: str, count: int) -> None:
+        """Do not count the last volleys to an address."""
+        for counted in (host, _NODE):
+            times = self._volleys.pop(counted, [])
             if len(times) > count:
-                self._volleys[host] = times[: len(times) - count]
+                self._volleys[counted] = times[: len(times) - count]
 
     def volleys_left(self, hosts: Sequence[str], now: float) -> int:
         """Return how many volleys may still go to some addresses."""

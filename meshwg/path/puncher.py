@@ -481,10 +481,9 @@ class Puncher:
             self._limiter.record_volley(probed, now)
 
     def _forgive(self, attempt: PunchAttempt, host: str) -> None:
-        """Do not count volleys that met the peer: nobody else was hit by them."""
-        probed = self._probed_hosts(attempt)
-        if host in probed:
-            self._limiter.forgive_volleys(probed, attempt.volleys)
+        """Count no volley to where the peer was met, and all to other addresses."""
+        if host in self._probed_hosts(attempt):
+            self._limiter.forgive_volleys(host, attempt.volleys)
 
     # Room
 

@@ -96,10 +96,19 @@ def test_volleys_that_met_a_peer_do_not_count() -> None:
     for number in range(2 * NODE_VOLLEYS):
         assert limiter.volleys_left(["192.0.2.1"], float(number)) == HOST_VOLLEYS
         limiter.record_volley(["192.0.2.1"], float(number))
-        limiter.forgive_volleys(["192.0.2.1"], 1)
+        limiter.forgive_volleys("192.0.2.1", 1)
     limiter.record_volley(["192.0.2.1"], 100.0)
-    limiter.forgive_volleys(["192.0.2.2"], 0)
+    limiter.forgive_volleys("192.0.2.2", 0)
     assert limiter.volleys_left(["192.0.2.1"], 100.0) == HOST_VOLLEYS - 1
+
+
+def test_who_is_met_at_one_address_clears_no_other() -> None:
+    limiter = PunchLimiter()
+    for number in range(HOST_VOLLEYS):
+        limiter.record_volley(["192.0.2.1", "203.0.113.9"], float(number))
+        limiter.forgive_volleys("192.0.2.1", 1)
+    assert limiter.volleys_left(["192.0.2.1"], 10.0) == HOST_VOLLEYS
+    assert limiter.volleys_left(["203.0.113.9"], 10.0) == 0
 
 
 def test_a_node_has_an_end_whatever_the_addresses() -> None:
