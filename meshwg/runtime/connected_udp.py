@@ -7,6 +7,7 @@ by a single packet, that is a tenth of the round trip.
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from meshwg.runtime.pktinfo import address_of, pktinfo
 from meshwg.runtime.routes import Routes
@@ -19,7 +20,7 @@ from meshwg.runtime.socket_options import (
     set_fwmark,
 )
 from meshwg.runtime.udp_receiver import UdpReceiver
-from meshwg.transmit import Endpoint
+from meshwg.transmit import Endpoint, Source
 
 
 class ConnectedUdpSocket(UdpReceiver):
@@ -53,17 +54,32 @@ class ConnectedUdpSocket(UdpReceiver):
         :raises OSError: if the system refuses, or cannot (before Linux 5.1).
         """
         assert remote.source is not None, "a connected socket has a local address"
-        sock = socket.socket(other.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        host = remote.source.host
+        address = address_of(remote, is_ipv4=other.family == socket.AF_INET)
+        # From when it is bound until it is closed, a socket takes what is sent to the
+        # port. So whether the system connects it is tried out at another port.
+        with _on_interface_of(remote.source, other) as trial:
+            trial.bind((host, 0))
+            trial.connect(address)
+        sock = _on_interface_of(remote.source, other)
         try:
-            interface = remote.source.interface
-            sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, interface)
-            set_fwmark(sock, get_fwmark(other))
-            bind_beside(sock, other, remote.source.host)
-            sock.connect(address_of(remote, is_ipv4=other.family == socket.AF_INET))
+            bind_beside(sock, other, host)
+            sock.connect(address)
             return cls(sock, remote)
         except BaseException:
             sock.close()
             raise
+
+    def turn_away(self) -> None:
+        """Hear no more: what comes from now on reaches the socket for all.
+
+        What came before can still be received. Without this, a datagram would be lost
+        that comes after the last was received and before the socket is closed.
+        """
+        # It hears nobody but itself, which is silent. If its address is gone, so that
+        # this fails, nothing comes there any more.
+        with suppress(OSError):
+            self._socket.connect(self._socket.getsockname())
 
     def leads_there(self, routes: Routes) -> bool:
         """Return whether the host's routes to the remote are still those it has."""
@@ -75,3 +91,15 @@ class ConnectedUdpSocket(UdpReceiver):
         For IPv6, the kernel does not ask that of a connected socket by itself.
         """
         return self._send((datagram,), self._pktinfo)
+
+
+def _on_interface_of(source: Source, other: socket.socket) -> socket.socket:
+    """Return a new socket for one interface, with the mark of another socket."""
+    sock = socket.socket(other.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, source.interface)
+        set_fwmark(sock, get_fwmark(other))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -385,6 +385,7 @@ class Dataplane:
 
     def _forget_own(self, sock: ConnectedUdpSocket) -> None:
         """Neither read a peer's own socket any more nor send through it."""
+        sock.turn_away()
         self._read_out(sock)
         self._unwatch(sock.fileno())
         if sock.remote == self._endpoint:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from meshwg.runtime import connected_udp
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Source, Transmit
 from netlab.capture import ETHERNET_HEADER
@@ -94,6 +95,37 @@ def test_a_socket_that_cannot_be_connected_leaves_nothing() -> None:
         assert os.listdir("/proc/self/fd") == before
         remote.send(Transmit(Endpoint("127.0.0.1", here.port), [b"still here"]))
         assert receive_all(sock)[0] == [b"still here"]
+
+
+@FAMILIES
+def test_a_socket_that_turns_away_leaves_what_comes_to_the_shared_one(
+    version: int,
+) -> None:
+    with opened_three() as (here, remote, _):
+        sock = of_version(here, version)
+        to_here = Endpoint(LOOPBACK[version], here.port)
+        with closing(sock.connected(known(sock, remote, version))) as own:
+            remote.send(Transmit(to_here, [b"before"]))
+            wait_readable(own)
+            own.turn_away()
+            remote.send(Transmit(to_here, [b"after"]))
+            assert receive_all(sock)[0] == [b"after"]
+            assert receive_all(own)[0] == [b"before"]
+
+
+@pytest.mark.netns
+def test_a_socket_that_cannot_be_connected_does_not_take_the_port_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair(lab)
+    bound = []
+    monkeypatch.setattr(connected_udp, "bind_beside", lambda *args: bound.append(args))
+    with opened(a) as here, opened(b) as there:
+        sock = of_version(here, 6)
+        remote = endpoint_of(b, 6, there)._replace(source=Source(a.address(6), 1))
+        with pytest.raises(OSError, match=r"\[Errno"):
+            a.call(lambda: sock.connected(remote))
+    assert bound == []
 
 
 def test_what_the_remote_refuses_is_counted_with_the_rest() -> None:
