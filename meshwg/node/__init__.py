@@ -8,9 +8,11 @@ from meshwg.node.events import (
     NetmapChanged,
     NodeEvent,
     PathChanged,
+    PeerHeld,
     ServersChanged,
     SocketsClosed,
     SocketsWanted,
+    TrustChanged,
 )
 from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.machine import Node
@@ -25,8 +27,10 @@ __all__ = [
     "Node",
     "NodeEvent",
     "PathChanged",
+    "PeerHeld",
     "ServersChanged",
     "SocketsClosed",
     "SocketsWanted",
     "StreamsClosed",
+    "TrustChanged",
 ]

@@ -190,7 +190,7 @@ class Background:
                     self._members.change(changed, removed, now)
                     self._events.append(NetmapChanged())
                 case control_events.SelfChanged():
-                    self._members.update_interface()
+                    self._members.itself_changed(now)
                     self._events.append(NetmapChanged())
                 case control_events.OfferReceived(offer):
                     self._receive_offer(offer, now)

@@ -55,6 +55,19 @@ class SocketsClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerHeld:
+    """For the user: a peer is not who it was, and so not trusted."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustChanged:
+    """The pinned keys are worth saving again."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetmapChanged:
     """The netmap is worth saving again."""
 
@@ -102,6 +115,8 @@ NodeEvent = (
     | DialWanted
     | StreamsClosed
     | NetmapChanged
+    | PeerHeld
+    | TrustChanged
     | Joined
     | Expelled
     | PathChanged

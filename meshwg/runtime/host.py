@@ -28,8 +28,11 @@ from meshwg.node import (
     Node,
     NodeEvent,
     PathChanged,
+    PeerHeld,
     ServersChanged,
+    TrustChanged,
 )
+from meshwg.node.trust import Trust
 from meshwg.path import events as path_events
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
@@ -90,6 +93,7 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self._pins = state.pins()
         self._saving = TaskSet()
         self._saves = asyncio.Lock()
         self._told_who = ""
@@ -148,6 +152,7 @@ class NodeHost:
             now=clock.now(),
             birthday=self._config.birthday,
             tcp_port=None if self._tcp is None else self._tcp.port,
+            trust=Trust(self._pins),
         )
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
@@ -197,7 +202,7 @@ class NodeHost:
                 self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
             )
         self._tcp_mapper: PortMapper | None = None
-        self._membership.save_netmap_from(client.cache)
+        self._membership.save_from(client.cache, self.node.trust.to_json)
 
     @property
     def interface(self) -> str:
@@ -392,6 +397,10 @@ class NodeHost:
                 self._saving.run(self._save_credentials(credentials))
             case NetmapChanged():
                 self._membership.netmap_changed()
+            case TrustChanged():
+                self._membership.trust_changed()
+            case PeerHeld(name, reason):
+                logger.warning("No traffic with %s: %s", name, reason)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():

@@ -11,7 +11,7 @@ from meshwg.control.client import MEMBERSHIP_LOST, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
 from meshwg.node import Expelled
-from meshwg.runtime.saver import NetmapSaver
+from meshwg.runtime.saver import Saver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
 from meshwg.wire.token import JoinToken
@@ -29,7 +29,8 @@ class MembershipRecord:
     def __init__(self, config: NodeConfig, state: StateDirectory) -> None:
         self.stored = choose_membership(config, state)
         self._state = state
-        self._saver: NetmapSaver | None = None
+        self._netmap: Saver | None = None
+        self._pins: Saver | None = None
         self._is_void = False
 
     def cached_netmap(self) -> Cache | None:
@@ -43,14 +44,22 @@ class MembershipRecord:
             logger.warning("%s", error)
             return None
 
-    def save_netmap_from(self, netmap: Callable[[], bytes | None]) -> None:
-        """Save what this function returns, from now on, whenever it has changed."""
-        self._saver = NetmapSaver(self._state, netmap)
+    def save_from(
+        self, netmap: Callable[[], bytes | None], pins: Callable[[], bytes]
+    ) -> None:
+        """Save what these functions return, from now on, whenever it has changed."""
+        self._netmap = Saver(self._state.save_netmap, netmap)
+        self._pins = Saver(self._state.save_pins, pins)
 
     def netmap_changed(self) -> None:
         """The netmap is worth saving again."""
-        if self._saver is not None:
-            self._saver.change()
+        if self._netmap is not None:
+            self._netmap.change()
+
+    def trust_changed(self) -> None:
+        """The pinned keys are worth saving again."""
+        if self._pins is not None:
+            self._pins.change()
 
     def accepted(self) -> None:
         """The coordinator has let the node in: its auth key is no longer needed."""
@@ -91,8 +100,9 @@ class MembershipRecord:
 
     async def close(self) -> None:
         """Save what is not saved yet, or forget it all after an expulsion."""
-        if self._saver is not None:
-            await self._saver.close()
+        for saver in (self._netmap, self._pins):
+            if saver is not None:
+                await saver.close()
         if self._is_void:
             self._state.forget_netmap()
 

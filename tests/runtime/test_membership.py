@@ -10,6 +10,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.netmap import PeerTable
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.node import Expelled
+from meshwg.node.trust import Pins, Trust
 from meshwg.runtime.membership import MembershipRecord, choose_membership
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import ErrorCode, Registered
@@ -113,7 +114,7 @@ async def test_a_full_disk_does_not_end_a_membership(
 
 async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) -> None:
     record = record_of_a_member(state)
-    record.save_netmap_from(lambda: b"netmap")
+    record.save_from(lambda: b"netmap", lambda: b"pins")
 
     record.netmap_changed()
     await record.close()
@@ -121,9 +122,22 @@ async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) ->
     assert state.netmap() == b"netmap"
 
 
+async def test_pinned_keys_are_saved_and_outlast_an_expulsion(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    record.save_from(lambda: b"netmap", Trust(Pins(networks=("10.0.0.0/8",))).to_json)
+
+    record.trust_changed()
+    record.expelled()
+    await record.close()
+
+    assert state.pins().networks == ("10.0.0.0/8",)
+
+
 async def test_an_expelled_node_forgets_the_netmap(state: StateDirectory) -> None:
     record = record_of_a_member(state)
-    record.save_netmap_from(lambda: b"netmap")
+    record.save_from(lambda: b"netmap", lambda: b"pins")
 
     record.netmap_changed()
     record.expelled()
