@@ -63,6 +63,14 @@ class PeerHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteTaken:
+    """For the user: packets to a network go to a peer from now on."""
+
+    name: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrustChanged:
     """The pinned keys are worth saving again."""
 
@@ -116,6 +124,7 @@ NodeEvent = (
     | StreamsClosed
     | NetmapChanged
     | PeerHeld
+    | RouteTaken
     | TrustChanged
     | Joined
     | Expelled

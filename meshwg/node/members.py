@@ -13,7 +13,13 @@ from meshwg.control.client import ControlClient
 from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
 from meshwg.node.claims import CODE, Claims
-from meshwg.node.events import InterfaceChanged, NodeEvent, PeerHeld, TrustChanged
+from meshwg.node.events import (
+    InterfaceChanged,
+    NodeEvent,
+    PeerHeld,
+    RouteTaken,
+    TrustChanged,
+)
 from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
 from meshwg.node.trust import Held, Trust
@@ -24,7 +30,8 @@ from meshwg.wireguard.device import Device
 
 NOT_TOLD = "route-not-approved"
 MAX_TOLD = 64
-"""Peers whose holding is told of at once; the rest stands only in the status."""
+"""Peers that are held, and networks behind peers, that are told of at once, so that no
+coordinator fills the log."""
 
 
 class Members:
@@ -67,7 +74,7 @@ class Members:
         self._health = health
         self._trust = trust
         self._unix_time = unix_time
-        self._told = 0
+        self._told = self._routes_told = 0
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
 
@@ -302,9 +309,16 @@ class Members:
         for key in sorted(changed, key=lambda each: len(changed[each])):
             peer = self.peers.get(key)
             if peer is not None and peer.entry.routes != changed[key]:
+                self._tell_of_taken(peer, changed[key])
                 peer.entry = replace(peer.entry, routes=changed[key])
                 self._hubs.peer_changed(peer)
         self._health.put(CODE, self._claims.complaint())
+
+    def _tell_of_taken(self, peer: MeshPeer, routes: Iterable[str]) -> None:
+        for text in routes:
+            if text not in peer.entry.routes and self._routes_told < MAX_TOLD:
+                self._routes_told += 1
+                self._events.append(RouteTaken(peer.entry.name, text))
 
     def _remove(self, key: str) -> None:
         self._claims.announce(key, ())

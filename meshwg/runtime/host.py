@@ -29,6 +29,7 @@ from meshwg.node import (
     NodeEvent,
     PathChanged,
     PeerHeld,
+    RouteTaken,
     ServersChanged,
     TrustChanged,
 )
@@ -401,6 +402,8 @@ class NodeHost:
                 self._membership.trust_changed()
             case PeerHeld(name, reason):
                 logger.warning("No traffic with %s: %s", name, reason)
+            case RouteTaken(name, network):
+                logger.info("Packets to %s go to %s", network, name)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from meshwg.keys import parse_key
-from meshwg.node.events import InterfaceChanged
+from meshwg.node.events import InterfaceChanged, RouteTaken
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
@@ -20,6 +20,14 @@ def test_a_member_gets_a_tunnel_and_its_networks() -> None:
     assert stage.node.device.peers[parse_key(bob.entry.public_key)] is bob.tunnel
     owned = stage.node.device.allowed_ips.of(bob.tunnel.lane)
     assert [str(network) for network in owned] == [f"{BOB}/32", BEHIND_BOB]
+
+
+def test_the_user_is_told_where_packets_go_from_now_on() -> None:
+    stage = Stage()
+    for routes in ([BEHIND_BOB], [BEHIND_BOB, "10.9.0.0/16"], ["10.9.0.0/16"]):
+        stage.add_peer("bob", BOB, routes=routes)
+    told = stage.events(RouteTaken)
+    assert [each.network for each in told] == [BEHIND_BOB, "10.9.0.0/16"]
 
 
 def test_a_member_that_has_gone_leaves_nothing_behind() -> None:
