@@ -58,6 +58,10 @@ LINGERING = 1.0
 READ_BUFFER = 16 * 1024
 """Bytes of a body, or of a control connection, that wait to be read."""
 CONTROL_PATH = "/v1/control"
+KEY_INTERVAL = 1.0
+"""Seconds between two looks at the files of the coordinator's keys."""
+
+FORMER_SERVED = "The key before is served, too, until 'meshwg-coordinator key retire'"
 
 LIVE = ("log_level", "approve_routes")
 LIVE_WITH_TLS = ("tls_cert", "tls_key")
@@ -72,7 +76,9 @@ class Foundation:
     """What a process has read before it opens any socket."""
 
     config: CoordinatorConfig
+    directory: DataDirectory
     private_key: PrivateKey
+    former_key: PrivateKey | None
     admin_token: str
     relay_secret: bytes
     store: Store
@@ -108,7 +114,7 @@ async def open_foundation(
 ) -> AsyncIterator[Foundation]:
     """Read the files and open the database."""
     begins = directory.begin()
-    private_key = directory.private_key()
+    private_key, former_key = directory.private_key(), directory.former_key()
     mesh = MeshConfig(
         format_key(private_key.public_bytes),
         config.network4,
@@ -116,6 +122,7 @@ async def open_foundation(
         config.approve_routes,
         taken=() if config.network4 is not None or not begins else taken_networks(),
         begins=begins,
+        former_key=None if former_key is None else format_key(former_key.public_bytes),
     )
     if config.turn_secret_file is not None:
         relay_secret = read_secret_file(config.turn_secret_file)
@@ -128,7 +135,15 @@ async def open_foundation(
     try:
         registry, history = await store.load()
         yield Foundation(
-            config, private_key, admin_token, relay_secret, store, registry, history
+            config,
+            directory,
+            private_key,
+            former_key,
+            admin_token,
+            relay_secret,
+            store,
+            registry,
+            history,
         )
     finally:
         await store.close()
@@ -269,7 +284,7 @@ class CoordinatorProcess:
             relay_secret=foundation.relay_secret,
             connections_per_address=config.connections_per_address,
         )
-        return ControlServer(
+        server = ControlServer(
             foundation.private_key,
             foundation.registry,
             foundation.history,
@@ -278,6 +293,11 @@ class CoordinatorProcess:
             unix_time=time.time(),
             random=os.urandom,
         )
+        if foundation.former_key is not None:
+            logger.warning("%s", FORMER_SERVED)
+        now = asyncio.get_running_loop().time()
+        server.use_keys(foundation.private_key, foundation.former_key, now)
+        return server
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
@@ -299,7 +319,7 @@ class CoordinatorProcess:
             client_max_size=BODY_LIMIT,
             middlewares=[one_request, self._unexpected.middleware],
         )
-        administration = Administration(
+        self._administration = Administration(
             foundation.store,
             self._worker,
             foundation.registry,
@@ -313,7 +333,7 @@ class CoordinatorProcess:
                 web.get(CONTROL_PATH, self._endpoint.handle),
                 web.get("/healthz", self._healthz),
                 web.get("/metrics", self._show_metrics),
-                *administration.routes(),
+                *self._administration.routes(),
             ]
         )
         return application
@@ -363,8 +383,35 @@ class CoordinatorProcess:
             on_offer=self._on_offer,
         )
         self._work = asyncio.create_task(worker.run())
-        others = (worker.keep_alive(), watching)
+        others = (worker.keep_alive(), watching, self._watch_keys())
         self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
+
+    async def _watch_keys(self) -> None:
+        """Take over the keys whenever an administrator has changed them."""
+        directory = self._foundation.directory
+        seen = directory.stamp_of_keys()
+        while True:
+            await asyncio.sleep(KEY_INTERVAL)
+            if (stamp := directory.stamp_of_keys()) != seen:
+                seen = stamp
+                try:
+                    await self._take_over_keys(directory)
+                except MeshError as error:
+                    logger.error("The coordinator's key stays as it is: %s", error)
+
+    async def _take_over_keys(self, directory: DataDirectory) -> None:
+        if not directory.exists:
+            raise MeshError(f"There is none in {directory.path}")
+        key, former = directory.private_key(), directory.former_key()
+        await self._foundation.store.change_key(format_key(key.public_bytes))
+        self._server.use_keys(key, former, asyncio.get_running_loop().time())
+        self._administration.coordinator_key = key.public_bytes
+        self._endpoint.drain()
+        logger.info(
+            "The coordinator's key is %s%s",
+            format_key(key.public_bytes),
+            "" if former is None else f". {FORMER_SERVED}",
+        )
 
     def _on_commit(self) -> None:
         self._services.on_members()

@@ -1,6 +1,7 @@
 """The whole node as one pure machine; see :mod:`meshwg.node.machine`."""
 
 from meshwg.node.events import (
+    CoordinatorKeyChanged,
     EchoReceived,
     Expelled,
     InterfaceChanged,
@@ -19,6 +20,7 @@ from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.machine import Node
 
 __all__ = [
+    "CoordinatorKeyChanged",
     "DialWanted",
     "EchoReceived",
     "Expelled",

@@ -71,6 +71,15 @@ class RouteTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class CoordinatorKeyChanged:
+    """The coordinator is known by another key: remember it."""
+
+    key: bytes
+    former: bytes | None
+    """Also good until the other has been proved; ``None`` if that is so."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrustChanged:
     """The pinned keys are worth saving again."""
 
@@ -126,6 +135,7 @@ NodeEvent = (
     | PeerHeld
     | RouteTaken
     | TrustChanged
+    | CoordinatorKeyChanged
     | Joined
     | Expelled
     | PathChanged

@@ -113,9 +113,8 @@ class AdminServer:
 
     async def _join(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
-        return _json(
-            await self._commands.join(_body(request, token=str, timeout=float))
-        )
+        body = _body(request, token=str, timeout=float, new_key=bool)
+        return _json(await self._commands.join(body))
 
     async def _trust(self, request: HttpRequest) -> HttpAnswer:
         return _json(self._commands.trust())

@@ -100,7 +100,9 @@ class NodeCommands:
         """Join the node's mesh anew; return what the node is in it."""
         token = JoinToken.parse(request.get("token") or "")
         await self._host.join(
-            token, min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT)
+            token,
+            min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT),
+            new_key=bool(request.get("new_key")),
         )
         registered = self._host.node.control.registered
         assert registered is not None

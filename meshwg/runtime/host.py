@@ -17,9 +17,10 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.health import Complaint, Severity
-from meshwg.keys import PrivateKey
+from meshwg.keys import PrivateKey, format_key
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
+    CoordinatorKeyChanged,
     EchoReceived,
     Expelled,
     InterfaceChanged,
@@ -328,19 +329,23 @@ class NodeHost:
             async with asyncio.timeout(limit):
                 await looked.wait()
 
-    async def join(self, token: JoinToken, limit: float) -> None:
+    async def join(
+        self, token: JoinToken, limit: float, *, new_key: bool = False
+    ) -> None:
         """Join the node's mesh anew, if it is not a member that is connected.
 
         :param limit: seconds to wait for the coordinator.
+        :param new_key: whether the coordinator may have another key than before.
         :raises ConfigError: if the token is another mesh's.
         :raises NotJoined: if nothing comes of it.
         """
         client = self.node.control
         if client.state is ControlState.CONNECTED:
             return
-        self._membership.renew(token)
+        self._membership.renew(token, new_key=new_key)
         self._accepted.clear()
-        self.node.background.join(str(token.auth_key), clock.now())
+        key = self._membership.stored.coordinator_key
+        self.node.background.join(str(token.auth_key), key, clock.now())
         self.turn()
         try:
             async with asyncio.timeout(limit):
@@ -400,16 +405,15 @@ class NodeHost:
                 self._membership.netmap_changed()
             case TrustChanged():
                 self._membership.trust_changed()
-            case PeerHeld(name, reason):
-                logger.warning("No traffic with %s: %s", name, reason)
-            case RouteTaken(name, network):
-                logger.info("Packets to %s go to %s", network, name)
+            case CoordinatorKeyChanged(key, former):
+                self._membership.coordinator_key_changed(key, former)
+                _log(event)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():
                 self._on_expelled(event)
-            case PathChanged(peer, change):
-                _log_path(peer.entry.name, change)
+            case PeerHeld() | RouteTaken() | PathChanged():
+                _log(event)
             case _:
                 self._ways_out.carry_out(event)
 
@@ -530,6 +534,21 @@ def _open_sockets(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "
             "--listen-port, or 0 for any"
         ) from None
+
+
+def _log(event: NodeEvent) -> None:
+    """Tell the user of what needs nothing to be done."""
+    match event:
+        case CoordinatorKeyChanged(key, former):
+            if former is not None:
+                said = "The coordinator has a new key, as the old one said: %s"
+                logger.warning(said, format_key(key))
+        case PeerHeld(name, reason):
+            logger.warning("No traffic with %s: %s", name, reason)
+        case RouteTaken(name, network):
+            logger.info("Packets to %s go to %s", network, name)
+        case PathChanged(peer, change):
+            _log_path(peer.entry.name, change)
 
 
 def _log_path(name: str, change: path_events.SelectionChanged) -> None:

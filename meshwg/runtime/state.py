@@ -53,6 +53,12 @@ class StoredMembership:
     coordinator_key: bytes
     auth_key: str | None = field(default=None, repr=False)
     """Until the coordinator has accepted the node for the first time."""
+    former_key: bytes | None = None
+    """The coordinator's key before, until it has proved that it has the other."""
+
+    def knows(self, key: bytes) -> bool:
+        """Tell whether the coordinator is known by a key."""
+        return key in (self.coordinator_key, self.former_key)
 
 
 class StateDirectory:
@@ -125,7 +131,13 @@ class StateDirectory:
         try:
             raw: dict[str, Any] = json.loads(text)
             key = parse_key(raw["coordinator_key"])
-            return StoredMembership(str(raw["url"]), key, raw.get("auth_key"))
+            former = raw.get("former_key")
+            return StoredMembership(
+                str(raw["url"]),
+                key,
+                raw.get("auth_key"),
+                None if former is None else parse_key(former),
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
                 f"The membership {path} is damaged: remove it and join again with "
@@ -139,6 +151,8 @@ class StateDirectory:
             "coordinator_key": format_key(membership.coordinator_key),
             "auth_key": membership.auth_key,
         }
+        if membership.former_key is not None:
+            raw["former_key"] = format_key(membership.former_key)
         self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
 
     def forget_membership(self) -> None:

@@ -308,6 +308,15 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """My key is another one from now on: know me by that. It is said only on a
+    connection that was made by the old one."""
+
+    type: Literal["successor"] = "successor"
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
     """You are no longer a member; the connection ends."""
 
@@ -407,6 +416,7 @@ FromCoordinator = (
     | Ping
     | Pong
     | Credentials
+    | Successor
     | Revoked
     | Error
 )

@@ -80,6 +80,59 @@ def test_a_member_that_joins_again_is_still_a_member(state: StateDirectory) -> N
         choose(state, make_token(OTHER_URL, OTHER_KEY))
 
 
+def test_a_member_believes_in_another_key_only_if_the_user_says_so(
+    state: StateDirectory,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY))
+    token = make_token(OTHER_URL, OTHER_KEY)
+    with pytest.raises(ConfigError, match="add --new-key"):
+        choose(state, token)
+
+    config = NodeConfig(join=str(token))
+    membership = choose_membership(config, state, new_key=True)
+
+    assert (membership.url, membership.coordinator_key) == (OTHER_URL, OTHER_KEY)
+    assert state.membership() == membership
+
+
+def test_a_token_from_before_a_new_key_is_still_of_this_mesh(
+    state: StateDirectory,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY, former_key=OTHER_KEY))
+
+    membership = choose(state, make_token(URL, OTHER_KEY))
+
+    assert (membership.coordinator_key, membership.former_key) == (KEY, OTHER_KEY)
+
+
+async def test_a_key_that_the_coordinator_named_is_remembered(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    old = record.stored.coordinator_key
+    new = bytes(reversed(old))
+    for former in (old, None):
+        record.coordinator_key_changed(new, former)
+        assert state.membership() == record.stored
+        assert (record.stored.coordinator_key, record.stored.former_key) == (
+            new,
+            former,
+        )
+    await record.close()
+
+
+async def test_a_running_node_renews_its_membership_by_its_own_mesh_only(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    token = make_token(OTHER_URL, OTHER_KEY)
+    with pytest.raises(ConfigError, match="another mesh"):
+        record.renew(token)
+    record.renew(token, new_key=True)
+    assert record.stored.coordinator_key == token.coordinator_key
+    await record.close()
+
+
 # What is remembered
 
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import (
+    CoordinatorKeyChanged,
     DialWanted,
     Expelled,
     InterfaceChanged,
@@ -95,6 +96,8 @@ class SimDaemon:
         self.log = SendLog()
         self.entered_mesh = 0
         """How many of its own datagrams were routed into its own tunnel."""
+        self.authority: tuple[bytes, bytes | None] = (coordinator.public_key, None)
+        """What is on its disk of the coordinator's keys; the first is the token's."""
         self.pins: bytes | None = None
         """What is on its disk of others' keys."""
         self._auth_key = auth_key
@@ -117,13 +120,15 @@ class SimDaemon:
     def start(self, cache: bytes | None = None) -> None:
         """Start the daemon, perhaps with a netmap from before."""
         random = self.network.random.randbytes
+        known, former = self.authority
         identity = Identity(
             self.private_key,
-            self.carrier.coordinator.public_key,
+            known,
             self.name,
             auth_key=None if cache else self._auth_key(),
             role=self.role,
             routes=self.routes,
+            former_key=former,
         )
         self.carrier.client = ControlClient(
             identity,
@@ -294,6 +299,8 @@ class SimDaemon:
         match event:
             case InterfaceChanged():
                 self._interface = event
+            case CoordinatorKeyChanged(key, former):
+                self.authority = (key, former)
             case TrustChanged():
                 self.pins = self.node.trust.to_json()
             case PathChanged(peer, change):
