@@ -21,6 +21,7 @@ COMMANDS = {
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
     "key": "coordinator.cli.key:key",
+    "relay": "coordinator.cli.relay:relay",
     "config": "coordinator.cli.config:config",
     "backup": "coordinator.cli.backup:backup",
     "restore": "coordinator.cli.backup:restore",

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from coordinator.relaysecrets import parse_secrets
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.keys import PrivateKey, format_key, parse_key
 from meshwg.transmit import Random
@@ -208,6 +209,20 @@ def _parsed(path: Path, text: str) -> PrivateKey:
             f"{path} is damaged; restore it from a backup: nodes know the "
             "coordinator by this key"
         ) from None
+
+
+def read_relay_secrets(path: Path | None) -> dict[str, bytes]:
+    """Return the relays' secrets in a file an administrator has named, by host.
+
+    :param path: ``None`` for no file.
+    :raises ConfigError: if there is none in it.
+    """
+    if path is None:
+        return {}
+    found = parse_secrets(read_secret_file(path))
+    if not found:
+        raise ConfigError(f"{path} is empty; it should hold lines of HOST SECRET")
+    return found
 
 
 def read_secret_file(path: Path) -> bytes:

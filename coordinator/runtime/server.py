@@ -20,10 +20,11 @@ from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
+from coordinator.relaysecrets import RelaySecrets
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.admission import Admission
 from coordinator.runtime.control import ControlEndpoint
-from coordinator.runtime.files import DataDirectory, read_secret_file
+from coordinator.runtime.files import DataDirectory, read_relay_secrets
 from coordinator.runtime.listener import (
     MalformedRequests,
     bind,
@@ -61,6 +62,11 @@ CONTROL_PATH = "/v1/control"
 KEY_INTERVAL = 1.0
 """Seconds between two looks at the files of the coordinator's keys."""
 
+SHARED_SECRET = (
+    "The relays %s share a secret, so each can make credentials for the others: write "
+    "a line HOST SECRET for each into --turn-secret-file, or use what "
+    "'meshwg-coordinator relay secret HOST' prints"
+)
 FORMER_SERVED = "The key before is served, too, until 'meshwg-coordinator key retire'"
 
 LIVE = ("log_level", "approve_routes")
@@ -80,7 +86,7 @@ class Foundation:
     private_key: PrivateKey
     former_key: PrivateKey | None
     admin_token: str
-    relay_secret: bytes
+    relay_secrets: RelaySecrets
     store: Store
     registry: Registry
     history: NetMapHistory
@@ -124,10 +130,8 @@ async def open_foundation(
         begins=begins,
         former_key=None if former_key is None else format_key(former_key.public_bytes),
     )
-    if config.turn_secret_file is not None:
-        relay_secret = read_secret_file(config.turn_secret_file)
-    else:
-        relay_secret = directory.relay_secret()
+    chosen = read_relay_secrets(config.turn_secret_file)
+    relay_secrets = RelaySecrets(directory.relay_secret(), chosen)
     admin_token = directory.admin_token()
     url = config.database or directory.default_database
     store = await Store.open(url, mesh, random=os.urandom)
@@ -140,7 +144,7 @@ async def open_foundation(
             private_key,
             former_key,
             admin_token,
-            relay_secret,
+            relay_secrets,
             store,
             registry,
             history,
@@ -168,8 +172,9 @@ class CoordinatorProcess:
             self._listener.getsockname()[1],
             primary_address(config.listen_address[0]),
         )
+        self._relay_secret = foundation.relay_secrets.own(self.public.host)
         self._services = make_services(
-            config, self.public, foundation.relay_secret, foundation.registry
+            config, self.public, self._relay_secret, foundation.registry
         )
         self._server = self._make_server()
         self._unexpected = Unexpected()
@@ -281,7 +286,10 @@ class CoordinatorProcess:
             home=self._home,
             stun=self.public.stun,
             relays=self.public.relays,
-            relay_secret=foundation.relay_secret,
+            relay_secret=self._relay_secret,
+            relay_secrets={
+                url: foundation.relay_secrets.of_url(url) for url in config.relays
+            },
             connections_per_address=config.connections_per_address,
         )
         server = ControlServer(
@@ -293,6 +301,8 @@ class CoordinatorProcess:
             unix_time=time.time(),
             random=os.urandom,
         )
+        if shared := foundation.relay_secrets.sharing(config.relays):
+            logger.warning(SHARED_SECRET, ", ".join(shared))
         if foundation.former_key is not None:
             logger.warning("%s", FORMER_SERVED)
         now = asyncio.get_running_loop().time()

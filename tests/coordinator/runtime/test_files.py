@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.runtime.files import DataDirectory, read_secret_file
+from coordinator.runtime.files import (
+    DataDirectory,
+    read_relay_secrets,
+    read_secret_file,
+)
 from meshwg.errors import ConfigError, MeshError
 
 
@@ -147,6 +151,16 @@ def test_a_shared_secret_is_read_from_its_file(tmp_path: Path) -> None:
         read_secret_file(path)
     with pytest.raises(MeshError, match="No such file"):
         read_secret_file(tmp_path / "none")
+
+
+def test_secrets_of_relays_are_read_by_host(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_text("north.test first\nsouth.test second\n")
+    assert read_relay_secrets(path) == {"north.test": b"first", "south.test": b"second"}
+    assert read_relay_secrets(None) == {}
+    path.write_text("# nothing yet\n")
+    with pytest.raises(ConfigError, match="HOST SECRET"):
+        read_relay_secrets(path)
 
 
 def directory(path: Path) -> DataDirectory:
