@@ -137,8 +137,9 @@ class Members:
         for key in removed:
             self._trust.forget(key)
             self._remove(key)
+        own = self._own_claims()
         for entry in changed:
-            self._judge(entry, now)
+            self._judge(entry, own, now)
         self._settle_trust()
         self._paths.permit_relays(now)
         self.update_interface()
@@ -235,21 +236,21 @@ class Members:
         """Yield the addresses that no peer has, though the netmap says so."""
         for lost in self._lost.values():
             yield from lost
-        if self.held:
-            taken = {each for p in self.peers.values() for each in p.entry.addresses}
-            for held in self.held.values():
-                yield from (
-                    each
-                    for each in held.entry.addresses
-                    if self._is_in_mesh(each) and each not in taken
-                )
+        own = self.assigned_addresses()
+        for held in self.held.values():
+            yield from (
+                each
+                for each in held.entry.addresses
+                if each not in own and self._trust.owner(each) not in self.peers
+            )
 
-    def _judge(self, entry: control.PeerEntry, now: float) -> None:
+    def _judge(self, entry: control.PeerEntry, own: Sequence[str], now: float) -> None:
         """Have a peer as a member, unless it is not who it was."""
         kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
-        entry = replace(entry, addresses=kept)
+        if kept != entry.addresses:
+            entry = replace(entry, addresses=kept)
         was_held = entry.public_key in self.held
-        held = self._trust.judge(entry, self._own_claims(), self._unix_time(now))
+        held = self._trust.judge(entry, own, self._unix_time(now))
         if held is None:
             self._put(entry, now)
             return
@@ -259,12 +260,14 @@ class Members:
             self._events.append(PeerHeld(entry.name, held.reason))
 
     def _own_claims(self) -> tuple[str, ...]:
+        """Return this node's own name and addresses, which nobody else can have."""
         registered = self._control.registered
         name = () if registered is None else (registered.name,)
         return (*name, *self.assigned_addresses())
 
-    def _is_in_mesh(self, address: str) -> bool:
-        return any(ip_address(address) in network for network in self._overlay.mesh)
+    def _is_in_mesh(self, text: str) -> bool:
+        address = ip_address(text)
+        return any(address in network for network in self._overlay.mesh)
 
     def _settle_trust(self) -> None:
         """Tell the user of what is not trusted, and save what is new."""

@@ -47,7 +47,7 @@ MAX_NAMES = 8
 KEPT = 90 * 86400.0
 """Seconds for which a pin stays in any case after its key was last seen."""
 FRESH = 86400.0
-"""Seconds for which a pin is not written anew only because its key is still there."""
+"""Seconds for which nothing is written only because a key is still there."""
 
 HELD = "peer-held"
 FULL = "peers-not-pinned"
@@ -114,7 +114,11 @@ class Trust:
         """Names of the peers that there are now, by public key."""
         self._unpinned: dict[str, None] = {}
         """Those of them for which there was no room."""
+        self._fleeting: dict[str, list[str]] = {}
+        """What those claim that are not pinned, as long as they are there."""
         self._refused_networks: tuple[str, ...] = ()
+        self._aged_at = float("-inf")
+        """When there was last something to save for the sake of times only."""
         for pin in pins.pins:
             self._put(pin)
 
@@ -148,17 +152,31 @@ class Trust:
             self.held[key] = held
             return held
         self.held.pop(key, None)
+        self._release(key)
         pin = self._pins.get(key)
         if pin is not None:
             self._renew(pin, entry, unix_time)
         elif not entry.ephemeral:
             self._begin(entry, unix_time)
+        if key not in self._pins:
+            self._fleeting[key] = _claims(entry)
+            self._owners |= dict.fromkeys(self._fleeting[key], key)
         return None
+
+    def owner(self, claim: str) -> str | None:
+        """Return the key that has an address, or a name."""
+        return self._owners.get(_folded(claim))
 
     def forget(self, key: str) -> None:
         """Take note that a peer is no longer a member. Its pin stays."""
+        self._release(key)
         for each in (self._present, self.held, self._unpinned):
             each.pop(key, None)
+
+    def _release(self, key: str) -> None:
+        for claim in self._fleeting.pop(key, ()):
+            if self._owners.get(claim) == key:
+                del self._owners[claim]
 
     # What the user says.
 
@@ -276,9 +294,8 @@ class Trust:
     def _objection(self, entry: PeerEntry, own: Collection[str]) -> Held | None:
         """Return why a peer cannot be what it is said to be."""
         key = entry.public_key
-        owns = {_folded(each) for each in own}
         for claim in _claims(entry):
-            if claim in owns:
+            if claim in own:
                 reason = f"It has {claim}, which is this node's own."
                 return Held(entry, claim, None, reason)
             owner = self._owners.get(claim)
@@ -300,9 +317,11 @@ class Trust:
                 f"The key of {entry.name} is {entry.public_key}, and was {owner} "
                 "before: a new machine or key, or a coordinator that lies."
             )
+        known = self._pins.get(owner)
+        whose = known.names[-1] if known is not None else self._present.get(owner)
         return (
-            f"{entry.name} has the address {claim}, which was that of "
-            f"{self._pins[owner].names[-1]} with another key before."
+            f"{entry.name} has the address {claim}, which was that of {whose} with "
+            "another key before."
         )
 
     def _begin(self, entry: PeerEntry, unix_time: float) -> None:
@@ -324,11 +343,14 @@ class Trust:
     def _renew(self, pin: Pin, entry: PeerEntry, unix_time: float) -> None:
         names = _joined(pin.names, (entry.name,))
         addresses = _joined(pin.addresses, entry.addresses)
-        is_old = not pin.last_seen <= unix_time < pin.last_seen + FRESH
-        if is_old or (names, addresses) != (pin.names, pin.addresses):
+        is_other = (names, addresses) != (pin.names, pin.addresses)
+        is_old = not _is_fresh(pin.last_seen, unix_time)
+        if is_other or is_old:
             self._put(
                 replace(pin, names=names, addresses=addresses, last_seen=unix_time)
             )
+        if is_other or (is_old and not _is_fresh(self._aged_at, unix_time)):
+            self._aged_at = unix_time
             self.has_changed = True
 
     def _put(self, pin: Pin) -> None:
@@ -347,7 +369,10 @@ class Trust:
         owner = self._owners.get(claim)
         if owner is None:
             return
-        pin = self._pins[owner]
+        pin = self._pins.get(owner)
+        if pin is None:
+            self._release(owner)
+            return
         self._drop(owner)
         names = tuple(name for name in pin.names if _folded(name) != claim)
         addresses = tuple(each for each in pin.addresses if each != claim)
@@ -383,6 +408,11 @@ def _claims(entry: PeerEntry) -> list[str]:
 def _folded(name: str) -> str:
     """Return a name as people read it, who do not tell capital letters apart."""
     return name.strip().casefold()
+
+
+def _is_fresh(since: float, unix_time: float) -> bool:
+    """Tell whether a time is of the last day; clocks may be set back, too."""
+    return since <= unix_time < since + FRESH
 
 
 def _joined(known: tuple[str, ...], now: Iterable[str]) -> tuple[str, ...]:

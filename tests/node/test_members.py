@@ -234,3 +234,24 @@ def owner(stage: Stage, address: str) -> MeshPeer | None:
     lane = stage.node.device.allowed_ips.lookup(ip_address(address).packed)
     peers = stage.node.peers.values()
     return next((peer for peer in peers if peer.tunnel.lane is lane), None)
+
+
+def test_who_poses_as_this_node_is_no_member_and_takes_no_address() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB)
+    liar = stage.entry("eve", HOME, BOB, "100.64.0.9", "8.8.8.8")
+    stage.node.members.change([liar], [], NOW)
+
+    assert stage.node.members.find("eve") is None
+    assert owner(stage, BOB) is bob
+    change = stage.events(InterfaceChanged)[-1]
+    assert change.unreachable == ("100.64.0.9",)
+    assert change.addresses == (f"{HOME}/10", "fd00::1/48")
+
+
+def test_what_is_outside_of_the_mesh_is_nobodys_address_in_it() -> None:
+    stage = Stage(addresses=(HOME, "8.8.8.8"))
+    bob = stage.add_peer("bob", BOB, "8.8.4.4")
+    assert bob.entry.addresses == (BOB,)
+    assert owner(stage, "8.8.4.4") is None
+    assert stage.node.members.own_addresses() == (HOME,)

@@ -132,6 +132,21 @@ def test_ephemeral_nodes_may_come_with_a_new_key_each_time() -> None:
     assert [pin.public_key for pin in trust.pins] == [BOB]
 
 
+def test_what_an_ephemeral_node_has_is_its_own_as_long_as_it_is_there() -> None:
+    trust = Trust()
+    assert is_trusted(trust, EVE, "runner", "100.64.0.3", ephemeral=True)
+    assert not is_trusted(trust, DAN, "dan", "100.64.0.3")
+    assert "that of runner" in trust.held[DAN].reason
+    assert not is_trusted(trust, DAN, "runner", "100.64.0.4")
+    trust.accept("runner", None, NOW)
+    assert is_trusted(trust, DAN, "runner", "100.64.0.4")
+    trust.forget(EVE)
+    assert not is_trusted(trust, EVE, "runner", "100.64.0.3", ephemeral=True)
+    assert is_trusted(trust, EVE, "runner-2", "100.64.0.3", ephemeral=True)
+    assert is_trusted(trust, EVE, "runner-3", "100.64.0.3", ephemeral=True)
+    assert is_trusted(trust, BOB, "runner-2")
+
+
 def test_to_be_called_ephemeral_frees_nobodys_name() -> None:
     trust = known()
     assert not is_trusted(trust, EVE, "bob", "100.64.0.3", ephemeral=True)
@@ -211,6 +226,12 @@ def test_who_is_there_is_not_written_anew_each_time() -> None:
         trust.judge(bob, OWN, NOW + age)
         changed.append(trust.has_changed)
     assert changed == [False, True]
+    # Many peers do not make many files a day.
+    trust.has_changed = False
+    is_trusted(trust, EVE, "eve", "100.64.0.3")
+    trust.has_changed = False
+    trust.judge(entry(EVE, "eve", "100.64.0.3"), OWN, NOW + 1.5 * FRESH)
+    assert not trust.has_changed
     assert trust.pins[0].last_seen == NOW + FRESH
     assert trust.pins[0].first_seen == NOW
 
