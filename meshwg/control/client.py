@@ -201,6 +201,11 @@ class ControlClient:
         """The networks that this node offers to the mesh."""
         return self._identity.routes
 
+    @property
+    def offered_role(self) -> str:
+        """What this node was started as."""
+        return self._identity.role
+
     # The carrier.
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+from meshwg import prefixes
 from meshwg.control.client import ControlClient
 from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
@@ -96,6 +97,16 @@ class Members:
             addresses = self.itself.addresses
         return tuple(each for each in addresses if self._is_in_mesh(each))
 
+    def own_routes(self) -> tuple[str, ...]:
+        """Return the networks behind this node that it offers and others are told of.
+
+        What it does not offer nobody enters, whatever the coordinator says.
+        """
+        if self.itself is None:
+            return ()
+        offered = prefixes.readable(self._control.offered_routes)
+        return tuple(each for each in self.itself.routes if each in offered)
+
     @property
     def held(self) -> Mapping[str, Held]:
         """The peers that are not trusted, by public key."""
@@ -182,7 +193,7 @@ class Members:
             tuple(map(str, overlay.mesh)),
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
-            self.itself.routes if self.itself is not None else (),
+            self.own_routes(),
             tuple(sorted({*self._unreachable()})),
         )
         if change != self._interface:
@@ -197,10 +208,9 @@ class Members:
 
         The system forwards whatever it gets, perhaps into the machine's other networks.
         """
-        itself = self.itself
-        routes = itself.routes if itself is not None else ()
-        is_hub = itself is not None and itself.role == HUB
-        delivered = (*self.assigned_addresses(), *routes), is_hub
+        itself, is_started = self.itself, self._control.offered_role == HUB
+        is_hub = is_started and itself is not None and itself.role == HUB
+        delivered = (*self.assigned_addresses(), *self.own_routes()), is_hub
         if delivered != self._delivered:
             self._delivered = delivered
             networks = map(ip_network, delivered[0])
@@ -208,8 +218,7 @@ class Members:
 
     def _tell_of_routes(self) -> None:
         """Tell the user of networks that this node offers and others do not hear of."""
-        itself = self.itself
-        known = itself.routes if itself is not None else ()
+        itself, known = self.itself, self.own_routes()
         missing = [each for each in self._control.offered_routes if each not in known]
         complaint = None
         if missing and itself is not None:
@@ -304,9 +313,7 @@ class Members:
 
     def _settle_routes(self) -> None:
         """Give each network to the peer that has it now."""
-        itself = self.itself
-        own = itself.routes if itself is not None else ()
-        self._claims.set_mesh(self._overlay.mesh, own)
+        self._claims.set_mesh(self._overlay.mesh, self.own_routes())
         changed = self._claims.settle()
         # First take away, then give.
         for key in sorted(changed, key=lambda each: len(changed[each])):

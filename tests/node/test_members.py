@@ -10,6 +10,7 @@ from meshwg.node.events import InterfaceChanged, RouteTaken
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
+from tests.wireguard.pair import ipv4
 
 BEHIND_BOB = "192.168.7.0/24"
 
@@ -112,8 +113,9 @@ def test_in_a_network_that_the_machine_is_in_too_each_peer_gets_a_route() -> Non
 
 
 def test_peers_accept_packets_from_what_this_node_announces() -> None:
-    stage = Stage()
-    itself = stage.entry("home", HOME, routes=["10.8.0.0/16"])
+    stage = Stage(routes=("10.8.0.0/16",))
+    # What it does not offer is not behind it, whatever the coordinator says.
+    itself = stage.entry("home", HOME, routes=["10.8.0.0/16", "192.168.1.0/24"])
     itself = replace(itself, public_key=stage.node.public_key)
     stage.node.control.peers.update(
         control.Delta(base=1, version=2, digest="", changed=(itself,))
@@ -218,8 +220,26 @@ def test_no_peer_takes_everything_or_what_is_anothers_in_the_mesh(wide: str) -> 
     assert list(stage.node.health) == []
 
 
-def test_what_is_behind_this_node_itself_is_behind_no_peer() -> None:
+def test_no_coordinator_makes_a_hub_of_a_node_that_was_not_started_as_one() -> None:
     stage = Stage()
+    bob = stage.add_peer("bob", BOB)
+    stage.add_peer("carol", "100.64.0.9")
+    stage.connect(bob)
+    itself = stage.entry("home", HOME, role="hub", routes=[BEHIND_BOB])
+    itself = replace(itself, public_key=stage.node.public_key)
+    stage.node.control.peers.update(
+        control.Delta(base=1, version=2, digest="", changed=(itself,))
+    )
+    stage.node.members.update_interface()
+
+    mine = ipv4(BOB, HOME, b"for this node")
+    others = [ipv4(BOB, to, b"for others") for to in ("100.64.0.9", "192.168.7.1")]
+    stage.hear(bob, *others, mine)
+    assert stage.node.packets_to_write() == [mine]
+
+
+def test_what_is_behind_this_node_itself_is_behind_no_peer() -> None:
+    stage = Stage(routes=(BEHIND_BOB,))
     itself = stage.entry("home", HOME, routes=[BEHIND_BOB])
     itself = replace(itself, public_key=stage.node.public_key)
     stage.node.control.peers.update(
