@@ -105,6 +105,44 @@ def test_names_that_two_nodes_exchange_hold_both_until_they_are_accepted() -> No
     assert alice.reaches(mallory)
 
 
+def test_a_restored_mesh_is_made_of_the_same_keys() -> None:
+    world, alice, bob, mallory = mesh()
+    world.ledger.epoch = "restored"
+    world.coordinator.start()
+    world.settle(60.0)
+    assert list(alice.node.health) == []
+    assert alice.reaches(bob)
+
+    rename_first(world, bob, mallory)
+    world.advance(1.0)
+    assert [each.code for each in alice.node.health] == ["peer-held"]
+
+
+def test_a_node_that_was_removed_may_come_back_with_its_key() -> None:
+    world, alice, bob, _ = mesh()
+    world.coordinator.perform(Remove(bob.key))
+    world.advance(5.0)
+    bob.start()
+    world.settle(10.0)
+    assert list(alice.node.health) == []
+    assert alice.reaches(bob)
+
+
+def test_each_run_of_an_ephemeral_node_may_have_another_key() -> None:
+    world, alice, _, _ = mesh()
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    first = world.add("runner")
+    world.advance(5.0)
+    first.leave()
+    world.advance(5.0)
+    second = world.add("runner-again")
+    world.advance(5.0)
+    world.coordinator.perform(Rename(second.key, "runner"))
+    world.advance(1.0)
+    assert list(alice.node.health) == []
+    assert alice.reaches(second)
+
+
 def test_an_address_of_a_peer_goes_to_nobody_else() -> None:
     _, alice, bob, mallory = mesh()
     liar = replace(alice.peer(mallory).entry, addresses=alice.peer(bob).entry.addresses)
