@@ -399,15 +399,18 @@ class CoordinatorProcess:
     async def _watch_keys(self) -> None:
         """Take over the keys whenever an administrator has changed them."""
         directory = self._foundation.directory
-        seen = directory.stamp_of_keys()
+        used = complained = directory.stamp_of_keys()
         while True:
             await asyncio.sleep(KEY_INTERVAL)
-            if (stamp := directory.stamp_of_keys()) != seen:
-                seen = stamp
-                try:
-                    await self._take_over_keys(directory)
-                except MeshError as error:
+            if (stamp := directory.stamp_of_keys()) == used:
+                continue
+            try:
+                await self._take_over_keys(directory)
+                used = stamp
+            except MeshError as error:
+                if stamp != complained:
                     logger.error("The coordinator's key stays as it is: %s", error)
+                complained = stamp
 
     async def _take_over_keys(self, directory: DataDirectory) -> None:
         if not directory.exists:
