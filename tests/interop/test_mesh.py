@@ -218,7 +218,8 @@ def in_place(lab: Lab, place: str) -> list[Member]:
 
 def relayed_addresses(member: Member, count: int) -> bool:
     """Tell whether a node's saved netmap has so many relayed addresses."""
-    text = (member.state_dir / "netmap.json").read_text()
+    netmap = member.state_dir / "netmap.json"
+    text = netmap.read_text() if netmap.exists() else ""
     return text.count('"kind":"relay"') == count
 
 
