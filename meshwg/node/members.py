@@ -23,7 +23,7 @@ from meshwg.node.events import (
 )
 from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
-from meshwg.node.trust import Held, Trust
+from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
@@ -167,8 +167,14 @@ class Members:
         :raises MeshError: if there is no such peer.
         """
         held = self._trust.accept(name, key, self._unix_time(now))
-        # Others may be held now, or no longer.
-        self.change(self._control.peers.peers, (), now)
+        # Who had its claims may be held now, and others that were held no longer.
+        claims = set(claims_of(held.entry))
+        affected = [
+            entry
+            for entry in self._control.peers.peers
+            if entry.public_key in self.held or not claims.isdisjoint(claims_of(entry))
+        ]
+        self.change(affected, (), now)
         return held
 
     def update_interface(self) -> None:

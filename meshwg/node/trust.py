@@ -159,7 +159,7 @@ class Trust:
         elif not entry.ephemeral:
             self._begin(entry, unix_time)
         if key not in self._pins:
-            self._fleeting[key] = _claims(entry)
+            self._fleeting[key] = claims_of(entry)
             self._owners |= dict.fromkeys(self._fleeting[key], key)
         return None
 
@@ -189,7 +189,7 @@ class Trust:
         """
         held = self._find_held(name, key)
         entry = held.entry
-        for claim in _claims(entry):
+        for claim in claims_of(entry):
             if self._owners.get(claim) != entry.public_key:
                 self._take_away(claim)
         pin = self._pins.get(entry.public_key)
@@ -294,7 +294,7 @@ class Trust:
     def _objection(self, entry: PeerEntry, own: Collection[str]) -> Held | None:
         """Return why a peer cannot be what it is said to be."""
         key = entry.public_key
-        for claim in _claims(entry):
+        for claim in claims_of(entry):
             if claim in own:
                 reason = f"It has {claim}, which is this node's own."
                 return Held(entry, claim, None, reason)
@@ -401,7 +401,8 @@ def load_pins(text: bytes) -> Pins:
         raise InvalidMessage("The pinned keys are damaged") from None
 
 
-def _claims(entry: PeerEntry) -> list[str]:
+def claims_of(entry: PeerEntry) -> list[str]:
+    """Return what a peer claims, of which each belongs to one key only."""
     return [_folded(entry.name), *entry.addresses]
 
 

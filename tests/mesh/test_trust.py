@@ -9,6 +9,7 @@ from coordinator.mesh.operations import Remove, Rename
 from meshwg.errors import MeshError
 from meshwg.node import InterfaceChanged, PeerHeld
 from meshwg.status import all_drops, status
+from meshwg.wire.control import Delta
 from tests.world.node import SimNode
 from tests.world.world import World
 
@@ -150,6 +151,24 @@ def test_an_address_of_a_peer_goes_to_nobody_else() -> None:
     assert alice.node.members.find(mallory.key) is None
     assert alice.keep_pinging(bob, 2.0) == 0
     assert bob.address not in alice.found(InterfaceChanged)[-1].unreachable
+
+
+def test_accepting_a_peer_holds_those_whose_name_and_address_it_has() -> None:
+    world, alice, bob, mallory = mesh()
+    carol = world.add("carol")
+    world.settle()
+    stolen = alice.peer(mallory).entry.addresses
+    liar = replace(alice.peer(carol).entry, name="bob", addresses=stolen)
+    peers = alice.client.peers
+    peers.update(
+        Delta(base=peers.version, version=peers.version, digest="", changed=(liar,))
+    )
+    alice.node.members.change([liar], (), alice.now)
+    assert set(alice.node.members.held) == {carol.key}
+
+    alice.accept("bob", carol.key)
+    assert set(alice.node.members.held) == {bob.key, mallory.key}
+    assert alice.node.members.find(stolen[0]) is alice.peer(carol)
 
 
 def test_what_is_called_the_mesh_does_not_grow_to_everything() -> None:
