@@ -41,7 +41,7 @@ from meshwg.wire.control import (
 )
 
 MAX_PINS = 16_384
-"""Peers that are remembered: about 8 MB of memory and 4 MB of file at most."""
+"""Peers that are remembered: about 12 MB of memory and 3 MB of file."""
 MAX_NAMES = 8
 """Names, and as many addresses, that one key is remembered with."""
 KEPT = 90 * 86400.0
