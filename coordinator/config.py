@@ -77,7 +77,8 @@ class CoordinatorConfig(BaseModel):
     relay: bool = True
     """Whether to serve as a relay, too."""
     turn_secret_file: Path | None = None
-    """The secret shared with :attr:`relays`; by default one in :attr:`data_dir`."""
+    """Secrets of :attr:`relays`, as lines of ``HOST SECRET``; by default each has one
+    that follows from that in :attr:`data_dir`."""
     relays: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """More relays, as ``turn:HOST:PORT?transport=udp``."""
     relay_allow: tuple[str, ...] = ()

@@ -63,6 +63,12 @@ def expired(username: str, unix_time: float) -> bool:
     return int(expires) <= unix_time
 
 
+def relay_host(url: str) -> str:
+    """Return the host of a relay's URL."""
+    found = _RELAY_URL.fullmatch(url)
+    return url if found is None else found[1]
+
+
 def parse_relay_url(url: str) -> str:
     """Return a relay's URL (RFC 7065) if nodes can use it.
 

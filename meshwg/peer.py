@@ -148,6 +148,7 @@ class MeshPeer:
             "addresses": list(self.entry.addresses),
             "online": self.entry.online,
             "role": self.entry.role,
+            "held": False,
             "nat": _nat_json(self.entry.nat),
             "path": self.path_json(now, unix_time),
             "reason": self.reason(now, refusal),
@@ -195,6 +196,26 @@ class MeshPeer:
 
     def _path_status(self, now: float) -> PathStatus | None:
         return self.agent.status(now) if self.agent is not None else None
+
+
+def held_status(entry: control.PeerEntry, reason: str) -> dict[str, Any]:
+    """Return the same of a peer that is not trusted, and so is none."""
+    return {
+        "name": entry.name,
+        "public_key": entry.public_key,
+        "addresses": list(entry.addresses),
+        "online": entry.online,
+        "role": entry.role,
+        "held": True,
+        "nat": _nat_json(entry.nat),
+        "path": path_json(None, 0.0, 0.0),
+        "reason": reason,
+        "attempts": [],
+        "next_attempt_in": None,
+        "last_handshake_age": None,
+        "rx_bytes": 0,
+        "tx_bytes": 0,
+    }
 
 
 def path_json(path: PathStatus | None, now: float, unix_time: float) -> dict[str, Any]:

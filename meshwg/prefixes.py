@@ -6,6 +6,7 @@ before it believes a coordinator.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 IPNetwork = IPv4Network | IPv6Network
@@ -14,6 +15,19 @@ SHORTEST = {4: 8, 6: 16}
 """Bits that a route has at least, by IP version. Otherwise two routes to halves would
 be a route to everything that no rule against default routes sees; as many of these as
 a node may announce are not even a quarter."""
+
+PUBLIC_SHARE = {4: 1 << 28, 6: 1 << 121}
+"""Public addresses that all nodes together may have behind them, by IP version: a
+sixteenth of IPv4, and of the part of IPv6 that is in use (2000::/3). Otherwise networks
+that are each small enough would be everything together."""
+
+_PRIVATE = tuple(
+    ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"),
+        "fc00::/7",
+    )
+)
 
 _NOBODYS = tuple(
     ip_network(text)
@@ -68,6 +82,15 @@ def refusal(route: IPNetwork, mesh: Iterable[IPNetwork]) -> str | None:
     if any(overlap(route, each) for each in _NOBODYS):
         return "its addresses are those of each machine itself, or of its own link"
     return None
+
+
+@lru_cache(maxsize=4096)
+def public_size(text: str) -> int:
+    """Return how many addresses of the internet a network has, in its usual form."""
+    network = ip_network(text)
+    if any(is_within(network, each) for each in _PRIVATE):
+        return 0
+    return network.num_addresses
 
 
 def is_within(part: IPNetwork, whole: IPNetwork) -> bool:

@@ -1,13 +1,15 @@
 """What ``meshwg status --json`` says about a node."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from meshwg import __version__
 from meshwg.control.client import ControlState
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.node import Node
+from meshwg.node.trust import Trust
+from meshwg.peer import held_status
 from meshwg.relay.allocation import RelayState
 
 SCHEMA = 1
@@ -66,10 +68,7 @@ def status(
             },
             "relay": _relay(node),
         },
-        "peers": [
-            peer.status(now, unix_time, node.paths.refusal_of(peer))
-            for peer in sorted(node.peers.values(), key=lambda peer: peer.entry.name)
-        ],
+        "peers": sorted(_peers(node, now, unix_time), key=lambda peer: peer["name"]),
         "health": [complaint.to_json() for complaint in node.health],
         "counters": {
             "drops": {reason: count for reason, count in drops.items() if count}
@@ -123,6 +122,45 @@ def standby_status(
         "health": [],
         "counters": {"drops": {}},
     }
+
+
+def trust_status(trust: Trust) -> dict[str, Any]:
+    """Return ``meshwg trust list --json``: whose keys are pinned, and who is held."""
+    return {
+        "schema": SCHEMA,
+        "networks": list(trust.networks),
+        "pins": [
+            {
+                "name": pin.names[-1] if pin.names else "",
+                "public_key": pin.public_key,
+                "names": list(pin.names),
+                "addresses": list(pin.addresses),
+                "first_seen": round(pin.first_seen, 3),
+                "last_seen": round(pin.last_seen, 3),
+                "state": trust.state_of(pin),
+            }
+            for pin in sorted(trust.pins, key=lambda pin: (pin.names, pin.public_key))
+        ],
+        "held": [
+            {
+                "name": held.entry.name,
+                "public_key": held.entry.public_key,
+                "addresses": list(held.entry.addresses),
+                "claim": held.claim,
+                "known_key": held.owner,
+                "reason": held.reason,
+            }
+            for _, held in sorted(trust.held.items())
+        ],
+    }
+
+
+def _peers(node: Node, now: float, unix_time: float) -> Iterator[dict[str, Any]]:
+    for peer in node.peers.values():
+        yield peer.status(now, unix_time, node.paths.refusal_of(peer))
+    for held in node.members.held.values():
+        reason = f"Held, with no session and no routes: {held.reason}"
+        yield held_status(held.entry, reason)
 
 
 def all_drops(node: Node) -> Counter[str]:

@@ -62,3 +62,17 @@ def test_only_what_older_nodes_take_for_a_network_is_left_out() -> None:
     assert prefixes.without_zones(["::%1/64", "10.1.0.0/16"]) == ("10.1.0.0/16",)
     with pytest.raises(ValueError, match="host bits"):
         prefixes.without_zones(["10.0.0.1/8"])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8.0.0.0/8", 1 << 24),
+        ("10.0.0.0/8", 0),
+        ("192.168.7.0/24", 0),
+        ("fd00::/16", 0),
+        ("2000::/16", 1 << 112),
+    ],
+)
+def test_private_networks_are_nothing_of_the_internet(text: str, size: int) -> None:
+    assert prefixes.public_size(text) == size

@@ -1,7 +1,8 @@
 """``meshwg-coordinator``: the server and its administration.
 
 Each command is imported only when it is used. ``token`` and ``node`` work on the
-database, so they need no running server; one that runs notices within a second.
+database and ``key`` on files, so they need no running server; one that runs notices
+within a second.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "key": "coordinator.cli.key:key",
+    "relay": "coordinator.cli.relay:relay",
     "config": "coordinator.cli.config:config",
     "backup": "coordinator.cli.backup:backup",
     "restore": "coordinator.cli.backup:restore",

@@ -118,7 +118,7 @@ def restore(
                 parse_url(settings.database or directory.default_database),
                 record,
                 random=os.urandom,
-                before_commit=lambda: directory.replace(record["files"]),
+                before_commit=lambda: directory.put_back(record["files"]),
             )
         directory.begun()
         directory.give_to_owner()

@@ -99,10 +99,13 @@ async def open_mesh(
             f"There is no coordinator in {settings.data_dir} yet; start "
             "'meshwg-coordinator serve' once, or name another --data-dir"
         )
-    private_key = directory.private_key()
-    key = format_key(private_key.public_bytes)
+    private_key, former = directory.private_key(), directory.former_key()
+    mesh = MeshConfig(
+        format_key(private_key.public_bytes),
+        begins=False,
+        former_key=None if former is None else format_key(former.public_bytes),
+    )
     url = settings.database or directory.default_database
-    mesh = MeshConfig(key, begins=False)
     store = await Store.open(url, mesh, random=os.urandom)
     try:
         yield Mesh(store, private_key)

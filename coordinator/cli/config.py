@@ -39,13 +39,12 @@ def _check_all(settings: CoordinatorConfig) -> None:
     :raises ConfigError: if it cannot be used.
     """
     # Only here, because they import what takes half a second.
-    from coordinator.runtime.files import read_secret_file
+    from coordinator.runtime.files import read_relay_secrets
     from coordinator.runtime.listener import load_tls
 
     choose_networks(os.urandom, settings.network4, settings.network6)
     try:
-        if settings.turn_secret_file is not None:
-            read_secret_file(settings.turn_secret_file)
+        read_relay_secrets(settings.turn_secret_file)
         if settings.tls_cert is not None and settings.tls_key is not None:
             load_tls(str(settings.tls_cert), str(settings.tls_key))
     except MeshError as error:

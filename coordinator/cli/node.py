@@ -38,6 +38,11 @@ LAYOUTS = (
 )
 """Columns of the list, for terminals from the widest to the narrowest."""
 
+PINNED = (
+    "Nodes have pinned its key: if another machine, or a new key, is to be called "
+    "{name}, each of them holds that until 'meshwg trust accept {name}' there."
+)
+
 
 @click.group()
 def node() -> None:
@@ -114,6 +119,8 @@ def remove(name: str, revoke_token: bool | None, as_json: bool, **where: Any) ->
             key = await _token_of(mesh, removed)
             if not as_json:
                 click.echo(f"{removed.name} is removed.{_said_of(key)}")
+                if not removed.ephemeral:
+                    click.echo(PINNED.format(name=removed.name), err=True)
             if key is not None and _is_to_be_revoked(key, revoke_token, as_json):
                 key = (await mesh.perform(RevokeAuthKey(key.number))).auth_key
                 assert key is not None

@@ -56,7 +56,8 @@ PATH = click.Path(path_type=Path)
     "--turn-secret-file",
     type=PATH,
     metavar="FILE",
-    help="The secret that other relays (coturn's use-auth-secret) share.",
+    help="Secrets of other relays (coturn's use-auth-secret), lines of HOST SECRET; "
+    "by default what 'relay secret HOST' prints.",
 )
 @click.option(
     "--relay-server",

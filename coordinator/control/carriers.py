@@ -37,7 +37,7 @@ class Carriers:
         counters: ControlCounters,
         random: Random,
     ) -> None:
-        self._private_key = private_key
+        self._keys: tuple[PrivateKey, ...] = (private_key,)
         self._settings = settings
         self._counters = counters.events
         self._random = random
@@ -61,6 +61,15 @@ class Carriers:
 
     def get(self, number: int) -> Connection | None:
         return self._connections.get(number)
+
+    @property
+    def public_key(self) -> bytes:
+        """The key by which nodes are to know this coordinator."""
+        return self._keys[0].public_bytes
+
+    def use_keys(self, private_key: PrivateKey, former: PrivateKey | None) -> None:
+        """Answer by another key, and by the one before if that is still served."""
+        self._keys = (private_key,) if former is None else (private_key, former)
 
     def open(self, address: str, now: float) -> Connection | None:
         """Take a new connection, or ``None`` if there are too many."""
@@ -177,20 +186,21 @@ class Carriers:
     def _answer_handshake(
         self, connection: Connection, frame: bytes
     ) -> CloseCode | None:
-        try:
-            key, response, secure = channel.answer(
-                self._private_key, frame, random=self._random
-            )
-        except AuthenticationFailed:
-            self._counters["handshakes_failed"] += 1
-            return CloseCode.WRONG_KEY
-        except InvalidMessage:
-            self._counters["handshakes_failed"] += 1
-            return CloseCode.MALFORMED
-        connection.key, connection.channel = format_key(key), secure
-        connection.state = State.REGISTER
-        self._frames.append((connection.id, response))
-        return None
+        for own in self._keys:
+            try:
+                key, response, secure = channel.answer(own, frame, random=self._random)
+            except AuthenticationFailed:
+                continue
+            except InvalidMessage:
+                self._counters["handshakes_failed"] += 1
+                return CloseCode.MALFORMED
+            connection.key, connection.channel = format_key(key), secure
+            connection.coordinator_key = own.public_bytes
+            connection.state = State.REGISTER
+            self._frames.append((connection.id, response))
+            return None
+        self._counters["handshakes_failed"] += 1
+        return CloseCode.WRONG_KEY
 
     def _forget_times(self, connection: Connection) -> None:
         self._deadlines.pop(connection, None)

@@ -38,6 +38,7 @@ class Connection:
     __slots__ = (
         "address",
         "channel",
+        "coordinator_key",
         "id",
         "key",
         "messages",
@@ -58,6 +59,8 @@ class Connection:
         self.key = ""
         """The node's public key, which it has proved once it registers."""
         self.channel: Channel | None = None
+        self.coordinator_key = b""
+        """By which the node knows this coordinator."""
         self.registered = False
         """It is, or has been, a member's connection."""
         self.version = 0

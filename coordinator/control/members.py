@@ -29,6 +29,7 @@ from coordinator.mesh.operations import (
     Result,
 )
 from coordinator.mesh.registry import Registry
+from meshwg.keys import format_key
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, ErrorCode
 
@@ -110,12 +111,24 @@ class Members:
             unix_time=now + self._unix_offset,
         )
         self.send(connection, welcome, now)
+        self._name_successor(connection, now)
         self._plan_renewal(connection, now)
         self.bring_up_to_date(connection, now)
         for payload in uncertain:
             self._carriers.send(connection, payload, now)
 
     # What they are told.
+
+    def key_changed(self, now: float) -> None:
+        """Tell all who know this coordinator by another key what it is now."""
+        for connection in self._members.values():
+            self._name_successor(connection, now)
+
+    def _name_successor(self, connection: Connection, now: float) -> None:
+        key = self._carriers.public_key
+        if connection.coordinator_key != key:
+            self._counters.events["successors_named"] += 1
+            self.send(connection, control.Successor(public_key=format_key(key)), now)
 
     def send(
         self, connection: Connection, message: control.FromCoordinator, now: float

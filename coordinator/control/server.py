@@ -108,6 +108,13 @@ class ControlServer:
         """How many connections there are, members' or not."""
         return len(self._carriers)
 
+    def use_keys(
+        self, private_key: PrivateKey, former: PrivateKey | None, now: float
+    ) -> None:
+        """Be known by another key, and by the one before as long as it is served."""
+        self._carriers.use_keys(private_key, former)
+        self._members.key_changed(now)
+
     # The carriers.
 
     def connect(self, address: str, now: float) -> int | None:

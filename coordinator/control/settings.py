@@ -1,6 +1,7 @@
 """What an administrator, or the process around it, decides for the control server."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,10 @@ class Settings:
     """STUN servers to tell nodes, ``host:port``."""
     relays: tuple[str, ...] = ()
     """TURN servers to tell nodes, ``turn:`` URLs."""
-    relay_secret: bytes = b""
+    relay_secret: bytes = field(default=b"", repr=False)
+    """What the credentials of relays are made with."""
+    relay_secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The same by URL, of those that have a secret of their own."""
     heartbeat: float = 3.0
     """Seconds after which nodes send a heartbeat."""
     silence: float = 8.0

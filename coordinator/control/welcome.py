@@ -45,10 +45,15 @@ class Welcomes:
 
     def relays(self, key: str, unix_time: float) -> tuple[Relay, ...]:
         """Return all relays with new credentials for one node."""
-        secret = self._settings.relay_secret
+        settings = self._settings
         return tuple(
-            credentials.mint(url, secret, key, unix_time)
-            for url in self._settings.relays
+            credentials.mint(
+                url,
+                settings.relay_secrets.get(url, settings.relay_secret),
+                key,
+                unix_time,
+            )
+            for url in settings.relays
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from meshwg.errors import ConfigError
+from meshwg.prefixes import refusal
 from meshwg.transmit import Random
 
 SHARED_SPACE = IPv4Network("100.64.0.0/10")
@@ -74,7 +75,12 @@ def choose_networks(
         v4 = str(_choose_v4(random, taken))
     if v6 is None:
         v6 = str(ipaddress.ip_network((b"\xfd" + random(5) + bytes(10), 48)))
-    return Networks.parse(v4, v6)
+    networks = Networks.parse(v4, v6)
+    for network in (networks.v4, networks.v6):
+        # Nodes would not believe in it.
+        if (why := refusal(network, ())) is not None:
+            raise ConfigError(f"The mesh network {network} cannot be used: {why}")
+    return networks
 
 
 def _choose_v4(random: Random, taken: Sequence[IPv4Network]) -> IPv4Network:

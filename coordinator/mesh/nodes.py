@@ -62,6 +62,7 @@ class Node:
             self.nat,
             self.online,
             self.expired,
+            self.ephemeral,
         )
 
     def peer_json(self, networks: Networks) -> bytes:
@@ -76,6 +77,8 @@ class Node:
             peer["online"] = True
         if self.role != "node":
             peer["role"] = self.role
+        if self.ephemeral:
+            peer["ephemeral"] = True
         if self.routes:
             peer["routes"] = self.routes
         head = json.dumps(peer, separators=(",", ":"))[:-1]

@@ -74,7 +74,8 @@ class Administration:
         self._registry = registry
         self._expected = f"Bearer {token}".encode()
         self._url = url
-        self._coordinator_key = coordinator_key
+        self.coordinator_key = coordinator_key
+        """By which new nodes are to know this coordinator."""
         self._random = random
 
     def routes(self) -> list[web.RouteDef]:
@@ -162,7 +163,7 @@ class Administration:
         result = await self._worker.perform(CreateAuthKey(key))
         if isinstance(result, Refused):
             return _refusal(result)
-        token = str(JoinToken(self._url, self._coordinator_key, text))
+        token = str(JoinToken(self._url, self.coordinator_key, text))
         record = auth_key_record(key, now)
         return web.json_response({"schema": 1, "token": token, **record}, status=201)
 

@@ -7,15 +7,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from coordinator.relaysecrets import parse_secrets
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.keys import PrivateKey, format_key, parse_key
 from meshwg.transmit import Random
 
 KEY_FILE = "coordinator.key"
+FORMER_KEY_FILE = "coordinator.key.old"
 ADMIN_TOKEN_FILE = "admin.token"
 RELAY_SECRET_FILE = "turn.secret"
 DATABASE_FILE = "coordinator.db"
-SECRET_FILES = (KEY_FILE, ADMIN_TOKEN_FILE, RELAY_SECRET_FILE)
+SECRET_FILES = (KEY_FILE, FORMER_KEY_FILE, ADMIN_TOKEN_FILE, RELAY_SECRET_FILE)
 LOCK_FILE = "lock"
 BEGINNING_FILE = "beginning"
 """There from before the key is made until the database holds a mesh: a key without it
@@ -97,16 +99,57 @@ class DataDirectory:
         :raises ConfigError: if the file is damaged.
         """
         path = self.path / KEY_FILE
-        text = self._read_or_create(
-            path, lambda: format_key(PrivateKey.generate(self._random).private_bytes)
-        )
-        try:
-            return PrivateKey.from_bytes(parse_key(text))
-        except ValueError:
-            raise ConfigError(
-                f"{path} is damaged; restore it from a backup: nodes know the "
-                "coordinator by this key"
-            ) from None
+        return _parsed(path, self._read_or_create(path, self._new_key))
+
+    def former_key(self) -> PrivateKey | None:
+        """Return the key before, if it is still served.
+
+        :raises ConfigError: if the file is damaged.
+        """
+        path = self.path / FORMER_KEY_FILE
+        with _plain_errors(path):
+            try:
+                text = path.read_text()
+            except FileNotFoundError:
+                return None
+        key = _parsed(path, text)
+        # A rotation that was cut short has left the same key in both files.
+        return None if key == self.private_key() else key
+
+    def rotate_key(self) -> PrivateKey:
+        """Make a new key, and keep the one that there was beside it; return the new.
+
+        :raises MeshError: if an older one is still served.
+        """
+        if self.former_key() is not None:
+            raise MeshError(
+                "The key before is still served: 'meshwg-coordinator key retire' ends "
+                "that, and lets this one be replaced"
+            )
+        old, new = self.private_key(), self._new_key()
+        self.replace({FORMER_KEY_FILE: format_key(old.private_bytes) + "\n"})
+        self.replace({KEY_FILE: new + "\n"})
+        self.give_to_owner()
+        return self.private_key()
+
+    def retire_key(self) -> bool:
+        """Forget the key before; return whether there was one."""
+        path = self.path / FORMER_KEY_FILE
+        with _plain_errors(path):
+            was_there = path.exists()
+            path.unlink(missing_ok=True)
+        return was_there
+
+    def stamp_of_keys(self) -> tuple[int, ...]:
+        """Return what changes whenever a file of keys does."""
+        stamps = []
+        for name in (KEY_FILE, FORMER_KEY_FILE):
+            try:
+                found = (self.path / name).stat()
+                stamps += [found.st_ctime_ns, found.st_ino]
+            except OSError:
+                stamps.append(0)
+        return tuple(stamps)
 
     def admin_token(self) -> str:
         """Return the bearer token of the administration, made at first start."""
@@ -127,8 +170,14 @@ class DataDirectory:
                 found[name] = (self.path / name).read_text()
         return found
 
+    def put_back(self, contents: Mapping[str, str]) -> None:
+        """Have the files of a backup, and no key of another mesh beside them."""
+        self.replace(contents)
+        if FORMER_KEY_FILE not in contents:
+            self.retire_key()
+
     def replace(self, contents: Mapping[str, str]) -> None:
-        """Write the files of a backup."""
+        """Write some of the files."""
         for name, text in contents.items():
             with _plain_errors(self.path / name):
                 write_private(self.path / name, text.encode())
@@ -145,6 +194,9 @@ class DataDirectory:
             for each in self.path.iterdir():
                 os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
+    def _new_key(self) -> str:
+        return format_key(PrivateKey.generate(self._random).private_bytes)
+
     def _secret(self, name: str) -> str:
         path = self.path / name
         text = self._read_or_create(path, lambda: self._random(24).hex()).strip()
@@ -160,6 +212,30 @@ class DataDirectory:
                 text = make()
                 write_private(path, f"{text}\n".encode())
                 return text
+
+
+def _parsed(path: Path, text: str) -> PrivateKey:
+    try:
+        return PrivateKey.from_bytes(parse_key(text))
+    except ValueError:
+        raise ConfigError(
+            f"{path} is damaged; restore it from a backup: nodes know the "
+            "coordinator by this key"
+        ) from None
+
+
+def read_relay_secrets(path: Path | None) -> dict[str, bytes]:
+    """Return the relays' secrets in a file an administrator has named, by host.
+
+    :param path: ``None`` for no file.
+    :raises ConfigError: if there is none in it.
+    """
+    if path is None:
+        return {}
+    found = parse_secrets(read_secret_file(path))
+    if not found:
+        raise ConfigError(f"{path} is empty; it should hold lines of HOST SECRET")
+    return found
 
 
 def read_secret_file(path: Path) -> bytes:

@@ -20,10 +20,11 @@ from coordinator.control.settings import Settings
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
+from coordinator.relaysecrets import RelaySecrets
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.admission import Admission
 from coordinator.runtime.control import ControlEndpoint
-from coordinator.runtime.files import DataDirectory, read_secret_file
+from coordinator.runtime.files import DataDirectory, read_relay_secrets
 from coordinator.runtime.listener import (
     MalformedRequests,
     bind,
@@ -58,6 +59,15 @@ LINGERING = 1.0
 READ_BUFFER = 16 * 1024
 """Bytes of a body, or of a control connection, that wait to be read."""
 CONTROL_PATH = "/v1/control"
+KEY_INTERVAL = 1.0
+"""Seconds between two looks at the files of the coordinator's keys."""
+
+SHARED_SECRET = (
+    "The relays %s share a secret, so each can make credentials for the others: write "
+    "a line HOST SECRET for each into --turn-secret-file, or use what "
+    "'meshwg-coordinator relay secret HOST' prints"
+)
+FORMER_SERVED = "The key before is served, too, until 'meshwg-coordinator key retire'"
 
 LIVE = ("log_level", "approve_routes")
 LIVE_WITH_TLS = ("tls_cert", "tls_key")
@@ -72,9 +82,11 @@ class Foundation:
     """What a process has read before it opens any socket."""
 
     config: CoordinatorConfig
+    directory: DataDirectory
     private_key: PrivateKey
+    former_key: PrivateKey | None
     admin_token: str
-    relay_secret: bytes
+    relay_secrets: RelaySecrets
     store: Store
     registry: Registry
     history: NetMapHistory
@@ -108,7 +120,7 @@ async def open_foundation(
 ) -> AsyncIterator[Foundation]:
     """Read the files and open the database."""
     begins = directory.begin()
-    private_key = directory.private_key()
+    private_key, former_key = directory.private_key(), directory.former_key()
     mesh = MeshConfig(
         format_key(private_key.public_bytes),
         config.network4,
@@ -116,11 +128,10 @@ async def open_foundation(
         config.approve_routes,
         taken=() if config.network4 is not None or not begins else taken_networks(),
         begins=begins,
+        former_key=None if former_key is None else format_key(former_key.public_bytes),
     )
-    if config.turn_secret_file is not None:
-        relay_secret = read_secret_file(config.turn_secret_file)
-    else:
-        relay_secret = directory.relay_secret()
+    chosen = read_relay_secrets(config.turn_secret_file)
+    relay_secrets = RelaySecrets(directory.relay_secret(), chosen)
     admin_token = directory.admin_token()
     url = config.database or directory.default_database
     store = await Store.open(url, mesh, random=os.urandom)
@@ -128,7 +139,15 @@ async def open_foundation(
     try:
         registry, history = await store.load()
         yield Foundation(
-            config, private_key, admin_token, relay_secret, store, registry, history
+            config,
+            directory,
+            private_key,
+            former_key,
+            admin_token,
+            relay_secrets,
+            store,
+            registry,
+            history,
         )
     finally:
         await store.close()
@@ -153,8 +172,9 @@ class CoordinatorProcess:
             self._listener.getsockname()[1],
             primary_address(config.listen_address[0]),
         )
+        self._relay_secret = foundation.relay_secrets.own(self.public.host)
         self._services = make_services(
-            config, self.public, foundation.relay_secret, foundation.registry
+            config, self.public, self._relay_secret, foundation.registry
         )
         self._server = self._make_server()
         self._unexpected = Unexpected()
@@ -266,10 +286,13 @@ class CoordinatorProcess:
             home=self._home,
             stun=self.public.stun,
             relays=self.public.relays,
-            relay_secret=foundation.relay_secret,
+            relay_secret=self._relay_secret,
+            relay_secrets={
+                url: foundation.relay_secrets.of_url(url) for url in config.relays
+            },
             connections_per_address=config.connections_per_address,
         )
-        return ControlServer(
+        server = ControlServer(
             foundation.private_key,
             foundation.registry,
             foundation.history,
@@ -278,6 +301,13 @@ class CoordinatorProcess:
             unix_time=time.time(),
             random=os.urandom,
         )
+        if shared := foundation.relay_secrets.sharing(config.relays):
+            logger.warning(SHARED_SECRET, ", ".join(shared))
+        if foundation.former_key is not None:
+            logger.warning("%s", FORMER_SERVED)
+        now = asyncio.get_running_loop().time()
+        server.use_keys(foundation.private_key, foundation.former_key, now)
+        return server
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
@@ -299,7 +329,7 @@ class CoordinatorProcess:
             client_max_size=BODY_LIMIT,
             middlewares=[one_request, self._unexpected.middleware],
         )
-        administration = Administration(
+        self._administration = Administration(
             foundation.store,
             self._worker,
             foundation.registry,
@@ -313,7 +343,7 @@ class CoordinatorProcess:
                 web.get(CONTROL_PATH, self._endpoint.handle),
                 web.get("/healthz", self._healthz),
                 web.get("/metrics", self._show_metrics),
-                *administration.routes(),
+                *self._administration.routes(),
             ]
         )
         return application
@@ -363,8 +393,38 @@ class CoordinatorProcess:
             on_offer=self._on_offer,
         )
         self._work = asyncio.create_task(worker.run())
-        others = (worker.keep_alive(), watching)
+        others = (worker.keep_alive(), watching, self._watch_keys())
         self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
+
+    async def _watch_keys(self) -> None:
+        """Take over the keys whenever an administrator has changed them."""
+        directory = self._foundation.directory
+        used = complained = directory.stamp_of_keys()
+        while True:
+            await asyncio.sleep(KEY_INTERVAL)
+            if (stamp := directory.stamp_of_keys()) == used:
+                continue
+            try:
+                await self._take_over_keys(directory)
+                used = stamp
+            except MeshError as error:
+                if stamp != complained:
+                    logger.error("The coordinator's key stays as it is: %s", error)
+                complained = stamp
+
+    async def _take_over_keys(self, directory: DataDirectory) -> None:
+        if not directory.exists:
+            raise MeshError(f"There is none in {directory.path}")
+        key, former = directory.private_key(), directory.former_key()
+        await self._foundation.store.change_key(format_key(key.public_bytes))
+        self._server.use_keys(key, former, asyncio.get_running_loop().time())
+        self._administration.coordinator_key = key.public_bytes
+        self._endpoint.drain()
+        logger.info(
+            "The coordinator's key is %s%s",
+            format_key(key.public_bytes),
+            "" if former is None else f". {FORMER_SERVED}",
+        )
 
     def _on_commit(self) -> None:
         self._services.on_members()

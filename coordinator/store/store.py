@@ -63,6 +63,8 @@ class MeshConfig:
     """Networks of this machine, which a new mesh avoids."""
     begins: bool = True
     """Whether the mesh is begun if the database holds none."""
+    former_key: str | None = None
+    """The coordinator's key before, by which the database may still know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +241,22 @@ class Store:
             }
             await connection.execute(insert(schema.mesh), row)
             return
-        if mesh.coordinator_key != config.coordinator_key:
+        if mesh.coordinator_key not in (config.coordinator_key, config.former_key):
             raise ConfigError(
                 "The database belongs to a coordinator with another key; copy that "
                 "one's coordinator.key into this data directory"
             )
+        if mesh.coordinator_key != config.coordinator_key:
+            await self._set_key(connection, config.coordinator_key)
         await self._settle_networks(connection, mesh)
+
+    async def change_key(self, key: str) -> None:
+        """Note that the coordinator has another key."""
+        async with transaction(self._engine) as connection:
+            await self._set_key(connection, key)
+
+    async def _set_key(self, connection: AsyncConnection, key: str) -> None:
+        await connection.execute(update(schema.mesh).values(coordinator_key=key))
 
     async def _settle_networks(
         self, connection: AsyncConnection, mesh: Row[Any]

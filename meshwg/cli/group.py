@@ -18,6 +18,7 @@ COMMANDS = {
     "ping": "meshwg.cli.ping:ping",
     "ip": "meshwg.cli.ip:ip",
     "whois": "meshwg.cli.ip:whois",
+    "trust": "meshwg.cli.trust:trust",
     "netcheck": "meshwg.cli.netcheck:netcheck",
     "bugreport": "meshwg.cli.bugreport:bugreport",
     "cleanup": "meshwg.cli.cleanup:cleanup",
@@ -26,7 +27,7 @@ COMMANDS = {
 }
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
-    "The mesh": ("status", "ping", "ip", "whois"),
+    "The mesh": ("status", "ping", "ip", "whois", "trust"),
     "Finding faults": ("netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }

@@ -43,6 +43,11 @@ ANSWER_LIMIT = 60.0
     show_default=True,
     help="Seconds to wait for the coordinator.",
 )
+@click.option(
+    "--new-key",
+    is_flag=True,
+    help="The coordinator of this node's mesh has another key now, the token's.",
+)
 @json_option
 @control_socket_option
 def join(
@@ -51,6 +56,7 @@ def join(
     state_dir: Path | None,
     name: str | None,
     timeout: float,
+    new_key: bool,
     as_json: bool,
     control_socket: str,
 ) -> None:
@@ -68,11 +74,14 @@ def join(
     JoinToken.parse(secret)
     try:
         daemon = DaemonClient(control_socket, timeout + ANSWER_LIMIT)
-        answer = daemon.post("/v1/join", {"token": secret, "timeout": timeout})
-        runs = True
+        request: dict[str, Any] = {"token": secret, "timeout": timeout}
+        if new_key:
+            request["new_key"] = True
+        answer, runs = daemon.post("/v1/join", request), True
     except DaemonNotRunning:
         options = {"state_dir": state_dir, "name": name, "join": secret}
-        answer, runs = _join_alone(config_file, options, timeout), False
+        answer = _join_alone(config_file, options, timeout, new_key=new_key)
+        runs = False
     if as_json:
         click.echo(json.dumps({"schema": 1, **answer, "running": runs}))
         return
@@ -82,10 +91,15 @@ def join(
 
 
 def _join_alone(
-    config_file: Path | None, options: dict[str, Any], timeout: float
+    config_file: Path | None,
+    options: dict[str, Any],
+    timeout: float,
+    *,
+    new_key: bool,
 ) -> dict[str, Any]:
     from meshwg.config import load
     from meshwg.runtime.joining import join as join_alone
 
-    registered = asyncio.run(join_alone(load(config_file, options), timeout))
+    config = load(config_file, options)
+    registered = asyncio.run(join_alone(config, timeout, new_key=new_key))
     return {"name": registered.name, "addresses": list(registered.addresses)}

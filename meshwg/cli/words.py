@@ -71,6 +71,8 @@ def path_text(peer: dict[str, Any], detail: int = 2) -> str:
     :param detail: 0 only the kind; 1 also the method, or the hub; 2 also the address.
     """
     path = peer["path"]
+    if peer.get("held"):
+        return click.style("held", fg="red")
     if path["kind"] == "none" and not peer["online"]:
         return click.style("offline", dim=True)
     if path["kind"] == "none" and not peer["attempts"]:

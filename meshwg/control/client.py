@@ -37,10 +37,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import count
 
+from meshwg.control.authority import Authority
 from meshwg.control.backoff import RETRY_MIN, BackOff
 from meshwg.control.connection import Connection
 from meshwg.control.events import (
     Accepted,
+    AuthorityChanged,
     ControlEvent,
     Disconnected,
     MembershipRevoked,
@@ -62,7 +64,7 @@ from meshwg.control.succession import (
     Doubt,
 )
 from meshwg.errors import AuthenticationFailed, InvalidMessage
-from meshwg.keys import PrivateKey, format_key
+from meshwg.keys import PrivateKey, format_key, parse_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
@@ -135,6 +137,8 @@ class Identity:
     role: str = "node"
     routes: tuple[str, ...] = ()
     software: str = ""
+    former_key: bytes | None = None
+    """The coordinator's key before, until it has proved that it has the other."""
 
 
 class ControlClient:
@@ -167,6 +171,9 @@ class ControlClient:
         self.is_forgotten = False
         """The coordinator's database was lost or set back, and this node with it."""
         self.drops: Counter[ControlDrop] = Counter()
+        self._authority = Authority(
+            identity.coordinator_key, identity.former_key, random
+        )
         self._must_authenticate = identity.auth_key is not None
         self._back_off = BackOff(random)
         self._retry_at = now
@@ -194,6 +201,11 @@ class ControlClient:
         """The networks that this node offers to the mesh."""
         return self._identity.routes
 
+    @property
+    def offered_role(self) -> str:
+        """What this node was started as."""
+        return self._identity.role
+
     # The carrier.
 
     @property
@@ -210,7 +222,7 @@ class ControlClient:
         identity = self._identity
         try:
             connection.shake_hands(
-                identity.private_key, identity.coordinator_key, self._random
+                identity.private_key, self._authority.key_to_try(), self._random
             )
         except AuthenticationFailed:
             self._end_refused("wrong-key", "The coordinator's key is unusable", now)
@@ -227,6 +239,8 @@ class ControlClient:
         if connection is None:
             return
         never_joined = self.registered is None
+        if code == CloseCode.WRONG_KEY and not connection.is_secure:
+            self._authority.refused(connection.coordinator_key)
         if code == CloseCode.WRONG_KEY and not connection.is_secure and never_joined:
             self._end_refused("wrong-key", reason, now)
         else:
@@ -305,9 +319,16 @@ class ControlClient:
             self._member.send(control.Ping(id=number), now)
             self._doubt = Doubt(number, now, succeed_at=now + HEAD_START)
 
-    def join(self, auth_key: str, now: float) -> None:
-        """Show an auth key at the next attempt, which is made at once."""
+    def join(
+        self, auth_key: str, now: float, coordinator_key: bytes | None = None
+    ) -> None:
+        """Show an auth key at the next attempt, which is made at once.
+
+        :param coordinator_key: by which to know the coordinator, if that is another.
+        """
         self._identity = replace(self._identity, auth_key=auth_key)
+        if coordinator_key is not None:
+            self._authority.replace(coordinator_key)
         self._must_authenticate = True
         self.network_changed(now)
 
@@ -357,8 +378,8 @@ class ControlClient:
         if now >= self._dead_at(member):
             self._lose(member, "The coordinator has fallen silent", now)
             return
-        doubt = self._doubt
-        if doubt and self._attempt is None and now >= doubt.succeed_at:
+        if self._attempt is None and any(at <= now for at in self._successions()):
+            self._authority.move_at = None
             self._begin_attempt(now)
         self._send_report(now)
         if now >= member.sent_at + self.registered.heartbeat:
@@ -369,9 +390,15 @@ class ControlClient:
         times = [self._dead_at(member), member.sent_at + self.registered.heartbeat]
         if self._report_waits:
             times.append(self._reported_at + REPORT_INTERVAL)
-        if self._doubt is not None and self._attempt is None:
-            times.append(self._doubt.succeed_at)
+        if self._attempt is None:
+            times += self._successions()
         return times
+
+    def _successions(self) -> list[float]:
+        """Return when there is to be another connection beside the member's."""
+        doubted = None if self._doubt is None else self._doubt.succeed_at
+        times = (doubted, self._authority.move_at)
+        return [each for each in times if each is not None]
 
     def _dead_at(self, member: Connection) -> float:
         assert self.registered is not None
@@ -407,6 +434,7 @@ class ControlClient:
             connection.read_response(frame)
         except (InvalidMessage, AuthenticationFailed):
             self.drops[ControlDrop.NOT_AUTHENTIC] += 1
+            self._authority.refused(connection.coordinator_key)
             reason = "What answers there is not this mesh's coordinator"
             self._lose(connection, reason, now)
             return
@@ -483,6 +511,8 @@ class ControlClient:
                 assert self.registered is not None
                 self.registered = replace(self.registered, relays=message.relays)
                 self._events.append(RelaysChanged(message.relays))
+            case control.Successor():
+                self._on_successor(member, message, now)
             case control.Ping():
                 member.send(control.Pong(id=message.id), now)
             case control.Pong():
@@ -502,12 +532,30 @@ class ControlClient:
             if self._member is not None:
                 self._own_doing_until = now + SUCCESSION_TIME
             self._member, self._attempt, self._doubt = connection, None, None
+            if self._authority.proved(connection.coordinator_key):
+                self._tell_authority()
             self._registered_at = now
             self._report_waits = self._report != self._registering
         if self.state is not ControlState.CONNECTED:
             self._enter(ControlState.CONNECTED, now)
         self._events.append(Accepted(message))
         self._send_report(now)
+
+    def _on_successor(
+        self, member: Connection, message: control.Successor, now: float
+    ) -> None:
+        key = parse_key(message.public_key)
+        if self._identity.private_key.exchange(key) is None:
+            # With a key of low order there is no handshake, and so no way back.
+            self.drops[ControlDrop.MALFORMED] += 1
+            return
+        spread = self.registered.spread if self.registered is not None else 0.0
+        if self._authority.named(key, member.coordinator_key, spread, now):
+            self._tell_authority()
+
+    def _tell_authority(self) -> None:
+        authority = self._authority
+        self._events.append(AuthorityChanged(authority.key, authority.former))
 
     def _on_pong(self, pong: control.Pong) -> None:
         """Trust the connection again if it answers the ping of the doubt."""

@@ -22,6 +22,8 @@ class Connection:
         self.began_at = now
         self.deadline = deadline
         self.heard_at = self.sent_at = now
+        self.coordinator_key: bytes | None = None
+        """By which the coordinator is to prove itself."""
         self._handshake: channel.ClientHandshake | None = None
         self._channel: channel.Channel | None = None
         self._frames: list[bytes] = []
@@ -44,6 +46,7 @@ class Connection:
         :raises AuthenticationFailed: if the coordinator's key is unusable.
         """
         if self._handshake is None and self._channel is None:
+            self.coordinator_key = coordinator_key
             self._handshake = channel.ClientHandshake(
                 private_key, coordinator_key, random=random
             )

@@ -50,6 +50,15 @@ class RelaysChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorityChanged(ControlEvent):
+    """The coordinator is known by other keys: remember them."""
+
+    key: bytes
+    former: bytes | None
+    """Also good until the other has been proved; ``None`` if that is so."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferRefused(ControlEvent):
     """The coordinator did not pass an offer on."""
 

@@ -1,6 +1,7 @@
 """The whole node as one pure machine; see :mod:`meshwg.node.machine`."""
 
 from meshwg.node.events import (
+    CoordinatorKeyChanged,
     EchoReceived,
     Expelled,
     InterfaceChanged,
@@ -8,14 +9,18 @@ from meshwg.node.events import (
     NetmapChanged,
     NodeEvent,
     PathChanged,
+    PeerHeld,
+    RouteTaken,
     ServersChanged,
     SocketsClosed,
     SocketsWanted,
+    TrustChanged,
 )
 from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.machine import Node
 
 __all__ = [
+    "CoordinatorKeyChanged",
     "DialWanted",
     "EchoReceived",
     "Expelled",
@@ -25,8 +30,11 @@ __all__ = [
     "Node",
     "NodeEvent",
     "PathChanged",
+    "PeerHeld",
+    "RouteTaken",
     "ServersChanged",
     "SocketsClosed",
     "SocketsWanted",
     "StreamsClosed",
+    "TrustChanged",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from meshwg.control import events as control_events
 from meshwg.control.client import ControlClient
 from meshwg.node.events import (
+    CoordinatorKeyChanged,
     Expelled,
     Joined,
     NetmapChanged,
@@ -104,9 +105,12 @@ class Background:
             self._report(now)
             self.settle(now)
 
-    def join(self, auth_key: str, now: float) -> None:
-        """Show the coordinator an auth key, at once."""
-        self._control.join(auth_key, now)
+    def join(self, auth_key: str, coordinator_key: bytes, now: float) -> None:
+        """Show the coordinator an auth key, at once.
+
+        :param coordinator_key: by which it is known.
+        """
+        self._control.join(auth_key, now, coordinator_key)
         self.settle(now)
 
     def look_again(self, now: float, *, at_once: bool = True) -> None:
@@ -190,13 +194,15 @@ class Background:
                     self._members.change(changed, removed, now)
                     self._events.append(NetmapChanged())
                 case control_events.SelfChanged():
-                    self._members.update_interface()
+                    self._members.itself_changed(now)
                     self._events.append(NetmapChanged())
                 case control_events.OfferReceived(offer):
                     self._receive_offer(offer, now)
                 case control_events.RelaysChanged(relays):
                     if (known := self._control.registered) is not None:
                         self._events.append(ServersChanged(known.stun, relays))
+                case control_events.AuthorityChanged(key, former):
+                    self._events.append(CoordinatorKeyChanged(key, former))
                 case control_events.MembershipRevoked(reason):
                     self._events.append(Expelled(reason, forget=True))
                 case control_events.Refused(error):

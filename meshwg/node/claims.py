@@ -5,7 +5,7 @@ for itself, all the same. Of several peers the first keeps a network, and the ne
 has it when that has gone, or announces it no more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from ipaddress import ip_network
 
 from meshwg import prefixes
@@ -13,6 +13,7 @@ from meshwg.health import Complaint, Severity
 from meshwg.prefixes import IPNetwork
 
 CODE = "route-refused"
+TOO_MUCH = "peers together would have too much of the internet behind them"
 
 
 class Claims:
@@ -46,6 +47,7 @@ class Claims:
                     before.get(text) == key or text not in self._holders
                 ):
                     self._holders[text] = key
+        self._hold_to_share(before)
         changed = {
             key
             for text in before.keys() | self._holders.keys()
@@ -72,6 +74,20 @@ class Claims:
             f"A peer announces {text}, which is not used{more}: {why}.",
             "Update the coordinator, which should not have told of it.",
         )
+
+    def _hold_to_share(self, before: Container[str]) -> None:
+        """Let all together have no more than a share of the internet.
+
+        :param before: networks that somebody had already, which come first.
+        """
+        room = dict(prefixes.PUBLIC_SHARE)
+        for text in sorted(self._holders, key=lambda text: text not in before):
+            version, size = 6 if ":" in text else 4, prefixes.public_size(text)
+            if size > room[version]:
+                del self._holders[text]
+                self._refused[text] = TOO_MUCH
+            else:
+                room[version] -= size
 
     def _may_have(self, text: str) -> bool:
         if text in self._own:

@@ -55,6 +55,36 @@ class SocketsClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerHeld:
+    """For the user: a peer is not who it was, and so not trusted."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTaken:
+    """For the user: packets to a network go to a peer from now on."""
+
+    name: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorKeyChanged:
+    """The coordinator is known by another key: remember it."""
+
+    key: bytes
+    former: bytes | None
+    """Also good until the other has been proved; ``None`` if that is so."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustChanged:
+    """The pinned keys are worth saving again."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetmapChanged:
     """The netmap is worth saving again."""
 
@@ -102,6 +132,10 @@ NodeEvent = (
     | DialWanted
     | StreamsClosed
     | NetmapChanged
+    | PeerHeld
+    | RouteTaken
+    | TrustChanged
+    | CoordinatorKeyChanged
     | Joined
     | Expelled
     | PathChanged

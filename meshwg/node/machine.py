@@ -33,6 +33,7 @@ from meshwg.node.paths import Paths
 from meshwg.node.streaming import Streaming
 from meshwg.node.streams import Streams
 from meshwg.node.traffic import Traffic
+from meshwg.node.trust import Trust
 from meshwg.path.overlay import Overlay
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import RelayPool
@@ -54,6 +55,7 @@ class Node:
     :param birthday: whether the birthday method may be used.
     :param tcp_port: where streams of peers are accepted, ``None`` for nowhere: then
         there are no direct paths over TCP.
+    :param trust: which keys are whose, as far as that was known before.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Node:
         now: float,
         birthday: bool = True,
         tcp_port: int | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.public_key = format_key(private_key.public_bytes)
         self.health = Health()
         """What is wrong, as far as the node and its runtime know."""
         self.control = client
+        self.trust = trust or Trust()
         self.relays = RelayPool(random=random)
         self.whereabouts = Whereabouts(random=random, listen_port=listen_port)
         self.device = Device(random=random, unix_time=unix_time, roaming=False)
@@ -98,17 +102,7 @@ class Node:
             random=random,
             birthday=birthday,
         )
-        self.members = Members(
-            self.peers,
-            self.public_key,
-            self.device,
-            client,
-            self.paths,
-            self._hubs,
-            overlay,
-            self._events,
-            self.health,
-        )
+        self.members = self._make_members(overlay, unix_time)
         self.background = self._make_background(streams)
         self.echoes = Echoes(self.device.datapath, self.members, self._events, random)
         self.streaming = Streaming(streams, self.paths, self._events)
@@ -116,6 +110,23 @@ class Node:
             self.device, self.paths, self.relays, self.whereabouts, self.streaming
         )
         self.background.recall(now)
+
+    def _make_members(
+        self, overlay: Overlay, unix_time: Callable[[float], float]
+    ) -> Members:
+        return Members(
+            self.peers,
+            self.public_key,
+            self.device,
+            self.control,
+            self.paths,
+            self._hubs,
+            overlay,
+            self._events,
+            self.health,
+            self.trust,
+            unix_time,
+        )
 
     def _make_background(self, streams: Streams) -> Background:
         return Background(

@@ -5,23 +5,34 @@ traffic, a path agent; the networks of all of them are what the interface is to 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+from meshwg import prefixes
 from meshwg.control.client import ControlClient
 from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
 from meshwg.node.claims import CODE, Claims
-from meshwg.node.events import InterfaceChanged, NodeEvent
+from meshwg.node.events import (
+    InterfaceChanged,
+    NodeEvent,
+    PeerHeld,
+    RouteTaken,
+    TrustChanged,
+)
 from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
+from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
 NOT_TOLD = "route-not-approved"
+MAX_TOLD = 64
+"""Peers that are held, and networks behind peers, that are told of at once, so that no
+coordinator fills the log."""
 
 
 class Members:
@@ -31,6 +42,8 @@ class Members:
     :param overlay: what is reached through the mesh, which is kept up to date.
     :param events: where changes of the interface are put.
     :param health: where networks are complained of that no peer can have.
+    :param trust: which keys are whose; peers that it objects to are no members here.
+    :param unix_time: returns the wall clock's time for a time of the node's clock.
     """
 
     def __init__(
@@ -44,6 +57,8 @@ class Members:
         overlay: Overlay,
         events: deque[NodeEvent],
         health: Health,
+        trust: Trust,
+        unix_time: Callable[[float], float],
     ) -> None:
         self.peers = peers
         self._public_key = public_key
@@ -58,6 +73,9 @@ class Members:
         self._claims = Claims()
         self._delivered: tuple[tuple[str, ...], bool] | None = None
         self._health = health
+        self._trust = trust
+        self._unix_time = unix_time
+        self._told = self._routes_told = 0
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
 
@@ -73,10 +91,26 @@ class Members:
 
     def assigned_addresses(self) -> tuple[str, ...]:
         """Return this node's addresses in the mesh, as the coordinator has them."""
-        if self.itself is not None:
-            return self.itself.addresses
         registered = self._control.registered
-        return registered.addresses if registered is not None else ()
+        addresses = registered.addresses if registered is not None else ()
+        if self.itself is not None:
+            addresses = self.itself.addresses
+        return tuple(each for each in addresses if self._is_in_mesh(each))
+
+    def own_routes(self) -> tuple[str, ...]:
+        """Return the networks behind this node that it offers and others are told of.
+
+        What it does not offer nobody enters, whatever the coordinator says.
+        """
+        if self.itself is None:
+            return ()
+        offered = prefixes.readable(self._control.offered_routes)
+        return tuple(each for each in self.itself.routes if each in offered)
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """The peers that are not trusted, by public key."""
+        return self._trust.held
 
     def find(self, name: str) -> MeshPeer | None:
         """Return the peer of a name, a mesh address or a public key."""
@@ -93,7 +127,9 @@ class Members:
 
     def set_mesh(self, registered: control.Registered) -> None:
         """Take note of the networks of the mesh."""
-        self._overlay.set_mesh(map(ip_network, registered.networks))
+        networks = self._trust.judge_networks(registered.networks)
+        self._overlay.set_mesh(map(ip_network, networks))
+        self._settle_trust()
         self.update_interface()
 
     def set_apart(self, is_apart: bool) -> None:
@@ -110,11 +146,36 @@ class Members:
     ) -> None:
         """Take note of members that are new, changed or gone."""
         for key in removed:
+            self._trust.forget(key)
             self._remove(key)
+        own = self._own_claims()
         for entry in changed:
-            self._put(entry, now)
+            self._judge(entry, own, now)
+        self._settle_trust()
         self._paths.permit_relays(now)
         self.update_interface()
+
+    def itself_changed(self, now: float) -> None:
+        """Take note of another name, or other addresses, of this node."""
+        self.change([held.entry for held in self.held.values()], (), now)
+
+    def accept(self, name: str, key: str | None, now: float) -> Held:
+        """Trust a peer that is held.
+
+        :param name: its name or its public key.
+        :param key: its public key, if that has to be this one.
+        :raises MeshError: if there is no such peer.
+        """
+        held = self._trust.accept(name, key, self._unix_time(now))
+        # Who had its claims may be held now, and others that were held no longer.
+        claims = set(claims_of(held.entry))
+        affected = [
+            entry
+            for entry in self._control.peers.peers
+            if entry.public_key in self.held or not claims.isdisjoint(claims_of(entry))
+        ]
+        self.change(affected, (), now)
+        return held
 
     def update_interface(self) -> None:
         """Say what addresses and routes the interface has to have."""
@@ -138,8 +199,8 @@ class Members:
             tuple(map(str, overlay.mesh)),
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
-            self.itself.routes if self.itself is not None else (),
-            tuple(sorted(each for lost in self._lost.values() for each in lost)),
+            self.own_routes(),
+            tuple(sorted({*self._unreachable()})),
         )
         if change != self._interface:
             if self._interface in self._events:
@@ -153,10 +214,9 @@ class Members:
 
         The system forwards whatever it gets, perhaps into the machine's other networks.
         """
-        itself = self.itself
-        routes = itself.routes if itself is not None else ()
-        is_hub = itself is not None and itself.role == HUB
-        delivered = (*self.assigned_addresses(), *routes), is_hub
+        itself, is_started = self.itself, self._control.offered_role == HUB
+        is_hub = is_started and itself is not None and itself.role == HUB
+        delivered = (*self.assigned_addresses(), *self.own_routes()), is_hub
         if delivered != self._delivered:
             self._delivered = delivered
             networks = map(ip_network, delivered[0])
@@ -164,8 +224,7 @@ class Members:
 
     def _tell_of_routes(self) -> None:
         """Tell the user of networks that this node offers and others do not hear of."""
-        itself = self.itself
-        known = itself.routes if itself is not None else ()
+        itself, known = self.itself, self.own_routes()
         missing = [each for each in self._control.offered_routes if each not in known]
         complaint = None
         if missing and itself is not None:
@@ -187,6 +246,50 @@ class Members:
             for address in map(ip_network, peer.entry.addresses):
                 if any(_holds(network, address) for network in networks):
                     yield address
+
+    def _unreachable(self) -> Iterator[str]:
+        """Yield the addresses that no peer has, though the netmap says so."""
+        for lost in self._lost.values():
+            yield from lost
+        own = self.assigned_addresses()
+        for held in self.held.values():
+            yield from (
+                each
+                for each in held.entry.addresses
+                if each not in own and self._trust.owner(each) not in self.peers
+            )
+
+    def _judge(self, entry: control.PeerEntry, own: Sequence[str], now: float) -> None:
+        """Have a peer as a member, unless it is not who it was."""
+        kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
+        if kept != entry.addresses:
+            entry = replace(entry, addresses=kept)
+        was_held = entry.public_key in self.held
+        held = self._trust.judge(entry, own, self._unix_time(now))
+        if held is None:
+            self._put(entry, now)
+            return
+        self._remove(entry.public_key)
+        if not was_held and self._told < MAX_TOLD:
+            self._told += 1
+            self._events.append(PeerHeld(entry.name, held.reason))
+
+    def _own_claims(self) -> tuple[str, ...]:
+        """Return this node's own name and addresses, which nobody else can have."""
+        registered = self._control.registered
+        name = () if registered is None else (registered.name,)
+        return (*name, *self.assigned_addresses())
+
+    def _is_in_mesh(self, text: str) -> bool:
+        address = ip_address(text)
+        return any(address in network for network in self._overlay.mesh)
+
+    def _settle_trust(self) -> None:
+        """Tell the user of what is not trusted, and save what is new."""
+        self._trust.complain(self._health)
+        if self._trust.has_changed:
+            self._trust.has_changed = False
+            self._events.append(TrustChanged())
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
@@ -216,17 +319,22 @@ class Members:
 
     def _settle_routes(self) -> None:
         """Give each network to the peer that has it now."""
-        itself = self.itself
-        own = itself.routes if itself is not None else ()
-        self._claims.set_mesh(self._overlay.mesh, own)
+        self._claims.set_mesh(self._overlay.mesh, self.own_routes())
         changed = self._claims.settle()
         # First take away, then give.
         for key in sorted(changed, key=lambda each: len(changed[each])):
             peer = self.peers.get(key)
             if peer is not None and peer.entry.routes != changed[key]:
+                self._tell_of_taken(peer, changed[key])
                 peer.entry = replace(peer.entry, routes=changed[key])
                 self._hubs.peer_changed(peer)
         self._health.put(CODE, self._claims.complaint())
+
+    def _tell_of_taken(self, peer: MeshPeer, routes: Iterable[str]) -> None:
+        for text in routes:
+            if text not in peer.entry.routes and self._routes_told < MAX_TOLD:
+                self._routes_told += 1
+                self._events.append(RouteTaken(peer.entry.name, text))
 
     def _remove(self, key: str) -> None:
         self._claims.announce(key, ())

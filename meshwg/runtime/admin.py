@@ -32,6 +32,8 @@ class Commands(Protocol):
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
     async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def trust(self) -> dict[str, Any]: ...
+    def accept(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
     def go_up(self) -> None: ...
     def leave(self) -> dict[str, Any]: ...
@@ -50,6 +52,8 @@ class AdminServer:
             "/v1/netcheck": ("POST", self._netcheck),
             "/v1/ping": ("POST", self._ping),
             "/v1/join": ("POST", self._join),
+            "/v1/trust": ("GET", self._trust),
+            "/v1/trust/accept": ("POST", self._accept),
             "/v1/down": ("POST", self._down),
             "/v1/up": ("POST", self._up),
             "/v1/leave": ("POST", self._leave),
@@ -109,9 +113,15 @@ class AdminServer:
 
     async def _join(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
-        return _json(
-            await self._commands.join(_body(request, token=str, timeout=float))
-        )
+        body = _body(request, token=str, timeout=float, new_key=bool)
+        return _json(await self._commands.join(body))
+
+    async def _trust(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.trust())
+
+    async def _accept(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.accept(_body(request, name=str, key=str)))
 
     async def _down(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)

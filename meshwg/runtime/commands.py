@@ -14,7 +14,7 @@ from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
-from meshwg.status import status
+from meshwg.status import status, trust_status
 from meshwg.wire.token import JoinToken
 
 JOIN_LIMIT = 60.0
@@ -100,11 +100,33 @@ class NodeCommands:
         """Join the node's mesh anew; return what the node is in it."""
         token = JoinToken.parse(request.get("token") or "")
         await self._host.join(
-            token, min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT)
+            token,
+            min(request.get("timeout") or JOIN_LIMIT, JOIN_LIMIT),
+            new_key=bool(request.get("new_key")),
         )
         registered = self._host.node.control.registered
         assert registered is not None
         return {"name": registered.name, "addresses": list(registered.addresses)}
+
+    def trust(self) -> dict[str, Any]:
+        """Return ``meshwg trust list --json``."""
+        return trust_status(self._host.node.trust)
+
+    def accept(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Trust a peer that is held; return which key is its own now.
+
+        :raises MeshError: if no such peer is held.
+        """
+        members = self._host.node.members
+        held = members.accept(
+            request.get("name") or "", request.get("key"), clock.now()
+        )
+        self._host.turn()
+        return {
+            "name": held.entry.name,
+            "public_key": held.entry.public_key,
+            "known_key": held.owner,
+        }
 
     def shut_down(self) -> None:
         """Stop the node cleanly."""
@@ -127,6 +149,11 @@ class NodeCommands:
             )
         name = request.get("peer") or ""
         peer = node.members.find(name)
+        for held in node.members.held.values() if peer is None else ():
+            if name in (held.entry.name, held.entry.public_key, *held.entry.addresses):
+                raise MeshError(
+                    f"{held.entry.name} is held: {held.reason} See 'meshwg trust list'"
+                )
         if peer is None:
             known = sorted(peer.entry.name for peer in node.peers.values())
             raise MeshError(

@@ -17,9 +17,10 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.health import Complaint, Severity
-from meshwg.keys import PrivateKey
+from meshwg.keys import PrivateKey, format_key
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
+    CoordinatorKeyChanged,
     EchoReceived,
     Expelled,
     InterfaceChanged,
@@ -28,8 +29,12 @@ from meshwg.node import (
     Node,
     NodeEvent,
     PathChanged,
+    PeerHeld,
+    RouteTaken,
     ServersChanged,
+    TrustChanged,
 )
+from meshwg.node.trust import Trust
 from meshwg.path import events as path_events
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
@@ -90,6 +95,7 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self._pins = state.pins()
         self._saving = TaskSet()
         self._saves = asyncio.Lock()
         self._told_who = ""
@@ -148,6 +154,7 @@ class NodeHost:
             now=clock.now(),
             birthday=self._config.birthday,
             tcp_port=None if self._tcp is None else self._tcp.port,
+            trust=Trust(self._pins),
         )
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
@@ -197,7 +204,7 @@ class NodeHost:
                 self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
             )
         self._tcp_mapper: PortMapper | None = None
-        self._membership.save_netmap_from(client.cache)
+        self._membership.save_from(client.cache, self.node.trust.to_json)
 
     @property
     def interface(self) -> str:
@@ -322,19 +329,23 @@ class NodeHost:
             async with asyncio.timeout(limit):
                 await looked.wait()
 
-    async def join(self, token: JoinToken, limit: float) -> None:
+    async def join(
+        self, token: JoinToken, limit: float, *, new_key: bool = False
+    ) -> None:
         """Join the node's mesh anew, if it is not a member that is connected.
 
         :param limit: seconds to wait for the coordinator.
+        :param new_key: whether the coordinator may have another key than before.
         :raises ConfigError: if the token is another mesh's.
         :raises NotJoined: if nothing comes of it.
         """
         client = self.node.control
         if client.state is ControlState.CONNECTED:
             return
-        self._membership.renew(token)
+        self._membership.renew(token, new_key=new_key)
         self._accepted.clear()
-        self.node.background.join(str(token.auth_key), clock.now())
+        key = self._membership.stored.coordinator_key
+        self.node.background.join(str(token.auth_key), key, clock.now())
         self.turn()
         try:
             async with asyncio.timeout(limit):
@@ -392,12 +403,17 @@ class NodeHost:
                 self._saving.run(self._save_credentials(credentials))
             case NetmapChanged():
                 self._membership.netmap_changed()
+            case TrustChanged():
+                self._membership.trust_changed()
+            case CoordinatorKeyChanged(key, former):
+                self._membership.coordinator_key_changed(key, former)
+                _log(event)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():
                 self._on_expelled(event)
-            case PathChanged(peer, change):
-                _log_path(peer.entry.name, change)
+            case PeerHeld() | RouteTaken() | PathChanged():
+                _log(event)
             case _:
                 self._ways_out.carry_out(event)
 
@@ -518,6 +534,21 @@ def _open_sockets(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "
             "--listen-port, or 0 for any"
         ) from None
+
+
+def _log(event: NodeEvent) -> None:
+    """Tell the user of what needs nothing to be done."""
+    match event:
+        case CoordinatorKeyChanged(key, former):
+            if former is not None:
+                said = "The coordinator has a new key, as the old one said: %s"
+                logger.warning(said, format_key(key))
+        case PeerHeld(name, reason):
+            logger.warning("No traffic with %s: %s", name, reason)
+        case RouteTaken(name, network):
+            logger.info("Packets to %s go to %s", network, name)
+        case PathChanged(peer, change):
+            _log_path(peer.entry.name, change)
 
 
 def _log_path(name: str, change: path_events.SelectionChanged) -> None:

@@ -15,16 +15,19 @@ from meshwg.runtime.state import StateDirectory
 from meshwg.wire.control import Registered
 
 
-async def join(config: NodeConfig, limit: float) -> Registered:
+async def join(
+    config: NodeConfig, limit: float, *, new_key: bool = False
+) -> Registered:
     """Become a member by the token in the configuration; a node then needs none.
 
     :param limit: seconds to wait for the coordinator.
+    :param new_key: whether the coordinator may have another key than before.
     :raises NotJoined: if it refuses, or cannot be reached; all is as before then.
     :raises MeshError: if the state directory cannot be used.
     """
     state = StateDirectory(config.state_dir)
     try:
-        return await _Visit(config, state).run(limit)
+        return await _Visit(config, state, new_key=new_key).run(limit)
     finally:
         state.close()
 
@@ -32,10 +35,12 @@ async def join(config: NodeConfig, limit: float) -> Registered:
 class _Visit:
     """One conversation with a coordinator."""
 
-    def __init__(self, config: NodeConfig, state: StateDirectory) -> None:
+    def __init__(
+        self, config: NodeConfig, state: StateDirectory, *, new_key: bool
+    ) -> None:
         self._state = state
         self._before = state.membership()
-        self._record = MembershipRecord(config, state)
+        self._record = MembershipRecord(config, state, new_key=new_key)
         stored = self._record.stored
         self._url = stored.url
         self._client = ControlClient(

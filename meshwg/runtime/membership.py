@@ -11,10 +11,14 @@ from meshwg.control.client import MEMBERSHIP_LOST, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
 from meshwg.node import Expelled
-from meshwg.runtime.saver import NetmapSaver
+from meshwg.runtime.saver import Saver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
 from meshwg.wire.token import JoinToken
+
+_IF_NEW_KEY = (
+    "; if it is the same mesh, whose coordinator has another key now, add --new-key"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +26,18 @@ logger = logging.getLogger(__name__)
 class MembershipRecord:
     """A node's membership and cached netmap, and the files they are kept in.
 
+    :param new_key: whether a token may name another key of the coordinator.
     :raises NotJoined: if there is neither a token nor a stored membership.
     :raises ConfigError: if the token is another mesh's, or what is stored is damaged.
     """
 
-    def __init__(self, config: NodeConfig, state: StateDirectory) -> None:
-        self.stored = choose_membership(config, state)
+    def __init__(
+        self, config: NodeConfig, state: StateDirectory, *, new_key: bool = False
+    ) -> None:
+        self.stored = choose_membership(config, state, new_key=new_key)
         self._state = state
-        self._saver: NetmapSaver | None = None
+        self._netmap: Saver | None = None
+        self._pins: Saver | None = None
         self._is_void = False
 
     def cached_netmap(self) -> Cache | None:
@@ -43,37 +51,52 @@ class MembershipRecord:
             logger.warning("%s", error)
             return None
 
-    def save_netmap_from(self, netmap: Callable[[], bytes | None]) -> None:
-        """Save what this function returns, from now on, whenever it has changed."""
-        self._saver = NetmapSaver(self._state, netmap)
+    def save_from(
+        self, netmap: Callable[[], bytes | None], pins: Callable[[], bytes]
+    ) -> None:
+        """Save what these functions return, from now on, whenever it has changed."""
+        self._netmap = Saver(self._state.save_netmap, netmap)
+        self._pins = Saver(self._state.save_pins, pins)
 
     def netmap_changed(self) -> None:
         """The netmap is worth saving again."""
-        if self._saver is not None:
-            self._saver.change()
+        if self._netmap is not None:
+            self._netmap.change()
+
+    def trust_changed(self) -> None:
+        """The pinned keys are worth saving again."""
+        if self._pins is not None:
+            self._pins.change()
 
     def accepted(self) -> None:
         """The coordinator has let the node in: its auth key is no longer needed."""
         if self.stored.auth_key is None:
             return
-        self.stored = StoredMembership(self.stored.url, self.stored.coordinator_key)
+        self._store(replace(self.stored, auth_key=None))
+
+    def coordinator_key_changed(self, key: bytes, former: bytes | None) -> None:
+        """The coordinator is known by another key from now on."""
+        self._store(replace(self.stored, coordinator_key=key, former_key=former))
+
+    def _store(self, stored: StoredMembership) -> None:
+        self.stored = stored
         try:
-            self._state.save_membership(self.stored)
+            self._state.save_membership(stored)
         except MeshError as error:
             logger.error("%s", error)
 
-    def renew(self, token: JoinToken) -> None:
+    def renew(self, token: JoinToken, *, new_key: bool = False) -> None:
         """Join the mesh that this node is in anew, by another token.
 
+        :param new_key: whether the coordinator may have another key than before.
         :raises ConfigError: if the token is another mesh's.
         """
-        if token.coordinator_key != self.stored.coordinator_key:
+        if not self.stored.knows(token.coordinator_key) and not new_key:
             raise ConfigError(
                 "The running node belongs to another mesh: stop it with 'meshwg down', "
-                "and use another --state-dir"
+                f"and use another --state-dir{_IF_NEW_KEY}"
             )
-        auth_key = str(token.auth_key)
-        self.stored = replace(self.stored, auth_key=auth_key)
+        self.stored = _renewed(self.stored, token)
         self._state.save_membership(replace(self.stored, url=token.url))
 
     def expelled(self) -> None:
@@ -91,8 +114,9 @@ class MembershipRecord:
 
     async def close(self) -> None:
         """Save what is not saved yet, or forget it all after an expulsion."""
-        if self._saver is not None:
-            await self._saver.close()
+        for saver in (self._netmap, self._pins):
+            if saver is not None:
+                await saver.close()
         if self._is_void:
             self._state.forget_netmap()
 
@@ -109,12 +133,16 @@ def identity(
         role=config.role,
         routes=config.routes,
         software=f"meshwg {__version__}",
+        former_key=stored.former_key,
     )
 
 
-def choose_membership(config: NodeConfig, state: StateDirectory) -> StoredMembership:
+def choose_membership(
+    config: NodeConfig, state: StateDirectory, *, new_key: bool = False
+) -> StoredMembership:
     """Return which mesh to be in: that of the token, or the one from before.
 
+    :param new_key: whether the coordinator may have another key than before.
     :raises NotJoined: if there is neither.
     :raises ConfigError: if the node is a member of another mesh than the token's.
     """
@@ -127,15 +155,27 @@ def choose_membership(config: NodeConfig, state: StateDirectory) -> StoredMember
             )
         return known
     token = JoinToken.parse(config.join)
-    another = known is not None and known.coordinator_key != token.coordinator_key
-    if known is not None and another and _was_accepted(known, state):
+    if known is None or not _was_accepted(known, state):
+        membership = StoredMembership(
+            token.url, token.coordinator_key, str(token.auth_key)
+        )
+    elif known.knows(token.coordinator_key) or new_key:
+        membership = replace(_renewed(known, token), url=token.url)
+    else:
         raise ConfigError(
             "This node already belongs to another mesh: use another --state-dir, or "
-            f"remove the files in {config.state_dir} to leave that mesh"
+            f"'meshwg leave' to leave that mesh{_IF_NEW_KEY}"
         )
-    membership = StoredMembership(token.url, token.coordinator_key, str(token.auth_key))
     state.save_membership(membership)
     return membership
+
+
+def _renewed(stored: StoredMembership, token: JoinToken) -> StoredMembership:
+    """Return a membership that is to be asked for again, at the URL of before."""
+    stored = replace(stored, auth_key=str(token.auth_key))
+    if not stored.knows(token.coordinator_key):
+        stored = replace(stored, coordinator_key=token.coordinator_key, former_key=None)
+    return stored
 
 
 def _was_accepted(membership: StoredMembership, state: StateDirectory) -> bool:

@@ -1,11 +1,10 @@
-"""Keeps the cached netmap on the disk up to date, without holding up traffic."""
+"""Keeps a file on the disk up to date, without holding up traffic."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
 from meshwg.errors import MeshError
-from meshwg.runtime.state import StateDirectory
 
 SETTLE = 0.1
 """Seconds from a change until it is saved: changes often come together."""
@@ -17,24 +16,25 @@ RETRY_INTERVAL = 10.0
 logger = logging.getLogger(__name__)
 
 
-class NetmapSaver:
-    """Saves the netmap after changes, in a thread, because disks can be slow.
+class Saver:
+    """Saves something after changes, in a thread, because disks can be slow.
 
-    :param netmap: returns what to save, or nothing.
+    :param write: writes the file.
+    :param content: returns what to save, or nothing.
     """
 
     def __init__(
-        self, state: StateDirectory, netmap: Callable[[], bytes | None]
+        self, write: Callable[[bytes], None], content: Callable[[], bytes | None]
     ) -> None:
-        self._state = state
-        self._netmap = netmap
+        self._write = write
+        self._content = content
         self._changed = asyncio.Event()
         self._writing: asyncio.Future[None] | None = None
         self._failing = False
         self._task = asyncio.create_task(self._save_changes(), name="saver")
 
     def change(self) -> None:
-        """The netmap has changed."""
+        """It has changed."""
         self._changed.set()
 
     async def close(self) -> None:
@@ -54,12 +54,12 @@ class NetmapSaver:
             await asyncio.sleep(RETRY_INTERVAL if self._failing else INTERVAL)
 
     async def _save(self) -> None:
-        """Save the netmap; of failures in a row, only the first is logged."""
+        """Save it; of failures in a row, only the first is logged."""
         self._changed.clear()
-        netmap = self._netmap()
-        if netmap is None:
+        content = self._content()
+        if content is None:
             return
-        work = asyncio.to_thread(self._state.save_netmap, netmap)
+        work = asyncio.to_thread(self._write, content)
         self._writing = asyncio.ensure_future(work)
         try:
             # A thread cannot be cancelled, and two of them must not write at once.

@@ -15,12 +15,13 @@ from typing import Any
 from meshwg.config import NodeConfig
 from meshwg.errors import MeshError
 from meshwg.keys import format_key
+from meshwg.node.trust import Trust
 from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.state import StateDirectory
-from meshwg.status import standby_status
+from meshwg.status import standby_status, trust_status
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,14 @@ class Standby:
 
     async def join(self, request: dict[str, Any]) -> dict[str, Any]:
         """Refuse: there is no connection to join by."""
+        raise MeshError(DOWN)
+
+    def trust(self) -> dict[str, Any]:
+        """Return ``meshwg trust list --json``, as it was saved."""
+        return trust_status(Trust(self._state.pins()))
+
+    def accept(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: who is there now is not known."""
         raise MeshError(DOWN)
 
     def shut_down(self) -> None:

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.errors import ConfigError, InvalidMessage, MeshError, NotPermitted
 from meshwg.keys import KEY_LENGTH, PrivateKey, format_key, parse_key
+from meshwg.node.trust import Pins, load_pins
 from meshwg.relay.transactions import TurnCredentials
 from meshwg.transmit import Random
 
 KEY_FILE = "node.key"
 MEMBERSHIP_FILE = "membership.json"
 NETMAP_FILE = "netmap.json"
+PINS_FILE = "trust.json"
 PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
@@ -33,6 +35,7 @@ LOCK_FILE = "lock"
 _OF_A_MESH = (
     MEMBERSHIP_FILE,
     NETMAP_FILE,
+    PINS_FILE,
     RELAYS_FILE,
     PORT_FILE,
     DOWN_FILE,
@@ -50,6 +53,12 @@ class StoredMembership:
     coordinator_key: bytes
     auth_key: str | None = field(default=None, repr=False)
     """Until the coordinator has accepted the node for the first time."""
+    former_key: bytes | None = None
+    """The coordinator's key before, until it has proved that it has the other."""
+
+    def knows(self, key: bytes) -> bool:
+        """Tell whether the coordinator is known by a key."""
+        return key in (self.coordinator_key, self.former_key)
 
 
 class StateDirectory:
@@ -122,7 +131,13 @@ class StateDirectory:
         try:
             raw: dict[str, Any] = json.loads(text)
             key = parse_key(raw["coordinator_key"])
-            return StoredMembership(str(raw["url"]), key, raw.get("auth_key"))
+            former = raw.get("former_key")
+            return StoredMembership(
+                str(raw["url"]),
+                key,
+                raw.get("auth_key"),
+                None if former is None else parse_key(former),
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
                 f"The membership {path} is damaged: remove it and join again with "
@@ -136,6 +151,8 @@ class StateDirectory:
             "coordinator_key": format_key(membership.coordinator_key),
             "auth_key": membership.auth_key,
         }
+        if membership.former_key is not None:
+            raw["former_key"] = format_key(membership.former_key)
         self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
 
     def forget_membership(self) -> None:
@@ -159,6 +176,30 @@ class StateDirectory:
         """Remove the cached netmap of a mesh that this node left."""
         with contextlib.suppress(OSError):
             (self._path / NETMAP_FILE).unlink(missing_ok=True)
+
+    def pins(self) -> Pins:
+        """Return whose keys are known.
+
+        :raises ConfigError: if the file is damaged: without it, anybody's would do.
+        """
+        path = self._path / PINS_FILE
+        text = self._read(path)
+        if text is None:
+            return Pins()
+        try:
+            return load_pins(text.encode())
+        except InvalidMessage:
+            raise ConfigError(
+                f"The keys of peers in {path} are damaged: restore the file, or remove "
+                "it to trust the coordinator for all of them anew"
+            ) from None
+
+    def save_pins(self, pins: bytes) -> None:
+        """Replace what is known of others' keys.
+
+        :raises MeshError: if it cannot be written; the old file then stays.
+        """
+        self._write(self._path / PINS_FILE, pins.decode())
 
     def forget(self) -> None:
         """Remove all there is to remember of the mesh, and the key by which it knows

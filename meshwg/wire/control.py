@@ -71,7 +71,7 @@ Prefix = Annotated[str, MaxLength(49), Converted(prefixes.canonical)]
 Port = Annotated[int, Within(ge=1, le=65535)]
 Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
 """One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
-Name = Annotated[str, MaxLength(63)]
+Name = Annotated[str, MaxLength(63), Converted(_printable)]
 Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
 Url = Annotated[str, MaxLength(255)]
 Count = Annotated[int, Within(ge=0, lt=1 << 63)]
@@ -151,6 +151,8 @@ class PeerEntry:
     """Networks behind it, beyond its own addresses."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
+    ephemeral: bool = False
+    """It is removed when it leaves, and each run of it may have a new key."""
 
 
 # From a node.
@@ -306,6 +308,15 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """My key is another one from now on: know me by that. It is said only on a
+    connection that was made by the old one."""
+
+    type: Literal["successor"] = "successor"
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
     """You are no longer a member; the connection ends."""
 
@@ -405,6 +416,7 @@ FromCoordinator = (
     | Ping
     | Pong
     | Credentials
+    | Successor
     | Revoked
     | Error
 )

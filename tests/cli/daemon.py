@@ -44,6 +44,15 @@ class FakeDaemon:
         self.requests.append(request)
         return self.report
 
+    def trust(self) -> Json:
+        return self.report
+
+    def accept(self, request: Json) -> Json:
+        self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
     def shut_down(self) -> None:
         self.stopped.set()
 
@@ -99,6 +108,7 @@ def a_peer(**changes: Any) -> Json:
         "addresses": ["100.64.0.2", "fd00::2"],
         "online": True,
         "role": "node",
+        "held": False,
         "nat": None,
         "path": path | changes.pop("path", {}),
         "reason": "Both sides' NATs keep one port for everyone.",

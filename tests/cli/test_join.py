@@ -37,6 +37,16 @@ def test_a_running_daemon_joins_itself(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().out == "Joined as alice: 100.64.0.1 fd00::1\n"
 
 
+def test_a_running_daemon_takes_another_key_of_its_coordinator_if_told_so(
+    tmp_path: Path,
+) -> None:
+    daemon, token = FakeDaemon(), a_token("http://127.0.0.1:9")
+    daemon.report = {"name": "alice", "addresses": ["100.64.0.1", "fd00::1"]}
+    with serving(daemon, tmp_path / "sock"):
+        assert join(tmp_path, token, "--new-key") == 0
+    assert daemon.requests[0]["new_key"] is True
+
+
 def test_without_a_daemon_the_membership_is_kept_for_the_next(
     server: Program, tmp_path: Path, capsys: Any
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_path_is_named_in_as_much_detail_as_there_is_room(
         (a_peer(path=NO_PATH), "idle"),
         (a_peer(path=NO_PATH, online=False), "offline"),
         (a_peer(path=NO_PATH, attempts=[{}]), "none"),
+        (a_peer(path=NO_PATH, held=True), "held"),
     ],
 )
 def test_a_peer_without_a_direct_path_says_what_there_is(peer: Json, text: str) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from netlab import coturn
 from netlab.lab import Lab
+from netlab.machine import Host
 from netlab.presets import OFFICE, PORT_RESTRICTED
+from netlab.process import Process
 from tests.interop.meshes import Coordinator, Json, Member, leftovers
 from tests.interop.relays import needs_coturn
 
@@ -113,9 +115,10 @@ def test_relayed_nodes_go_on_when_their_relay_dies_with_the_coordinator(
     lab: Lab,
 ) -> None:
     hosts = [lab.add_host(f"relay-{n}", lab.internet, ipv6=False) for n in (1, 2)]
-    options = ["--use-auth-secret", "--static-auth-secret=shared", "--realm=mesh.test"]
-    relays = {host.address(): coturn.start(host, options) for host in hosts}
-    coordinator = with_relays(lab, list(relays), "shared")
+    coordinator = with_relays(lab, [host.address() for host in hosts])
+    secrets = {each: relay_secret(coordinator, each.address()) for each in hosts}
+    assert len(set(secrets.values())) == 2
+    relays = {each.address(): start_relay(each, secrets[each]) for each in hosts}
     routers = [lab.add_router(f"office-{n}", OFFICE) for n in (1, 2)]
     alice, bob = (
         Member(lab.add_host(name, router, ipv6=False))
@@ -225,16 +228,25 @@ def knows_public_address(status: Json) -> bool:
     return nat is not None and nat["public"] is not None
 
 
-def with_relays(lab: Lab, addresses: list[str], secret: str) -> Coordinator:
+def with_relays(lab: Lab, addresses: list[str]) -> Coordinator:
     """Return a running coordinator that names these relays, and is none itself."""
     host = lab.add_host("coordinator", lab.internet)
     urls = [f"turn:{address}:{coturn.PORT}?transport=udp" for address in addresses]
-    path = host.write_file("turn-secret", secret)
-    text = f'relays = {json.dumps(urls)}\nturn_secret_file = "{path}"\n'
-    config = host.write_file("coordinator.toml", text)
+    config = host.write_file("coordinator.toml", f"relays = {json.dumps(urls)}\n")
     coordinator = Coordinator(host, "--no-relay", "--config", str(config))
     coordinator.start()
     return coordinator
+
+
+def relay_secret(coordinator: Coordinator, address: str) -> str:
+    secret: str = coordinator.command("relay", "secret", address)["secret"]
+    return secret
+
+
+def start_relay(host: Host, secret: str) -> Process:
+    """Start other people's relay, which knows nothing but its own secret."""
+    options = ["--use-auth-secret", f"--static-auth-secret={secret}", "--realm=x.test"]
+    return coturn.start(host, options)
 
 
 def join(members: list[Member], token: str) -> None:

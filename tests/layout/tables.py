@@ -49,6 +49,7 @@ COORDINATOR_LAYERS = (
         "coordinator.turn",
         "coordinator.stun",
         "coordinator.addresses",
+        "coordinator.relaysecrets",
     ),
     ("coordinator.config",),
     ("coordinator.credentials",),

@@ -27,9 +27,14 @@ class Stage:
     """A node that knows a mesh from its cache; nobody carries its control frames.
 
     :param addresses: its own, in the mesh.
+    :param routes: networks that it offers.
     """
 
-    def __init__(self, addresses: tuple[str, ...] = (HOME, "fd00::1")) -> None:
+    def __init__(
+        self,
+        addresses: tuple[str, ...] = (HOME, "fd00::1"),
+        routes: tuple[str, ...] = (),
+    ) -> None:
         self._random = random.Random(11).randbytes
         self.key = PrivateKey.generate(self._random)
         coordinator = PrivateKey.generate(self._random).public_bytes
@@ -43,7 +48,7 @@ class Stage:
         self.node = Node(
             self.key,
             ControlClient(
-                Identity(self.key, coordinator, "home"),
+                Identity(self.key, coordinator, "home", routes=routes),
                 now=NOW,
                 random=self._random,
                 cache=control.Cache(registered=registered, version=1, peers=()),

@@ -35,3 +35,20 @@ def test_what_is_this_nodes_own_or_everybodys_is_no_peers() -> None:
     claims.announce("a", ())
     claims.settle()
     assert claims.complaint() is None
+
+
+def test_many_networks_are_not_the_whole_internet_together() -> None:
+    claims = Claims()
+    claims.announce("a", ("10.0.0.0/8", "9.0.0.0/8"))
+    claims.settle()
+    wide = tuple(f"{number}.0.0.0/8" for number in range(11, 100))
+    claims.announce("b", wide)
+    claims.announce("a", ("10.0.0.0/8", "9.0.0.0/8", "8.0.0.0/8"))
+
+    had = {key: len(routes) for key, routes in claims.settle().items()}
+    assert had["b"] < 16
+    assert claims.of("a")[:2] == ("10.0.0.0/8", "9.0.0.0/8")
+    complaint = claims.complaint()
+    assert complaint is not None
+    assert "too much of the internet" in complaint.text
+    assert claims.settle() == {}

@@ -6,10 +6,11 @@ from ipaddress import ip_address
 import pytest
 
 from meshwg.keys import parse_key
-from meshwg.node.events import InterfaceChanged
+from meshwg.node.events import InterfaceChanged, RouteTaken
 from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
+from tests.wireguard.pair import ipv4
 
 BEHIND_BOB = "192.168.7.0/24"
 
@@ -20,6 +21,14 @@ def test_a_member_gets_a_tunnel_and_its_networks() -> None:
     assert stage.node.device.peers[parse_key(bob.entry.public_key)] is bob.tunnel
     owned = stage.node.device.allowed_ips.of(bob.tunnel.lane)
     assert [str(network) for network in owned] == [f"{BOB}/32", BEHIND_BOB]
+
+
+def test_the_user_is_told_where_packets_go_from_now_on() -> None:
+    stage = Stage()
+    for routes in ([BEHIND_BOB], [BEHIND_BOB, "10.9.0.0/16"], ["10.9.0.0/16"]):
+        stage.add_peer("bob", BOB, routes=routes)
+    told = stage.events(RouteTaken)
+    assert [each.network for each in told] == [BEHIND_BOB, "10.9.0.0/16"]
 
 
 def test_a_member_that_has_gone_leaves_nothing_behind() -> None:
@@ -104,8 +113,9 @@ def test_in_a_network_that_the_machine_is_in_too_each_peer_gets_a_route() -> Non
 
 
 def test_peers_accept_packets_from_what_this_node_announces() -> None:
-    stage = Stage()
-    itself = stage.entry("home", HOME, routes=["10.8.0.0/16"])
+    stage = Stage(routes=("10.8.0.0/16",))
+    # What it does not offer is not behind it, whatever the coordinator says.
+    itself = stage.entry("home", HOME, routes=["10.8.0.0/16", "192.168.1.0/24"])
     itself = replace(itself, public_key=stage.node.public_key)
     stage.node.control.peers.update(
         control.Delta(base=1, version=2, digest="", changed=(itself,))
@@ -210,8 +220,26 @@ def test_no_peer_takes_everything_or_what_is_anothers_in_the_mesh(wide: str) -> 
     assert list(stage.node.health) == []
 
 
-def test_what_is_behind_this_node_itself_is_behind_no_peer() -> None:
+def test_no_coordinator_makes_a_hub_of_a_node_that_was_not_started_as_one() -> None:
     stage = Stage()
+    bob = stage.add_peer("bob", BOB)
+    stage.add_peer("carol", "100.64.0.9")
+    stage.connect(bob)
+    itself = stage.entry("home", HOME, role="hub", routes=[BEHIND_BOB])
+    itself = replace(itself, public_key=stage.node.public_key)
+    stage.node.control.peers.update(
+        control.Delta(base=1, version=2, digest="", changed=(itself,))
+    )
+    stage.node.members.update_interface()
+
+    mine = ipv4(BOB, HOME, b"for this node")
+    others = [ipv4(BOB, to, b"for others") for to in ("100.64.0.9", "192.168.7.1")]
+    stage.hear(bob, *others, mine)
+    assert stage.node.packets_to_write() == [mine]
+
+
+def test_what_is_behind_this_node_itself_is_behind_no_peer() -> None:
+    stage = Stage(routes=(BEHIND_BOB,))
     itself = stage.entry("home", HOME, routes=[BEHIND_BOB])
     itself = replace(itself, public_key=stage.node.public_key)
     stage.node.control.peers.update(
@@ -226,3 +254,24 @@ def owner(stage: Stage, address: str) -> MeshPeer | None:
     lane = stage.node.device.allowed_ips.lookup(ip_address(address).packed)
     peers = stage.node.peers.values()
     return next((peer for peer in peers if peer.tunnel.lane is lane), None)
+
+
+def test_who_poses_as_this_node_is_no_member_and_takes_no_address() -> None:
+    stage = Stage()
+    bob = stage.add_peer("bob", BOB)
+    liar = stage.entry("eve", HOME, BOB, "100.64.0.9", "8.8.8.8")
+    stage.node.members.change([liar], [], NOW)
+
+    assert stage.node.members.find("eve") is None
+    assert owner(stage, BOB) is bob
+    change = stage.events(InterfaceChanged)[-1]
+    assert change.unreachable == ("100.64.0.9",)
+    assert change.addresses == (f"{HOME}/10", "fd00::1/48")
+
+
+def test_what_is_outside_of_the_mesh_is_nobodys_address_in_it() -> None:
+    stage = Stage(addresses=(HOME, "8.8.8.8"))
+    bob = stage.add_peer("bob", BOB, "8.8.4.4")
+    assert bob.entry.addresses == (BOB,)
+    assert owner(stage, "8.8.4.4") is None
+    assert stage.node.members.own_addresses() == (HOME,)

@@ -65,6 +65,16 @@ async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
     assert daemon.is_stopped
 
 
+async def test_its_own_user_may_accept_a_key(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        body = {"name": "bob", "key": None}
+        assert await ask(session, "POST", "/v1/trust/accept", body) == (200, {})
+        status, _ = await ask(session, "POST", "/v1/trust/accept", {"name": 7})
+
+    assert daemon.requests == [body]
+    assert status == 400
+
+
 async def test_other_users_may_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,11 +84,15 @@ async def test_other_users_may_not(
     async with serving(tmp_path) as (daemon, session):
         status, answer = await ask(session, "POST", "/v1/down", {})
         joining = await ask(session, "POST", "/v1/join", {"token": "mwg1-x"})
+        accepting = await ask(session, "POST", "/v1/trust/accept", {"name": "bob"})
+        looking = await ask(session, "GET", "/v1/trust")
 
     assert (status, answer["kind"]) == (400, "NotPermitted")
     assert "run as root" in answer["error"]
     assert not daemon.is_stopped
     assert (joining[0], joining[1]["kind"]) == (400, "NotPermitted")
+    assert (accepting[0], accepting[1]["kind"]) == (400, "NotPermitted")
+    assert looking[0] == 200
     assert daemon.requests == []
 
 
@@ -251,6 +265,13 @@ class FakeDaemon:
     async def join(self, request: Json) -> Json:
         self.requests.append(request)
         return {"name": "node"}
+
+    def trust(self) -> Json:
+        return {"schema": 1, "pins": []}
+
+    def accept(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
 
     def shut_down(self) -> None:
         self.is_stopped = True

@@ -8,11 +8,13 @@ import pytest
 
 from meshwg.errors import MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
+from meshwg.node.trust import Held, Trust
 from meshwg.runtime import commands as module
 from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.netcheck import NetcheckReport
 from meshwg.transmit import Endpoint
+from meshwg.wire.control import PeerEntry
 
 Json = dict[str, Any]
 STUN = Endpoint("192.0.2.1", 3478)
@@ -32,7 +34,8 @@ class StandInHost:
             whereabouts=SimpleNamespace(stun_server=lambda: STUN),
             control=SimpleNamespace(registered="something"),
             peers={name: a_peer(name) for name in ("bob", "alice")},
-            members=SimpleNamespace(find=self._find),
+            members=SimpleNamespace(find=self._find, held={}, accept=self._accept),
+            trust=Trust(),
         )
         self.commands = NodeCommands(cast(NodeHost, self), self._stop)
 
@@ -42,6 +45,12 @@ class StandInHost:
     def _find(self, name: str) -> SimpleNamespace | None:
         peer: SimpleNamespace | None = self.node.peers.get(name)
         return peer
+
+    def _accept(self, name: str, key: str | None, now: float) -> Held:
+        if name not in self.node.members.held:
+            raise MeshError(f"{name} is not held")
+        held: Held = self.node.members.held[name]
+        return held
 
     def _stop(self) -> None:
         self.is_stopped = True
@@ -101,6 +110,23 @@ async def test_a_ping_listens_for_echoes_until_it_ends(host: StandInHost) -> Non
     assert len(host.echo_listeners) == 1
     await answers.aclose()
     assert host.echo_listeners == {}
+
+
+async def test_a_peer_that_is_held_is_not_pinged_and_may_be_accepted(
+    host: StandInHost,
+) -> None:
+    entry = PeerEntry(public_key="K", name="eve", addresses=("100.64.0.3",), version=1)
+    host.node.members.held["eve"] = Held(entry, "eve", "OLD", "Its key is another.")
+    with pytest.raises(MeshError, match="eve is held: Its key is another"):
+        await anext(host.commands.ping({"peer": "100.64.0.3"}))
+    assert host.commands.accept({"name": "eve"}) == {
+        "name": "eve",
+        "public_key": "K",
+        "known_key": "OLD",
+    }
+    with pytest.raises(MeshError, match="not held"):
+        host.commands.accept({"name": "bob"})
+    assert host.commands.trust()["pins"] == []
 
 
 async def test_pings_are_kept_apart(

@@ -18,6 +18,7 @@ from meshwg.errors import ConfigError, Removed
 from meshwg.health import Health
 from meshwg.nat.gateway import Mapped, MappedProtocol, MappingMethod
 from meshwg.node import EchoReceived, Expelled
+from meshwg.node.trust import Trust
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime import host as module
@@ -319,6 +320,7 @@ class StandInNode:
         self.relays = SimpleNamespace(remember=lambda credentials: None)
         self.background = self
         self.members = SimpleNamespace(set_apart=lambda is_apart: None, has_ipv6=True)
+        self.trust = Trust()
         self.health = Health()
         self._order = order
         self._events: list[EchoReceived] = []

@@ -10,6 +10,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.netmap import PeerTable
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.node import Expelled
+from meshwg.node.trust import Pins, Trust
 from meshwg.runtime.membership import MembershipRecord, choose_membership
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import ErrorCode, Registered
@@ -79,6 +80,59 @@ def test_a_member_that_joins_again_is_still_a_member(state: StateDirectory) -> N
         choose(state, make_token(OTHER_URL, OTHER_KEY))
 
 
+def test_a_member_believes_in_another_key_only_if_the_user_says_so(
+    state: StateDirectory,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY))
+    token = make_token(OTHER_URL, OTHER_KEY)
+    with pytest.raises(ConfigError, match="add --new-key"):
+        choose(state, token)
+
+    config = NodeConfig(join=str(token))
+    membership = choose_membership(config, state, new_key=True)
+
+    assert (membership.url, membership.coordinator_key) == (OTHER_URL, OTHER_KEY)
+    assert state.membership() == membership
+
+
+def test_a_token_from_before_a_new_key_is_still_of_this_mesh(
+    state: StateDirectory,
+) -> None:
+    state.save_membership(StoredMembership(URL, KEY, former_key=OTHER_KEY))
+
+    membership = choose(state, make_token(URL, OTHER_KEY))
+
+    assert (membership.coordinator_key, membership.former_key) == (KEY, OTHER_KEY)
+
+
+async def test_a_key_that_the_coordinator_named_is_remembered(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    old = record.stored.coordinator_key
+    new = bytes(reversed(old))
+    for former in (old, None):
+        record.coordinator_key_changed(new, former)
+        assert state.membership() == record.stored
+        assert (record.stored.coordinator_key, record.stored.former_key) == (
+            new,
+            former,
+        )
+    await record.close()
+
+
+async def test_a_running_node_renews_its_membership_by_its_own_mesh_only(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    token = make_token(OTHER_URL, OTHER_KEY)
+    with pytest.raises(ConfigError, match="another mesh"):
+        record.renew(token)
+    record.renew(token, new_key=True)
+    assert record.stored.coordinator_key == token.coordinator_key
+    await record.close()
+
+
 # What is remembered
 
 
@@ -113,7 +167,7 @@ async def test_a_full_disk_does_not_end_a_membership(
 
 async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) -> None:
     record = record_of_a_member(state)
-    record.save_netmap_from(lambda: b"netmap")
+    record.save_from(lambda: b"netmap", lambda: b"pins")
 
     record.netmap_changed()
     await record.close()
@@ -121,9 +175,22 @@ async def test_the_netmap_is_saved_when_it_has_changed(state: StateDirectory) ->
     assert state.netmap() == b"netmap"
 
 
+async def test_pinned_keys_are_saved_and_outlast_an_expulsion(
+    state: StateDirectory,
+) -> None:
+    record = record_of_a_member(state)
+    record.save_from(lambda: b"netmap", Trust(Pins(networks=("10.0.0.0/8",))).to_json)
+
+    record.trust_changed()
+    record.expelled()
+    await record.close()
+
+    assert state.pins().networks == ("10.0.0.0/8",)
+
+
 async def test_an_expelled_node_forgets_the_netmap(state: StateDirectory) -> None:
     record = record_of_a_member(state)
-    record.save_netmap_from(lambda: b"netmap")
+    record.save_from(lambda: b"netmap", lambda: b"pins")
 
     record.netmap_changed()
     record.expelled()

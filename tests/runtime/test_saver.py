@@ -10,7 +10,7 @@ import pytest
 
 from meshwg.errors import MeshError
 from meshwg.runtime import saver as module
-from meshwg.runtime.saver import NetmapSaver
+from meshwg.runtime.saver import Saver
 from meshwg.runtime.state import StateDirectory
 
 
@@ -45,7 +45,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 async def test_a_change_is_saved(disk: Disk) -> None:
-    saver = NetmapSaver(disk, lambda: b"netmap")
+    saver = Saver(disk.save_netmap, lambda: b"netmap")
 
     saver.change()
     await until(lambda: disk.written == [b"netmap"])
@@ -55,7 +55,7 @@ async def test_a_change_is_saved(disk: Disk) -> None:
 
 
 async def test_what_is_not_saved_yet_is_saved_at_the_end(disk: Disk) -> None:
-    saver = NetmapSaver(disk, lambda: b"netmap")
+    saver = Saver(disk.save_netmap, lambda: b"netmap")
 
     saver.change()
     await saver.close()
@@ -64,9 +64,9 @@ async def test_what_is_not_saved_yet_is_saved_at_the_end(disk: Disk) -> None:
 
 
 async def test_without_a_change_or_a_netmap_nothing_is_written(disk: Disk) -> None:
-    saver = NetmapSaver(disk, lambda: None)
+    saver = Saver(disk.save_netmap, lambda: None)
     await saver.close()
-    saver = NetmapSaver(disk, lambda: None)
+    saver = Saver(disk.save_netmap, lambda: None)
     saver.change()
     await saver.close()
 
@@ -77,7 +77,7 @@ async def test_a_slow_disk_delays_nothing_and_gets_the_newest_netmap(
     disk: Disk,
 ) -> None:
     netmaps = iter([b"old", b"new"])
-    saver = NetmapSaver(disk, lambda: next(netmaps))
+    saver = Saver(disk.save_netmap, lambda: next(netmaps))
     disk.gate.clear()
     saver.change()
     await until(lambda: disk.writers == 1)
@@ -95,7 +95,7 @@ async def test_a_slow_disk_delays_nothing_and_gets_the_newest_netmap(
 async def test_a_full_disk_is_reported_and_retried(
     disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saver = NetmapSaver(disk, lambda: b"netmap")
+    saver = Saver(disk.save_netmap, lambda: b"netmap")
     disk.error = MeshError("The disk is full")
     with caplog.at_level(logging.ERROR):
         saver.change()

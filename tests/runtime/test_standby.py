@@ -8,6 +8,7 @@ import pytest
 from meshwg.cli.client import DaemonClient
 from meshwg.config import NodeConfig
 from meshwg.errors import MeshError, NotJoined
+from meshwg.node.trust import Pins, Trust
 from meshwg.runtime.standby import DOWN, Standby
 from meshwg.runtime.state import StateDirectory, StoredMembership
 
@@ -39,6 +40,15 @@ async def test_it_ends_when_the_node_is_to_be_up(tmp_path: Path) -> None:
 
     assert standby.goes_up
     assert not (tmp_path / "down").exists()
+
+
+async def test_it_shows_whose_keys_were_pinned(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+    pins = Trust(Pins(networks=("100.64.0.0/16",))).to_json()
+    (tmp_path / "trust.json").write_bytes(pins)
+    assert standby.trust()["networks"] == ["100.64.0.0/16"]
+    with pytest.raises(MeshError, match="'meshwg up'"):
+        standby.accept({"name": "bob"})
 
 
 async def test_it_can_leave_the_mesh(tmp_path: Path) -> None:

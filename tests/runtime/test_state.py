@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.node.trust import Pins, Trust
 from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime.state import StateDirectory, StoredMembership
 
@@ -40,6 +41,17 @@ def test_what_was_told_is_no_news_at_the_next_start(path: Path) -> None:
     assert not again.is_news("ipv6-disabled")
     assert again.is_news("something-else")
     again.close()
+
+
+def test_pinned_keys_are_kept_and_never_doubted_silently(
+    path: Path, state: StateDirectory
+) -> None:
+    assert state.pins() == Pins()
+    state.save_pins(Trust(Pins(networks=("10.0.0.0/8",))).to_json())
+    assert state.pins() == Pins(networks=("10.0.0.0/8",))
+    (path / "trust.json").write_text("{")
+    with pytest.raises(ConfigError, match="restore the file, or remove it"):
+        state.pins()
 
 
 def test_that_a_node_is_down_is_remembered(path: Path) -> None:

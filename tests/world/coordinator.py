@@ -68,6 +68,7 @@ class SimCoordinator:
         self.tamper: Callable[[OfferMessage], OfferMessage] = lambda offer: offer
         """Changes the offers that come from other processes, to lie to nodes."""
         self._key = key
+        self._former: PrivateKey | None = None
         self._siblings = siblings
         self._busy = False
         self._armed: float | None = None
@@ -81,6 +82,12 @@ class SimCoordinator:
     def offers(self) -> int:
         """How many offers this process has delivered since it was started."""
         return self.server.counters["offers"]
+
+    def use_keys(self, key: PrivateKey, former: PrivateKey | None) -> None:
+        """Be known by another key, and by the one before if that is given."""
+        self._key, self._former = key, former
+        self.server.use_keys(key, former, self.network.now)
+        self.drain()
 
     def stop(self) -> None:
         """Die without a word; the operating system closes the carriers."""
@@ -180,6 +187,7 @@ class SimCoordinator:
             unix_time=self.network.unix_time,
             random=self.network.random.randbytes,
         )
+        self.server.use_keys(self._key, self._former, self.network.now)
 
     def _ask_database(self) -> None:
         if self._busy:

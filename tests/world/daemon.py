@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from meshwg.control.client import ControlClient, Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import (
+    CoordinatorKeyChanged,
     DialWanted,
     Expelled,
     InterfaceChanged,
@@ -19,8 +20,10 @@ from meshwg.node import (
     SocketsClosed,
     SocketsWanted,
     StreamsClosed,
+    TrustChanged,
 )
 from meshwg.node.hubs import HUB
+from meshwg.node.trust import Trust, load_pins
 from meshwg.peer import MeshPeer
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer, parse_url
@@ -93,6 +96,10 @@ class SimDaemon:
         self.log = SendLog()
         self.entered_mesh = 0
         """How many of its own datagrams were routed into its own tunnel."""
+        self.authority: tuple[bytes, bytes | None] = (coordinator.public_key, None)
+        """What is on its disk of the coordinator's keys; the first is the token's."""
+        self.pins: bytes | None = None
+        """What is on its disk of others' keys."""
         self._auth_key = auth_key
         self._contacts: dict[str, Contact] = {}
         self._interface = InterfaceChanged((), (), ())
@@ -113,13 +120,15 @@ class SimDaemon:
     def start(self, cache: bytes | None = None) -> None:
         """Start the daemon, perhaps with a netmap from before."""
         random = self.network.random.randbytes
+        known, former = self.authority
         identity = Identity(
             self.private_key,
-            self.carrier.coordinator.public_key,
+            known,
             self.name,
             auth_key=None if cache else self._auth_key(),
             role=self.role,
             routes=self.routes,
+            former_key=former,
         )
         self.carrier.client = ControlClient(
             identity,
@@ -138,6 +147,7 @@ class SimDaemon:
             listen_port=NODE_PORT,
             now=self.now,
             tcp_port=NODE_PORT if self.tcp else None,
+            trust=Trust(load_pins(self.pins)) if self.pins else None,
         )
         self.events = []
         self._interface = InterfaceChanged((), (), ())
@@ -173,6 +183,11 @@ class SimDaemon:
         found = self.node.members.find(other.key)
         assert found is not None
         return found
+
+    def accept(self, name: str, key: str | None = None) -> None:
+        """Trust a peer that is held."""
+        self.node.members.accept(name, key, self.now)
+        self.host.drain()
 
     def ping(self, other: "SimDaemon", sequence: int = 1) -> bool:
         """Send an echo request through the tunnel."""
@@ -284,6 +299,10 @@ class SimDaemon:
         match event:
             case InterfaceChanged():
                 self._interface = event
+            case CoordinatorKeyChanged(key, former):
+                self.authority = (key, former)
+            case TrustChanged():
+                self.pins = self.node.trust.to_json()
             case PathChanged(peer, change):
                 contact = self._contacts.setdefault(peer.key, Contact())
                 contact.changes.append((self.now, change))

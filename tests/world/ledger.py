@@ -27,6 +27,8 @@ class Ledger:
     def __init__(self, network: Network, approved_routes: Iterable[str] = ()) -> None:
         self.network = network
         self.approved_routes = tuple(approved_routes)
+        self.epoch = "epoch"
+        """Another one is that of a database that was restored."""
         self.version = 0
         self.nodes: dict[str, Node] = {}
         self.tombstones: dict[str, int] = {}
@@ -55,7 +57,7 @@ class Ledger:
 
     def load(self) -> tuple[Registry, NetMapHistory]:
         """Return what a coordinator that starts finds in the database."""
-        registry = Registry(MESH, "epoch")
+        registry = Registry(MESH, self.epoch)
         registry.apply(Changes(self.version, tuple(self.nodes.values())))
         history = NetMapHistory(MESH)
         history.load(self.nodes.values(), self.tombstones, 0)

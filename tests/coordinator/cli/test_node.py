@@ -107,6 +107,7 @@ def test_removing_a_node_names_the_token_that_let_it_in(
     # A token that lets nobody in is not worth a word.
     _, output = here.run("node", "remove", "web", *where)
     assert output.out == "web is removed.\n"
+    assert "'meshwg trust accept web'" in output.err
 
 
 @pytest.mark.parametrize(

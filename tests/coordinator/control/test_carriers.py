@@ -26,6 +26,22 @@ def test_an_initiation_for_another_coordinator_is_told_so() -> None:
     assert visitor.code == CloseCode.WRONG_KEY
 
 
+def test_two_keys_are_answered_while_one_replaces_the_other() -> None:
+    world = ControlWorld()
+    new, stranger = (PrivateKey.generate(world.random.randbytes) for _ in range(2))
+    coordinator = world.add_coordinator()
+    visitors = [Visitor(world, coordinator) for _ in range(3)]
+    coordinator.use_keys(new, world.key)
+    for visitor, key in zip(visitors, (new, world.key, stranger), strict=True):
+        visitor.shake_hands_with(key.public_bytes)
+    assert [each.code for each in visitors] == [None, None, CloseCode.WRONG_KEY]
+
+    coordinator.use_keys(new, None)
+    late = Visitor(world, coordinator)
+    late.shake_hands_with(world.key.public_bytes)
+    assert late.code == CloseCode.WRONG_KEY
+
+
 def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:
     world = ControlWorld()
     coordinator = world.add_coordinator()

@@ -1,5 +1,8 @@
 """What a node is told when it has become a member."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 
 from coordinator.control.settings import Settings
@@ -46,6 +49,17 @@ def test_relays_come_with_credentials_of_the_shared_secret() -> None:
     assert relay.password == password(relay.username, b"north")
 
 
+def test_a_relay_with_a_secret_of_its_own_gets_no_other() -> None:
+    urls = ("turn:h:1", "turn:other:1")
+    secrets = {urls[1]: b"south"}
+    own, other = welcome(
+        relays=urls, relay_secret=b"north", relay_secrets=secrets
+    ).relays
+    assert own.password == password(own.username, b"north")
+    assert other.password == password(other.username, b"south")
+    assert own.username != other.username
+
+
 def test_the_more_nodes_the_wider_they_spread() -> None:
     assert welcome(members=0).spread == 1.0
     assert welcome(members=5 * RECONNECTIONS_PER_SECOND).spread == 6.0
@@ -59,11 +73,16 @@ def welcome(
     stun: tuple[str, ...] = (),
     relays: tuple[str, ...] = (),
     relay_secret: bytes = b"",
+    relay_secrets: Mapping[str, bytes] = MappingProxyType({}),
     heartbeat: float = 3.0,
 ) -> Registered:
     registry = Registry(Networks.parse("100.64.0.0/16", "fd00::/48"), "epoch")
     settings = Settings(
-        stun=stun, relays=relays, relay_secret=relay_secret, heartbeat=heartbeat
+        stun=stun,
+        relays=relays,
+        relay_secret=relay_secret,
+        relay_secrets=relay_secrets,
+        heartbeat=heartbeat,
     )
     return Welcomes(registry, settings).registered(
         NODE, notice="", observed=observed, members=members, unix_time=1000.0

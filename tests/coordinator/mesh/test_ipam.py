@@ -29,7 +29,13 @@ def test_configured_networks_are_taken_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("v4", "v6"),
-    [("10.0.0.1/24", "fd12::/64"), ("x", "fd12::/64"), ("10.0.0.0/31", "fd12::/64")],
+    [
+        ("10.0.0.1/24", "fd12::/64"),
+        ("x", "fd12::/64"),
+        ("10.0.0.0/31", "fd12::/64"),
+        ("0.0.0.0/1", "fd12::/64"),
+        ("10.0.0.0/8", "2000::/3"),
+    ],
 )
 def test_networks_that_do_not_work_are_refused(v4: str, v6: str) -> None:
     with pytest.raises(ConfigError, match="mesh network"):

@@ -1,6 +1,7 @@
 """Names of nodes, and nodes as peers see them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,14 @@ def test_a_node_is_a_peer_of_the_protocol() -> None:
     assert peer.candidates[0].host == "192.0.2.1"
     assert (peer.role, peer.routes, peer.online) == ("hub", ("10.0.0.0/8",), True)
     assert peer.nat is not None
+    assert not peer.ephemeral
+
+
+def test_peers_are_told_who_is_ephemeral() -> None:
+    node = Node(key=format_key(bytes(32)), name="a", requested_name="a", number=1)
+    fleeting = replace(node, ephemeral=True)
+    assert read(PeerEntry, json.loads(fleeting.peer_json(NETWORKS))).ephemeral
+    assert node.seen_by_peers() != fleeting.seen_by_peers()
 
 
 def test_the_usual_is_not_mentioned() -> None:

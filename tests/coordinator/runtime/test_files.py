@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.runtime.files import DataDirectory, read_secret_file
+from coordinator.runtime.files import (
+    DataDirectory,
+    read_relay_secrets,
+    read_secret_file,
+)
 from meshwg.errors import ConfigError, MeshError
 
 
@@ -30,9 +34,54 @@ def test_a_backup_of_the_files_can_be_put_back(tmp_path: Path) -> None:
     key = made.private_key()
     there = directory(tmp_path / "there")
     there.create()
-    there.replace(made.contents())
+    there.put_back(made.contents())
     assert there.private_key() == key
     assert (there.path / "coordinator.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_replaced_and_the_one_before_kept_until_it_is_retired(
+    tmp_path: Path,
+) -> None:
+    made = directory(tmp_path)
+    old = made.private_key()
+    assert made.former_key() is None
+    stamps = [made.stamp_of_keys()]
+
+    new = made.rotate_key()
+    stamps.append(made.stamp_of_keys())
+    assert new != old
+    assert (directory(tmp_path).private_key(), made.former_key()) == (new, old)
+    assert (tmp_path / "coordinator.key.old").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(MeshError, match="still served"):
+        made.rotate_key()
+
+    assert made.retire_key()
+    stamps.append(made.stamp_of_keys())
+    assert not made.retire_key()
+    assert (made.private_key(), made.former_key()) == (new, None)
+    assert len(set(stamps)) == 3
+
+
+def test_a_rotation_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    made = directory(tmp_path)
+    key = made.private_key()
+    text = (tmp_path / "coordinator.key").read_text()
+    (tmp_path / "coordinator.key.old").write_text(text)
+    assert made.former_key() is None
+    assert made.rotate_key() != key
+    assert made.former_key() == key
+
+
+def test_a_backup_leaves_no_former_key_of_another_mesh(tmp_path: Path) -> None:
+    made, there = directory(tmp_path / "here"), directory(tmp_path / "there")
+    made.private_key()
+    there.private_key()
+    there.rotate_key()
+    there.put_back(made.contents())
+    assert there.former_key() is None
+    made.rotate_key()
+    there.put_back(made.contents())
+    assert there.former_key() == made.former_key()
 
 
 def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
@@ -102,6 +151,16 @@ def test_a_shared_secret_is_read_from_its_file(tmp_path: Path) -> None:
         read_secret_file(path)
     with pytest.raises(MeshError, match="No such file"):
         read_secret_file(tmp_path / "none")
+
+
+def test_secrets_of_relays_are_read_by_host(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_text("north.test first\nsouth.test second\n")
+    assert read_relay_secrets(path) == {"north.test": b"first", "south.test": b"second"}
+    assert read_relay_secrets(None) == {}
+    path.write_text("# nothing yet\n")
+    with pytest.raises(ConfigError, match="HOST SECRET"):
+        read_relay_secrets(path)
 
 
 def directory(path: Path) -> DataDirectory:

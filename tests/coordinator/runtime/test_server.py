@@ -10,10 +10,12 @@ import aiohttp
 import pytest
 
 from coordinator.mesh.operations import Remove
+from coordinator.runtime import server
 from coordinator.runtime.control import FRAME_LIMIT
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Accepted,
+    AuthorityChanged,
     MembershipRevoked,
     OfferReceived,
     Refused,
@@ -40,6 +42,27 @@ from tests.coordinator.programs import (
 from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
+
+
+async def test_a_key_that_is_damaged_is_not_taken_over_and_one_that_is_mended_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "KEY_INTERVAL", 0.01)
+    async with running(tmp_path) as (process, foundation):
+        alice = await LiveNode(await make_token(process, foundation)).joined()
+        path, old = tmp_path / "coordinator.key", foundation.private_key
+        kept = path.read_text()
+
+        path.write_text("damaged")
+        await logged(caplog, "is damaged")
+        path.write_text(kept)
+        new = foundation.directory.rotate_key()
+
+        changed = await alice.event(AuthorityChanged)
+        assert (changed.key, changed.former) == (new.public_bytes, old.public_bytes)
+        complaints = [text for text in caplog.messages if "is damaged" in text]
+        assert len(complaints) == 1
+        await alice.vanish()
 
 
 async def test_nodes_join_find_each_other_and_exchange_offers(tmp_path: Path) -> None:
@@ -346,3 +369,12 @@ async def knows(node: LiveNode, count: int) -> None:
 def online(observer: LiveNode, node: LiveNode) -> bool:
     peer = observer.client.peers.get(node.key)
     return peer is not None and peer.online
+
+
+async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Wait until something is logged."""
+    for _ in range(2000):
+        if any(text in each for each in caplog.messages):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"Nobody says that {text}")

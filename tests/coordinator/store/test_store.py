@@ -197,6 +197,21 @@ async def test_a_database_of_another_coordinator_is_refused(
         await Process.start(database_url, MeshConfig(format_key(bytes(32))))
 
 
+async def test_a_database_follows_its_coordinator_to_another_key(
+    process: Process, database_url: str
+) -> None:
+    new = format_key(bytes([9]) * 32)
+    rotated = MeshConfig(new, former_key=CONFIG.coordinator_key)
+    for config in (rotated, MeshConfig(new)):
+        again = await Process.start(database_url, config)
+        await again.store.close()
+    with pytest.raises(ConfigError, match=r"coordinator\.key"):
+        await Process.start(database_url, CONFIG)
+    await process.store.change_key(CONFIG.coordinator_key)
+    again = await Process.start(database_url, CONFIG)
+    await again.store.close()
+
+
 async def test_networks_can_be_changed_until_a_node_has_joined(
     process: Process, database_url: str
 ) -> None:
