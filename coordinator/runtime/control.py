@@ -51,7 +51,7 @@ class ControlEndpoint:
             timeout=CLOSE_TIMEOUT,
             autoping=False,
         )
-        if request.can_read_body or not socket.can_prepare(request):
+        if request.can_read_body or not _is_upgrade(request, socket):
             text = "Only the WebSocket of a node is served here\n"
             return web.Response(status=400, text=text)
         number = self._server.connect(request.remote or "", self._loop.time())
@@ -135,3 +135,11 @@ class ControlEndpoint:
     def _on_alarm(self) -> None:
         self._server.handle_timer(self._loop.time(), time.time())
         self.drain()
+
+
+def _is_upgrade(request: web.Request, socket: web.WebSocketResponse) -> bool:
+    try:
+        return bool(socket.can_prepare(request))
+    except UnicodeEncodeError:
+        # Its refusal would quote a header that is no text.
+        return False

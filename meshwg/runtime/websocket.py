@@ -152,10 +152,14 @@ class WebSocket:
                 self._protocol.receive_data(data)
                 if self._is_accepted():
                     break
-            except ProtocolError as error:
+            except (ProtocolError, ValueError) as error:
+                # Headers that are not ASCII are no ProtocolError to wsproto.
                 raise ConnectionAbortedError(str(error)) from None
         # What came with the answer is the first of the messages.
-        self._take_events()
+        try:
+            self._take_events()
+        except ProtocolError:
+            self._say_goodbye(PROTOCOL_ERROR)
 
     def _is_accepted(self) -> bool:
         for event in self._protocol.events():

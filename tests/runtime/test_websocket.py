@@ -216,6 +216,13 @@ async def test_what_comes_with_the_handshake_is_not_lost() -> None:
         assert await client.receive() == b"first"
 
 
+async def test_nonsense_that_comes_with_the_handshake_ends_the_connection() -> None:
+    nonsense = frame(BINARY | 0x70, b"reserved bits are set")
+
+    async with scripted(nonsense, at_once=True) as (url, _), opened(url) as client:
+        assert await client.receive() is None
+
+
 async def test_messages_before_a_close_are_received() -> None:
     frames = frame(BINARY, b"last") + frame(CLOSE, (1012).to_bytes(2, "big"))
 
@@ -279,6 +286,8 @@ async def test_a_connection_that_just_ends_is_closed() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
         b"Connection: Upgrade\r\nSec-WebSocket-Accept: forged\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs\x80cket\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: \xff\r\n\r\n",
     ],
 )
 async def test_a_server_that_is_none_is_an_error(answer: bytes) -> None:
