@@ -145,6 +145,6 @@ class ControlEndpoint:
 def _is_upgrade(request: web.Request, socket: web.WebSocketResponse) -> bool:
     try:
         return bool(socket.can_prepare(request))
-    except UnicodeEncodeError:
-        # Its refusal would quote a header that is no text.
+    except ValueError:
+        # A header is no text: the key is to be decoded, or a refusal would quote it.
         return False

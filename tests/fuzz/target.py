@@ -18,6 +18,7 @@ class Target(ABC):
     :cvar most_objects: by which half an episode may make it grow, for all that it may
         remember of those who speak to it.
     :cvar most_bytes: the same.
+    :cvar waits: the ways by which time passes, in which much may happen.
     :cvar is_live: whether it has real sockets, and may do something else next time.
     """
 
@@ -27,6 +28,7 @@ class Target(ABC):
     most_objects = 6000
     most_bytes = 2_000_000
     is_live = False
+    waits = frozenset({"time", "reorder"})
 
     def __init__(self, seed: int) -> None:
         self.overheard: deque[bytes] = deque(maxlen=MEMORY)

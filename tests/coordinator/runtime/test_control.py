@@ -112,14 +112,22 @@ async def test_a_request_with_a_body_is_no_websocket() -> None:
         assert bench.server.counters["connections"] == 0
 
 
-async def test_an_upgrade_that_is_no_text_is_refused() -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Connection: close\r\nUpgrade: w\xe5bsocket",
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: \xc3\xa9",
+    ],
+)
+async def test_an_upgrade_that_is_no_text_is_refused(headers: bytes) -> None:
     async with endpoint() as bench:
         url = urlsplit(bench.url)
         reader, writer = await asyncio.open_connection(url.hostname, url.port)
-        head = f"GET {url.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        writer.write(head.encode() + b"Upgrade: w\xe5bsocket\r\n\r\n")
+        head = f"GET {url.path} HTTP/1.1\r\nHost: x\r\n"
+        writer.write(head.encode() + headers + b"\r\n\r\n")
         async with asyncio.timeout(SECONDS):
-            answer = await reader.read()
+            answer = await reader.readline()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 400 ")
 
