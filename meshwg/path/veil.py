@@ -7,7 +7,8 @@ private key, and can read them without remembering what it gave to whom, also af
 restart:
 
 * With each offer it gives the peer other *tags*, for the USERNAME of the checks to
-  come: the next one is used when either end changes its network. Each is ``nonce || (start of BLAKE2s(peer's public key) xor mask(nonce))``.
+  come: the next one is used when either end changes its network. Each is
+  ``nonce || (start of BLAKE2s(peer's public key) xor mask(nonce))``.
 * The first bytes of a transaction id are the asker's *route* to the peer, ``xor`` the
   mask of the other bytes, which are random.
 
