@@ -17,6 +17,8 @@ from typing import Any
 from meshwg.wire.stun import COOKIE, HEADER_LENGTH, Attribute, Class, Method
 
 INTERESTING = (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 64, 127, 128, 255, 256, 1500)
+LONGEST_DATAGRAM = 65_507
+"""Bytes of UDP's over IPv4."""
 LONGEST = 65_000
 """Bytes of a value of STUN that are written."""
 INTEGERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -39,7 +41,7 @@ def mutate(random: Random, data: bytes) -> bytes:
     """Return bytes that differ in one to four places."""
     for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
         data = random.choice(_BYTES)(random, data)
-    return data[:70_000]
+    return data[:LONGEST_DATAGRAM]
 
 
 def _flip(random: Random, data: bytes) -> bytes:
