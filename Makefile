@@ -15,13 +15,15 @@ MATRIX   ?= full
 RUNS     ?= 1
 NAME     ?=
 PYTEST   ?=
+SECONDS  ?= 600
+SEED     ?= 1
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
 DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
     postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help system install format lint test coverage check lab lab-shell lab-clean bench clean
+.PHONY: help system install format lint test coverage fuzz check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ test: system install ## Run every test (namespace tests only as root)
 coverage: system install ## Run every test and report branch coverage
 	$(BIN)/coverage run -m pytest $(PYTEST)
 	$(BIN)/coverage report --skip-covered --sort=cover
+
+fuzz: install ## Attack whole machines and live listeners (SECONDS=600 SEED=1)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 check: lint test ## lint + test
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from coordinator.config import WILDCARDS, CoordinatorConfig, HostPort
 
@@ -24,26 +25,57 @@ class PublicAddresses:
     @property
     def url(self) -> str:
         """What join tokens carry."""
+        if self.config.url is not None:
+            return self.config.url.rstrip("/")
         scheme = "https" if self.config.tls_cert else "http"
         return f"{scheme}://{join(self.host, self.port)}"
 
     @property
     def stun(self) -> tuple[str, ...]:
-        """STUN servers, as ``host:port``."""
+        """STUN servers, as ``host:port``: those that nodes can reach."""
         return tuple(
-            join(self._public(host), port) for host, port in self.config.stun_addresses
+            join(self._public(host), port)
+            for host, port in self.config.stun_addresses
+            if self._is_reachable(host)
         )
 
     @property
     def relays(self) -> tuple[str, ...]:
         """TURN URLs, the cheapest first: UDP, then TCP, then others'."""
-        own: tuple[str, ...] = ()
+        own: list[str] = []
         if self.config.relay:
-            own = (
-                *(f"turn:{address}?transport=udp" for address in self.stun[:1]),
-                f"{self._stream_scheme}:{join(self.host, self.port)}?transport=tcp",
-            )
+            own += [f"turn:{address}?transport=udp" for address in self.stun[:1]]
+            if self._is_reachable(self.config.listen_address[0]):
+                where = join(self.host, self.port)
+                own.append(f"{self._stream_scheme}:{where}?transport=tcp")
         return (*own, *self.config.relays)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What nodes do without, and what to do about it, as sentences.
+
+        A proxy passes on HTTP and WebSockets, and no TURN.
+        """
+        relays = self.relays
+        found = []
+        if not self.stun:
+            found.append(
+                "Nodes cannot find out about their NATs here, as STUN is served on "
+                "this machine's loopback only: give --stun 0.0.0.0"
+            )
+        if not any(url.endswith("=udp") for url in relays) and self.config.relay:
+            found.append(
+                "No relay over UDP is advertised, as none can be reached: give "
+                "--stun 0.0.0.0, or name another one with --relay-server"
+            )
+        streams = [url for url in relays if not url.endswith("=udp")]
+        if not streams and self.config.relay:
+            found.append(
+                "Nodes that have no UDP get no relay, as a proxy passes none on: let "
+                "them reach a port of this server with --listen 0.0.0.0:8443, or name "
+                "another relay with --relay-server turns:HOST:443?transport=tcp"
+            )
+        return tuple(found)
 
     @property
     def relayed_hosts(self) -> dict[int, str]:
@@ -74,19 +106,36 @@ class PublicAddresses:
     def _stream_scheme(self) -> str:
         return "turns" if self.config.tls_cert else "turn"
 
+    def _is_reachable(self, host: str) -> bool:
+        """Tell whether nodes can reach what listens at a local address.
+
+        Without a proxy they reach this very machine, whatever its address.
+        """
+        if self.config.url is None or not _is_loopback(host):
+            return True
+        return _is_loopback(urlsplit(self.config.url).hostname or "")
+
     def _specific(self) -> list[HostPort]:
         addresses = self.config.stun_addresses
         return [address for address in addresses if address[0] not in WILDCARDS]
 
     def _public(self, host: str) -> str:
         config = self.config
-        alone = config.advertise is not None and len(config.stun_addresses) == 1
+        is_renamed = config.advertise is not None or config.url is not None
+        alone = is_renamed and len(config.stun_addresses) == 1
         return self.host if host in WILDCARDS or alone else host
 
 
 def join(host: str, port: int) -> str:
     """Return ``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _version(host: str) -> int | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coordinator.credentials import parse_relay_url
 from meshwg.errors import ConfigError
+from meshwg.wire.token import check_url
 
 DEFAULT_STUN_PORT = 3478
 DEFAULT_FILE = Path("/etc/meshwg/coordinator.toml")
@@ -70,6 +71,8 @@ class CoordinatorConfig(BaseModel):
     """Addresses of the STUN and TURN sockets; by default that of :attr:`listen`."""
     advertise: str | None = None
     """The host that nodes use, if it is not the one listened on."""
+    url: str | None = None
+    """The URL that nodes use, where a proxy passes on what is for this server."""
     network4: str | None = None
     network6: str | None = None
     tls_cert: Path | None = None
@@ -195,6 +198,8 @@ def _check(config: CoordinatorConfig) -> None:
     _ = config.listen_address, config.stun_addresses, config.relay_bytes_per_second
     if config.advertise is not None:
         _check_advertised(config.advertise)
+    if config.url is not None:
+        _check_url(config.url)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:
@@ -218,6 +223,16 @@ def _check_advertised(text: str) -> None:
         f"--advertise {text!r} is no host: give a name or an address alone, without "
         "scheme, port, path or brackets, such as mesh.example.org"
     )
+
+
+def _check_url(text: str) -> None:
+    """Refuse what nodes could not use, or what would not be the same for all."""
+    parts = urlsplit(check_url(text))
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ConfigError(
+            f"--url {text} has more than a host and a path: give it without user, "
+            "query and fragment, such as https://mesh.example.org/mesh"
+        )
 
 
 def _is_usable_address(text: str) -> bool:

@@ -20,7 +20,8 @@ from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
 DEFAULT_FILE = Path("/etc/meshwg/node.toml")
 """Read if it is there and no other file is named."""
-MIN_MTU, MAX_MTU = 1280, 65535
+MIN_MTU, MAX_MTU = 1280, 65440
+"""Bytes; a longer packet, with WireGuard and a relay around it, is no datagram."""
 _SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
     "hub": lambda on: ("role", "hub" if on else "node"),
     "no_birthday": lambda on: ("birthday", not on),

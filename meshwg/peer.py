@@ -18,6 +18,7 @@ from meshwg.path.offer import Offer
 from meshwg.path.overlay import IPAddress
 from meshwg.path.sounding import Sounding
 from meshwg.path.tunnels import OwnTunnels
+from meshwg.path.veil import Veil
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
 from meshwg.wireguard.peer import Peer as Tunnel
@@ -79,6 +80,7 @@ class MeshPeer:
         routes: Container[bytes],
         links: Iterator[int],
         tunnels: OwnTunnels,
+        veil: Veil,
     ) -> PathAgent | None:
         """Return the path agent, a new one if needed.
 
@@ -87,6 +89,7 @@ class MeshPeer:
         :param routes: by which the agents of other peers are found.
         :param links: numbers for streams.
         :param tunnels: that end at this machine.
+        :param veil: of this node.
         """
         if self.agent is None:
             keys = self.check_keys(private_key)
@@ -99,6 +102,7 @@ class MeshPeer:
                     routes=routes,
                     links=links,
                     tunnels=tunnels,
+                    veil=veil,
                 )
         return self.agent
 

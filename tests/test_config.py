@@ -93,6 +93,7 @@ def test_routes_are_networks_of_both_families() -> None:
         ({"listen_port": -1}, "The setting 'listen_port' is wrong: input should be"),
         ({"listen_port": 65536}, "The setting 'listen_port' is wrong"),
         ({"mtu": 1279}, "The setting 'mtu' is wrong"),
+        ({"mtu": 65441}, "The setting 'mtu' is wrong"),
         ({"interface": ""}, "The setting 'interface' is wrong"),
         ({"interface": "sixteen-letters."}, "The setting 'interface' is wrong"),
         ({"interface": "a/b"}, "The setting 'interface' is wrong"),

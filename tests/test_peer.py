@@ -12,6 +12,7 @@ from meshwg.path.agent import PathAgent
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import from_message
 from meshwg.path.tunnels import OwnTunnels
+from meshwg.path.veil import Veil
 from meshwg.peer import IDLE_REASON, NOTE_INTERVAL, MeshPeer
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
@@ -139,6 +140,7 @@ def begin(peer: MeshPeer) -> PathAgent:
         routes=(),
         links=count(-1, -1),
         tunnels=OwnTunnels(),
+        veil=Veil(key),
     )
     assert agent is not None
     return agent

@@ -37,6 +37,11 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--advertise", metavar="HOST", help="The host at which nodes reach this server."
 )
+@click.option(
+    "--url",
+    metavar="URL",
+    help="What nodes use, where a proxy is in front: https://mesh.example.org.",
+)
 @click.option("--network4", metavar="CIDR", help="Default: random in 100.64.0.0/10.")
 @click.option("--network6", metavar="CIDR", help="Default: random in fd00::/8.")
 @click.option("--tls-cert", type=PATH, metavar="FILE", help="Certificate chain, PEM.")

@@ -5,7 +5,6 @@ Answers are JSON. Errors are ``{"error": "one sentence"}``.
 
 import asyncio
 import hmac
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeGuard
@@ -30,6 +29,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, node_record
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.proxied import came_in_clear, is_loopback
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
@@ -93,7 +93,7 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if not is_confidential(request.transport):
+            if not is_confidential(request.transport) or came_in_clear(request):
                 return _error(403, EXPOSED)
             # A header is bytes, which need not be text in any encoding.
             header = request.headers.get("Authorization", "")
@@ -191,12 +191,7 @@ def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
     if not isinstance(peer, tuple):
         # A Unix socket, whose ends have no addresses.
         return isinstance(peer, str | bytes)
-    try:
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
-    except (ValueError, IndexError):
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    return bool(peer) and is_loopback(str(peer[0]))
 
 
 async def _read_object(request: web.Request) -> dict[str, object]:

@@ -11,6 +11,7 @@ from coordinator.control.server import ControlServer
 from coordinator.runtime.admission import Visit
 from coordinator.runtime.listener import take_over
 from coordinator.runtime.outbox import Outbox
+from coordinator.runtime.proxied import address_of
 from meshwg.runtime.alarm import Alarm
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
 
@@ -26,6 +27,7 @@ class ControlEndpoint:
 
     :param on_operations: called when there may be operations for the database.
     :param on_forward: called with offers for nodes at other processes.
+    :param is_proxied: whether a proxy on this machine says who a node is.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class ControlEndpoint:
         *,
         on_operations: Callable[[], None],
         on_forward: Callable[[Delivery], None],
+        is_proxied: bool = False,
     ) -> None:
         self._server = server
+        self._is_proxied = is_proxied
         self._on_operations = on_operations
         self._on_forward = on_forward
         self._outboxes: dict[int, Outbox] = {}
@@ -51,10 +55,11 @@ class ControlEndpoint:
             timeout=CLOSE_TIMEOUT,
             autoping=False,
         )
-        if request.can_read_body or not socket.can_prepare(request):
+        if request.can_read_body or not _is_upgrade(request, socket):
             text = "Only the WebSocket of a node is served here\n"
             return web.Response(status=400, text=text)
-        number = self._server.connect(request.remote or "", self._loop.time())
+        address = address_of(request, is_proxied=self._is_proxied)
+        number = self._server.connect(address, self._loop.time())
         self.drain()
         if number is None:
             text = "Too many connections; try again later\n"
@@ -135,3 +140,11 @@ class ControlEndpoint:
     def _on_alarm(self) -> None:
         self._server.handle_timer(self._loop.time(), time.time())
         self.drain()
+
+
+def _is_upgrade(request: web.Request, socket: web.WebSocketResponse) -> bool:
+    try:
+        return bool(socket.can_prepare(request))
+    except ValueError:
+        # A header is no text: the key is to be decoded, or a refusal would quote it.
+        return False

@@ -183,7 +183,8 @@ def take_over(request: web.Request) -> Visit | None:
 
 
 class MalformedRequests(logging.Filter):
-    """Counts requests that are not HTTP; aiohttp would log each as an error.
+    """Counts requests that are not HTTP, or whose sender is gone before the answer;
+    aiohttp would log each as an error.
 
     Other exceptions that get as far as aiohttp's log are passed on.
     """
@@ -197,7 +198,7 @@ class MalformedRequests(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return True
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | ConnectionError):
             self.count += 1
         else:
             where = "reading a request"

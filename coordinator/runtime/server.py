@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -111,6 +112,7 @@ async def serve(
             async with process.run():
                 on_hangup(lambda: process.reload(reload), process.stop)
                 announce(process.ready_line)
+                process.say_what_lacks()
                 await process.wait()
 
 
@@ -190,6 +192,7 @@ class CoordinatorProcess:
             self._server,
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
+            is_proxied=config.url is not None,
         )
         self._admission = Admission()
         self._malformed = MalformedRequests(self._unexpected)
@@ -206,6 +209,11 @@ class CoordinatorProcess:
             f"meshwg-coordinator ready: {self.public.url}, listening on "
             f"{join(host, self.public.port)}, {len(self._foundation.registry)} nodes"
         )
+
+    def say_what_lacks(self) -> None:
+        """Log what nodes cannot have of this process as it is set up."""
+        for sentence in self.public.lacks:
+            logger.warning(sentence)
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -455,6 +463,8 @@ def advertised_host(config: CoordinatorConfig) -> str:
     """Return the host that nodes use: configured, listened on, or this machine's."""
     if config.advertise:
         return config.advertise
+    if config.url is not None:
+        return urlsplit(config.url).hostname or ""
     host, _ = config.listen_address
     return host if host not in WILDCARDS else primary_address(host)
 

@@ -8,7 +8,7 @@ where its collisions do not matter.
 import hashlib
 from collections.abc import Sequence
 
-from coordinator.credentials import expired, password
+from coordinator.credentials import expired, password, user_in
 
 MAX_USERNAME = 508
 """Bytes; RFC 8489 section 14.3 allows less than 509."""
@@ -18,11 +18,6 @@ def long_term_key(username: str, realm: str, password: str) -> bytes:
     """Return the key of MESSAGE-INTEGRITY (RFC 8489 section 9.2.2)."""
     text = f"{username}:{realm}:{password}".encode()
     return hashlib.md5(text, usedforsecurity=False).digest()
-
-
-def node_of(username: str) -> str:
-    """Return the node that a user name was minted for."""
-    return username.partition(":")[2]
 
 
 class Authenticator:
@@ -42,7 +37,17 @@ class Authenticator:
             return []
         if expired(username, unix_time):
             return []
-        return [
-            long_term_key(username, self._realm, password(username, secret))
-            for secret in self._secrets
-        ]
+        return [self._key(username, secret) for secret in self._secrets]
+
+    def node_of(self, username: str, key: bytes) -> str:
+        """Return the node that a user name was minted for.
+
+        :param key: with which its bearer has signed.
+        """
+        secret = next(
+            each for each in self._secrets if self._key(username, each) == key
+        )
+        return user_in(username, secret)
+
+    def _key(self, username: str, secret: bytes) -> bytes:
+        return long_term_key(username, self._realm, password(username, secret))

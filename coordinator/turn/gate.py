@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from coordinator.turn.allocation import Refusal
-from coordinator.turn.credentials import Authenticator, node_of
+from coordinator.turn.credentials import Authenticator
 from coordinator.turn.nonce import NonceMint
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire.stun import Attribute, Message, check_integrity
@@ -55,7 +55,8 @@ class Gate:
         if realm == self._realm:
             for key in self._authenticator.keys(username, now + self._unix_offset):
                 if check_integrity(request, key):
-                    return Proof(node_of(username), key)
+                    node = self._authenticator.node_of(username, key)
+                    return Proof(node, key)
         raise Refusal(401, "Unauthorized")
 
     def challenge(self, client: Endpoint, now: float) -> dict[Attribute, object]:

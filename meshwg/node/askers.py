@@ -1,14 +1,15 @@
 """Which member made a check that arrived, or answered one of this node.
 
-A check is told by its tag, which only the two nodes can derive, and an answer by the
-first bytes of its transaction id. A member's tag costs a curve operation. So it is
-derived when its agent is made, or when a check of an unknown asker comes.
+A check is told by its tag, and an answer by the first bytes of its transaction id. Both
+are words that this node gave out, hidden from everybody else; or the tag is what only
+the two nodes can derive. That costs a curve operation for each member. So it is derived
+when its agent is made, or when a check of an unknown asker comes.
 """
 
 from itertools import islice
 
 from meshwg.keys import PrivateKey
-from meshwg.path.check import ROUTE_LENGTH
+from meshwg.path.veil import Veil, short
 from meshwg.peer import MeshPeer
 from meshwg.wire.stun import Attribute, Class, Message
 
@@ -25,12 +26,15 @@ class Askers:
     def __init__(self, private_key: PrivateKey) -> None:
         self.routes: dict[bytes, MeshPeer] = {}
         self._private_key = private_key
+        self.veil = Veil(private_key)
+        self._by_word: dict[bytes, MeshPeer] = {}
         self._by_tag: dict[str, MeshPeer] = {}
         self._untagged: dict[MeshPeer, None] = {}
 
     def add(self, peer: MeshPeer) -> None:
         """Take note of a member, whose tag is not derived yet."""
         self._untagged[peer] = None
+        self._by_word[short(peer.tunnel.public_key)] = peer
 
     def begin(self, peer: MeshPeer) -> None:
         """Take note of a member that now has an agent."""
@@ -40,6 +44,7 @@ class Askers:
 
     def remove(self, peer: MeshPeer) -> None:
         """Forget a member."""
+        self._by_word.pop(short(peer.tunnel.public_key), None)
         if self._untagged.pop(peer, peer) is peer:
             keys = peer.check_keys(self._private_key)
             self._by_tag.pop(keys.incoming.tag if keys is not None else "", None)
@@ -49,7 +54,7 @@ class Askers:
     def find(self, message: Message) -> MeshPeer | None:
         """Return whose check this is, or who answers one of this node's."""
         if message.cls is not Class.REQUEST:
-            return self.routes.get(message.transaction_id[:ROUTE_LENGTH])
+            return self.routes.get(self.veil.route_in(message.transaction_id))
         tag = message.attributes.get(Attribute.USERNAME)
         return self._find_tag(tag) if isinstance(tag, str) else None
 
@@ -59,6 +64,8 @@ class Askers:
         Each check of an unknown asker pays for some members only; the asker repeats it.
         """
         found = self._by_tag.get(tag)
+        if found is None and (word := self.veil.peer_in(tag)) is not None:
+            found = self._by_word.get(word)
         if found is not None or not self._untagged:
             return found
         for peer in list(islice(self._untagged, DERIVED_AT_ONCE)):

@@ -139,6 +139,7 @@ class Paths:
             routes=self._askers.routes,
             links=self._streams.links,
             tunnels=self._tunnels,
+            veil=self._askers.veil,
         )
         if agent is not None:
             # Checks have lengths that are multiples of four.

@@ -59,6 +59,7 @@ from meshwg.path.table import PathTable
 from meshwg.path.tcp import TcpTraits
 from meshwg.path.traits import NatTraits
 from meshwg.path.tunnels import OwnTunnels, Tunnels
+from meshwg.path.veil import Veil
 from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Random, Transmit
 from meshwg.wire.stun import Message
 
@@ -79,6 +80,7 @@ class PathAgent:
     :param routes: by which the other agents of the node are found.
     :param links: numbers for streams, shared by the agents of a node.
     :param tunnels: that end at this machine; the same.
+    :param veil: hides from bystanders whose checks these are; the same.
     """
 
     def __init__(
@@ -91,13 +93,14 @@ class PathAgent:
         routes: Container[bytes] = (),
         links: Iterator[int] | None = None,
         tunnels: OwnTunnels | None = None,
+        veil: Veil | None = None,
     ) -> None:
-        self.checks = Checks(keys, random, routes)
+        self.checks = Checks(keys, random, routes, veil)
         limiter = limiter or PunchLimiter()
-        known_tunnels = Tunnels(tunnels)
-        self._rendezvous = Rendezvous(overlay, random, known_tunnels)
+        known = Tunnels(tunnels)
+        self._rendezvous = Rendezvous(overlay, random, known, self.checks.new_tags)
         self._ledger = Ledger()
-        self._table = PathTable(known_tunnels)
+        self._table = PathTable(known)
         self._events: deque[Event] = deque()
         self._delivery = Delivery(self._table, self._events, leads=keys.controlling)
         self._checker = Checker(self.checks, self._ledger, self._table, self._delivery)
@@ -230,6 +233,7 @@ class PathAgent:
         """Local addresses or routes changed, or the machine was asleep."""
         self._punching.abandon(now)
         self._delivery.forget()
+        self.checks.change_tag()
         self._table.distrust(now)
         if self._activity.is_active(now):
             self._punching.begin(Trigger.NETWORK, now)
@@ -384,6 +388,7 @@ class PathAgent:
         session = self._rendezvous.peer.session
         if not self._rendezvous.take(offer):
             return
+        self.checks.take_tags(offer.tags)
         if offer.session != session:
             self._puncher.peer_restarted(now)
             self._dialer.restarted()

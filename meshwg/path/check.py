@@ -7,7 +7,10 @@ secret that the two nodes share::
     ss = X25519(own private key, peer's public key)
     tag, key = HKDF("meshwg path check 1", ss || asker's key || answerer's key)
 
-so nobody else can make or verify a check, or learn from it who is asking whom. The
+so nobody else can make or verify a check, or learn from it who is asking whom. Once
+the answerer has made an offer, its tag for this is used instead, which is another one
+with each offer (:mod:`meshwg.path.veil`): the derived tag is for those that make none,
+and for checks before the first one. The
 asker's and the answerer's place in the derivation give each direction values of its
 own: a check sent back to where it came from is not a check of the other direction.
 An answer is signed with the key of the check that it answers.
@@ -16,7 +19,7 @@ Every transmission has a transaction id of its own, so that an answer tells exac
 which check arrived, and how long it took. Ids are remembered on both sides: the asker
 takes one answer per check, the answerer gives one. A recorded check that is played
 again, from wherever, is dropped; one so old that its id was forgotten draws an answer
-that is smaller than itself. The first four bytes of an id are the asker's ``route``,
+that is smaller than itself. The first four bytes of an id hide the asker's ``route``,
 by which a node with many peers finds whose check was answered.
 """
 
@@ -31,6 +34,7 @@ from meshwg.noise import hkdf
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.report import DeliveryReport
 from meshwg.path.tally import NOTHING, Amount
+from meshwg.path.veil import ROUTE_LENGTH, TAG_LENGTH, TAGS, Veil, short
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method
@@ -44,8 +48,6 @@ PENDING_LIMIT = 4096
 SEEN_LIMIT = 2048
 """Ids of the peer's checks that are remembered against replay."""
 
-ROUTE_LENGTH = 4
-_TAG_LENGTH = 12
 _PADDED_LENGTH = 84
 """Bytes of a check with an empty PADDING."""
 _LABEL = b"meshwg path check 1"
@@ -89,6 +91,8 @@ class CheckKeys:
     incoming: _Direction = field(repr=False)
     controlling: bool
     """True on exactly one side: it decides where both would decide alike."""
+    peer: bytes = b""
+    """What stands for the peer in this node's tags."""
 
     @classmethod
     def derive(cls, private_key: PrivateKey, peer: bytes) -> "CheckKeys | None":
@@ -98,7 +102,10 @@ class CheckKeys:
         if secret is None or own == peer:
             return None
         return cls(
-            _direction(secret, own, peer), _direction(secret, peer, own), own < peer
+            _direction(secret, own, peer),
+            _direction(secret, peer, own),
+            own < peer,
+            short(peer),
         )
 
 
@@ -112,7 +119,7 @@ def _free_route(route: bytes, taken: Container[bytes]) -> bytes:
 
 def _direction(secret: bytes, asker: bytes, answerer: bytes) -> _Direction:
     tag, key = hkdf(_LABEL, secret + asker + answerer, 2)
-    return _Direction(tag[:_TAG_LENGTH].hex(), key)
+    return _Direction(tag[:TAG_LENGTH].hex(), key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +167,22 @@ class Checks:
     """Makes the checks for one peer, and judges what comes in.
 
     :param taken: the routes of the node's other peers.
+    :param veil: hides from bystanders whose checks these are.
     """
 
     def __init__(
-        self, keys: CheckKeys, random: Random, taken: Container[bytes] = ()
+        self,
+        keys: CheckKeys,
+        random: Random,
+        taken: Container[bytes] = (),
+        veil: Veil | None = None,
     ) -> None:
         self.keys = keys
+        self.tag = keys.outgoing.tag
+        """That of this node's checks: the derived one, or one of the peer's."""
+        self._spare: tuple[str, ...] = ()
+        """Others that the peer gave."""
+        self._veil = veil
         self.route = _free_route(random(ROUTE_LENGTH), taken)
         self.drops: Counter[CheckDrop] = Counter()
         self._random = random
@@ -174,7 +191,31 @@ class Checks:
 
     def transaction_id(self) -> bytes:
         """Return a new id that leads back to this object."""
-        return self.route + self._random(stun.TRANSACTION_ID_LENGTH - ROUTE_LENGTH)
+        nonce = self._random(stun.TRANSACTION_ID_LENGTH - ROUTE_LENGTH)
+        if self._veil is None:
+            return self.route + nonce
+        return self._veil.transaction_id(self.route, nonce)
+
+    def new_tags(self) -> tuple[str, ...]:
+        """Return tags for the peer's checks from now on.
+
+        Those before are taken, too. Without any, the peer uses the derived one.
+        """
+        if self._veil is None:
+            return ()
+        tags = (self._veil.tag_for(self.keys.peer, self._random) for _ in range(TAGS))
+        return tuple(tags)
+
+    def take_tags(self, tags: tuple[str, ...]) -> None:
+        """Use these tags, which the peer gave; without any, the derived one."""
+        self.tag, self._spare = self.keys.outgoing.tag, tags
+        self.change_tag()
+
+    def change_tag(self) -> None:
+        """Use another tag, as one end is in another network, if there is one left."""
+        if self._spare:
+            self.tag, *rest = self._spare
+            self._spare = tuple(rest)
 
     def ask(
         self,
@@ -199,7 +240,7 @@ class Checks:
         if len(self._pending) > PENDING_LIMIT:
             self._pending.popitem(last=False)
         message = Message(Method.BINDING, Class.REQUEST, transaction_id)
-        message.attributes[Attribute.USERNAME] = self.keys.outgoing.tag
+        message.attributes[Attribute.USERNAME] = self.tag
         if size > _PADDED_LENGTH:
             message.attributes[Attribute.PADDING] = bytes(size - _PADDED_LENGTH)
         if report is not None:
@@ -275,10 +316,10 @@ class Checks:
         report: Callable[[], DeliveryReport] | None,
     ) -> Outcome:
         tag = message.attributes.get(Attribute.USERNAME)
-        if tag == self.keys.outgoing.tag:
+        if tag in (self.tag, self.keys.outgoing.tag):
             return CheckDrop.REFLECTED
         key = self.keys.incoming.key
-        if tag != self.keys.incoming.tag or not stun.check_integrity(message, key):
+        if not stun.check_integrity(message, key):
             return CheckDrop.FORGED
         if message.transaction_id in self._seen:
             return CheckDrop.REPLAYED

@@ -69,6 +69,7 @@ class Checker:
                 self._checks.drops[CheckDrop.OVERLEARNT] += 1
                 return
             path = self._table.add(source, kind)
+            self._checks.change_tag()
         elif path.is_trusted(now):
             return
         if path.due is None:

@@ -19,6 +19,7 @@ from meshwg.path.overlay import IPAddress
 from meshwg.path.tcp import TcpOffer, from_extension
 from meshwg.path.traits import NatTraits
 from meshwg.path.tunnels import LIMIT as TUNNEL_LIMIT
+from meshwg.path.veil import TAGS, is_tag
 from meshwg.wire import control
 
 SESSION_LIMIT = 64
@@ -47,6 +48,8 @@ class Offer:
     """Where the sender accepts streams, ``None`` if nowhere."""
     tunnels: tuple[str, ...] = ()
     """Those of the addresses that the sender has in other tunnels."""
+    tags: tuple[str, ...] = ()
+    """Which the receiver's checks are to have, one after the other."""
 
 
 def to_message(offer: Offer, peer: str) -> control.OfferMessage:
@@ -65,6 +68,8 @@ def to_message(offer: Offer, peer: str) -> control.OfferMessage:
         extension["tcp"] = offer.tcp.traits.to_extension()
         if offer.tcp.step is not None:
             extension["tcp"]["step"] = dict(offer.tcp.step)
+    if offer.tags:
+        extension["tags"] = list(offer.tags)
     if offer.tunnels:
         extension["tunnels"] = list(offer.tunnels)
     return control.OfferMessage(
@@ -96,8 +101,14 @@ def from_message(
         punch=punch if isinstance(punch, Mapping) else None,
         tcp=from_extension(extension.get("tcp"), overlay),
         tunnels=_hosts(extension.get("tunnels")),
+        tags=_tags(extension.get("tags")),
     )
     return offer, rejections
+
+
+def _tags(raw: object) -> tuple[str, ...]:
+    listed = raw[:TAGS] if isinstance(raw, list) else []
+    return tuple(each for each in listed if is_tag(each))
 
 
 def _hosts(raw: object) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Offers have numbers that grow, and a session that changes when the sender starts
 So an offer that comes late or twice is recognized.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from meshwg.path.candidate import (
@@ -28,6 +28,7 @@ class Rendezvous:
 
     :param overlay: what is reached through the mesh, which no candidate may be in.
     :param tunnels: is told of the tunnels that the peer speaks of.
+    :param new_tags: returns what the peer's checks are to be known by.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Rendezvous:
         overlay: Container[IPAddress],
         random: Random,
         tunnels: Tunnels | None = None,
+        new_tags: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self.nat = NatTraits()
         """The NAT in front of this node."""
@@ -46,6 +48,7 @@ class Rendezvous:
         """Public IPv4 addresses at which someone reliable saw the peer."""
         self._tunnels = tunnels or Tunnels()
         self._overlay = overlay
+        self._new_tags = new_tags
         self._session = random(SESSION_LENGTH).hex()
         self._sequence = 0
         self._own: tuple[Candidate, ...] = ()
@@ -103,6 +106,7 @@ class Rendezvous:
             punch=punch,
             tcp=tcp,
             tunnels=tuple(self._own_in_tunnels()),
+            tags=self._new_tags(),
         )
 
     def take(self, offer: Offer) -> bool:

@@ -3,7 +3,11 @@
 Forwarding is switched on, and an nftables table of the hub's own lets the packets
 through and keeps TCP from sending segments that the next tunnel cannot carry. The table
 also drops the redirects with which the kernel would point senders to a shorter way:
-there is none. A system that forwards IPv6 ignores router advertisements by default, so
+there is none. What was switched on lets the machine's other interfaces forward to each
+other, too, which nobody asked for. So where forwarding was off before, the table drops
+what goes between two of the interfaces that are there at that moment. Those that come
+later are left alone: Docker, libvirt and their kind rely on forwarding that they find
+switched on. A system that forwards IPv6 ignores router advertisements by default, so
 interfaces that accepted them are told to go on. Everything is undone when the hub
 stops. The earlier settings are first noted in the state directory, so that a node that
 is killed undoes its changes at its next start, hub or not; if the system was booted
@@ -14,6 +18,7 @@ import contextlib
 import logging
 import re
 import socket
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +26,12 @@ from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
 
-_SWITCHES = (
-    Path("/proc/sys/net/ipv4/ip_forward"),
-    Path("/proc/sys/net/ipv6/conf/all/forwarding"),
-)
+_SWITCHES = {
+    Path("/proc/sys/net/ipv4/ip_forward"): "ipv4",
+    Path("/proc/sys/net/ipv6/conf/all/forwarding"): "ipv6",
+}
+"""What forwards packets of which protocol."""
+_INTERFACES = Path("/sys/class/net")
 _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _SETTINGS = "/proc/sys/net/"
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
@@ -38,7 +45,7 @@ table inet {table} {{
     type filter hook forward priority filter; policy accept
     iifname {name} oifname {name} tcp flags syn tcp option maxseg size set rt mtu
     iifname {name} oifname {name} accept
-  }}
+{drops}  }}
   chain output {{
     type filter hook output priority filter; policy accept
     oifname {name} icmp type redirect drop
@@ -57,7 +64,7 @@ class Forwarding:
     def __init__(self, interface: str, state: StateDirectory) -> None:
         self._interface = interface
         self._state = state
-        self._table = f"meshwg-{interface}"
+        self._table = _of(interface)
         self._changes: dict[Path, tuple[str, str]] = {}
         """The value before and after, of each setting that was changed."""
 
@@ -84,7 +91,15 @@ class Forwarding:
         :raises ConfigError: if nftables is missing or refuses the rules.
         :raises NotPermitted: without the right to change the system's settings.
         """
-        await nft(_RULES.format(table=self._table, name=f'"{self._interface}"'))
+        self._changes = _planned()
+        drops = _drops(await self._others(), self._changes)
+        name = f'"{self._interface}"'
+        rules = _RULES.format(table=self._table, name=name, drops=drops)
+        try:
+            await nft(rules)
+        except ConfigError:
+            self._changes.clear()
+            raise
         try:
             self._switch_on()
         except OSError as error:
@@ -109,15 +124,14 @@ class Forwarding:
         with contextlib.suppress(ConfigError):
             await nft(f"delete table inet {table}")
 
+    async def _others(self) -> list[str]:
+        """Return the interfaces that are no mesh's."""
+        names = [name for _, name in socket.if_nameindex()]
+        meshes = {*await _own_tables(), self._table}
+        names = [each for each in names if each != "lo" and '"' not in each]
+        return [each for each in names if _of(each) not in meshes]
+
     def _switch_on(self) -> None:
-        interfaces = sorted(_SETTINGS_OF_INTERFACES.glob("*/accept_ra"))
-        wanted = dict.fromkeys(interfaces, ("1", "2"))
-        wanted |= dict.fromkeys(_SWITCHES, ("0", "1"))
-        self._changes = {
-            setting: (before, after)
-            for setting, (before, after) in wanted.items()
-            if setting.exists() and setting.read_text().strip() == before
-        }
         self._note()
         for setting, (_, after) in self._changes.items():
             setting.write_text(after)
@@ -136,14 +150,59 @@ async def remove_tables() -> list[str]:
     """Remove the tables of hubs whose interface is gone; return what was undone."""
     undone = []
     with contextlib.suppress(ConfigError):
-        for line in (await nft("list tables")).splitlines():
-            name = line.rpartition(" ")[2]
-            interface = name.removeprefix("meshwg-")
-            is_ours = line.startswith("table inet ") and _TABLE.fullmatch(name)
-            if is_ours and not _exists(interface):
+        for name in await _own_tables():
+            if not _exists(name.removeprefix("meshwg-")):
                 await nft(f"delete table inet {name}")
                 undone.append(f"the nftables table {name}")
     return undone
+
+
+async def _own_tables() -> list[str]:
+    """Return the names of the tables of all hubs.
+
+    :raises ConfigError: if nftables is missing.
+    """
+    lines = (await nft("list tables")).splitlines()
+    names = [line.rpartition(" ")[2] for line in lines if line.startswith("table inet")]
+    return [name for name in names if _TABLE.fullmatch(name)]
+
+
+def _of(interface: str) -> str:
+    return f"meshwg-{interface}"
+
+
+def _planned() -> dict[Path, tuple[str, str]]:
+    """Return the settings to change, with the value before and after."""
+    interfaces = sorted(_SETTINGS_OF_INTERFACES.glob("*/accept_ra"))
+    wanted = dict.fromkeys(interfaces, ("1", "2"))
+    wanted |= dict.fromkeys(_SWITCHES, ("0", "1"))
+    return {
+        setting: (before, after)
+        for setting, (before, after) in wanted.items()
+        if setting.exists() and setting.read_text().strip() == before
+    }
+
+
+def _drops(interfaces: list[str], changes: Container[Path]) -> str:
+    """Return the rules that keep interfaces from forwarding to each other.
+
+    :param changes: what was off before; where it was on, nothing is kept.
+    """
+    protocols = [each for setting, each in _SWITCHES.items() if setting in changes]
+    if len(interfaces) < 2 or not protocols:
+        return ""
+    # What a bridge passes between its ports goes through this chain on some systems.
+    lines = [
+        f'iifname "{each}" oifname "{each}" accept'
+        for each in interfaces
+        if (_INTERFACES / each / "bridge").exists()
+    ]
+    those = ", ".join(f'"{each}"' for each in interfaces)
+    lines += [
+        f"meta nfproto {each} iifname {{ {those} }} oifname {{ {those} }} counter drop"
+        for each in protocols
+    ]
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def _exists(interface: str) -> bool:

@@ -126,7 +126,9 @@ class HttpServer:
                 visit = asyncio.current_task()
                 assert visit is not None
                 self._visitors.serve(visit)
-                await _send(protocol, writer, await self._answer(request))
+                answer = await self._answer(request)
+                is_whole = request.method != "HEAD"
+                await _send(protocol, writer, answer, is_whole)
         except h11.RemoteProtocolError as error:
             await _refuse(protocol, writer, HTTPStatus(error.error_status_hint))
 
@@ -151,6 +153,9 @@ class HttpServer:
                     writer.write(protocol.send(go_on))
                 protocol.receive_data(await reader.read(_RECEIVE_SIZE))
             elif isinstance(event, h11.Request):
+                if event.method == b"CONNECT":
+                    no_proxy = HTTPStatus.METHOD_NOT_ALLOWED
+                    raise h11.RemoteProtocolError("no proxy", no_proxy)
                 head = event
             elif isinstance(event, h11.Data):
                 body += event.data
@@ -173,19 +178,26 @@ class HttpServer:
 
 
 async def _send(
-    protocol: h11.Connection, writer: asyncio.StreamWriter, answer: HttpAnswer
+    protocol: h11.Connection,
+    writer: asyncio.StreamWriter,
+    answer: HttpAnswer,
+    is_whole: bool = True,
 ) -> None:
     """Send an answer to its end, or to that of the connection.
 
+    :param is_whole: whether its body is sent, too, which HEAD does not want.
     :raises ConnectionError: if the client is gone.
     """
     headers = [("Content-Type", answer.content_type), ("Connection", "close")]
     if answer.more is None:
         headers.append(("Content-Length", str(len(answer.body))))
     _write(protocol, writer, h11.Response(status_code=answer.status, headers=headers))
-    _write(protocol, writer, h11.Data(data=answer.body))
+    if is_whole:
+        _write(protocol, writer, h11.Data(data=answer.body))
     if answer.more is not None:
         async with contextlib.aclosing(answer.more) as parts:
+            if not is_whole:
+                return
             async for part in parts:
                 _write(protocol, writer, h11.Data(data=part))
                 await _drain(writer)
@@ -207,7 +219,8 @@ async def _refuse(
 ) -> None:
     if protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE):
         with contextlib.suppress(ConnectionError):
-            await _send(protocol, writer, HttpAnswer(b"{}", status))
+            # Without a body, which a request by HEAD may not have.
+            await _send(protocol, writer, HttpAnswer(b"", status), is_whole=False)
 
 
 def _write(

@@ -152,10 +152,14 @@ class WebSocket:
                 self._protocol.receive_data(data)
                 if self._is_accepted():
                     break
-            except ProtocolError as error:
+            except (ProtocolError, ValueError) as error:
+                # Headers that are not ASCII are no ProtocolError to wsproto.
                 raise ConnectionAbortedError(str(error)) from None
         # What came with the answer is the first of the messages.
-        self._take_events()
+        try:
+            self._take_events()
+        except ProtocolError:
+            self._say_goodbye(PROTOCOL_ERROR)
 
     def _is_accepted(self) -> bool:
         for event in self._protocol.events():
@@ -226,13 +230,7 @@ def _parse(url: str) -> tuple[SplitResult, str, int]:
 async def _connect(
     scheme: str, host: str, port: int, fwmark: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    found = await look_up(
-        host,
-        port,
-        kind=socket.SOCK_STREAM,
-        flags=socket.AI_ADDRCONFIG,
-    )
-    sock = await _race(found, fwmark)
+    sock = await _reach(host, port, fwmark)
     try:
         is_tls = scheme in ("https", "wss")
         return await asyncio.open_connection(
@@ -243,6 +241,32 @@ async def _connect(
     except BaseException:
         sock.close()
         raise
+
+
+async def _reach(host: str, port: int, fwmark: int) -> socket.socket:
+    """Return a socket that is connected to a host.
+
+    First at the families of which this machine has a global address: it spares name
+    servers questions that some of them never answer. Then at all others: without a
+    global IPv4 address 127.0.0.1 serves all the same, and so may a private network.
+
+    :raises OSError: why it cannot be reached.
+    """
+    tried: list[AddressInfo] = []
+    error: OSError | None = None
+    for flags in (socket.AI_ADDRCONFIG, 0):
+        try:
+            kind = socket.SOCK_STREAM
+            found = await look_up(host, port, kind=kind, flags=flags)
+            new = [each for each in found if each not in tried]
+            tried += new
+            return await _race(new, fwmark)
+        except OSError as problem:
+            # What an address did says more than that there is no address.
+            if error is None or isinstance(error, socket.gaierror):
+                error = problem
+    assert error is not None
+    raise error
 
 
 async def _race(addresses: Sequence[AddressInfo], fwmark: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """What nodes are told about where the coordinator is."""
 
 from pathlib import Path
+from typing import Any
 
 from coordinator.addresses import PublicAddresses
 from coordinator.config import load
@@ -67,7 +68,63 @@ def test_where_a_name_is_advertised_the_relay_uses_the_local_address() -> None:
     assert public.relayed_hosts == {4: MACHINE}
 
 
-def addresses(host: str, *, tls: bool = False, **options: object) -> PublicAddresses:
+def test_a_url_is_told_as_it_was_given() -> None:
+    for url in ("https://mesh.example", "https://mesh.example:444/mesh"):
+        assert addresses("mesh.example", url=url).url == url
+    assert addresses("mesh.example", url="https://mesh.example/").url == (
+        "https://mesh.example"
+    )
+
+
+def test_behind_a_proxy_on_the_machine_nothing_else_can_be_reached() -> None:
+    public = addresses(
+        "mesh.example", listen="127.0.0.1:8443", url="https://mesh.example"
+    )
+    assert public.relays == ()
+    assert public.stun == ()
+    assert [each.partition(",")[0] for each in public.lacks] == [
+        "Nodes cannot find out about their NATs here",
+        "No relay over UDP is advertised",
+        "Nodes that have no UDP get no relay",
+    ]
+
+
+def test_what_is_served_beside_a_proxy_is_advertised() -> None:
+    behind: dict[str, Any] = {
+        "listen": "127.0.0.1:8443",
+        "url": "https://mesh.example/mesh",
+    }
+    public = addresses("mesh.example", stun=("0.0.0.0:3478",), **behind)
+    assert public.stun == ("mesh.example:3478",)
+    assert public.relays == ("turn:mesh.example:3478?transport=udp",)
+    (lack,) = public.lacks
+    assert "Nodes that have no UDP get no relay" in lack
+
+    other = "turns:relay.example:443?transport=tcp"
+    public = addresses("mesh.example", stun=("0.0.0.0",), relays=(other,), **behind)
+    assert public.lacks == ()
+
+    behind["listen"] = "0.0.0.0:8443"
+    public = addresses("mesh.example", **behind)
+    assert public.relays == (
+        "turn:mesh.example:3478?transport=udp",
+        "turn:mesh.example:8443?transport=tcp",
+    )
+    assert public.lacks == ()
+
+
+def test_a_mesh_on_one_machine_has_its_relay() -> None:
+    public = addresses("localhost", listen="127.0.0.1:8443", url="http://localhost")
+    assert len(public.relays) == 2
+    assert public.lacks == ()
+
+
+def test_without_a_proxy_nothing_lacks() -> None:
+    assert addresses("127.0.0.1", listen="127.0.0.1:8443").lacks == ()
+    assert addresses("h", relay=False).lacks == ()
+
+
+def addresses(host: str, *, tls: bool = False, **options: Any) -> PublicAddresses:
     if tls:
         options |= {"tls_cert": Path("c"), "tls_key": Path("k")}
     return PublicAddresses(load(None, options), host, 8443, MACHINE)

@@ -42,6 +42,15 @@ def test_what_is_no_host_is_not_advertised(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["mesh.example.org", "https://", "ftp://h", "https://h?x", "https://u@h", "x y"],
+)
+def test_a_url_that_nodes_could_not_use_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(None, {"url": text})
+
+
+@pytest.mark.parametrize(
     "text", ["mesh.example.org", "192.0.2.1", "2001:db8::1", "localhost", "a-b.c_d.e"]
 )
 def test_a_host_is_advertised(text: str) -> None:

@@ -7,7 +7,15 @@ import re
 
 import pytest
 
-from coordinator.credentials import LIFETIME, expired, mint, parse_relay_url, user
+from coordinator.credentials import (
+    LIFETIME,
+    covered,
+    expired,
+    mint,
+    parse_relay_url,
+    user,
+    user_in,
+)
 from meshwg.errors import ConfigError
 
 URL = "turn:relay.example:3478?transport=udp"
@@ -17,15 +25,29 @@ def test_what_stands_for_a_node_tells_nobody_which_it_is() -> None:
     names = {user(node, secret) for node in ("one", "two") for secret in (b"n", b"s")}
     assert len(names) == 4
     assert all(re.fullmatch("[0-9a-f]{24}", name) for name in names)
-    first, later = (mint(URL, b"n", "one", when).username for when in (0.0, 1e5))
-    assert first.partition(":")[2] == later.partition(":")[2] == user("one", b"n")
+
+
+def test_a_node_has_another_name_with_each_expiry_and_the_relay_knows_it() -> None:
+    times = [3600.0 * hour for hour in range(50)]
+    names = [mint(URL, b"n", "one", when).username for when in times]
+    assert len({name.partition(":")[2] for name in names}) == 50
+    assert {user_in(name, b"n") for name in names} == {user("one", b"n")}
+    assert user_in(names[0], b"s") != user("one", b"n")
+
+
+@pytest.mark.parametrize(
+    "name", ["abc", "", "~", "~xyz", "~" + "A" * 24, "~" + "1" * 25]
+)
+def test_another_name_stands_for_itself(name: str) -> None:
+    assert user_in(f"5000:{name}", b"n") == name
 
 
 def test_the_password_is_the_hmac_that_relays_compute() -> None:
     relay = mint(URL, b"north", "node-key", 1000.0)
+    expires, name = int(1000 + LIFETIME), user("node-key", b"north")
     expected = hmac.new(b"north", relay.username.encode(), hashlib.sha1).digest()
     assert relay.password == base64.b64encode(expected).decode()
-    assert relay.username == f"{int(1000 + LIFETIME)}:{user('node-key', b'north')}"
+    assert relay.username == f"{expires}:{covered(name, expires, b'north')}"
     assert relay.expires == 1000 + LIFETIME
 
 

@@ -219,6 +219,7 @@ UNMIRRORED = {
 """Why a source, or all in a folder, has no test file of its name."""
 
 BEHAVIOURS = {
+    "tests/fuzz": "hostile input for whole machines and live listeners",
     "tests/interop": "other people's programs against whole programs of ours",
     "tests/mesh": "whole meshes in virtual time",
     "tests/sim": "the virtual internet that other tests run on",

@@ -1,5 +1,6 @@
 """Bystanders, a lying coordinator and hostile peers: counted, bounded, harmless."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -18,7 +19,8 @@ from meshwg.wire import control, stun
 from tests.sim import kinds
 from tests.sim.host import Socket
 from tests.sim.realm import Packet
-from tests.world.internet import NODE_PORT
+from tests.world.daemon import NOTICE
+from tests.world.internet import NODE_PORT, address_outside
 from tests.world.node import SimNode
 from tests.world.world import World
 
@@ -69,6 +71,56 @@ def test_a_check_made_without_the_key_is_counted_and_ignored() -> None:
     world.advance(2.0)
     assert socket.received == []
     assert b.agent(a).drops[CheckDrop.FORGED] == 3
+
+
+def test_a_bystander_follows_nobody_by_its_checks() -> None:
+    world, a, b = public_pair(kinds.LINUX, kinds.LINUX)
+    talk(world, a, b)
+    world.advance(5.0)
+    seen: list[set[bytes]] = []
+    for number in (7, 8, 9):
+        seen.append(set())
+        a.move_to(kinds.LINUX, number)
+        world.advance(NOTICE)
+        world.network.lose = eavesdrop(seen[-1], address_outside(a.host))
+        world.advance(20.0)
+        assert a.contact(b).is_direct
+
+    assert all(len(words) > 10 for words in seen)
+    # Tags are the only words that are said twice; no tag is said in two networks.
+    assert seen[0].isdisjoint(seen[1] | seen[2])
+    assert seen[1].isdisjoint(seen[2])
+
+
+@pytest.mark.parametrize("old", [("home",), ("other",), ("home", "other")])
+def test_nodes_that_know_no_tags_but_the_derived_ones_are_peers_too(
+    old: tuple[str, ...],
+) -> None:
+    world, a, b = public_pair(kinds.LINUX, kinds.LINUX)
+    for coordinator in world.coordinators:
+        if coordinator.home in old:
+            coordinator.tamper = without_tags
+    talk(world, a, b)
+    world.advance(10.0)
+
+    assert a.contact(b).is_direct
+    assert b.contact(a).is_direct
+
+
+def test_a_node_that_was_started_anew_knows_the_tags_of_before() -> None:
+    world, a, b = public_pair()
+    talk(world, a, b)
+    world.advance(5.0)
+    tag = a.agent(b).checks.tag
+    assert tag != a.agent(b).checks.keys.outgoing.tag
+    for coordinator in world.coordinators:
+        coordinator.stop()
+    b.restart()
+    world.advance(5.0)
+
+    assert a.agent(b).checks.tag == tag
+    assert b.agent(a).checks.drops[CheckDrop.FORGED] == 0
+    assert a.contact(b).is_direct
 
 
 def test_a_bystander_who_forwards_checks_carries_only_what_it_cannot_read() -> None:
@@ -203,6 +255,26 @@ def lie(world: World, candidates: list[control.ReportedCandidate]) -> None:
         coordinator.tamper = lambda offer: replace(offer, candidates=tuple(candidates))
     for node in world.nodes.values():
         world.coordinator.misreport(node.key, candidates)
+
+
+def eavesdrop(words: set[bytes], host: str) -> Callable[[Packet], bool]:
+    """Return what collects the tags and the starts of ids of checks at an address."""
+
+    def listen(packet: Packet) -> bool:
+        is_there = host in (packet.source[0], packet.destination[0])
+        if is_there and packet.tcp is None and stun.is_stun(packet.payload):
+            message = stun.parse(packet.payload)
+            tag = message.attributes.get(stun.Attribute.USERNAME)
+            if message.method is stun.Method.BINDING and isinstance(tag, str):
+                words.update((tag.encode(), message.transaction_id[:4]))
+        return False
+
+    return listen
+
+
+def without_tags(offer: control.OfferMessage) -> control.OfferMessage:
+    extension = {key: each for key, each in offer.extension.items() if key != "tags"}
+    return replace(offer, extension=extension)
 
 
 def talk(world: World, a: SimNode, b: SimNode) -> None:

@@ -12,7 +12,6 @@ from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import (
     CHECK_TIMEOUT,
     PENDING_LIMIT,
-    ROUTE_LENGTH,
     SEEN_LIMIT,
     Answered,
     Asked,
@@ -20,6 +19,7 @@ from meshwg.path.check import (
     CheckKeys,
     Checks,
 )
+from meshwg.path.veil import ROUTE_LENGTH
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method

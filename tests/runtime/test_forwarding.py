@@ -145,6 +145,48 @@ def test_two_hubs_on_one_machine_do_not_disturb_each_other(
     assert settings(hub)[0] == "1"
 
 
+def test_other_interfaces_do_not_forward_to_each_other(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, two, peer = crossroads(lab)
+    forwarding = Forwarding("eth2", state)
+
+    run(hub, forwarding.enable)
+
+    assert not reaches(one, two)
+    assert not reaches(two, one)
+    # What goes between the mesh and a network behind this node is let through.
+    assert reaches(peer, two)
+    assert reaches(two, peer)
+
+    run(hub, forwarding.disable)
+    assert tables(hub) == ""
+
+
+def test_what_others_come_to_forward_later_passes(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, two, _ = crossroads(lab, later="eth1")
+    run(hub, Forwarding("eth2", state).enable)
+    hub.attach(two.attachments["eth0"].uplink, "eth1")
+    route(two, one, hub, "eth1")
+
+    assert reaches(one, two)
+
+
+def test_where_forwarding_was_on_nothing_is_dropped(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, two, _ = crossroads(lab)
+    hub.namespace.set_sysctl({"net.ipv4.ip_forward": 1})
+
+    run(hub, Forwarding("eth2", state).enable)
+
+    assert reaches(one, two)
+    assert "nfproto ipv6" in tables(hub)
+    assert "nfproto ipv4" not in tables(hub)
+
+
 def test_switching_off_what_was_never_on_is_not_an_error(
     hub: Host, state: StateDirectory
 ) -> None:
@@ -184,6 +226,42 @@ def test_settings_that_are_read_only_are_explained(
         run(hub, forwarding.enable)
 
     assert tables(hub) == ""
+
+
+def crossroads(lab: Lab, later: str = "") -> tuple[Host, Host, Host, Host]:
+    """Return a machine with three networks, and a host in each, with routes by it.
+
+    :param later: the interface that it does not have yet.
+    """
+    switches = [lab.add_switch(f"net{i}", f"198.51.{i}.0/24") for i in range(3)]
+    hub = lab.add_host("hub", switches[0])
+    for number in (1, 2):
+        if f"eth{number}" != later:
+            hub.attach(switches[number], f"eth{number}")
+    one, two, peer = (lab.add_host(f"host{i}", switches[i]) for i in range(3))
+    hosts = one, two, peer
+    for number, host in enumerate(hosts):
+        for other in hosts:
+            if other is not host and f"eth{number}" != later:
+                route(host, other, hub, f"eth{number}")
+    return hub, one, two, peer
+
+
+def route(host: Host, other: Host, hub: Host, interface: str) -> None:
+    """Have a host reach another one by an interface of the hub."""
+    target, via = address(other), address(hub, interface)
+    host.run(["ip", "route", "add", target, "via", via])
+
+
+def address(host: Host, interface: str = "eth0") -> str:
+    """Return the IPv4 address of an interface."""
+    return next(a for a in host.attachments[interface].addresses if ":" not in a)
+
+
+def reaches(host: Host, other: Host) -> bool:
+    """Send three echo requests."""
+    ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address(other)]
+    return host.run(ping, check=False).returncode == 0
 
 
 def run(hub: Host, work: Callable[[], Coroutine[Any, Any, object]]) -> None:

@@ -51,11 +51,23 @@ async def test_an_old_client_is_served_too(tmp_path: Path) -> None:
         assert (await reader.read()).endswith(b"GET / ")
 
 
+async def test_head_is_answered_without_a_body(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as service:
+        answer = await say(service, b"HEAD /a HTTP/1.1\r\n", LENGTH_3, b"xyz")
+
+    assert status_of(answer) == 200
+    assert answer.endswith(b"\r\n\r\n")
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
         (b"\x16\x03\x01\x00\xa5\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20_000, 431),

@@ -165,6 +165,30 @@ async def test_the_second_address_serves_where_the_first_is_silent(
             assert await client.receive() == b"x"
 
 
+async def test_an_address_serves_whose_family_has_no_global_address_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(echo) as url:
+        port = int(url.rpartition(":")[2])
+        monkeypatch.setattr(socket, "getaddrinfo", without_global_ipv4)
+        for host in ("127.0.0.1", "both.test", "ipv4.test"):
+            async with opened(f"http://{host}:{port}") as client:
+                await client.send(b"x")
+                assert await client.receive() == b"x"
+
+
+async def test_the_error_is_what_an_address_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", without_global_ipv4)
+
+    for host in ("127.0.0.1", "both.test", "ipv4.test"):
+        with pytest.raises(ConnectionRefusedError):
+            await WebSocket.open(f"http://{host}:1", max_size=LIMIT)
+    with pytest.raises(socket.gaierror):
+        await WebSocket.open("http://nowhere.test", max_size=LIMIT)
+
+
 async def test_the_error_is_that_of_the_last_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -190,6 +214,13 @@ async def test_what_comes_with_the_handshake_is_not_lost() -> None:
 
     async with scripted(first, at_once=True) as (url, _), opened(url) as client:
         assert await client.receive() == b"first"
+
+
+async def test_nonsense_that_comes_with_the_handshake_ends_the_connection() -> None:
+    nonsense = frame(BINARY | 0x70, b"reserved bits are set")
+
+    async with scripted(nonsense, at_once=True) as (url, _), opened(url) as client:
+        assert await client.receive() is None
 
 
 async def test_messages_before_a_close_are_received() -> None:
@@ -255,6 +286,8 @@ async def test_a_connection_that_just_ends_is_closed() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
         b"Connection: Upgrade\r\nSec-WebSocket-Accept: forged\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs\x80cket\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: \xff\r\n\r\n",
     ],
 )
 async def test_a_server_that_is_none_is_an_error(answer: bytes) -> None:
@@ -396,6 +429,31 @@ def found(addresses: list[tuple[str, int]]) -> list[Any]:
     """Return what getaddrinfo returns for these."""
     kind = socket.SOCK_STREAM
     return [(socket.AF_INET, kind, 6, "", address) for address in addresses]
+
+
+def without_global_ipv4(
+    host: str, port: int, family: int, kind: int, *, flags: int
+) -> list[Any]:
+    """Answer as glibc does where no interface but the loopback has an IPv4 address."""
+    addresses = {
+        "127.0.0.1": ["127.0.0.1"],
+        "both.test": ["::1", "127.0.0.1"],
+        "ipv4.test": ["127.0.0.1"],
+    }.get(host)
+    if addresses is None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    if flags & socket.AI_ADDRCONFIG:
+        addresses = [each for each in addresses if ":" in each]
+    if not addresses:
+        text = "Address family for hostname not supported"
+        raise socket.gaierror(socket.EAI_ADDRFAMILY, text)
+    families = (
+        socket.AF_INET6 if ":" in each else socket.AF_INET for each in addresses
+    )
+    return [
+        (each, kind, 6, "", (address, port))
+        for each, address in zip(families, addresses, strict=True)
+    ]
 
 
 @asynccontextmanager

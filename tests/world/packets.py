@@ -30,7 +30,9 @@ def addresses_of(packet: bytes) -> tuple[str, str]:
 
 
 def is_echo_request(packet: bytes) -> bool:
-    return packet[9] == ICMP and packet[20] == ECHO_REQUEST
+    if len(packet) < 28 or packet[9] != ICMP:
+        return False
+    return packet[20] == ECHO_REQUEST
 
 
 def echo_reply(request: bytes) -> bytes:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -109,6 +110,26 @@ async def test_a_request_with_a_body_is_no_websocket() -> None:
                 assert got.status == 400
         assert bench.server.connections == 0
         assert bench.server.counters["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Connection: close\r\nUpgrade: w\xe5bsocket",
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: \xc3\xa9",
+    ],
+)
+async def test_an_upgrade_that_is_no_text_is_refused(headers: bytes) -> None:
+    async with endpoint() as bench:
+        url = urlsplit(bench.url)
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        head = f"GET {url.path} HTTP/1.1\r\nHost: x\r\n"
+        writer.write(head.encode() + headers + b"\r\n\r\n")
+        async with asyncio.timeout(SECONDS):
+            answer = await reader.readline()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_newcomer_displaces_who_says_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +14,14 @@ from aiohttp import web
 from coordinator.runtime import admission as module
 from coordinator.runtime.admission import EXCHANGES_PER_ADDRESS, Admission
 from coordinator.runtime.listener import (
+    MalformedRequests,
     bind,
     listen,
     load_tls,
     one_request,
     take_over,
 )
+from coordinator.runtime.unexpected import Unexpected
 from meshwg.errors import MeshError
 from tests.coordinator.programs import loopback, make_certificate
 from tests.coordinator.runtime.relaying import until
@@ -236,6 +239,18 @@ async def test_with_tls_the_first_byte_inside_selects_the_protocol(
         assert len(inners) == 1
         assert len(admission) == 0
         writer.close()
+
+
+def test_a_client_that_is_gone_before_its_answer_is_no_surprise() -> None:
+    unexpected = Unexpected()
+    requests = MalformedRequests(unexpected)
+    gone = ConnectionResetError("Cannot write to closing transport")
+    record = logging.LogRecord(
+        "http", logging.ERROR, "", 0, "Error", (), (type(gone), gone, None)
+    )
+
+    assert not requests.filter(record)
+    assert (requests.count, unexpected.count) == (1, 0)
 
 
 async def test_a_connection_that_goes_away_is_forgotten(

@@ -39,6 +39,7 @@ from tests.coordinator.programs import (
     program,
     running,
 )
+from tests.coordinator.proxy import CLIENT, proxy
 from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
@@ -238,6 +239,38 @@ async def test_an_http_client_that_says_nothing_or_garbage_is_sent_away(
                 answer = await reader.read()
             assert answer == b"" or answer.startswith(b"HTTP/1.")
             writer.close()
+
+
+# Behind a proxy.
+
+
+async def test_nodes_join_through_a_proxy_at_a_path(tmp_path: Path) -> None:
+    async with proxy() as front:
+        url = f"http://{front.host}:{front.port}/mesh"
+        options = {"listen": "127.0.0.1:0", "stun": (f"{loopback()}:3478",)}
+        async with running(tmp_path, url=url, **options) as (process, foundation):
+            front.behind = "127.0.0.1", process.public.port
+            token = await make_token(process, foundation)
+            node = await LiveNode(token).joined()
+            registered = (await node.event(Accepted)).registered
+            await node.stop()
+
+    assert JoinToken.parse(token).url == url
+    assert front.asked == ["GET /mesh/v1/control HTTP/1.1"]
+    assert registered.observed == CLIENT
+
+
+async def test_what_cannot_be_reached_behind_a_proxy_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, listen = "https://mesh.example.org", f"{loopback()}:0"
+    async with running(tmp_path, url=url, listen=listen) as (process, _):
+        process.say_what_lacks()
+
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert "No relay over UDP is advertised" in said[1]
+    assert "https://mesh.example.org, listening on" in process.ready_line
 
 
 # Restarts.

@@ -3,7 +3,7 @@
 import pytest
 
 from coordinator.credentials import mint, user
-from coordinator.turn.credentials import Authenticator, long_term_key, node_of
+from coordinator.turn.credentials import Authenticator, long_term_key
 
 REALM = "mesh.test"
 
@@ -12,8 +12,9 @@ def test_credentials_minted_by_the_coordinator_are_valid() -> None:
     relay = mint("turn:relay.test", b"secret", "node-key", 1000.0)
     key = long_term_key(relay.username, REALM, relay.password)
 
-    assert Authenticator([b"secret"], REALM).keys(relay.username, 1000.0) == [key]
-    assert node_of(relay.username) == user("node-key", b"secret")
+    relays = Authenticator([b"old", b"secret"], REALM)
+    assert relays.keys(relay.username, 1000.0)[1] == key
+    assert relays.node_of(relay.username, key) == user("node-key", b"secret")
 
 
 def test_the_key_is_that_of_the_rfc() -> None:
