@@ -9,7 +9,7 @@ when its agent is made, or when a check of an unknown asker comes.
 from itertools import islice
 
 from meshwg.keys import PrivateKey
-from meshwg.path.veil import Veil, short
+from meshwg.path.veil import Veil
 from meshwg.peer import MeshPeer
 from meshwg.wire.stun import Attribute, Class, Message
 
@@ -34,7 +34,7 @@ class Askers:
     def add(self, peer: MeshPeer) -> None:
         """Take note of a member, whose tag is not derived yet."""
         self._untagged[peer] = None
-        self._by_word[short(peer.tunnel.public_key)] = peer
+        self._by_word[self.veil.word_for(peer.tunnel.public_key)] = peer
 
     def begin(self, peer: MeshPeer) -> None:
         """Take note of a member that now has an agent."""
@@ -44,7 +44,7 @@ class Askers:
 
     def remove(self, peer: MeshPeer) -> None:
         """Forget a member."""
-        self._by_word.pop(short(peer.tunnel.public_key), None)
+        self._by_word.pop(self.veil.word_for(peer.tunnel.public_key), None)
         if self._untagged.pop(peer, peer) is peer:
             keys = peer.check_keys(self._private_key)
             self._by_tag.pop(keys.incoming.tag if keys is not None else "", None)
@@ -64,7 +64,7 @@ class Askers:
         Each check of an unknown asker pays for some members only; the asker repeats it.
         """
         found = self._by_tag.get(tag)
-        if found is None and (word := self.veil.peer_in(tag)) is not None:
+        if found is None and (word := self.veil.word_in(tag)) is not None:
             found = self._by_word.get(word)
         if found is not None or not self._untagged:
             return found

@@ -34,7 +34,7 @@ from meshwg.noise import hkdf
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.report import DeliveryReport
 from meshwg.path.tally import NOTHING, Amount
-from meshwg.path.veil import ROUTE_LENGTH, TAG_LENGTH, TAGS, Veil, short
+from meshwg.path.veil import ROUTE_LENGTH, TAG_LENGTH, TAGS, Veil
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method
@@ -92,7 +92,7 @@ class CheckKeys:
     controlling: bool
     """True on exactly one side: it decides where both would decide alike."""
     peer: bytes = b""
-    """What stands for the peer in this node's tags."""
+    """The peer's public key."""
 
     @classmethod
     def derive(cls, private_key: PrivateKey, peer: bytes) -> "CheckKeys | None":
@@ -105,7 +105,7 @@ class CheckKeys:
             _direction(secret, own, peer),
             _direction(secret, peer, own),
             own < peer,
-            short(peer),
+            peer,
         )
 
 

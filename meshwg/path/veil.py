@@ -8,12 +8,14 @@ restart:
 
 * With each offer it gives the peer other *tags*, for the USERNAME of the checks to
   come: the next one is used when either end changes its network. Each is
-  ``nonce || (start of BLAKE2s(peer's public key) xor mask(nonce))``.
+  ``nonce || (mask(peer's public key) xor mask(nonce))``.
 * The first bytes of a transaction id are the asker's *route* to the peer, ``xor`` the
   mask of the other bytes, which are random.
 
-``mask(x)`` is BLAKE2s of ``x`` under the node's key. Nothing here is authentic: checks
-are signed, and a wrong word leads to nobody, or to a signature that does not match.
+``mask(x)`` is the start of BLAKE2s of ``x`` under the node's key, so nobody can look
+for a public key that stands for the same as another member's. Nothing here is
+authentic: checks are signed, and a wrong word leads to nobody, or to a signature that
+does not match.
 """
 
 import hashlib
@@ -40,16 +42,17 @@ class Veil:
         own = private_key.exchange(private_key.public_bytes) or b""
         (self._key,) = hkdf(_LABEL, own, 1)
 
-    def tag_for(self, peer: bytes, random: Random) -> str:
-        """Return a new tag for a peer, in hexadecimal digits.
+    def word_for(self, public_key: bytes) -> bytes:
+        """Return what stands for a peer in tags."""
+        return self._mask(public_key, PEER_LENGTH)
 
-        :param peer: what :func:`short` says for it.
-        """
+    def tag_for(self, public_key: bytes, random: Random) -> str:
+        """Return a new tag for a peer, in hexadecimal digits."""
         nonce = random(_NONCE_LENGTH)
-        return (nonce + self._hidden(peer, nonce)).hex()
+        return (nonce + self._hidden(self.word_for(public_key), nonce)).hex()
 
-    def peer_in(self, tag: str) -> bytes | None:
-        """Return whose tag it is, if it is one of this node's; else anything."""
+    def word_in(self, tag: str) -> bytes | None:
+        """Return for whom a tag is, if it is one of this node's; else anything."""
         if not is_tag(tag):
             return None
         data = bytes.fromhex(tag)
@@ -67,13 +70,11 @@ class Veil:
     def _hidden(self, word: bytes, nonce: bytes) -> bytes:
         """Hide a word, or read it again."""
         size = len(word)
-        mask = hashlib.blake2s(nonce, key=self._key, digest_size=size).digest()
+        mask = self._mask(nonce, size)
         return (int.from_bytes(word) ^ int.from_bytes(mask)).to_bytes(size)
 
-
-def short(public_key: bytes) -> bytes:
-    """Return what stands for a peer in tags."""
-    return hashlib.blake2s(public_key, digest_size=PEER_LENGTH).digest()
+    def _mask(self, data: bytes, size: int) -> bytes:
+        return hashlib.blake2s(data, key=self._key, digest_size=size).digest()
 
 
 def is_tag(text: object) -> bool:

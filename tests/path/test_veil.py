@@ -5,11 +5,11 @@ import random
 import pytest
 
 from meshwg.keys import PrivateKey
-from meshwg.path.veil import Veil, is_tag, short
+from meshwg.path.veil import Veil, is_tag
 
 RANDOM = random.Random(3).randbytes
 KEY = PrivateKey.generate(RANDOM)
-PEER = short(b"p" * 32)
+PEER = b"p" * 32
 
 
 def test_a_tag_is_another_one_each_time_and_leads_to_its_peer() -> None:
@@ -18,19 +18,28 @@ def test_a_tag_is_another_one_each_time_and_leads_to_its_peer() -> None:
 
     assert len(tags) == 50
     assert all(is_tag(tag) for tag in tags)
-    assert {veil.peer_in(tag) for tag in tags} == {PEER}
+    assert {veil.word_in(tag) for tag in tags} == {veil.word_for(PEER)}
     # No part of them stays the same.
     assert all(len({tag[at : at + 4] for tag in tags}) > 40 for at in range(0, 24, 4))
 
 
 def test_tags_of_a_run_before_are_read_too() -> None:
-    assert Veil(KEY).peer_in(Veil(KEY).tag_for(PEER, RANDOM)) == PEER
+    before = Veil(KEY).tag_for(PEER, RANDOM)
+
+    assert Veil(KEY).word_in(before) == Veil(KEY).word_for(PEER)
 
 
 def test_another_node_reads_nothing() -> None:
-    tag = Veil(KEY).tag_for(PEER, RANDOM)
+    tag, other = Veil(KEY).tag_for(PEER, RANDOM), Veil(PrivateKey.generate(RANDOM))
 
-    assert Veil(PrivateKey.generate(RANDOM)).peer_in(tag) != PEER
+    assert other.word_in(tag) not in (Veil(KEY).word_for(PEER), other.word_for(PEER))
+
+
+def test_what_stands_for_a_peer_is_known_to_this_node_alone() -> None:
+    other = Veil(PrivateKey.generate(RANDOM))
+
+    assert Veil(KEY).word_for(PEER) != other.word_for(PEER)
+    assert Veil(KEY).word_for(PEER) != Veil(KEY).word_for(b"q" * 32)
 
 
 def test_ids_of_one_route_have_nothing_in_common() -> None:
@@ -46,4 +55,4 @@ def test_ids_of_one_route_have_nothing_in_common() -> None:
 def test_what_is_no_tag_leads_to_nobody(text: object) -> None:
     assert not is_tag(text)
     if isinstance(text, str):
-        assert Veil(KEY).peer_in(text) is None
+        assert Veil(KEY).word_in(text) is None
