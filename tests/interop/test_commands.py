@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from netlab.lab import Lab
+from netlab.machine import Host
 from tests.interop.meshes import (
     MESHWG,
     Coordinator,
@@ -20,6 +21,13 @@ pytestmark = pytest.mark.netns
 DROP_ECHOES = """
 table inet far-end {
   chain input { type filter hook input priority filter; icmp type echo-request drop; }
+}
+"""
+
+
+FORWARD_NOTHING = """
+table ip filter {
+  chain FORWARD { type filter hook forward priority filter; policy drop; }
 }
 """
 
@@ -134,20 +142,32 @@ def test_who_leaves_is_no_member_any_more(pair: Pair) -> None:
 
 
 def test_what_a_killed_hub_left_is_undone(pair: Pair) -> None:
-    hub = Member(pair.lab.add_host("hub", pair.lab.internet))
+    host = pair.lab.add_host("hub", pair.lab.internet)
+    # What goes between two other interfaces is dropped, and in a firewall that drops
+    # what is forwarded, the mesh's is accepted.
+    host.attach(pair.lab.add_switch("cable", "192.168.77.0/24"), "eth1")
+    host.run(["nft", "-f", "-"], stdin=FORWARD_NOTHING)
+    before = leftovers(host, "/run/nothing"), rules(host)
+    hub = Member(host)
     hub.join(pair.token, "--hub").kill()
     assert hub.process is not None
     hub.process.wait()
-    assert leftovers(hub.host, hub.options[-1]) != []
+    assert leftovers(host, hub.options[-1]) != before[0]
+    assert "counter drop" in rules(host)
+    assert 'comment "meshwg-meshwg0"' in rules(host)
 
     cleanup = [*MESHWG, "cleanup", "--state-dir", str(hub.state_dir)]
-    said = hub.host.run(cleanup).stdout
+    said = host.run(cleanup).stdout
 
     assert "forwarding" in said
-    assert leftovers(hub.host, "/run/nothing") == []
-    switch = hub.host.run(["cat", "/proc/sys/net/ipv4/ip_forward"]).stdout
+    assert (leftovers(host, "/run/nothing"), rules(host)) == before
+    switch = host.run(["cat", "/proc/sys/net/ipv4/ip_forward"]).stdout
     assert switch == "0\n"
-    assert hub.host.run(cleanup).stdout == "There is nothing to undo.\n"
+    assert host.run(cleanup).stdout == "There is nothing to undo.\n"
+
+
+def rules(host: Host) -> str:
+    return host.run(["nft", "--stateless", "list", "ruleset"]).stdout
 
 
 def is_down(status: Json) -> bool:

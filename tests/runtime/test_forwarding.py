@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshwg.errors import ConfigError, NotPermitted
-from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.forwarding import Forwarding, remove_tables
 from meshwg.runtime.state import FORWARDING_FILE, StateDirectory
 from netlab.lab import Lab
 from netlab.machine import Host
@@ -171,6 +171,21 @@ def test_what_others_come_to_forward_later_passes(
     hub.attach(two.attachments["eth0"].uplink, "eth1")
     route(two, one, hub, "eth1")
 
+    assert reaches(one, two)
+
+
+def test_tables_whose_interface_is_gone_are_removed_with_their_drops(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, two, _ = crossroads(lab)
+    run(hub, Forwarding("meshwg0", state).enable)
+    run(hub, Forwarding("eth2", state).enable)
+    assert not reaches(one, two)
+
+    run(hub, remove_tables)
+
+    assert "meshwg-meshwg0" not in tables(hub)
+    assert "meshwg-eth2" in tables(hub)
     assert reaches(one, two)
 
 
