@@ -10,9 +10,10 @@ from coordinator.credentials import password
 from coordinator.turn.credentials import long_term_key
 from meshwg.config import MAX_MTU
 from meshwg.errors import InvalidMessage
+from meshwg.keys import format_key
 from meshwg.path.check import CheckKeys
 from meshwg.transmit import FIRST_LINK, UDP, Endpoint, Source
-from meshwg.wire import channel
+from meshwg.wire import channel, control
 from meshwg.wire.stun import Attribute, is_stun, parse
 from tests.fuzz import mutation
 from tests.fuzz.inputs import Input
@@ -37,6 +38,13 @@ SOURCES = (
 )
 LINKS = (UDP, FIRST_LINK, FIRST_LINK + 1, -1, -2, -3, 1, 2)
 """Streams to relays and of peers, sockets of their own, and some that are not."""
+
+RARELY_SAID: tuple[control.FromCoordinator, ...] = (
+    control.Successor(public_key=format_key(bytes(range(32)))),
+    control.Credentials(),
+    control.Error(code="rate-limited", message="x"),
+)
+"""What a coordinator has not said when the inputs begin."""
 
 LONGEST_PACKET = MAX_MTU
 """Bytes: the kernel hands over none that is longer than the interface's MTU."""
@@ -239,7 +247,8 @@ class ControlledNodeTarget(NodeTarget):
         if way not in ("frame", "offer", "raw-frame"):
             return super().draw(random)
         texts = [mutation.unpack(each) for each in self.payloads if each[:1] in b"\0\1"]
-        text = random.choice([each for each in texts if each] or [b"{}"])
+        texts += [control.to_json(each) for each in RARELY_SAID]
+        text = random.choice([each for each in texts if each])
         if way == "offer":
             offers = [each for each in texts if b'"offer"' in each]
             text = random.choice(offers or [text])
