@@ -28,6 +28,8 @@ from tests.fuzz.target import Target
 
 PATIENCE = 10.0
 """Seconds that something is waited for which comes at once if anything works."""
+BRIEFLY = 0.5
+"""Seconds for an answer that often does not come."""
 OPEN_AT_ONCE = 20
 """Connections that are left open, half said."""
 
@@ -222,7 +224,8 @@ class CoordinatorPorts(LiveTarget):
             await websocket.send(secure.seal(control.encode(first)))
         await websocket.send(secure.seal(step.data[: 60 * 1024]))
         if step.choice % 2:
-            await websocket.receive()
+            async with asyncio.timeout(BRIEFLY):
+                await websocket.receive()
             await websocket.send(secure.seal(control.encode(_LEAVE)))
 
     async def _fails(self) -> str | None:
