@@ -120,9 +120,14 @@ class Stage:
             candidates=candidates,
         )
 
-    def check_of(self, peer: MeshPeer) -> stun.Message:
-        """Return a check that the peer makes."""
-        return stun.parse(self._checks_of(peer).ask(SOURCE, CandidateKind.HOST, NOW))
+    def check_of(self, peer: MeshPeer, *tags: str) -> stun.Message:
+        """Return a check that the peer makes.
+
+        :param tags: which this node gave it.
+        """
+        checks = self._checks_of(peer)
+        checks.take_tags(tags)
+        return stun.parse(checks.ask(SOURCE, CandidateKind.HOST, NOW))
 
     def answer_of(self, peer: MeshPeer) -> stun.Message:
         """Return the peer's answer to a check that its agent makes."""
