@@ -11,7 +11,7 @@ from meshwg.control.client import MEMBERSHIP_LOST, Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
 from meshwg.node import Expelled
-from meshwg.runtime.saver import Saver
+from meshwg.runtime.saver import SavedFile, Saver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
 from meshwg.wire.token import JoinToken
@@ -36,8 +36,9 @@ class MembershipRecord:
     ) -> None:
         self.stored = choose_membership(config, state, new_key=new_key)
         self._state = state
-        self._netmap: Saver | None = None
-        self._pins: Saver | None = None
+        self._saver: Saver | None = None
+        self._netmap: SavedFile | None = None
+        self._pins: SavedFile | None = None
         self._is_void = False
 
     def cached_netmap(self) -> Cache | None:
@@ -55,8 +56,10 @@ class MembershipRecord:
         self, netmap: Callable[[], bytes | None], pins: Callable[[], bytes]
     ) -> None:
         """Save what these functions return, from now on, whenever it has changed."""
-        self._netmap = Saver(self._state.save_netmap, netmap)
-        self._pins = Saver(self._state.save_pins, pins)
+        self._saver = Saver()
+        # Whoever is in the netmap on the disk is pinned there.
+        self._pins = self._saver.keep(self._state.save_pins, pins)
+        self._netmap = self._saver.keep(self._state.save_netmap, netmap)
 
     def netmap_changed(self) -> None:
         """The netmap is worth saving again."""
@@ -114,9 +117,8 @@ class MembershipRecord:
 
     async def close(self) -> None:
         """Save what is not saved yet, or forget it all after an expulsion."""
-        for saver in (self._netmap, self._pins):
-            if saver is not None:
-                await saver.close()
+        if self._saver is not None:
+            await self._saver.close()
         if self._is_void:
             self._state.forget_netmap()
 

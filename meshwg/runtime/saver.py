@@ -1,4 +1,4 @@
-"""Keeps a file on the disk up to date, without holding up traffic."""
+"""Keeps files on the disk up to date, without holding up traffic."""
 
 import asyncio
 import logging
@@ -16,26 +16,52 @@ RETRY_INTERVAL = 10.0
 logger = logging.getLogger(__name__)
 
 
-class Saver:
-    """Saves something after changes, in a thread, because disks can be slow.
-
-    :param write: writes the file.
-    :param content: returns what to save, or nothing.
-    """
+class SavedFile:
+    """One of the files that a :class:`Saver` keeps up to date."""
 
     def __init__(
-        self, write: Callable[[bytes], None], content: Callable[[], bytes | None]
+        self,
+        write: Callable[[bytes], None],
+        content: Callable[[], bytes | None],
+        changed: asyncio.Event,
     ) -> None:
-        self._write = write
-        self._content = content
+        self.write = write
+        self.content = content
+        self.is_due = False
+        """Whether it is to be saved."""
+        self._changed = changed
+
+    def change(self) -> None:
+        """What is to be in it has changed."""
+        self.is_due = True
+        self._changed.set()
+
+
+class Saver:
+    """Saves files after changes, in a thread, because disks can be slow.
+
+    They are written in the order in which they were made known. They are on one disk,
+    so where several cannot be written, one sentence is enough: that of the last.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[SavedFile] = []
         self._changed = asyncio.Event()
         self._writing: asyncio.Future[None] | None = None
         self._failing = False
         self._task = asyncio.create_task(self._save_changes(), name="saver")
 
-    def change(self) -> None:
-        """It has changed."""
-        self._changed.set()
+    def keep(
+        self, write: Callable[[bytes], None], content: Callable[[], bytes | None]
+    ) -> SavedFile:
+        """Return a file that is saved from now on whenever it was changed.
+
+        :param write: writes it.
+        :param content: returns what to save, or nothing.
+        """
+        file = SavedFile(write, content, self._changed)
+        self._files.append(file)
+        return file
 
     async def close(self) -> None:
         """Save what is not saved yet."""
@@ -43,8 +69,7 @@ class Saver:
         await asyncio.wait([self._task])
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        if self._changed.is_set():
-            await self._save()
+        await self._save()
 
     async def _save_changes(self) -> None:
         while True:
@@ -54,20 +79,27 @@ class Saver:
             await asyncio.sleep(RETRY_INTERVAL if self._failing else INTERVAL)
 
     async def _save(self) -> None:
-        """Save it; of failures in a row, only the first is logged."""
+        """Save what is due; of failures in a row, only the first is logged."""
         self._changed.clear()
-        content = self._content()
+        due = [file for file in self._files if file.is_due]
+        outcomes = [await self._save_one(file) for file in due]
+        errors = [error for error in outcomes if error is not None]
+        if errors and not self._failing:
+            logger.error("%s", errors[-1])
+        self._failing = bool(errors)
+
+    async def _save_one(self, file: SavedFile) -> MeshError | None:
+        """Return why it cannot be written; it stays due then."""
+        file.is_due = False
+        content = file.content()
         if content is None:
-            return
-        work = asyncio.to_thread(self._write, content)
+            return None
+        work = asyncio.to_thread(file.write, content)
         self._writing = asyncio.ensure_future(work)
         try:
             # A thread cannot be cancelled, and two of them must not write at once.
             await asyncio.shield(self._writing)
         except MeshError as error:
-            if not self._failing:
-                logger.error("%s", error)
-            self._failing = True
-            self._changed.set()
-        else:
-            self._failing = False
+            file.change()
+            return error
+        return None

@@ -1,4 +1,4 @@
-"""The cached netmap reaches the disk soon, whole, and without holding anything up."""
+"""What a node remembers reaches the disk soon, and without holding anything up."""
 
 import asyncio
 import logging
@@ -45,9 +45,10 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 async def test_a_change_is_saved(disk: Disk) -> None:
-    saver = Saver(disk.save_netmap, lambda: b"netmap")
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, lambda: b"netmap")
 
-    saver.change()
+    netmap.change()
     await until(lambda: disk.written == [b"netmap"])
 
     await saver.close()
@@ -55,19 +56,22 @@ async def test_a_change_is_saved(disk: Disk) -> None:
 
 
 async def test_what_is_not_saved_yet_is_saved_at_the_end(disk: Disk) -> None:
-    saver = Saver(disk.save_netmap, lambda: b"netmap")
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, lambda: b"netmap")
 
-    saver.change()
+    netmap.change()
     await saver.close()
 
     assert disk.written == [b"netmap"]
 
 
 async def test_without_a_change_or_a_netmap_nothing_is_written(disk: Disk) -> None:
-    saver = Saver(disk.save_netmap, lambda: None)
+    saver = Saver()
+    saver.keep(disk.save_netmap, lambda: None)
     await saver.close()
-    saver = Saver(disk.save_netmap, lambda: None)
-    saver.change()
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, lambda: None)
+    netmap.change()
     await saver.close()
 
     assert disk.written == []
@@ -77,12 +81,13 @@ async def test_a_slow_disk_delays_nothing_and_gets_the_newest_netmap(
     disk: Disk,
 ) -> None:
     netmaps = iter([b"old", b"new"])
-    saver = Saver(disk.save_netmap, lambda: next(netmaps))
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, lambda: next(netmaps))
     disk.gate.clear()
-    saver.change()
+    netmap.change()
     await until(lambda: disk.writers == 1)
 
-    saver.change()
+    netmap.change()
     closing = asyncio.create_task(saver.close())
     await asyncio.sleep(0.01)
     assert disk.written == []
@@ -95,16 +100,54 @@ async def test_a_slow_disk_delays_nothing_and_gets_the_newest_netmap(
 async def test_a_full_disk_is_reported_and_retried(
     disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saver = Saver(disk.save_netmap, lambda: b"netmap")
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, lambda: b"netmap")
     disk.error = MeshError("The disk is full")
     with caplog.at_level(logging.ERROR):
-        saver.change()
+        netmap.change()
         await until(lambda: "The disk is full" in caplog.text)
 
     await until(lambda: disk.attempts > 3)
     assert caplog.text.count("The disk is full") == 1
     disk.error = None
     await until(lambda: disk.written == [b"netmap"])
+    await saver.close()
+
+    assert disk.written == [b"netmap"]
+
+
+async def test_of_several_files_the_last_says_that_the_disk_is_full(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver = Saver()
+
+    def refuse(_: bytes) -> None:
+        if disk.error is not None:
+            raise MeshError("Full: no pins")
+
+    pins = saver.keep(refuse, lambda: b"pins")
+    netmap = saver.keep(disk.save_netmap, lambda: b"netmap")
+    disk.error = MeshError("Full: no netmap")
+
+    netmap.change()
+    pins.change()
+    await until(lambda: disk.attempts > 5)
+    disk.error = None
+    await until(lambda: disk.written == [b"netmap"])
+    await saver.close()
+
+    assert [each.message for each in caplog.records] == ["Full: no netmap"]
+
+
+async def test_a_file_that_cannot_be_written_keeps_no_other_from_it(disk: Disk) -> None:
+    def refuse(_: bytes) -> None:
+        raise MeshError("It is a directory")
+
+    saver = Saver()
+    odd = saver.keep(refuse, lambda: b"odd")
+    netmap = saver.keep(disk.save_netmap, lambda: b"netmap")
+    odd.change()
+    netmap.change()
     await saver.close()
 
     assert disk.written == [b"netmap"]
