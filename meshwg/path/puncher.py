@@ -22,7 +22,6 @@ does not happen soon, the election is open again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.nattypes import Filtering
@@ -31,7 +30,6 @@ from meshwg.path.aim import KnownAddresses, PunchAttempt
 from meshwg.path.barrage import Barrage
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Checks
-from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, NO_ROOM, PunchLimiter, Room
 from meshwg.path.punch import (
@@ -49,6 +47,7 @@ from meshwg.path.punch import (
 from meshwg.path.room import CANARIES, FAN_STEPS, PROBE_STEPS, RoomWatch
 from meshwg.path.sampler import Sampler
 from meshwg.path.traits import DELTA_LIMIT, NatTraits
+from meshwg.path.verdict import Outcome, Verdict
 from meshwg.path.volley import (
     BIRTHDAY_DURATION,
     BIRTHDAY_VOLLEYS,
@@ -97,41 +96,6 @@ class PunchState(Enum):
     SAMPLING = 3
     WAITING = 4
     FIRING = 5
-
-
-class Verdict(Enum):
-    """How an attempt ended."""
-
-    OK = "ok"
-    """A direct path works."""
-    MISSED = "missed"
-    """Everything was sent, and nothing was answered."""
-    BUSY = "busy"
-    """One of the nodes makes an attempt with another peer."""
-    REFUSED = "refused"
-    """The attempt ended before anything was sent."""
-    LATE = "late"
-    """So it did, because an answer or sockets did not come in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended, with a few words for the user."""
-
-    method: PunchMethod
-    verdict: Verdict
-    detail: str
-
-    @property
-    def result(self) -> AttemptResult:
-        """What goes into the peer's history."""
-        if self.verdict is Verdict.OK:
-            return AttemptResult.OK
-        return (
-            AttemptResult.FAILED
-            if self.verdict is Verdict.MISSED
-            else AttemptResult.REFUSED
-        )
 
 
 class Puncher:
