@@ -23,7 +23,7 @@ from meshwg.path.volley import (
     scatter,
     sweep,
 )
-from meshwg.transmit import Endpoint, Random
+from meshwg.transmit import UDP, Endpoint, Random
 
 PROBED_HOSTS = 2
 """Public addresses of one peer that probes are spread over."""
@@ -89,7 +89,11 @@ class PunchAttempt:
     own_sequence: tuple[int, int] | None = None
     """The last observed public port and the step, of this side; with a fresh socket,
     its public port."""
+    names_port: bool = False
+    """Whether a fan on the other side aims at the port that this side names."""
     peer_sequence: tuple[int, int] | None = None
+    fresh: int | None = None
+    """The socket that a prober sends from, ``None`` for the node's own."""
     links: tuple[int, ...] = ()
     canaries: tuple[int, ...] = ()
     """Those of the links that only watch for room."""
@@ -133,13 +137,17 @@ class PunchAttempt:
         """
         if self.role is Role.FAN:
             return self._aim_fan(peer, now)
+        link = UDP if self.fresh is None else self.fresh
         if self.peer_sequence is not None:
             ports = predicted_ports(*self.peer_sequence)
-            return sweep(peer.hosts()[0], ports, now)
-        return scatter(peer.hosts(), random, now, volleys)[: self.most]
+            return sweep(peer.hosts()[0], ports, now, link)
+        return scatter(peer.hosts(), random, now, volleys, link)[: self.most]
 
     def _aim_fan(self, peer: KnownAddresses, now: float) -> list[Shot]:
         targets = peer.targets()
+        if self.peer_role is Role.PROBE and self.peer_sequence is not None:
+            port, _ = self.peer_sequence
+            targets = [target._replace(port=port) for target in targets]
         if self.method is PunchMethod.BIRTHDAY:
             links = [link for link in self.links if link not in self.canaries]
             first = max(1, self.first // len(targets))
@@ -155,7 +163,7 @@ class PunchAttempt:
             return meet(target, now, leads=self.leads)
         # A second target would take ports out of the sequence.
         del targets[1:]
-        if self.peer_sequence is not None:
+        if self.peer_role is Role.FAN and self.peer_sequence is not None:
             port, delta = self.peer_sequence
             port = port_after(port, delta, PREDICTION_OFFSET)
             targets = [targets[0]._replace(port=port)]

@@ -9,8 +9,9 @@ peer, this one waits.
 from meshwg.path.events import Attempt, AttemptResult
 from meshwg.path.limiter import BUSY, PunchLimiter
 from meshwg.path.punch import PunchMethod, Role, roles
-from meshwg.path.puncher import Outcome, Puncher, PunchState, Verdict
+from meshwg.path.puncher import Puncher, PunchState
 from meshwg.path.rendezvous import Rendezvous
+from meshwg.path.verdict import Outcome, Verdict
 from meshwg.transmit import Random
 
 SLACK = 5.0

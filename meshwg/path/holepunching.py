@@ -28,7 +28,7 @@ from meshwg.path.offer import Offer
 from meshwg.path.openings import Openings, Turn
 from meshwg.path.path import Path
 from meshwg.path.punch import PunchMethod, plain_possible, roles
-from meshwg.path.puncher import Outcome, Puncher, Verdict
+from meshwg.path.puncher import Puncher
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import (
     ANSWERER_LEAD,
@@ -40,6 +40,7 @@ from meshwg.path.rounds import (
     Trigger,
 )
 from meshwg.path.table import PathTable
+from meshwg.path.verdict import Outcome, Verdict
 from meshwg.path.volley import OPENER_TTL
 
 PACE = 0.005

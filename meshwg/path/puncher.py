@@ -9,12 +9,18 @@ protocol, whose steps travel in the extension of offers::
     begins           ── go {id, port, delta} ──▶       begins
                      ◀── refuse {id, why} ──▶          either, at any time
 
-A *fan* opens auxiliary sockets; a prober uses the node's own. ``port`` and ``delta``
-come from a side that predicts: its last observed public port and the step to the next.
-With fresh sockets, both sides are fans with one socket, and ``port`` is its public one.
-A fan aims at the prober's public endpoint, or, if both sides are fans, at one port
-ahead of the peer's sequence; a prober aims at predicted or random ports. Where a NAT
-has several public addresses, all that are known are aimed at.
+A *fan* opens auxiliary sockets; a prober uses one. ``port`` and ``delta`` come from a
+side that predicts: its last observed public port and the step to the next. With fresh
+sockets, both sides are fans with one socket, and ``port`` is its public one. A fan aims
+at the prober's public endpoint, or, if both sides are fans, at one port ahead of the
+peer's sequence; a prober aims at predicted or random ports. Where a NAT has several
+public addresses, all that are known are aimed at.
+
+A prober's own socket may have another public port by now for whoever is new to it: once
+a router has moved one flow of a socket to another port, the Linux kernel moves all that
+come after. So a prober, too, takes a fresh socket, before it asks or is ready, and says
+its ``port`` there, if it knows that the fan heeds that, which a fan says by
+``any_port``. A fan that does not is sent to from the node's own socket.
 
 The first auxiliary socket that hears the peer is the winner: the others fall silent, so
 that both sides find the same path, and are closed when that path is proven. If that
@@ -22,24 +28,21 @@ does not happen soon, the election is open again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from meshwg.nattypes import Filtering
 from meshwg.nattypes import Mapping as NatMapping
+from meshwg.path import steps
 from meshwg.path.aim import KnownAddresses, PunchAttempt
 from meshwg.path.barrage import Barrage
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.check import Checks
-from meshwg.path.events import AttemptResult
 from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import BUSY, NO_ROOM, PunchLimiter, Room
 from meshwg.path.punch import (
     BIRTHDAY_FIRST_SOCKETS,
     BIRTHDAY_SOCKETS,
-    FIRST_PORT,
     FRESH_SOCKETS,
-    LAST_PORT,
     PREDICTION_SOCKETS,
     SAMPLES,
     PunchMethod,
@@ -48,7 +51,8 @@ from meshwg.path.punch import (
 )
 from meshwg.path.room import CANARIES, FAN_STEPS, PROBE_STEPS, RoomWatch
 from meshwg.path.sampler import Sampler
-from meshwg.path.traits import DELTA_LIMIT, NatTraits
+from meshwg.path.traits import NatTraits
+from meshwg.path.verdict import Outcome, Verdict
 from meshwg.path.volley import (
     BIRTHDAY_DURATION,
     BIRTHDAY_VOLLEYS,
@@ -97,41 +101,6 @@ class PunchState(Enum):
     SAMPLING = 3
     WAITING = 4
     FIRING = 5
-
-
-class Verdict(Enum):
-    """How an attempt ended."""
-
-    OK = "ok"
-    """A direct path works."""
-    MISSED = "missed"
-    """Everything was sent, and nothing was answered."""
-    BUSY = "busy"
-    """One of the nodes makes an attempt with another peer."""
-    REFUSED = "refused"
-    """The attempt ended before anything was sent."""
-    LATE = "late"
-    """So it did, because an answer or sockets did not come in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended, with a few words for the user."""
-
-    method: PunchMethod
-    verdict: Verdict
-    detail: str
-
-    @property
-    def result(self) -> AttemptResult:
-        """What goes into the peer's history."""
-        if self.verdict is Verdict.OK:
-            return AttemptResult.OK
-        return (
-            AttemptResult.FAILED
-            if self.verdict is Verdict.MISSED
-            else AttemptResult.REFUSED
-        )
 
 
 class Puncher:
@@ -215,9 +184,10 @@ class Puncher:
             self._attempt = None
             return refusal
         self._last_id += 1
-        step = {"step": "ask", "method": method.value, "role": roles[1].value}
-        self._say(**step, peer_role=roles[0].value)
-        self._enter(PunchState.ASKED, now + ANSWER_TIMEOUT)
+        if self._wants_fresh(self._attempt):
+            self._open(FRESH_SOCKETS, now)
+        else:
+            self._ask(self._attempt, now)
         return None
 
     def receive(self, raw: Mapping[str, object], now: float) -> None:
@@ -232,12 +202,14 @@ class Puncher:
         elif step == "refuse":
             why = raw.get("why")
             verdict = Verdict.BUSY if why == BUSY else Verdict.REFUSED
-            self._finish(verdict, f"the peer refused: {_text(why)}", now)
+            self._finish(verdict, f"the peer refused: {steps.text(why)}", now)
         elif step == "ready" and self.state is PunchState.ASKED:
-            self._attempt.peer_sequence = _sequence(raw)
+            self._attempt.peer_sequence = steps.sequence(raw)
+            if raw.get("any_port") is not True:
+                self._forget_fresh(self._attempt)
             self._prepare(now)
         elif step == "go" and self.state is PunchState.WAITING:
-            self._attempt.peer_sequence = _sequence(raw)
+            self._attempt.peer_sequence = steps.sequence(raw)
             self._fire(now)
 
     def add_sockets(self, links: Sequence[int], now: float) -> None:
@@ -245,14 +217,17 @@ class Puncher:
         attempt = self._attempt
         is_firing = self.state is PunchState.FIRING
         if attempt is not None and is_firing and attempt.is_probing:
-            attempt.links = attempt.canaries = tuple(links)
+            attempt.canaries = tuple(links)
+            attempt.links += attempt.canaries
             self._watch(attempt, PROBE_STEPS, now)
             return
         if attempt is None or self.state is not PunchState.OPENING:
             self.losers.extend(links)
             return
         attempt.links = tuple(links)
-        if len(links) < min(SOCKETS_NEEDED, SOCKETS[attempt.method]):
+        if attempt.role is Role.PROBE:
+            self._sample_fresh(attempt, now)
+        elif len(links) < min(SOCKETS_NEEDED, SOCKETS[attempt.method]):
             self._give_up("not enough sockets could be opened", now)
         elif attempt.needs_sample:
             self._sample(attempt, now)
@@ -334,6 +309,8 @@ class Puncher:
         self._last_id = id_
         self.abandon("the peer began another attempt", now)
         self._attempt = PunchAttempt(id_, method, *roles)
+        self._attempt.names_port = raw.get("any_port") is True
+        self._attempt.peer_sequence = steps.sequence(raw)
         refusal = self._refusal(method, now)
         if refusal is not None:
             self._give_up(refusal, now)
@@ -380,22 +357,62 @@ class Puncher:
             self._ledger, self.peer_public, self.peer_hosts, by_address
         )
 
+    def _wants_fresh(self, attempt: PunchAttempt) -> bool:
+        """Tell whether this side probes, and a new socket has one public port."""
+        is_easy = self.own_nat.mapping is NatMapping.ENDPOINT_INDEPENDENT
+        is_probing = attempt.role is Role.PROBE
+        return is_probing and is_easy and self.stun_server is not None
+
+    def _open(self, count: int, now: float) -> None:
+        self.sockets_wanted = count
+        self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
+
+    def _ask(self, attempt: PunchAttempt, now: float) -> None:
+        """Ask the peer for the attempt that begins."""
+        self._say(**steps.ask(attempt))
+        self._enter(PunchState.ASKED, now + ANSWER_TIMEOUT)
+
+    def _sample_fresh(self, attempt: PunchAttempt, now: float) -> None:
+        """See what the fresh socket's public port is, if there is such a socket."""
+        if attempt.links and self.stun_server is not None:
+            attempt.fresh = attempt.links[0]
+            self._sample(attempt, now)
+        else:
+            self._forget_fresh(attempt)
+            self._with_probe(attempt, now)
+
+    def _forget_fresh(self, attempt: PunchAttempt) -> None:
+        """Probe from the node's own socket after all."""
+        if attempt.role is Role.PROBE:
+            self.losers.extend(attempt.links)
+            attempt.fresh = attempt.own_sequence = None
+            attempt.links = ()
+
+    def _with_probe(self, attempt: PunchAttempt, now: float) -> None:
+        """Go on, as a prober that has its socket."""
+        self._sampler = None
+        if attempt.leads:
+            self._ask(attempt, now)
+        else:
+            self._prepared(now)
+
     def _prepare(self, now: float) -> None:
-        """Get sockets if this side needs any."""
+        """Get sockets if this side needs any, and has none yet."""
         attempt = self._attempt
         if attempt is None:
             return
         if attempt.role is Role.PROBE:
-            self._prepared(now)
+            if attempt.names_port and self._wants_fresh(attempt):
+                self._open(FRESH_SOCKETS, now)
+            else:
+                self._prepared(now)
             return
         if attempt.needs_sample and self.stun_server is None:
             self._give_up("no STUN server shows which ports the NAT gives out", now)
             return
-        self.sockets_wanted = SOCKETS[attempt.method]
+        count = SOCKETS[attempt.method]
         limit = self._room_limit(attempt, now)
-        if limit is not None:
-            self.sockets_wanted = min(self.sockets_wanted, limit + CANARIES)
-        self._enter(PunchState.OPENING, now + SOCKETS_TIMEOUT)
+        self._open(count if limit is None else min(count, limit + CANARIES), now)
 
     def _sample(self, attempt: PunchAttempt, now: float) -> None:
         assert self.stun_server is not None
@@ -412,7 +429,11 @@ class Puncher:
             return
         self._attempt.own_sequence = self._sampler.result(self.own_nat.delta or 1)
         self._sampler = None
-        if self._attempt.own_sequence is None:
+        if self._attempt.role is Role.PROBE:
+            if self._attempt.own_sequence is None:
+                self._forget_fresh(self._attempt)
+            self._with_probe(self._attempt, now)
+        elif self._attempt.own_sequence is None:
             self._give_up("no STUN server answered", now)
         else:
             self._prepared(now)
@@ -422,12 +443,8 @@ class Puncher:
         attempt = self._attempt
         if attempt is None:
             return
-        sequence: dict[str, object] = {}
-        if attempt.own_sequence is not None:
-            port, delta = attempt.own_sequence
-            sequence = {"port": port, "delta": delta}
         controlling = self._checks.keys.controlling
-        self._say(step="go" if controlling else "ready", **sequence)
+        self._say(step="go" if controlling else "ready", **steps.told(attempt))
         if controlling or (attempt.role is Role.FAN and attempt.knows_target):
             self._fire(now)
         else:
@@ -525,7 +542,11 @@ class Puncher:
     # End
 
     def _time_out(self, now: float) -> None:
-        if self.state is PunchState.FIRING:
+        attempt = self._attempt
+        opens = self.state is PunchState.OPENING
+        if opens and attempt is not None and attempt.role is Role.PROBE:
+            self._sample_fresh(attempt, now)
+        elif self.state is PunchState.FIRING:
             watch = self._barrage.watch
             is_full = watch is not None and watch.is_full
             detail = NO_ROOM if is_full else "no port that was tried answered"
@@ -561,18 +582,3 @@ class Puncher:
     def _say(self, **step: object) -> None:
         if self._attempt is not None:
             self.messages.append({"id": self._attempt.id, **step})
-
-
-def _sequence(raw: Mapping[str, object]) -> tuple[int, int] | None:
-    """Return port and step of a sequence, if they are usable."""
-    port, delta = raw.get("port"), raw.get("delta")
-    if not isinstance(port, int) or not isinstance(delta, int):
-        return None
-    usable = FIRST_PORT <= port <= LAST_PORT and 0 < abs(delta) <= DELTA_LIMIT
-    return (port, delta) if usable else None
-
-
-def _text(value: object) -> str:
-    """Return what a peer says as it can be shown: short and printable."""
-    text = value[:100] if isinstance(value, str) else "no reason given"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from meshwg.path.punch import BIRTHDAY_PROBES, PROBE_INTERVAL, random_ports
-from meshwg.transmit import Endpoint, Random
+from meshwg.transmit import UDP, Endpoint, Random
 
 OPENER_TTL = 2
 """Enough to pass the first NAT, and not to come out at the other end."""
@@ -98,17 +98,21 @@ def meet(endpoint: Endpoint, now: float, *, leads: bool) -> list[Shot]:
     return openings + [Shot(now + lead + at, endpoint) for at in FRESH_WAVES]
 
 
-def sweep(host: str, ports: Sequence[int], now: float) -> list[Shot]:
+def sweep(host: str, ports: Sequence[int], now: float, link: int = UDP) -> list[Shot]:
     """Return checks to a few ports, several times each."""
     return [
-        Shot(now + start + index * PROBE_INTERVAL, Endpoint(host, port))
+        Shot(now + start + index * PROBE_INTERVAL, Endpoint(host, port, link))
         for start in PREDICTION_PASSES
         for index, port in enumerate(ports)
     ]
 
 
 def scatter(
-    hosts: Sequence[str], random: Random, now: float, volleys: int = 1
+    hosts: Sequence[str],
+    random: Random,
+    now: float,
+    volleys: int = 1,
+    link: int = UDP,
 ) -> list[Shot]:
     """Return checks to many random ports, once each; several hosts take turns."""
     starts = BIRTHDAY_VOLLEYS[:volleys]
@@ -116,7 +120,7 @@ def scatter(
     return [
         Shot(
             now + start + index * PROBE_INTERVAL,
-            Endpoint(hosts[index % len(hosts)], next(ports)),
+            Endpoint(hosts[index % len(hosts)], next(ports), link),
         )
         for start in starts
         for index in range(BIRTHDAY_PROBES)

@@ -94,29 +94,32 @@ class Capture:
             self._process.stop()
 
     def _settle(self) -> None:
-        """Wait until tcpdump has written every packet that the kernel has captured.
+        """Wait until tcpdump has written all that the kernel has captured so far.
 
-        The kernel delivers packets in blocks, after one second at the latest.
+        The kernel delivers packets in blocks, after one second at the latest. While
+        packets come there are always some that were not delivered yet.
         """
         deadline = time.monotonic() + SETTLE_WITHIN
-        while self._process.returncode is None and not self._caught_up():
+        captured, received = self._progress()
+        while self._process.returncode is None and captured < received:
             if time.monotonic() > deadline:
                 raise NotReady(f"tcpdump does not catch up, see {self.path}.")
+            time.sleep(POLL)
+            captured, _ = self._progress()
 
-    def _caught_up(self) -> bool:
+    def _progress(self) -> tuple[int, int]:
+        """Return how many packets tcpdump has written, and the kernel received."""
+        if self._process.returncode is not None:
+            return 0, 0
         seen = len(self._process.output())
         self._process.send_signal(signal.SIGUSR1)
         line = self._process.wait_for_line("dropped by kernel", after=seen)
         report = self._process.output()[seen:]
-        captured = _number_before("packets? captured", report)
-        received = _number_before("packets? received by filter", report)
         dropped = _number_before("packets? dropped by kernel", line)
         if dropped:
             raise LabError(f"The capture {self.path} lost {dropped} packets.")
-        if captured >= received:
-            return True
-        time.sleep(POLL)
-        return False
+        captured = _number_before("packets? captured", report)
+        return captured, _number_before("packets? received by filter", report)
 
 
 def read_pcap(data: bytes) -> Iterator[bytes]:

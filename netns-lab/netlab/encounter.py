@@ -60,20 +60,23 @@ def meet(
 ) -> Outcome:
     """Let one node ping the other until its path is final, and judge the outcome.
 
-    :param luck: whether the pair may stay relayed.
+    :param luck: whether the pair may stay relayed, or on a stream.
     """
-    outcome = _measure(one, other, expected)
+    outcome = _measure(one, other, expected, luck=luck)
     problem = outcome.problem or judge(outcome, expected, luck=luck)
     return replace(outcome, problem=problem)
 
 
-def _measure(one: MeshNode, other: MeshNode, expected: Method) -> Outcome:
+def _measure(
+    one: MeshNode, other: MeshNode, expected: Method, *, luck: bool
+) -> Outcome:
     """Ping until the path is direct or known to stay relayed, or until time is up."""
     hopeless = expected is Method.RELAY
     patience = HOPELESS_PATIENCE if hopeless else PATIENCE
     started = time.monotonic()
     # Where datagrams should get through, a stream is what carries them meanwhile.
-    seen = Pings(streams_will_do=expected not in (Method.DIRECT, Method.PREDICTION))
+    by_datagrams = expected in (Method.DIRECT, Method.PREDICTION)
+    seen = Pings(streams_will_do=luck or not by_datagrams)
     try:
         for answer in one.pings(other):
             elapsed = time.monotonic() - started
@@ -141,7 +144,7 @@ def judge(outcome: Outcome, expected: Method, *, luck: bool = False) -> str | No
     """Return what is wrong with an outcome, if anything is."""
     if outcome.method is None:
         return f"Not one of {outcome.sent} pings was answered."
-    by_bad_luck = luck and outcome.method is Method.RELAY
+    by_bad_luck = luck and outcome.method in (Method.TCP, Method.RELAY)
     # Where the birthday method misses, which it may, a stream is next.
     missed = expected is Method.BIRTHDAY and outcome.method is Method.TCP
     if outcome.method is not expected and not by_bad_luck and not missed:

@@ -22,7 +22,8 @@ it spoils is left for fresh ports.
 
 One case depends on luck: a NAT that takes any of several public addresses for each
 mapping ("arbitrary" pooling, RFC 4787 section 4.1), against a filter by address. It may
-take an address that the other side has not sent to, and then the pair stays relayed.
+take an address that the other side has not sent to, and then the pair stays relayed, or
+on a stream where that helps.
 """
 
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def method(one: Preset, other: Preset) -> Method:
 
 
 def is_luck(one: Preset, other: Preset) -> bool:
-    """Return whether the pair may stay relayed although more is possible."""
+    """Return whether the pair may do worse although more is possible."""
     return any(
         _is_pooled(pooled) and _filters_by_address(filtering)
         for pooled, filtering in ((one, other), (other, one))

@@ -35,6 +35,8 @@ def test_bad_luck_is_forgiven_but_another_method_is_not() -> None:
     relayed = outcome(Method.RELAY, reason="The last punch attempt failed.")
 
     assert judge(relayed, Method.DIRECT, luck=True) is None
+    assert judge(outcome(Method.TCP), Method.DIRECT, luck=True) is None
+    assert judge(outcome(Method.TCP), Method.DIRECT) is not None
     assert judge(outcome(Method.BIRTHDAY), Method.DIRECT, luck=True) is not None
 
 

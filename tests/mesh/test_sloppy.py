@@ -5,6 +5,8 @@ first checks are sent so that nothing is spoiled, and what is spoiled all the sa
 left for fresh sockets.
 """
 
+from functools import partial
+
 import pytest
 
 from tests.sim import kinds
@@ -107,6 +109,18 @@ def test_a_router_that_reboots_while_the_peer_talks(kind: Kind, loss: float) -> 
     heard = alice.contact(bob).received
     assert world.run(lambda: alice.contact(bob).received > heard + 20, 3 * LIMIT)
     assert world.run(lambda: is_direct(alice, bob), 3 * LIMIT), alice.status(bob)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_symmetric_peers_are_met_one_after_the_other(seed: int) -> None:
+    world = World(seed)
+    alice = world.add("alice", SLOPPY)
+    peers = [world.add(f"peer-{n}", kinds.SYMMETRIC_ALSO_TCP) for n in range(4)]
+    world.settle()
+    for peer in peers:
+        alice.talk_to(peer, 0.5)
+        peer.talk_to(alice, 0.5)
+        assert world.run(partial(is_direct, alice, peer), LIMIT), alice.status(peer)
 
 
 def test_a_spoiled_port_is_left_for_a_fresh_socket() -> None:

@@ -18,9 +18,10 @@ from meshwg.path.ledger import Ledger
 from meshwg.path.limiter import ALLOWANCES, OFF, PunchLimiter
 from meshwg.path.offer import Offer
 from meshwg.path.punch import PunchMethod
-from meshwg.path.puncher import Outcome, Puncher, Verdict
+from meshwg.path.puncher import Puncher
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.traits import NatTraits
+from meshwg.path.verdict import Outcome, Verdict
 from tests.path.test_agent import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, FIREWALL, HARD, HARD_LOOSE, OPEN, STEPPING
 

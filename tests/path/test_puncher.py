@@ -30,11 +30,11 @@ from meshwg.path.puncher import (
     UNCONFIRMED,
     Puncher,
     PunchState,
-    Verdict,
 )
 from meshwg.path.room import CANARIES, PROBE_STEPS
 from meshwg.path.sampler import DURATION
 from meshwg.path.traits import NatTraits
+from meshwg.path.verdict import Verdict
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wire import stun
 from tests.path.test_candidate import json_values

@@ -27,7 +27,8 @@ class WanInput(Enum):
     DROP = "drop"
     SLOPPY = "sloppy"
     """It takes them for its own and remembers them, as Linux does where the firewall
-    accepts input: a later outbound flow to that very sender gets another port."""
+    accepts input: a later outbound flow to that very sender gets another port, and so
+    do new flows of that socket to others from then on."""
 
 
 class Pooling(Enum):
@@ -167,6 +168,8 @@ class Translation:
         self._by_outside: dict[Address, _Binding] = {}
         self._static: dict[Address, Address] = {}
         self._poisoned: dict[tuple[Address, Address], float] = {}
+        self._newest_last: dict[Address, dict[Address, _Binding]] = {}
+        """The flows of inside endpoints, for a router that tracks them."""
         self._paired: dict[str, str] = {}
         self._next_port = source.randrange(2048, 60000)
 
@@ -216,6 +219,7 @@ class Translation:
         """Forget every mapping; forwarded ports and the next port go, too."""
         for table in (self._bindings, self._by_outside, self._static, self._poisoned):
             table.clear()
+        self._newest_last.clear()
         self._paired.clear()
         self._next_port = self._random.randrange(2048, 60000)
 
@@ -227,15 +231,36 @@ class Translation:
         self, inside: Address, remote: Address, now: float
     ) -> _Binding | None:
         """Return the mapping that a datagram uses, or ``None`` if there is no room."""
-        own_key = inside, "poisoned", remote
-        own = self._alive(own_key, now)
-        if own is not None:
-            return own
+        if self.policy.wan_input is WanInput.SLOPPY:
+            return self._binding_of_flow(inside, remote, now)
         key = self._key(inside, remote)
-        binding = self._alive(key, now)
-        if self._is_poisoned(binding, inside, remote, now):
-            return self._bind(own_key, inside, remote, now)
-        return binding or self._bind(key, inside, remote, now)
+        return self._alive(key, now) or self._bind(key, inside, remote, now)
+
+    def _binding_of_flow(
+        self, inside: Address, remote: Address, now: float
+    ) -> _Binding | None:
+        """Return the mapping of a flow as Linux chooses it.
+
+        A flow keeps its mapping. A new one takes that of the newest which stands, so
+        that once a flow was given a new port, those after it go by that port, too.
+        """
+        flows = self._newest_last.setdefault(inside, {})
+        binding = flows.get(remote)
+        if binding is not None and _stands(binding, remote, now):
+            return binding
+        flows.pop(remote, None)
+        home = self._by_outside.get((self._pooled(inside), inside[1]))
+        for binding in (_newest(flows, now), home):
+            is_own = binding is not None and binding.inside == inside
+            if binding is None or not is_own or binding.expires <= now:
+                continue
+            if not self._is_poisoned(binding.outside, remote, now):
+                flows[remote] = binding
+                return binding
+        binding = self._bind((inside, remote), inside, remote, now)
+        if binding is not None:
+            flows[remote] = binding
+        return binding
 
     def _key(self, inside: Address, remote: Address) -> object:
         if self.policy.mapping is Mapping.ENDPOINT_INDEPENDENT:
@@ -244,17 +269,9 @@ class Translation:
             return inside, remote[0]
         return inside, remote
 
-    def _is_poisoned(
-        self, binding: _Binding | None, inside: Address, remote: Address, now: float
-    ) -> bool:
-        """Tell whether Linux would have to give this flow, and no other, a new port."""
-        if self.policy.wan_input is not WanInput.SLOPPY:
-            return False
-        if binding is None:
-            outside = self._pooled(inside), inside[1]
-            return self._poisoned.get((outside, remote), 0.0) > now
-        is_alive = binding.permissions.allows(remote, now)
-        return not is_alive and self._poisoned.get((binding.outside, remote), 0.0) > now
+    def _is_poisoned(self, outside: Address, remote: Address, now: float) -> bool:
+        """Return whether the router has taken such a flow for its own."""
+        return self._poisoned.get((outside, remote), 0.0) > now
 
     def _alive(self, key: object, now: float) -> _Binding | None:
         binding = self._bindings.get(key)
@@ -276,12 +293,9 @@ class Translation:
         return binding
 
     def _lifetime(self, binding: _Binding, remote: Address) -> float:
-        """Return for how long a packet to ``remote`` keeps a mapping.
-
-        One that is not for that flow alone is kept by others, too.
-        """
-        own = self._bindings.get((binding.inside, "poisoned", remote)) is binding
-        if own and remote not in binding.heard:
+        """Return for how long a packet to ``remote`` keeps a mapping."""
+        is_sloppy = self.policy.wan_input is WanInput.SLOPPY
+        if is_sloppy and remote not in binding.heard:
             return UNANSWERED_LIFETIME
         return self.policy.lifetime
 
@@ -329,9 +343,10 @@ class Translation:
 
     def _is_free(self, outside: Address, remote: Address, now: float) -> bool:
         binding = self._by_outside.get(outside)
-        taken = binding is not None and binding.expires > now
-        poisoned = self._poisoned.get((outside, remote), 0.0) > now
-        return not taken and not poisoned and outside not in self._static
+        if binding is not None and binding.expires > now:
+            return False
+        is_poisoned = self._is_poisoned(outside, remote, now)
+        return not is_poisoned and outside not in self._static
 
     def _pooled(self, inside: Address) -> str:
         if self.policy.pooling is Pooling.ARBITRARY:
@@ -339,3 +354,17 @@ class Translation:
         return self._paired.setdefault(
             inside[0], self.addresses[len(self._paired) % len(self.addresses)]
         )
+
+
+def _stands(binding: _Binding, remote: Address, now: float) -> bool:
+    return binding.expires > now and binding.permissions.allows(remote, now)
+
+
+def _newest(flows: dict[Address, _Binding], now: float) -> _Binding | None:
+    """Return the mapping of the newest flow that stands, and forget those after it."""
+    while flows:
+        remote, binding = next(reversed(flows.items()))
+        if _stands(binding, remote, now):
+            return binding
+        del flows[remote]
+    return None

@@ -193,13 +193,26 @@ def test_poison_wears_off() -> None:
     assert nat.outbound(INSIDE, OTHER_HOST, 32) == kept
 
 
-def test_only_the_flow_to_the_sender_is_spoiled_even_if_it_comes_first() -> None:
+def test_flows_after_a_spoiled_one_go_by_its_port_too() -> None:
+    nat = translation(Nat(wan_input=WanInput.SLOPPY))
+    kept = public(nat, INSIDE, REMOTE, 0)
+    nat.inbound(kept, OTHER_HOST, 0)
+
+    moved = public(nat, INSIDE, OTHER_HOST, 1)
+    assert moved != kept
+    assert public(nat, INSIDE, SAME_HOST, 2) == moved
+    assert public(nat, INSIDE, REMOTE, 3) == kept
+    assert public(nat, (INSIDE[0], 7), SAME_HOST, 3)[1] == 7
+
+
+def test_the_first_flow_of_a_socket_can_be_spoiled() -> None:
     nat = translation(Nat(wan_input=WanInput.SLOPPY))
     kept = "203.0.113.1", INSIDE[1]
     nat.inbound(kept, OTHER_HOST, 0)
 
-    assert public(nat, INSIDE, OTHER_HOST, 1) != kept
-    assert public(nat, INSIDE, REMOTE, 2) == kept
+    moved = public(nat, INSIDE, OTHER_HOST, 1)
+    assert moved != kept
+    assert public(nat, INSIDE, REMOTE, 2) == moved
 
 
 def test_a_spoiled_flow_keeps_its_port_until_nothing_was_sent_for_a_while() -> None:
