@@ -123,14 +123,6 @@ def echo_json(record: dict[str, Any]) -> None:
     click.echo(json.dumps({"schema": 1, **record}))
 
 
-def echo_table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """Print rows in columns, or a sentence if there are none."""
-    if rows:
-        _echo_lines(_lines(head, rows))
-    else:
-        click.echo(empty)
-
-
 def echo_fitted(
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], empty: str
 ) -> None:

@@ -8,8 +8,8 @@ import click
 
 from coordinator.cli.common import (
     database_options,
+    echo_fitted,
     echo_json,
-    echo_table,
     json_option,
     open_mesh,
     run,
@@ -105,7 +105,12 @@ def list_(
         else:
             head = ("ID", "STATE", "KIND", "USES", "CREATED", "EXPIRES")
             rows = [_row(key, now) for key in keys]
-            echo_table(head, rows, "There are no tokens yet.")
+            tables = [
+                (head, rows),
+                (head, [(*row[:4], row[4].partition(" ")[0], row[5]) for row in rows]),
+                ((*head[:3], head[5]), [(*row[:3], row[5]) for row in rows]),
+            ]
+            echo_fitted(tables, "There are no tokens yet.")
 
     run(show())
 

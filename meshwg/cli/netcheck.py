@@ -8,11 +8,14 @@ from typing import Any
 import click
 
 from meshwg.cli.client import DaemonClient, control_socket_option, json_option
-from meshwg.cli.table import columns, echo, milliseconds_text
+from meshwg.cli.table import columns, echo, milliseconds_text, terminal_width
 from meshwg.errors import DaemonNotRunning
 
 LIFETIME_LIMIT = 310.0
 """Seconds that a daemon may take to measure how long mappings live."""
+
+READABLE = 88
+"""The length of a line that is still easy to read."""
 
 _MEANINGS = {
     "mapping": {
@@ -119,7 +122,8 @@ def render(report: dict[str, Any]) -> list[str]:
     rows.append([_heading("Port mapping"), _port_mapping_text(report["port_mapping"])])
     rows += _server_rows(report["servers"])
     rows += _age_rows(report.get("age_s"))
-    verdict = textwrap.wrap(report["verdict"], 88, break_on_hyphens=False)
+    size = min(terminal_width(), READABLE)
+    verdict = textwrap.wrap(report["verdict"], size, break_on_hyphens=False)
     return [*columns(rows), "", *(click.style(line, bold=True) for line in verdict)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.common import echo_json, echo_table, open_mesh, time_text
+from coordinator.cli.common import echo_fitted, echo_json, open_mesh, time_text
 from coordinator.mesh.operations import Refused, Remove, Rename
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
@@ -18,14 +18,15 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_columns_are_as_wide_as_their_longest_cell(capsys: Capture) -> None:
-    echo_table(("A", "LONG HEAD"), [("a long cell", "x"), ("y", "z")], "none")
+    table = ("A", "LONG HEAD"), [("a long cell", "x"), ("y", "z")]
+    echo_fitted([table], "none")
     assert capsys.readouterr().out == (
         "A            LONG HEAD\na long cell  x\ny            z\n"
     )
 
 
 def test_an_empty_table_is_a_sentence_instead(capsys: Capture) -> None:
-    echo_table(("A", "B"), [], "There is nothing yet.")
+    echo_fitted([(("A", "B"), [])], "There is nothing yet.")
     assert capsys.readouterr().out == "There is nothing yet.\n"
 
 

@@ -83,6 +83,25 @@ def test_tokens_are_listed_without_their_secrets(
     assert token.auth_key.secret.hex() not in output.out
 
 
+@pytest.mark.parametrize("size", [60, 80, 120])
+def test_the_list_fits_the_terminal(
+    mesh: StoppedMesh,
+    here: Here,
+    tmp_path: Path,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(size))
+    where = ("--data-dir", str(tmp_path))
+    _, output = here.run("token", "create", "--reusable", "--ephemeral", *where)
+    token = JoinToken.parse(output.out.strip())
+    _, output = here.run("token", "list", *where)
+    head, row = output.out.splitlines()
+    assert len(row) <= size
+    assert row.startswith(f"{token.auth_key.number}  valid  reusable, ephemeral")
+    assert head.endswith("EXPIRES")
+
+
 def test_without_tokens_the_list_says_so(
     mesh: StoppedMesh, here: Here, tmp_path: Path
 ) -> None:
