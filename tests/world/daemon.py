@@ -3,7 +3,8 @@
 All calls into :class:`~meshwg.node.Node` are in this module.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
 from meshwg.control.client import ControlClient, Identity
@@ -313,9 +314,7 @@ class SimDaemon:
                     self.host.close(link)
             case ServersChanged(stun, relays):
                 servers = [Endpoint(s.rpartition(":")[0], STUN_PORT) for s in stun]
-                self.node.background.set_servers(
-                    servers, map(_resolved, relays), self.now
-                )
+                self.node.background.set_servers(servers, _resolved(relays), self.now)
             case OpenStream(link, server):
                 self._connect(Endpoint(server.address, server.url.port, link))
             case CloseStream(link):
@@ -404,6 +403,9 @@ def _is_in(host: str, network: str) -> bool:
     return ip_address(host) in ip_network(network)
 
 
-def _resolved(relay: control.Relay) -> RelayServer:
-    url = parse_url(relay.url)
-    return RelayServer(url, url.host, relay.username, relay.password)
+def _resolved(relays: Iterable[control.Relay]) -> Iterator[RelayServer]:
+    """Yield the relays that this version can use, as the resolver does."""
+    for relay in relays:
+        with suppress(ValueError):
+            url = parse_url(relay.url)
+            yield RelayServer(url, url.host, relay.username, relay.password)
