@@ -31,7 +31,7 @@ what it has and goes on asking.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from meshwg.control.authority import Authority
@@ -49,11 +49,12 @@ from meshwg.control.events import (
     RelaysChanged,
     SelfChanged,
 )
+from meshwg.control.identity import Identity
 from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.offers import OfferMemory
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
-from meshwg.keys import PrivateKey, format_key, parse_key
+from meshwg.keys import format_key, parse_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
@@ -110,22 +111,6 @@ class ControlDrop(StrEnum):
     """A message before its time, or an offer that is not for this node."""
     NOT_AUTHENTIC = "control-not-authentic"
     """A frame that the coordinator's key did not seal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this node is, and which mesh it belongs to."""
-
-    private_key: PrivateKey
-    coordinator_key: bytes
-    name: str
-    auth_key: str | None = field(default=None, repr=False)
-    """Of the join token; not needed once the coordinator knows this node."""
-    role: str = "node"
-    routes: tuple[str, ...] = ()
-    software: str = ""
-    former_key: bytes | None = None
-    """The coordinator's key before, until it has proved that it has the other."""
 
 
 class ControlClient:
