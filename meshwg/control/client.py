@@ -52,6 +52,7 @@ from meshwg.control.events import (
 from meshwg.control.identity import Identity
 from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.offers import OfferMemory
+from meshwg.control.reports import Reports
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import format_key, parse_key
@@ -64,12 +65,6 @@ from meshwg.wire.control import (
     PeerEntry,
     ReportedCandidate,
 )
-
-REPORT_INTERVAL = 1.0
-"""Seconds between two reports: a network that changes sends several events at once."""
-FIRST_REPORT = 0.05
-"""Seconds from registering until the first one. A node that starts knows its addresses
-then, and the peers wait for the one at its relay."""
 
 FORGOTTEN = (
     "The coordinator's database was lost or set back and no longer knows this node"
@@ -150,12 +145,7 @@ class ControlClient:
         self._back_off = BackOff(random)
         self._retry_at = now
         self._succession = Succession(random)
-        self._report = control.Report()
-        self._report_waits = False
-        """The coordinator does not know :attr:`_report` yet."""
-        self._reported_at = now - REPORT_INTERVAL
-        self._registering = self._report
-        """What the connection that is being made has told."""
+        self._reports = Reports(now)
         self._offers = OfferMemory()
         self._frames: list[tuple[int, bytes]] = []
         self._events: deque[ControlEvent] = deque()
@@ -234,12 +224,9 @@ class ControlClient:
         self, candidates: Sequence[ReportedCandidate], nat: NatReport | None, now: float
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
-        report = control.Report(
-            candidates=tuple(candidates)[: control.MAX_CANDIDATES], nat=nat
-        )
-        if report != self._report:
-            self._report, self._report_waits = report, True
-            self._send_report(now)
+        told = tuple(candidates)[: control.MAX_CANDIDATES]
+        self._reports.change(control.Report(candidates=told, nat=nat))
+        self._send_report(now)
 
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
@@ -352,9 +339,8 @@ class ControlClient:
             member.sent_at + self.registered.heartbeat,
             *self._times_to_succeed(),
         ]
-        if self._report_waits:
-            times.append(self._reported_at + REPORT_INTERVAL)
-        return times
+        report_at = self._reports.get_timer()
+        return times if report_at is None else [*times, report_at]
 
     def _times_to_succeed(self) -> list[float]:
         """Return when another connection is to be made beside the member's."""
@@ -376,12 +362,11 @@ class ControlClient:
             reason = "What answers there is not this mesh's coordinator"
             self._lose(connection, reason, now)
             return
-        connection.send(self._register(), now)
-        self._registering = self._report
-        self._reported_at = now - REPORT_INTERVAL + FIRST_REPORT
+        connection.send(self._register(now), now)
 
-    def _register(self) -> control.Register:
+    def _register(self, now: float) -> control.Register:
         identity, known = self._identity, self.registered
+        report = self._reports.register(now)
         return control.Register(
             name=identity.name,
             auth_key=identity.auth_key if self._must_authenticate else None,
@@ -390,8 +375,8 @@ class ControlClient:
             routes=identity.routes,
             epoch=known.epoch if known else "",
             version=self.peers.version,
-            candidates=self._report.candidates,
-            nat=self._report.nat,
+            candidates=report.candidates,
+            nat=report.nat,
         )
 
     def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
@@ -469,7 +454,7 @@ class ControlClient:
         if self._succession.register(connection, now):
             if self._authority.proved(connection.coordinator_key):
                 self._tell_authority()
-            self._report_waits = self._report != self._registering
+            self._reports.registered()
         if self.state is not ControlState.CONNECTED:
             self._enter(ControlState.CONNECTED, now)
         self._events.append(Accepted(message))
@@ -600,8 +585,7 @@ class ControlClient:
     # To the coordinator.
 
     def _send_report(self, now: float) -> None:
-        due = now >= self._reported_at + REPORT_INTERVAL
         member = self._succession.member
-        if member is not None and due and self._report_waits:
-            member.send(self._report, now)
-            self._report_waits, self._reported_at = False, now
+        report = None if member is None else self._reports.take(now)
+        if member is not None and report is not None:
+            member.send(report, now)
