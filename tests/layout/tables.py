@@ -213,6 +213,7 @@ UNMIRRORED = {
     "netns-lab/netlab/shape.py": _BY_LABS,
     "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
+    "netns-lab/netlab/postgres.py": "starts a program: tests/coordinator/conftest.py",
     "netns-lab/netlab/shell.py": "a command: tests/lab/test_program.py runs it",
     "netns-lab/netlab/preflight.py": "looks at this machine: tests/lab/test_program.py",
 }
