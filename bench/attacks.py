@@ -238,11 +238,13 @@ async def register(
         message = control.Register(name="passer-by", auth_key=key)
         await websocket.send(secure.seal(control.encode(message)))
         answer = secure.open(await _received(websocket))
-        leave = control.encode(control.Leave(for_good=True))
-        await websocket.send(secure.seal(leave))
+        said = control.decode_from_coordinator(answer)
+        if isinstance(said, control.Registered):
+            leave = control.encode(control.Leave(for_good=True))
+            await websocket.send(secure.seal(leave))
     finally:
         await websocket.close()
-    return control.decode_from_coordinator(answer)
+    return said
 
 
 def initiation(key: bytes) -> bytes:

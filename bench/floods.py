@@ -32,6 +32,7 @@ from netlab.machine import Host
 from netlab.mesh import COORDINATOR, MESHWG, PORT, MeshNode
 from netlab.process import Process
 
+SOCKET = "/run/meshwg/meshwg.sock"
 JOINS = 10
 PATIENCE = 10.0
 """Seconds that somebody waits for what takes far less than one."""
@@ -208,8 +209,7 @@ class Scene:
         aim = Aim(host.address(), PORT, token=self._token)
         if flood.is_local:
             where = host
-            path = host.directory / "run" / "meshwg" / "meshwg.sock"
-            aim = Aim("127.0.0.1", PORT, socket=str(path) if flood.at_node else "")
+            aim = Aim("127.0.0.1", PORT, socket=SOCKET if flood.at_node else "")
         else:
             where = self._stranger(flood)
             sources = tuple(where.addresses(4))
