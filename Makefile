@@ -20,7 +20,7 @@ SEED     ?= 1
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
 DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
-    postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools
+    postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools zsh
 
 .DEFAULT_GOAL := help
 .PHONY: help system install format lint test coverage fuzz check lab lab-shell lab-clean bench clean

@@ -113,6 +113,10 @@ class Draft:
         """Decide one operation."""
         return self._HANDLERS[type(operation)](self, operation)
 
+    def settle_routes(self) -> None:
+        """Give networks that nobody has any more to the next who announce them."""
+        self._routes.settle()
+
     # Members.
 
     def _join(self, join: Join) -> Result:

@@ -169,6 +169,26 @@ async def one_request(request: web.Request, handler: Handler) -> web.StreamRespo
     return response
 
 
+def refuse_expectations(server: web.Server) -> None:
+    """Have a server refuse what clients expect of it, but for a 100 (Continue).
+
+    aiohttp would do so before any middleware is asked: on a connection that stays
+    open, in a sentence that repeats the header, which need not be text.
+    """
+    answer = server.request_handler
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        expected = request.headers.get("Expect", "")
+        if expected.lower() in ("", "100-continue"):
+            return await answer(request)
+        text = "Only 100-continue may be expected here\n"
+        response = web.Response(status=417, text=text)
+        response.force_close()
+        return response
+
+    server.request_handler = handle
+
+
 def take_over(request: web.Request) -> Visit | None:
     """Take over the connection of a request; the caller counts it from now on.
 

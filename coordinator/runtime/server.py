@@ -32,6 +32,7 @@ from coordinator.runtime.listener import (
     listen,
     load_tls,
     one_request,
+    refuse_expectations,
     renew_tls,
 )
 from coordinator.runtime.metrics import (
@@ -322,6 +323,7 @@ class CoordinatorProcess:
         if config.tls_cert is not None and config.tls_key is not None:
             self._tls = load_tls(str(config.tls_cert), str(config.tls_key))
         assert runner.server is not None
+        refuse_expectations(runner.server)
         stream = self._services.stream
         return await listen(
             self._listener,

@@ -84,6 +84,8 @@ class Store:
         self._random = random
         self._registry: Registry | None = None
         self._unreported: list[Changes] = []
+        self._is_settled = True
+        """Whether no other process has made networks free since the last commit."""
         self._admissions = make_admissions()
 
     @classmethod
@@ -152,8 +154,11 @@ class Store:
                 approved_routes=self._config.approved_routes,
                 admissions=self._admissions,
             )
+            if not self._is_settled:
+                draft.settle_routes()
             outcomes = [(each, draft.perform(each)) for each in operations]
             await self._write(connection, draft)
+        self._is_settled = True
         if draft.nodes or draft.removed:
             registry.apply(draft.changes)
             self._unreported.append(draft.changes)
@@ -299,6 +304,9 @@ class Store:
         changes = Changes(mesh.version, members, tuple(row.key for row in gone))
         registry.apply(changes)
         self._unreported.append(changes)
+        if changes.removed or any(node.expired for node in changes.nodes):
+            # A command of the administration need not know which are approved.
+            self._is_settled = False
 
     async def _read_auth_keys(
         self, connection: AsyncConnection, operations: Iterable[Operation]

@@ -19,9 +19,35 @@ _meshwg_completion() {
 }
 complete -o nosort -F _meshwg_completion meshwg
 """,
+    "zsh": """\
+#compdef meshwg
+
+_meshwg() {
+    local -a answer plain described
+    local kind word help
+    answer=("${(@f)$(env COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) \\
+        _MESHWG_COMPLETE=zsh_complete "${words[1]}")}")
+    for kind word help in $answer; do
+        case $kind in
+            dir) _path_files -/ ;;
+            file) _path_files -f ;;
+            plain) [[ $help == _ ]] && plain+=("$word") || described+=("$word:$help") ;;
+        esac
+    done
+    if (( $#described )); then _describe -V unsorted described -U; fi
+    if (( $#plain )); then compadd -U -V unsorted -a plain; fi
+}
+
+if [[ $funcstack[1] == _meshwg ]]; then
+    _meshwg "$@"
+else
+    compdef _meshwg meshwg
+fi
+""",
 }
 """Scripts that differ from click's: for bash it would start a bash to see whether its
-version will do."""
+version will do; its script for zsh, loaded from $fpath, answers nothing the second time
+that it is asked."""
 
 
 @click.command()

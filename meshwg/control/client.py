@@ -18,11 +18,9 @@ after a random time between 0.5 s and a bound that doubles with every failure, u
 While CONNECTED both sides send a heartbeat when they have nothing else to say. A node
 that hears nothing for :attr:`Registered.silence` seconds takes the connection for dead.
 
-*Succession.* When the network has changed, the connection may be dead, and nobody would
-say so for many seconds. So the coordinator is pinged, and if it does not answer at
-once, a second connection is made beside the first. It takes over when the coordinator
-has registered it, and the first one, which the coordinator replaces at that moment, is
-closed. Until then the first goes on, and it stays if it answers after all.
+There are two connections while one takes the place of another, because the first may be
+dead (:mod:`meshwg.control.succession`) or is of a key that the coordinator is about to
+give up (:mod:`meshwg.control.authority`).
 
 Losing the coordinator changes nothing else: the netmap stays as it is, and the next
 connection goes on from its version. Only ``revoked``, or being told that it is no
@@ -33,9 +31,8 @@ what it has and goes on asking.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
-from itertools import count
 
 from meshwg.control.authority import Authority
 from meshwg.control.backoff import RETRY_MIN, BackOff
@@ -52,19 +49,13 @@ from meshwg.control.events import (
     RelaysChanged,
     SelfChanged,
 )
+from meshwg.control.identity import Identity
 from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.offers import OfferMemory
-from meshwg.control.succession import (
-    HEAD_START,
-    PROBE_TIMEOUT,
-    REDIAL_INTERVAL,
-    SUCCESSION_TIME,
-    SUCCESSOR_RETRY,
-    SUCCESSOR_TIMEOUT,
-    Doubt,
-)
+from meshwg.control.reports import Reports
+from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
-from meshwg.keys import PrivateKey, format_key, parse_key
+from meshwg.keys import format_key, parse_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import (
@@ -74,14 +65,6 @@ from meshwg.wire.control import (
     PeerEntry,
     ReportedCandidate,
 )
-
-CONNECT_TIMEOUT = 15.0
-"""Seconds from the wish to connect until the coordinator must have answered."""
-REPORT_INTERVAL = 1.0
-"""Seconds between two reports: a network that changes sends several events at once."""
-FIRST_REPORT = 0.05
-"""Seconds from registering until the first one. A node that starts knows its addresses
-then, and the peers wait for the one at its relay."""
 
 FORGOTTEN = (
     "The coordinator's database was lost or set back and no longer knows this node"
@@ -125,22 +108,6 @@ class ControlDrop(StrEnum):
     """A frame that the coordinator's key did not seal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this node is, and which mesh it belongs to."""
-
-    private_key: PrivateKey
-    coordinator_key: bytes
-    name: str
-    auth_key: str | None = field(default=None, repr=False)
-    """Of the join token; not needed once the coordinator knows this node."""
-    role: str = "node"
-    routes: tuple[str, ...] = ()
-    software: str = ""
-    former_key: bytes | None = None
-    """The coordinator's key before, until it has proved that it has the other."""
-
-
 class ControlClient:
     """One node's connection to its coordinator, as a machine without I/O.
 
@@ -177,21 +144,8 @@ class ControlClient:
         self._must_authenticate = identity.auth_key is not None
         self._back_off = BackOff(random)
         self._retry_at = now
-        self._numbers = count(1)
-        self._member: Connection | None = None
-        """The connection that the coordinator has registered."""
-        self._attempt: Connection | None = None
-        """One that is being made: without a member the first, or else a successor."""
-        self._registered_at = self._redialled_at = float("-inf")
-        self._own_doing_until = float("-inf")
-        """Until when one of its own, made before, may replace a connection."""
-        self._doubt: Doubt | None = None
-        self._report = control.Report()
-        self._report_waits = False
-        """The coordinator does not know :attr:`_report` yet."""
-        self._reported_at = now - REPORT_INTERVAL
-        self._registering = self._report
-        """What the connection that is being made has told."""
+        self._succession = Succession(random)
+        self._reports = Reports(now)
         self._offers = OfferMemory()
         self._frames: list[tuple[int, bytes]] = []
         self._events: deque[ControlEvent] = deque()
@@ -211,12 +165,11 @@ class ControlClient:
     @property
     def connections(self) -> tuple[int, ...]:
         """The numbers of the WebSockets that should be open, or being opened."""
-        wanted = (self._member, self._attempt)
-        return tuple(each.number for each in wanted if each is not None)
+        return self._succession.numbers
 
     def control_opened(self, number: int, now: float) -> None:
         """A WebSocket is open: begin the handshake."""
-        connection = self._find(number)
+        connection = self._succession.find(number)
         if connection is None:
             return
         identity = self._identity
@@ -235,7 +188,7 @@ class ControlClient:
         :param reason: one sentence for the user.
         :param code: the WebSocket close code, if there was one.
         """
-        connection = self._find(number)
+        connection = self._succession.find(number)
         if connection is None:
             return
         never_joined = self.registered is None
@@ -248,7 +201,7 @@ class ControlClient:
 
     def receive_control(self, number: int, frame: bytes, now: float) -> None:
         """Take one binary WebSocket message."""
-        connection = self._find(number)
+        connection = self._succession.find(number)
         if connection is None:
             return
         if connection.is_secure:
@@ -258,7 +211,7 @@ class ControlClient:
 
     def control_to_send(self) -> list[tuple[int, bytes]]:
         """Return the WebSocket messages to send, in order, with their connections."""
-        self._collect()
+        self._frames += self._succession.frames_to_send()
         frames, self._frames = self._frames, []
         return frames
 
@@ -271,21 +224,19 @@ class ControlClient:
         self, candidates: Sequence[ReportedCandidate], nat: NatReport | None, now: float
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
-        report = control.Report(
-            candidates=tuple(candidates)[: control.MAX_CANDIDATES], nat=nat
-        )
-        if report != self._report:
-            self._report, self._report_waits = report, True
-            self._send_report(now)
+        told = tuple(candidates)[: control.MAX_CANDIDATES]
+        self._reports.change(control.Report(candidates=told, nat=nat))
+        self._send_report(now)
 
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
 
         It is not while the coordinator is away: such offers are never kept for later.
         """
-        if self._member is None:
+        member = self._succession.member
+        if member is None:
             return False
-        self._member.send(offer, now)
+        member.send(offer, now)
         self._offers.note(offer, now)
         return True
 
@@ -294,9 +245,10 @@ class ControlClient:
 
         Who gets an offer twice knows it by its number.
         """
-        if self._member is not None:
-            for offer in self._offers.take(self._registered_at, now):
-                self._member.send(offer, now)
+        member = self._succession.member
+        if member is not None:
+            for offer in self._offers.take(self._succession.registered_at, now):
+                member.send(offer, now)
 
     def network_changed(self, now: float) -> None:
         """Addresses or routes changed, or the machine slept: doubt what was known."""
@@ -304,20 +256,12 @@ class ControlClient:
             self._back_off.forget()
             self._retry_at = now
             return
-        attempt = self._attempt
-        is_dialling = attempt is not None and not attempt.is_secure
-        if is_dialling and now >= self._redialled_at + REDIAL_INTERVAL:
-            # It may have been dialled from an address that is gone.
-            self._redialled_at = now
-            self._begin_attempt(now)
+        self._succession.redial(now)
         self.doubt(now)
 
     def doubt(self, now: float) -> None:
         """Something speaks for a dead connection: ask, and perhaps have another."""
-        if self._member is not None and self._doubt is None:
-            number = int.from_bytes(self._random(6))
-            self._member.send(control.Ping(id=number), now)
-            self._doubt = Doubt(number, now, succeed_at=now + HEAD_START)
+        self._succession.doubt(now)
 
     def join(
         self, auth_key: str, now: float, coordinator_key: bytes | None = None
@@ -342,8 +286,9 @@ class ControlClient:
 
         :param for_good: whether it is to be a member no longer.
         """
-        if self._member is not None:
-            self._member.send(control.Leave(for_good=for_good), now)
+        member = self._succession.member
+        if member is not None:
+            member.send(control.Leave(for_good=for_good), now)
         self._enter(ControlState.ENDED, now)
 
     def cache(self) -> bytes | None:
@@ -359,71 +304,50 @@ class ControlClient:
             return None
         if self.state is ControlState.OFFLINE:
             return self._retry_at
-        times = [] if self._attempt is None else [self._attempt.deadline]
-        if self._member is not None:
-            times += self._times_of_member(self._member)
+        attempt, member = self._succession.attempt, self._succession.member
+        times = [] if attempt is None else [attempt.deadline]
+        if member is not None:
+            times += self._times_of_member(member)
         return min(times)
 
     def handle_timer(self, now: float) -> None:
         if self.state is ControlState.OFFLINE and now >= self._retry_at:
-            self._begin_attempt(now)
+            self._succession.begin(now)
             self._enter(ControlState.CONNECTING, now)
-        if self._attempt is not None and now >= self._attempt.deadline:
-            self._lose(self._attempt, "The coordinator does not answer", now)
-        if self._member is not None:
-            self._handle_timer_of_member(self._member, now)
+        attempt = self._succession.attempt
+        if attempt is not None and now >= attempt.deadline:
+            self._lose(attempt, "The coordinator does not answer", now)
+        if self._succession.member is not None:
+            self._handle_timer_of_member(self._succession.member, now)
 
     def _handle_timer_of_member(self, member: Connection, now: float) -> None:
         assert self.registered is not None
-        if now >= self._dead_at(member):
+        if now >= self._succession.dead_at(member, self.registered.silence):
             self._lose(member, "The coordinator has fallen silent", now)
             return
-        if self._attempt is None and any(at <= now for at in self._successions()):
+        if any(at <= now for at in self._times_to_succeed()):
             self._authority.move_at = None
-            self._begin_attempt(now)
+            self._succession.begin(now)
         self._send_report(now)
         if now >= member.sent_at + self.registered.heartbeat:
             member.send_payload(channel.HEARTBEAT, now)
 
     def _times_of_member(self, member: Connection) -> list[float]:
         assert self.registered is not None
-        times = [self._dead_at(member), member.sent_at + self.registered.heartbeat]
-        if self._report_waits:
-            times.append(self._reported_at + REPORT_INTERVAL)
-        if self._attempt is None:
-            times += self._successions()
-        return times
+        times = [
+            self._succession.dead_at(member, self.registered.silence),
+            member.sent_at + self.registered.heartbeat,
+            *self._times_to_succeed(),
+        ]
+        report_at = self._reports.get_timer()
+        return times if report_at is None else [*times, report_at]
 
-    def _successions(self) -> list[float]:
-        """Return when there is to be another connection beside the member's."""
-        doubted = None if self._doubt is None else self._doubt.succeed_at
-        times = (doubted, self._authority.move_at)
+    def _times_to_succeed(self) -> list[float]:
+        """Return when another connection is to be made beside the member's."""
+        if self._succession.attempt is not None:
+            return []
+        times = (self._succession.succeed_at, self._authority.move_at)
         return [each for each in times if each is not None]
-
-    def _dead_at(self, member: Connection) -> float:
-        assert self.registered is not None
-        silence = member.heard_at + self.registered.silence
-        if self._doubt is None:
-            return silence
-        return min(silence, self._doubt.since + PROBE_TIMEOUT)
-
-    # Connections.
-
-    def _find(self, number: int) -> Connection | None:
-        for connection in (self._member, self._attempt):
-            if connection is not None and connection.number == number:
-                return connection
-        return None
-
-    def _begin_attempt(self, now: float) -> None:
-        """Make a connection, in place of one that is being made."""
-        patience = CONNECT_TIMEOUT if self._member is None else SUCCESSOR_TIMEOUT
-        self._attempt = Connection(next(self._numbers), now, now + patience)
-
-    def _collect(self) -> None:
-        for each in (self._member, self._attempt):
-            if each is not None:
-                self._frames += [(each.number, f) for f in each.frames_to_send()]
 
     # From the coordinator.
 
@@ -438,12 +362,11 @@ class ControlClient:
             reason = "What answers there is not this mesh's coordinator"
             self._lose(connection, reason, now)
             return
-        connection.send(self._register(), now)
-        self._registering = self._report
-        self._reported_at = now - REPORT_INTERVAL + FIRST_REPORT
+        connection.send(self._register(now), now)
 
-    def _register(self) -> control.Register:
+    def _register(self, now: float) -> control.Register:
         identity, known = self._identity, self.registered
+        report = self._reports.register(now)
         return control.Register(
             name=identity.name,
             auth_key=identity.auth_key if self._must_authenticate else None,
@@ -452,8 +375,8 @@ class ControlClient:
             routes=identity.routes,
             epoch=known.epoch if known else "",
             version=self.peers.version,
-            candidates=self._report.candidates,
-            nat=self._report.nat,
+            candidates=report.candidates,
+            nat=report.nat,
         )
 
     def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
@@ -470,7 +393,7 @@ class ControlClient:
             message = control.decode_from_coordinator(payload)
         except InvalidMessage as error:
             self.drops[ControlDrop.MALFORMED] += 1
-            if connection is not self._member:
+            if connection is not self._succession.member:
                 reason = f"The coordinator's answer cannot be understood: {error}"
                 self._lose(connection, reason, now)
             return
@@ -491,7 +414,7 @@ class ControlClient:
                 self._end_revoked(message.reason, now)
             case None:
                 self.drops[ControlDrop.UNKNOWN_TYPE] += 1
-            case _ if connection is not self._member:
+            case _ if connection is not self._succession.member:
                 self.drops[ControlDrop.UNEXPECTED] += 1
             case _:
                 self._receive_as_member(connection, message, now)
@@ -528,14 +451,10 @@ class ControlClient:
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error, self.is_forgotten = None, False
-        if connection is self._attempt:
-            if self._member is not None:
-                self._own_doing_until = now + SUCCESSION_TIME
-            self._member, self._attempt, self._doubt = connection, None, None
+        if self._succession.register(connection, now):
             if self._authority.proved(connection.coordinator_key):
                 self._tell_authority()
-            self._registered_at = now
-            self._report_waits = self._report != self._registering
+            self._reports.registered()
         if self.state is not ControlState.CONNECTED:
             self._enter(ControlState.CONNECTED, now)
         self._events.append(Accepted(message))
@@ -558,12 +477,9 @@ class ControlClient:
         self._events.append(AuthorityChanged(authority.key, authority.former))
 
     def _on_pong(self, pong: control.Pong) -> None:
-        """Trust the connection again if it answers the ping of the doubt."""
-        doubt = self._doubt
-        if doubt is None or pong.id != doubt.ping:
-            return
-        self._offers.arrived(doubt.since)
-        self._doubt = self._attempt = None
+        doubted_since = self._succession.answered(pong.id)
+        if doubted_since is not None:
+            self._offers.arrived(doubted_since)
 
     def _on_delta(self, member: Connection, delta: control.Delta, now: float) -> None:
         change = self.peers.update(delta)
@@ -609,8 +525,8 @@ class ControlClient:
             self._end_refused(error.code, error.message, now)
         else:
             # The other holder of the key would only be replaced in turn.
-            is_own_doing = self._attempt is not None or now < self._own_doing_until
             is_replaced = error.code == ErrorCode.REPLACED
+            is_own_doing = self._succession.is_own_doing(now)
             self._back_off.is_contested = is_replaced and not is_own_doing
             self._lose(connection, error.message, now)
 
@@ -632,15 +548,10 @@ class ControlClient:
 
     def _lose(self, connection: Connection, reason: str, now: float) -> None:
         """Drop a connection; without another, set the time of the next attempt."""
-        if connection is not self._member:
-            self._attempt = None
-            if self._member is not None:
-                if self._doubt is not None:
-                    self._doubt.succeed_at = now + SUCCESSOR_RETRY
-                return
-        self._member = self._doubt = None
+        if not self._succession.lose(connection, now):
+            return
         self.error = reason
-        if self._attempt is not None:
+        if self._succession.attempt is not None:
             self._enter(ControlState.CONNECTING, now)
         else:
             lasted = now - self.since if self.state is ControlState.CONNECTED else None
@@ -667,14 +578,14 @@ class ControlClient:
     def _enter(self, state: ControlState, now: float) -> None:
         if state is ControlState.ENDED:
             # What is left to say, that the node leaves for instance, still goes out.
-            self._collect()
-            self._member = self._attempt = self._doubt = None
+            self._frames += self._succession.frames_to_send()
+            self._succession.end()
         self.state, self.since = state, now
 
     # To the coordinator.
 
     def _send_report(self, now: float) -> None:
-        due = now >= self._reported_at + REPORT_INTERVAL
-        if self._member is not None and due and self._report_waits:
-            self._member.send(self._report, now)
-            self._report_waits, self._reported_at = False, now
+        member = self._succession.member
+        report = None if member is None else self._reports.take(now)
+        if member is not None and report is not None:
+            member.send(report, now)

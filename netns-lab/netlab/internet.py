@@ -116,12 +116,14 @@ class Internet(Machine):
         links.ip(self.namespace, f"route add {network} via {via} dev {interface}")
 
     def _next_addresses(self, request: Request) -> Iterator[str]:
-        first = next(self._turn)
+        first, taken = next(self._turn), set(self._used)
         for index in range(request.count4):
             network = RANGES4[(first + index) % len(RANGES4)]
             if request.routable:
                 network = ROUTABLE4
-            yield next(str(a) for a in network.hosts() if str(a) not in self._used)
+            found = next(str(a) for a in network.hosts() if str(a) not in taken)
+            taken.add(found)
+            yield found
         if request.ipv6:
             hosts = (RANGE6.network_address + n for n in itertools.count(2))
             yield next(str(a) for a in hosts if str(a) not in self._used)

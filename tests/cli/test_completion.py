@@ -49,6 +49,32 @@ def test_bash_completes_commands(
     assert (done.stdout, done.stderr) == ("netcheck\n", "")
 
 
+def test_zsh_completes_commands_as_often_as_it_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("needs zsh: install Debian's package 'zsh'")
+    status_of("completion", "zsh")
+    (tmp_path / "_meshwg").write_text(capsys.readouterr().out)
+    program = tmp_path / "meshwg"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m meshwg "$@"\n')
+    program.chmod(0o755)
+    script = (
+        f"fpath=({tmp_path}); autoload -Uz _meshwg\n"
+        "_describe() { print -l $described }; compadd() { print -l $plain }\n"
+        f"words=({program} net); CURRENT=2\n"
+        "_meshwg; _meshwg; _meshwg\n"
+    )
+
+    done = subprocess.run(
+        [zsh, "-fc", script], capture_output=True, text=True, check=True
+    )
+
+    words = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert (words, done.stderr) == (3 * ["netcheck"], "")
+
+
 def test_names_of_peers_are_completed(tmp_path: Path) -> None:
     daemon = FakeDaemon()
     daemon.report = a_report(a_peer(), a_peer(name="bill"), a_peer(name="carol"))

@@ -3,8 +3,9 @@
 import random
 from typing import TypeVar
 
-from meshwg.control.client import ControlClient, ControlState, Identity
+from meshwg.control.client import ControlClient, ControlState
 from meshwg.control.events import ControlEvent
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import Registered, ReportedCandidate

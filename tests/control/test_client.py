@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from meshwg.control import events
 from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
-    CONNECT_TIMEOUT,
-    FIRST_REPORT,
     FORGOTTEN,
     ControlDrop,
     ControlState,
 )
-from meshwg.control.succession import PROBE_TIMEOUT
+from meshwg.control.reports import FIRST_REPORT
+from meshwg.control.succession import CONNECT_TIMEOUT, PROBE_TIMEOUT
 from meshwg.keys import format_key
 from meshwg.wire import channel, control
 from meshwg.wire.control import (

@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from meshwg.control.client import ControlClient, ControlState, Identity
+from meshwg.control.client import ControlClient, ControlState
 from meshwg.control.events import ControlEvent
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.runtime import clock
 from meshwg.runtime.control import ControlLink

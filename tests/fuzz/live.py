@@ -44,13 +44,19 @@ ACCEPTED = (
 )
 PATHS = (
     *("/v1/nodes", "/v1/tokens", "/v1/nodes/a", "/v1/nodes/a/expire", "/v1/tokens/1"),
-    *("/healthz", "/metrics", "/v1/control", "/", "/v1/nodes/%00", "/../../etc/passwd"),
+    *("/healthz", "/metrics", "/v1/control", "/", "*", "/v1/nodes/%00"),
+    "/../../etc/passwd",
 )
 BODIES: tuple[dict[str, object], ...] = (
     {"name": "b"},
     {"reusable": True, "uses": 3, "ephemeral": False, "expires": "24h"},
     {},
 )
+QUOTABLE = (
+    *(b"Expect", b"Upgrade", b"Connection", b"Content-Type", b"Content-Encoding"),
+    *(b"Accept", b"Cookie", b"Range", b"X-Forwarded-For", b"Sec-WebSocket-Protocol"),
+)
+"""Headers that a server may repeat to the sender, or choose an answer by."""
 METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "BREW")
 
 
@@ -350,6 +356,8 @@ def _http_request(random: Random, token: str) -> bytes:
         body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     if random.random() < 0.1:
         head += b"Expect: 100-continue\r\n"
+    if random.random() < 0.3:
+        head += random.choice(QUOTABLE) + b": " + random.choice(values) + b"\r\n"
     request = head + b"\r\n" + body
     return mutation.mutate(random, request) if random.random() < 0.6 else request
 

@@ -213,6 +213,7 @@ UNMIRRORED = {
     "netns-lab/netlab/shape.py": _BY_LABS,
     "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
+    "netns-lab/netlab/postgres.py": "starts a program: tests/coordinator/conftest.py",
     "netns-lab/netlab/shell.py": "a command: tests/lab/test_program.py runs it",
     "netns-lab/netlab/preflight.py": "looks at this machine: tests/lab/test_program.py",
 }
@@ -227,13 +228,16 @@ BEHAVIOURS = {
     "tests/world": "the virtual world that tests of nodes and meshes run in",
     "tests/lab/test_program.py": "netns-lab/__main__.py, as a program",
     "tests/lab/test_scenarios.py": "netns-lab/scenarios, run as root",
+    "tests/nat/test_hostile.py": "what gateways may answer to a whole port mapper",
     "tests/node/test_hostile.py": "what strangers may send to a whole node",
     "tests/node/test_restless.py": "that an idle node has no timer that spins",
     "tests/relay/test_channels.py": "what a pool tells of its channels",
+    "tests/relay/test_failures.py": "a client where something goes wrong",
     "tests/test_layout.py": "the layout of all sources",
     "tests/test_manual.py": "the manual pages, which tests/manual.py writes",
     "tests/test_package.py": "what is installed",
     "tests/wireguard/test_fastpath.py": "the fast path against the way of batches",
+    "tests/wireguard/test_hostile.py": "what anybody may send to a whole interface",
 }
 """Why a test file, or all in a folder, has no source of its name."""
 

@@ -3,7 +3,8 @@
 import random
 from collections import deque
 
-from meshwg.control.client import ControlClient, Identity
+from meshwg.control.client import ControlClient
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent
 from meshwg.node.hubs import Diversions

@@ -4,7 +4,8 @@ import random
 from ipaddress import ip_network
 from typing import TypeVar
 
-from meshwg.control.client import ControlClient, Identity
+from meshwg.control.client import ControlClient
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import Node, NodeEvent
 from meshwg.peer import MeshPeer

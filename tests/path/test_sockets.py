@@ -4,7 +4,7 @@ from meshwg.path.candidate import CandidateKind
 from meshwg.path.sockets import LINGER, SocketKeeper
 from meshwg.path.table import PathTable
 from meshwg.transmit import UDP, Endpoint
-from tests.path.test_puncher import Pair, firing_birthday
+from tests.path.punching import Pair, firing_birthday
 
 FAR = Endpoint("203.0.113.1", 1111)
 RELAY = Endpoint("198.51.100.1", 50000, 1)

@@ -12,8 +12,8 @@ from meshwg.path.puncher import Puncher, PunchState
 from meshwg.path.sampler import DURATION
 from meshwg.path.traits import NatTraits
 from meshwg.path.verdict import Verdict
+from tests.path.punching import FAN_PROBE, HOSTS, PROBE_FAN, Pair
 from tests.path.test_candidate import json_values
-from tests.path.test_puncher import FAN_PROBE, HOSTS, PROBE_FAN, Pair
 
 FRESH = 100
 """The link of a fresh socket."""

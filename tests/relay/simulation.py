@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from meshwg.relay.allocation import RelayState
+import pytest
+
+from coordinator.turn import Limits, PeerRules
+from meshwg.relay.allocation import Allocated, RelayState
 from meshwg.relay.client import RelayClient
 from meshwg.relay.pool import (
     ChannelChanged,
@@ -23,6 +26,7 @@ from tests.sim.router import Router
 from tests.world.relay import PORT, RelayHost, mint
 
 LINK = 7
+TRANSPORTS = pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
 
 
 class ClientHost:
@@ -210,3 +214,43 @@ class PoolHost:
         stream = self.host.connect(destination)
         stream.on_open = lambda now: self.pool.stream_opened(link, now)
         stream.on_close = lambda now: self.pool.stream_closed(link, "gone", now)
+
+
+def internet(
+    seed: int = 0, limits: Limits | None = None, rules: PeerRules | None = None
+) -> tuple[Network, RelayHost]:
+    """Return an internet with one relay."""
+    network = Network(seed)
+    return network, RelayHost(network, limits=limits, rules=rules)
+
+
+def ready(client: ClientHost) -> ClientHost:
+    """Return the client when it has an allocation."""
+    client.start()
+    return client
+
+
+def pair(
+    network: Network, relay: RelayHost, transport: Transport = Transport.UDP
+) -> tuple[ClientHost, ClientHost]:
+    """Return two clients with allocations and channels to each other."""
+    alice = ready(ClientHost(network, relay, "203.0.113.1", transport=transport))
+    bob = ready(ClientHost(network, relay, "203.0.113.2", transport=transport))
+    bob.open(alice.relayed)
+    network.advance(1)
+    alice.open(bob.relayed)
+    return alice, bob
+
+
+def seen(client: ClientHost) -> Endpoint:
+    """Return a client's relayed address as its peers see it."""
+    return client.relayed._replace(link=LINK)
+
+
+def packets(client: ClientHost) -> list[bytes]:
+    return [packet for _, packet in client.received]
+
+
+def no_loss(client: ClientHost) -> bool:
+    """Tell whether the first allocation lasted."""
+    return [type(event) for event in client.events] == [Allocated]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 
-from meshwg.control.client import ControlClient, ControlState, Identity
+from meshwg.control.client import ControlClient, ControlState
+from meshwg.control.identity import Identity
 from meshwg.control.succession import HEAD_START
 from meshwg.keys import PrivateKey
 from meshwg.runtime import clock, websocket

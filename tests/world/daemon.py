@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
-from meshwg.control.client import ControlClient, Identity
+from meshwg.control.client import ControlClient
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import (
     CoordinatorKeyChanged,

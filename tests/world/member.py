@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from meshwg.control.client import ControlClient, ControlState, Identity
+from meshwg.control.client import ControlClient, ControlState
 from meshwg.control.events import ControlEvent
+from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire.control import Cache
 from tests.sim.network import Network

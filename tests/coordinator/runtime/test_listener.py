@@ -19,6 +19,7 @@ from coordinator.runtime.listener import (
     listen,
     load_tls,
     one_request,
+    refuse_expectations,
     take_over,
 )
 from coordinator.runtime.unexpected import Unexpected
@@ -67,6 +68,7 @@ async def address(admission: Admission) -> AsyncIterator[tuple[str, int]]:
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     assert runner.server is not None
+    refuse_expectations(runner.server)
     socket = bind(loopback(), 0)
     server = await listen(
         socket, runner.server, admission=admission, stream=Echo, tls=None
@@ -147,6 +149,30 @@ async def test_a_connection_serves_one_request(address: tuple[str, int]) -> None
     answer = await ask(address, twice)
     assert answer.count(b"HTTP/1.1 200") == 1
     assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("target", [b"/", b"/nowhere", b"*"])
+@pytest.mark.parametrize("expected", [b"\xff", b"bread", b"100-continue, \xed\xa0"])
+async def test_what_cannot_be_expected_is_refused_and_not_repeated(
+    address: tuple[str, int], target: bytes, expected: bytes
+) -> None:
+    head = b"OPTIONS " + target + b" HTTP/1.1\r\nHost: x\r\nExpect: "
+    answer = await ask(address, head + expected + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 417")
+    assert b"Connection: close" in answer
+    assert expected not in answer
+
+
+async def test_who_waits_with_a_body_is_told_to_go_on(
+    address: tuple[str, int],
+) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-Continue"
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(head + b"\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+    writer.write(b"x")
+    assert (await reader.read()).endswith(b"http")
+    writer.close()
 
 
 async def test_one_address_may_not_have_many_connections_without_a_request(

@@ -244,6 +244,32 @@ async def test_an_http_client_that_says_nothing_or_garbage_is_sent_away(
 # Behind a proxy.
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [b"GET /healthz", b"DELETE /healthz", b"GET /nowhere", b"OPTIONS *", b"GET /\xff"],
+)
+async def test_headers_that_are_no_text_surprise_nobody(
+    tmp_path: Path, request_line: bytes
+) -> None:
+    names = (
+        b"Expect",
+        b"Upgrade",
+        b"Connection",
+        b"Accept",
+        b"Content-Type",
+        b"Cookie",
+    )
+    async with running(tmp_path) as (process, _):
+        host, port = process.public.url.removeprefix("http://").split(":")
+        for name in names:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            header = b"Host: x\r\n" + name + b": \xff\xed\xa0\x80\r\n"
+            writer.write(request_line + b" HTTP/1.1\r\n" + header + b"\r\n")
+            assert b"\xff" not in await reader.read()
+            writer.close()
+        assert process._unexpected.count == 0
+
+
 async def test_nodes_join_through_a_proxy_at_a_path(tmp_path: Path) -> None:
     async with proxy() as front:
         url = f"http://{front.host}:{front.port}/mesh"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,24 @@ async def test_an_operation_sees_what_another_process_did_before(
     assert isinstance(result, Accepted)
     assert result.node is not None
     assert result.node.name == "shop"
+
+
+@pytest.mark.parametrize("leave", [Remove("a"), Expire("a")])
+async def test_a_network_passes_on_whoever_removes_its_owner(
+    process: Process, other: Process, leave: Remove | Expire
+) -> None:
+    key, office = await auth_key(process), "10.77.1.0/24"
+    process.store.approve_routes((office,))
+    offers = [replace(join(each, key), routes=(office,)) for each in ("a", "b")]
+    await process.do(*offers)
+    # A command of the administration, which does not know what is approved.
+    await other.do(leave)
+    assert other.registry.nodes["b"].routes == ()
+    await process.look()
+    assert process.registry.nodes["b"].routes == (office,)
+    version = process.registry.version
+    await process.look()
+    assert process.registry.version == version
 
 
 async def test_a_failed_transaction_changes_nothing(

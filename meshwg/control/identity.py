@@ -1,0 +1,21 @@
+"""Who a node is towards its coordinator."""
+
+from dataclasses import dataclass, field
+
+from meshwg.keys import PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, and which mesh it belongs to."""
+
+    private_key: PrivateKey
+    coordinator_key: bytes
+    name: str
+    auth_key: str | None = field(default=None, repr=False)
+    """Of the join token; not needed once the coordinator knows this node."""
+    role: str = "node"
+    routes: tuple[str, ...] = ()
+    software: str = ""
+    former_key: bytes | None = None
+    """The coordinator's key before, until it has proved that it has the other."""
