@@ -283,7 +283,7 @@ async def _serve(port: int) -> None:
         secrets=[SECRET.encode()],
         hosts={4: HOST},
         random=os.urandom,
-        unix_offset=time.time() - loop.time(),
+        unix_time=lambda _: time.time(),
         ports=range(48001, 56000),
         rules=PeerRules(allowed=["127.0.0.0/8"]),
         limits=Limits(),

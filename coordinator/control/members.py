@@ -33,6 +33,10 @@ from meshwg.keys import format_key
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, ErrorCode
 
+CLOCK_STEP = 60.0
+"""Seconds by which the wall clock goes ahead of time, or falls behind it, until
+credentials are minted anew: they end by it."""
+
 
 class Members:
     """The connections of members, by public key."""
@@ -58,7 +62,7 @@ class Members:
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
         self._counters = counters
-        self._unix_offset = unix_time - now
+        self._unix_offset = self._minted_at_offset = unix_time - now
         self._joining: dict[str, Connection] = {}
         """Connections by session, from their registration on."""
         self._members: dict[str, Connection] = {}
@@ -170,6 +174,11 @@ class Members:
         if self._renews:
             self._renewals[connection] = now + credentials.LIFETIME / 2
 
+    def _renew_all(self, now: float) -> None:
+        """Mint anew what ends by a wall clock that was set, or went on in a sleep."""
+        self._minted_at_offset = self._unix_offset
+        self._renewals = dict.fromkeys(self._renewals, now)
+
     def _renew_credentials(self, now: float) -> None:
         for connection in due(self._renewals, now):
             relays = self._welcomes.relays(connection.key, now + self._unix_offset)
@@ -260,6 +269,8 @@ class Members:
 
     def handle_timer(self, now: float, unix_time: float) -> None:
         self._unix_offset = unix_time - now
+        if abs(self._unix_offset - self._minted_at_offset) > CLOCK_STEP:
+            self._renew_all(now)
         self._close_late(now)
         for connection in self._carriers.silent(now):
             self._counters.events["nodes_silent"] += 1

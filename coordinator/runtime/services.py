@@ -64,12 +64,13 @@ def make_services(
     udp = UdpService(StunServer(local, advertise=public.renamed))
     if not config.relay:
         return Services((udp,), None)
+    loop = asyncio.get_running_loop()
     server = TurnServer(
         realm=REALM,
         secrets=[relay_secret],
         hosts=public.relayed_hosts,
         random=os.urandom,
-        unix_offset=time.time() - asyncio.get_running_loop().time(),
+        unix_time=lambda now: now - loop.time() + time.time(),
         rules=PeerRules(allowed=config.relay_allow),
         limits=Limits(bytes_per_second=config.relay_bytes_per_second),
         membership=RelayUsers(

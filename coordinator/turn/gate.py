@@ -1,6 +1,6 @@
 """Who may ask a relay for anything: the long-term credential mechanism."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from coordinator.turn.allocation import Refusal
@@ -25,16 +25,16 @@ class Gate:
         realm: str,
         secrets: Sequence[bytes],
         random: Random,
-        unix_offset: float,
+        unix_time: Callable[[float], float],
     ) -> None:
         """Check against time-limited credentials.
 
-        :param unix_offset: what to add to ``now`` to get the Unix time.
+        :param unix_time: returns the Unix time of a moment; clocks may be set.
         """
         self._realm = realm
         self._authenticator = Authenticator(secrets, realm)
         self._nonces = NonceMint(random)
-        self._unix_offset = unix_offset
+        self._unix_time = unix_time
 
     def admit(self, request: Message, client: Endpoint, now: float) -> Proof:
         """Return the proof that a request carries.
@@ -53,7 +53,7 @@ class Gate:
         if not self._nonces.check(nonce, client, now):
             raise Refusal(438, "Stale Nonce")
         if realm == self._realm:
-            for key in self._authenticator.keys(username, now + self._unix_offset):
+            for key in self._authenticator.keys(username, self._unix_time(now)):
                 if check_integrity(request, key):
                     node = self._authenticator.node_of(username, key)
                     return Proof(node, key)

@@ -80,7 +80,7 @@ class TurnServer:
         secrets: Sequence[bytes],
         hosts: Mapping[int, str],
         random: Random,
-        unix_offset: float,
+        unix_time: Callable[[float], float],
         ports: range = RELAY_PORTS,
         rules: PeerRules | None = None,
         limits: Limits | None = None,
@@ -92,7 +92,7 @@ class TurnServer:
         :param secrets: what credentials are minted with, see
             :mod:`coordinator.credentials`.
         :param hosts: the public address relayed addresses have, by IP version.
-        :param unix_offset: what to add to ``now`` to get the Unix time.
+        :param unix_time: returns the Unix time of a moment; clocks may be set.
         :param membership: whom to serve, and to where; by default everybody with
             credentials, to all addresses that the rules permit.
         :param is_local: whether an address is this machine's; nobody is let in there.
@@ -100,7 +100,7 @@ class TurnServer:
         self.counters = Counters()
         self._limits = limits or Limits()
         self._membership = membership or Everybody()
-        self._gate = Gate(realm, secrets, random, unix_offset)
+        self._gate = Gate(realm, secrets, random, unix_time)
         self._table = AllocationTable(hosts, ports, self._limits, random)
         self._handler = RequestHandler(
             self._table,

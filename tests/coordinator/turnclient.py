@@ -32,6 +32,7 @@ def make_server(
     hosts: dict[int, str] | None = None,
     membership: Membership | None = None,
     is_local: Callable[[str], bool] = lambda host: False,
+    unix_time: Callable[[float], float] = lambda now: now + UNIX - NOW,
 ) -> TurnServer:
     """Return a server whose relayed addresses a seed determines."""
     return TurnServer(
@@ -39,7 +40,7 @@ def make_server(
         secrets=secrets,
         hosts={4: RELAY4} if hosts is None else hosts,
         random=random.Random(1).randbytes,
-        unix_offset=UNIX - NOW,
+        unix_time=unix_time,
         ports=ports,
         rules=rules,
         limits=limits,

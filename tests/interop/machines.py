@@ -154,6 +154,14 @@ class Machine:
         self._launcher.wait()
         self._launcher = None
 
+    def reboot(self) -> None:
+        """Have it end what runs in good order, and boot again."""
+        assert self._launcher is not None
+        self.run("systemctl reboot")
+        self._launcher.wait(PATIENCE)
+        self._launcher = None
+        self.boot()
+
     def close(self) -> None:
         """Switch it off, and remove what it left on the machine that it was on."""
         if self._launcher is not None:

@@ -136,14 +136,13 @@ class OwnRelay:
     """The coordinator's relay: UDP with STUN, TCP with HTTP, and nothing else."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        loop = asyncio.get_running_loop()
         self.port = free_port()
         self.turn = TurnServer(
             realm=REALM,
             secrets=[SECRET.encode()],
             hosts={4: HOST},
             random=os.urandom,
-            unix_offset=time.time() - loop.time(),
+            unix_time=lambda _: time.time(),
             rules=PeerRules(allowed=["127.0.0.0/8"]),
             limits=limits or Limits(allocations_per_node=100),
         )

@@ -99,6 +99,29 @@ def test_a_node_that_is_taken_down_stays_down(machine: Machine) -> None:
     wait_until_connected(machine)
 
 
+def test_a_reboot_in_good_order_brings_back_what_was_there(machine: Machine) -> None:
+    for unit in (COORDINATOR, NODE):
+        machine.run(f"systemctl add-wants meshwg-test.target {unit}")
+    before = status(machine)["self"]
+
+    machine.reboot()
+    wait_until_connected(machine)
+    after = status(machine)["self"]
+    for name in ("name", "public_key", "addresses"):
+        assert after[name] == before[name]
+    for unit in (COORDINATOR, NODE):
+        assert machine.show(unit, "NRestarts") == "0"
+
+    assert machine.run("meshwg down").returncode == 0
+    machine.reboot()
+    wait_until_down(machine)
+    assert machine.run("ip link show meshwg0").returncode != 0
+    assert machine.show(COORDINATOR, "ActiveState") == "active"
+
+    assert machine.run("meshwg up").returncode == 0
+    wait_until_connected(machine)
+
+
 def test_a_node_that_dies_is_started_again(machine: Machine) -> None:
     before = machine.show(NODE, "MainPID")
     machine.run(f"kill -KILL {before}")

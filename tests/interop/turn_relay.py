@@ -21,7 +21,7 @@ async def serve(address: str, port: int, realm: str, secret: str) -> None:
         secrets=[secret.encode()],
         hosts={4: address},
         random=os.urandom,
-        unix_offset=time.time() - asyncio.get_running_loop().time(),
+        unix_time=lambda _: time.time(),
     )
     udp = UdpService(StunServer([Endpoint(address, port)]))
     relay = Relay(server, udp.send)

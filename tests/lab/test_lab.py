@@ -68,6 +68,15 @@ def test_a_server_with_two_addresses_has_them_in_two_ranges(lab: Lab) -> None:
     server.run([*PING, "-I", second, client.address(4)])
 
 
+def test_a_host_may_have_more_addresses_than_there_are_ranges(lab: Lab) -> None:
+    many = lab.add_host("many", lab.internet, count4=7)
+    client = lab.add_host("client", lab.internet)
+
+    assert len(set(many.addresses(4))) == 7
+    for address in many.addresses(4):
+        client.run([*PING, address])
+
+
 def test_a_capture_holds_every_datagram_that_crossed_the_wire(lab: Lab) -> None:
     bridge = lab.add_switch("bridge", "172.18.0.0/24", "fd00:18::/64")
     alice, bob = lab.add_host("alice", bridge), lab.add_host("bob", bridge)

@@ -36,6 +36,8 @@ class Network:
 
     def __init__(self, seed: int = 0, core_hops: int = 1) -> None:
         self.now = START
+        self.clock_error = 0.0
+        """Seconds by which the wall clocks of servers are wrong."""
         self.random = random.Random(seed)
         self.core_hops = core_hops
         self.internet = Realm()
@@ -49,8 +51,8 @@ class Network:
 
     @property
     def unix_time(self) -> float:
-        """What a right wall clock shows now."""
-        return self.now + UNIX_OFFSET
+        """What the wall clock of a server shows now."""
+        return self.now + UNIX_OFFSET + self.clock_error
 
     def add_host(
         self,

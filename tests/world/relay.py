@@ -12,7 +12,7 @@ from coordinator.turn import (
 )
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import StreamFramer
-from tests.sim.network import UNIX_OFFSET, Network
+from tests.sim.network import Network
 from tests.sim.stream import Stream
 from tests.sim.tcp import Connection
 
@@ -69,7 +69,7 @@ class RelayHost:
             secrets=[SECRET],
             hosts={6 if ":" in self.address else 4: self.address},
             random=self.network.random.randbytes,
-            unix_offset=UNIX_OFFSET,
+            unix_time=lambda _: self.network.unix_time,
             ports=self.ports,
             rules=self.rules,
             limits=self.limits,

@@ -258,6 +258,35 @@ def test_an_ephemeral_node_that_vanishes_is_forgotten_after_a_while() -> None:
 
 
 def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
+    world, node = mesh_with_a_relay()
+    (joined,) = node.found(Accepted)
+    assert isinstance(joined, Accepted)
+    first = joined.registered.relays[0]
+    assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
+    assert node.key not in first.username
+    world.advance(LIFETIME / 2 + 1.0)
+    (renewed,) = node.found(RelaysChanged)
+    assert isinstance(renewed, RelaysChanged)
+    assert renewed.relays[0].expires > first.expires
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_credentials_are_renewed_at_once_when_the_clock_is_set(step: float) -> None:
+    world, node = mesh_with_a_relay()
+    world.advance(60.0)
+    assert node.found(RelaysChanged) == []
+    world.network.clock_error = step
+    world.advance(30.0)
+    (renewed,) = node.found(RelaysChanged)
+    assert isinstance(renewed, RelaysChanged)
+    expires = world.unix_time + LIFETIME
+    assert renewed.relays[0].expires == pytest.approx(expires, abs=30)
+    world.advance(600.0)
+    assert len(node.found(RelaysChanged)) == 1
+
+
+def mesh_with_a_relay() -> tuple[ControlWorld, SimMember]:
+    """Return a world with one member, who says little."""
     settings_ = Settings(
         relays=("turn:h:1?transport=udp",),
         relay_secret=b"s",
@@ -269,15 +298,7 @@ def test_relay_credentials_come_with_joining_and_are_renewed_in_time() -> None:
     world.add_coordinator()
     node = world.add_member()
     world.advance(1.0)
-    (joined,) = node.found(Accepted)
-    assert isinstance(joined, Accepted)
-    first = joined.registered.relays[0]
-    assert first.expires == pytest.approx(world.unix_time + LIFETIME, abs=2)
-    assert node.key not in first.username
-    world.advance(LIFETIME / 2 + 1.0)
-    (renewed,) = node.found(RelaysChanged)
-    assert isinstance(renewed, RelaysChanged)
-    assert renewed.relays[0].expires > first.expires
+    return world, node
 
 
 def test_a_clean_coordinator_stop_is_announced_and_no_node_goes_offline() -> None:

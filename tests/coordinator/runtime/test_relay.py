@@ -129,13 +129,12 @@ async def test_the_numbers_are_there_for_prometheus() -> None:
 
 
 async def test_an_ipv4_client_on_a_dual_stack_port_is_an_ipv4_client() -> None:
-    loop = asyncio.get_running_loop()
     server = TurnServer(
         realm=REALM,
         secrets=[SECRET.encode()],
         hosts={4: HOST},
         random=os.urandom,
-        unix_offset=time.time() - loop.time(),
+        unix_time=lambda _: time.time(),
         rules=PeerRules(),
     )
     relay = Relay(server, lambda transmit: None)

@@ -1,6 +1,7 @@
 """Who may ask a relay for anything."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -135,8 +136,20 @@ def test_a_user_name_expires_by_the_wall_clock() -> None:
     assert refusal(gate, request, now=NOW + 60) == 401
 
 
-def make_gate() -> Gate:
-    return Gate(REALM, [SECRET], random.Random(1).randbytes, UNIX - NOW)
+def test_a_clock_that_is_set_shuts_out_nobody_who_has_credentials_by_it() -> None:
+    error = 0.0
+    gate = make_gate(lambda now: UNIX - NOW + now + error)
+    for error in (-7200.0, 7200.0, -50 * 365 * 86400.0):
+        username = f"{int(UNIX + error + 60)}:{NODE}"
+        request = answer_to(gate, ALICE, username=username)
+        assert gate.admit(request, ALICE, NOW).node == NODE
+        assert refusal(gate, request, now=NOW + 61) == 401
+
+
+def make_gate(
+    unix_time: Callable[[float], float] = lambda now: UNIX - NOW + now,
+) -> Gate:
+    return Gate(REALM, [SECRET], random.Random(1).randbytes, unix_time)
 
 
 def key_of(username: str) -> bytes:
