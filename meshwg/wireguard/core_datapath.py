@@ -29,12 +29,14 @@ class CoreDatapath:
     """A :class:`~meshwg.wireguard.datapath.Datapath` over the compiled core.
 
     :ivar failure: what the core said when it panicked, ``None`` while it carries.
+    :ivar taken: how many datagrams that the core did not know were taken up.
     :param roaming: as of :class:`PythonDatapath`.
     """
 
     def __init__(self, core: CompiledCore, *, roaming: bool = True) -> None:
         self.core = core
         self.failure: str | None = None
+        self.taken = 0
         self._told = PythonDatapath(roaming=roaming)
         self._told.allowed_ips = _MirroredIPs(self)
         self._lanes: dict[int, Lane] = {}
@@ -275,6 +277,7 @@ class CoreDatapath:
             (datagrams, _endpoint(endpoint))
             for datagrams, endpoint in self.core.take_exceptions(EXCEPTIONS_AT_ONCE)
         ]
+        self.taken += sum(len(datagrams) for datagrams, _ in exceptions)
         return exceptions + self._told.take_exceptions()
 
     def take_echoes(self) -> list[bytes]:
