@@ -37,6 +37,7 @@ there was anything but keepalives; and when."""
 class Datapath(Protocol):
     """What a device needs of a data path.
 
+    :ivar kind: which one carries: "python" or "core".
     :ivar is_up: whether packets are taken from the interface.
     :ivar mtu: of the interface in bytes, which padding does not exceed.
     :ivar allowed_ips: which lane each network belongs to.
@@ -45,8 +46,13 @@ class Datapath(Protocol):
 
     is_up: bool
     mtu: int
-    allowed_ips: AllowedIPs[Lane]
-    drops: dict[Drop, int]
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def allowed_ips(self) -> AllowedIPs[Lane]: ...
+    @property
+    def drops(self) -> dict[Drop, int]: ...
 
     # What it is told.
 
@@ -76,8 +82,19 @@ class Datapath(Protocol):
         :param members: take what is for other peers, too, to be forwarded.
         """
 
+    def make_session(
+        self,
+        keys: tuple[bytes, bytes],
+        *,
+        local_index: int,
+        remote_index: int,
+        is_initiator: bool,
+        now: float,
+    ) -> Session:
+        """Return a new session, as :class:`~meshwg.wireguard.session.Session` says."""
+
     def add_session(self, lane: Lane, session: Session) -> None:
-        """Open the messages of a session from now on."""
+        """Open the messages of a session, which was made here, from now on."""
 
     def seal_with(self, lane: Lane, session: Session | None) -> None:
         """Seal the packets of a lane with this session from now on."""

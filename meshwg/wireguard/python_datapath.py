@@ -45,6 +45,8 @@ class PythonDatapath:
         that the fast path leaves messages from elsewhere alone.
     """
 
+    kind = "python"
+
     def __init__(self, *, roaming: bool = True) -> None:
         self.is_up = False
         self.mtu = DEFAULT_MTU
@@ -381,6 +383,23 @@ class PythonDatapath:
         self._delivered, self._forwards = AllowedIPs(), members
         for network in networks:
             self._delivered.insert(network, True)
+
+    def make_session(
+        self,
+        keys: tuple[bytes, bytes],
+        *,
+        local_index: int,
+        remote_index: int,
+        is_initiator: bool,
+        now: float,
+    ) -> Session:
+        return Session(
+            keys,
+            local_index=local_index,
+            remote_index=remote_index,
+            is_initiator=is_initiator,
+            now=now,
+        )
 
     def add_session(self, lane: Lane, session: Session) -> None:
         self._sessions[session.start] = session, lane
