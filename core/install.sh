@@ -5,7 +5,7 @@
 set -eu
 
 pip=$1 done=$2
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
 
 without() {
