@@ -50,7 +50,7 @@ def iperf3(
         listener.wait_for_line("Server listening")
         try:
             done = client.run(command, timeout=seconds + GRACE)
-            return _read(json.loads(done.stdout)["end"])
+            return read(json.loads(done.stdout)["end"])
         except CommandFailed:
             if attempt == ATTEMPTS:
                 raise
@@ -86,7 +86,7 @@ def ping(host: Host, address: str, *options: str) -> float:
     return _mean(done.stdout)
 
 
-class Pinging:
+class RoundTrips:
     """Pings beside something else."""
 
     def __init__(self, process: Process) -> None:
@@ -98,13 +98,13 @@ class Pinging:
 
 
 @contextmanager
-def pinging(host: Host, address: str, interval: float) -> Iterator[Pinging]:
+def pinging(host: Host, address: str, interval: float) -> Iterator[RoundTrips]:
     """Ping while the block runs."""
     command = ["ping", "-n", "-q", "-i", str(interval), address]
     process = host.popen(command)
     time.sleep(interval)
     try:
-        yield Pinging(process)
+        yield RoundTrips(process)
     finally:
         process.send_signal(2)
         with suppress(CommandFailed):
@@ -129,7 +129,8 @@ def _mean(output: str) -> float:
     return float(found[-1]) if found else float("inf")
 
 
-def _read(end: dict[str, Any]) -> Load:
+def read(end: dict[str, Any]) -> Load:
+    """Return what arrived, from the end of iperf3's report."""
     if "sum_received" not in end:
         return _read_datagrams(end["sum"])
     sums: Sequence[dict[str, Any]] = [

@@ -18,7 +18,7 @@ from bench import traffic
 from bench.idle import MEGABYTE
 from bench.programs import BORINGTUN, TODAY, Program, others, ours
 from bench.ratios import Ratio, table
-from bench.twohosts import MTU, Pair, tunnel
+from bench.twohosts import MTU, TunnelEnds, tunnel
 
 ROUNDS = int(os.environ.get("BENCH_PAIRS", "5"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
@@ -116,7 +116,7 @@ def measure(program: Program) -> Figures:
     return figures
 
 
-def _streams(pair: Pair) -> Figures:
+def _streams(pair: TunnelEnds) -> Figures:
     left, right, address = pair.left.host, pair.right.host, pair.right.address
     before = pair.cpu_seconds()
     with traffic.pinging(left, address, UNDER_LOAD) as pings:
@@ -135,7 +135,7 @@ def _streams(pair: Pair) -> Figures:
     }
 
 
-def _datagrams(pair: Pair) -> Figures:
+def _datagrams(pair: TunnelEnds) -> Figures:
     left, right, address = pair.left.host, pair.right.host, pair.right.address
     send: Callable[[int], traffic.Load] = lambda size: traffic.datagrams(  # noqa: E731
         left, right, address, size=size, seconds=SECONDS

@@ -9,6 +9,7 @@ from functools import partial
 from bench.idle import cpu_seconds, resident_bytes
 from bench.programs import Program
 from netlab.lab import Lab
+from netlab.lan import Switch
 from netlab.machine import Host
 from netlab.process import Process
 from netlab.wireguard import KeyPair, is_served, make_keys
@@ -28,10 +29,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TunnelEnds:
     """Both ends of a tunnel that is up."""
 
     lab: Lab
+    cable: Switch
     left: End
     right: End
 
@@ -46,7 +48,7 @@ class Pair:
 
 
 @contextmanager
-def tunnel(program: Program) -> Iterator[Pair]:
+def tunnel(program: Program) -> Iterator[TunnelEnds]:
     """Bring up a tunnel: 10.99.0.1 on the left and 10.99.0.2 on the right."""
     with Lab(title="bench tunnel") as lab:
         switch = lab.add_switch("cable", NETWORK)
@@ -57,7 +59,7 @@ def tunnel(program: Program) -> Iterator[Pair]:
             _configure(ends[number], keys[number], ends[1 - number], keys[1 - number])
         left, right = ends
         left.host.ping(right.address)
-        yield Pair(lab, left, right)
+        yield TunnelEnds(lab, switch, left, right)
 
 
 def start(program: Program, host: Host, interface: str = "wg0") -> Process:
