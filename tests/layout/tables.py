@@ -252,10 +252,5 @@ BIG = {
 }
 """Why a function may be longer or more branched than others."""
 
-NAMED_TWICE = {
-    f"{tree} {name}": reason
-    for tree, reason, names in (
-    )
-    for name in names.split()
-}
+NAMED_TWICE: dict[str, str] = {}
 """Why several classes of a tree may have one name."""
