@@ -40,6 +40,7 @@ from meshwg.relay.pool import RelayPool
 from meshwg.transmit import Endpoint, Random, Transmit
 from meshwg.whereabouts import Whereabouts
 from meshwg.wire.stun import Buffer
+from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.device import Device
 
 NO_TUNNELS: Mapping[int, Sequence[str]] = MappingProxyType({})
@@ -56,6 +57,8 @@ class Node:
     :param tcp_port: where streams of peers are accepted, ``None`` for nowhere: then
         there are no direct paths over TCP.
     :param trust: which keys are whose, as far as that was known before.
+    :param datapath: what carries packets, made for peers that do not roam by
+        themselves.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Node:
         birthday: bool = True,
         tcp_port: int | None = None,
         trust: Trust | None = None,
+        datapath: Datapath | None = None,
     ) -> None:
         self.public_key = format_key(private_key.public_bytes)
         self.health = Health()
@@ -78,7 +82,9 @@ class Node:
         self.trust = trust or Trust()
         self.relays = RelayPool(random=random)
         self.whereabouts = Whereabouts(random=random, listen_port=listen_port)
-        self.device = Device(random=random, unix_time=unix_time, roaming=False)
+        self.device = Device(
+            random=random, unix_time=unix_time, roaming=False, datapath=datapath
+        )
         self.device.set_private_key(private_key)
         self.device.up(now)
         self.seal_one = self.device.seal_one
@@ -158,6 +164,11 @@ class Node:
     def receive_stream(self, link: int, data: bytes, now: float) -> None:
         """Take bytes from the connection to a relay, or to a peer."""
         self._traffic.receive_stream(link, data, now)
+        self._settle(now)
+
+    def collect(self, now: float) -> None:
+        """Deal with what the data path carried, and with what it could not."""
+        self._traffic.collect(now)
         self._settle(now)
 
     def settle(self) -> None:

@@ -64,10 +64,13 @@ class Traffic:
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         """Take datagrams that arrived together from one endpoint."""
-        datapath = self._device.datapath
-        datapath.receive_datagrams(datagrams, endpoint, now)
+        self._device.datapath.receive_datagrams(datagrams, endpoint, now)
+        self.collect(now)
+
+    def collect(self, now: float) -> None:
+        """Deal with what the data path carried, and with what it could not."""
         self._device.settle()
-        for run, source in datapath.take_exceptions():
+        for run, source in self._device.datapath.take_exceptions():
             self._receive(run, source, now)
         self.pass_on_news()
 

@@ -70,7 +70,8 @@ class Engine(Protocol):
 
     The three functions of the fast path are those of
     :class:`~meshwg.wireguard.datapath.Datapath`.
-    :meth:`settle` takes note of what they carried.
+    :meth:`settle` takes note of what they carried, and :meth:`collect` of what the
+    threads of a core did, and deals with what those could not.
     """
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None: ...
@@ -84,6 +85,7 @@ class Engine(Protocol):
         self, datagram: bytes, endpoint: Endpoint, now: float, /
     ) -> bytes | None: ...
     def settle(self) -> None: ...
+    def collect(self, now: float, /) -> None: ...
     def datagrams_to_send(self) -> list[Transmit]: ...
     def packets_to_write(self) -> list[bytes]: ...
     def get_timer(self) -> float | None: ...
@@ -138,9 +140,9 @@ class Dataplane:
         """Begin to carry: from now on the TUN device and the sockets are read."""
         self.stop()
         self._sockets = sockets
+        self._begin()
         for sock in self._udp_sockets():
             self._watch(sock)
-        self._loop.set_carrier(self._carry)
         self._resume_tun()
         self.turn()
 
@@ -152,9 +154,17 @@ class Dataplane:
             self._unblock(sock)
         for descriptor in list(self._readers):
             self._unwatch(descriptor)
-        self._loop.set_carrier(None)
+        self._end()
         self._sockets = None
         self._alarm.clear()
+
+    def _begin(self) -> None:
+        """Wait for packets from now on."""
+        self._loop.set_carrier(self._carry)
+
+    def _end(self) -> None:
+        """Wait for packets no more."""
+        self._loop.set_carrier(None)
 
     def disconnect(self) -> None:
         """Let all peers share the sockets again, as after these were given a mark."""
@@ -163,10 +173,13 @@ class Dataplane:
     def follow_routes(self) -> None:
         """Send from where the host's routes lead, after they changed."""
         with Routes() as routes:
-            for sock in self._udp_sockets():
-                sock.follow_routes(routes)
-            self._own.follow_routes(routes)
+            self._follow(routes)
         self.turn()
+
+    def _follow(self, routes: Routes) -> None:
+        for sock in self._udp_sockets():
+            sock.follow_routes(routes)
+        self._own.follow_routes(routes)
 
     def add_link(self, number: int, link: Link) -> None:
         """Send what goes over this link number through ``link``."""

@@ -43,7 +43,8 @@ from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.coordinator_news import CoordinatorNews
-from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.core import make_datapath
+from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
@@ -110,6 +111,7 @@ class NodeHost:
     def _open(self, private_key: PrivateKey) -> None:
         """Make the interface and the sockets, and the node with what serves it."""
         client = self._make_client(private_key)
+        self._datapath = make_datapath(roaming=False)
         with contextlib.ExitStack() as undo:
             self._tun = TunDevice.open(self._config.interface, self.mtu)
             undo.callback(self._tun.close)
@@ -155,6 +157,7 @@ class NodeHost:
             birthday=self._config.birthday,
             tcp_port=None if self._tcp is None else self._tcp.port,
             trust=Trust(self._pins),
+            datapath=self._datapath,
         )
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
@@ -164,8 +167,12 @@ class NodeHost:
 
     def _make_parts(self, client: ControlClient) -> None:
         """Make what carries for the node, watches for it and looks things up."""
-        self._dataplane = Dataplane(
-            self.node, self._tun, on_tun_gone=self._on_tun_gone, on_turn=self._on_turn
+        self._dataplane = make_dataplane(
+            self.node,
+            self._datapath,
+            self._tun,
+            on_tun_gone=self._on_tun_gone,
+            on_turn=self._on_turn,
         )
         self._control = ControlLink(
             client,

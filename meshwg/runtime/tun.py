@@ -147,6 +147,11 @@ class TunDevice:
         has_vnet_header = bool(flags & IFF_VNET_HDR)
         return cls(fd, name, has_vnet_header=has_vnet_header, tso=tso)
 
+    @property
+    def index(self) -> int:
+        """The index that the interface had when it was opened."""
+        return self._index
+
     def fileno(self) -> int:
         """Return the file descriptor, for the event loop."""
         return self._fd

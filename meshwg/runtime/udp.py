@@ -35,7 +35,7 @@ from meshwg.runtime.socket_options import (
     set_fwmark,
 )
 from meshwg.runtime.udp_receiver import CACHE_SIZE, UdpReceiver
-from meshwg.transmit import UDP, Endpoint, Transmit
+from meshwg.transmit import UDP, Endpoint, Source, Transmit
 
 MAX_SEGMENTS = 64
 """UDP_MAX_SEGMENTS of the oldest kernels with UDP_SEGMENT."""
@@ -102,6 +102,11 @@ class UdpSocket(UdpReceiver):
             raise
 
     @property
+    def is_ipv4(self) -> bool:
+        """Whether its address family is IPv4."""
+        return self._is_ipv4
+
+    @property
     def is_blocked(self) -> bool:
         """Whether batches wait for the socket to become writable."""
         return bool(self._waiting)
@@ -147,6 +152,10 @@ class UdpSocket(UdpReceiver):
             if endpoint.source is not None:
                 source = routes.source_for(endpoint, self._socket)
                 self._routes[endpoint] = address, pktinfo(source)
+
+    def source_for(self, endpoint: Endpoint, routes: Routes) -> Source | None:
+        """Return from where datagrams to an endpoint with a source should leave."""
+        return routes.source_for(endpoint, self._socket)
 
     def is_pinned(self, endpoint: Endpoint) -> bool:
         """Return whether datagrams to an endpoint leave from its source."""

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from meshwg.errors import MeshError
 from meshwg.runtime import clock
 from meshwg.runtime.background import Parent, fork
-from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.core import find_core, make_datapath
+from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.links import LinkState, LinkWatcher
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.routes import watch_routes
@@ -52,6 +53,7 @@ def start(
     :param uapi_descriptor: a listening socket to use instead of making one.
     :raises MeshError: if the interface cannot be made; then nothing is left of it.
     """
+    find_core()  # Before anything is made, it says what cannot be had.
     tun, uapi_socket = _open(name, tun_descriptor, uapi_descriptor)
     _log(tun.name, log_level)
     if foreground:
@@ -150,10 +152,15 @@ class WireGuardInterface:
     """
 
     def __init__(self, tun: TunDevice, *, on_tun_gone: Callable[[], None]) -> None:
-        self.device = Device(random=os.urandom, unix_time=clock.unix_time)
+        datapath = make_datapath(roaming=True)
+        self.device = Device(
+            random=os.urandom, unix_time=clock.unix_time, datapath=datapath
+        )
         self.listen_port = 0
         self.fwmark = 0
-        self._dataplane = Dataplane(self.device, tun, on_tun_gone=on_tun_gone)
+        self._dataplane = make_dataplane(
+            self.device, datapath, tun, on_tun_gone=on_tun_gone
+        )
         self._sockets: UdpSockets | None = None
         self._link_is_up = False
 

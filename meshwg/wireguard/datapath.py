@@ -45,8 +45,11 @@ class Datapath(Protocol):
 
     is_up: bool
     mtu: int
-    allowed_ips: AllowedIPs[Lane]
-    drops: dict[Drop, int]
+
+    @property
+    def allowed_ips(self) -> AllowedIPs[Lane]: ...
+    @property
+    def drops(self) -> dict[Drop, int]: ...
 
     # What it is told.
 
@@ -76,8 +79,19 @@ class Datapath(Protocol):
         :param members: take what is for other peers, too, to be forwarded.
         """
 
+    def make_session(
+        self,
+        keys: tuple[bytes, bytes],
+        *,
+        local_index: int,
+        remote_index: int,
+        is_initiator: bool,
+        now: float,
+    ) -> Session:
+        """Return a new session, as :class:`~meshwg.wireguard.session.Session` says."""
+
     def add_session(self, lane: Lane, session: Session) -> None:
-        """Open the messages of a session from now on."""
+        """Open the messages of a session, which was made here, from now on."""
 
     def seal_with(self, lane: Lane, session: Session | None) -> None:
         """Seal the packets of a lane with this session from now on."""

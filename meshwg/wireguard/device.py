@@ -61,6 +61,7 @@ class Device:
     :param unix_time: maps ``now`` to wall time in seconds, for TAI64N timestamps.
     :param roaming: whether each peer is wherever it was last heard from. Otherwise the
         owner says where peers are, and drains :meth:`next_news` to know.
+    :param datapath: what carries packets, made for the same ``roaming``.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class Device:
         random: Random,
         unix_time: Callable[[float], float],
         roaming: bool = True,
+        datapath: Datapath | None = None,
     ) -> None:
-        self.datapath: Datapath = PythonDatapath(roaming=roaming)
+        self.datapath = datapath or PythonDatapath(roaming=roaming)
         self.seal_one = self.datapath.seal_one
         self.open_one = self.datapath.open_one
         self.peers: dict[bytes, Peer] = {}
@@ -100,6 +102,10 @@ class Device:
         """Take datagrams that arrived together from one endpoint, in their order."""
         batch = datagrams if isinstance(datagrams, list) else list(datagrams)
         self.datapath.receive_datagrams(batch, endpoint, now)
+        self.collect(now)
+
+    def collect(self, now: float) -> None:
+        """Deal with what the data path carried, and with what it could not."""
         self.settle()
         for run, source in self.datapath.take_exceptions():
             self.receive_exceptions(run, source, now)

@@ -255,7 +255,7 @@ class Peer:
         except RemoteProtocolError:
             return False
         self._initiation = None
-        session = Session(
+        session = self._around.datapath.make_session(
             keys,
             local_index=initiation.local_index,
             remote_index=remote_index,
@@ -329,7 +329,7 @@ class Peer:
         # stays valid, so that two peers that begin together both succeed at once.
         self._heard(endpoint, INITIATION_LENGTH, now, MessageKind.INITIATION)
         self._install_answered(
-            Session(
+            self._around.datapath.make_session(
                 initiation.noise.split(),
                 local_index=index,
                 remote_index=initiation.remote_index,

@@ -382,6 +382,23 @@ class PythonDatapath:
         for network in networks:
             self._delivered.insert(network, True)
 
+    def make_session(
+        self,
+        keys: tuple[bytes, bytes],
+        *,
+        local_index: int,
+        remote_index: int,
+        is_initiator: bool,
+        now: float,
+    ) -> Session:
+        return Session(
+            keys,
+            local_index=local_index,
+            remote_index=remote_index,
+            is_initiator=is_initiator,
+            now=now,
+        )
+
     def add_session(self, lane: Lane, session: Session) -> None:
         self._sessions[session.start] = session, lane
 

@@ -1,11 +1,25 @@
-"""Every test of an engine runs twice: its lone packets may take the fast path."""
+"""Every test of a whole engine runs over each data path, the fast path included."""
 
 import pytest
 
+from tests import datapaths
 from tests.wireguard.pair import Pair
 
+WAYS = ["in-batches", "fast-path"] + [
+    each for each in datapaths.MAKERS if each == "core"
+]
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["in-batches", "fast-path"])
-def fast_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the way of packets that come alone."""
-    monkeypatch.setattr(Pair, "fast_path", request.param)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat the tests of files that have engines, and choose for themselves."""
+    chooses = hasattr(metafunc.module, "way")
+    if hasattr(metafunc.module, "Pair") and not chooses:
+        metafunc.parametrize("way", WAYS, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose the data path, and the way of packets that come alone."""
+    name = getattr(request, "param", "in-batches")
+    monkeypatch.setattr(Pair, "fast_path", name == "fast-path")
+    datapaths.use("core" if name == "core" else "python", monkeypatch)

@@ -26,8 +26,8 @@ ELSEWHERE = Endpoint("203.0.113.9", 999)
 
 
 @pytest.fixture(autouse=True)
-def fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the choice to the tests themselves."""
+def way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the choice to the tests themselves; only the one in Python has a choice."""
     monkeypatch.setattr(Pair, "fast_path", False)
 
 
