@@ -4,7 +4,6 @@ Debian's ``wireguard-go`` is from 2022. Today's, and boringtun, are built where 
 cargo are, once, into a cache folder outside of the checkout.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from meshwg.errors import MeshError
+from meshwg.runtime.core import CORE, PYTHON, VARIABLE, chosen
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "meshwg-bench"
 GO_MODULE = "golang.zx2c4.com/wireguard@latest"
@@ -23,8 +25,6 @@ BUILD_TIMEOUT = 900
 """Seconds; boringtun takes three minutes on a busy machine."""
 
 MESHWG_WG = (sys.executable, "-m", "meshwg.cli.wg")
-VARIABLE = "MESHWG_DATAPATH"
-CORE, PYTHON = "core", "python"
 TODAY, DEBIAN, BORINGTUN = "wireguard-go today", "wireguard-go Debian", "boringtun"
 
 
@@ -84,17 +84,12 @@ _FOREGROUND = {"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"}
 
 
 def _has_core() -> bool:
-    """Return whether the core is installed, and ``meshwg-wg`` uses it when told to."""
-    if importlib.util.find_spec("meshwg_core") is None:
-        return False
-    shown = subprocess.run(
-        [*MESHWG_WG, "--version"],
-        env={**os.environ, VARIABLE: CORE},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return shown.returncode == 0 and CORE in shown.stdout
+    """Return whether the core is installed, and fits this package."""
+    with data_path(CORE):
+        try:
+            return chosen() == CORE
+        except MeshError:
+            return False
 
 
 def _installed(name: str) -> tuple[str, ...]:

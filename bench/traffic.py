@@ -131,17 +131,19 @@ def _mean(output: str) -> float:
 
 def read(end: dict[str, Any]) -> Load:
     """Return what arrived, from the end of iperf3's report."""
-    if "sum_received" not in end:
-        return _read_datagrams(end["sum"])
     sums: Sequence[dict[str, Any]] = [
         end[key] for key in ("sum_received", "sum_received_bidir_reverse") if key in end
     ]
-    megabits = sum(each["bits_per_second"] for each in sums) / 1e6
-    return Load(megabits, 0.0, sum(each["bytes"] for each in sums))
+    return Load(
+        megabits=sum(each["bits_per_second"] for each in sums) / 1e6,
+        packets=sum(_datagrams_per_second(each) for each in sums),
+        received=sum(each["bytes"] for each in sums),
+    )
 
 
-def _read_datagrams(total: dict[str, Any]) -> Load:
-    arrived = total["packets"] - total["lost_packets"]
-    size = total["bytes"] / max(1, total["packets"])
-    seconds = total["seconds"]
-    return Load(arrived * size * 8 / seconds / 1e6, arrived / seconds, arrived * size)
+def _datagrams_per_second(total: dict[str, Any]) -> float:
+    """Return how many arrived, of datagrams."""
+    if "packets" not in total:
+        return 0.0
+    arrived: float = total["packets"] - total["lost_packets"]
+    return arrived / total["seconds"]

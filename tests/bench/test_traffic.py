@@ -14,6 +14,15 @@ def test_of_streams_both_directions_count() -> None:
 
 
 def test_of_datagrams_those_that_were_lost_do_not_count() -> None:
-    total = {"packets": 1000, "lost_packets": 750, "bytes": 64_000, "seconds": 2.0}
+    sent = {"packets": 1000, "lost_packets": 0, "bytes": 64_000, "seconds": 2.0}
+    received = {
+        "packets": 1000,
+        "lost_packets": 750,
+        "bytes": 16_000,
+        "seconds": 2.0,
+        "bits_per_second": 64_000.0,
+    }
 
-    assert read({"sum": total}) == Load(0.064, 125.0, 16_000)
+    assert read({"sum_sent": sent, "sum_received": received}) == Load(
+        0.064, 125.0, 16_000
+    )
