@@ -145,5 +145,5 @@ def _datagrams_per_second(total: dict[str, Any]) -> float:
     """Return how many arrived, of datagrams."""
     if "packets" not in total:
         return 0.0
-    arrived: float = total["packets"] - total["lost_packets"]
-    return arrived / total["seconds"]
+    arrived = int(total["packets"]) - int(total["lost_packets"])
+    return arrived / float(total["seconds"])
