@@ -93,6 +93,13 @@ class GeneratedPeer:
             self._is_known = True
         self._flush()
 
+    def handle_timer(self) -> None:
+        """Repeat a handshake that was not answered for a while."""
+        now, due = time.monotonic(), self.device.get_timer()
+        if due is not None and due <= now:
+            self.device.handle_timer(now)
+            self._flush()
+
     @property
     def is_known(self) -> bool:
         """Whether the program has answered."""
@@ -214,6 +221,8 @@ class Crowd:
             while not all(peer.is_known for peer in waiting):
                 if time.monotonic() > deadline:
                     raise NotReady("The program does not answer handshakes.")
+                for peer in waiting:
+                    peer.handle_timer()
                 for descriptor, _ in self._poll.poll(STALL):
                     self._by_descriptor[descriptor].receive_handshake()
         while self._arrived_inside(STALL):
