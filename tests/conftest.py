@@ -2,6 +2,8 @@
 
 A test that is marked ``netns`` or ``lab`` needs root; without, it is skipped and the
 summary says so.
+
+With MESHWG_DATAPATH=core in the environment, all engines run over the compiled core.
 """
 
 import os
@@ -11,12 +13,19 @@ import pytest
 from hypothesis import settings
 
 from netlab.lab import Lab
+from tests import datapaths
 
 # No test asserts a duration: a busy machine is not a bug.
 settings.register_profile("meshwg", deadline=None)
 settings.load_profile("meshwg")
 
 FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(autouse=True)
+def datapath(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make devices over the data path that the environment asks for."""
+    datapaths.use(datapaths.chosen(), monkeypatch)
 
 
 @pytest.fixture

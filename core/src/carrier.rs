@@ -423,8 +423,11 @@ impl Worker {
                 used = 0;
             }
         }
+        let changes = receiver.finish();
+        drop(table);
+        // Answers to what is written now have to go there already.
+        state.shared.follow(changes);
         state.write(&mut self.coalescer, &self.arrived);
-        receiver.finish();
     }
 
     fn is_refused(&self, from: &crate::endpoint::Endpoint) -> bool {

@@ -27,6 +27,16 @@ pub struct Receiver<'a> {
     unusual_from: Option<Endpoint>,
     /// Whether the owner should look soon at what has come up.
     is_urgent: bool,
+    changes: Changes,
+}
+
+/// What follows for lanes from what was opened.
+#[derive(Default)]
+pub struct Changes {
+    /// Where lanes were heard from, if that is not where their messages go.
+    pub moved: Vec<(LaneId, Endpoint)>,
+    /// Sessions that were used for the first time: the peer has them, too.
+    pub confirmed: Vec<(LaneId, Arc<Session>)>,
 }
 
 /// A lane, the length of addresses, and source and destination.
@@ -51,6 +61,7 @@ impl<'a> Receiver<'a> {
             unusual: Vec::new(),
             unusual_from: None,
             is_urgent: false,
+            changes: Changes::default(),
         }
     }
 
@@ -80,12 +91,13 @@ impl<'a> Receiver<'a> {
     }
 
     /// Note what was carried, and pass up what is unusual.
-    pub fn finish(mut self) {
+    pub fn finish(mut self) -> Changes {
         self.end_run();
         self.end_unusual();
         if self.is_urgent {
             self.shared.bell.ring();
         }
+        self.changes
     }
 
     fn open(
@@ -162,7 +174,14 @@ impl<'a> Receiver<'a> {
         let lane = self.table.lanes.get(&run.lane);
         let is_known =
             lane.is_some_and(|lane| [lane.endpoint, lane.second].contains(&Some(run.endpoint)));
+        if !is_known {
+            self.changes.moved.push((run.lane, run.endpoint));
+        }
         let is_first = !run.session.is_noted.swap(true, Relaxed);
+        if is_first {
+            let confirmed = (run.lane, run.session.clone());
+            self.changes.confirmed.push(confirmed);
+        }
         let note = Note {
             lane: run.lane,
             heard: Some((run.session, run.endpoint)),

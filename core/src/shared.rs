@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::drops::Drops;
+use crate::receiver::Changes;
 use crate::system::event::Event;
 use crate::table::Table;
 use crate::up::{Trouble, Up};
@@ -43,6 +44,34 @@ impl Shared {
 
     pub fn up(&self) -> MutexGuard<'_, Up> {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Send to lanes where they were heard from, and with the sessions they have.
+    ///
+    /// The owner will say the same once it has read its notes.
+    pub fn follow(&self, changes: Changes) {
+        let moves = self.roaming && !changes.moved.is_empty();
+        if !moves && changes.confirmed.is_empty() {
+            return;
+        }
+        let mut table = self.table_to_change();
+        for (lane, session) in changes.confirmed {
+            if let Some(lane) = table.lanes.get_mut(&lane) {
+                // Those that this side began are used from the beginning.
+                if lane
+                    .session
+                    .as_ref()
+                    .is_none_or(|used| used.id < session.id)
+                {
+                    lane.session = Some(session);
+                }
+            }
+        }
+        for (lane, endpoint) in changes.moved.into_iter().filter(|_| moves) {
+            if let Some(lane) = table.lanes.get_mut(&lane) {
+                (lane.endpoint, lane.second) = (Some(endpoint), None);
+            }
+        }
     }
 
     /// Tell the owner of trouble.

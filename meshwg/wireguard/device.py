@@ -122,7 +122,8 @@ class Device:
             self._touched.append(peer)
         for lane, packets, at in datapath.take_unsent():
             peer = self._by_lane[lane]
-            peer.stage(packets, at)
+            # Where threads carry, a session may have come since then.
+            peer.send(packets, at)
             self._touched.append(peer)
 
     def receive_exceptions(

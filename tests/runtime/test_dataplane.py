@@ -498,6 +498,9 @@ class RecordingEngine:
     def settle(self) -> None:
         self.noted += 1
 
+    def collect(self, now: float) -> None:
+        self.noted += 1
+
     def datagrams_to_send(self) -> list[Transmit]:
         answer, self.answer = self.answer, []
         return answer

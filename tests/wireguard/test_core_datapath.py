@@ -1,0 +1,432 @@
+"""The compiled data path against the one in Python, and what follows when it fails.
+
+All tests of engines run over it, too (see ``conftest.py``). Here both get the same
+random sequences of what may happen to a data path, and everything that comes out has to
+be the same, every counter included.
+"""
+
+import random
+from collections.abc import Callable
+from ipaddress import ip_network
+
+import pytest
+
+from meshwg.packet.icmp import echo_request
+from meshwg.packet.ip import checksum, word_sum
+from meshwg.transmit import Endpoint, Source
+from meshwg.wire.channeldata import wrap
+from meshwg.wireguard.constants import REJECT_AFTER_MESSAGES
+from meshwg.wireguard.core_datapath import SKIPPED_COUNTERS, CoreDatapath
+from meshwg.wireguard.datapath import Datapath
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.lane import Lane
+from meshwg.wireguard.python_datapath import PythonDatapath
+from meshwg.wireguard.session import Session
+from tests import datapaths
+from tests.wireguard.pair import ipv4
+
+NOW = 1000.0
+MTU = 1420
+RELAY = Endpoint("198.51.100.1", 3478)
+ENDPOINTS = [
+    Endpoint("192.0.2.1", 51820),
+    Endpoint("192.0.2.1", 51821, 0, Source("192.0.2.9", 3)),
+    Endpoint("2001:db8::1", 51820),
+    Endpoint("fe80::1%4", 51820, 7),
+    Endpoint("198.51.100.1", 50000, 1 << 16),
+    RELAY,
+]
+OWN = "10.0.0.1"
+PEERS = ["10.0.1.1", "10.0.2.1", "10.0.3.1"]
+STRANGER = "10.9.9.9"
+
+needs_core = pytest.mark.skipif(
+    not datapaths.has_core(), reason="the compiled core is not installed"
+)
+pytestmark = needs_core
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_both_do_the_same_with_whatever_happens(seed: int) -> None:
+    steps = Steps(seed)
+    for _ in range(60):
+        steps.do_one()
+        steps.compare()
+
+
+def test_keepalives_and_data_are_told_apart() -> None:
+    steps = Steps(1)
+    steps.receive([steps.far[0].message(b""), steps.far[0].message(b"")], ENDPOINTS[0])
+    (note,) = notes_of(steps.ours)
+    assert note[4] is False
+
+
+def test_if_it_fails_python_goes_on_with_the_same_sessions() -> None:
+    steps = Steps(2)
+    core, far = steps.ours, steps.far[0]
+    assert isinstance(core, CoreDatapath)
+    used = far.message(ipv4(PEERS[0], OWN))
+    core.receive_datagrams([used], ENDPOINTS[0], NOW)
+    core.receive_packets([ipv4(OWN, PEERS[0])] * 3, NOW)
+    before = core.datagrams_to_send()
+    core.packets_to_write()
+    core.fall_back("a test wants it")
+    core.receive_packets([ipv4(OWN, PEERS[0])], NOW)
+    (transmit,) = core.datagrams_to_send()
+    assert transmit.destination == before[0].destination
+    assert far.opens(transmit.datagrams)
+    assert counter(transmit.datagrams[0]) == 3 + SKIPPED_COUNTERS
+    core.receive_datagrams([used, far.message(ipv4(PEERS[0], OWN))], ENDPOINTS[0], NOW)
+    assert len(core.packets_to_write()) == 1
+    assert core.drops[Drop.REPLAY] == 1
+
+
+def test_a_failure_at_the_end_of_the_counters_uses_none_twice() -> None:
+    steps = Steps(3)
+    core = steps.ours
+    assert isinstance(core, CoreDatapath)
+    steps.sessions[0][0].sent = REJECT_AFTER_MESSAGES - 1
+    core.fall_back("a test wants it")
+    core.receive_packets([ipv4(OWN, PEERS[0])], NOW)
+    assert core.datagrams_to_send() == []
+    assert len(core.take_unsent()) == 1
+
+
+def test_sessions_made_after_a_failure_work() -> None:
+    core = datapaths.core()
+    assert isinstance(core, CoreDatapath)
+    core.fall_back("a test wants it")
+    session = make_session(core, 0, is_initiator=True)
+    lane = core.add_lane()
+    core.add_session(lane, session)
+    core.seal_with(lane, session)
+    core.steer(lane, ENDPOINTS[0])
+    assert core.seal(lane, [b"packet"], NOW)[0] == 1
+    assert len(core.datagrams_to_send()) == 1
+
+
+def test_a_panic_inside_a_call_is_such_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = Steps(4)
+    core = steps.ours
+    assert isinstance(core, CoreDatapath)
+    core.core = Panicking(core.core)  # type: ignore[assignment]
+    core.receive_packets([ipv4(OWN, PEERS[0])], NOW)
+    assert core.failure == "it broke"
+    assert len(core.datagrams_to_send()) == 1
+
+
+def test_notes_of_a_lane_that_was_removed_are_nobodys() -> None:
+    steps = Steps(5)
+    steps.receive([steps.far[0].message(b"")], ENDPOINTS[0])
+    for path, lanes in steps.both:
+        path.remove_session(steps.sessions[0][0 if path is steps.ours else 1])
+        path.remove_lane(lanes[0])
+    assert steps.ours.take_notes() == []
+
+
+class Panicking:
+    """A core that breaks when it is to carry packets."""
+
+    def __init__(self, core: object) -> None:
+        self._core = core
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._core, name)
+
+    def receive_packets(self, packets: list[bytes], now: float) -> None:
+        raise RuntimeError("it broke")
+
+
+class Far:
+    """The other end of a session: what it sends, and whether it opens what it gets."""
+
+    def __init__(self, number: int) -> None:
+        self.path = PythonDatapath()
+        self.lane = self.path.add_lane()
+        self.session = make_session(self.path, number, is_initiator=False)
+        self.path.steer(self.lane, ENDPOINTS[0])
+        self.path.add_session(self.lane, self.session)
+        self.path.seal_with(self.lane, self.session)
+
+    def message(self, packet: bytes) -> bytes:
+        assert self.path.seal(self.lane, [packet], NOW)[0] == 1
+        return self.path.datagrams_to_send()[0].datagrams[0]
+
+    def opens(self, datagrams: list[bytes]) -> bool:
+        self.path.receive_datagrams(datagrams, ENDPOINTS[0], NOW)
+        return bool(self.path.take_notes())
+
+
+class Steps:
+    """Random things that happen to a data path of either kind."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = NOW
+        self.ours, self.reference = datapaths.core(), datapaths.python()
+        self.both: list[tuple[Datapath, list[Lane]]] = [
+            (path, [path.add_lane() for _ in PEERS])
+            for path in (self.ours, self.reference)
+        ]
+        self.far = [Far(number) for number in range(len(PEERS))]
+        self.sessions: list[list[Session]] = []
+        for number, network in enumerate(PEERS):
+            made = []
+            for path, lanes in self.both:
+                path.is_up = True
+                lane, session = lanes[number], make_session(path, number)
+                path.allowed_ips.insert(ip_network(f"{network}/24", False), lane)
+                path.allowed_ips.insert(ip_network(f"fd00:{number}::/32"), lane)
+                path.add_session(lane, session)
+                path.seal_with(lane, session)
+                path.steer(lane, ENDPOINTS[number])
+                made.append(session)
+            self.sessions.append(made)
+        self.sent: list[bytes] = []
+        self.actions: list[Callable[[], None]] = [
+            self._send_packets,
+            self._send_packets,
+            self._receive,
+            self._receive,
+            self._receive,
+            self._steer,
+            self._limit,
+            self._seal,
+            self._channel,
+            self._hub,
+            self._deliver_only,
+            self._sessions,
+            self._echoes,
+            self._networks,
+            self._time,
+        ]
+
+    def do_one(self) -> None:
+        self.random.choice(self.actions)()
+
+    def compare(self) -> None:
+        """Everything that comes out, and every counter, has to be the same."""
+        numbers = [
+            {id(lane): number for number, lane in enumerate(lanes)}
+            for _, lanes in self.both
+        ]
+        mine, theirs = (
+            outcome(path, number)
+            for (path, _), number in zip(self.both, numbers, strict=True)
+        )
+        assert mine == theirs
+        for pair in self.sessions:
+            assert pair[0].sent == pair[1].sent
+
+    def receive(self, datagrams: list[bytes], endpoint: Endpoint) -> None:
+        for path, _ in self.both:
+            path.receive_datagrams(datagrams, endpoint, self.now)
+
+    # Things that happen.
+
+    def _packet(self) -> bytes:
+        pick = self.random
+        destination = pick.choice([*PEERS, *PEERS, STRANGER])
+        packet = ipv4(OWN, destination, pick.randbytes(pick.choice([0, 5, 40, 1300])))
+        match pick.randrange(8):
+            case 0:
+                return packet[:6] + b"\x40" + packet[7:]
+            case 1:
+                ends = bytes.fromhex("fd00" + 28 * "0") + bytes.fromhex(
+                    f"fd00000{pick.randrange(4)}" + 24 * "0"
+                )
+                return b"\x60" + bytes(5) + b"\x11\x40" + ends + pick.randbytes(9)
+            case 2:
+                return pick.randbytes(pick.randrange(16))
+        return packet
+
+    def _send_packets(self) -> None:
+        packets = [self._packet() for _ in range(self.random.randrange(6))]
+        for path, _ in self.both:
+            path.receive_packets(packets, self.now)
+
+    def _inner(self, number: int) -> bytes:
+        pick = self.random
+        source = pick.choice([PEERS[number]] * 4 + [*PEERS, STRANGER])
+        destination = pick.choice([OWN] * 4 + [*PEERS, STRANGER])
+        packet = ipv4(source, destination, pick.randbytes(pick.randrange(60)))
+        match pick.randrange(9):
+            case 0:
+                return b""
+            case 1:
+                return pick.randbytes(pick.randrange(1, 50))
+            case 2:
+                return packet[:2] + pick.randbytes(2) + packet[4:]
+            case 3:
+                return echo_reply(source, destination, pick.randrange(3))
+        return packet
+
+    def _message(self) -> bytes:
+        pick, number = self.random, self.random.randrange(len(PEERS))
+        message = self.far[number].message(self._inner(number))
+        match pick.randrange(10):
+            case 0 if self.sent:
+                return pick.choice(self.sent)
+            case 1:
+                return message[: pick.randrange(len(message) + 1)]
+            case 2:
+                place = pick.randrange(len(message))
+                return message[:place] + bytes([message[place] ^ 4]) + message[place + 1 :]
+            case 3:
+                return pick.randbytes(pick.randrange(60))
+        self.sent.append(message)
+        return message
+
+    def _receive(self) -> None:
+        pick = self.random
+        batch = [self._message() for _ in range(pick.randrange(1, 6))]
+        pick.shuffle(batch)
+        endpoint = pick.choice(ENDPOINTS)
+        if pick.randrange(3) == 0:
+            batch = wrap(pick.choice([0x4001, 0x4002]), batch)
+            endpoint = RELAY
+        self.receive(batch, endpoint)
+
+    def _steer(self) -> None:
+        number = self.random.randrange(len(PEERS))
+        first, second = (self.random.choice([None, *ENDPOINTS]) for _ in range(2))
+        for path, lanes in self.both:
+            path.steer(lanes[number], first, second)
+
+    def _limit(self) -> None:
+        number = self.random.randrange(len(PEERS))
+        longest = self.random.choice([65535, 1280, 1200, 600])
+        for path, lanes in self.both:
+            path.limit(lanes[number], longest)
+
+    def _seal(self) -> None:
+        pick, number = self.random, self.random.randrange(len(PEERS))
+        packets = [pick.randbytes(pick.choice([0, 30])) for _ in range(3)]
+        endpoint = pick.choice(ENDPOINTS)
+        results = set()
+        for path, lanes in self.both:
+            path.send(lanes[number], b"handshake")
+            sealed = path.seal(lanes[number], packets, self.now)
+            results.add((sealed, path.seal_to(lanes[number], endpoint, self.now)))
+        assert len(results) == 1
+
+    def _channel(self) -> None:
+        which = self.random.randrange(2)
+        peer = ENDPOINTS[3 + which]
+        number = self.random.choice([None, 0x4001 + which, 0x4003 + which])
+        for path, _ in self.both:
+            path.set_channel(peer, RELAY, number)
+
+    def _hub(self) -> None:
+        hub, peer = self.random.sample(range(len(PEERS)), 2)
+        forwards, by = self.random.random() < 0.7, self.random.random() < 0.7
+        for path, lanes in self.both:
+            path.let_forward(lanes[hub], forwards)
+            path.let_come_by(lanes[peer], lanes[hub] if by else None)
+
+    def _deliver_only(self) -> None:
+        text = self.random.choice(["10.0.0.0/24", "0.0.0.0/0", "10.0.0.1/32"])
+        members = self.random.random() < 0.5
+        for path, _ in self.both:
+            path.deliver_only([ip_network(text)], members=members)
+
+    def _sessions(self) -> None:
+        number = self.random.randrange(len(PEERS))
+        what = self.random.randrange(4)
+        for (path, lanes), session in zip(
+            self.both, self.sessions[number], strict=True
+        ):
+            lane = lanes[number]
+            if what == 0:
+                path.seal_with(lane, None)
+            elif what == 1:
+                path.remove_session(session)
+            else:
+                path.add_session(lane, session)
+                path.seal_with(lane, session)
+
+    def _echoes(self) -> None:
+        wanted = frozenset(self.random.sample(range(3), self.random.randrange(3)))
+        for path, _ in self.both:
+            path.intercept_echoes(wanted)
+
+    def _networks(self) -> None:
+        network = ip_network(self.random.choice(["10.0.1.0/24", "10.0.2.1", STRANGER]))
+        number, adds = self.random.randrange(len(PEERS)), self.random.random() < 0.6
+        for path, lanes in self.both:
+            change = path.allowed_ips.insert if adds else path.allowed_ips.remove
+            change(network, lanes[number])
+
+    def _time(self) -> None:
+        self.now += self.random.choice([0.0, 1.0, 20.0])
+
+
+def make_session(
+    path: Datapath, number: int, *, is_initiator: bool = True
+) -> Session:
+    """Return one half of the session of a number."""
+    keys = bytes([1, number]) * 16, bytes([2, number]) * 16
+    indices = 100 + number, 200 + number
+    if not is_initiator:
+        keys, indices = keys[::-1], indices[::-1]
+    session = path.make_session(
+        keys,
+        local_index=indices[0],
+        remote_index=indices[1],
+        is_initiator=is_initiator,
+        now=NOW,
+    )
+    session.confirm()
+    return session
+
+
+def outcome(path: Datapath, numbers: dict[int, int]) -> dict[str, object]:
+    """Return everything that a data path has to say, in terms of no objects.
+
+    The order of what has nothing to do with each other may be any.
+    """
+    noted: dict[tuple[int, int | None, Endpoint | None], tuple[int, bool, float]] = {}
+    for lane, session, endpoint, length, is_data, at in path.take_notes():
+        index = session.local_index if session is not None else None
+        key = numbers[id(lane)], index, endpoint
+        known = noted.get(key, (0, False, 0.0))
+        noted[key] = known[0] + length, known[1] or is_data, at
+    sent: dict[tuple[Endpoint, bytes], list[bytes]] = {}
+    for transmit in path.datagrams_to_send():
+        for datagram in transmit.datagrams:
+            start = datagram[4:12] if datagram[:1] == b"\x40" else datagram[:8]
+            sent.setdefault((transmit.destination, start), []).append(datagram)
+    unsent: dict[int, list[bytes]] = {}
+    for lane, packets, _ in path.take_unsent():
+        unsent.setdefault(numbers[id(lane)], []).extend(map(bytes, packets))
+    return {
+        "sent": sent,
+        "written": sorted(path.packets_to_write()),
+        "notes": noted,
+        "unsent": unsent,
+        "exceptions": [
+            (bytes(datagram), endpoint)
+            for run, endpoint in path.take_exceptions()
+            for datagram in run
+        ],
+        "echoes": path.take_echoes(),
+        "drops": {drop.value: count for drop, count in path.drops.items() if count},
+    }
+
+
+def notes_of(path: Datapath) -> list[tuple[object, ...]]:
+    return [*path.take_notes()]
+
+
+def counter(message: bytes) -> int:
+    return int.from_bytes(message[8:16], "little")
+
+
+def echo_reply(source: str, destination: str, identifier: int) -> bytes:
+    """Return an echo reply, made of a request."""
+    request = echo_request(source, destination, identifier, 1, bytes(20))
+    reply = bytes(4) + request[24:]
+    sum_ = checksum(word_sum(reply)).to_bytes(2)
+    return request[:20] + reply[:2] + sum_ + reply[4:]
