@@ -15,6 +15,7 @@ from meshwg.relay.client import RelayDrop
 from meshwg.status import SCHEMA, status
 from meshwg.transmit import Endpoint
 from meshwg.wireguard.drop import Drop
+from tests import datapaths
 from tests.sim.kinds import PORT_RESTRICTED, SYMMETRIC_RANDOM
 from tests.sim.network import UNIX_OFFSET
 from tests.world.node import SimNode
@@ -63,6 +64,7 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     assert own["public_key"] == alice.node.public_key
     assert own["addresses"] == list(alice.node.members.own_addresses())
     assert (own["interface"], own["listen_port"], own["mtu"]) == ("mesh0", 41641, 1400)
+    assert own["datapath"] == datapaths.chosen()
     assert own["nat"].keys() >= NAT
     assert own["nat"]["type"] == "port-restricted-cone"
     assert peer["name"] == "bob"

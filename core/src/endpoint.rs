@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::system::interface_index;
+
 /// The local end that datagrams arrived at, so that answers leave from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
@@ -26,12 +28,14 @@ pub const UDP: i64 = 0;
 
 impl Endpoint {
     /// Return an endpoint from its text form, in which a zone is a number after `%`.
+    ///
+    /// The name of an interface stands for its number.
     pub fn parse(host: &str, port: u16, link: i64, source: Option<Source>) -> Option<Endpoint> {
         let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
         Some(Endpoint {
             host: address.parse().ok()?,
             port,
-            zone: zone.parse().ok()?,
+            zone: zone.parse().unwrap_or_else(|_| interface_index(zone)),
             link,
             source,
         })
@@ -97,8 +101,15 @@ mod tests {
     }
 
     #[test]
+    fn zones_may_be_named() {
+        let zone = |text| Endpoint::parse(text, 1, UDP, None).map(|found| found.zone);
+        assert_eq!(zone("fe80::1%lo"), Some(1));
+        assert_eq!(zone("fe80::1%nowhere"), Some(0));
+    }
+
+    #[test]
     fn names_are_not_endpoints() {
-        for text in ["", "localhost", "fe80::1%eth0", "1.2.3", "1.2.3.4.5"] {
+        for text in ["", "localhost", "1.2.3", "1.2.3.4.5"] {
             assert_eq!(Endpoint::parse(text, 1, UDP, None), None);
         }
     }

@@ -26,6 +26,8 @@ from meshwg.cli.words import (
 )
 
 ATTEMPTS_SHOWN = 3
+DATAPATHS = {"core": "compiled core", "python": "Python"}
+"""What carries packets, for a person."""
 MIN_NAME = 16
 """Columns of a name that are left before a table gives up other columns."""
 _INDENT = "    "
@@ -94,6 +96,8 @@ def own_lines(own: dict[str, Any], unix_time: float, size: int) -> list[str]:
         ("coordinator", coordinator_text(own["coordinator"], unix_time)),
         ("relay", relay_text(own["relay"])),
     ]
+    if own.get("datapath"):
+        rows.insert(2, ("data path", DATAPATHS[own["datapath"]]))
     if own.get("state") == "down":
         rows = [rows[0], ("state", _styled("down: 'meshwg up' connects it", "yellow"))]
     if own["notice"]:

@@ -27,6 +27,8 @@ Environment:
   LOG_LEVEL=verbose|error|silent   what is logged to standard error (error);
                                    in the background only if this is set
   WG_PROCESS_FOREGROUND=1          the same as --foreground
+  MESHWG_DATAPATH=core|python      what carries packets: the compiled core, which is
+                                   the default where it is installed, or Python
   WG_TUN_FD, WG_UAPI_FD            descriptors of a TUN device and of a listening
                                    socket to use instead of creating them
 """
@@ -55,8 +57,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if {"-V", "--version"} & set(arguments):
-        sys.stdout.write(f"meshwg-wg {__version__}\n")
-        return 0
+        return show_version()
     try:
         options = parse(arguments, environment)
         start(options)
@@ -65,6 +66,19 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
+    return 0
+
+
+def show_version() -> int:
+    """Write the version, and which data path carries; return the exit status."""
+    from meshwg.runtime.core import chosen
+
+    try:
+        carries = f"data path: {chosen()}"
+    except MeshError as error:
+        sys.stderr.write(f"meshwg-wg: {error}\n")
+        return error.exit_status
+    sys.stdout.write(f"meshwg-wg {__version__} ({carries})\n")
     return 0
 
 

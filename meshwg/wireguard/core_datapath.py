@@ -54,6 +54,11 @@ class CoreDatapath:
     # What it is told.
 
     @property
+    def kind(self) -> str:
+        """What carries: the core, if it has not failed."""
+        return "core" if self.failure is None else self._told.kind
+
+    @property
     def is_up(self) -> bool:
         """Whether packets are taken from the interface."""
         return self._told.is_up

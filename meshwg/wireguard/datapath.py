@@ -37,6 +37,7 @@ there was anything but keepalives; and when."""
 class Datapath(Protocol):
     """What a device needs of a data path.
 
+    :ivar kind: which one carries: "python" or "core".
     :ivar is_up: whether packets are taken from the interface.
     :ivar mtu: of the interface in bytes, which padding does not exceed.
     :ivar allowed_ips: which lane each network belongs to.
@@ -46,6 +47,8 @@ class Datapath(Protocol):
     is_up: bool
     mtu: int
 
+    @property
+    def kind(self) -> str: ...
     @property
     def allowed_ips(self) -> AllowedIPs[Lane]: ...
     @property

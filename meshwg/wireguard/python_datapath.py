@@ -45,6 +45,8 @@ class PythonDatapath:
         that the fast path leaves messages from elsewhere alone.
     """
 
+    kind = "python"
+
     def __init__(self, *, roaming: bool = True) -> None:
         self.is_up = False
         self.mtu = DEFAULT_MTU

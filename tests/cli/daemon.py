@@ -132,6 +132,7 @@ def a_report(*peers: Json, **own: Any) -> Json:
             "interface": "meshwg0",
             "listen_port": 41641,
             "mtu": 1400,
+            "datapath": "core",
             "nat": {
                 "type": "port-restricted-cone",
                 "public": "203.0.113.1:41641",

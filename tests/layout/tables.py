@@ -196,6 +196,9 @@ UNMIRRORED = {
     "meshwg/wireguard/datapath.py": (
         "a protocol: tests/wireguard/test_python_datapath.py tests what follows it"
     ),
+    "meshwg/wireguard/core.py": (
+        "a protocol: tests/wireguard/test_core_datapath.py tests what is behind it"
+    ),
     "meshwg/wireguard/lane.py": (
         "four fields: tests/wireguard/test_python_datapath.py sees what they do"
     ),

@@ -6,6 +6,7 @@ from meshwg.status import all_drops
 from meshwg.transmit import FIRST_LINK, Endpoint
 from meshwg.wire.channeldata import wrap
 from meshwg.wire.stun import binding_request
+from tests import datapaths
 from tests.node.stage import BOB, BOBS_ENDPOINT, HOME, NOW, Stage
 from tests.wireguard.pair import ipv4
 
@@ -63,7 +64,10 @@ def test_a_packet_for_a_peer_without_a_path_starts_the_search_for_one() -> None:
     assert stage.node.get_timer() is not None
 
 
-def test_what_took_the_fast_path_is_reported_to_the_path_when_it_settles() -> None:
+def test_what_took_the_fast_path_is_reported_to_the_path_when_it_settles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    datapaths.use("python", monkeypatch)
     stage = Stage()
     bob = stage.add_peer("bob", BOB)
     stage.connect(bob)

@@ -111,7 +111,8 @@ def test_a_panic_inside_a_call_is_such_a_failure(
     steps = Steps(4)
     core = steps.ours
     assert isinstance(core, CoreDatapath)
-    core.core = Panicking(core.core)  # type: ignore[assignment]
+    broken = Panicking(core.core)
+    monkeypatch.setattr(core, "core", broken)
     core.receive_packets([ipv4(OWN, PEERS[0])], NOW)
     assert core.failure == "it broke"
     assert len(core.datagrams_to_send()) == 1
@@ -273,7 +274,9 @@ class Steps:
                 return message[: pick.randrange(len(message) + 1)]
             case 2:
                 place = pick.randrange(len(message))
-                return message[:place] + bytes([message[place] ^ 4]) + message[place + 1 :]
+                return (
+                    message[:place] + bytes([message[place] ^ 4]) + message[place + 1 :]
+                )
             case 3:
                 return pick.randbytes(pick.randrange(60))
         self.sent.append(message)
@@ -363,9 +366,7 @@ class Steps:
         self.now += self.random.choice([0.0, 1.0, 20.0])
 
 
-def make_session(
-    path: Datapath, number: int, *, is_initiator: bool = True
-) -> Session:
+def make_session(path: Datapath, number: int, *, is_initiator: bool = True) -> Session:
     """Return one half of the session of a number."""
     keys = bytes([1, number]) * 16, bytes([2, number]) * 16
     indices = 100 + number, 200 + number

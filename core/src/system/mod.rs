@@ -8,6 +8,7 @@ pub mod poll;
 pub mod tun;
 pub mod udp;
 
+use std::ffi::CString;
 use std::io;
 
 /// Return the result of a system call, or the error that it has set.
@@ -22,6 +23,15 @@ fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
 /// Return the length that a system call returned, or the error that it has set.
 fn checked_length(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Return the number of an interface, 0 if there is none of that name.
+pub fn interface_index(name: &str) -> u32 {
+    let Ok(name) = CString::new(name) else {
+        return 0;
+    };
+    // SAFETY: the name ends with a zero, and outlives the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
 }
 
 /// Return the seconds since boot, those asleep included: the clock of every `now`.
