@@ -9,6 +9,7 @@ PYTHON   ?= $(shell /usr/bin/python3 -c \
     2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
+CORE     := $(VENV)/.core
 SCENARIO ?=
 HOLD     ?=
 MATRIX   ?= full
@@ -18,12 +19,17 @@ PYTEST   ?=
 SECONDS  ?= 600
 SEED     ?= 1
 
+CORE_SOURCES := $(shell find core -name target -prune -o -type f -print)
+
 # What the namespace tests, the lab and the benchmarks use, from Debian.
 DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
     postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools zsh
 
+# Run a command of cargo's on the core, where cargo has it.
+cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
+
 .DEFAULT_GOAL := help
-.PHONY: help system install format lint test coverage fuzz check lab lab-shell lab-clean bench clean
+.PHONY: help system install wheels format lint test coverage fuzz check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,18 +44,29 @@ $(STAMP): pyproject.toml constraints.txt
 	    --constraint constraints.txt --editable '.[coordinator,dev]'
 	@touch $@
 
-install: $(STAMP) ## Make the virtual environment .venv with everything in it
+$(CORE): $(STAMP) $(CORE_SOURCES)
+	@sh core/install.sh $(BIN)/pip $@
+
+install: $(STAMP) $(CORE) ## Make the virtual environment .venv with everything in it
+
+wheels: install ## Build what others install, into dist/
+	MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
+	    $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./core
 
 format: install ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(call cargo,fmt,)
 
 lint: install ## Check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(call cargo,fmt,--check)
+	$(call cargo,clippy,--quiet --locked --all-targets --all-features -- -D warnings)
 
 test: system install ## Run every test (namespace tests only as root)
+	$(call cargo,test,--quiet --locked)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 coverage: system install ## Run every test and report branch coverage
@@ -74,5 +91,5 @@ bench: system install ## Measure, side by side with the programs users compare w
 	$(BIN)/python -m bench
 
 clean: ## Remove the virtual environment and everything generated
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist netns-lab/report
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist netns-lab/report core/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

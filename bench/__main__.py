@@ -4,6 +4,7 @@ Every benchmark compares side by side in one run, because machines differ and dr
 only ratios mean something. Each writes ``bench/report/NAME.json``.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -14,19 +15,30 @@ from typing import Any
 REPORT = Path(__file__).parent / "report"
 
 BENCHMARKS = {
-    "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
+    "tunnel": "one tunnel of meshwg-wg next to wireguard-go and boringtun: the targets",
+    "scaling": "throughput with 1, 10, 100 and 1,000 active peers",
+    "flood": "an established session while others send what no session opens",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
     "paths": "how soon there is a path, and how well it survives: the targets",
     "control": "nodes held by one coordinator, and how fast they learn of a change",
     "start": "how soon a node is there, what it costs, how long its commands take",
-    "node": "memory, CPU and packets of a node with 1,000 known and 50 active peers",
+    "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
     "floods": "what a node beside an attack notices, before, during and after",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 
 
-def main(names: list[str]) -> int:
+SETTINGS = {
+    "rounds": ("BENCH_PAIRS", "how often everything is measured"),
+    "seconds": ("BENCH_SECONDS", "for each transfer"),
+    "busy": ("BENCH_BUSY", "busy loops beside the tunnel"),
+}
+"""Options, the variables that the benchmarks read, and what they mean."""
+
+
+def main(arguments: list[str]) -> int:
+    names = _parse(arguments)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         known = ", ".join(BENCHMARKS)
@@ -44,6 +56,19 @@ def main(names: list[str]) -> int:
         (REPORT / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(f"\nFigures written to {REPORT.relative_to(Path.cwd())}/")
     return 0
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """Return the names, and put the settings where the benchmarks read them."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    for option, (_, meaning) in SETTINGS.items():
+        parser.add_argument(f"--{option}", type=int, metavar="N", help=meaning)
+    given = parser.parse_args(arguments)
+    for option, (variable, _) in SETTINGS.items():
+        if (value := getattr(given, option)) is not None:
+            os.environ[variable] = str(value)
+    return list(given.names)
 
 
 if __name__ == "__main__":

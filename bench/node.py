@@ -1,4 +1,7 @@
-"""The cost of one node that knows 1,000 peers and talks to 50 of them.
+"""What a node carries next to the bare engine, and what it costs with 1,000 peers.
+
+What it carries is :mod:`bench.nodepath`; the rest is here: the cost of one node that
+knows 1,000 peers and talks to 50 of them.
 
 The node is the real program, behind a home router, in a mesh with the real coordinator
 and real peers at public addresses; the members that it only knows have joined and left.
@@ -15,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from bench import nodepath
 from bench.control import Mesh as LightMesh
 from bench.idle import MEGABYTE, cpu_seconds, resident_bytes
 from meshwg.wire.token import JoinToken
@@ -62,7 +66,11 @@ class Cost:
 
 
 def run() -> dict[str, Any]:
-    """Measure, print a table, and return the figures."""
+    """Measure, print the tables, and return the figures."""
+    return {"paths": nodepath.run(), **_run_with_many_peers()}
+
+
+def _run_with_many_peers() -> dict[str, Any]:
     with Lab(title="bench node") as lab:
         mesh = Mesh(lab)
         print(f"  {KNOWN - ACTIVE} members join and leave", flush=True)

@@ -23,9 +23,12 @@ FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(autouse=True)
-def datapath(monkeypatch: pytest.MonkeyPatch) -> None:
+def datapath() -> Iterator[None]:
     """Make devices over the data path that the environment asks for."""
-    datapaths.use(datapaths.chosen(), monkeypatch)
+    # The test's own monkeypatch would be undone after its lab, which needs the PATH.
+    with pytest.MonkeyPatch.context() as patch:
+        datapaths.use(datapaths.chosen(), patch)
+        yield
 
 
 @pytest.fixture

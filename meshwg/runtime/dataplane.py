@@ -1,9 +1,15 @@
 """The pump between the TUN device, the sockets and an engine.
 
 A readable descriptor is read, the engine is called, and what it answers is written at
-once. There is no queue and no task in between. While a socket blocks, the TUN device is
-not read: that is all the back-pressure there is, and the kernel's own queues do the
-rest.
+once. There is no task in between. While a socket blocks, the TUN device is not read:
+that is all the back-pressure there is, and the kernel's own queues do the rest.
+
+What is carried at once takes less than a millisecond, so that nothing waits longer for
+the others. The TUN device's queue has one line for all, in which a ping would stand
+behind the packets of a transfer. So more is read from it than can be carried, and
+waits here, each flow for its own turn (:mod:`meshwg.packet.fairqueue`). Datagrams
+cannot be told apart before they are opened; but where they wait for too long, one is
+dropped, as there, to let whoever sends too much know.
 
 Packets that come one by one are in a hurry, packets that come in crowds want to be
 carried together. So where the last one came alone, one packet is read, and passed on
@@ -23,13 +29,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from meshwg.packet.fairqueue import FairQueue
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.routes import Routes
-from meshwg.runtime.tun import MAX_BATCH, TunDevice, TunGone
+from meshwg.runtime.tun import TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import UDP, Endpoint, Transmit
@@ -40,9 +47,14 @@ QUIET = 0.001
 """Seconds without packets after which the rest of the program goes on."""
 MAX_READY = 16
 """Descriptors named by one wait: Python makes room for them each time."""
-READS_PER_TURN = 4
-"""Batches taken from the TUN device before the sockets are looked at."""
-DATAGRAMS_PER_TURN = 256
+BATCH = 90
+"""Packets passed on before the sockets are looked at: what two system calls send, in
+less than a millisecond."""
+READ_AHEAD = 512
+"""Packets read from the TUN device in a row: its own queue has only one line."""
+MAX_WAITING = 1024
+"""Packets that wait here before those in the device's queue do."""
+DATAGRAMS_PER_TURN = 128
 """Datagrams taken from one socket before the others are looked at."""
 BURST = 32
 """Datagrams of one source that are passed on before more are read."""
@@ -115,6 +127,8 @@ class Dataplane:
         """That of the TUN device while it is read."""
         self._readers: dict[int, UdpReceiver] = {}
         self._packet_at = self._datagram_at = 0.0
+        self._waiting = FairQueue()
+        self._has_waiting = False
         self._own = PeerSockets(self._watch, self._forget_own)
         # Where the last lone packet went through the peer's own socket, and how.
         self._endpoint: Endpoint | None = None
@@ -196,7 +210,10 @@ class Dataplane:
         seal, open_, header = engine.seal_one, engine.open_one, tun.header
         others, end = False, 0.0
         try:
-            while not others and (ready := poll(timeout, MAX_READY)):
+            while not others:
+                ready = poll(0 if self._has_waiting else timeout, MAX_READY)
+                if not ready and not self._has_waiting:
+                    break
                 now = get_now()
                 end, timeout = end or now + TURN, QUIET
                 for descriptor, _ in ready:
@@ -242,6 +259,8 @@ class Dataplane:
                                 tun.write_raw((header, packet))
                             except OSError:
                                 self._write([packet])  # It meets this, too.
+                if self._has_waiting:
+                    self._pass_on(self._waiting.take(BATCH, now), now)
                 if now >= end:
                     break
         finally:
@@ -281,19 +300,25 @@ class Dataplane:
         self._send()
 
     def _read_crowd(self, now: float) -> None:
-        """Pass on what waits, in batches; as many go to a peer by one call."""
-        carried = 0
+        """Read what waits, and pass it on, or as much of it as makes a batch."""
+        is_full = len(self._waiting) >= MAX_WAITING
         try:
-            for _ in range(READS_PER_TURN):
-                packets = self._tun.read()
-                carried += len(packets)
-                self._engine.receive_packets(packets, now)
-                self._send()
-                if self._blocked or len(packets) < MAX_BATCH:
-                    break
+            packets = self._tun.read(BATCH if is_full else READ_AHEAD)
         except TunGone:
             self._lose_tun()
-        self._packet_at = now if carried == 1 else CROWD
+            return
+        if self._waiting or len(packets) > BATCH:
+            self._waiting.add(packets, now)
+            self._has_waiting = True
+        else:
+            self._pass_on(packets, now)
+
+    def _pass_on(self, packets: Sequence[bytes], now: float) -> None:
+        """Send a batch; as many packets go to a peer by one call."""
+        self._engine.receive_packets(packets, now)
+        self._send()
+        self._has_waiting = bool(self._waiting) and not self._blocked
+        self._packet_at = now if len(packets) == 1 and not self._waiting else CROWD
 
     def _receive_crowd(self, sock: UdpReceiver, now: float) -> None:
         """Pass on what arrived, in batches of one source each.
@@ -306,6 +331,8 @@ class Dataplane:
         while left > 0 and (received := sock.receive()) is not None:
             datagrams, source = received
             left -= len(datagrams)
+            if left <= 0 and sock.has_stood(now):
+                del datagrams[0]
             batch = waiting.setdefault(source, [])
             batch += datagrams
             if len(batch) >= BURST:
@@ -313,6 +340,8 @@ class Dataplane:
                 self._write(self._engine.packets_to_write())
         for source, batch in waiting.items():
             self._engine.receive_datagrams(batch, source, now)
+        if left > 0:
+            sock.has_been_emptied()
         carried = DATAGRAMS_PER_TURN - left
         self._datagram_at = now if carried == 1 else CROWD
         self._write(self._engine.packets_to_write())
@@ -375,11 +404,13 @@ class Dataplane:
         if not is_read and not self._blocked and self._sockets is not None:
             self._tun_descriptor = self._tun.fileno()
             self._loop.add_packet_descriptor(self._tun_descriptor)
+            self._has_waiting = bool(self._waiting)
 
     def _pause_tun(self) -> None:
         if self._tun_descriptor >= 0:
             self._loop.remove_packet_descriptor(self._tun_descriptor)
             self._tun_descriptor = -1
+            self._has_waiting = False
 
     def _udp_sockets(self) -> list[UdpSocket]:
         """Return all UDP sockets but the peers' own."""

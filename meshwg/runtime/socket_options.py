@@ -1,9 +1,12 @@
 """Options of UDP sockets that the socket module has no names for, and their use."""
 
 import contextlib
+import fcntl
 import os
 import re
 import socket
+import struct
+import time
 
 BUFFER_SIZE = 7 << 20
 """What wireguard-go asks for: a burst at 10 Gbit/s for 6 ms."""
@@ -17,7 +20,10 @@ SO_BINDTOIFINDEX = 62
 SOL_UDP = 17
 UDP_SEGMENT = 103
 UDP_GRO = 104
+SIOCGSTAMPNS = 0x8907
 FIRST_KERNEL_WITH_SOUND_GRO = (5, 12)
+
+_TIMESPEC = struct.Struct("ll")
 
 
 def enlarge_buffers(sock: socket.socket) -> None:
@@ -87,6 +93,20 @@ def bind_beside(sock: socket.socket, other: socket.socket, host: str) -> None:
         sock.bind((host, other.getsockname()[1]))
     finally:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def last_waited(sock: socket.socket) -> float:
+    """Return for how many seconds the last datagram had waited that was received.
+
+    From the first call on, the kernel notes when datagrams arrive: until then it is 0.
+    """
+    try:
+        arrived = fcntl.ioctl(sock, SIOCGSTAMPNS, bytes(_TIMESPEC.size))
+    except OSError:
+        return 0.0
+    seconds, nanoseconds = _TIMESPEC.unpack(arrived)
+    waited: float = time.time() - seconds - nanoseconds / 1e9
+    return max(0.0, waited)
 
 
 def _kernel_version() -> tuple[int, int]:

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from meshwg.packet.lateness import Lateness
 from meshwg.runtime.pktinfo import Address, Ancillary, host_of, parse_pktinfo
-from meshwg.runtime.socket_options import SOL_UDP, receive_batches
+from meshwg.runtime.socket_options import SOL_UDP, last_waited, receive_batches
 from meshwg.transmit import Endpoint, Source
 
 ANCILLARY_SIZE = 128
@@ -64,8 +65,11 @@ class UdpReceiver:
 
         :raises OSError: what :meth:`cannot_receive` counts.
         """
+        self.late = 0
+        """Datagrams that were dropped because too many waited."""
         self._socket = sock
         self._local = local
+        self._lateness = Lateness()
         # Known sources, by their address and the PKTINFO of their datagrams.
         self._endpoints: dict[tuple[Address, bytes], Endpoint] = {}
         receive_batches(sock)
@@ -121,6 +125,19 @@ class UdpReceiver:
         if size <= stride:
             return [batch], endpoint
         return [batch[i : i + stride] for i in range(0, size, stride)], endpoint
+
+    def has_stood(self, now: float) -> bool:
+        """Return whether datagrams wait for too long for too long, so that one should
+        be dropped; to be asked after one was received and more may wait."""
+        waited = last_waited(self._socket)
+        if self._lateness.is_too_much(waited, now):
+            self.late += 1
+            return True
+        return False
+
+    def has_been_emptied(self) -> None:
+        """Note that no datagram waited a moment ago."""
+        self._lateness.is_too_much(0.0, 0.0)
 
     def _remember_endpoint(self, address: Address, pktinfo: bytes) -> Endpoint | None:
         """Return the endpoint for a source address and the PKTINFO that came along,

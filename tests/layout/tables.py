@@ -164,10 +164,14 @@ _SETTING = "a setting of a benchmark, which is a program by itself"
 AT_IMPORT = {
     "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
     "bench/control.py": _SETTING,
+    "bench/flood.py": _SETTING,
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
+    "bench/nodepath.py": _SETTING,
     "bench/paths.py": _SETTING,
+    "bench/programs.py": _SETTING,
     "bench/relay.py": _SETTING,
+    "bench/scaling.py": _SETTING,
     "bench/start.py": _SETTING,
     "bench/stun.py": _SETTING,
     "bench/tunnel.py": _SETTING,
@@ -255,11 +259,5 @@ BIG = {
 }
 """Why a function may be longer or more branched than others."""
 
-NAMED_TWICE = {
-    f"{tree} {name}": reason
-    for tree, reason, names in (
-        ("bench", "a run of each benchmark, which are programs by themselves", "Run"),
-    )
-    for name in names.split()
-}
+NAMED_TWICE: dict[str, str] = {}
 """Why several classes of a tree may have one name."""

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from meshwg.runtime import clock
+from meshwg.packet import fairqueue
+from meshwg.runtime import clock, dataplane
 from meshwg.runtime.dataplane import (
     BURST,
+    CROWD,
     DATAGRAMS_PER_TURN,
     PAUSE,
     Dataplane,
@@ -25,7 +27,16 @@ from meshwg.transmit import Endpoint, Source, Transmit
 
 LINK = 7
 LOCAL = Source("127.0.0.1", 1)
+TRANSFER = [bytes(24) + bytes([number]) for number in range(6)]
+PING = b"\x45" * 24
 ALICE, BOB = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two packets be a batch."""
+    monkeypatch.setattr(dataplane, "BATCH", 2)
+    monkeypatch.setattr(fairqueue, "TURN", 2)
 
 
 async def test_packets_of_the_interface_become_datagrams() -> None:
@@ -108,6 +119,51 @@ async def test_a_flood_of_packets_does_not_starve_the_sockets() -> None:
         world.tun.send(b"packet")
         world.say(b"x")
         await world.until(lambda: world.engine.datagrams != [])
+
+
+async def test_a_ping_behind_a_transfer_waits_for_one_batch(
+    small_batches: None,
+) -> None:
+    async with pumping() as world:
+        await world.crowd(*TRANSFER, PING)
+        await world.until(lambda: len(world.engine.packets) == len(TRANSFER) + 1)
+        assert world.engine.packets == [*TRANSFER[:2], PING, *TRANSFER[2:]]
+
+
+async def test_what_waits_here_is_passed_on_without_more_to_read(
+    small_batches: None,
+) -> None:
+    async with pumping() as world:
+        sizes: list[int] = []
+        world.engine.on_packets = lambda: sizes.append(len(world.engine.packets))
+        await world.crowd(*TRANSFER)
+        await world.until(lambda: len(world.engine.packets) == len(TRANSFER))
+        assert sizes == [2, 4, 6]
+        assert world.engine.packets == TRANSFER
+
+
+async def test_what_waits_here_goes_on_waiting_while_a_socket_blocks(
+    small_batches: None,
+) -> None:
+    async with pumping() as world:
+        world.wire.blocks = True
+        world.engine.answer = [Transmit(world.remote, [b"late"])]
+        await world.crowd(*TRANSFER)
+        await world.pause()
+        assert world.engine.packets == TRANSFER[:2]
+        world.wire.blocks = False
+        await world.until(lambda: world.engine.packets == TRANSFER)
+
+
+async def test_of_datagrams_that_wait_for_too_long_one_is_dropped() -> None:
+    async with pumping() as world:
+        await world.busy()
+        cast(Any, world.wire).has_stood = lambda now: True
+        sent = [str(number).encode() for number in range(DATAGRAMS_PER_TURN + 1)]
+        world.say(*sent)
+        await world.until(lambda: sent[-1] in world.engine.datagrams)
+        sent.remove(sent[DATAGRAMS_PER_TURN - 1])
+        assert world.engine.datagrams == sent
 
 
 async def test_while_a_socket_blocks_the_interface_is_not_read() -> None:
@@ -540,6 +596,14 @@ class World:
         """Let no time pass from now on; packets before were long ago."""
         moment = clock.now() + 1
         self.stopped_clock.setattr(clock, "now", lambda: moment)
+
+    async def crowd(self, *packets: bytes) -> None:
+        """Let packets come from the interface that are read together."""
+        self.stop_time()
+        self.engine.sealed = None
+        self.pump._packet_at = CROWD
+        for packet in packets:
+            self.tun.send(packet)
 
     async def busy(self) -> None:
         """Let a datagram arrive, and no time pass from then on."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import cast
@@ -18,6 +19,7 @@ from meshwg.runtime.socket_options import (
     can_segment,
     enlarge_buffers,
     get_fwmark,
+    last_waited,
     receive_batches,
     set_fwmark,
 )
@@ -120,3 +122,23 @@ def test_a_failure_to_bind_admits_no_other_peer(sock: socket.socket) -> None:
         bind_beside(beside, sock, "192.0.2.1")
 
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+
+
+def test_how_long_a_datagram_has_waited_is_known_from_the_second_one_on(
+    sock: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sock.bind(("127.0.0.1", 0))
+    for _ in range(2):
+        sock.sendto(b"x", sock.getsockname())
+        sock.recv(1)
+        last_waited(sock)
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert last_waited(sock) >= 60
+
+
+def test_where_nobody_knows_how_long_it_has_waited_it_has_not(
+    sock: socket.socket,
+) -> None:
+    assert last_waited(sock) == 0

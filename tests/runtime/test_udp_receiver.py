@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from meshwg.packet.lateness import INTERVAL, TARGET
+from meshwg.runtime import udp_receiver
 from meshwg.runtime.pktinfo import Ancillary, pktinfo
 from meshwg.runtime.socket_options import SOL_UDP, UDP_GRO
 from meshwg.runtime.udp_receiver import CACHE_SIZE, UdpReceiver
@@ -81,6 +83,26 @@ def test_sockets_share_a_buffer_with_those_of_their_thread(
     assert third.buffer is not receiver.buffer
     second.close()
     third.close()
+
+
+def test_a_queue_that_stands_is_noticed_and_counted(
+    receiver: UdpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp_receiver, "last_waited", lambda sock: 2 * TARGET)
+
+    found = [receiver.has_stood(number * INTERVAL / 2) for number in range(5)]
+
+    assert found == [False, False, False, True, False]
+    assert receiver.late == 1
+
+
+def test_a_queue_that_is_emptied_does_not_stand(
+    receiver: UdpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp_receiver, "last_waited", lambda sock: 2 * TARGET)
+    for number in range(9):
+        assert not receiver.has_stood(number * INTERVAL / 2)
+        receiver.has_been_emptied()
 
 
 def test_nothing_to_receive_is_not_an_error(receiver: UdpReceiver) -> None:
