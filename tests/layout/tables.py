@@ -17,6 +17,7 @@ MESHWG_LAYERS = (
         "meshwg.path",
         "meshwg.relay",
         "meshwg.control",
+        "meshwg.policy",
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
@@ -51,7 +52,7 @@ COORDINATOR_LAYERS = (
         "coordinator.addresses",
         "coordinator.relaysecrets",
     ),
-    ("coordinator.config",),
+    ("coordinator.policy", "coordinator.config"),
     ("coordinator.credentials",),
     ("coordinator",),
 )
@@ -70,6 +71,8 @@ ACROSS = {
         "meshwg.limits",
         "meshwg.prefixes",
         "meshwg.errors",
+        # Ports are written alike in policies and in guards.
+        "meshwg.policy.ports",
     ),
     # The batching socket, the timer and the meaning of SIGHUP are common to both sides.
     "coordinator.runtime": (
@@ -136,6 +139,8 @@ MORE_STANDARD = {
     # They read the file of settings, once, before anything else is made.
     "meshwg.config": ("pathlib", "tomllib"),
     "coordinator.config": ("pathlib", "tomllib"),
+    # A policy is a text in that form, wherever it comes from.
+    "coordinator.policy.document": ("tomllib",),
     # Settings may be paths.
     "meshwg.schema": ("pathlib",),
     # It sets what OpenSSL looks at when it is loaded.
