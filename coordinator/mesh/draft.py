@@ -10,6 +10,7 @@ one after the other.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from coordinator.mesh.access import NO_USERS, Access
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.joining import Joining
@@ -17,8 +18,12 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
+    AddUser,
+    ApplyPolicy,
+    Assign,
     Changes,
     CreateAuthKey,
+    DisableUser,
     Disconnect,
     Expire,
     Join,
@@ -33,6 +38,7 @@ from coordinator.mesh.operations import (
     Sweep,
     Update,
 )
+from coordinator.mesh.policies import ActivePolicy, User
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.routes import Routes
 from meshwg.limits import RateLimiter
@@ -49,6 +55,8 @@ class Draft:
     :param auth_keys: those that the operations mention, by number.
     :param approved_routes: networks inside which nodes may announce routes.
     :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
+    :param users: whom the operations may name.
+    :param token_tags: the tags of auth keys.
     """
 
     def __init__(
@@ -60,6 +68,8 @@ class Draft:
         random: Random,
         approved_routes: Iterable[str] = (),
         admissions: RateLimiter | None = None,
+        users: Mapping[str, User] = NO_USERS,
+        token_tags: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -67,6 +77,9 @@ class Draft:
         """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._access = Access(
+            self._members, registry.policy, users, token_tags, unix_time=unix_time
+        )
         self._routes = Routes(self._members, approved_routes)
         self._joining = Joining(
             self._members,
@@ -103,11 +116,36 @@ class Draft:
         return self._auth_keys.changed
 
     @property
+    def policy(self) -> ActivePolicy | None:
+        """The new policy, ``None`` to leave it as it is."""
+        return self._access.changed
+
+    @property
+    def users(self) -> dict[str, User]:
+        """Changed users by name."""
+        return self._access.users
+
+    @property
+    def reclassed(self) -> int:
+        """This version, if a node that was there has another class now; else 0."""
+        return self.version if self._members.reclassed else 0
+
+    @property
+    def is_new_version(self) -> bool:
+        """Whether there is anything that others have to know."""
+        return bool(self.nodes or self.removed or self.policy is not None)
+
+    @property
     def changes(self) -> Changes:
         """What to apply to the registry after the commit."""
-        changed = bool(self.nodes or self.removed)
-        version = self.version if changed else self._registry.version
-        return Changes(version, tuple(self.nodes.values()), tuple(self.removed))
+        version = self.version if self.is_new_version else self._registry.version
+        return Changes(
+            version,
+            tuple(self.nodes.values()),
+            tuple(self.removed),
+            self.policy,
+            self.reclassed,
+        )
 
     def perform(self, operation: Operation) -> Result:
         """Decide one operation."""
@@ -167,6 +205,16 @@ class Draft:
             )
         return Accepted(self._members.put(replace(node, name=label)))
 
+    def _assign(self, assign: Assign) -> Result:
+        node = self._members.find(assign.node)
+        if node is None:
+            return _unknown(assign.node)
+        refused = self._access.refusal(assign.owner, assign.tags)
+        if refused is not None:
+            return refused
+        node = replace(node, owner=assign.owner, tags=assign.tags)
+        return Accepted(self._members.put(node))
+
     def _expire(self, expire: Expire) -> Result:
         node = self._members.find(expire.node)
         if node is None:
@@ -181,10 +229,30 @@ class Draft:
         return _unknown(remove.node) if node is None else self._drop(node)
 
     def _create_auth_key(self, create: CreateAuthKey) -> Result:
-        return self._auth_keys.create(create)
+        key = create.auth_key
+        refused = self._access.refusal(key.owner, key.tags)
+        return refused or self._auth_keys.create(create)
 
     def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
         return self._auth_keys.revoke(revoke)
+
+    def _apply_policy(self, apply: ApplyPolicy) -> Result:
+        result = self._access.apply(apply)
+        if self._access.changed is not None:
+            # It may approve networks that nobody has.
+            self._routes.settle()
+        return result
+
+    def _add_user(self, add: AddUser) -> Result:
+        return self._access.add_user(add)
+
+    def _disable_user(self, disable: DisableUser) -> Result:
+        result = self._access.disable_user(disable)
+        if isinstance(result, Accepted):
+            for node in self._members.all():
+                if node.owner == disable.name and not node.expired:
+                    self._expire(Expire(node.key))
+        return result
 
     def _set_url(self, change: SetUrl) -> Result:
         self.url = change.url
@@ -208,10 +276,14 @@ class Draft:
         MarkOffline: _mark_offline,
         Sweep: _sweep,
         Rename: _rename,
+        Assign: _assign,
         Expire: _expire,
         Remove: _remove,
         CreateAuthKey: _create_auth_key,
         RevokeAuthKey: _revoke_auth_key,
+        ApplyPolicy: _apply_policy,
+        AddUser: _add_user,
+        DisableUser: _disable_user,
         SetUrl: _set_url,
     }
 

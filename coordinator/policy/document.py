@@ -21,6 +21,8 @@ MAX_TEXT = 1 << 20
 """Bytes of a policy."""
 MAX_RULES = 5000
 MAX_NOTE = 200
+RESERVED = ("any", "self", "internet")
+"""Words that have a meaning."""
 MAX_LISTED = 2000
 """Texts in one list."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
@@ -106,6 +108,16 @@ def parse_policy(text: str) -> Document:
     return _Parser(values, Lines(text)).document()
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a group, a host or a tag."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_user(text: str) -> bool:
+    """Tell whether a text can be the name of a user."""
+    return _USER.fullmatch(text) is not None and text not in RESERVED
+
+
 def _not_toml(message: str, text: str) -> PolicyError:
     found = _TOML_LINE.search(message)
     line = int(found[1]) if found and found[1] else len(text.splitlines()) or 1
@@ -169,7 +181,7 @@ class _Parser:
         hosts = {}
         for name, value in self._named("hosts").items():
             line = self._lines.of_key("hosts", name)
-            if name in ("any", "self", "internet"):
+            if name in RESERVED:
                 raise PolicyError(line, f"'{name}' has a meaning; take another name")
             try:
                 if not isinstance(value, str) or "%" in value:

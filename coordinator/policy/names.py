@@ -38,6 +38,24 @@ def resolve_groups(
     return {**inventory.groups, **resolving.resolved}
 
 
+def known_groups(document: Document) -> dict[str, frozenset[str]]:
+    """Return the users in each group, without those groups that are not known."""
+    groups: dict[str, frozenset[str]] = {}
+    for name in document.groups:
+        found: dict[str, None] = {}
+        waiting, seen = [name], {name}
+        while waiting:
+            for member in document.groups.get(waiting.pop(), ()):
+                group = member.removeprefix("group:")
+                if group == member:
+                    found[member] = None
+                elif group not in seen:
+                    seen.add(group)
+                    waiting.append(group)
+        groups[name] = frozenset(found)
+    return groups
+
+
 def check_names(document: Document, inventory: Inventory) -> None:
     """Refuse a policy that names what is not there.
 
