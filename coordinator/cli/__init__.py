@@ -21,6 +21,8 @@ COMMANDS = {
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
     "key": "coordinator.cli.key:key",
+    "user": "coordinator.cli.user:user",
+    "policy": "coordinator.cli.policy:policy",
     "relay": "coordinator.cli.relay:relay",
     "config": "coordinator.cli.config:config",
     "backup": "coordinator.cli.backup:backup",

@@ -1,8 +1,10 @@
 """What the commands that administer a mesh share."""
 
 import asyncio
+import getpass
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -160,3 +162,18 @@ def time_text(unix_time: float | None) -> str:
     if unix_time is None:
         return "-"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_time))
+
+
+def identity_text(owner: str, tags: Sequence[str]) -> str:
+    """Return what nodes are to policies, a dash for nothing."""
+    return " ".join((owner, *(f"tag:{tag}" for tag in tags))).strip() or "-"
+
+
+def administrator() -> str:
+    """Return who uses this command, as the system knows him."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        # The system has no name for this user.
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"[:255]
