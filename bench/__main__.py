@@ -15,6 +15,7 @@ REPORT = Path(__file__).parent / "report"
 
 BENCHMARKS = {
     "tunnel": "TCP throughput and round trip through a tunnel, next to wireguard-go",
+    "policy": "what 500 rules and 10,000 flows cost a data path",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
     "paths": "how soon there is a path, and how well it survives: the targets",

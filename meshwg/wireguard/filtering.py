@@ -57,21 +57,21 @@ def flow_key(packet: bytes) -> bytes | None:
         if protocol == TCP:
             if length < 40 or packet[33] & BEGIN_OR_END:
                 return None
-            return packet[9:10] + packet[12:24]
+            return b"T" + packet[12:24]
         if protocol == UDP:
-            return packet[9:10] + packet[12:24]
+            return b"U" + packet[12:24]
         if protocol == ICMP and packet[20] in (0, 8):
-            return packet[9:10] + packet[12:21] + packet[24:26]
-    elif first >> 4 == 6:
+            return packet[12:21] + packet[24:26]
+    elif first >> 4 == 6 and length >= 48:
         protocol = packet[6]
         if protocol == TCP:
             if length < 60 or packet[53] & BEGIN_OR_END:
                 return None
-            return packet[6:7] + packet[8:44]
-        if protocol == UDP and length >= 48:
-            return packet[6:7] + packet[8:44]
-        if protocol == ICMPV6 and length >= 48 and packet[40] in (128, 129):
-            return packet[6:7] + packet[8:41] + packet[44:46]
+            return b"T" + packet[8:44]
+        if protocol == UDP:
+            return b"U" + packet[8:44]
+        if protocol == ICMPV6 and packet[40] in (128, 129):
+            return packet[8:41] + packet[44:46]
     return None
 
 
@@ -85,11 +85,11 @@ def both_keys(packet: bytes) -> tuple[bytes, ...]:
         return ()
     first = packet[0]
     if first == 0x45 and packet[9] == TCP and length >= 40:
-        start, middle, end, kind = 12, 16, 20, packet[9:10]
+        start, middle, end = 12, 16, 20
     elif first >> 4 == 6 and packet[6] == TCP and length >= 60:
-        start, middle, end, kind = 8, 24, 40, packet[6:7]
+        start, middle, end = 8, 24, 40
     else:
         return ()
     ends = packet[middle:end] + packet[start:middle]
     ports = packet[end + 2 : end + 4] + packet[end : end + 2]
-    return kind + packet[start : end + 4], kind + ends + ports
+    return b"T" + packet[start : end + 4], b"T" + ends + ports

@@ -75,7 +75,8 @@ class PythonDatapath:
         self._echo_identifiers: frozenset[int] = frozenset()
         self._filter: PacketFilter | None = None
         # Until when exact flows may pass, by direction, and since which generation.
-        self._passing: dict[bool, dict[bytes, float]] = {False: {}, True: {}}
+        self._passing_in: dict[bytes | None, float] = {}
+        self._passing_out: dict[bytes | None, float] = {}
         self._generation = -1
         self._packets: list[bytes] = []
         self._outgoing: list[tuple[Lane, list[bytes]]] = []
@@ -87,13 +88,14 @@ class PythonDatapath:
     # Packets from the interface.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
-        if self._filter is not None:
-            packets = self._judged(packets, now)
-        self._send_packets(packets, now)
-        self._send_answers(now)
+        if self._filter is None:
+            self._send_groups(self._grouped(packets), now)
+        else:
+            self._send_groups(self._judged(packets, now), now)
+            self._send_answers(now)
 
-    def _send_packets(self, packets: Sequence[bytes], now: float) -> None:
-        """Send packets in the lanes that allowed IPs say."""
+    def _grouped(self, packets: Sequence[bytes]) -> dict[Lane, list[bytes]]:
+        """Return packets by the lane in which they go."""
         groups: dict[Lane, list[bytes]] = {}
         last = b""
         group: list[bytes] | None = None
@@ -107,6 +109,9 @@ class PythonDatapath:
                 self.drops[Drop.NO_PEER] += 1
             else:
                 group.append(packet)
+        return groups
+
+    def _send_groups(self, groups: dict[Lane, list[bytes]], now: float) -> None:
         for lane, outgoing in groups.items():
             if lane.longest < self.mtu:
                 outgoing = self._short_enough(lane, outgoing)
@@ -290,7 +295,7 @@ class PythonDatapath:
                 continue
             if length < size:
                 packet = packet[:length]
-            passes = self._passes(packet, now, inbound=True)
+            passes = self._passes(packet, now, True)
             last_size = -1
             if passes:
                 packets.append(packet)
@@ -347,37 +352,44 @@ class PythonDatapath:
         self._filter = packet_filter
         self._generation = -1
 
-    def _judged(self, packets: Sequence[bytes], now: float) -> list[bytes]:
-        """Return the packets from the interface that may pass."""
-        passing, flow_of = [], _flow_of
-        flow, last_size, flags = None, -1, 0
+    def _judged(self, packets: Sequence[bytes], now: float) -> dict[Lane, list[bytes]]:
+        """Return those packets from the interface that may pass, by their lane."""
+        groups: dict[Lane, list[bytes]] = {}
+        group: list[bytes] = []
+        flow, last_size, flags, flow_of = None, -1, 0, _flow_of
         for packet in packets:
             size = len(packet)
             if size == last_size and flow_of(packet) == flow and not packet[33] & flags:
-                passing.append(packet)
+                group.append(packet)
                 continue
+            last_size = -1
             # What leads nowhere is no matter of the filter.
-            if self._destination(packet) is None:
+            lane = self._destination(packet)
+            if lane is None:
                 self.drops[Drop.NO_PEER] += 1
                 continue
-            passes = self._passes(packet, now, inbound=False)
-            last_size = -1
+            passes = self._passes(packet, now, False)
             if passes:
-                passing.append(packet)
+                group = groups.setdefault(lane, [])
+                group.append(packet)
             if passes == _AND_ITS_FLOW and _is_plain(packet):
                 flow, last_size = flow_of(packet), size
                 flags = BEGIN_OR_END if packet[9] == TCP else 0
-        return passing
+        return groups
 
-    def _passes(self, packet: bytes, now: float, *, inbound: bool) -> int:
+    def _passes(self, packet: bytes, now: float, inbound: bool) -> int:
         """Tell whether a packet passes, by what is known of its flow, else ask.
 
         :return: :data:`_AND_ITS_FLOW` if those that follow it do, too.
         """
-        key = flow_key(packet)
-        if self._is_known(key, now, inbound=inbound):
-            return _AND_ITS_FLOW
         assert self._filter is not None
+        if self._generation != self._filter.generation:
+            self._generation = self._filter.generation
+            self._passing_in, self._passing_out = {}, {}
+        key = flow_key(packet)
+        known = self._passing_in if inbound else self._passing_out
+        if now < known.get(key, 0.0):
+            return _AND_ITS_FLOW
         until = self._filter.judge(packet, now, inbound=inbound)
         if until < 0:
             drop = Drop.DENIED_INBOUND if inbound else Drop.DENIED_OUTBOUND
@@ -386,27 +398,19 @@ class PythonDatapath:
         if key is None:
             self._forget_flows(packet, inbound=inbound)
         elif until > now:
-            known = self._passing[inbound]
             if len(known) >= MAX_EXACT_FLOWS:
                 known.clear()
             known[key] = until
             return _AND_ITS_FLOW
         return _ALONE
 
-    def _is_known(self, key: bytes | None, now: float, *, inbound: bool) -> bool:
-        """Tell whether a flow was let pass, and that still holds."""
-        assert self._filter is not None
-        if self._generation != self._filter.generation:
-            self._generation = self._filter.generation
-            self._passing = {False: {}, True: {}}
-        return key is not None and now < self._passing[inbound].get(key, 0.0)
-
     def _forget_flows(self, packet: bytes, *, inbound: bool) -> None:
         """Have both directions of a connection judged again that begins or ends."""
-        for key, direction in zip(
-            both_keys(packet), (inbound, not inbound), strict=False
+        known = (self._passing_in, self._passing_out)
+        for key, passing in zip(
+            both_keys(packet), known if inbound else known[::-1], strict=False
         ):
-            self._passing[direction].pop(key, None)
+            passing.pop(key, None)
 
     def _send_answers(self, now: float) -> None:
         """Send what a filter has to say of what it refused."""
@@ -414,7 +418,7 @@ class PythonDatapath:
             to_interface, to_peers = self._filter.take_answers()
             self._packets += to_interface
             if to_peers:
-                self._send_packets(to_peers, now)
+                self._send_groups(self._grouped(to_peers), now)
 
     # The fast path.
 
@@ -440,8 +444,9 @@ class PythonDatapath:
             or not lane.longest >= length <= mtu
         ):
             return None
-        if self._filter is not None and not self._is_known(
-            flow_key(packet), now, inbound=False
+        if self._filter is not None and (
+            self._generation != self._filter.generation
+            or now >= self._passing_out.get(flow_key(packet), 0.0)
         ):
             return None
         missing = -length % PADDING_MULTIPLE
@@ -482,13 +487,18 @@ class PythonDatapath:
             or self._delivered.lookup(packet[16:20]) is None
         ):
             size = self._genuine_length(lane, packet)
-        if size and self._filter is not None:
-            if not self._passes(packet[:size], now, inbound=True):
-                size = 0
+        if size < len(packet):
+            packet = packet[:size]
+        if self._filter is not None and (
+            self._generation != self._filter.generation
+            or now >= self._passing_in.get(flow_key(packet), 0.0)
+        ):
+            if packet and not self._passes(packet, now, True):
+                packet = b""
             self._send_answers(now)
-        if self._echo_identifiers and self._is_echo(packet[:size]):
+        if self._echo_identifiers and self._is_echo(packet):
             return b""
-        return packet[:size]
+        return packet
 
     # What it is told.
 

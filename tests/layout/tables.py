@@ -247,6 +247,15 @@ BIG = {
     "meshwg/runtime/dataplane.py Dataplane._carry": (
         "the way of one packet; a call in it costs more than the branch it hides"
     ),
+    "meshwg/wireguard/python_datapath.py PythonDatapath.seal_one": (
+        "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "meshwg/wireguard/python_datapath.py PythonDatapath.open_one": (
+        "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "meshwg/wireguard/filtering.py flow_key": (
+        "the key of one packet; a call in it costs more than the branch it hides"
+    ),
     "coordinator/store/migrations/versions/0001_first_schema.py upgrade": (
         "the tables of a version, one after the other, for ever as they were"
     ),
