@@ -116,6 +116,11 @@ class Filter:
         self._guard = None if rules is None else RuleTable(rules)
         self._rules_changed(was_needed, now)
 
+    def change_guard(self, rules: Iterable[AllowRule]) -> None:
+        """Take the same guard for what it means now."""
+        self._guard = RuleTable(rules)
+        self.generation += 1
+
     def _rules_changed(self, was_needed: bool, now: float) -> None:
         self.generation += 1
         if not was_needed:
@@ -203,6 +208,9 @@ class Filter:
             reason = self._judge_again(flow, headers, inbound)
             if reason is not None:
                 table.forget(key)
+                if headers.flags & _RST:
+                    # The other end was sooner, and this one is to hear of it.
+                    return now
                 return self._cut(reason, headers, packet, inbound)
         if flow is None or _begins_anew(flow, headers, inbound):
             begun = self._begin(headers, now, inbound)
@@ -327,11 +335,10 @@ class Filter:
         """Deny a packet of a flow that is no longer allowed, and end that."""
         if headers.kind is not Kind.TCP or headers.fragment is not None:
             return self._refuse(reason, headers, packet, inbound)
-        if not headers.flags & _RST:
-            back, on = resets(packet, headers.start)
-            near, far = (on, back) if inbound else (back, on)
-            self._to_interface.append(near)
-            self._to_peers.append(far)
+        back, on = resets(packet, headers.start)
+        near, far = (on, back) if inbound else (back, on)
+        self._to_interface.append(near)
+        self._to_peers.append(far)
         return self._deny(reason)
 
 

@@ -18,7 +18,7 @@ class Places:
 
     def __init__(self) -> None:
         self._classes: dict[bytes, int] = {}
-        self._networks = _Networks()
+        self._networks = _Behind()
         self._nodes: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {}
 
     def put(
@@ -58,7 +58,7 @@ class Places:
         return BEHIND if address in self._networks else OUTSIDE
 
 
-class _Networks:
+class _Behind:
     """Networks that nodes have behind them, counted, as several may have one."""
 
     def __init__(self) -> None:

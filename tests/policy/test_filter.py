@@ -329,6 +329,16 @@ def test_it_is_ended_by_its_own_users_packet_as_well() -> None:
     assert far[12:16] == packet[12:16]
 
 
+def test_the_reset_of_the_other_end_passes_once() -> None:
+    filter_ = made(IN)
+    connect(filter_)
+    filter_.set_policy([], NOW)
+
+    assert received(filter_, tcp(FRIEND, HERE, SSH, RST | ACK))
+    assert not received(filter_, tcp(FRIEND, HERE, SSH, RST | ACK))
+    assert filter_.take_answers() == ([], [])
+
+
 def test_what_is_still_allowed_goes_on() -> None:
     filter_ = made(IN)
     connect(filter_)

@@ -31,8 +31,10 @@ def test_ports_and_flags_are_found(ends: tuple[str, str]) -> None:
 def test_echoes_have_identifiers_and_errors_quote(ends: tuple[str, str]) -> None:
     packet = udp(*ends, (1000, 53))
 
-    request, reply = (parse_headers(echo(*ends, 7, reply=each)) for each in (0, 1))
-    failure = parse_headers(error(*reversed(ends), packet))
+    request, reply = (
+        parse_headers(echo(*ends, 7, reply=each)) for each in (False, True)
+    )
+    failure = parse_headers(error(ends[1], ends[0], packet))
 
     assert request is not None
     assert reply is not None
