@@ -172,6 +172,7 @@ AT_IMPORT = {
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
     "bench/paths.py": _SETTING,
+    "bench/policy.py": _SETTING,
     "bench/relay.py": _SETTING,
     "bench/start.py": _SETTING,
     "bench/stun.py": _SETTING,
