@@ -21,7 +21,7 @@ from coordinator.store.store import Store
 from meshwg.errors import MeshError
 
 AUTHOR = "administration over HTTP"
-MAX_BODY = 48 * 1024
+MAX_BODY = 32 * 1024
 """Bytes of a policy here: a connection that sends much more is cut, whoever it is."""
 
 

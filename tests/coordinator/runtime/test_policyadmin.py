@@ -57,8 +57,8 @@ def test_tokens_and_nodes_get_owners_and_tags(common: Program) -> None:
 def test_a_body_that_is_too_long_or_no_text_is_refused(common: Program) -> None:
     bearer = (common.data_dir / "admin.token").read_text().strip()
 
-    status, answer = put(common, bearer, "#" * (48 * 1024 + 1))
-    assert (status, "has at most 48 KiB" in answer["error"]) == (400, True)
+    status, answer = put(common, bearer, "#" * (32 * 1024 + 1))
+    assert (status, "has at most 32 KiB" in answer["error"]) == (400, True)
     status, answer = put(common, bearer, b"\xff")
     assert (status, "not a text in UTF-8" in answer["error"]) == (400, True)
 
