@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "coordinator.cli.key:key",
     "user": "coordinator.cli.user:user",
     "policy": "coordinator.cli.policy:policy",
+    "audit": "coordinator.cli.audit:audit",
     "relay": "coordinator.cli.relay:relay",
     "config": "coordinator.cli.config:config",
     "backup": "coordinator.cli.backup:backup",

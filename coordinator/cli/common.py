@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 import click
 
 from coordinator.cli.settings import load_settings
-from coordinator.mesh.operations import Accepted, Operation, Refused, Result
+from coordinator.mesh.operations import (
+    Accepted,
+    Administered,
+    Operation,
+    Refused,
+    Result,
+)
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
@@ -81,7 +87,8 @@ class Mesh:
     async def request(self, operation: Operation) -> Result:
         """Carry out one operation; return what came of it, also if it is refused."""
         await self.store.load()
-        commit = await self.store.commit([operation], time.time())
+        administered = Administered(operation, administrator())
+        commit = await self.store.commit([administered], time.time())
         _, result = commit.outcomes[0]
         return result
 

@@ -15,7 +15,13 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
 )
-from coordinator.mesh.policies import MAX_USER, ActivePolicy, User, make_version
+from coordinator.mesh.policies import (
+    MAX_USER,
+    ActivePolicy,
+    PolicyVersion,
+    User,
+    make_version,
+)
 from coordinator.policy.document import PolicyError, is_name, is_user
 from coordinator.policy.load import load_policy
 from coordinator.policy.names import Inventory
@@ -51,6 +57,16 @@ class Access:
         self.users: dict[str, User] = {}
         """Changed users by name."""
 
+    @property
+    def policy(self) -> PolicyVersion | None:
+        """The policy as it is now."""
+        active = self.changed or self._current
+        return None if active is None else active.record
+
+    def user(self, name: str) -> User | None:
+        """Return a user, as he is now."""
+        return self._known.get(name)
+
     def apply(self, apply: ApplyPolicy) -> Result:
         """Have another policy, if that is right in all."""
         nodes = [node for node in self._members.all() if not node.expired]
@@ -60,13 +76,13 @@ class Access:
             load_policy(apply.text, inventory, [node.subject for node in nodes])
         except PolicyError as error:
             return Refused(ErrorCode.MALFORMED, str(error))
-        before = self.changed or self._current
-        number = 1 if before is None else before.record.version + 1
+        before = self.policy
+        number = 1 if before is None else before.version + 1
         record = make_version(
             number, apply.text, apply.author, self._unix_time, apply.comment
         )
-        if before is not None and before.record.sha256 == record.sha256:
-            return Accepted(policy=before.record)
+        if before is not None and before.sha256 == record.sha256:
+            return Accepted(policy=before)
         self.changed = ActivePolicy(record)
         self._members.policy = self.changed.policy
         for node in self._members.all():

@@ -7,10 +7,18 @@ So a failed transaction leaves no trace, and several coordinators on one databas
 one after the other.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from coordinator.mesh.access import NO_USERS, Access
+from coordinator.mesh.audit import (
+    AuditEntry,
+    auth_key_state,
+    node_state,
+    policy_state,
+    user_state,
+)
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.joining import Joining
@@ -19,6 +27,7 @@ from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
     AddUser,
+    Administered,
     ApplyPolicy,
     Assign,
     Changes,
@@ -45,6 +54,7 @@ from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
+_ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 EPHEMERAL_GRACE = 300.0
 """Seconds that an ephemeral node may be away without having said that it leaves."""
 
@@ -73,6 +83,8 @@ class Draft:
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
+        self.audited: list[AuditEntry] = []
+        """What administrators did, in order."""
         self.url: str | None = None
         """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
@@ -149,7 +161,56 @@ class Draft:
 
     def perform(self, operation: Operation) -> Result:
         """Decide one operation."""
+        if isinstance(operation, Administered):
+            return self._administer(operation)
         return self._HANDLERS[type(operation)](self, operation)
+
+    def _administer(self, wanted: Administered) -> Result:
+        """Decide what an administrator wants, and note it."""
+        operation = wanted.operation
+        target, before = self._state_of(operation)
+        result = self.perform(operation)
+        if isinstance(result, Accepted):
+            after = self._state_of(operation, result)[1]
+            self.audited.append(
+                AuditEntry(
+                    self._unix_time,
+                    wanted.actor,
+                    wanted.address,
+                    _ACTION.sub("-", type(operation).__name__).lower(),
+                    target,
+                    before,
+                    after,
+                )
+            )
+        return result
+
+    def _state_of(
+        self, operation: Operation, result: Accepted | None = None
+    ) -> tuple[str, str]:
+        """Return what an operation is about, and how that is now, as JSON."""
+        match operation:
+            case (
+                Rename(node=name)
+                | Assign(node=name)
+                | Expire(node=name)
+                | Remove(node=name)
+            ):
+                node = self._members.find(name)
+                if node is None and result is not None and result.node is not None:
+                    # By another name, or not any more.
+                    node = self._members.get(result.node.key)
+                return name, node_state(node)
+            case (
+                CreateAuthKey(auth_key=AuthKey(number=number))
+                | RevokeAuthKey(number=number)
+            ):
+                return number, auth_key_state(self._auth_keys.get(number))
+            case ApplyPolicy():
+                return "policy", policy_state(self._access.policy)
+            case AddUser(name=name) | DisableUser(name=name):
+                return name, user_state(self._access.user(name))
+        return "", "null"
 
     # Members.
 

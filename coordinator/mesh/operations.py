@@ -134,6 +134,18 @@ class DisableUser(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Administered(Operation):
+    """An operation of an administrator, which is noted in the audit log if it is
+    accepted."""
+
+    operation: Operation
+    actor: str
+    """Who he is, as far as that is known."""
+    address: str = ""
+    """From where he asks; empty for this machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetUrl(Operation):
     """Say at which URL nodes find the coordinator, for the join tokens to come."""
 
@@ -180,3 +192,8 @@ class Changes:
     """The policy, if that has changed."""
     reclassed: int = 0
     """The version that last changed the class of a node that was there; 0: none did."""
+
+
+def unwrapped(operation: Operation) -> Operation:
+    """Return what is to be done, whoever wants it."""
+    return operation.operation if isinstance(operation, Administered) else operation

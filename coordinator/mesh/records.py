@@ -1,5 +1,8 @@
 """Nodes and auth keys as the administration shows them: the objects of ``--json``."""
 
+import json
+
+from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
@@ -67,4 +70,20 @@ def difference_record(difference: Difference) -> dict[str, object]:
         "to": list(difference.destinations),
         "gained": list(map(str, difference.gained)),
         "lost": list(map(str, difference.lost)),
+    }
+
+
+def audit_record(row: AuditRow) -> dict[str, object]:
+    """Return a row of the audit log as JSON, an object by itself."""
+    return {
+        "schema": 1,
+        "seq": row.seq,
+        "at": row.at,
+        "actor": row.actor,
+        "address": row.address,
+        "action": row.action,
+        "target": row.target,
+        "before": json.loads(row.before),
+        "after": json.loads(row.after),
+        "hash": row.hash,
     }

@@ -30,7 +30,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, node_record
 from coordinator.mesh.registry import Registry
-from coordinator.runtime.policyadmin import PolicyAdministration
+from coordinator.runtime.policyadmin import PolicyAdministration, perform
 from coordinator.runtime.proxied import came_in_clear, is_loopback
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
@@ -130,23 +130,26 @@ class Administration:
         body = await _read_object(request)
         node = request.match_info["node"]
         if "owner" in body and "tags" in body:
-            return await self._perform(Assign(node, _owner(body), _tags(body)))
+            assign = Assign(node, _owner(body), _tags(body))
+            return await self._perform(assign, request)
         name = body.get("name")
         if not isinstance(name, str):
             return _error(
                 400,
                 'The body must be {"name": "NAME"} or {"owner": "USER", "tags": []}',
             )
-        return await self._perform(Rename(node, name))
+        return await self._perform(Rename(node, name), request)
 
     async def _expire_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Expire(request.match_info["node"]))
+        return await self._perform(Expire(request.match_info["node"]), request)
 
     async def _remove_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Remove(request.match_info["node"]))
+        return await self._perform(Remove(request.match_info["node"]), request)
 
-    async def _perform(self, operation: Operation) -> web.Response:
-        match await self._worker.perform(operation):
+    async def _perform(
+        self, operation: Operation, request: web.Request
+    ) -> web.Response:
+        match await perform(self._worker, operation, request):
             case Refused() as refused:
                 return _refusal(refused)
             case Accepted(node=node) if node is not None:
@@ -177,7 +180,7 @@ class Administration:
             owner=_owner(body),
             tags=_tags(body),
         )
-        result = await self._worker.perform(CreateAuthKey(key))
+        result = await perform(self._worker, CreateAuthKey(key), request)
         if isinstance(result, Refused):
             return _refusal(result)
         token = str(JoinToken(self._url, self.coordinator_key, text))
@@ -186,7 +189,7 @@ class Administration:
 
     async def _revoke_token(self, request: web.Request) -> web.Response:
         number = request.match_info["number"]
-        match await self._worker.perform(RevokeAuthKey(number)):
+        match await perform(self._worker, RevokeAuthKey(number), request):
             case Refused() as refused:
                 return _refusal(refused)
             case Accepted(auth_key=key):

@@ -13,14 +13,14 @@ from coordinator.mesh.operations import (
     DisableUser,
     Operation,
     Refused,
+    Result,
 )
 from coordinator.mesh.records import policy_record, user_record
 from coordinator.mesh.registry import Registry
-from coordinator.runtime.worker import StoreWorker
+from coordinator.runtime.worker import ADMINISTRATION, StoreWorker
 from coordinator.store.store import Store
 from meshwg.errors import MeshError
 
-AUTHOR = "administration over HTTP"
 MAX_BODY = 32 * 1024
 """Bytes of a policy here: a connection that sends much more is cut, whoever it is."""
 
@@ -51,7 +51,8 @@ class PolicyAdministration:
         """Have another policy."""
         text = await _text(request)
         comment = request.query.get("comment", "")
-        result = await self._worker.perform(ApplyPolicy(text, AUTHOR, comment))
+        operation = ApplyPolicy(text, ADMINISTRATION, comment)
+        result = await perform(self._worker, operation, request)
         if isinstance(result, Refused):
             return web.json_response({"error": result.message}, status=400)
         assert result.policy is not None
@@ -65,17 +66,26 @@ class PolicyAdministration:
 
     async def add_user(self, request: web.Request) -> web.Response:
         """Know a user."""
-        return await self._perform(AddUser(request.match_info["user"]))
+        return await self._perform(AddUser(request.match_info["user"]), request)
 
     async def disable_user(self, request: web.Request) -> web.Response:
         """Know a user no more."""
-        return await self._perform(DisableUser(request.match_info["user"]))
+        return await self._perform(DisableUser(request.match_info["user"]), request)
 
-    async def _perform(self, operation: Operation) -> web.Response:
-        result = await self._worker.perform(operation)
+    async def _perform(
+        self, operation: Operation, request: web.Request
+    ) -> web.Response:
+        result = await perform(self._worker, operation, request)
         if isinstance(result, Refused):
             return web.json_response({"error": result.message}, status=400)
         return web.json_response({"schema": 1})
+
+
+async def perform(
+    worker: StoreWorker, operation: Operation, request: web.Request
+) -> Result:
+    """Carry out what somebody wants who has shown the bearer token."""
+    return await worker.perform(operation, address=request.remote or "")
 
 
 async def _text(request: web.Request) -> str:

@@ -50,8 +50,8 @@ class PolicyFile:
     async def _apply(self, path: Path) -> None:
         try:
             text = await asyncio.to_thread(_read, path)
-            operation = ApplyPolicy(text, f"file {path}"[:255])
-            result = await self._worker.perform(operation)
+            author = f"file {path}"[:255]
+            result = await self._worker.perform(ApplyPolicy(text, author), author)
         except MeshError as error:
             logger.error("The policy stays as it is: %s", error)
             return

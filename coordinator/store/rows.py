@@ -8,6 +8,7 @@ from sqlalchemy import Row, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
@@ -44,6 +45,10 @@ def from_auth_key(key: AuthKey) -> Values:
 
 def to_policy(row: Row[Any]) -> PolicyVersion:
     return PolicyVersion(**row._mapping)
+
+
+def to_audit_row(row: Row[Any]) -> AuditRow:
+    return AuditRow(**row._mapping)
 
 
 def to_user(row: Row[Any]) -> User:

@@ -17,6 +17,7 @@ from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
@@ -24,7 +25,13 @@ from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
-from coordinator.mesh.operations import NAMING, Changes, Operation, Result
+from coordinator.mesh.operations import (
+    NAMING,
+    Changes,
+    Operation,
+    Result,
+    unwrapped,
+)
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion, User
 from coordinator.mesh.registry import Registry
 from coordinator.store import schema
@@ -41,6 +48,7 @@ from coordinator.store.engine import (
 from coordinator.store.rows import (
     from_auth_key,
     from_node,
+    to_audit_row,
     to_auth_key,
     to_node,
     to_policy,
@@ -194,6 +202,18 @@ class Store:
         async with transaction(self._engine) as connection:
             order = select(table).order_by(table.c.version.desc())
             return [to_policy(row) for row in await connection.execute(order)]
+
+    async def audit(self, after: int = 0, since: float = 0.0) -> list[AuditRow]:
+        """Return what administrators did, in order.
+
+        :param after: the number after which to begin.
+        :param since: the Unix time from which on.
+        """
+        table = schema.audit
+        wanted = (table.c.seq > after) & (table.c.at >= since)
+        async with transaction(self._engine) as connection:
+            order = select(table).where(wanted).order_by(table.c.seq)
+            return [to_audit_row(row) for row in await connection.execute(order)]
 
     async def users(self) -> list[User]:
         """Return all users, by name."""
@@ -356,7 +376,7 @@ class Store:
         self, connection: AsyncConnection, operations: Iterable[Operation]
     ) -> dict[str, Any]:
         """Return the users and tags that operations may name."""
-        if not any(isinstance(each, NAMING) for each in operations):
+        if not any(isinstance(unwrapped(each), NAMING) for each in operations):
             return {}
         users = await connection.execute(select(schema.users))
         tags = await connection.execute(select(schema.auth_keys.c.tags))
@@ -374,6 +394,7 @@ class Store:
         if draft.users:
             rows = [dataclasses.asdict(user) for user in draft.users.values()]
             await upsert(connection, schema.users, "name", rows)
+        await self._write_audit(connection, draft.audited)
         if not draft.is_new_version:
             return
         await self._write_removals(connection, draft)
@@ -393,6 +414,24 @@ class Store:
             # Sent at the commit, and only then; listeners read the rest themselves.
             notify = func.pg_notify(VERSION_CHANNEL, str(draft.version))
             await connection.execute(select(notify))
+
+    async def _write_audit(
+        self, connection: AsyncConnection, entries: Sequence[AuditEntry]
+    ) -> None:
+        """Put what administrators did at the end of the chain."""
+        if not entries:
+            return
+        table = schema.audit
+        found = await connection.execute(
+            select(table).order_by(table.c.seq.desc()).limit(1)
+        )
+        row = found.one_or_none()
+        last = None if row is None else to_audit_row(row)
+        rows = []
+        for entry in entries:
+            last = chained(entry, last)
+            rows.append(dataclasses.asdict(last))
+        await connection.execute(insert(table), rows)
 
     async def _write_removals(self, connection: AsyncConnection, draft: Draft) -> None:
         nodes, removals = schema.nodes, schema.removals
