@@ -85,7 +85,7 @@ class Bench:
             raise self.error
         if self.is_full and operations:
             raise FULL
-        if self.poison in map(unwrapped, operations):
+        if self.poison in [unwrapped(each) for each in operations]:
             raise StoreError("no such letter", refused=True)
         commit = await self._commit(operations, unix_time)
         self.committed += operations
