@@ -18,6 +18,7 @@ BENCHMARKS = {
     "tunnel": "one tunnel of meshwg-wg next to wireguard-go and boringtun: the targets",
     "scaling": "throughput with 1, 10, 100 and 1,000 active peers",
     "flood": "an established session while others send what no session opens",
+    "policy": "what 500 rules and 10,000 flows cost a data path",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
     "paths": "how soon there is a path, and how well it survives: the targets",

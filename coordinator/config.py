@@ -94,6 +94,8 @@ class CoordinatorConfig(BaseModel):
     ``20M``."""
     approve_routes: tuple[str, ...] = ()
     """Networks inside which nodes may announce routes."""
+    policy: Path | None = None
+    """A file with the policy, which is applied whenever it changes."""
     connections_per_address: Annotated[int, Field(ge=1)] = 1024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -20,6 +20,8 @@ from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
 DEFAULT_FILE = Path("/etc/meshwg/node.toml")
 """Read if it is there and no other file is named."""
+DEFAULT_GUARD = Path("/etc/meshwg/guard.toml")
+"""Need not be there if no other file is named."""
 MIN_MTU, MAX_MTU = 1280, 65440
 """Bytes; a longer packet, with WireGuard and a relay around it, is no datagram."""
 _SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
@@ -78,6 +80,8 @@ class NodeConfig:
     """Networks behind this node that others reach through it."""
     port_mapping: bool = True
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
+    guard: Path = DEFAULT_GUARD
+    """What this machine lets pass, whatever the coordinator allows."""
 
 
 def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:

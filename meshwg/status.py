@@ -61,6 +61,7 @@ def status(
             "mtu": mtu,
             "nat": None if nat is None else _nat_json(nat),
             "notice": registered.notice if registered is not None else "",
+            "policy": node.access.status(),
             "coordinator": {
                 "url": coordinator_url,
                 "state": _COORDINATOR_STATES[client.state],
@@ -105,6 +106,7 @@ def standby_status(
             "mtu": 0,
             "nat": None,
             "notice": "",
+            "policy": None,
             "coordinator": {
                 "url": coordinator_url,
                 "state": "offline",
@@ -159,10 +161,12 @@ def trust_status(trust: Trust) -> dict[str, Any]:
 
 def _peers(node: Node, now: float, unix_time: float) -> Iterator[dict[str, Any]]:
     for peer in node.peers.values():
-        yield peer.status(now, unix_time, node.paths.refusal_of(peer))
+        shown = peer.status(now, unix_time, node.paths.refusal_of(peer))
+        labels = node.access.labels(peer.entry.policy_class)
+        yield {**shown, "class": ", ".join(labels) or None}
     for held in node.members.held.values():
         reason = f"Held, with no session and no routes: {held.reason}"
-        yield held_status(held.entry, reason)
+        yield {**held_status(held.entry, reason), "class": None}
 
 
 def all_drops(node: Node) -> Counter[str]:

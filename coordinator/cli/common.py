@@ -1,8 +1,10 @@
 """What the commands that administer a mesh share."""
 
 import asyncio
+import getpass
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -13,7 +15,13 @@ from typing import Any, TypeVar
 import click
 
 from coordinator.cli.settings import load_settings
-from coordinator.mesh.operations import Accepted, Operation, Refused, Result
+from coordinator.mesh.operations import (
+    Accepted,
+    Administered,
+    Operation,
+    Refused,
+    Result,
+)
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
@@ -79,7 +87,8 @@ class Mesh:
     async def request(self, operation: Operation) -> Result:
         """Carry out one operation; return what came of it, also if it is refused."""
         await self.store.load()
-        commit = await self.store.commit([operation], time.time())
+        administered = Administered(operation, administrator())
+        commit = await self.store.commit([administered], time.time())
         _, result = commit.outcomes[0]
         return result
 
@@ -160,3 +169,18 @@ def time_text(unix_time: float | None) -> str:
     if unix_time is None:
         return "-"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_time))
+
+
+def identity_text(owner: str, tags: Sequence[str]) -> str:
+    """Return what nodes are to policies, a dash for nothing."""
+    return " ".join((owner, *(f"tag:{tag}" for tag in tags))).strip() or "-"
+
+
+def administrator() -> str:
+    """Return who uses this command, as the system knows him."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        # The system has no name for this user.
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"[:255]

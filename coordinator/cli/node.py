@@ -13,6 +13,7 @@ from coordinator.cli.common import (
     database_options,
     echo_fitted,
     echo_json,
+    identity_text,
     json_option,
     open_mesh,
     run,
@@ -22,6 +23,7 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
+    Assign,
     Expire,
     Operation,
     Remove,
@@ -46,7 +48,7 @@ PINNED = (
 
 @click.group()
 def node() -> None:
-    """List, rename, expire and remove nodes."""
+    """List, rename, tag, expire and remove nodes."""
 
 
 @node.command("list")
@@ -88,6 +90,35 @@ def list_(
 def rename(name: str, new_name: str, as_json: bool, **where: Any) -> None:
     """Give a node another name. NAME may also be its public key."""
     _perform(Rename(name, new_name), "is the new name", as_json, where)
+
+
+@node.command()
+@click.argument("name")
+@click.argument("tags", nargs=-1)
+@click.option("--owner", metavar="USER", help="Whose it is; empty for nobody's.")
+@database_options
+@json_option
+def tag(
+    name: str, tags: tuple[str, ...], owner: str | None, as_json: bool, **where: Any
+) -> None:
+    """Say what a node is to policies: these TAGS and no others, and whose it is."""
+
+    async def store() -> None:
+        async with open_mesh(**where) as mesh:
+            registry = await mesh.registry()
+            known = registry.nodes.get(registry.names.get(name, name))
+            whose = "" if known is None else known.owner
+            listed = tuple(dict.fromkeys(tags))
+            operation = Assign(name, whose if owner is None else owner, listed)
+            assigned = (await mesh.perform(operation)).node
+            assert assigned is not None
+        if as_json:
+            echo_json({"node": node_record(assigned, registry.networks)})
+        else:
+            identity = identity_text(assigned.owner, assigned.tags)
+            click.echo(f"{assigned.name} is {identity} to policies.")
+
+    run(store())
 
 
 @node.command()

@@ -85,6 +85,12 @@ PATH = click.Path(path_type=Path)
     help="A network inside which nodes may announce routes.",
 )
 @click.option(
+    "--policy",
+    type=PATH,
+    metavar="FILE",
+    help="Who may reach what; applied whenever it changes.",
+)
+@click.option(
     "--connections-per-address",
     type=int,
     metavar="N",

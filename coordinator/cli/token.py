@@ -10,6 +10,7 @@ from coordinator.cli.common import (
     database_options,
     echo_fitted,
     echo_json,
+    identity_text,
     json_option,
     open_mesh,
     run,
@@ -45,6 +46,10 @@ def token() -> None:
 @click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
 @click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="What nodes are, to policies."
+)
+@click.option("--owner", default="", metavar="USER", help="Whose the nodes are.")
+@click.option(
     "--url", metavar="URL", help="The coordinator's URL, if not the usual one."
 )
 @database_options
@@ -54,6 +59,8 @@ def create(
     uses: int | None,
     ephemeral: bool,
     expires: str,
+    tags: tuple[str, ...],
+    owner: str,
     url: str | None,
     config: Path | None,
     data_dir: Path | None,
@@ -68,6 +75,8 @@ def create(
         ephemeral=ephemeral,
         created=time.time(),
         lifetime=parse_lifetime(expires),
+        owner=owner,
+        tags=tuple(dict.fromkeys(tags)),
     )
 
     async def store_and_print() -> None:
@@ -105,7 +114,9 @@ def list_(
         else:
             head = ("ID", "STATE", "KIND", "USES", "CREATED", "EXPIRES")
             rows = [_row(key, now) for key in keys]
+            named = [(*_row(key, now), _nodes(key)) for key in keys]
             tables = [
+                *([((*head, "NODES"), named)] if any(map(_is_named, keys)) else []),
                 (head, rows),
                 (head, [(*row[:4], row[4].partition(" ")[0], row[5]) for row in rows]),
                 ((*head[:3], head[5]), [(*row[:3], row[5]) for row in rows]),
@@ -160,3 +171,13 @@ def _row(key: AuthKey, now: float) -> tuple[str, ...]:
         time_text(key.created),
         time_text(key.expires),
     )
+
+
+def _nodes(key: AuthKey) -> str:
+    """Return what the nodes are that a token lets in."""
+    return identity_text(key.owner, key.tags)
+
+
+def _is_named(key: AuthKey) -> bool:
+    """Tell whether a token says what nodes are."""
+    return bool(key.owner or key.tags)

@@ -2,6 +2,7 @@
 
 from enum import Enum, auto
 
+from coordinator.mesh.netmap import NetMapHistory
 from meshwg.limits import TokenBucket
 from meshwg.wire.channel import Channel
 
@@ -39,7 +40,9 @@ class Connection:
         "address",
         "channel",
         "coordinator_key",
+        "history",
         "id",
+        "itself",
         "key",
         "messages",
         "offers",
@@ -48,6 +51,7 @@ class Connection:
         "session",
         "state",
         "version",
+        "view",
         "writable",
     )
 
@@ -65,6 +69,12 @@ class Connection:
         """It is, or has been, a member's connection."""
         self.version = 0
         """The netmap version that the node has been sent."""
+        self.view = ""
+        """What the node may see, and who may reach what, as it was told."""
+        self.history: NetMapHistory | None = None
+        """Of which :attr:`version` is, once it is known to be one of that."""
+        self.itself = -1
+        """The version of its own entry that it was told apart from the netmap."""
         self.writable = True
         """The carrier takes more; if not, the node is told later what it has missed."""
         self.messages = TokenBucket(MESSAGE_RATE, MESSAGE_BURST, now)

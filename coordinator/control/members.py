@@ -29,6 +29,7 @@ from coordinator.mesh.operations import (
     Result,
 )
 from coordinator.mesh.registry import Registry
+from coordinator.mesh.views import Views
 from meshwg.keys import format_key
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, ErrorCode
@@ -57,7 +58,7 @@ class Members:
         self._carriers = carriers
         self._pending = pending
         self._deliveries = deliveries
-        self._history = history
+        self._views = Views(registry, history)
         self._registry = registry
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
@@ -146,7 +147,7 @@ class Members:
         now: float,
     ) -> None:
         """Answer joins, and tell everybody what has changed."""
-        news = [self._history.apply(change) for change in changes]
+        news = [self._views.apply(change) for change in changes]
         for operation, result in outcomes:
             if isinstance(operation, Join):
                 self.joined(operation, result, now)
@@ -158,10 +159,32 @@ class Members:
 
     def bring_up_to_date(self, connection: Connection, now: float) -> None:
         """Tell a member what leads from the version it holds to the present one."""
-        if connection.writable:
-            for payload in self._history.since(connection.version):
-                self._carriers.send(connection, payload, now)
-            connection.version = self._history.version
+        if not connection.writable:
+            return
+        view = self._views.of(connection.key)
+        if connection.history is not view.history:
+            if _seen(connection.view) != view.seen:
+                # What it has seen is no base for what it sees now.
+                connection.version = -1
+            connection.history = view.history
+        payloads = view.history.since(connection.version)
+        if connection.view != view.digest:
+            connection.view = view.digest
+            if view.policy:
+                # It is in force with the netmap that follows, so one has to follow.
+                self._carriers.send(connection, view.policy, now)
+                payloads = payloads or [view.history.nothing()]
+        self._tell_of_itself(connection, now)
+        for payload in payloads:
+            self._carriers.send(connection, payload, now)
+        connection.version = view.history.version
+
+    def _tell_of_itself(self, connection: Connection, now: float) -> None:
+        """Tell a member what its own class does not see: itself."""
+        itself = self._views.itself(connection.key)
+        if itself is not None and connection.itself < itself.version:
+            connection.itself = itself.version
+            self._carriers.send(connection, self._views.entry(itself), now)
 
     def _tell_some(self, now: float) -> None:
         """Tell the next slice of members about the present version."""
@@ -287,3 +310,8 @@ class Members:
                 self.fail(connection, ErrorCode.TRY_AGAIN, message, now)
             else:
                 self.close(connection, CloseCode.SILENT)
+
+
+def _seen(view: str) -> str:
+    """Return the part of a view's name that is about what is seen."""
+    return view.partition(".")[0]

@@ -6,7 +6,6 @@ that holds the peer's connection, or it is refused at once.
 
 from dataclasses import dataclass, replace
 
-from coordinator.mesh.nodes import Node
 from coordinator.mesh.registry import Registry
 from meshwg.errors import InvalidMessage
 from meshwg.wire.control import (
@@ -49,7 +48,7 @@ def route(
             offer, ErrorCode.TOO_LARGE, f"An offer has at most {MAX_OFFER} bytes"
         )
     source, target = registry.nodes.get(sender), registry.nodes.get(offer.to)
-    if source is None or target is None or not may_see(source, target):
+    if source is None or target is None or not registry.may_see(source, target):
         return _refuse(offer, ErrorCode.UNKNOWN_PEER, "There is no such peer")
     if not target.online:
         return _refuse(offer, ErrorCode.PEER_OFFLINE, f"{target.name} is offline")
@@ -65,11 +64,6 @@ def read_forwarded(text: bytes) -> Delivery | None:
     if not isinstance(offer, OfferMessage) or offer.sender is None:
         return None
     return Delivery(offer.to, "", text)
-
-
-def may_see(one: Node, other: Node) -> bool:
-    """Return whether two nodes may know of each other: all members may."""
-    return one.key != other.key and not (one.expired or other.expired)
 
 
 def _refuse(offer: OfferMessage, code: ErrorCode, message: str) -> Error:

@@ -301,6 +301,7 @@ class ControlServer:
         # A version of another mesh means nothing here, and -1 stands for none.
         resumes = message.epoch == self._registry.epoch
         connection.version = message.version if resumes else -1
+        connection.view = message.view
         candidates, nat = _report_json(message.candidates, message.nat)
         join = Join(
             key=connection.key,

@@ -29,6 +29,7 @@ class Welcomes:
         :param members: how many nodes are connected to this process.
         """
         networks, settings = self._registry.networks, self._settings
+        policy = self._registry.policy
         return Registered(
             epoch=self._registry.epoch,
             name=node.name,
@@ -41,6 +42,7 @@ class Welcomes:
             time=unix_time,
             stun=settings.stun,
             relays=self.relays(node.key, unix_time),
+            policy=0 if policy is None else policy.record.version,
         )
 
     def relays(self, key: str, unix_time: float) -> tuple[Relay, ...]:

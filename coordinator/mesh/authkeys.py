@@ -37,6 +37,10 @@ class AuthKey:
     """When it was used last."""
     limit: int | None = None
     """How many nodes it lets in, if it is reusable; ``None``: any number."""
+    owner: str = ""
+    """The user to whom nodes belong that join with it."""
+    tags: tuple[str, ...] = ()
+    """Those of nodes that join with it."""
 
     @classmethod
     def from_text(
@@ -48,6 +52,8 @@ class AuthKey:
         created: float,
         lifetime: float,
         limit: int | None = None,
+        owner: str = "",
+        tags: tuple[str, ...] = (),
     ) -> "AuthKey":
         """Return the record of a key in clear."""
         return cls(
@@ -58,6 +64,8 @@ class AuthKey:
             created,
             expires=created + lifetime,
             limit=limit,
+            owner=owner,
+            tags=tags,
         )
 
     @property
@@ -103,6 +111,8 @@ def new_auth_key(
     created: float,
     lifetime: float,
     limit: int | None = None,
+    owner: str = "",
+    tags: tuple[str, ...] = (),
 ) -> tuple[AuthKeyText, AuthKey]:
     """Return a new auth key in clear, and the record of it to store."""
     text = AuthKeyText.generate(random)
@@ -113,6 +123,8 @@ def new_auth_key(
         created=created,
         lifetime=lifetime,
         limit=limit,
+        owner=owner,
+        tags=tags,
     )
     return text, key
 

@@ -7,9 +7,18 @@ So a failed transaction leaves no trace, and several coordinators on one databas
 one after the other.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from coordinator.mesh.access import NO_USERS, Access
+from coordinator.mesh.audit import (
+    AuditEntry,
+    auth_key_state,
+    node_state,
+    policy_state,
+    user_state,
+)
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.joining import Joining
@@ -17,8 +26,13 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
+    AddUser,
+    Administered,
+    ApplyPolicy,
+    Assign,
     Changes,
     CreateAuthKey,
+    DisableUser,
     Disconnect,
     Expire,
     Join,
@@ -33,12 +47,14 @@ from coordinator.mesh.operations import (
     Sweep,
     Update,
 )
+from coordinator.mesh.policies import ActivePolicy, User
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.routes import Routes
 from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 
+_ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 EPHEMERAL_GRACE = 300.0
 """Seconds that an ephemeral node may be away without having said that it leaves."""
 
@@ -49,6 +65,8 @@ class Draft:
     :param auth_keys: those that the operations mention, by number.
     :param approved_routes: networks inside which nodes may announce routes.
     :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
+    :param users: whom the operations may name.
+    :param token_tags: the tags of auth keys.
     """
 
     def __init__(
@@ -60,13 +78,20 @@ class Draft:
         random: Random,
         approved_routes: Iterable[str] = (),
         admissions: RateLimiter | None = None,
+        users: Mapping[str, User] = NO_USERS,
+        token_tags: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
+        self.audited: list[AuditEntry] = []
+        """What administrators did, in order."""
         self.url: str | None = None
         """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._access = Access(
+            self._members, registry.policy, users, token_tags, unix_time=unix_time
+        )
         self._routes = Routes(self._members, approved_routes)
         self._joining = Joining(
             self._members,
@@ -103,19 +128,93 @@ class Draft:
         return self._auth_keys.changed
 
     @property
+    def policy(self) -> ActivePolicy | None:
+        """The new policy, ``None`` to leave it as it is."""
+        return self._access.changed
+
+    @property
+    def users(self) -> dict[str, User]:
+        """Changed users by name."""
+        return self._access.users
+
+    @property
+    def reclassed(self) -> int:
+        """This version, if a node that was there has another class now; else 0."""
+        return self.version if self._members.reclassed else 0
+
+    @property
+    def is_new_version(self) -> bool:
+        """Whether there is anything that others have to know."""
+        return bool(self.nodes or self.removed or self.policy is not None)
+
+    @property
     def changes(self) -> Changes:
         """What to apply to the registry after the commit."""
-        changed = bool(self.nodes or self.removed)
-        version = self.version if changed else self._registry.version
-        return Changes(version, tuple(self.nodes.values()), tuple(self.removed))
+        version = self.version if self.is_new_version else self._registry.version
+        return Changes(
+            version,
+            tuple(self.nodes.values()),
+            tuple(self.removed),
+            self.policy,
+            self.reclassed,
+        )
 
     def perform(self, operation: Operation) -> Result:
         """Decide one operation."""
+        if isinstance(operation, Administered):
+            return self._administer(operation)
         return self._HANDLERS[type(operation)](self, operation)
 
     def settle_routes(self) -> None:
         """Give networks that nobody has any more to the next who announce them."""
         self._routes.settle()
+
+    def _administer(self, wanted: Administered) -> Result:
+        """Decide what an administrator wants, and note it."""
+        operation = wanted.operation
+        target, before = self._state_of(operation)
+        result = self.perform(operation)
+        if isinstance(result, Accepted):
+            after = self._state_of(operation, result)[1]
+            self.audited.append(
+                AuditEntry(
+                    self._unix_time,
+                    wanted.actor,
+                    wanted.address,
+                    _ACTION.sub("-", type(operation).__name__).lower(),
+                    target,
+                    before,
+                    after,
+                )
+            )
+        return result
+
+    def _state_of(
+        self, operation: Operation, result: Accepted | None = None
+    ) -> tuple[str, str]:
+        """Return what an operation is about, and how that is now, as JSON."""
+        match operation:
+            case (
+                Rename(node=name)
+                | Assign(node=name)
+                | Expire(node=name)
+                | Remove(node=name)
+            ):
+                node = self._members.find(name)
+                if node is None and result is not None and result.node is not None:
+                    # By another name, or not any more.
+                    node = self._members.get(result.node.key)
+                return name, node_state(node)
+            case (
+                CreateAuthKey(auth_key=AuthKey(number=number))
+                | RevokeAuthKey(number=number)
+            ):
+                return number, auth_key_state(self._auth_keys.get(number))
+            case ApplyPolicy():
+                return "policy", policy_state(self._access.policy)
+            case AddUser(name=name) | DisableUser(name=name):
+                return name, user_state(self._access.user(name))
+        return "", "null"
 
     # Members.
 
@@ -171,6 +270,16 @@ class Draft:
             )
         return Accepted(self._members.put(replace(node, name=label)))
 
+    def _assign(self, assign: Assign) -> Result:
+        node = self._members.find(assign.node)
+        if node is None:
+            return _unknown(assign.node)
+        refused = self._access.refusal(assign.owner, assign.tags)
+        if refused is not None:
+            return refused
+        node = replace(node, owner=assign.owner, tags=assign.tags)
+        return Accepted(self._members.put(node))
+
     def _expire(self, expire: Expire) -> Result:
         node = self._members.find(expire.node)
         if node is None:
@@ -185,10 +294,30 @@ class Draft:
         return _unknown(remove.node) if node is None else self._drop(node)
 
     def _create_auth_key(self, create: CreateAuthKey) -> Result:
-        return self._auth_keys.create(create)
+        key = create.auth_key
+        refused = self._access.refusal(key.owner, key.tags)
+        return refused or self._auth_keys.create(create)
 
     def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
         return self._auth_keys.revoke(revoke)
+
+    def _apply_policy(self, apply: ApplyPolicy) -> Result:
+        result = self._access.apply(apply)
+        if self._access.changed is not None:
+            # It may approve networks that nobody has.
+            self._routes.settle()
+        return result
+
+    def _add_user(self, add: AddUser) -> Result:
+        return self._access.add_user(add)
+
+    def _disable_user(self, disable: DisableUser) -> Result:
+        result = self._access.disable_user(disable)
+        if isinstance(result, Accepted):
+            for node in self._members.all():
+                if node.owner == disable.name and not node.expired:
+                    self._expire(Expire(node.key))
+        return result
 
     def _set_url(self, change: SetUrl) -> Result:
         self.url = change.url
@@ -212,10 +341,14 @@ class Draft:
         MarkOffline: _mark_offline,
         Sweep: _sweep,
         Rename: _rename,
+        Assign: _assign,
         Expire: _expire,
         Remove: _remove,
         CreateAuthKey: _create_auth_key,
         RevokeAuthKey: _revoke_auth_key,
+        ApplyPolicy: _apply_policy,
+        AddUser: _add_user,
+        DisableUser: _disable_user,
         SetUrl: _set_url,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.registry import Registry
+from coordinator.policy.compile import Policy
 
 
 class DraftedMembers:
@@ -22,6 +23,12 @@ class DraftedMembers:
         """Keys of removed nodes, in order."""
         self.admitted: dict[str, None] = {}
         """Keys of nodes that were not members before, in order."""
+        self.policy: Policy | None = None
+        """By which nodes have classes."""
+        if registry.policy is not None:
+            self.policy = registry.policy.policy
+        self.reclassed = False
+        """Whether a node that was there has another class now."""
         self._names: dict[str, str] = {}
         self._numbers: dict[int, str] = {}
 
@@ -64,8 +71,14 @@ class DraftedMembers:
     def put(self, node: Node) -> Node:
         """Keep a node as it is now; return it with the version that its change gets."""
         known = self.get(node.key)
+        number = 0
+        if self.policy is not None:
+            number = self.policy.class_of(node.subject).number
+        if node.policy_class != number:
+            node = replace(node, policy_class=number)
         if known == node:
             return node
+        self.reclassed |= known is not None and known.policy_class != number
         if known is None or known.seen_by_peers() != node.seen_by_peers():
             node = replace(node, version=self.version)
         node = replace(node, revision=self.version)

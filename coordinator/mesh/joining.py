@@ -62,7 +62,11 @@ class Joining:
             return auth_key
         if known is not None:
             again = replace(
-                known, ephemeral=auth_key.ephemeral, auth_key=auth_key.number
+                known,
+                ephemeral=auth_key.ephemeral,
+                auth_key=auth_key.number,
+                owner=auth_key.owner,
+                tags=auth_key.tags,
             )
             result: Result = self._welcome(again, join)
         else:
@@ -95,6 +99,8 @@ class Joining:
             ephemeral=auth_key.ephemeral,
             joined=self._unix_time,
             auth_key=auth_key.number,
+            owner=auth_key.owner,
+            tags=auth_key.tags,
         )
         members.admit(join.key)
         return self._welcome(node, join)

@@ -12,6 +12,7 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
     RevokeAuthKey,
+    unwrapped,
 )
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.token import AuthKeyText, is_auth_key_number
@@ -52,6 +53,10 @@ class KeyRing:
             return Refused(code, text + _MEND)
         return key if code is None else _refuse(code)
 
+    def get(self, number: str) -> AuthKey | None:
+        """Return an auth key that an operation mentions."""
+        return self._auth_keys.get(number)
+
     def spend(self, key: AuthKey) -> None:
         """Count one more use of an auth key."""
         self._put(key.spend(self._unix_time))
@@ -83,7 +88,7 @@ def mentioned(operations: Iterable[Operation]) -> list[str]:
 
     What strangers sent is read here already, so no text of theirs gets to a database.
     """
-    numbers = (_number(operation) for operation in operations)
+    numbers = (_number(unwrapped(operation)) for operation in operations)
     return sorted({number for number in numbers if is_auth_key_number(number)})
 
 

@@ -51,11 +51,23 @@ class NetMapHistory:
         :param floor: the oldest version from which deltas are complete.
         """
         self._floor = floor
+        # Nothing may have changed since then.
+        self.version = max(self.version, floor)
         removals = [(version, key, None) for key, version in tombstones.items()]
         changes: list[tuple[int, str, Node | None]] = [*removals]
         changes += [(node.version, node.key, node) for node in nodes]
         for version, key, node in sorted(changes, key=lambda change: change[:2]):
             self._record(key, node, version)
+
+    @property
+    def tombstones(self) -> dict[str, int]:
+        """The versions of the removals that are remembered, by public key."""
+        return {k: v for k, v in self._changes.items() if k not in self._nodes}
+
+    @property
+    def floor(self) -> int:
+        """The oldest version from which deltas are complete."""
+        return self._floor
 
     def apply(self, changes: Changes) -> bool:
         """Take committed changes over; return whether peers see a difference."""
@@ -77,6 +89,10 @@ class NetMapHistory:
         if not self._floor <= version <= self.version:
             return self.full()
         return [self._delta(version)] if version < self.version else []
+
+    def nothing(self) -> bytes:
+        """Return the payload that changes nothing at the present version."""
+        return self._delta(self.version)
 
     def full(self) -> list[bytes]:
         """Return the payloads that lead from nothing to the present version."""

@@ -4,8 +4,11 @@ import json
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_network
 
 from coordinator.mesh.ipam import Networks
+from coordinator.policy.selectors import Subject
 
 MAX_NAME_LENGTH = 63
 """Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
@@ -43,6 +46,12 @@ class Node:
     """The connection it is, or was last, connected by."""
     auth_key: str = ""
     """The number of the auth key that let it in; empty if that is not known."""
+    owner: str = ""
+    """The user it belongs to."""
+    tags: tuple[str, ...] = ()
+    """What it is, to policies; a node with tags acts for no user."""
+    policy_class: int = 0
+    """The number of its class, see :mod:`coordinator.policy.compile`; 0 without."""
     joined: float = 0.0
     seen: float = 0.0
     """Unix time of the last connect or disconnect."""
@@ -63,7 +72,13 @@ class Node:
             self.online,
             self.expired,
             self.ephemeral,
+            self.policy_class,
         )
+
+    @property
+    def subject(self) -> Subject:
+        """The node as a policy sees it."""
+        return subject_of(self.name, self.owner, self.tags, self.role, self.routes)
 
     def peer_json(self, networks: Networks) -> bytes:
         """Return the node as a ``peer`` of a netmap."""
@@ -81,6 +96,8 @@ class Node:
             peer["ephemeral"] = True
         if self.routes:
             peer["routes"] = self.routes
+        if self.policy_class:
+            peer["policy_class"] = self.policy_class
         head = json.dumps(peer, separators=(",", ":"))[:-1]
         # These are JSON already, and need not be parsed to be written again.
         if self.candidates != "[]":
@@ -88,6 +105,14 @@ class Node:
         if self.nat != "null":
             head += f',"nat":{self.nat}'
         return (head + "}").encode()
+
+
+@lru_cache(maxsize=16_384)
+def subject_of(
+    name: str, owner: str, tags: tuple[str, ...], role: str, routes: tuple[str, ...]
+) -> Subject:
+    """Return a node as a policy sees it."""
+    return Subject(name, owner, tags, role, tuple(map(ip_network, routes)))
 
 
 def to_label(name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
+from coordinator.mesh.policies import ActivePolicy, PolicyVersion
 from meshwg.wire.control import ErrorCode
 
 
@@ -73,6 +74,15 @@ class Rename(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Assign(Operation):
+    """Say to whom a node belongs, and what it is."""
+
+    node: str
+    owner: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Expire(Operation):
     """Make a node join again; it keeps its address."""
 
@@ -101,6 +111,41 @@ class RevokeAuthKey(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyPolicy(Operation):
+    """Have another policy from now on; it is checked first, and refused whole."""
+
+    text: str
+    author: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddUser(Operation):
+    """Know a user whom policies may name, and nodes belong to; or enable him again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisableUser(Operation):
+    """Let a user's nodes in no more, and policies name him no more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Administered(Operation):
+    """An operation of an administrator, which is noted in the audit log if it is
+    accepted."""
+
+    operation: Operation
+    actor: str
+    """Who he is, as far as that is known."""
+    address: str = ""
+    """From where he asks; empty for this machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetUrl(Operation):
     """Say at which URL nodes find the coordinator, for the join tokens to come."""
 
@@ -117,6 +162,8 @@ class Accepted:
     """What the node that has joined should know."""
     auth_key: AuthKey | None = None
     """The auth key that was created or revoked, as it is now."""
+    policy: PolicyVersion | None = None
+    """The policy as it is now, if the operation was about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +176,9 @@ class Refused:
 
 Result = Accepted | Refused
 
+NAMING = (ApplyPolicy, Assign, CreateAuthKey, AddUser, DisableUser)
+"""Operations that may name users and tags."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -138,3 +188,12 @@ class Changes:
     nodes: tuple[Node, ...] = ()
     removed: tuple[str, ...] = ()
     """Public keys."""
+    policy: ActivePolicy | None = None
+    """The policy, if that has changed."""
+    reclassed: int = 0
+    """The version that last changed the class of a node that was there; 0: none did."""
+
+
+def unwrapped(operation: Operation) -> Operation:
+    """Return what is to be done, whoever wants it."""
+    return operation.operation if isinstance(operation, Administered) else operation

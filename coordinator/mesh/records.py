@@ -1,8 +1,13 @@
 """Nodes and auth keys as the administration shows them: the objects of ``--json``."""
 
+import json
+
+from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
+from coordinator.mesh.policies import PolicyVersion, User
+from coordinator.policy.diff import Difference
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -20,6 +25,8 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "joined": node.joined,
         "seen": node.seen,
         "token": node.auth_key or None,
+        "owner": node.owner or None,
+        "tags": list(node.tags),
     }
 
 
@@ -35,4 +42,48 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "uses": key.uses,
         "max_uses": key.max_uses,
         "used": key.used,
+        "owner": key.owner or None,
+        "tags": list(key.tags),
+    }
+
+
+def policy_record(version: PolicyVersion) -> dict[str, object]:
+    """Return a version of the policy as JSON, without its text."""
+    return {
+        "version": version.version,
+        "sha256": version.sha256,
+        "author": version.author,
+        "at": version.at,
+        "comment": version.comment,
+    }
+
+
+def user_record(user: User) -> dict[str, object]:
+    """Return a user as JSON."""
+    return {"name": user.name, "added": user.added, "disabled": user.disabled}
+
+
+def difference_record(difference: Difference) -> dict[str, object]:
+    """Return what a policy changes between some nodes as JSON."""
+    return {
+        "from": list(difference.sources),
+        "to": list(difference.destinations),
+        "gained": list(map(str, difference.gained)),
+        "lost": list(map(str, difference.lost)),
+    }
+
+
+def audit_record(row: AuditRow) -> dict[str, object]:
+    """Return a row of the audit log as JSON, an object by itself."""
+    return {
+        "schema": 1,
+        "seq": row.seq,
+        "at": row.at,
+        "actor": row.actor,
+        "address": row.address,
+        "action": row.action,
+        "target": row.target,
+        "before": json.loads(row.before),
+        "after": json.loads(row.after),
+        "hash": row.hash,
     }

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
+from coordinator.mesh.policies import ActivePolicy
+from coordinator.policy.compile import ClassTable
 
 
 class Registry:
@@ -18,8 +20,13 @@ class Registry:
         self.networks = networks
         self.version = 0
         self.nodes: dict[str, Node] = {}
+        self.policy: ActivePolicy | None = None
+        """Who may reach what; ``None`` if all may reach all."""
+        self.reclassed = 0
+        """The version that last changed the class of a node that was there."""
         self._by_name: dict[str, str] = {}
         self._by_number: dict[int, str] = {}
+        self._classes: ClassTable | None = None
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -34,6 +41,23 @@ class Registry:
         """Public keys by number."""
         return self._by_number
 
+    @property
+    def classes(self) -> ClassTable | None:
+        """The policy between the classes that nodes have; ``None`` without a policy."""
+        if self._classes is None and self.policy is not None:
+            policy = self.policy.policy
+            unique = {node.policy_class: node for node in self.nodes.values()}
+            found = (policy.class_of(node.subject) for node in unique.values())
+            self._classes = ClassTable(policy, found)
+        return self._classes
+
+    def may_see(self, one: Node, other: Node) -> bool:
+        """Return whether two nodes may know of each other."""
+        if one.key == other.key or one.expired or other.expired:
+            return False
+        classes = self.classes
+        return classes is None or other.policy_class in classes.sees(one.policy_class)
+
     def apply(self, changes: Changes) -> None:
         """Take over what a transaction has committed."""
         for key in changes.removed:
@@ -46,6 +70,15 @@ class Registry:
             self._by_name[node.name] = node.key
             self._by_number[node.number] = node.key
         self.version = changes.version
+        self.reclassed = max(self.reclassed, changes.reclassed)
+        if changes.policy is not None:
+            self.policy = changes.policy
+            self._classes = None
+        known = self._classes
+        if known is not None and not all(
+            node.policy_class in known.classes for node in changes.nodes
+        ):
+            self._classes = None
 
     def _forget(self, key: str) -> None:
         node = self.nodes.pop(key, None)

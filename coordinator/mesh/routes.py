@@ -1,8 +1,9 @@
 """Which networks are whose: of several nodes that offer one, the first has it.
 
-A node *announces* networks. It *has* those that lie inside an approved network, that
-can be behind a node at all (:mod:`meshwg.prefixes`), and that no other node had before;
-only these are told to others. Whatever a node had goes to the next one that announces
+A node *announces* networks. It *has* those that lie inside an approved network, in the
+settings or for this node in the policy, that can be behind a node at all
+(:mod:`meshwg.prefixes`), and that no other node had before; only these are told to
+others. Whatever a node had goes to the next one that announces
 it when the node is removed, expires, or announces it no more, but not while it is
 away: a network moves by an administrator's doing, or by its owner's.
 """
@@ -34,7 +35,9 @@ class Routes:
         if not listed and not node.announced and not node.routes:
             return node
         held = self._held(but=node)
-        routes = tuple(text for text in listed if self._refusal(text, held) is None)
+        routes = tuple(
+            text for text in listed if self._refusal(text, held, node) is None
+        )
         return replace(node, announced=listed, routes=routes)
 
     def settle(self) -> None:
@@ -50,7 +53,7 @@ class Routes:
             more = [
                 text
                 for text in node.announced
-                if text not in known and self._refusal(text, held) is None
+                if text not in known and self._refusal(text, held, node) is None
             ]
             if more:
                 held |= {ip_network(text): node.name for text in more}
@@ -62,7 +65,7 @@ class Routes:
         refused = [text for text in node.announced if text not in node.routes]
         if not refused:
             return ""
-        why = self._refusal(refused[0], self._held(but=node))
+        why = self._refusal(refused[0], self._held(but=node), node)
         more = f", nor of {len(refused) - 1} more" if refused[1:] else ""
         return f"Others are not told of the network {refused[0]}{more}: {why}"
 
@@ -76,13 +79,16 @@ class Routes:
             if but is None or other.key != but.key
         }
 
-    def _refusal(self, text: str, held: dict[IPNetwork, str]) -> str | None:
+    def _refusal(self, text: str, held: dict[IPNetwork, str], node: Node) -> str | None:
         """Return why a node does not get a network, if others have these."""
         route = ip_network(text)
         why = prefixes.refusal(route, self._mesh)
         if why is not None:
             return why
-        if not any(prefixes.is_within(route, each) for each in self._approved):
+        policy = self._members.policy
+        if not any(prefixes.is_within(route, each) for each in self._approved) and not (
+            policy is not None and policy.approves(node.subject, route)
+        ):
             return "the coordinator's administrator has not approved it"
         if route in held:
             return f"{held[route]} has it already"

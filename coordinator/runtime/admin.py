@@ -1,4 +1,4 @@
-"""The administration over HTTP: ``/v1/nodes`` and ``/v1/tokens``, with a bearer token.
+"""The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
 
 Answers are JSON. Errors are ``{"error": "one sentence"}``.
 """
@@ -19,6 +19,7 @@ from coordinator.mesh.authkeys import (
 )
 from coordinator.mesh.operations import (
     Accepted,
+    Assign,
     CreateAuthKey,
     Expire,
     Operation,
@@ -29,6 +30,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, node_record
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.policyadmin import PolicyAdministration, perform
 from coordinator.runtime.proxied import came_in_clear, is_loopback
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
@@ -72,6 +74,7 @@ class Administration:
         self._store = store
         self._worker = worker
         self._registry = registry
+        self._policy = PolicyAdministration(store, worker, registry)
         self._expected = f"Bearer {token}".encode()
         self._url = url
         self.coordinator_key = coordinator_key
@@ -81,12 +84,18 @@ class Administration:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/v1/nodes", self._guard(self._list_nodes)),
-            web.patch("/v1/nodes/{node}", self._guard(self._rename_node)),
+            web.patch("/v1/nodes/{node}", self._guard(self._change_node)),
             web.post("/v1/nodes/{node}/expire", self._guard(self._expire_node)),
             web.delete("/v1/nodes/{node}", self._guard(self._remove_node)),
             web.get("/v1/tokens", self._guard(self._list_tokens)),
             web.post("/v1/tokens", self._guard(self._create_token)),
             web.delete("/v1/tokens/{number}", self._guard(self._revoke_token)),
+            web.get("/v1/policy", self._guard(self._policy.show)),
+            web.put("/v1/policy", self._guard(self._policy.apply)),
+            web.get("/v1/policy/history", self._guard(self._policy.history)),
+            web.get("/v1/users", self._guard(self._policy.users)),
+            web.put("/v1/users/{user}", self._guard(self._policy.add_user)),
+            web.delete("/v1/users/{user}", self._guard(self._policy.disable_user)),
         ]
 
     def _guard(self, handler: Handler) -> Handler:
@@ -117,21 +126,30 @@ class Administration:
             {"schema": 1, "nodes": [node_record(node, networks) for node in nodes]}
         )
 
-    async def _rename_node(self, request: web.Request) -> web.Response:
+    async def _change_node(self, request: web.Request) -> web.Response:
         body = await _read_object(request)
+        node = request.match_info["node"]
+        if "owner" in body and "tags" in body:
+            assign = Assign(node, _owner(body), _tags(body))
+            return await self._perform(assign, request)
         name = body.get("name")
         if not isinstance(name, str):
-            return _error(400, 'The body must be {"name": "NEW-NAME"}')
-        return await self._perform(Rename(request.match_info["node"], name))
+            return _error(
+                400,
+                'The body must be {"name": "NAME"} or {"owner": "USER", "tags": []}',
+            )
+        return await self._perform(Rename(node, name), request)
 
     async def _expire_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Expire(request.match_info["node"]))
+        return await self._perform(Expire(request.match_info["node"]), request)
 
     async def _remove_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Remove(request.match_info["node"]))
+        return await self._perform(Remove(request.match_info["node"]), request)
 
-    async def _perform(self, operation: Operation) -> web.Response:
-        match await self._worker.perform(operation):
+    async def _perform(
+        self, operation: Operation, request: web.Request
+    ) -> web.Response:
+        match await perform(self._worker, operation, request):
             case Refused() as refused:
                 return _refusal(refused)
             case Accepted(node=node) if node is not None:
@@ -159,8 +177,10 @@ class Administration:
             ephemeral=body.get("ephemeral") is True,
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
+            owner=_owner(body),
+            tags=_tags(body),
         )
-        result = await self._worker.perform(CreateAuthKey(key))
+        result = await perform(self._worker, CreateAuthKey(key), request)
         if isinstance(result, Refused):
             return _refusal(result)
         token = str(JoinToken(self._url, self.coordinator_key, text))
@@ -169,7 +189,7 @@ class Administration:
 
     async def _revoke_token(self, request: web.Request) -> web.Response:
         number = request.match_info["number"]
-        match await self._worker.perform(RevokeAuthKey(number)):
+        match await perform(self._worker, RevokeAuthKey(number), request):
             case Refused() as refused:
                 return _refusal(refused)
             case Accepted(auth_key=key):
@@ -209,6 +229,31 @@ async def _read_object(request: web.Request) -> dict[str, object]:
     if not isinstance(body, dict):
         raise MeshError("The body is not a JSON object")
     return body
+
+
+def _owner(body: dict[str, object]) -> str:
+    """Return the user whose nodes are meant, empty for nobody.
+
+    :raises MeshError: if it is no text.
+    """
+    owner = body.get("owner") or ""
+    if not isinstance(owner, str):
+        raise MeshError("'owner' is the name of a user")
+    return owner
+
+
+def _tags(body: dict[str, object]) -> tuple[str, ...]:
+    """Return the tags of nodes.
+
+    :raises MeshError: if they are no list of texts.
+    """
+    tags = body.get("tags") or []
+    if not isinstance(tags, list):
+        raise MeshError("'tags' is a list of texts")
+    found = tuple(each for each in tags if isinstance(each, str))
+    if len(found) < len(tags):
+        raise MeshError("'tags' is a list of texts")
+    return found
 
 
 def _is_number_of_uses(value: object) -> TypeGuard[int]:

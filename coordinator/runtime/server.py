@@ -43,6 +43,7 @@ from coordinator.runtime.metrics import (
     counters,
     gauge,
 )
+from coordinator.runtime.policyfile import PolicyFile
 from coordinator.runtime.services import make_services
 from coordinator.runtime.taken import taken_networks
 from coordinator.runtime.unexpected import Unexpected
@@ -189,6 +190,7 @@ class CoordinatorProcess:
             on_commit=self._on_commit,
             unexpected=self._unexpected,
         )
+        self._policy_file = PolicyFile(config.policy, self._worker)
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
@@ -267,6 +269,7 @@ class CoordinatorProcess:
             return
         logging.getLogger().setLevel(new.log_level.upper())
         self._foundation.store.approve_routes(new.approve_routes)
+        self._policy_file.look()
         logger.info("The settings and the certificate were read again")
         live = LIVE if self._tls is None else LIVE + LIVE_WITH_TLS
         later = [each for each in differences(self._config, new) if each not in live]
@@ -360,7 +363,10 @@ class CoordinatorProcess:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         failing = self._worker.failing
+        policy = self._foundation.registry.policy
         status = "the database fails" if failing else "ok"
+        if not failing and policy is not None and policy.problem:
+            status = f"the policy allows nothing: {policy.problem}"
         return web.json_response({"status": status}, status=503 if failing else 200)
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
@@ -403,7 +409,12 @@ class CoordinatorProcess:
             on_offer=self._on_offer,
         )
         self._work = asyncio.create_task(worker.run())
-        others = (worker.keep_alive(), watching, self._watch_keys())
+        others = (
+            worker.keep_alive(),
+            watching,
+            self._watch_keys(),
+            self._policy_file.watch(),
+        )
         self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
 
     async def _watch_keys(self) -> None:

@@ -9,12 +9,21 @@ from coordinator.control.pending import RETRY_INTERVAL
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.mesh.homes import BEAT_INTERVAL, Homes
-from coordinator.mesh.operations import MarkOffline, Operation, Result
+from coordinator.mesh.operations import (
+    Administered,
+    MarkOffline,
+    Operation,
+    Result,
+    unwrapped,
+)
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.store.engine import StoreError
 from coordinator.store.salvage import carry_out
 from coordinator.store.store import Store
+
+ADMINISTRATION = "administration over HTTP"
+"""Who has shown the bearer token: nothing more is known of him."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +73,16 @@ class StoreWorker:
         self._stale = True
         self._wake.set()
 
-    async def perform(self, operation: Operation) -> Result:
+    async def perform(
+        self, operation: Operation, actor: str = ADMINISTRATION, address: str = ""
+    ) -> Result:
         """Carry out an operation of an administrator.
 
+        :param actor: who that is, for the audit log.
+        :param address: from where; empty for this machine.
         :raises StoreError: if the database fails.
         """
+        operation = Administered(operation, actor, address)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._requests.append((operation, future))
         self._wake.set()
@@ -129,7 +143,7 @@ class StoreWorker:
 
     def _on_refused(self, operation: Operation, error: Exception) -> None:
         """An operation failed, and only this one."""
-        where = f"storing an operation {type(operation).__name__}"
+        where = f"storing an operation {type(unwrapped(operation)).__name__}"
         self._unexpected.note(where, error, self._now())
 
     async def keep_alive(self) -> None:

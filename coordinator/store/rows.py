@@ -8,8 +8,10 @@ from sqlalchemy import Row, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
+from coordinator.mesh.policies import PolicyVersion, User
 from meshwg import prefixes
 
 Values = dict[str, Any]
@@ -20,22 +22,37 @@ def to_node(row: Row[Any]) -> Node:
     values = dict(row._mapping)
     for name in ("routes", "announced"):
         values[name] = prefixes.readable(json.loads(values[name]))
+    values["tags"] = tuple(json.loads(values["tags"]))
     return Node(**values)
 
 
 def from_node(node: Node) -> Values:
     values = dataclasses.asdict(node)
-    for name in ("routes", "announced"):
+    for name in ("routes", "announced", "tags"):
         values[name] = json.dumps(values[name])
     return values
 
 
 def to_auth_key(row: Row[Any]) -> AuthKey:
-    return AuthKey(**row._mapping)
+    values = dict(row._mapping)
+    values["tags"] = tuple(json.loads(values["tags"]))
+    return AuthKey(**values)
 
 
 def from_auth_key(key: AuthKey) -> Values:
-    return dataclasses.asdict(key)
+    return {**dataclasses.asdict(key), "tags": json.dumps(key.tags)}
+
+
+def to_policy(row: Row[Any]) -> PolicyVersion:
+    return PolicyVersion(**row._mapping)
+
+
+def to_audit_row(row: Row[Any]) -> AuditRow:
+    return AuditRow(**row._mapping)
+
+
+def to_user(row: Row[Any]) -> User:
+    return User(**row._mapping)
 
 
 async def upsert(

@@ -3,6 +3,8 @@
 ``mesh`` has one row. Whoever writes locks it first, so transactions run one after the
 other, and each that changes nodes raises ``version`` by one. A node's ``revision`` is
 the version that last changed its row; ``version``, the one that changed what peers see.
+``mesh.policy`` is the version of the policy in force, 0 for none, and ``reclassed`` the
+version of the mesh that last changed the class of a node that was there.
 """
 
 from sqlalchemy import (
@@ -37,6 +39,8 @@ mesh = Table(
     Column("version", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
     Column("url", String(255), nullable=False),
+    Column("policy", Integer, nullable=False, server_default="0"),
+    Column("reclassed", BigInteger, nullable=False, server_default="0"),
 )
 
 nodes = Table(
@@ -57,6 +61,9 @@ nodes = Table(
     Column("home", String(32), nullable=False),
     Column("session", String(32), nullable=False),
     Column("auth_key", String(12), nullable=False, server_default=""),
+    Column("owner", String(255), nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]"),
+    Column("policy_class", BigInteger, nullable=False, server_default="0"),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -84,6 +91,42 @@ auth_keys = Table(
     Column("uses", Integer, nullable=False),
     Column("used", Double, nullable=True),
     Column("limit", Integer, nullable=True),
+    Column("owner", String(255), nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("author", String(255), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("comment", String(200), nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("added", Double, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("target", String(255), nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
 )
 
 homes = Table(

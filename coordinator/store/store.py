@@ -6,6 +6,8 @@ process looked last, lets a :class:`~coordinator.mesh.draft.Draft` decide, and w
 what that has changed. The registry follows after the commit.
 """
 
+import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
@@ -15,6 +17,7 @@ from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
@@ -22,7 +25,14 @@ from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
-from coordinator.mesh.operations import Changes, Operation, Result
+from coordinator.mesh.operations import (
+    NAMING,
+    Changes,
+    Operation,
+    Result,
+    unwrapped,
+)
+from coordinator.mesh.policies import ActivePolicy, PolicyVersion, User
 from coordinator.mesh.registry import Registry
 from coordinator.store import schema
 from coordinator.store.engine import (
@@ -38,8 +48,11 @@ from coordinator.store.engine import (
 from coordinator.store.rows import (
     from_auth_key,
     from_node,
+    to_audit_row,
     to_auth_key,
     to_node,
+    to_policy,
+    to_user,
     upsert,
 )
 from meshwg.errors import ConfigError
@@ -131,9 +144,11 @@ class Store:
             members = [to_node(row) for row in rows]
             removals = await connection.execute(select(schema.removals))
             tombstones = {row.key: row.version for row in removals}
+            policy = await self._policy_of(connection, mesh)
         networks = Networks.parse(mesh.network4, mesh.network6)
         registry, history = Registry(networks, mesh.epoch), NetMapHistory(networks)
-        registry.apply(Changes(mesh.version, tuple(members)))
+        changes = Changes(mesh.version, tuple(members), (), policy, mesh.reclassed)
+        registry.apply(changes)
         history.load(members, tombstones, mesh.floor)
         self._registry = registry
         return registry, history
@@ -153,13 +168,14 @@ class Store:
                 random=self._random,
                 approved_routes=self._config.approved_routes,
                 admissions=self._admissions,
+                **await self._read_names(connection, operations),
             )
             if not self._is_settled:
                 draft.settle_routes()
             outcomes = [(each, draft.perform(each)) for each in operations]
             await self._write(connection, draft)
         self._is_settled = True
-        if draft.nodes or draft.removed:
+        if draft.is_new_version:
             registry.apply(draft.changes)
             self._unreported.append(draft.changes)
         return Commit(outcomes, self._report())
@@ -184,6 +200,31 @@ class Store:
         async with transaction(self._engine) as connection:
             order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
             return [to_auth_key(row) for row in await connection.execute(order)]
+
+    async def policies(self) -> list[PolicyVersion]:
+        """Return all versions of the policy, the newest first."""
+        table = schema.policies
+        async with transaction(self._engine) as connection:
+            order = select(table).order_by(table.c.version.desc())
+            return [to_policy(row) for row in await connection.execute(order)]
+
+    async def audit(self, after: int = 0, since: float = 0.0) -> list[AuditRow]:
+        """Return what administrators did, in order.
+
+        :param after: the number after which to begin.
+        :param since: the Unix time from which on.
+        """
+        table = schema.audit
+        wanted = (table.c.seq > after) & (table.c.at >= since)
+        async with transaction(self._engine) as connection:
+            order = select(table).where(wanted).order_by(table.c.seq)
+            return [to_audit_row(row) for row in await connection.execute(order)]
+
+    async def users(self) -> list[User]:
+        """Return all users, by name."""
+        async with transaction(self._engine) as connection:
+            order = select(schema.users).order_by(schema.users.c.name)
+            return [to_user(row) for row in await connection.execute(order)]
 
     async def mesh_url(self) -> str:
         """Return the URL that join tokens carry, empty if none is known yet."""
@@ -301,7 +342,14 @@ class Store:
         gone = await connection.execute(
             select(removals.c.key).where(removals.c.version > since)
         )
-        changes = Changes(mesh.version, members, tuple(row.key for row in gone))
+        known = 0 if registry.policy is None else registry.policy.record.version
+        changes = Changes(
+            mesh.version,
+            members,
+            tuple(row.key for row in gone),
+            None if mesh.policy == known else await self._policy_of(connection, mesh),
+            mesh.reclassed,
+        )
         registry.apply(changes)
         self._unreported.append(changes)
         if changes.removed or any(node.expired for node in changes.nodes):
@@ -321,23 +369,77 @@ class Store:
         )
         return {row.number: to_auth_key(row) for row in rows}
 
+    async def _policy_of(
+        self, connection: AsyncConnection, mesh: Row[Any]
+    ) -> ActivePolicy | None:
+        """Return the policy that is in force."""
+        table = schema.policies
+        rows = await connection.execute(
+            select(table).where(table.c.version == mesh.policy)
+        )
+        row = rows.one_or_none()
+        return None if row is None else ActivePolicy(to_policy(row))
+
+    async def _read_names(
+        self, connection: AsyncConnection, operations: Iterable[Operation]
+    ) -> dict[str, Any]:
+        """Return the users and tags that operations may name."""
+        if not any(isinstance(unwrapped(each), NAMING) for each in operations):
+            return {}
+        users = await connection.execute(select(schema.users))
+        tags = await connection.execute(select(schema.auth_keys.c.tags))
+        return {
+            "users": {row.name: to_user(row) for row in users},
+            "token_tags": frozenset(t for row in tags for t in json.loads(row.tags)),
+        }
+
     async def _write(self, connection: AsyncConnection, draft: Draft) -> None:
         if draft.auth_keys:
             rows = [from_auth_key(key) for key in draft.auth_keys.values()]
             await upsert(connection, schema.auth_keys, "number", rows)
         if draft.url is not None:
             await connection.execute(update(schema.mesh).values(url=draft.url))
-        if not draft.nodes and not draft.removed:
+        if draft.users:
+            rows = [dataclasses.asdict(user) for user in draft.users.values()]
+            await upsert(connection, schema.users, "name", rows)
+        await self._write_audit(connection, draft.audited)
+        if not draft.is_new_version:
             return
         await self._write_removals(connection, draft)
         if draft.nodes:
             rows = [from_node(node) for node in draft.nodes.values()]
             await upsert(connection, schema.nodes, "key", rows)
-        await connection.execute(update(schema.mesh).values(version=draft.version))
+        values = {"version": draft.version}
+        if draft.reclassed:
+            values["reclassed"] = draft.reclassed
+        if draft.policy is not None:
+            record = draft.policy.record
+            row = dataclasses.asdict(record)
+            await connection.execute(insert(schema.policies), row)
+            values["policy"] = record.version
+        await connection.execute(update(schema.mesh).values(values))
         if self.is_shared:
             # Sent at the commit, and only then; listeners read the rest themselves.
             notify = func.pg_notify(VERSION_CHANNEL, str(draft.version))
             await connection.execute(select(notify))
+
+    async def _write_audit(
+        self, connection: AsyncConnection, entries: Sequence[AuditEntry]
+    ) -> None:
+        """Put what administrators did at the end of the chain."""
+        if not entries:
+            return
+        table = schema.audit
+        found = await connection.execute(
+            select(table).order_by(table.c.seq.desc()).limit(1)
+        )
+        row = found.one_or_none()
+        last = None if row is None else to_audit_row(row)
+        rows = []
+        for entry in entries:
+            last = chained(entry, last)
+            rows.append(dataclasses.asdict(last))
+        await connection.execute(insert(table), rows)
 
     async def _write_removals(self, connection: AsyncConnection, draft: Draft) -> None:
         nodes, removals = schema.nodes, schema.removals

@@ -19,6 +19,7 @@ COMMANDS = {
     "ip": "meshwg.cli.ip:ip",
     "whois": "meshwg.cli.ip:whois",
     "trust": "meshwg.cli.trust:trust",
+    "why": "meshwg.cli.why:why",
     "netcheck": "meshwg.cli.netcheck:netcheck",
     "bugreport": "meshwg.cli.bugreport:bugreport",
     "cleanup": "meshwg.cli.cleanup:cleanup",
@@ -28,7 +29,7 @@ COMMANDS = {
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
     "The mesh": ("status", "ping", "ip", "whois", "trust"),
-    "Finding faults": ("netcheck", "bugreport", "cleanup"),
+    "Finding faults": ("why", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }
 """What ``--help`` shows, and in which order."""

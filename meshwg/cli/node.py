@@ -79,6 +79,12 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     metavar="CIDR",
     help="A network behind this node.",
 )
+@click.option(
+    "--guard",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What may pass at most. Default: /etc/meshwg/guard.toml, if there.",
+)
 def node(
     config_file: Path | None,
     hub: bool,

@@ -22,6 +22,7 @@ from meshwg.cli.words import (
     loss_text,
     nat_text,
     path_text,
+    policy_text,
     relay_text,
 )
 
@@ -98,6 +99,8 @@ def own_lines(own: dict[str, Any], unix_time: float, size: int) -> list[str]:
     ]
     if own.get("datapath"):
         rows.insert(2, ("data path", DATAPATHS[own["datapath"]]))
+    if policy := own.get("policy"):
+        rows.append(("policy", policy_text(policy)))
     if own.get("state") == "down":
         rows = [rows[0], ("state", _styled("down: 'meshwg up' connects it", "yellow"))]
     if own["notice"]:

@@ -101,3 +101,13 @@ def is_active(peer: dict[str, Any]) -> bool:
     """Tell whether there is, or just was, a way or a session to a peer."""
     age = peer["last_handshake_age"]
     return peer["path"]["kind"] != "none" or (age is not None and age < ACTIVE_WITHIN)
+
+
+def policy_text(policy: dict[str, Any]) -> str:
+    """Return who may reach what, in a few words."""
+    guard = ", and this machine's guard" if policy["guard"] else ""
+    if policy["version"] is not None:
+        return f"version {policy['version']}: what no rule allows is denied{guard}"
+    if policy["default"] == "deny":
+        return f"lost: all is denied until the coordinator tells it again{guard}"
+    return f"none: all nodes reach each other{guard}"

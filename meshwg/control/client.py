@@ -45,6 +45,8 @@ from meshwg.control.events import (
     MembershipRevoked,
     OfferReceived,
     OfferRefused,
+    PeersChanged,
+    PolicyChanged,
     Refused,
     RelaysChanged,
     SelfChanged,
@@ -127,8 +129,13 @@ class ControlClient:
         self._own_key = format_key(identity.private_key.public_bytes)
         self.peers = PeerTable(self._own_key)
         self.registered: control.Registered | None = None
+        self.policy: control.PolicyMessage | None = None
+        """Who may reach what. If it is missing, and :attr:`registered` says that there
+        is one, it has been lost."""
+        self._next_policy: control.PolicyMessage | None = None
+        """In force with the netmap that comes next."""
         if cache is not None:
-            self.registered = cache.registered
+            self.registered, self.policy = cache.registered, cache.policy
             self.peers.load(cache)
         self.state = ControlState.OFFLINE
         self.since = now
@@ -295,7 +302,7 @@ class ControlClient:
         """Return what to keep on disk, ``None`` before the first registration."""
         if self.registered is None:
             return None
-        return self.peers.cache(self.registered)
+        return self.peers.cache(self.registered, self.policy)
 
     # Time.
 
@@ -377,6 +384,7 @@ class ControlClient:
             version=self.peers.version,
             candidates=report.candidates,
             nat=report.nat,
+            view=self.policy.view if self.policy is not None else "",
         )
 
     def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
@@ -428,6 +436,10 @@ class ControlClient:
                 self._on_change(self.peers.replace(message))
             case control.Delta():
                 self._on_delta(member, message, now)
+            case control.PolicyMessage():
+                self._next_policy = message
+            case control.ItselfMessage():
+                self._on_itself(message.peer)
             case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
@@ -448,6 +460,10 @@ class ControlClient:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
         self.registered = message
+        self._next_policy = None
+        if not message.policy and self.policy is not None:
+            self.policy = None
+            self._events.append(PolicyChanged())
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error, self.is_forgotten = None, False
@@ -489,6 +505,7 @@ class ControlClient:
             member.send(control.Resync(), now)
 
     def _on_change(self, change: NetMapChange) -> None:
+        self._settle_policy()
         if change.peers.changed or change.peers.removed:
             self._events.append(change.peers)
         if change.itself is not None:
@@ -500,6 +517,26 @@ class ControlClient:
             name, addresses = itself.name, itself.addresses
             self.registered = replace(known, name=name, addresses=addresses)
             self._events.append(SelfChanged(itself))
+
+    def _on_itself(self, itself: PeerEntry) -> None:
+        """Take note of the own entry, where the netmap does not have it."""
+        if self.peers.put_itself(itself):
+            self._on_self_changed(itself)
+            self._events.append(PeersChanged((), ()))
+
+    def _settle_policy(self) -> None:
+        """Have the policy that was told before a netmap: only both together are right.
+
+        A policy that this node could not read is missed here.
+        """
+        if self._next_policy is not None:
+            self.policy, self._next_policy = self._next_policy, None
+            self._events.append(PolicyChanged())
+            if self.registered is not None:
+                version = self.policy.version
+                self.registered = replace(self.registered, policy=version)
+        elif self.policy is None and self.registered and self.registered.policy:
+            self._events.append(PolicyChanged())
 
     def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender
@@ -570,7 +607,7 @@ class ControlClient:
         self.error = reason
         self._enter(ControlState.ENDED, now)
         removed = self.peers.clear()
-        self.registered = None
+        self.registered = self.policy = None
         if removed.removed:
             self._events.append(removed)
         self._events.append(MembershipRevoked(reason))

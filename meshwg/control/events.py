@@ -36,6 +36,11 @@ class SelfChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChanged(ControlEvent):
+    """Who may reach what has changed: see the client's policy."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferReceived(ControlEvent):
     """A peer wants to look for a path; :attr:`OfferMessage.sender` says which."""
 

@@ -8,6 +8,7 @@ from meshwg.wire.control import (
     Delta,
     NetMap,
     PeerEntry,
+    PolicyMessage,
     Registered,
     format_digest,
     peer_digest,
@@ -35,6 +36,8 @@ class PeerTable:
     def __init__(self, own_key: str) -> None:
         self._own_key = own_key
         self._nodes: dict[str, PeerEntry] = {}
+        self._itself: PeerEntry | None = None
+        """This node, where the netmap does not have it."""
         self._digest = 0
         self.version = 0
 
@@ -54,18 +57,41 @@ class PeerTable:
 
     def get(self, public_key: str) -> PeerEntry | None:
         """Return a node, this one included."""
-        return self._nodes.get(public_key)
+        found = self._nodes.get(public_key)
+        if found is None and public_key == self._own_key:
+            return self._itself
+        return found
+
+    def put_itself(self, itself: PeerEntry) -> bool:
+        """Take this node's own entry apart from the netmap; return whether it is news.
+
+        What is another node's is not taken.
+        """
+        known = self.get(self._own_key)
+        if itself.public_key != self._own_key or itself == known:
+            return False
+        self._itself = itself
+        return True
 
     def load(self, cache: Cache) -> None:
         """Start from what was on disk."""
         for peer in cache.peers:
             self._put(peer)
+        if cache.itself is not None:
+            self.put_itself(cache.itself)
         self.version = cache.version
 
-    def cache(self, registered: Registered) -> bytes:
+    def cache(
+        self, registered: Registered, policy: PolicyMessage | None = None
+    ) -> bytes:
         """Return the table as JSON, to be loaded after a restart."""
-        peers = tuple(self.nodes)
-        cache = Cache(registered=registered, version=self.version, peers=peers)
+        cache = Cache(
+            registered=registered,
+            version=self.version,
+            peers=tuple(self.nodes),
+            policy=policy,
+            itself=self._itself,
+        )
         return to_json(cache)
 
     def replace(self, netmap: NetMap) -> NetMapChange:
@@ -84,6 +110,7 @@ class PeerTable:
         """Forget everything; return what that removes."""
         removed = tuple(peer.public_key for peer in self.peers)
         self._nodes.clear()
+        self._itself = None
         self._digest = self.version = 0
         return PeersChanged((), removed)
 

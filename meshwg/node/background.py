@@ -77,6 +77,7 @@ class Background:
         if registered is not None:
             self._members.set_mesh(registered)
             self._events.append(ServersChanged(registered.stun, registered.relays))
+            self._members.policy_changed(now)
             self._members.change(self._control.peers.peers, (), now)
         self._due = now
 
@@ -192,6 +193,9 @@ class Background:
                         self._paths.offer_refused(refusing, now)
                 case control_events.PeersChanged(changed, removed):
                     self._members.change(changed, removed, now)
+                    self._events.append(NetmapChanged())
+                case control_events.PolicyChanged():
+                    self._members.policy_changed(now)
                     self._events.append(NetmapChanged())
                 case control_events.SelfChanged():
                     self._members.itself_changed(now)

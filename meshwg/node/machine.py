@@ -8,6 +8,7 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.streaming`   streams to peers
 :mod:`meshwg.node.hubs`        who is reached through a hub
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
+:mod:`meshwg.node.access`      who may reach what
 :mod:`meshwg.node.background`  the coordinator, the relays, where this node is
 :mod:`meshwg.node.echoes`      this node's own echo requests
 =============================  ====================================================
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from meshwg.control.client import ControlClient
 from meshwg.health import Health
 from meshwg.keys import PrivateKey, format_key
+from meshwg.node.access import AccessControl
 from meshwg.node.background import Background
 from meshwg.node.echoes import Echoes
 from meshwg.node.events import NodeEvent
@@ -93,6 +95,7 @@ class Node:
         self._sounded_at = float("-inf")
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
+        self.access = AccessControl(self.device.datapath, self.health, now)
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
         self.paths = Paths(
@@ -132,6 +135,7 @@ class Node:
             self.health,
             self.trust,
             unix_time,
+            self.access,
         )
 
     def _make_background(self, streams: Streams) -> Background:

@@ -13,6 +13,7 @@ from meshwg import prefixes
 from meshwg.control.client import ControlClient
 from meshwg.health import Complaint, Health, Severity
 from meshwg.keys import parse_key
+from meshwg.node.access import AccessControl
 from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import (
     InterfaceChanged,
@@ -44,6 +45,7 @@ class Members:
     :param health: where networks are complained of that no peer can have.
     :param trust: which keys are whose; peers that it objects to are no members here.
     :param unix_time: returns the wall clock's time for a time of the node's clock.
+    :param access: who may reach what, which follows the members.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Members:
         health: Health,
         trust: Trust,
         unix_time: Callable[[float], float],
+        access: AccessControl,
     ) -> None:
         self.peers = peers
+        self._access = access
         self._public_key = public_key
         self._device = device
         self._control = client
@@ -155,6 +159,12 @@ class Members:
         self._paths.permit_relays(now)
         self.update_interface()
 
+    def policy_changed(self, now: float) -> None:
+        """Take note of another policy."""
+        client = self._control
+        self._access.set_policy(client.registered, client.policy, now)
+        self.update_interface()
+
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""
         self.change([held.entry for held in self.held.values()], (), now)
@@ -216,6 +226,12 @@ class Members:
         """
         itself, is_started = self.itself, self._control.offered_role == HUB
         is_hub = is_started and itself is not None and itself.role == HUB
+        self._access.follow(
+            self.peers.values(),
+            self.assigned_addresses(),
+            self.own_routes(),
+            forwards=is_hub,
+        )
         delivered = (*self.assigned_addresses(), *self.own_routes()), is_hub
         if delivered != self._delivered:
             self._delivered = delivered

@@ -32,6 +32,7 @@ class Commands(Protocol):
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
     async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def why(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def trust(self) -> dict[str, Any]: ...
     def accept(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
@@ -51,6 +52,7 @@ class AdminServer:
             "/v1/status": ("GET", self._status),
             "/v1/netcheck": ("POST", self._netcheck),
             "/v1/ping": ("POST", self._ping),
+            "/v1/why": ("POST", self._why),
             "/v1/join": ("POST", self._join),
             "/v1/trust": ("GET", self._trust),
             "/v1/trust/accept": ("POST", self._accept),
@@ -110,6 +112,9 @@ class AdminServer:
             content_type="application/x-ndjson",
             more=_lines(answers),
         )
+
+    async def _why(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.why(_body(request, target=str, port=str)))
 
     async def _join(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from meshwg.control.client import ControlState
-from meshwg.errors import MeshError, NotJoined
+from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.node.why import why
 from meshwg.peer import MeshPeer
+from meshwg.policy.ports import ICMP, parse_ports
 from meshwg.runtime import clock
 from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
@@ -107,6 +109,26 @@ class NodeCommands:
         registered = self._host.node.control.registered
         assert registered is not None
         return {"name": registered.name, "addresses": list(registered.addresses)}
+
+    def why(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return ``meshwg why --json``, but for the far end.
+
+        :raises MeshError: if the port is none.
+        """
+        try:
+            wanted = parse_ports(request.get("port") or "icmp")
+        except ValueError as error:
+            raise ConfigError(f"That is no port: {error}") from None
+        number = 0 if wanted.protocol == ICMP else wanted.first
+        now = clock.now()
+        return why(
+            self._host.node,
+            request.get("target") or "",
+            wanted.protocol,
+            number,
+            now,
+            clock.unix_time(now),
+        )
 
     def trust(self) -> dict[str, Any]:
         """Return ``meshwg trust list --json``."""

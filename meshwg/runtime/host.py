@@ -48,6 +48,7 @@ from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.guardfile import read_guard
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
@@ -159,6 +160,7 @@ class NodeHost:
             trust=Trust(self._pins),
             datapath=self._datapath,
         )
+        node.access.set_guard(read_guard(self._config.guard), clock.now())
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)

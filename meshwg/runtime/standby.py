@@ -87,6 +87,10 @@ class Standby:
         """Refuse: there is no tunnel."""
         raise MeshError(DOWN)
 
+    def why(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: nothing is reached."""
+        raise MeshError(DOWN)
+
     async def join(self, request: dict[str, Any]) -> dict[str, Any]:
         """Refuse: there is no connection to join by."""
         raise MeshError(DOWN)

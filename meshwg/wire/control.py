@@ -73,6 +73,7 @@ Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
 """One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
 Name = Annotated[str, MaxLength(63), Converted(_printable)]
 Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
+Label = Annotated[str, MaxLength(300), Converted(_printable)]
 Url = Annotated[str, MaxLength(255)]
 Count = Annotated[int, Within(ge=0, lt=1 << 63)]
 UnixTime = Annotated[float, Within(ge=0, le=253_402_300_800)]
@@ -153,6 +154,8 @@ class PeerEntry:
     nat: NatReport | None = None
     ephemeral: bool = False
     """It is removed when it leaves, and each run of it may have a new key."""
+    policy_class: Count = 0
+    """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
 
 
 # From a node.
@@ -178,6 +181,8 @@ class Register:
     """The netmap this node holds, from which deltas may go on."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
+    view: Annotated[str, MaxLength(64)] = ""
+    """The view that the netmap is of, see :class:`PolicyMessage`; empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +278,8 @@ class Registered:
     stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
     """STUN servers as ``host:port``."""
     relays: Annotated[tuple[Relay, ...], MaxLength(16)] = ()
+    policy: Count = 0
+    """The version of the policy; 0 if there is none, and all is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +304,60 @@ class Delta:
     """Of the whole netmap after the change, see :func:`peer_digest`."""
     changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedClass:
+    """Nodes that the policy does not tell apart."""
+
+    number: Count
+    labels: tuple[Label, ...] = ()
+    """What the policy says of them: ``group:sre``, ``tag:db``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """Something that the policy allows."""
+
+    sources: tuple[Count, ...] = ()
+    """Numbers of classes; 0 stands for all, and for all addresses behind nodes."""
+    source_prefixes: tuple[Prefix, ...] = ()
+    """Addresses behind nodes."""
+    destinations: tuple[Count, ...] = ()
+    destination_prefixes: tuple[Prefix, ...] = ()
+    internet: bool = False
+    """Addresses behind no node are destinations, too."""
+    ports: tuple[Annotated[str, MaxLength(32)], ...]
+    """``tcp/5432``, ``tcp/9100-9110``, ``udp/*``, ``icmp`` or ``any``; a receiver does
+    not allow what it does not know."""
+    line: Count = 0
+    """Where it stands in the policy's file."""
+    note: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyMessage:
+    """Who may reach what, as far as it concerns the receiver. What no rule allows is
+    denied."""
+
+    type: Literal["policy"] = "policy"
+    version: Count
+    sha256: Annotated[str, Matching(r"[0-9a-f]{64}")]
+    """Of the policy's text."""
+    own: Count
+    """The number of the receiver's class."""
+    view: Annotated[str, MaxLength(64)] = ""
+    """Names what nodes of this class may see; netmaps are as of one view."""
+    classes: tuple[NamedClass, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItselfMessage:
+    """The receiver's own entry, where the netmap of its class does not have it."""
+
+    type: Literal["itself"] = "itself"
+    peer: PeerEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,6 +453,9 @@ class Cache:
     registered: Registered
     version: Count
     peers: tuple[PeerEntry, ...]
+    policy: PolicyMessage | None = None
+    itself: PeerEntry | None = None
+    """The node's own entry, if the netmap does not have it."""
 
 
 def load_cache(text: bytes) -> Cache:
@@ -412,6 +476,8 @@ FromCoordinator = (
     Registered
     | NetMap
     | Delta
+    | PolicyMessage
+    | ItselfMessage
     | OfferMessage
     | Ping
     | Pong

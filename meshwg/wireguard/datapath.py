@@ -25,6 +25,7 @@ from typing import Protocol
 from meshwg.transmit import Endpoint, Transmit
 from meshwg.wireguard.allowedips import AllowedIPs, Network
 from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import PacketFilter
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.session import Buffer, Session
 
@@ -92,6 +93,12 @@ class Datapath(Protocol):
         now: float,
     ) -> Session:
         """Return a new session, as :class:`~meshwg.wireguard.session.Session` says."""
+
+    def set_filter(self, packet_filter: PacketFilter | None) -> None:
+        """Let only those packets pass, in both directions, that a filter lets pass.
+
+        It is asked for the first packet of each exact flow.
+        """
 
     def add_session(self, lane: Lane, session: Session) -> None:
         """Open the messages of a session, which was made here, from now on."""

@@ -21,6 +21,14 @@ from meshwg.wireguard.constants import (
 )
 from meshwg.wireguard.datapath import Note
 from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import (
+    BEGIN_OR_END,
+    TCP,
+    TCP_AND_UDP,
+    PacketFilter,
+    both_keys,
+    flow_key,
+)
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.session import NONCE_PREFIX, Buffer, Session
 
@@ -35,6 +43,12 @@ _FLOW_LENGTH = _FLOW.size
 _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 """Where an IP packet has its destination address, by its version."""
 _EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_JUDGED_LENGTH = 34
+"""Bytes up to the flags of a TCP segment in an IPv4 packet without options."""
+_AND_ITS_FLOW, _ALONE, _NO = 2, 1, 0
+"""What passes, of a flow and a packet of it."""
+MAX_EXACT_FLOWS = 16_384
+"""Exact flows, in each direction, of which it is known that they may pass."""
 _PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
 
 
@@ -61,6 +75,11 @@ class PythonDatapath:
         self._channels: dict[Endpoint, tuple[Endpoint, int]] = {}
         self._relays: dict[tuple[str, int], dict[int, Endpoint]] = {}
         self._echo_identifiers: frozenset[int] = frozenset()
+        self._filter: PacketFilter | None = None
+        # Until when exact flows may pass, by direction, and since which generation.
+        self._passing_in: dict[bytes | None, float] = {}
+        self._passing_out: dict[bytes | None, float] = {}
+        self._generation = -1
         self._packets: list[bytes] = []
         self._outgoing: list[tuple[Lane, list[bytes]]] = []
         self._notes: list[Note] = []
@@ -71,6 +90,14 @@ class PythonDatapath:
     # Packets from the interface.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
+        if self._filter is None:
+            self._send_groups(self._grouped(packets), now)
+        else:
+            self._send_groups(self._judged(packets, now), now)
+            self._send_answers(now)
+
+    def _grouped(self, packets: Sequence[bytes]) -> dict[Lane, list[bytes]]:
+        """Return packets by the lane in which they go."""
         groups: dict[Lane, list[bytes]] = {}
         last = b""
         group: list[bytes] | None = None
@@ -84,6 +111,9 @@ class PythonDatapath:
                 self.drops[Drop.NO_PEER] += 1
             else:
                 group.append(packet)
+        return groups
+
+    def _send_groups(self, groups: dict[Lane, list[bytes]], now: float) -> None:
         for lane, outgoing in groups.items():
             if lane.longest < self.mtu:
                 outgoing = self._short_enough(lane, outgoing)
@@ -225,7 +255,13 @@ class PythonDatapath:
         if plaintexts:
             is_data = bool(plaintexts[0]) or any(plaintexts)
             self._notes.append((lane, session, endpoint, length, is_data, now))
-            self._deliver(lane, plaintexts)
+            if self._filter is None:
+                self._deliver(lane, plaintexts)
+            else:
+                self._deliver_judged(lane, plaintexts, now)
+            if self._echo_identifiers:
+                packets = self._packets
+                self._packets = [each for each in packets if not self._is_echo(each)]
 
     def _deliver(self, lane: Lane, plaintexts: list[bytes]) -> None:
         """Pass on the packets that are whole and really the peer's, without padding.
@@ -246,8 +282,29 @@ class PythonDatapath:
                     packets.append(packet if length == size else packet[:length])
                 if length == size >= _FLOW_LENGTH and packet[0] == _PLAIN_IPV4:
                     flow, last_size = flow_of(packet), size
-        if self._echo_identifiers:
-            self._packets = [each for each in packets if not self._is_echo(each)]
+
+    def _deliver_judged(self, lane: Lane, plaintexts: list[bytes], now: float) -> None:
+        """Do the same of packets that a filter lets pass."""
+        packets, flow_of = self._packets, _flow_of
+        flow, last_size, flags = None, -1, 0
+        for packet in plaintexts:
+            size = len(packet)
+            if size == last_size and flow_of(packet) == flow and not packet[33] & flags:
+                packets.append(packet)
+                continue
+            length = self._genuine_length(lane, packet) if size else 0
+            if not length:
+                continue
+            if length < size:
+                packet = packet[:length]
+            passes = self._passes(packet, now, True)
+            last_size = -1
+            if passes:
+                packets.append(packet)
+            if passes == _AND_ITS_FLOW and length == size and _is_plain(packet):
+                flow, last_size = flow_of(packet), size
+                flags = BEGIN_OR_END if packet[9] == TCP else 0
+        self._send_answers(now)
 
     def _genuine_length(self, lane: Lane, packet: bytes) -> int:
         """Return the length of a packet without padding, 0 if it is not genuine."""
@@ -291,6 +348,80 @@ class PythonDatapath:
             self._packets = []
         return packets
 
+    # What a filter lets pass.
+
+    def set_filter(self, packet_filter: PacketFilter | None) -> None:
+        self._filter = packet_filter
+        self._generation = -1
+
+    def _judged(self, packets: Sequence[bytes], now: float) -> dict[Lane, list[bytes]]:
+        """Return those packets from the interface that may pass, by their lane."""
+        groups: dict[Lane, list[bytes]] = {}
+        group: list[bytes] = []
+        flow, last_size, flags, flow_of = None, -1, 0, _flow_of
+        for packet in packets:
+            size = len(packet)
+            if size == last_size and flow_of(packet) == flow and not packet[33] & flags:
+                group.append(packet)
+                continue
+            last_size = -1
+            # What leads nowhere is no matter of the filter.
+            lane = self._destination(packet)
+            if lane is None:
+                self.drops[Drop.NO_PEER] += 1
+                continue
+            passes = self._passes(packet, now, False)
+            if passes:
+                group = groups.setdefault(lane, [])
+                group.append(packet)
+            if passes == _AND_ITS_FLOW and _is_plain(packet):
+                flow, last_size = flow_of(packet), size
+                flags = BEGIN_OR_END if packet[9] == TCP else 0
+        return groups
+
+    def _passes(self, packet: bytes, now: float, inbound: bool) -> int:
+        """Tell whether a packet passes, by what is known of its flow, else ask.
+
+        :return: :data:`_AND_ITS_FLOW` if those that follow it do, too.
+        """
+        assert self._filter is not None
+        if self._generation != self._filter.generation:
+            self._generation = self._filter.generation
+            self._passing_in, self._passing_out = {}, {}
+        key = flow_key(packet)
+        known = self._passing_in if inbound else self._passing_out
+        if now < known.get(key, 0.0):
+            return _AND_ITS_FLOW
+        until = self._filter.judge(packet, now, inbound=inbound)
+        if until < 0:
+            drop = Drop.DENIED_INBOUND if inbound else Drop.DENIED_OUTBOUND
+            self.drops[drop] += 1
+            return _NO
+        if key is None:
+            self._forget_flows(packet, inbound=inbound)
+        elif until > now:
+            if len(known) >= MAX_EXACT_FLOWS:
+                known.clear()
+            known[key] = until
+            return _AND_ITS_FLOW
+        return _ALONE
+
+    def _forget_flows(self, packet: bytes, *, inbound: bool) -> None:
+        """Have both directions of a connection judged again that begins or ends."""
+        known = (self._passing_in, self._passing_out)
+        for key, passing in zip(
+            both_keys(packet), known if inbound else known[::-1], strict=False
+        ):
+            passing.pop(key, None)
+
+    def _send_answers(self, now: float) -> None:
+        """Send what a filter has to say of what it refused."""
+        if self._filter is not None:
+            to_interface, to_peers = self._filter.take_answers()
+            self._packets += to_interface
+            if to_peers:
+                self._send_groups(self._grouped(to_peers), now)
+
     # The fast path.
 
     def seal_one(self, packet: bytes, now: float, /) -> tuple[Endpoint, bytes] | None:
@@ -313,6 +444,11 @@ class PythonDatapath:
             or lane.second is not None
             or number >= REKEY_AFTER_MESSAGES
             or not lane.longest >= length <= mtu
+        ):
+            return None
+        if self._filter is not None and (
+            self._generation != self._filter.generation
+            or now >= self._passing_out.get(flow_key(packet), 0.0)
         ):
             return None
         missing = -length % PADDING_MULTIPLE
@@ -353,9 +489,18 @@ class PythonDatapath:
             or self._delivered.lookup(packet[16:20]) is None
         ):
             size = self._genuine_length(lane, packet)
-        if self._echo_identifiers and self._is_echo(packet[:size]):
+        if size < len(packet):
+            packet = packet[:size]
+        if self._filter is not None and (
+            self._generation != self._filter.generation
+            or now >= self._passing_in.get(flow_key(packet), 0.0)
+        ):
+            if packet and not self._passes(packet, now, True):
+                packet = b""
+            self._send_answers(now)
+        if self._echo_identifiers and self._is_echo(packet):
             return b""
-        return packet[:size]
+        return packet
 
     # What it is told.
 
@@ -447,6 +592,15 @@ class PythonDatapath:
     def take_echoes(self) -> list[bytes]:
         echoes, self._echoes = self._echoes, []
         return echoes
+
+
+def _is_plain(packet: bytes) -> bool:
+    """Tell whether the packets of a flow are known by what :data:`_FLOW` looks at."""
+    return (
+        len(packet) >= _JUDGED_LENGTH
+        and packet[0] == _PLAIN_IPV4
+        and packet[9] in TCP_AND_UDP
+    )
 
 
 def _lane_to(endpoint: Endpoint) -> Lane:

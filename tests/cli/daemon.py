@@ -44,6 +44,9 @@ class FakeDaemon:
         self.requests.append(request)
         return self.report
 
+    def why(self, request: Json) -> Json:
+        return self.report
+
     def trust(self) -> Json:
         return self.report
 

@@ -17,6 +17,7 @@ MESHWG_LAYERS = (
         "meshwg.path",
         "meshwg.relay",
         "meshwg.control",
+        "meshwg.policy",
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
@@ -51,7 +52,7 @@ COORDINATOR_LAYERS = (
         "coordinator.addresses",
         "coordinator.relaysecrets",
     ),
-    ("coordinator.config",),
+    ("coordinator.policy", "coordinator.config"),
     ("coordinator.credentials",),
     ("coordinator",),
 )
@@ -70,6 +71,8 @@ ACROSS = {
         "meshwg.limits",
         "meshwg.prefixes",
         "meshwg.errors",
+        # Ports are written alike in policies and in guards.
+        "meshwg.policy.ports",
     ),
     # The batching socket, the timer and the meaning of SIGHUP are common to both sides.
     "coordinator.runtime": (
@@ -136,6 +139,8 @@ MORE_STANDARD = {
     # They read the file of settings, once, before anything else is made.
     "meshwg.config": ("pathlib", "tomllib"),
     "coordinator.config": ("pathlib", "tomllib"),
+    # A policy is a text in that form, wherever it comes from.
+    "coordinator.policy.document": ("tomllib",),
     # Settings may be paths.
     "meshwg.schema": ("pathlib",),
     # It sets what OpenSSL looks at when it is loaded.
@@ -170,6 +175,7 @@ AT_IMPORT = {
     "bench/nodepath.py": _SETTING,
     "bench/paths.py": _SETTING,
     "bench/programs.py": _SETTING,
+    "bench/policy.py": _SETTING,
     "bench/relay.py": _SETTING,
     "bench/scaling.py": _SETTING,
     "bench/start.py": _SETTING,
@@ -252,6 +258,15 @@ BEHAVIOURS = {
 BIG = {
     "meshwg/runtime/dataplane.py Dataplane._carry": (
         "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "meshwg/wireguard/python_datapath.py PythonDatapath.seal_one": (
+        "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "meshwg/wireguard/python_datapath.py PythonDatapath.open_one": (
+        "the way of one packet; a call in it costs more than the branch it hides"
+    ),
+    "meshwg/wireguard/filtering.py flow_key": (
+        "the key of one packet; a call in it costs more than the branch it hides"
     ),
     "coordinator/store/migrations/versions/0001_first_schema.py upgrade": (
         "the tables of a version, one after the other, for ever as they were"

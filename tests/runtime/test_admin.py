@@ -58,6 +58,15 @@ async def test_numbers_without_bounds_are_refused(tmp_path: Path, number: str) -
     assert daemon.requests == []
 
 
+async def test_everybody_may_ask_why(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, session):
+        body = {"target": "db", "port": "tcp/22"}
+        assert await ask(session, "POST", "/v1/why", body) == (200, {"asked": body})
+        status, _ = await ask(session, "POST", "/v1/why", {"target": 7})
+
+    assert status == 400
+
+
 async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
     async with serving(tmp_path) as (daemon, session):
         assert await ask(session, "POST", "/v1/down", {}) == (200, {})
@@ -265,6 +274,9 @@ class FakeDaemon:
     async def join(self, request: Json) -> Json:
         self.requests.append(request)
         return {"name": "node"}
+
+    def why(self, request: Json) -> Json:
+        return {"asked": request}
 
     def trust(self) -> Json:
         return {"schema": 1, "pins": []}

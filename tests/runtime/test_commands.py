@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshwg.errors import MeshError, NotJoined
+from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.node.trust import Held, Trust
 from meshwg.runtime import commands as module
@@ -110,6 +110,11 @@ async def test_a_ping_listens_for_echoes_until_it_ends(host: StandInHost) -> Non
     assert len(host.echo_listeners) == 1
     await answers.aclose()
     assert host.echo_listeners == {}
+
+
+async def test_why_wants_a_port_that_can_be_read(host: StandInHost) -> None:
+    with pytest.raises(ConfigError, match="That is no port"):
+        host.commands.why({"target": "bob", "port": "tcp/0"})
 
 
 async def test_a_peer_that_is_held_is_not_pinged_and_may_be_accepted(

@@ -24,6 +24,8 @@ async def test_it_says_that_it_is_down(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="'meshwg up' connects it"):
         standby.ping({})
     with pytest.raises(MeshError, match="'meshwg up' connects it"):
+        standby.why({"target": "bob"})
+    with pytest.raises(MeshError, match="'meshwg up' connects it"):
         await standby.netcheck({})
 
 

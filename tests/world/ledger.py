@@ -8,6 +8,7 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes, Operation, Result
+from coordinator.mesh.policies import ActivePolicy, User
 from coordinator.mesh.registry import Registry
 from meshwg.wire.token import AuthKeyText
 from tests.sim.network import Network
@@ -33,6 +34,9 @@ class Ledger:
         self.nodes: dict[str, Node] = {}
         self.tombstones: dict[str, int] = {}
         self.auth_keys: dict[str, AuthKey] = {}
+        self.users: dict[str, User] = {}
+        self.policy: ActivePolicy | None = None
+        self.reclassed = 0
         self.broken = False
         """Transactions fail."""
         self.latency = LATENCY
@@ -43,6 +47,8 @@ class Ledger:
         reusable: bool = True,
         ephemeral: bool = False,
         lifetime: float = 86400.0,
+        owner: str = "",
+        tags: tuple[str, ...] = (),
     ) -> str:
         """Return a new auth key in clear."""
         text = AuthKeyText.generate(self.network.random.randbytes)
@@ -52,13 +58,18 @@ class Ledger:
             ephemeral=ephemeral,
             created=self.network.unix_time,
             lifetime=lifetime,
+            owner=owner,
+            tags=tags,
         )
+        if owner:
+            self.users[owner] = User(owner, self.network.unix_time)
         return str(text)
 
     def load(self) -> tuple[Registry, NetMapHistory]:
         """Return what a coordinator that starts finds in the database."""
         registry = Registry(MESH, self.epoch)
-        registry.apply(Changes(self.version, tuple(self.nodes.values())))
+        nodes = tuple(self.nodes.values())
+        registry.apply(Changes(self.version, nodes, (), self.policy, self.reclassed))
         history = NetMapHistory(MESH)
         history.load(self.nodes.values(), self.tombstones, 0)
         return registry, history
@@ -77,10 +88,15 @@ class Ledger:
             unix_time=self.network.unix_time,
             random=self.network.random.randbytes,
             approved_routes=self.approved_routes,
+            users=self.users,
+            token_tags=frozenset(t for k in self.auth_keys.values() for t in k.tags),
         )
         outcomes = [(each, draft.perform(each)) for each in operations]
         self.auth_keys |= draft.auth_keys
-        if draft.nodes or draft.removed:
+        self.users |= draft.users
+        if draft.is_new_version:
+            self.policy = draft.policy or self.policy
+            self.reclassed = max(self.reclassed, draft.reclassed)
             for key in draft.removed:
                 del self.nodes[key]
                 self.tombstones[key] = draft.version
@@ -98,6 +114,7 @@ class Ledger:
             return []
         nodes = tuple(n for n in self.nodes.values() if n.revision > since)
         gone = tuple(key for key, at in self.tombstones.items() if at > since)
-        changes = Changes(self.version, nodes, gone)
+        policy = None if self.policy is registry.policy else self.policy
+        changes = Changes(self.version, nodes, gone, policy, self.reclassed)
         registry.apply(changes)
         return [changes]

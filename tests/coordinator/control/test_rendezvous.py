@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from coordinator.control.rendezvous import Delivery, may_see, read_forwarded, route
+from coordinator.control.rendezvous import Delivery, read_forwarded, route
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
@@ -92,13 +92,6 @@ def test_an_offer_to_a_node_that_is_away_is_refused() -> None:
     error = route(registry(NODES[0], away), A, OfferMessage(to=B, sequence=1))
     assert isinstance(error, Error)
     assert error.code == ErrorCode.PEER_OFFLINE
-
-
-def test_an_expired_node_and_others_do_not_see_each_other() -> None:
-    expired = dataclasses.replace(NODES[1], expired=True)
-    assert may_see(*NODES)
-    assert not may_see(NODES[0], expired)
-    assert not may_see(expired, NODES[0])
 
 
 def registry(*nodes: Node) -> Registry:

@@ -7,6 +7,7 @@ from coordinator.mesh.draft import Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Accepted, Join, Operation, Refused, Result
+from coordinator.mesh.policies import User
 from coordinator.mesh.registry import Registry
 from meshwg.limits import RateLimiter
 from meshwg.wire.control import ErrorCode
@@ -39,6 +40,7 @@ class Mesh:
             lifetime=1e6,
         )
         self.auth_keys = {key.number: key}
+        self.users: dict[str, User] = {}
 
     def draft(self, admissions: RateLimiter | None = None) -> Draft:
         return Draft(
@@ -48,6 +50,8 @@ class Mesh:
             random=self.random,
             approved_routes=self.approved,
             admissions=admissions,
+            users=self.users,
+            token_tags=frozenset(t for k in self.auth_keys.values() for t in k.tags),
         )
 
     def do(self, *operations: Operation) -> list[Result]:
@@ -55,6 +59,7 @@ class Mesh:
         draft = self.draft()
         results = [draft.perform(operation) for operation in operations]
         self.auth_keys |= draft.auth_keys
+        self.users |= draft.users
         self.registry.apply(draft.changes)
         return results
 
@@ -67,6 +72,10 @@ class Mesh:
 
     def join(self, key: str, name: str = "node") -> Node:
         return self.node(join(key, name=name, auth_key=str(self.text)))
+
+    def joining(self, key: str, name: str) -> list[Operation]:
+        """Return what lets a node in."""
+        return [join(key, name=name, auth_key=str(self.text))]
 
     def refusal(self, operation: Operation) -> ErrorCode:
         result = self.do(operation)[0]

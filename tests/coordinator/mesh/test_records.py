@@ -6,7 +6,16 @@ import random
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
-from coordinator.mesh.records import auth_key_record, node_record
+from coordinator.mesh.policies import User, make_version
+from coordinator.mesh.records import (
+    auth_key_record,
+    difference_record,
+    node_record,
+    policy_record,
+    user_record,
+)
+from coordinator.policy.diff import Difference
+from meshwg.policy.ports import ICMP, TCP, Ports
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
 
@@ -36,6 +45,8 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "joined": 1.0,
         "seen": 2.0,
         "token": None,
+        "owner": None,
+        "tags": [],
     }
 
 
@@ -65,6 +76,8 @@ def test_an_auth_key_is_shown_without_secret_and_hash() -> None:
         "uses": 0,
         "max_uses": 1,
         "used": None,
+        "owner": None,
+        "tags": [],
     }
     shown = json.dumps(record)
     assert text.secret.hex() not in shown
@@ -83,3 +96,31 @@ def test_the_state_of_an_auth_key_is_that_of_the_time_given() -> None:
     assert auth_key_record(key, 160.0)["state"] == "expired"
     spent = auth_key_record(key.spend(120.0), 130.0)
     assert (spent["state"], spent["uses"], spent["used"]) == ("used", 1, 120.0)
+
+
+def test_a_policy_is_shown_without_its_text() -> None:
+    version = make_version(3, "text", "me", 100.0, "why")
+
+    assert policy_record(version) == {
+        "version": 3,
+        "sha256": version.sha256,
+        "author": "me",
+        "at": 100.0,
+        "comment": "why",
+    }
+
+
+def test_users_and_differences_are_shown_in_words() -> None:
+    difference = Difference(("a",), ("b",), (Ports(TCP, 22, 22),), (Ports(ICMP),))
+
+    assert user_record(User("alice", 1.0)) == {
+        "name": "alice",
+        "added": 1.0,
+        "disabled": False,
+    }
+    assert difference_record(difference) == {
+        "from": ["a"],
+        "to": ["b"],
+        "gained": ["tcp/22"],
+        "lost": ["icmp"],
+    }

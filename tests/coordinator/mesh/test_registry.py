@@ -5,6 +5,7 @@ from dataclasses import replace
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
+from coordinator.mesh.policies import ActivePolicy, make_version
 from coordinator.mesh.registry import Registry
 
 WEB = Node("a", "web", "web", 1)
@@ -45,6 +46,32 @@ def test_a_name_may_go_to_a_newcomer_in_the_transaction_that_frees_it() -> None:
     registry.apply(Changes(6, (Node("c", "web", "web", 1),), removed=("a",)))
     assert registry.names == {"mail": "b", "web": "c"}
     assert registry.numbers == {2: "b", 1: "c"}
+
+
+def test_an_expired_node_and_others_do_not_see_each_other() -> None:
+    registry = filled()
+    expired = replace(MAIL, expired=True)
+
+    assert registry.may_see(WEB, MAIL)
+    assert not registry.may_see(WEB, WEB)
+    assert not registry.may_see(WEB, expired)
+    assert not registry.may_see(expired, WEB)
+
+
+def test_under_a_policy_those_see_each_other_who_may_reach_each_other() -> None:
+    registry = filled()
+    text = '[[allow]]\nfrom = ["node:web"]\nto = ["node:mail"]\n'
+    active = ActivePolicy(make_version(1, text, "me", 0.0))
+    web, mail, other = (
+        replace(each, policy_class=active.policy.class_of(each.subject).number)
+        for each in (WEB, MAIL, Node("c", "other", "other", 3))
+    )
+
+    registry.apply(Changes(6, (web, mail, other), policy=active))
+
+    assert registry.may_see(web, mail)
+    assert registry.may_see(mail, web)
+    assert not registry.may_see(web, other)
 
 
 def filled() -> Registry:

@@ -11,7 +11,14 @@ import pytest
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
-from coordinator.mesh.operations import MarkOffline, Operation, Refused, Rename, Sweep
+from coordinator.mesh.operations import (
+    MarkOffline,
+    Operation,
+    Refused,
+    Rename,
+    Sweep,
+    unwrapped,
+)
 from coordinator.runtime import worker as worker_module
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
@@ -78,7 +85,7 @@ class Bench:
             raise self.error
         if self.is_full and operations:
             raise FULL
-        if self.poison in operations:
+        if self.poison in [unwrapped(each) for each in operations]:
             raise StoreError("no such letter", refused=True)
         commit = await self._commit(operations, unix_time)
         self.committed += operations

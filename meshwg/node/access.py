@@ -1,0 +1,181 @@
+"""Who may reach what, as this node enforces it.
+
+The rules come from the coordinator, and from a guard of this machine; both are about
+the members as the netmap has them. Without either there is no filter in the data path,
+which then costs nothing. Where the coordinator has a policy and this node has lost it,
+nothing passes until it is told again: the coordinator itself is not reached through the
+mesh.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from meshwg.health import Complaint, Health, Severity
+from meshwg.peer import MeshPeer
+from meshwg.policy.filter import DenyReason, Filter
+from meshwg.policy.guard import GuardRule, resolve_guard
+from meshwg.policy.places import Places
+from meshwg.policy.ports import EVERYTHING
+from meshwg.policy.rules import AllowRule, RuleTable
+from meshwg.wire import control
+from meshwg.wireguard.datapath import Datapath
+
+LOST = "policy-lost"
+_ITSELF = "self"
+"""Names this node in a guard, and in what is known of places: no key is like it."""
+
+
+class AccessControl:
+    """The filter of a node, and what it follows from."""
+
+    def __init__(self, datapath: Datapath, health: Health, now: float) -> None:
+        self._datapath = datapath
+        self._health = health
+        self._places = Places()
+        self.filter = Filter(self._places, now)
+        self.policy: control.PolicyMessage | None = None
+        self.guard: tuple[GuardRule, ...] | None = None
+        """Of this machine, ``None`` if there is none."""
+        self.is_lost = False
+        """The coordinator has a policy, and this node does not know it."""
+        self._resolved: tuple[AllowRule, ...] | None = None
+        self._known: dict[str, None] = {}
+        self._is_installed = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything may be refused."""
+        return self.filter.is_needed
+
+    # What it follows from.
+
+    def set_policy(
+        self,
+        registered: control.Registered | None,
+        policy: control.PolicyMessage | None,
+        now: float,
+    ) -> None:
+        """Enforce what the coordinator says.
+
+        :param registered: what it said of the mesh, also whether there is a policy.
+        """
+        is_lost = policy is None and registered is not None and registered.policy > 0
+        if policy == self.policy and is_lost == self.is_lost:
+            return
+        self.policy, self.is_lost = policy, is_lost
+        rules: Iterable[AllowRule] | None = None
+        if policy is not None:
+            rules = map(AllowRule.from_wire, policy.rules)
+        elif is_lost:
+            rules = ()
+        self.filter.set_policy(rules, now)
+        self._complain()
+        self._install()
+
+    def set_guard(self, rules: tuple[GuardRule, ...] | None, now: float) -> None:
+        """Let pass only what a guard of this machine lets pass as well."""
+        self.guard, self._resolved = rules, None
+        self.filter.set_guard(None if rules is None else (), now)
+        self._install()
+
+    def follow(
+        self,
+        peers: Iterable[MeshPeer],
+        addresses: Sequence[str],
+        routes: Sequence[str],
+        *,
+        forwards: bool,
+    ) -> None:
+        """Take note of who the members are, and what this node has.
+
+        :param addresses: its own in the mesh.
+        :param routes: networks behind it.
+        :param forwards: whether it passes on what is for others, as a hub does.
+        """
+        if not self.is_on:
+            return
+        own = self.policy.own if self.policy is not None else 0
+        known: dict[str, None] = {_ITSELF: None}
+        changed = self._places.put(_ITSELF, own, addresses, routes)
+        named = {_ITSELF: tuple(addresses)}
+        for peer in peers:
+            entry = peer.entry
+            known[peer.key] = None
+            named.setdefault(entry.name, entry.addresses)
+            changed |= self._places.put(
+                peer.key, entry.policy_class, entry.addresses, entry.routes
+            )
+        for key in self._known:
+            if key not in known:
+                self._places.remove(key)
+        self._known = known
+        self.filter.set_own((*addresses, *routes), forwards=forwards)
+        if changed:
+            self.filter.places_changed()
+        self._resolve(named)
+
+    # What is said of it.
+
+    def labels(self, number: int) -> tuple[str, ...]:
+        """Return what the policy says of the nodes of a class."""
+        classes = () if self.policy is None else self.policy.classes
+        return next((each.labels for each in classes if each.number == number), ())
+
+    def rule_for(
+        self, source: str, destination: str, protocol: int, port: int
+    ) -> tuple[AllowRule | None, DenyReason | None]:
+        """Return the rule that lets one address reach another, or why none does."""
+        ends = ip_address(source).packed, ip_address(destination).packed
+        return self.filter.rule_for(*ends, protocol, port)
+
+    def is_about(self, rule: AllowRule, source: str, destination: str) -> bool:
+        """Tell whether a rule is about two addresses, whatever its ports are."""
+        ends = ip_address(source).packed, ip_address(destination).packed
+        anything = RuleTable([replace(rule, ports=(EVERYTHING,))])
+        one, other = ((self._places.find(each), each) for each in ends)
+        return anything.find(one, other, 0, 0) is not None
+
+    def status(self) -> dict[str, Any]:
+        """Return ``self.policy`` of ``meshwg status --json``."""
+        policy = self.policy
+        return {
+            "version": None if policy is None else policy.version,
+            "sha256": None if policy is None else policy.sha256,
+            "default": "deny" if policy is not None or self.is_lost else "allow",
+            "guard": self.guard is not None,
+            "flows": self.filter.flows,
+            "denied": {
+                reason.value: count
+                for reason, count in self.filter.denied.items()
+                if count
+            },
+        }
+
+    def _complain(self) -> None:
+        complaint = None
+        if self.is_lost:
+            complaint = Complaint(
+                LOST,
+                Severity.FAILURE,
+                "The policy that this node had was lost, so it lets nothing pass in "
+                "the mesh.",
+                "The coordinator tells it again when it is reached.",
+            )
+        self._health.put(LOST, complaint)
+
+    def _install(self) -> None:
+        """Have a filter in the data path only while there is something to filter."""
+        if self.is_on != self._is_installed:
+            self._is_installed = self.is_on
+            self._datapath.set_filter(self.filter if self.is_on else None)
+
+    def _resolve(self, addresses: dict[str, tuple[str, ...]]) -> None:
+        """Say in the guard what addresses the names in it have now."""
+        if self.guard is None:
+            return
+        rules = resolve_guard(self.guard, lambda name: addresses.get(name, ()))
+        if rules != self._resolved:
+            self._resolved = rules
+            self.filter.change_guard(rules)

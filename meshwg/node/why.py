@@ -1,0 +1,216 @@
+"""Why something can be reached, or not: what each layer says, to the first obstacle.
+
+What the far end itself says is found out by whoever asks, from where programs are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from meshwg.node.access import AccessControl
+from meshwg.node.machine import Node
+from meshwg.peer import MeshPeer
+from meshwg.policy.filter import DenyReason
+from meshwg.policy.ports import ports_label
+from meshwg.policy.rules import AllowRule
+
+MAX_NEAREST = 3
+"""Rules that are shown of a denial."""
+OLD_SESSION = 180.0
+"""Seconds after which a WireGuard session is worth nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAnswer:
+    """What one layer has to say."""
+
+    layer: str
+    """``name``, ``policy``, ``route``, ``path`` or ``session``."""
+    ok: bool
+    text: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "ok": self.ok,
+            "text": self.text,
+            "mend": self.mend or None,
+        }
+
+
+def why(
+    node: Node, target: str, protocol: int, port: int, now: float, unix_time: float
+) -> dict[str, Any]:
+    """Return ``meshwg why --json``, but for the far end; ``address`` is where that is.
+
+    :param target: the name, address or public key of a peer, or an address behind one.
+    """
+    steps = list(_steps(node, target, protocol, port, now, unix_time))
+    found = _find(node, target)
+    failing = next((step.layer for step in steps if not step.ok), None)
+    verdict = "allowed"
+    if failing is not None:
+        verdict = "denied" if failing == "policy" else "unreachable"
+    return {
+        "schema": 1,
+        "target": target,
+        "address": None if found is None else found[1],
+        "verdict": verdict,
+        "steps": [step.to_json() for step in steps],
+    }
+
+
+def _steps(
+    node: Node, target: str, protocol: int, port: int, now: float, unix_time: float
+) -> Iterator[LayerAnswer]:
+    found = _find(node, target)
+    if found is None:
+        yield _unknown(node, target)
+        return
+    peer, address = found
+    where = f"{peer.entry.name}, {address}"
+    if address not in peer.entry.addresses:
+        where = f"{address}, behind {peer.entry.name}"
+    yield LayerAnswer("name", True, f"{target} is {where}")
+    yield _policy(node, address, protocol, port)
+    yield _route(peer, address)
+    path = peer.path_json(now, unix_time)
+    if path["kind"] == "none" and not peer.entry.online:
+        text = f"{peer.entry.name} is offline, and there is no path to it"
+        yield LayerAnswer("path", False, text, "Start meshwg on that machine.")
+        return
+    yield _path(peer, path, now)
+    yield _session(peer, unix_time)
+
+
+def _find(node: Node, target: str) -> tuple[MeshPeer, str] | None:
+    """Return the peer that a target is, or is behind, and the target's address."""
+    peer = node.members.find(target)
+    if peer is not None:
+        if target in peer.entry.addresses:
+            return peer, target
+        addresses = sorted(peer.entry.addresses, key=lambda each: ":" in each)
+        return (peer, addresses[0]) if addresses else None
+    try:
+        address = ip_address(target)
+    except ValueError:
+        return None
+    for each in node.peers.values():
+        for route in each.entry.routes:
+            if address in ip_network(route):
+                return each, str(address)
+    return None
+
+
+def _unknown(node: Node, target: str) -> LayerAnswer:
+    held = [
+        each.entry.name
+        for each in node.members.held.values()
+        if target in (each.entry.name, *each.entry.addresses)
+    ]
+    if held:
+        return LayerAnswer(
+            "name",
+            False,
+            f"{held[0]} is held, because its key is another one than before",
+            f"See 'meshwg trust list', then 'meshwg trust accept {held[0]}'.",
+        )
+    itself = node.members.itself
+    if itself is not None and target in (itself.name, *itself.addresses):
+        return LayerAnswer("name", False, f"{target} is this node itself", "")
+    text = f"There is no peer {target}"
+    if node.access.policy is not None:
+        text += ", or the policy allows nothing between it and this node"
+    return LayerAnswer(
+        "name", False, text, "See 'meshwg status' for those that are known."
+    )
+
+
+def _policy(node: Node, address: str, protocol: int, port: int) -> LayerAnswer:
+    access = node.access
+    if access.is_lost:
+        return LayerAnswer(
+            "policy",
+            False,
+            "The policy that this node had was lost, so nothing passes",
+            "The coordinator tells it again when it is reached.",
+        )
+    own = _own_address(node, address)
+    rule, reason = access.rule_for(own, address, protocol, port)
+    label = ports_label(protocol, port)
+    if reason is DenyReason.GUARD:
+        return LayerAnswer(
+            "policy",
+            False,
+            f"This machine's own guard does not allow {label} to there",
+            "Change /etc/meshwg/guard.toml, and restart the node.",
+        )
+    if reason is not None:
+        near = "; ".join(_nearest(access, own, address, protocol, port))
+        return LayerAnswer(
+            "policy",
+            False,
+            f"No rule of policy {_version(access)} allows {label} from here to there"
+            + (f": {near}" if near else ""),
+            "Ask the administrator of the mesh for a rule.",
+        )
+    if rule is None or access.policy is None:
+        return LayerAnswer(
+            "policy", True, "There is no policy: all nodes reach each other"
+        )
+    note = f', "{rule.note}"' if rule.note else ""
+    text = f"line {rule.line} of policy {_version(access)} allows {label}{note}"
+    return LayerAnswer("policy", True, text)
+
+
+def _own_address(node: Node, other: str) -> str:
+    """Return this node's address of the same IP version as another."""
+    own = [e for e in node.members.own_addresses() if (":" in e) == (":" in other)]
+    return own[0] if own else other
+
+
+def _version(access: AccessControl) -> str:
+    return "" if access.policy is None else f"version {access.policy.version}"
+
+
+def _nearest(
+    access: AccessControl, source: str, destination: str, protocol: int, port: int
+) -> Iterator[str]:
+    """Yield what the rules would need that come nearest."""
+    others = 0
+    for rule in access.policy.rules if access.policy is not None else ():
+        parsed = AllowRule.from_wire(rule)
+        if others >= MAX_NEAREST or not access.is_about(parsed, source, destination):
+            continue
+        others += 1
+        yield f"line {rule.line} is only for {', '.join(rule.ports)}"
+
+
+def _route(peer: MeshPeer, address: str) -> LayerAnswer:
+    if address in peer.entry.addresses:
+        return LayerAnswer("route", True, f"the address is {peer.entry.name}'s own")
+    route = next(
+        each for each in peer.entry.routes if ip_address(address) in ip_network(each)
+    )
+    return LayerAnswer("route", True, f"{route} is behind {peer.entry.name}")
+
+
+def _path(peer: MeshPeer, path: dict[str, Any], now: float) -> LayerAnswer:
+    reason = peer.reason(now)
+    if path["kind"] == "none":
+        return LayerAnswer("path", True, f"none in use: {reason}")
+    rtt = "" if path["rtt_ms"] is None else f", {path['rtt_ms']:g} ms"
+    text = f"{path['kind']} by {path['method']}{rtt}: {reason}"
+    return LayerAnswer("path", True, text)
+
+
+def _session(peer: MeshPeer, unix_time: float) -> LayerAnswer:
+    handshake = peer.tunnel.last_handshake
+    if handshake is None:
+        return LayerAnswer("session", True, "none yet: the first packet begins one")
+    age = max(unix_time - handshake, 0)
+    if age > OLD_SESSION:
+        return LayerAnswer("session", True, f"the last one began {age:.0f} s ago")
+    return LayerAnswer("session", True, f"{age:.0f} s old")

@@ -1,0 +1,1 @@
+"""Who may reach what, as a node enforces it."""

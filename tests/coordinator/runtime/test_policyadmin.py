@@ -1,0 +1,84 @@
+"""Policies and users over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from tests.coordinator.programs import Program
+from tests.coordinator.runtime.test_admin import request
+
+POLICY = '[[allow]]\nfrom = ["alice@example.org"]\nto = ["any"]\n'
+
+
+def test_a_policy_is_put_and_shown_with_its_history(server: Program) -> None:
+    bearer = (server.data_dir / "admin.token").read_text().strip()
+    none = {"schema": 1, "policy": None}
+    assert request(server, "GET", "/v1/policy", bearer) == (200, none)
+    status, answer = put(server, bearer, POLICY)
+    assert status == 400
+    assert answer["error"].startswith("Line 2 of the policy: there is no user")
+
+    assert request(server, "PUT", "/v1/users/alice@example.org", bearer)[0] == 200
+    status, answer = put(server, bearer, POLICY)
+    assert (status, answer["policy"]["version"]) == (200, 1)
+
+    _, shown = request(server, "GET", "/v1/policy", bearer)
+    assert shown["policy"]["text"] == POLICY
+    assert shown["policy"]["comment"] == "why"
+    _, listed = request(server, "GET", "/v1/policy/history", bearer)
+    assert [each["version"] for each in listed["versions"]] == [1]
+
+
+def test_users_are_added_listed_and_disabled(common: Program) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+
+    assert request(common, "PUT", "/v1/users/bob", bearer)[0] == 200
+    assert request(common, "DELETE", "/v1/users/bob", bearer)[0] == 200
+    assert request(common, "DELETE", "/v1/users/nobody", bearer)[0] == 400
+
+    _, listed = request(common, "GET", "/v1/users", bearer)
+    users = {each["name"]: each["disabled"] for each in listed["users"]}
+    assert users["bob"] is True
+
+
+def test_tokens_and_nodes_get_owners_and_tags(common: Program) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+    request(common, "PUT", "/v1/users/carol", bearer)
+
+    body: dict[str, Any] = {"owner": "carol", "tags": ["db"]}
+    status, token = request(common, "POST", "/v1/tokens", bearer, body)
+    assert (status, token["owner"], token["tags"]) == (201, "carol", ["db"])
+    for wrong in ({"owner": 5}, {"tags": "db"}, {"tags": [5]}, {"owner": "nobody"}):
+        assert request(common, "POST", "/v1/tokens", bearer, wrong)[0] in (400, 404)
+    assert request(common, "PATCH", "/v1/nodes/nobody", bearer, body)[0] == 404
+
+
+def test_a_body_that_is_too_long_or_no_text_is_refused(common: Program) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+
+    status, answer = put(common, bearer, "#" * (32 * 1024 + 1))
+    assert (status, "has at most 32 KiB" in answer["error"]) == (400, True)
+    status, answer = put(common, bearer, b"\xff")
+    assert (status, "not a text in UTF-8" in answer["error"]) == (400, True)
+
+
+def test_without_the_bearer_token_nothing_is_shown(common: Program) -> None:
+    for path in ("/v1/policy", "/v1/policy/history", "/v1/users"):
+        assert request(common, "GET", path, "wrong")[0] == 401
+
+
+def put(server: Program, bearer: str, text: str | bytes) -> tuple[int, dict[str, Any]]:
+    data = text if isinstance(text, bytes) else text.encode()
+    asked = urllib.request.Request(
+        server.url + "/v1/policy?comment=why",
+        data,
+        {"Authorization": f"Bearer {bearer}", "Content-Type": "text/plain"},
+        method="PUT",
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())

@@ -1,0 +1,176 @@
+"""A node's filter follows from what the coordinator says, and from its own guard."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from meshwg.health import Health
+from meshwg.keys import PrivateKey, format_key
+from meshwg.node.access import LOST, AccessControl
+from meshwg.peer import MeshPeer
+from meshwg.policy.filter import DenyReason
+from meshwg.policy.guard import GuardRule
+from meshwg.policy.ports import EVERYTHING, TCP
+from meshwg.wire import control
+from meshwg.wireguard.device import Device
+from meshwg.wireguard.filtering import PacketFilter
+from meshwg.wireguard.python_datapath import PythonDatapath
+
+HOME, BOB = "100.64.0.1", "100.64.0.2"
+NOW = 1000.0
+REGISTERED = control.Registered(
+    epoch="e", name="home", addresses=(HOME,), networks=("100.64.0.0/16",), policy=3
+)
+POLICY = control.PolicyMessage(
+    version=3,
+    sha256="0" * 64,
+    own=1,
+    classes=(control.NamedClass(number=2, labels=("tag:db",)),),
+    rules=(
+        control.PolicyRule(sources=(1,), destinations=(2,), ports=("tcp/22",), line=7),
+    ),
+)
+
+
+def test_without_a_policy_nothing_stands_in_the_data_path() -> None:
+    stage = Stage()
+    stage.follow()
+
+    assert stage.installed == []
+    assert stage.access.status()["default"] == "allow"
+    assert stage.access.rule_for(HOME, BOB, TCP, 23) == (None, None)
+
+
+def test_with_one_there_is_a_filter_that_knows_the_members() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+
+    assert len(stage.installed) == 1
+    assert stage.installed[0] is stage.access.filter
+    rule, _ = stage.access.rule_for(HOME, BOB, TCP, 22)
+    assert rule is not None
+    assert rule.line == 7
+    assert stage.access.rule_for(HOME, BOB, TCP, 23) == (None, DenyReason.NO_RULE)
+    assert stage.access.labels(2) == ("tag:db",)
+    assert stage.access.status()["version"] == 3
+
+
+def test_it_is_taken_away_with_the_policy() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.access.set_policy(replace(REGISTERED, policy=0), None, NOW)
+
+    assert stage.installed[-1] is None
+
+
+def test_a_policy_that_is_lost_denies_all_and_is_complained_of() -> None:
+    stage = Stage()
+
+    stage.access.set_policy(REGISTERED, None, NOW)
+    stage.follow()
+
+    assert [each.code for each in stage.health] == [LOST]
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.NO_RULE
+    assert stage.access.status()["default"] == "deny"
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    assert list(stage.health) == []
+
+
+def test_the_same_again_judges_nothing_anew() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+    before = stage.access.filter.generation
+
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+    stage.peers.append(peer("carol", "100.64.0.3", 2))
+    stage.follow()
+
+    assert stage.access.filter.generation == before
+
+
+def test_a_member_of_another_class_is_judged_anew_and_one_who_is_gone_forgotten() -> (
+    None
+):
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+    before = stage.access.filter.generation
+
+    bob = stage.peers[0]
+    bob.entry = replace(bob.entry, policy_class=9)
+    stage.follow()
+    assert stage.access.filter.generation > before
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.NO_RULE
+
+    bob.entry = replace(bob.entry, policy_class=2)
+    stage.follow()
+    stage.peers.clear()
+    stage.follow()
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.NO_RULE
+
+
+def test_a_guard_names_nodes_wherever_they_are() -> None:
+    stage = Stage()
+    stage.access.set_guard((GuardRule(("self",), ("node:bob",), (EVERYTHING,)),), NOW)
+    stage.follow()
+
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is None
+    bob = stage.peers[0]
+    bob.entry = replace(bob.entry, addresses=("100.64.0.9",))
+    stage.follow()
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.GUARD
+    assert stage.access.rule_for(HOME, "100.64.0.9", TCP, 22)[1] is None
+    assert stage.access.status()["guard"]
+
+
+def test_rules_are_about_addresses_whatever_their_ports_are() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+    rule, _ = stage.access.rule_for(HOME, BOB, TCP, 22)
+    assert rule is not None
+
+    assert stage.access.is_about(rule, HOME, BOB)
+    assert not stage.access.is_about(rule, BOB, HOME)
+
+
+class NotingDatapath(PythonDatapath):
+    """Notes which filters it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.installed: list[PacketFilter | None] = []
+
+    def set_filter(self, packet_filter: PacketFilter | None) -> None:
+        self.installed.append(packet_filter)
+
+
+class Stage:
+    """The access control of a node that has one peer."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        datapath = NotingDatapath()
+        self.installed = datapath.installed
+        self.access = AccessControl(datapath, self.health, NOW)
+        self.peers = [peer("bob", BOB, 2)]
+
+    def follow(self, routes: Sequence[str] = ()) -> None:
+        self.access.follow(self.peers, (HOME,), routes, forwards=False)
+
+
+def peer(name: str, address: str, number: int) -> MeshPeer:
+    """Return a peer of a class."""
+    seed = name.encode().ljust(32, b"x")
+    key = PrivateKey.from_bytes(seed).public_bytes
+    device = Device(random=bytes, unix_time=lambda now: now)
+    entry = control.PeerEntry(
+        public_key=format_key(key),
+        name=name,
+        addresses=(address,),
+        version=1,
+        policy_class=number,
+    )
+    return MeshPeer(entry, device.add_peer(key))

@@ -1,0 +1,244 @@
+"""Exact flows, and a data path that asks for the first packet of each."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import REFUSED, both_keys, flow_key
+from tests.policy.packets import ACK, FIN, RST, SYN, echo, error, ip, tcp, udp
+from tests.wireguard.test_python_datapath import NOW, OURS, THEIRS, End, ends
+
+SSH = (40_000, 22)
+A6, B6 = "fd00::1", "fd00::2"
+
+
+class Judge:
+    """A filter that says what it is told to, and remembers what it was asked."""
+
+    def __init__(self, until: float = NOW + 30) -> None:
+        self.generation = 0
+        self.until = until
+        self.asked: list[tuple[bytes, bool]] = []
+        self.answers: tuple[list[bytes], list[bytes]] = [], []
+
+    def judge(self, packet: bytes, now: float, *, inbound: bool) -> float:
+        self.asked.append((packet, inbound))
+        return self.until
+
+    def take_answers(self) -> tuple[list[bytes], list[bytes]]:
+        answers, self.answers = self.answers, ([], [])
+        return answers
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        tcp(OURS, THEIRS, SSH, ACK),
+        udp(OURS, THEIRS, SSH),
+        echo(OURS, THEIRS, 5),
+        echo(OURS, THEIRS, 5, reply=True),
+        tcp(A6, B6, SSH, ACK),
+        udp(A6, B6, SSH),
+        echo(A6, B6, 5),
+    ],
+)
+def test_packets_of_a_flow_have_a_key_of_their_own(packet: bytes) -> None:
+    others = [
+        tcp(OURS, THEIRS, (1, 22), ACK),
+        tcp(OURS, THEIRS, (40_000, 1), ACK),
+        tcp(THEIRS, OURS, SSH, ACK),
+        udp(OURS, THEIRS, (1, 1)),
+        echo(OURS, THEIRS, 6),
+        tcp(A6, B6, (1, 1), ACK),
+    ]
+
+    assert flow_key(packet) is not None
+    assert flow_key(packet) not in map(flow_key, others)
+    assert flow_key(packet + b"more") == flow_key(packet)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        *(tcp(OURS, THEIRS, SSH, flags) for flags in (SYN, FIN | ACK, RST)),
+        *(tcp(A6, B6, SSH, flags) for flags in (SYN, FIN | ACK, RST)),
+        error(THEIRS, OURS, udp(OURS, THEIRS, SSH)),
+        ip(OURS, THEIRS, 17, bytes(40), where=0x2000),
+        ip(OURS, THEIRS, 17, bytes(40), where=5),
+        ip(OURS, THEIRS, 47, bytes(40)),
+        ip(A6, B6, 44, bytes(40)),
+        b"\x46" + udp(OURS, THEIRS, SSH)[1:],
+        tcp(OURS, THEIRS, SSH, ACK)[:39],
+        udp(OURS, THEIRS, SSH)[:27],
+    ],
+)
+def test_what_is_to_be_judged_by_itself_has_none(packet: bytes) -> None:
+    assert flow_key(packet) is None
+
+
+def test_a_segment_that_ends_a_connection_names_both_of_its_flows() -> None:
+    for one, other in ((OURS, THEIRS), (A6, B6)):
+        there, back = (
+            flow_key(tcp(one, other, SSH, ACK)),
+            flow_key(tcp(other, one, SSH[::-1], ACK)),
+        )
+
+        assert both_keys(tcp(one, other, SSH, RST)) == (there, back)
+    assert both_keys(udp(OURS, THEIRS, SSH)) == ()
+    assert both_keys(b"") == ()
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_raise(packet: bytes) -> None:
+    flow_key(packet)
+    both_keys(packet)
+
+
+# A data path with a filter.
+
+
+def test_the_first_packet_of_each_flow_is_judged() -> None:
+    here, _, judge = judged()
+    first, other = tcp(OURS, THEIRS, SSH, ACK), tcp(OURS, THEIRS, (1, 2), ACK)
+
+    here.path.receive_packets([first, first, other, first], NOW)
+    here.path.receive_packets([first], NOW + 29)
+    here.path.receive_packets([first], NOW + 30)
+
+    assert judge.asked == [(first, False), (other, False), (first, False)]
+    (transmit, *_) = here.path.datagrams_to_send()
+    assert len(transmit.datagrams) == 4
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "together"])
+def test_so_is_that_of_what_is_received(alone: bool) -> None:
+    here, there, judge = judged()
+    packets = [tcp(THEIRS, OURS, SSH, ACK, bytes(9))] * 3
+
+    here.receive(there, *packets, alone=alone)
+
+    assert judge.asked == [(packets[0], True)]
+    assert here.written == packets
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "together"])
+def test_what_is_refused_goes_no_further_and_each_packet_is_judged(alone: bool) -> None:
+    here, there, judge = judged(REFUSED)
+    packet = udp(THEIRS, OURS, SSH)
+
+    here.receive(there, packet, packet, alone=alone)
+    here.path.receive_packets([udp(OURS, THEIRS, SSH)], NOW)
+
+    assert here.written == []
+    assert here.path.datagrams_to_send() == []
+    assert len(judge.asked) == 3
+    assert here.path.drops[Drop.DENIED_INBOUND] == 2
+    assert here.path.drops[Drop.DENIED_OUTBOUND] == 1
+
+
+def test_the_end_of_a_connection_is_judged_in_the_middle_of_a_run() -> None:
+    here, there, judge = judged()
+    segment = tcp(THEIRS, OURS, SSH, ACK, bytes(8))
+    end = tcp(THEIRS, OURS, SSH, FIN | ACK, bytes(8))
+
+    here.receive(there, segment, segment, end, segment)
+
+    assert [packet for packet, _ in judge.asked] == [segment, end, segment]
+    assert here.written == [segment, segment, end, segment]
+
+
+def test_after_it_the_other_direction_is_judged_again_as_well() -> None:
+    here, there, judge = judged()
+    out = tcp(OURS, THEIRS, SSH[::-1], ACK)
+    here.path.receive_packets([out], NOW)
+
+    here.receive(there, tcp(THEIRS, OURS, SSH, RST))
+    here.path.receive_packets([out], NOW)
+
+    assert [packet for packet, inbound in judge.asked if not inbound] == [out, out]
+
+
+def test_another_generation_makes_all_known_flows_worth_nothing() -> None:
+    here, there, judge = judged()
+    packet = udp(THEIRS, OURS, SSH)
+    here.receive(there, packet)
+
+    judge.generation += 1
+    judge.until = REFUSED
+    here.receive(there, packet)
+
+    assert here.written == [packet]
+
+
+def test_a_lone_packet_goes_fast_only_if_its_flow_is_known() -> None:
+    here, _, judge = judged()
+    packet = udp(OURS, THEIRS, SSH)
+
+    assert here.path.seal_one(packet, NOW) is None
+    assert judge.asked == []
+    here.path.receive_packets([packet], NOW)
+    assert here.path.seal_one(packet, NOW) is not None
+    assert here.path.seal_one(packet, NOW + 30) is None
+    assert len(judge.asked) == 1
+
+
+def test_answers_go_to_the_interface_and_to_peers_unjudged() -> None:
+    here, there, judge = judged(REFUSED)
+    judge.answers = [b"near"], [tcp(OURS, THEIRS, SSH, RST)]
+
+    here.receive(there, udp(THEIRS, OURS, SSH))
+
+    assert here.written == [b"near"]
+    assert len(here.path.datagrams_to_send()) == 1
+
+
+def test_padding_is_not_judged() -> None:
+    here, there, judge = judged()
+    packet = udp(THEIRS, OURS, SSH, b"odd")
+
+    here.receive(there, packet)
+
+    assert judge.asked == [(packet, True)]
+
+
+def test_what_has_nowhere_to_go_is_not_judged() -> None:
+    here, _, judge = judged()
+
+    here.path.receive_packets([udp(OURS, "10.0.0.9", SSH)], NOW)
+
+    assert judge.asked == []
+    assert here.path.drops[Drop.NO_PEER] == 1
+
+
+def test_without_a_filter_again_all_pass() -> None:
+    here, there, _ = judged(REFUSED)
+    here.path.set_filter(None)
+    packet = udp(THEIRS, OURS, SSH)
+
+    here.receive(there, packet)
+
+    assert here.written == [packet]
+
+
+def test_known_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshwg.wireguard.python_datapath.MAX_EXACT_FLOWS", 4)
+    here, _, judge = judged()
+    packets = [udp(OURS, THEIRS, (number, 1)) for number in range(1, 7)]
+
+    for packet in packets * 2:
+        here.path.receive_packets([packet], NOW)
+
+    assert 6 < len(judge.asked) <= 12
+
+
+def judged(until: float = NOW + 30) -> tuple[End, End, Judge]:
+    """Return two ends, and the filter of the first one."""
+    here, there = ends()
+    judge = Judge(until)
+    here.path.set_filter(judge)
+    return here, there, judge
