@@ -17,6 +17,7 @@ MESHWG_LAYERS = (
         "meshwg.path",
         "meshwg.relay",
         "meshwg.control",
+        "meshwg.dns",
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
