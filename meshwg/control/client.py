@@ -48,12 +48,14 @@ from meshwg.control.events import (
     MembershipRevoked,
     OfferReceived,
     OfferRefused,
+    RecordsChanged,
     Refused,
     RelaysChanged,
     SelfChanged,
 )
 from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.offers import OfferMemory
+from meshwg.control.records import RecordTable
 from meshwg.control.succession import (
     HEAD_START,
     PROBE_TIMEOUT,
@@ -159,10 +161,12 @@ class ControlClient:
         self._random = random
         self._own_key = format_key(identity.private_key.public_bytes)
         self.peers = PeerTable(self._own_key)
+        self.records = RecordTable()
         self.registered: control.Registered | None = None
         if cache is not None:
             self.registered = cache.registered
             self.peers.load(cache)
+            self.records.load(cache.records)
         self.state = ControlState.OFFLINE
         self.since = now
         """When :attr:`state` was entered."""
@@ -350,7 +354,7 @@ class ControlClient:
         """Return what to keep on disk, ``None`` before the first registration."""
         if self.registered is None:
             return None
-        return self.peers.cache(self.registered)
+        return self.peers.cache(self.registered, self.records.cache())
 
     # Time.
 
@@ -452,6 +456,7 @@ class ControlClient:
             routes=identity.routes,
             epoch=known.epoch if known else "",
             version=self.peers.version,
+            records=self.records.version,
             candidates=self._report.candidates,
             nat=self._report.nat,
         )
@@ -505,6 +510,8 @@ class ControlClient:
                 self._on_change(self.peers.replace(message))
             case control.Delta():
                 self._on_delta(member, message, now)
+            case control.Records():
+                self._on_records(member, message, now)
             case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
@@ -524,6 +531,7 @@ class ControlClient:
         if self.registered is not None and self.registered.epoch != message.epoch:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
+            self.records.clear()
         self.registered = message
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
@@ -571,6 +579,15 @@ class ControlClient:
             self._on_change(change)
         if change is None or not change.consistent:
             member.send(control.Resync(), now)
+
+    def _on_records(
+        self, member: Connection, records: control.Records, now: float
+    ) -> None:
+        has_changed = self.records.update(records)
+        if has_changed is None:
+            member.send(control.Resync(), now)
+        elif has_changed:
+            self._events.append(RecordsChanged())
 
     def _on_change(self, change: NetMapChange) -> None:
         if change.peers.changed or change.peers.removed:
@@ -659,6 +676,7 @@ class ControlClient:
         self.error = reason
         self._enter(ControlState.ENDED, now)
         removed = self.peers.clear()
+        self.records.clear()
         self.registered = None
         if removed.removed:
             self._events.append(removed)

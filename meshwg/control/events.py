@@ -36,6 +36,11 @@ class SelfChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsChanged(ControlEvent):
+    """Records of the mesh's zone came, or went."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferReceived(ControlEvent):
     """A peer wants to look for a path; :attr:`OfferMessage.sender` says which."""
 

@@ -8,6 +8,7 @@ from meshwg.wire.control import (
     Delta,
     NetMap,
     PeerEntry,
+    Records,
     Registered,
     format_digest,
     peer_digest,
@@ -62,11 +63,12 @@ class PeerTable:
             self._put(peer)
         self.version = cache.version
 
-    def cache(self, registered: Registered) -> bytes:
+    def cache(self, registered: Registered, records: Records | None = None) -> bytes:
         """Return the table as JSON, to be loaded after a restart."""
-        peers = tuple(self.nodes)
-        cache = Cache(registered=registered, version=self.version, peers=peers)
-        return to_json(cache)
+        peers, version = tuple(self.nodes), self.version
+        return to_json(
+            Cache(registered=registered, version=version, peers=peers, records=records)
+        )
 
     def replace(self, netmap: NetMap) -> NetMapChange:
         """Take a whole netmap; return the difference."""
