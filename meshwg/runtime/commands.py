@@ -14,7 +14,7 @@ from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
-from meshwg.status import status, trust_status
+from meshwg.status import NO_NAMES, SCHEMA, status, trust_status
 from meshwg.wire.token import JoinToken
 
 JOIN_LIMIT = 60.0
@@ -40,7 +40,7 @@ class NodeCommands:
     def status(self) -> dict[str, Any]:
         """Return ``meshwg status --json``."""
         host, now = self._host, clock.now()
-        return status(
+        report = status(
             host.node,
             name=host.name,
             interface=host.interface,
@@ -49,6 +49,9 @@ class NodeCommands:
             now=now,
             unix_time=clock.unix_time(now),
         )
+        if host.names is not None:
+            report["self"]["dns"] = host.names.status()
+        return report
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
         """Say what is known of the network; return ``meshwg netcheck --json``.
@@ -127,6 +130,26 @@ class NodeCommands:
             "public_key": held.entry.public_key,
             "known_key": held.owner,
         }
+
+    def dns(self) -> dict[str, Any]:
+        """Return ``meshwg dns status --json``."""
+        names = self._host.names
+        return {"schema": SCHEMA, **NO_NAMES} if names is None else names.report()
+
+    async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a name; return ``meshwg dns query --json``.
+
+        :raises MeshError: if it is none, or nobody answers.
+        """
+        if self._host.names is None:
+            raise MeshError(
+                "This node was started with --no-dns and answers for no names"
+            )
+        # A node that leaves names alone has no use for any of it.
+        from meshwg.runtime.dns.lookup import look_up
+
+        name, kind = request.get("name") or "", request.get("type")
+        return await look_up(self._host.names, name, kind)
 
     def shut_down(self) -> None:
         """Stop the node cleanly."""
