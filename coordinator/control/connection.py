@@ -43,6 +43,7 @@ class Connection:
         "key",
         "messages",
         "offers",
+        "records",
         "refused",
         "registered",
         "session",
@@ -65,6 +66,8 @@ class Connection:
         """It is, or has been, a member's connection."""
         self.version = 0
         """The netmap version that the node has been sent."""
+        self.records = 0
+        """The version of the zone's records that the node has been sent."""
         self.writable = True
         """The carrier takes more; if not, the node is told later what it has missed."""
         self.messages = TokenBucket(MESSAGE_RATE, MESSAGE_BURST, now)

@@ -28,6 +28,7 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
 )
+from coordinator.mesh.recordhistory import RecordHistory
 from coordinator.mesh.registry import Registry
 from meshwg.keys import format_key
 from meshwg.wire import control
@@ -54,6 +55,7 @@ class Members:
         self._pending = pending
         self._deliveries = deliveries
         self._history = history
+        self._records = RecordHistory(registry.records)
         self._registry = registry
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
@@ -143,6 +145,7 @@ class Members:
     ) -> None:
         """Answer joins, and tell everybody what has changed."""
         news = [self._history.apply(change) for change in changes]
+        news += [self._records.apply(change) for change in changes]
         for operation, result in outcomes:
             if isinstance(operation, Join):
                 self.joined(operation, result, now)
@@ -157,7 +160,10 @@ class Members:
         if connection.writable:
             for payload in self._history.since(connection.version):
                 self._carriers.send(connection, payload, now)
+            for payload in self._records.since(connection.records):
+                self._carriers.send(connection, payload, now)
             connection.version = self._history.version
+            connection.records = self._records.version
 
     def _tell_some(self, now: float) -> None:
         """Tell the next slice of members about the present version."""

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import DraftedRecords
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
+    AddRecord,
     Changes,
     CreateAuthKey,
     Disconnect,
@@ -26,6 +28,7 @@ from coordinator.mesh.operations import (
     Operation,
     Refused,
     Remove,
+    RemoveRecord,
     Rename,
     Result,
     RevokeAuthKey,
@@ -38,6 +41,7 @@ from coordinator.mesh.routes import Routes
 from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
+from meshwg.wire.dnsrecords import DnsRecord
 
 EPHEMERAL_GRACE = 300.0
 """Seconds that an ephemeral node may be away without having said that it leaves."""
@@ -67,6 +71,7 @@ class Draft:
         """The new URL of the coordinator, ``None`` to leave it as it is."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._records = DraftedRecords(registry.records, registry.names)
         self._routes = Routes(self._members, approved_routes)
         self._joining = Joining(
             self._members,
@@ -103,11 +108,21 @@ class Draft:
         return self._auth_keys.changed
 
     @property
+    def records(self) -> tuple[DnsRecord, ...] | None:
+        """All records of the zone, if any of them changed."""
+        return self._records.changed
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is a new version of the mesh."""
+        return bool(self.nodes or self.removed or self.records is not None)
+
+    @property
     def changes(self) -> Changes:
         """What to apply to the registry after the commit."""
-        changed = bool(self.nodes or self.removed)
-        version = self.version if changed else self._registry.version
-        return Changes(version, tuple(self.nodes.values()), tuple(self.removed))
+        version = self.version if self.has_changes else self._registry.version
+        nodes, removed = tuple(self.nodes.values()), tuple(self.removed)
+        return Changes(version, nodes, removed, self.records)
 
     def perform(self, operation: Operation) -> Result:
         """Decide one operation."""
@@ -186,6 +201,12 @@ class Draft:
     def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
         return self._auth_keys.revoke(revoke)
 
+    def _add_record(self, add: AddRecord) -> Result:
+        return self._records.add(add)
+
+    def _remove_record(self, remove: RemoveRecord) -> Result:
+        return self._records.remove(remove)
+
     def _set_url(self, change: SetUrl) -> Result:
         self.url = change.url
         return Accepted()
@@ -212,6 +233,8 @@ class Draft:
         Remove: _remove,
         CreateAuthKey: _create_auth_key,
         RevokeAuthKey: _revoke_auth_key,
+        AddRecord: _add_record,
+        RemoveRecord: _remove_record,
         SetUrl: _set_url,
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from meshwg.wire.control import ErrorCode
+from meshwg.wire.dnsrecords import DnsRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,24 @@ class SetUrl(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AddRecord(Operation):
+    """Name something in the mesh's zone."""
+
+    record: DnsRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRecord(Operation):
+    """Remove the records of a name."""
+
+    name: str
+    kind: str | None = None
+    """Only those of this kind; ``None`` for any."""
+    value: str | None = None
+    """Only those that say this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The operation was carried out, even if there was nothing to change."""
 
@@ -117,6 +136,8 @@ class Accepted:
     """What the node that has joined should know."""
     auth_key: AuthKey | None = None
     """The auth key that was created or revoked, as it is now."""
+    records: tuple[DnsRecord, ...] = ()
+    """The records that were added, or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +159,5 @@ class Changes:
     nodes: tuple[Node, ...] = ()
     removed: tuple[str, ...] = ()
     """Public keys."""
+    records: tuple[DnsRecord, ...] | None = None
+    """All records of the zone, if any of them changed."""

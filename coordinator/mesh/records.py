@@ -3,6 +3,7 @@
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
+from meshwg.wire.dnsrecords import DnsRecord
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -35,4 +36,14 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "uses": key.uses,
         "max_uses": key.max_uses,
         "used": key.used,
+    }
+
+
+def dns_record(record: DnsRecord, domain: str) -> dict[str, object]:
+    """Return a record of the zone as JSON."""
+    return {
+        "name": record.name,
+        "full_name": f"{record.name}.{domain}",
+        "type": record.kind,
+        "value": record.value,
     }

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
+from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 
 
 class Registry:
@@ -17,6 +19,9 @@ class Registry:
         self.epoch = epoch
         self.networks = networks
         self.version = 0
+        self.domain = DEFAULT_DOMAIN
+        """What the names of nodes end with."""
+        self.records = RecordSet()
         self.nodes: dict[str, Node] = {}
         self._by_name: dict[str, str] = {}
         self._by_number: dict[int, str] = {}
@@ -45,6 +50,8 @@ class Registry:
             self.nodes[node.key] = node
             self._by_name[node.name] = node.key
             self._by_number[node.number] = node.key
+        if changes.records is not None:
+            self.records = RecordSet(changes.records, changes.version)
         self.version = changes.version
 
     def _forget(self, key: str) -> None:

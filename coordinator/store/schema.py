@@ -37,6 +37,8 @@ mesh = Table(
     Column("version", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
     Column("url", String(255), nullable=False),
+    Column("domain", String(100), nullable=False, server_default="mesh.internal"),
+    Column("records_version", BigInteger, nullable=False, server_default="0"),
 )
 
 nodes = Table(
@@ -84,6 +86,15 @@ auth_keys = Table(
     Column("uses", Integer, nullable=False),
     Column("used", Double, nullable=True),
     Column("limit", Integer, nullable=True),
+)
+
+dns_records = Table(
+    "dns_records",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(150), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("value", String(255), nullable=False),
 )
 
 homes = Table(

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
@@ -35,6 +36,7 @@ from coordinator.store.engine import (
     transaction,
     wait_for_others,
 )
+from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_auth_key,
     from_node,
@@ -44,6 +46,7 @@ from coordinator.store.rows import (
 )
 from meshwg.errors import ConfigError
 from meshwg.transmit import Random
+from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 
 VERSION_CHANNEL = "meshwg_version"
 """PostgreSQL's notification channel for new versions."""
@@ -65,6 +68,8 @@ class MeshConfig:
     """Whether the mesh is begun if the database holds none."""
     former_key: str | None = None
     """The coordinator's key before, by which the database may still know it."""
+    domain: str | None = None
+    """What the names of nodes end with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +134,12 @@ class Store:
             members = [to_node(row) for row in rows]
             removals = await connection.execute(select(schema.removals))
             tombstones = {row.key: row.version for row in removals}
+            records = await read_records(connection)
         networks = Networks.parse(mesh.network4, mesh.network6)
         registry, history = Registry(networks, mesh.epoch), NetMapHistory(networks)
+        registry.domain = mesh.domain
         registry.apply(Changes(mesh.version, tuple(members)))
+        registry.records = RecordSet(records, mesh.records_version)
         history.load(members, tombstones, mesh.floor)
         self._registry = registry
         return registry, history
@@ -154,7 +162,7 @@ class Store:
             )
             outcomes = [(each, draft.perform(each)) for each in operations]
             await self._write(connection, draft)
-        if draft.nodes or draft.removed:
+        if draft.has_changes:
             registry.apply(draft.changes)
             self._unreported.append(draft.changes)
         return Commit(outcomes, self._report())
@@ -238,6 +246,8 @@ class Store:
                 "version": 0,
                 "floor": 0,
                 "url": "",
+                "domain": config.domain or DEFAULT_DOMAIN,
+                "records_version": 0,
             }
             await connection.execute(insert(schema.mesh), row)
             return
@@ -249,6 +259,9 @@ class Store:
         if mesh.coordinator_key != config.coordinator_key:
             await self._set_key(connection, config.coordinator_key)
         await self._settle_networks(connection, mesh)
+        if config.domain not in (None, mesh.domain):
+            renamed = update(schema.mesh).values(domain=config.domain)
+            await connection.execute(renamed)
 
     async def change_key(self, key: str) -> None:
         """Note that the coordinator has another key."""
@@ -296,7 +309,10 @@ class Store:
         gone = await connection.execute(
             select(removals.c.key).where(removals.c.version > since)
         )
-        changes = Changes(mesh.version, members, tuple(row.key for row in gone))
+        keys, records = tuple(row.key for row in gone), None
+        if mesh.records_version > since:
+            records = await read_records(connection)
+        changes = Changes(mesh.version, members, keys, records)
         registry.apply(changes)
         self._unreported.append(changes)
 
@@ -319,8 +335,10 @@ class Store:
             await upsert(connection, schema.auth_keys, "number", rows)
         if draft.url is not None:
             await connection.execute(update(schema.mesh).values(url=draft.url))
-        if not draft.nodes and not draft.removed:
+        if not draft.has_changes:
             return
+        if draft.records is not None:
+            await write_records(connection, draft.records, draft.version)
         await self._write_removals(connection, draft)
         if draft.nodes:
             rows = [from_node(node) for node in draft.nodes.values()]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.netmap import NetMapHistory
@@ -32,6 +33,7 @@ class Ledger:
         self.version = 0
         self.nodes: dict[str, Node] = {}
         self.tombstones: dict[str, int] = {}
+        self.records = RecordSet()
         self.auth_keys: dict[str, AuthKey] = {}
         self.broken = False
         """Transactions fail."""
@@ -59,6 +61,7 @@ class Ledger:
         """Return what a coordinator that starts finds in the database."""
         registry = Registry(MESH, self.epoch)
         registry.apply(Changes(self.version, tuple(self.nodes.values())))
+        registry.records = self.records
         history = NetMapHistory(MESH)
         history.load(self.nodes.values(), self.tombstones, 0)
         return registry, history
@@ -80,7 +83,7 @@ class Ledger:
         )
         outcomes = [(each, draft.perform(each)) for each in operations]
         self.auth_keys |= draft.auth_keys
-        if draft.nodes or draft.removed:
+        if draft.has_changes:
             for key in draft.removed:
                 del self.nodes[key]
                 self.tombstones[key] = draft.version
@@ -88,6 +91,8 @@ class Ledger:
                 self.tombstones.pop(key, None)
             self.nodes |= draft.nodes
             self.version = draft.version
+            if draft.records is not None:
+                self.records = RecordSet(draft.records, draft.version)
             registry.apply(draft.changes)
             changes.append(draft.changes)
         return outcomes, changes
@@ -98,6 +103,8 @@ class Ledger:
             return []
         nodes = tuple(n for n in self.nodes.values() if n.revision > since)
         gone = tuple(key for key, at in self.tombstones.items() if at > since)
-        changes = Changes(self.version, nodes, gone)
+        is_newer = self.records.version > since
+        records = self.records.records if is_newer else None
+        changes = Changes(self.version, nodes, gone, records)
         registry.apply(changes)
         return [changes]

@@ -6,7 +6,8 @@ import random
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
-from coordinator.mesh.records import auth_key_record, node_record
+from coordinator.mesh.records import auth_key_record, dns_record, node_record
+from meshwg.wire.dnsrecords import DnsRecord
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
 
@@ -83,3 +84,14 @@ def test_the_state_of_an_auth_key_is_that_of_the_time_given() -> None:
     assert auth_key_record(key, 160.0)["state"] == "expired"
     spent = auth_key_record(key.spend(120.0), 130.0)
     assert (spent["state"], spent["uses"], spent["used"]) == ("used", 1, 120.0)
+
+
+def test_a_record_of_the_zone_is_shown_with_its_whole_name() -> None:
+    record = DnsRecord(name="api", kind="A", value="10.0.0.5")
+
+    assert dns_record(record, "mesh.internal") == {
+        "name": "api",
+        "full_name": "api.mesh.internal",
+        "type": "A",
+        "value": "10.0.0.5",
+    }
