@@ -61,7 +61,8 @@ def with_server(text: str, server: str, domain: str, host_domain: str) -> str:
         lines += [ADDED, f"nameserver {DEFAULT_SERVER}"]
     for line in text.splitlines():
         word, *values = line.split() or [""]
-        if word in ("search", "domain"):
+        if word in ("search", "domain") or line.startswith(_MARK):
+            # What another mesh has marked is no mark of this one.
             lines.append(f"{WAS}{line}")
         elif word == "options" and "rotate" in values:
             # Other servers do not know the mesh's names.

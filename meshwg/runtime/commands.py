@@ -170,7 +170,7 @@ class NodeCommands:
             raise NotJoined(
                 "This node has not joined a mesh yet: see 'meshwg status' for why"
             )
-        name = request.get("peer") or ""
+        name = self._short(request.get("peer") or "")
         peer = node.members.find(name)
         for held in node.members.held.values() if peer is None else ():
             if name in (held.entry.name, held.entry.public_key, *held.entry.addresses):
@@ -183,6 +183,12 @@ class NodeCommands:
                 f"There is no peer '{name}': use one of {_shortened(known) or 'none'}"
             )
         return peer
+
+    def _short(self, name: str) -> str:
+        """Return a name without what the names of this mesh end with."""
+        if self._host.names is None:
+            return name
+        return name.removesuffix(".").removesuffix(f".{self._host.names.domain}")
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -79,6 +79,18 @@ def test_it_can_be_undone_from_the_text_alone(
     assert read(made).servers[0] == STUB
 
 
+@given(st.lists(LINES, max_size=5))
+def test_two_meshes_can_be_undone_one_after_the_other(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    first = changed(text)
+
+    second = with_server(first, "127.0.77.54", "other.internal", "")
+
+    assert read(second).servers[:2] == ("127.0.77.54", STUB)
+    assert without_server(second) == first
+    assert without_server(without_server(second)) == text
+
+
 def test_a_file_says_who_wrote_it() -> None:
     assert changed("").startswith(TITLE)
 

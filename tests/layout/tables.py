@@ -152,6 +152,7 @@ HOMES = {
     "asyncpg": ("coordinator.store",),
     "click": ("meshwg.cli", "coordinator.cli"),
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
+    "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
@@ -195,6 +196,9 @@ UNMIRRORED = {
     ),
     "meshwg/wireguard/lane.py": (
         "four fields: tests/wireguard/test_python_datapath.py sees what they do"
+    ),
+    "meshwg/runtime/dns/integration.py": (
+        "a protocol: tests/runtime/dns/test_service.py plays what follows it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "coordinator/store/migrations": (

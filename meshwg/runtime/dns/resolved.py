@@ -68,7 +68,7 @@ class Resolved:
                 return found
         except MeshError as error:
             logger.debug("%s", error)
-        bus.disconnect()
+        await leave(bus)
         return None
 
     async def apply(self, wanted: Registration) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Resolved:
             with contextlib.suppress(MeshError):
                 await self._call("RevertLink", "i", [self._applied.index])
         self._applied = None
-        self._bus.disconnect()
+        await leave(self._bus)
 
     async def _is_there(self) -> bool:
         answer = await self._call("NameHasOwner", "s", [NAME], bus=True)
@@ -172,6 +172,14 @@ class Resolved:
             raise MeshError(f"systemd-resolved refuses {member} ({why[:200]})")
         answer: list[Any] = reply.body
         return answer
+
+
+async def leave(bus: MessageBus) -> None:
+    """Close the connection to a bus, if that was not lost before."""
+    bus.disconnect()
+    with contextlib.suppress(OSError, EOFError, TimeoutError, DBusError):
+        async with asyncio.timeout(LIMIT):
+            await bus.wait_for_disconnect()
 
 
 def _is_asked() -> bool:

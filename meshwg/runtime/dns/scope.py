@@ -20,7 +20,7 @@ def is_for_others(path: Path) -> bool:
     :param path: an absolute one.
     """
     own = _PROC / "thread-self/ns/net"
-    for pid in ancestors(os.getpid()):
+    for pid in (os.getpid(), *ancestors(os.getpid())):
         other = _PROC / str(pid)
         try:
             is_here = os.path.samestat(own.stat(), (other / "ns/net").stat())
