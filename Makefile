@@ -19,8 +19,11 @@ SECONDS  ?= 600
 SEED     ?= 1
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
-DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
-    postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools
+DEBIAN_PACKAGES := bind9-dnsutils coturn dbus dnsmasq-base iperf3 iproute2 iputils-ping \
+    miniupnpd-nftables nftables postgresql procps stun-client systemd tcpdump unbound \
+    wireguard-go wireguard-tools
+# These would take over this machine's name servers, so they are not installed.
+DEBIAN_UNPACKED := openresolv resolvconf systemd-resolved
 
 .DEFAULT_GOAL := help
 .PHONY: help system install format lint test coverage fuzz check lab lab-shell lab-clean bench clean
@@ -30,6 +33,7 @@ help: ## Show this list
 
 system: ## As root on Debian: install the packages the tests and the lab use
 	@sh netns-lab/system-packages.sh $(DEBIAN_PACKAGES)
+	@sh netns-lab/unpack-packages.sh $(VENV)/debian $(DEBIAN_UNPACKED)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh netns-lab/system-packages.sh python3-venv
