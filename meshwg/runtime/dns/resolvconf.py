@@ -6,6 +6,7 @@ own address in the mesh.
 """
 
 import asyncio
+import contextlib
 import shutil
 from enum import Enum
 from pathlib import Path
@@ -60,12 +61,16 @@ class Resolvconf:
         """See :class:`~meshwg.runtime.dns.integration.Integration`."""
         self._state.save_dns({"mode": self.mode, "name": self._name, "boot": boot_id()})
         text = f"nameserver {wanted.host}\nsearch {wanted.domain}\n"
-        first = ("-m", "0") if self._flavour is Flavour.OPENRESOLV else ()
-        await _run(*first, "-a", self._name, text=text)
+        error = None
+        try:
+            await _run("-a", self._name, text=text)
+        except MeshError as refusal:
+            # Perhaps only because one of the other scripts that it runs has failed.
+            error = refusal
         self._seen = await asyncio.to_thread(read, self._path)
         servers = resolvconf.read(self._seen or "").servers
         if wanted.host not in servers:
-            raise MeshError(
+            raise error or MeshError(
                 f"resolvconf does not write the mesh's name server into {self._path}"
             )
         return tuple(each for each in servers if each != wanted.host)
@@ -88,9 +93,9 @@ async def recover(state: StateDirectory) -> bool:
     if note.get("mode") not in [each.value for each in Flavour]:
         return False
     try:
-        await _run("-d", str(note.get("name")))
-    except MeshError:
-        return False
+        # Whether its other scripts fail is no matter.
+        with contextlib.suppress(MeshError):
+            await _run("-d", str(note.get("name")))
     finally:
         state.save_dns(None)
     return True
@@ -103,7 +108,7 @@ async def find(path: Path = RESOLV_CONF) -> Flavour | None:
     try:
         said = await _run("--version")
     except MeshError:
-        # Debian's has no such option.
+        # An old one of Debian's, which has no such option.
         return Flavour.DEBIAN
     return Flavour.OPENRESOLV if "openresolv" in said else Flavour.DEBIAN
 

@@ -41,6 +41,6 @@ async def find_integration(
             return resolved
     flavour = await resolvconf.find()
     if flavour is not None:
-        # Debian's has its tunnels first, by their names.
-        return resolvconf.Resolvconf(state, flavour, f"tun-{interface}.meshwg")
+        # Both have tunnels first, by their names.
+        return resolvconf.Resolvconf(state, flavour, f"tun0.{interface}")
     return ResolverFile(state)
