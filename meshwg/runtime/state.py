@@ -28,6 +28,7 @@ PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
 DNS_FILE = "dns.json"
+DOMAIN_FILE = "domain"
 DOWN_FILE = "down"
 TOLD_FILE = "told"
 LOCK_FILE = "lock"
@@ -41,6 +42,7 @@ _OF_A_MESH = (
     PORT_FILE,
     DOWN_FILE,
     TOLD_FILE,
+    DOMAIN_FILE,
     KEY_FILE,
 )
 """What is forgotten when a mesh is left; the key last."""
@@ -301,6 +303,19 @@ class StateDirectory:
         else:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def domain(self, said: str) -> str:
+        """Return what names of the mesh end with, as it was when that was first said.
+
+        :param said: what the coordinator says now.
+        """
+        path = self._path / DOMAIN_FILE
+        known = (self._read(path) or "").strip()
+        if known:
+            return known
+        with contextlib.suppress(MeshError):
+            self._write(path, f"{said}\n")
+        return said
 
     def dns(self) -> dict[str, Any] | None:
         """Return how the system was told of this node's names, if not undone since."""

@@ -25,9 +25,10 @@ from meshwg.runtime.dns.recovery import recover_names
 from meshwg.runtime.dns.stub import DNS_PORT, Place, Stub
 from meshwg.runtime.dns.system import NotAlone, find_integration
 from meshwg.runtime.dns.upstream import Upstream
-from meshwg.runtime.dns.zones import domain_of, make_zone, own_name
+from meshwg.runtime.dns.zones import make_zone, own_name
 from meshwg.runtime.state import StateDirectory
 from meshwg.runtime.tasks import TaskSet
+from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at whether something else has changed what was set."""
@@ -41,6 +42,7 @@ an address of this machine nobody has to wait for a server that is dead."""
 RESOLVED_HOST = "127.0.0.1"
 QUERY_LIMIT = 5.0
 CODE = "dns-not-set-up"
+DOMAIN_CODE = "dns-domain-changed"
 NONE = "none"
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class MeshNames:
         self._error: str | None = None
         self._told: tuple[object, ...] = ()
         """What the system was told of."""
+        self._pinned: str | None = None
         self._is_stale = True
         self._is_turning = self._is_closed = False
         self._pause = LOOK_INTERVAL
@@ -115,8 +118,14 @@ class MeshNames:
 
     @property
     def domain(self) -> str:
-        """What names of the mesh end with."""
-        return domain_of(self._node)
+        """What names of the mesh end with: what the coordinator said first.
+
+        Whoever decides about it decides who speaks for all names there.
+        """
+        said = self._said_domain()
+        if self._pinned is None and said:
+            self._pinned = self._state.domain(said)
+        return self._pinned or DEFAULT_DOMAIN
 
     def status(self) -> dict[str, Any]:
         """Return ``dns`` in ``meshwg status --json``."""
@@ -165,7 +174,7 @@ class MeshNames:
         """Have the zone as the netmap is now: it is made when somebody asks."""
         if self._is_stale:
             self._is_stale = False
-            self.server.zone = make_zone(self._node)
+            self.server.zone = make_zone(self._node, self.domain)
 
     def _turn(self) -> None:
         """Send what the server has to say, until nothing is left."""
@@ -202,7 +211,12 @@ class MeshNames:
     def _to_tell(self) -> tuple[object, ...]:
         """Return what the system has to be told anew if it changes."""
         node = self._node
-        return domain_of(node), node.members.own_addresses(), own_name(node)
+        return (
+            self.domain,
+            self._said_domain(),
+            node.members.own_addresses(),
+            own_name(node),
+        )
 
     async def _settle(self) -> None:
         """Answer where that is due, and have the system ask there."""
@@ -228,7 +242,7 @@ class MeshNames:
 
         :raises MeshError: if the system refuses something.
         """
-        domain = domain_of(self._node)
+        domain = self.domain
         if f".{self._coordinator}".endswith(f".{domain}"):
             raise MeshError(
                 f"The coordinator's own name {self._coordinator} is one of the mesh's "
@@ -332,8 +346,7 @@ class MeshNames:
         """Tell the user what came of it, if that is news."""
         integration, error = self._integration, self._error
         if error is None and integration is not None and integration is not before:
-            domain = domain_of(self._node)
-            logger.info("Names in %s are known (%s)", domain, integration.mode)
+            logger.info("Names in %s are known (%s)", self.domain, integration.mode)
         complaint = None
         if error is not None:
             complaint = Complaint(
@@ -346,6 +359,26 @@ class MeshNames:
             if complaint not in self._node.health:
                 logger.warning("%s", complaint.text)
         self._node.health.put(CODE, complaint)
+        self._node.health.put(DOMAIN_CODE, self._other_domain())
+
+    def _said_domain(self) -> str:
+        """Return what the coordinator says, nothing if it does not."""
+        registered = self._node.control.registered
+        return "" if registered is None else registered.domain
+
+    def _other_domain(self) -> Complaint | None:
+        """Return what the user should know of a domain that was another before."""
+        said = self._said_domain()
+        if said in ("", self.domain):
+            return None
+        return Complaint(
+            DOMAIN_CODE,
+            Severity.WARNING,
+            f"The coordinator lets names of the mesh end with {said} now, and not with "
+            f"{self.domain} as before; here they are what they were.",
+            "If that is right, remove the file 'domain' in the node's state directory, "
+            "and start it again.",
+        )
 
 
 def _shown(place: Place) -> str:

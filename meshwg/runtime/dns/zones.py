@@ -2,13 +2,6 @@
 
 from meshwg.dns.zone import NamedHost, Zone
 from meshwg.node import Node
-from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
-
-
-def domain_of(node: Node) -> str:
-    """Return what the names of the mesh end with."""
-    registered = node.control.registered
-    return registered.domain or DEFAULT_DOMAIN if registered else DEFAULT_DOMAIN
 
 
 def own_name(node: Node) -> str:
@@ -19,7 +12,7 @@ def own_name(node: Node) -> str:
     return registered.name if registered is not None else ""
 
 
-def make_zone(node: Node) -> Zone | None:
+def make_zone(node: Node, domain: str) -> Zone | None:
     """Return the zone as it is now, ``None`` before the node has joined.
 
     Peers that are held are not in it: nobody knows whose their names are.
@@ -32,7 +25,7 @@ def make_zone(node: Node) -> Zone | None:
         NamedHost(peer.entry.name, peer.entry.addresses) for peer in node.peers.values()
     ]
     return Zone(
-        domain_of(node),
+        domain,
         own_name(node),
         hosts,
         registered.networks,

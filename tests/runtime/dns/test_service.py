@@ -17,7 +17,7 @@ from meshwg.dns.name import to_wire
 from meshwg.errors import MeshError
 from meshwg.runtime.dns import service as module
 from meshwg.runtime.dns.integration import Integration, Registration
-from meshwg.runtime.dns.service import CODE, LOOPBACKS, MeshNames
+from meshwg.runtime.dns.service import CODE, DOMAIN_CODE, LOOPBACKS, MeshNames
 from meshwg.runtime.dns.system import NotAlone
 from meshwg.runtime.state import StateDirectory
 from meshwg.wire.control import Records
@@ -295,6 +295,28 @@ async def test_a_domain_of_the_coordinator_s_is_not_taken(scene: Scene) -> None:
     assert scene.system.applied == []
     assert "vpn.mesh.internal" in str(scene.names.status()["error"])
     assert scene.health() == [CODE]
+
+
+async def test_what_names_end_with_stays_what_it_was(scene: Scene) -> None:
+    control = scene.stage.node.control
+    assert control.registered is not None
+    control.registered = replace(control.registered, domain="mesh.example")
+    await scene.start()
+    assert scene.names.status()["domain"] == "mesh.example"
+
+    control.registered = replace(control.registered, domain="bank.example")
+    scene.names.changed()
+    await scene.settle()
+
+    assert scene.names.status()["domain"] == "mesh.example"
+    assert scene.health() == [DOMAIN_CODE]
+    again = scene.make()
+    assert again.domain == "mesh.example"
+    assert await scene.ask("home.mesh.example") == HOME
+    control.registered = replace(control.registered, domain="mesh.example")
+    scene.names.changed()
+    await scene.settle()
+    assert scene.health() == []
 
 
 async def test_before_it_has_joined_a_node_says_nothing(scene: Scene) -> None:

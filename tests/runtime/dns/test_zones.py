@@ -3,14 +3,14 @@
 from meshwg.dns.message import RecordType, ResponseCode
 from meshwg.dns.name import to_wire
 from meshwg.node.trust import Held
-from meshwg.runtime.dns.zones import domain_of, make_zone, own_name
+from meshwg.runtime.dns.zones import make_zone, own_name
 from meshwg.wire.control import Records
 from meshwg.wire.dnsrecords import DnsRecord
 from tests.node.stage import BOB, Stage
 
 
 def has(stage: Stage, name: str) -> bool:
-    zone = make_zone(stage.node)
+    zone = make_zone(stage.node, "mesh.internal")
     assert zone is not None
     found = zone.look_up(to_wire(f"{name}.mesh.internal"), RecordType.A)
     return found.code is ResponseCode.NOERROR
@@ -25,7 +25,6 @@ def test_it_holds_this_node_its_peers_and_records() -> None:
     assert [has(stage, name) for name in ("home", "bob", "api", "carol")] == [
         *(True, True, True, False)
     ]
-    assert domain_of(stage.node) == "mesh.internal"
     assert own_name(stage.node) == "home"
 
 
