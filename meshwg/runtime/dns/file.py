@@ -50,6 +50,7 @@ class ResolverFile:
         self._path = path
         self._link: str | None = None
         """What the file was a link to."""
+        self._was_missing = False
         self._stamps: tuple[Stamp, Stamp] = (None, None)
 
     async def apply(self, wanted: Registration) -> tuple[str, ...]:
@@ -66,8 +67,7 @@ class ResolverFile:
 
     def _apply(self, wanted: Registration) -> tuple[str, ...]:
         text = read(self._path)
-        is_missing = text is None
-        original = self._original(text or "", wanted)
+        original = self._original(text, wanted)
         new = resolvconf.with_server(
             original, wanted.host, wanted.domain, _host_domain()
         )
@@ -78,7 +78,7 @@ class ResolverFile:
                 "boot": boot_id(),
                 "sha256": _hash(new),
                 "link": self._link,
-                "missing": is_missing,
+                "missing": self._was_missing,
             }
             self._state.save_dns(note)
             write(self._path, new)
@@ -86,11 +86,14 @@ class ResolverFile:
         servers = resolvconf.read(original).servers
         return servers or (resolvconf.DEFAULT_SERVER,)
 
-    def _original(self, text: str, wanted: Registration) -> str:
+    def _original(self, text: str | None, wanted: Registration) -> str:
         """Return what the file says without the mesh."""
+        if text is None:
+            self._link, self._was_missing = _link(self._path), True
+            return ""
         is_own = resolvconf.read(text).servers[:1] == (wanted.host,)
         if not is_own or not resolvconf.is_ours(text):
-            self._link = _link(self._path)
+            self._link, self._was_missing = _link(self._path), False
             return text
         if self._link is not None:
             # Whoever has made the link goes on writing there.

@@ -7,7 +7,7 @@ own address in the mesh.
 
 import asyncio
 import contextlib
-import shutil
+import os
 from enum import Enum
 from pathlib import Path
 
@@ -115,12 +115,17 @@ async def find(path: Path = RESOLV_CONF) -> Flavour | None:
 
 def _writes(path: Path) -> bool:
     """Tell whether the program is there, and the file is its own."""
-    program = shutil.which("resolvconf", path=_DIRECTORIES)
-    if program is None or Path(program).resolve().name == "resolvectl":
+    program = _program()
+    if program is None or program.resolve().name == "resolvectl":
         return False
     if "resolvconf" in str(path.resolve()):
         return True
     return _WRITTEN_BY in (read(path) or "").lower()
+
+
+def _program() -> Path | None:
+    paths = (Path(each, "resolvconf") for each in _DIRECTORIES.split(":"))
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 async def _run(*arguments: str, text: str = "") -> str:
@@ -130,7 +135,7 @@ async def _run(*arguments: str, text: str = "") -> str:
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            shutil.which("resolvconf", path=_DIRECTORIES) or "resolvconf",
+            _program() or "resolvconf",
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -164,6 +164,19 @@ def test_where_there_is_no_file_there_is_none_again(
     assert not path.exists()
 
 
+def test_where_there_was_no_file_another_domain_changes_nothing_of_that(
+    path: Path, state: StateDirectory
+) -> None:
+    path.unlink()
+    there = ResolverFile(state, path)
+    run(there.apply(WANTED))
+
+    run(there.apply(Registration("meshwg0", 7, STUB, 53, "mesh.example", ())))
+
+    run(there.undo())
+    assert not path.exists()
+
+
 def test_a_new_domain_replaces_the_one_before(
     path: Path, state: StateDirectory
 ) -> None:
