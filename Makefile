@@ -22,8 +22,11 @@ SEED     ?= 1
 CORE_SOURCES := $(shell find core -name target -prune -o -type f -print)
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
-DEBIAN_PACKAGES := coturn dbus iperf3 iproute2 iputils-ping miniupnpd-nftables nftables \
-    postgresql procps stun-client systemd tcpdump wireguard-go wireguard-tools zsh
+DEBIAN_PACKAGES := bind9-dnsutils coturn dbus dnsmasq-base iperf3 iproute2 iputils-ping \
+    miniupnpd-nftables nftables postgresql procps stun-client systemd tcpdump unbound \
+    wireguard-go wireguard-tools zsh
+# These would take over this machine's name servers, so they are not installed.
+DEBIAN_UNPACKED := openresolv resolvconf systemd-resolved
 
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
@@ -36,6 +39,7 @@ help: ## Show this list
 
 system: ## As root on Debian: install the packages the tests and the lab use
 	@sh netns-lab/system-packages.sh $(DEBIAN_PACKAGES)
+	@sh netns-lab/unpack-packages.sh $(VENV)/debian $(DEBIAN_UNPACKED)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh netns-lab/system-packages.sh python3-venv

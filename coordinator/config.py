@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coordinator.credentials import parse_relay_url
 from meshwg.errors import ConfigError
+from meshwg.wire.dnsrecords import canonical_domain
 from meshwg.wire.token import check_url
 
 DEFAULT_STUN_PORT = 3478
@@ -73,6 +74,9 @@ class CoordinatorConfig(BaseModel):
     """The host that nodes use, if it is not the one listened on."""
     url: str | None = None
     """The URL that nodes use, where a proxy passes on what is for this server."""
+    domain: str | None = None
+    """What the names of nodes end with; by default what the database has, which begins
+    with ``mesh.internal``."""
     network4: str | None = None
     network6: str | None = None
     tls_cert: Path | None = None
@@ -198,6 +202,8 @@ def _rename_keys(values: dict[str, Any], path: Path) -> dict[str, Any]:
 def _check(config: CoordinatorConfig) -> None:
     """Refuse what can only fail later."""
     _ = config.listen_address, config.stun_addresses, config.relay_bytes_per_second
+    if config.domain is not None:
+        _check_domain(config, config.domain)
     if config.advertise is not None:
         _check_advertised(config.advertise)
     if config.url is not None:
@@ -212,6 +218,22 @@ def _check(config: CoordinatorConfig) -> None:
     ):
         for network in networks:
             _check_network(option, network)
+
+
+def _check_domain(config: CoordinatorConfig, text: str) -> None:
+    """Refuse what is no domain, or one in which nobody would find this server."""
+    try:
+        domain = canonical_domain(text)
+    except ValueError as error:
+        raise ConfigError(f"--domain {text!r} is no domain: {error}") from None
+    host = config.advertise or ""
+    if config.url is not None:
+        host = urlsplit(config.url).hostname or ""
+    if f".{host.lower()}".endswith(f".{domain}"):
+        raise ConfigError(
+            f"--domain {text} takes in this server's own name {host}, which nodes would"
+            " look for in the mesh: choose another one, such as mesh.internal"
+        )
 
 
 def _check_advertised(text: str) -> None:

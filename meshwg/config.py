@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,8 +29,11 @@ _SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
     "no_birthday": lambda on: ("birthday", not on),
     "no_tcp": lambda on: ("tcp", not on),
     "no_port_mapping": lambda on: ("port_mapping", not on),
+    "no_dns": lambda on: ("dns", not on),
 }
 """Options that say the same as a key in another way."""
+_SINGULARS = {"route": "routes", "nameserver": "nameservers"}
+"""Options that may be given several times, and their keys."""
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 """What Linux, nftables and people who quote nothing all take for a name."""
 
@@ -41,6 +44,14 @@ def _interface(text: str) -> str:
             "a name has up to 15 letters, digits, and any of '_', '.', '-'"
         )
     return text
+
+
+def _address(text: str) -> str:
+    """Return an address in its usual form; raise ``ValueError`` if it is not one."""
+    address = ip_address(text)
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError(f"{text} is no address of a name server")
+    return str(address)
 
 
 def _network(text: str) -> str:
@@ -82,6 +93,10 @@ class NodeConfig:
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
     guard: Path = DEFAULT_GUARD
     """What this machine lets pass, whatever the coordinator allows."""
+    dns: bool = True
+    """Whether programs of this machine are to find the mesh's names."""
+    nameservers: tuple[Annotated[str, Converted(_address)], ...] = ()
+    """Who is asked for all other names, in place of the machine's own servers."""
 
 
 def load(path: Path | None, options: dict[str, Any]) -> NodeConfig:
@@ -130,8 +145,8 @@ def rename_keys(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for written, given in values.items():
         key, value = written.replace("-", "_"), given
-        if key == "route":
-            key = "routes"
+        if key in _SINGULARS:
+            key = _SINGULARS[key]
         elif key in _SWITCHES:
             if not isinstance(value, bool):
                 where = f" in {path}" if path is not None else ""

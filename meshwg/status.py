@@ -13,6 +13,8 @@ from meshwg.peer import held_status
 from meshwg.relay.allocation import RelayState
 
 SCHEMA = 1
+NO_NAMES = {"mode": "off", "domain": None, "error": None}
+"""``dns`` of a node that leaves names alone."""
 
 _COORDINATOR_STATES = {
     ControlState.CONNECTED: "connected",
@@ -69,6 +71,7 @@ def status(
                 "error": client.error,
             },
             "relay": _relay(node),
+            "dns": NO_NAMES,
         },
         "peers": sorted(_peers(node, now, unix_time), key=lambda peer: peer["name"]),
         "health": [complaint.to_json() for complaint in node.health],
@@ -121,6 +124,7 @@ def standby_status(
                 "rtt_ms": None,
                 "error": why,
             },
+            "dns": NO_NAMES,
         },
         "peers": [],
         "health": [],

@@ -148,3 +148,20 @@ def test_the_join_token_is_never_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {"join": ["mwg1-secret"]})
     assert "secret" not in str(caught.value)
+
+
+def test_names_may_be_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text('no-dns = true\nnameserver = ["192.0.2.53", "2001:DB8::53"]\n')
+
+    config = load(path, {})
+
+    assert not config.dns
+    assert config.nameservers == ("192.0.2.53", "2001:db8::53")
+    assert load(None, {}).dns
+
+
+@pytest.mark.parametrize("address", ["example.org", "0.0.0.0", "224.0.0.251", ""])
+def test_what_is_no_name_server_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="nameservers"):
+        load(None, {"nameservers": (address,)})

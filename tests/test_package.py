@@ -19,6 +19,8 @@ NODE = (
     "meshwg.runtime.packetloop",
 )
 """What ``meshwg node`` imports."""
+LATER = ("meshwg.runtime.dns.resolved",)
+"""What it imports on some machines."""
 COMMANDS = ("meshwg.cli.group", "meshwg.cli.status", "meshwg.cli.netcheck")
 
 LIST = """
@@ -76,18 +78,34 @@ def test_commands_import_neither_an_event_loop_nor_cryptography() -> None:
 
 
 def test_what_is_installed_with_a_node_is_imported_by_it() -> None:
-    assert set(dependencies()) <= top_names(NODE)
+    named = {each.replace("-", "_") for each in dependencies()}
+
+    assert named <= top_names((*NODE, *LATER))
+
+
+def test_a_node_imports_what_is_for_names_if_it_has_names() -> None:
+    assert not [each for each in names(NODE) if "dns" in each.split(".")]
+
+
+def test_a_node_imports_dbus_where_that_decides_about_names() -> None:
+    assert "dbus_fast" not in top_names((*NODE, "meshwg.runtime.dns.service"))
 
 
 def top_names(modules: tuple[str, ...]) -> set[str]:
     """Return what a fresh program imports with these modules, packages as a whole."""
+    return {name.partition(".")[0] for name in names(modules)}
+
+
+def names(modules: tuple[str, ...]) -> list[str]:
+    """Return what a fresh program imports with these modules."""
     listed = subprocess.run(
         [sys.executable, "-c", LIST, *modules],
         capture_output=True,
         text=True,
         check=True,
     )
-    return {name.partition(".")[0] for name in json.loads(listed.stdout)}
+    found: list[str] = json.loads(listed.stdout)
+    return found
 
 
 def dependencies() -> list[str]:

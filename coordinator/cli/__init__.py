@@ -1,7 +1,7 @@
 """``meshwg-coordinator``: the server and its administration.
 
-Each command is imported only when it is used. ``token`` and ``node`` work on the
-database and ``key`` on files, so they need no running server; one that runs notices
+Each command is imported only when it is used. ``token``, ``node`` and ``dns`` work on
+the database and ``key`` on files, so they need no running server; one that runs notices
 within a second.
 """
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "dns": "coordinator.cli.dns:dns",
     "key": "coordinator.cli.key:key",
     "user": "coordinator.cli.user:user",
     "policy": "coordinator.cli.policy:policy",

@@ -42,6 +42,11 @@ PATH = click.Path(path_type=Path)
     metavar="URL",
     help="What nodes use, where a proxy is in front: https://mesh.example.org.",
 )
+@click.option(
+    "--domain",
+    metavar="DOMAIN",
+    help="What names of nodes end with. Default: mesh.internal.",
+)
 @click.option("--network4", metavar="CIDR", help="Default: random in 100.64.0.0/10.")
 @click.option("--network6", metavar="CIDR", help="Default: random in fd00::/8.")
 @click.option("--tls-cert", type=PATH, metavar="FILE", help="Certificate chain, PEM.")

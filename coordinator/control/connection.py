@@ -46,6 +46,7 @@ class Connection:
         "key",
         "messages",
         "offers",
+        "records",
         "refused",
         "registered",
         "session",
@@ -75,6 +76,8 @@ class Connection:
         """Of which :attr:`version` is, once it is known to be one of that."""
         self.itself = -1
         """The version of its own entry that it was told apart from the netmap."""
+        self.records = 0
+        """The version of the zone's records that the node has been sent."""
         self.writable = True
         """The carrier takes more; if not, the node is told later what it has missed."""
         self.messages = TokenBucket(MESSAGE_RATE, MESSAGE_BURST, now)

@@ -28,6 +28,7 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
 )
+from coordinator.mesh.recordhistory import RecordHistory
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.views import Views
 from meshwg.keys import format_key
@@ -59,6 +60,7 @@ class Members:
         self._pending = pending
         self._deliveries = deliveries
         self._views = Views(registry, history)
+        self._records = RecordHistory(registry.records)
         self._registry = registry
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
@@ -148,6 +150,7 @@ class Members:
     ) -> None:
         """Answer joins, and tell everybody what has changed."""
         news = [self._views.apply(change) for change in changes]
+        news += [self._records.apply(change) for change in changes]
         for operation, result in outcomes:
             if isinstance(operation, Join):
                 self.joined(operation, result, now)
@@ -178,6 +181,9 @@ class Members:
         for payload in payloads:
             self._carriers.send(connection, payload, now)
         connection.version = view.history.version
+        for payload in self._records.since(connection.records):
+            self._carriers.send(connection, payload, now)
+        connection.records = self._records.version
 
     def _tell_of_itself(self, connection: Connection, now: float) -> None:
         """Tell a member what its own class does not see: itself."""

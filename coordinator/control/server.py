@@ -302,6 +302,7 @@ class ControlServer:
         resumes = message.epoch == self._registry.epoch
         connection.version = message.version if resumes else -1
         connection.view = message.view
+        connection.records = message.records if resumes else 0
         candidates, nat = _report_json(message.candidates, message.nat)
         join = Join(
             key=connection.key,
@@ -331,7 +332,7 @@ class ControlServer:
                 self._offers.pass_on(connection, message, now)
             case control.Resync():
                 self.counters["resyncs"] += 1
-                connection.version = -1
+                connection.version = connection.records = -1
                 self._members.bring_up_to_date(connection, now)
             case control.Leave(for_good=for_good):
                 if for_good:

@@ -40,6 +40,7 @@ class Welcomes:
             spread=min(MAX_SPREAD, 1.0 + members / RECONNECTIONS_PER_SECOND),
             observed=_numeric(observed),
             time=unix_time,
+            domain=self._registry.domain,
             stun=settings.stun,
             relays=self.relays(node.key, unix_time),
             policy=0 if policy is None else policy.record.version,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
+from meshwg.wire.dnsrecords import DnsRecord
 
 NO_HASH = "0" * 64
 """Stands before the first row."""
@@ -133,6 +134,12 @@ def policy_state(policy: PolicyVersion | None) -> str:
 def user_state(user: User | None) -> str:
     """Return the same of a user."""
     return "null" if user is None else _json(disabled=user.disabled)
+
+
+def records_state(records: Iterable[DnsRecord]) -> str:
+    """Return the same of the records of a name."""
+    shown = [_json(type=each.kind, value=each.value) for each in records]
+    return f"[{','.join(shown)}]" if shown else "null"
 
 
 def _json(**values: object) -> str:

@@ -17,15 +17,18 @@ from coordinator.mesh.audit import (
     auth_key_state,
     node_state,
     policy_state,
+    records_state,
     user_state,
 )
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import DraftedRecords
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
+    AddRecord,
     AddUser,
     Administered,
     ApplyPolicy,
@@ -40,6 +43,7 @@ from coordinator.mesh.operations import (
     Operation,
     Refused,
     Remove,
+    RemoveRecord,
     Rename,
     Result,
     RevokeAuthKey,
@@ -53,6 +57,7 @@ from coordinator.mesh.routes import Routes
 from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
+from meshwg.wire.dnsrecords import DnsRecord
 
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 EPHEMERAL_GRACE = 300.0
@@ -92,6 +97,7 @@ class Draft:
         self._access = Access(
             self._members, registry.policy, users, token_tags, unix_time=unix_time
         )
+        self._records = DraftedRecords(registry.records, registry.names)
         self._routes = Routes(self._members, approved_routes)
         self._joining = Joining(
             self._members,
@@ -145,7 +151,15 @@ class Draft:
     @property
     def is_new_version(self) -> bool:
         """Whether there is anything that others have to know."""
-        return bool(self.nodes or self.removed or self.policy is not None)
+        others = (self.policy, self.records)
+        return bool(
+            self.nodes or self.removed or any(each is not None for each in others)
+        )
+
+    @property
+    def records(self) -> tuple[DnsRecord, ...] | None:
+        """All records of the zone, if any of them changed."""
+        return self._records.changed
 
     @property
     def changes(self) -> Changes:
@@ -157,6 +171,7 @@ class Draft:
             tuple(self.removed),
             self.policy,
             self.reclassed,
+            self.records,
         )
 
     def perform(self, operation: Operation) -> Result:
@@ -214,6 +229,8 @@ class Draft:
                 return "policy", policy_state(self._access.policy)
             case AddUser(name=name) | DisableUser(name=name):
                 return name, user_state(self._access.user(name))
+            case AddRecord(record=DnsRecord(name=name)) | RemoveRecord(name=name):
+                return name, records_state(self._records.of(name))
         return "", "null"
 
     # Members.
@@ -319,6 +336,12 @@ class Draft:
                     self._expire(Expire(node.key))
         return result
 
+    def _add_record(self, add: AddRecord) -> Result:
+        return self._records.add(add)
+
+    def _remove_record(self, remove: RemoveRecord) -> Result:
+        return self._records.remove(remove)
+
     def _set_url(self, change: SetUrl) -> Result:
         self.url = change.url
         return Accepted()
@@ -349,6 +372,8 @@ class Draft:
         ApplyPolicy: _apply_policy,
         AddUser: _add_user,
         DisableUser: _disable_user,
+        AddRecord: _add_record,
+        RemoveRecord: _remove_record,
         SetUrl: _set_url,
     }
 

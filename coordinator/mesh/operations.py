@@ -10,6 +10,7 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
 from meshwg.wire.control import ErrorCode
+from meshwg.wire.dnsrecords import DnsRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,24 @@ class SetUrl(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AddRecord(Operation):
+    """Name something in the mesh's zone."""
+
+    record: DnsRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRecord(Operation):
+    """Remove the records of a name."""
+
+    name: str
+    kind: str | None = None
+    """Only those of this kind; ``None`` for any."""
+    value: str | None = None
+    """Only those that say this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The operation was carried out, even if there was nothing to change."""
 
@@ -164,6 +183,8 @@ class Accepted:
     """The auth key that was created or revoked, as it is now."""
     policy: PolicyVersion | None = None
     """The policy as it is now, if the operation was about it."""
+    records: tuple[DnsRecord, ...] = ()
+    """The records that were added, or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +213,8 @@ class Changes:
     """The policy, if that has changed."""
     reclassed: int = 0
     """The version that last changed the class of a node that was there; 0: none did."""
+    records: tuple[DnsRecord, ...] | None = None
+    """All records of the zone, if any of them changed."""
 
 
 def unwrapped(operation: Operation) -> Operation:

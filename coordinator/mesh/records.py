@@ -8,6 +8,7 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
 from coordinator.policy.diff import Difference
+from meshwg.wire.dnsrecords import DnsRecord
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -86,4 +87,14 @@ def audit_record(row: AuditRow) -> dict[str, object]:
         "before": json.loads(row.before),
         "after": json.loads(row.after),
         "hash": row.hash,
+    }
+
+
+def dns_record(record: DnsRecord, domain: str) -> dict[str, object]:
+    """Return a record of the zone as JSON."""
+    return {
+        "name": record.name,
+        "full_name": f"{record.name}.{domain}",
+        "type": record.kind,
+        "value": record.value,
     }

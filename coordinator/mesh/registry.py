@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
 from coordinator.mesh.policies import ActivePolicy
 from coordinator.policy.compile import ClassTable
+from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 
 
 class Registry:
@@ -19,6 +21,9 @@ class Registry:
         self.epoch = epoch
         self.networks = networks
         self.version = 0
+        self.domain = DEFAULT_DOMAIN
+        """What the names of nodes end with."""
+        self.records = RecordSet()
         self.nodes: dict[str, Node] = {}
         self.policy: ActivePolicy | None = None
         """Who may reach what; ``None`` if all may reach all."""
@@ -69,6 +74,8 @@ class Registry:
             self.nodes[node.key] = node
             self._by_name[node.name] = node.key
             self._by_number[node.number] = node.key
+        if changes.records is not None:
+            self.records = RecordSet(changes.records, changes.version)
         self.version = changes.version
         self.reclassed = max(self.reclassed, changes.reclassed)
         if changes.policy is not None:

@@ -1,12 +1,13 @@
 """The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
 
-Answers are JSON. Errors are ``{"error": "one sentence"}``.
+It is at ``/v1/nodes``, ``/v1/tokens`` and ``/v1/dns``. Answers are JSON. Errors are
+``{"error": "one sentence"}``.
 """
 
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeGuard
 
 from aiohttp import web
@@ -19,16 +20,18 @@ from coordinator.mesh.authkeys import (
 )
 from coordinator.mesh.operations import (
     Accepted,
+    AddRecord,
     Assign,
     CreateAuthKey,
     Expire,
     Operation,
     Refused,
     Remove,
+    RemoveRecord,
     Rename,
     RevokeAuthKey,
 )
-from coordinator.mesh.records import auth_key_record, node_record
+from coordinator.mesh.records import auth_key_record, dns_record, node_record
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.policyadmin import PolicyAdministration, perform
 from coordinator.runtime.proxied import came_in_clear, is_loopback
@@ -38,6 +41,7 @@ from coordinator.store.store import Store
 from meshwg.errors import MeshError
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
+from meshwg.wire.dnsrecords import DnsRecord, read_record
 from meshwg.wire.token import JoinToken
 
 BODY_LIMIT = 16 * 1024
@@ -90,6 +94,9 @@ class Administration:
             web.get("/v1/tokens", self._guard(self._list_tokens)),
             web.post("/v1/tokens", self._guard(self._create_token)),
             web.delete("/v1/tokens/{number}", self._guard(self._revoke_token)),
+            web.get("/v1/dns", self._guard(self._list_records)),
+            web.post("/v1/dns", self._guard(self._add_record)),
+            web.delete("/v1/dns/{name}", self._guard(self._remove_records)),
             web.get("/v1/policy", self._guard(self._policy.show)),
             web.put("/v1/policy", self._guard(self._policy.apply)),
             web.get("/v1/policy/history", self._guard(self._policy.history)),
@@ -196,6 +203,47 @@ class Administration:
                 assert key is not None
                 record = auth_key_record(key, time.time())
                 return web.json_response({"schema": 1, **record})
+
+    async def _list_records(self, _: web.Request) -> web.Response:
+        records = self._registry.records.records
+        return self._records_response(records)
+
+    async def _add_record(self, request: web.Request) -> web.Response:
+        body = await _read_object(request)
+        words = [body.get(each) for each in ("name", "type", "value")]
+        name, kind, value = (each if isinstance(each, str) else "" for each in words)
+        try:
+            record = read_record(name, kind, value, self._registry.domain)
+        except ValueError as error:
+            return _error(400, f"There is no such record: {error}")
+        return await self._change_records(AddRecord(record), request, status=201)
+
+    async def _remove_records(self, request: web.Request) -> web.Response:
+        kind, value = request.query.get("type"), request.query.get("value")
+        name = request.match_info["name"].lower()
+        kind = None if kind is None else kind.upper()
+        operation = RemoveRecord(name, kind, value)
+        return await self._change_records(operation, request)
+
+    async def _change_records(
+        self,
+        operation: AddRecord | RemoveRecord,
+        request: web.Request,
+        status: int = 200,
+    ) -> web.Response:
+        match await perform(self._worker, operation, request):
+            case Refused() as refused:
+                return _refusal(refused)
+            case Accepted(records=records):
+                return self._records_response(records, status)
+
+    def _records_response(
+        self, records: Iterable[DnsRecord], status: int = 200
+    ) -> web.Response:
+        domain = self._registry.domain
+        listed = [dns_record(each, domain) for each in records]
+        answer = {"schema": 1, "domain": domain, "records": listed}
+        return web.json_response(answer, status=status)
 
 
 def is_confidential(transport: asyncio.BaseTransport | None) -> bool:

@@ -53,6 +53,7 @@ from coordinator.store.watch import watch
 from meshwg.errors import MeshError
 from meshwg.keys import PrivateKey, format_key
 from meshwg.runtime.hangup import on_hangup
+from meshwg.wire.dnsrecords import canonical_domain
 from meshwg.wire.token import check_url
 
 SHUTDOWN_TIMEOUT = 3.0
@@ -133,6 +134,7 @@ async def open_foundation(
         taken=() if config.network4 is not None or not begins else taken_networks(),
         begins=begins,
         former_key=None if former_key is None else format_key(former_key.public_bytes),
+        domain=None if config.domain is None else canonical_domain(config.domain),
     )
     chosen = read_relay_secrets(config.turn_secret_file)
     relay_secrets = RelaySecrets(directory.relay_secret(), chosen)

@@ -41,6 +41,8 @@ mesh = Table(
     Column("url", String(255), nullable=False),
     Column("policy", Integer, nullable=False, server_default="0"),
     Column("reclassed", BigInteger, nullable=False, server_default="0"),
+    Column("domain", String(100), nullable=False, server_default="mesh.internal"),
+    Column("records_version", BigInteger, nullable=False, server_default="0"),
 )
 
 nodes = Table(
@@ -127,6 +129,15 @@ audit = Table(
     Column("after", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+dns_records = Table(
+    "dns_records",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(150), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("value", String(255), nullable=False),
 )
 
 homes = Table(

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
@@ -45,6 +46,7 @@ from coordinator.store.engine import (
     transaction,
     wait_for_others,
 )
+from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_auth_key,
     from_node,
@@ -57,6 +59,7 @@ from coordinator.store.rows import (
 )
 from meshwg.errors import ConfigError
 from meshwg.transmit import Random
+from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 
 VERSION_CHANNEL = "meshwg_version"
 """PostgreSQL's notification channel for new versions."""
@@ -78,6 +81,8 @@ class MeshConfig:
     """Whether the mesh is begun if the database holds none."""
     former_key: str | None = None
     """The coordinator's key before, by which the database may still know it."""
+    domain: str | None = None
+    """What the names of nodes end with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +150,13 @@ class Store:
             removals = await connection.execute(select(schema.removals))
             tombstones = {row.key: row.version for row in removals}
             policy = await self._policy_of(connection, mesh)
+            records = await read_records(connection)
         networks = Networks.parse(mesh.network4, mesh.network6)
         registry, history = Registry(networks, mesh.epoch), NetMapHistory(networks)
         changes = Changes(mesh.version, tuple(members), (), policy, mesh.reclassed)
+        registry.domain = mesh.domain
         registry.apply(changes)
+        registry.records = RecordSet(records, mesh.records_version)
         history.load(members, tombstones, mesh.floor)
         self._registry = registry
         return registry, history
@@ -284,6 +292,8 @@ class Store:
                 "version": 0,
                 "floor": 0,
                 "url": "",
+                "domain": config.domain or DEFAULT_DOMAIN,
+                "records_version": 0,
             }
             await connection.execute(insert(schema.mesh), row)
             return
@@ -295,6 +305,9 @@ class Store:
         if mesh.coordinator_key != config.coordinator_key:
             await self._set_key(connection, config.coordinator_key)
         await self._settle_networks(connection, mesh)
+        if config.domain not in (None, mesh.domain):
+            renamed = update(schema.mesh).values(domain=config.domain)
+            await connection.execute(renamed)
 
     async def change_key(self, key: str) -> None:
         """Note that the coordinator has another key."""
@@ -343,12 +356,16 @@ class Store:
             select(removals.c.key).where(removals.c.version > since)
         )
         known = 0 if registry.policy is None else registry.policy.record.version
+        records = None
+        if mesh.records_version > since:
+            records = await read_records(connection)
         changes = Changes(
             mesh.version,
             members,
             tuple(row.key for row in gone),
             None if mesh.policy == known else await self._policy_of(connection, mesh),
             mesh.reclassed,
+            records,
         )
         registry.apply(changes)
         self._unreported.append(changes)
@@ -405,6 +422,8 @@ class Store:
         await self._write_audit(connection, draft.audited)
         if not draft.is_new_version:
             return
+        if draft.records is not None:
+            await write_records(connection, draft.records, draft.version)
         await self._write_removals(connection, draft)
         if draft.nodes:
             rows = [from_node(node) for node in draft.nodes.values()]

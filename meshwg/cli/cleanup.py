@@ -13,8 +13,8 @@ from meshwg.errors import NotPermitted
 def cleanup(state_dir: Path) -> None:
     """Undo what a killed node has left in the system.
 
-    That are rules, routes and forwarding. The next start of the node does the same.
-    What belongs to a node that runs is left alone.
+    That are rules, routes, forwarding and name servers. The next start of the node
+    does the same. What belongs to a node that runs is left alone.
     """
     import asyncio
     import os

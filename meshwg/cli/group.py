@@ -18,6 +18,7 @@ COMMANDS = {
     "ping": "meshwg.cli.ping:ping",
     "ip": "meshwg.cli.ip:ip",
     "whois": "meshwg.cli.ip:whois",
+    "dns": "meshwg.cli.dns:dns",
     "trust": "meshwg.cli.trust:trust",
     "why": "meshwg.cli.why:why",
     "netcheck": "meshwg.cli.netcheck:netcheck",
@@ -28,7 +29,7 @@ COMMANDS = {
 }
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
-    "The mesh": ("status", "ping", "ip", "whois", "trust"),
+    "The mesh": ("status", "ping", "ip", "whois", "dns", "trust"),
     "Finding faults": ("why", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }

@@ -1,6 +1,7 @@
 """``meshwg ip`` and ``meshwg whois``: from names to addresses, and back."""
 
 import json
+import re
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,8 +13,11 @@ from meshwg.cli.client import (
     json_option,
     peer_names,
 )
-from meshwg.cli.peerview import find_peer
+from meshwg.cli.peerview import find_peer, short_name
 from meshwg.errors import ConfigError, MeshError, NotJoined
+
+_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.=+/-]+", re.ASCII)
+"""What a node may be called, or its public key; numbers and dots are an address."""
 
 
 @click.command()
@@ -44,26 +48,25 @@ def ip(
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", metavar="ADDRESS", shell_complete=peer_names)
 @json_option
 @control_socket_option
 def whois(address: str, as_json: bool, control_socket: str) -> None:
-    """Print whose ADDRESS of the mesh it is. A port behind it does not matter."""
+    """Print whose ADDRESS of the mesh it is. A port behind it does not matter.
+
+    It may also be the name of a node.
+    """
     wanted = _parse(address)
     report = DaemonClient(control_socket).get("/v1/status")
-    for node in (report["self"], *report["peers"]):
-        if wanted in (ip_address(each) for each in node["addresses"]):
-            break
-    else:
-        raise MeshError(
-            f"No node of the mesh has the address {wanted}: 'meshwg status' shows all"
-        )
+    node = _find(report, address) if wanted is None else _owner(report, wanted)
+    domain = (report["self"].get("dns") or {}).get("domain")
     found = {
         "name": node["name"],
+        "full_name": f"{node['name']}.{domain}" if domain else None,
         "public_key": node["public_key"],
         "addresses": node["addresses"],
         "online": node.get("online", True),
-        "self": node is report["self"],
+        "self": node["public_key"] == report["self"]["public_key"],
     }
     if as_json:
         click.echo(json.dumps({"schema": 1, **found}))
@@ -72,16 +75,26 @@ def whois(address: str, as_json: bool, control_socket: str) -> None:
 
 
 def _find(report: dict[str, Any], wanted: str) -> dict[str, Any]:
-    own = report["self"]
+    own, wanted = report["self"], short_name(report, wanted)
     if wanted in (own["name"], own["public_key"], *own["addresses"]):
         return dict(own)
     return find_peer(report["peers"], wanted)
 
 
-def _parse(text: str) -> Any:
-    """Return the address in ``1.2.3.4``, ``1.2.3.4:5``, ``fd00::1`` or ``[fd00::1]:5``.
+def _owner(report: dict[str, Any], address: Any) -> dict[str, Any]:
+    for node in (report["self"], *report["peers"]):
+        if address in (ip_address(each) for each in node["addresses"]):
+            return dict(node)
+    raise MeshError(
+        f"No node of the mesh has the address {address}: 'meshwg status' shows all"
+    )
 
-    :raises ConfigError: if there is none.
+
+def _parse(text: str) -> Any:
+    """Return the address in ``1.2.3.4``, ``1.2.3.4:5``, ``fd00::1`` or ``[fd00::1]:5``,
+    ``None`` if it can be a name.
+
+    :raises ConfigError: if it is neither.
     """
     host = text
     if text.startswith("["):
@@ -91,6 +104,8 @@ def _parse(text: str) -> Any:
     try:
         return ip_address(host)
     except ValueError:
+        if _NAME.fullmatch(text):
+            return None
         raise ConfigError(
             f"'{text}' is not an address: write one such as 100.64.0.1 or fd00::1"
         ) from None

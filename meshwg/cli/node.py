@@ -85,6 +85,19 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     metavar="FILE",
     help="What may pass at most. Default: /etc/meshwg/guard.toml, if there.",
 )
+@click.option(
+    "--dns/--no-dns",
+    default=None,
+    help="Whether programs here find names of the mesh.",
+)
+@click.option(
+    "--nameserver",
+    "nameservers",
+    multiple=True,
+    envvar=["MESHWG_NAMESERVER", "MESHWG_NAMESERVERS"],
+    metavar="ADDRESS",
+    help="Whom to ask for all other names. Default: as the machine does.",
+)
 def node(
     config_file: Path | None,
     hub: bool,
@@ -101,8 +114,9 @@ def node(
         from meshwg.runtime.packetloop import PacketLoop
 
     options["routes"] = options["routes"] or None
+    options["nameservers"] = options["nameservers"] or None
     options["role"] = "hub" if hub else options["role"]
-    for switch in ("birthday", "tcp", "port_mapping"):
+    for switch in ("birthday", "tcp", "port_mapping", "dns"):
         if options[switch] is None and _is_set(f"MESHWG_NO_{switch.upper()}"):
             options[switch] = False
     config = load(config_file, options)

@@ -20,6 +20,19 @@ NAMES_SHOWN = 10
 ATTEMPTS_SHOWN = 16
 
 
+def short_name(report: dict[str, Any], name: str) -> str:
+    """Return the name of a node without what the mesh's names end with.
+
+    :param report: the whole status of a node.
+    """
+    domain = (report["self"].get("dns") or {}).get("domain")
+    ending = f".{domain}"
+    plain = name.removesuffix(".")
+    if domain and plain.lower().endswith(ending):
+        return plain[: -len(ending)]
+    return name
+
+
 def find_peer(peers: Sequence[dict[str, Any]], wanted: str) -> dict[str, Any]:
     """Return the peer of a name, an address of the mesh, or a public key.
 

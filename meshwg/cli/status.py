@@ -16,7 +16,7 @@ from meshwg.cli.client import (
     peer_names,
 )
 from meshwg.cli.overview import render
-from meshwg.cli.peerview import find_peer, render_peer
+from meshwg.cli.peerview import find_peer, render_peer, short_name
 from meshwg.cli.table import echo, terminal_height, terminal_width
 from meshwg.cli.words import is_active
 from meshwg.errors import NotJoined
@@ -81,7 +81,7 @@ def _select(report: dict[str, Any], peer: str | None, active: bool) -> int:
     """Leave only the peers that are asked for; return how many others there are."""
     peers = report["peers"]
     if peer is not None:
-        report["peers"] = [find_peer(peers, peer)]
+        report["peers"] = [find_peer(peers, short_name(report, peer))]
     elif active:
         report["peers"] = [each for each in peers if is_active(each)]
     return len(peers) - len(report["peers"])

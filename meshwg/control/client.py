@@ -47,6 +47,7 @@ from meshwg.control.events import (
     OfferRefused,
     PeersChanged,
     PolicyChanged,
+    RecordsChanged,
     Refused,
     RelaysChanged,
     SelfChanged,
@@ -54,6 +55,7 @@ from meshwg.control.events import (
 from meshwg.control.identity import Identity
 from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.offers import OfferMemory
+from meshwg.control.records import RecordTable
 from meshwg.control.reports import Reports
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
@@ -128,6 +130,7 @@ class ControlClient:
         self._random = random
         self._own_key = format_key(identity.private_key.public_bytes)
         self.peers = PeerTable(self._own_key)
+        self.records = RecordTable()
         self.registered: control.Registered | None = None
         self.policy: control.PolicyMessage | None = None
         """Who may reach what. If it is missing, and :attr:`registered` says that there
@@ -137,6 +140,7 @@ class ControlClient:
         if cache is not None:
             self.registered, self.policy = cache.registered, cache.policy
             self.peers.load(cache)
+            self.records.load(cache.records)
         self.state = ControlState.OFFLINE
         self.since = now
         """When :attr:`state` was entered."""
@@ -302,7 +306,7 @@ class ControlClient:
         """Return what to keep on disk, ``None`` before the first registration."""
         if self.registered is None:
             return None
-        return self.peers.cache(self.registered, self.policy)
+        return self.peers.cache(self.registered, self.policy, self.records.cache())
 
     # Time.
 
@@ -385,6 +389,7 @@ class ControlClient:
             candidates=report.candidates,
             nat=report.nat,
             view=self.policy.view if self.policy is not None else "",
+            records=self.records.version,
         )
 
     def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
@@ -440,6 +445,8 @@ class ControlClient:
                 self._next_policy = message
             case control.ItselfMessage():
                 self._on_itself(message.peer)
+            case control.Records():
+                self._on_records(member, message, now)
             case control.OfferMessage():
                 self._on_offer(message)
             case control.Credentials():
@@ -459,6 +466,7 @@ class ControlClient:
         if self.registered is not None and self.registered.epoch != message.epoch:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
+            self.records.clear()
         self.registered = message
         self._next_policy = None
         if not message.policy and self.policy is not None:
@@ -503,6 +511,15 @@ class ControlClient:
             self._on_change(change)
         if change is None or not change.consistent:
             member.send(control.Resync(), now)
+
+    def _on_records(
+        self, member: Connection, records: control.Records, now: float
+    ) -> None:
+        has_changed = self.records.update(records)
+        if has_changed is None:
+            member.send(control.Resync(), now)
+        elif has_changed:
+            self._events.append(RecordsChanged())
 
     def _on_change(self, change: NetMapChange) -> None:
         self._settle_policy()
@@ -607,6 +624,7 @@ class ControlClient:
         self.error = reason
         self._enter(ControlState.ENDED, now)
         removed = self.peers.clear()
+        self.records.clear()
         self.registered = self.policy = None
         if removed.removed:
             self._events.append(removed)

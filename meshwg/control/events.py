@@ -41,6 +41,11 @@ class PolicyChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsChanged(ControlEvent):
+    """Records of the mesh's zone came, or went."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferReceived(ControlEvent):
     """A peer wants to look for a path; :attr:`OfferMessage.sender` says which."""
 

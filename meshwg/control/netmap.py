@@ -9,6 +9,7 @@ from meshwg.wire.control import (
     NetMap,
     PeerEntry,
     PolicyMessage,
+    Records,
     Registered,
     format_digest,
     peer_digest,
@@ -82,7 +83,10 @@ class PeerTable:
         self.version = cache.version
 
     def cache(
-        self, registered: Registered, policy: PolicyMessage | None = None
+        self,
+        registered: Registered,
+        policy: PolicyMessage | None = None,
+        records: Records | None = None,
     ) -> bytes:
         """Return the table as JSON, to be loaded after a restart."""
         cache = Cache(
@@ -91,6 +95,7 @@ class PeerTable:
             peers=tuple(self.nodes),
             policy=policy,
             itself=self._itself,
+            records=records,
         )
         return to_json(cache)
 

@@ -200,6 +200,8 @@ class Background:
                 case control_events.SelfChanged():
                     self._members.itself_changed(now)
                     self._events.append(NetmapChanged())
+                case control_events.RecordsChanged():
+                    self._events.append(NetmapChanged())
                 case control_events.OfferReceived(offer):
                     self._receive_offer(offer, now)
                 case control_events.RelaysChanged(relays):

@@ -35,6 +35,8 @@ class Commands(Protocol):
     def why(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def trust(self) -> dict[str, Any]: ...
     def accept(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def dns(self) -> dict[str, Any]: ...
+    async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
     def go_up(self) -> None: ...
     def leave(self) -> dict[str, Any]: ...
@@ -56,6 +58,8 @@ class AdminServer:
             "/v1/join": ("POST", self._join),
             "/v1/trust": ("GET", self._trust),
             "/v1/trust/accept": ("POST", self._accept),
+            "/v1/dns": ("GET", self._dns),
+            "/v1/dns/query": ("POST", self._dns_query),
             "/v1/down": ("POST", self._down),
             "/v1/up": ("POST", self._up),
             "/v1/leave": ("POST", self._leave),
@@ -127,6 +131,13 @@ class AdminServer:
     async def _accept(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(self._commands.accept(_body(request, name=str, key=str)))
+
+    async def _dns(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.dns())
+
+    async def _dns_query(self, request: HttpRequest) -> HttpAnswer:
+        body = _body(request, name=str, type=str)
+        return _json(await self._commands.dns_query(body))
 
     async def _down(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)

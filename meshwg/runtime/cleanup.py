@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 
 from meshwg.errors import ConfigError
+from meshwg.runtime.dns.recovery import recover_names
 from meshwg.runtime.firewall import remove_leftover_rules
 from meshwg.runtime.forwarding import Forwarding, remove_tables
 from meshwg.runtime.interface import remove_leftovers
@@ -24,6 +25,7 @@ async def clean_up(state_dir: Path) -> list[str]:
         try:
             if await Forwarding("meshwg0", state).recover():
                 undone.append("forwarding")
+            undone += await recover_names(state)
         finally:
             state.close()
     undone += await remove_leftover_rules()

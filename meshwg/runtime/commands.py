@@ -16,7 +16,7 @@ from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
-from meshwg.status import status, trust_status
+from meshwg.status import NO_NAMES, SCHEMA, status, trust_status
 from meshwg.wire.token import JoinToken
 
 JOIN_LIMIT = 60.0
@@ -42,7 +42,7 @@ class NodeCommands:
     def status(self) -> dict[str, Any]:
         """Return ``meshwg status --json``."""
         host, now = self._host, clock.now()
-        return status(
+        report = status(
             host.node,
             name=host.name,
             interface=host.interface,
@@ -51,6 +51,9 @@ class NodeCommands:
             now=now,
             unix_time=clock.unix_time(now),
         )
+        if host.names is not None:
+            report["self"]["dns"] = host.names.status()
+        return report
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
         """Say what is known of the network; return ``meshwg netcheck --json``.
@@ -150,6 +153,26 @@ class NodeCommands:
             "known_key": held.owner,
         }
 
+    def dns(self) -> dict[str, Any]:
+        """Return ``meshwg dns status --json``."""
+        names = self._host.names
+        return {"schema": SCHEMA, **NO_NAMES} if names is None else names.report()
+
+    async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a name; return ``meshwg dns query --json``.
+
+        :raises MeshError: if it is none, or nobody answers.
+        """
+        if self._host.names is None:
+            raise MeshError(
+                "This node was started with --no-dns and answers for no names"
+            )
+        # A node that leaves names alone has no use for any of it.
+        from meshwg.runtime.dns.lookup import look_up
+
+        name, kind = request.get("name") or "", request.get("type")
+        return await look_up(self._host.names, name, kind)
+
     def shut_down(self) -> None:
         """Stop the node cleanly."""
         self._shut_down()
@@ -169,7 +192,7 @@ class NodeCommands:
             raise NotJoined(
                 "This node has not joined a mesh yet: see 'meshwg status' for why"
             )
-        name = request.get("peer") or ""
+        name = self._short(request.get("peer") or "")
         peer = node.members.find(name)
         for held in node.members.held.values() if peer is None else ():
             if name in (held.entry.name, held.entry.public_key, *held.entry.addresses):
@@ -182,6 +205,12 @@ class NodeCommands:
                 f"There is no peer '{name}': use one of {_shortened(known) or 'none'}"
             )
         return peer
+
+    def _short(self, name: str) -> str:
+        """Return a name without what the names of this mesh end with."""
+        if self._host.names is None:
+            return name
+        return name.removesuffix(".").removesuffix(f".{self._host.names.domain}")
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
@@ -66,6 +66,9 @@ from meshwg.runtime.ways_out import WaysOut
 from meshwg.transmit import Endpoint
 from meshwg.wire.token import JoinToken
 
+if TYPE_CHECKING:
+    from meshwg.runtime.dns.service import MeshNames
+
 logger = logging.getLogger(__name__)
 
 
@@ -94,6 +97,8 @@ class NodeHost:
         """Why it cannot go on."""
         self.echo_listeners: dict[int, Callable[[int], None]] = {}
         """What gets the sequence numbers of echo replies, by identifier."""
+        self.names: MeshNames | None = None
+        """The mesh's names in this machine, if it has them."""
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
@@ -273,6 +278,24 @@ class NodeHost:
         self._ways_out.start()
         if self._mapper is not None:
             self._mapper.start(self._sockets.port)
+        await self._start_names()
+
+    async def _start_names(self) -> None:
+        """Have programs here find names of the mesh, or at least leave none behind."""
+        if self._config.dns:
+            # A node that leaves names alone has no use for any of it.
+            from meshwg.runtime.dns.service import MeshNames
+
+            interface = self._tun.name, self._interface.index
+            url = self.coordinator_url
+            names = MeshNames(self.node, self._config, self._state, interface, url)
+            self._undo.push_async_callback(names.close)
+            await names.start()
+            self.names = names
+        elif self._state.dns() is not None:
+            from meshwg.runtime.dns.recovery import recover_names
+
+            await recover_names(self._state)
 
     async def _forward(self, forwarding: Forwarding) -> None:
         """Have the system forward for a hub, or to the networks behind this node.
@@ -403,6 +426,7 @@ class NodeHost:
             case InterfaceChanged():
                 self._addressing.change(event)
                 self._firewall.want(event.networks, event.announced)
+                self._names_changed()
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):
@@ -412,8 +436,10 @@ class NodeHost:
                 self._saving.run(self._save_credentials(credentials))
             case NetmapChanged():
                 self._membership.netmap_changed()
+                self._names_changed()
             case TrustChanged():
                 self._membership.trust_changed()
+                self._names_changed()
             case CoordinatorKeyChanged(key, former):
                 self._membership.coordinator_key_changed(key, former)
                 _log(event)
@@ -425,6 +451,10 @@ class NodeHost:
                 _log(event)
             case _:
                 self._ways_out.carry_out(event)
+
+    def _names_changed(self) -> None:
+        if self.names is not None:
+            self.names.changed()
 
     async def _save_credentials(
         self, credentials: Iterable[tuple[str, TurnCredentials]]
@@ -506,6 +536,8 @@ class NodeHost:
             self.node.network_changed(now)
             for mapper in self._mappers():
                 mapper.network_changed()
+            if self.names is not None:
+                self.names.look()
         self.turn()
 
     def _set_hosts(self, network: Network, now: float) -> None:
@@ -516,6 +548,7 @@ class NodeHost:
     def _on_ipv6(self, has_ipv6: bool) -> None:
         if has_ipv6 != self.node.members.has_ipv6:
             self.node.background.set_ipv6(has_ipv6, clock.now())
+            self._names_changed()
             self.turn()
 
     def _use_servers(

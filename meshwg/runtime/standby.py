@@ -21,7 +21,7 @@ from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.state import StateDirectory
-from meshwg.status import standby_status, trust_status
+from meshwg.status import NO_NAMES, SCHEMA, standby_status, trust_status
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,14 @@ class Standby:
 
     def accept(self, request: dict[str, Any]) -> dict[str, Any]:
         """Refuse: who is there now is not known."""
+        raise MeshError(DOWN)
+
+    def dns(self) -> dict[str, Any]:
+        """Return ``meshwg dns status --json``."""
+        return {"schema": SCHEMA, **NO_NAMES, "error": DOWN}
+
+    async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: names are not answered for."""
         raise MeshError(DOWN)
 
     def shut_down(self) -> None:

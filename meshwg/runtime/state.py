@@ -27,6 +27,8 @@ PINS_FILE = "trust.json"
 PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
+DNS_FILE = "dns.json"
+DOMAIN_FILE = "domain"
 DOWN_FILE = "down"
 TOLD_FILE = "told"
 LOCK_FILE = "lock"
@@ -40,6 +42,7 @@ _OF_A_MESH = (
     PORT_FILE,
     DOWN_FILE,
     TOLD_FILE,
+    DOMAIN_FILE,
     KEY_FILE,
 )
 """What is forgotten when a mesh is left; the key last."""
@@ -300,6 +303,38 @@ class StateDirectory:
         else:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def domain(self, said: str) -> str:
+        """Return what names of the mesh end with, as it was when that was first said.
+
+        :param said: what the coordinator says now.
+        """
+        path = self._path / DOMAIN_FILE
+        known = (self._read(path) or "").strip()
+        if known:
+            return known
+        with contextlib.suppress(MeshError):
+            self._write(path, f"{said}\n")
+        return said
+
+    def dns(self) -> dict[str, Any] | None:
+        """Return how the system was told of this node's names, if not undone since."""
+        try:
+            note = json.loads(self._read(self._path / DNS_FILE) or "null")
+        except ValueError:
+            return None
+        return note if isinstance(note, dict) else None
+
+    def save_dns(self, note: dict[str, Any] | None) -> None:
+        """Remember what the system is about to be told, or that it was undone.
+
+        :raises MeshError: if it cannot be written.
+        """
+        if note is not None:
+            self._write(self._path / DNS_FILE, json.dumps(note) + "\n")
+        else:
+            with contextlib.suppress(OSError):
+                (self._path / DNS_FILE).unlink(missing_ok=True)
 
     def _remove(self, name: str) -> None:
         path = self._path / name

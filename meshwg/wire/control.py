@@ -22,6 +22,7 @@ from meshwg import prefixes
 from meshwg.errors import InvalidMessage
 from meshwg.keys import format_key, parse_key
 from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
+from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord, canonical_domain
 
 PROTOCOL: Final = 1
 """Number of this protocol; a coordinator refuses numbers it does not speak."""
@@ -60,6 +61,14 @@ def _canonical_address(text: str) -> str:
 def _printable(text: str) -> str:
     """Return the text without what could move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _domain(text: str) -> str:
+    """Return the name of a zone, or nothing: no name keeps a node out of its mesh."""
+    try:
+        return canonical_domain(text)
+    except ValueError:
+        return ""
 
 
 PublicKey = Annotated[str, MaxLength(44), Converted(_canonical_key)]
@@ -179,6 +188,8 @@ class Register:
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
     """The netmap this node holds, from which deltas may go on."""
+    records: Count = 0
+    """The version of the :class:`Records` that it holds."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
     view: Annotated[str, MaxLength(64)] = ""
@@ -275,6 +286,9 @@ class Registered:
     """The address the connection came from."""
     time: UnixTime = 0.0
     """The coordinator's Unix time, to tell a wrong clock by."""
+    domain: Annotated[str, MaxLength(253), Converted(_domain)] = ""
+    """What nodes' names end with, such as ``mesh.internal``; empty if it is not said.
+    """
     stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
     """STUN servers as ``host:port``."""
     relays: Annotated[tuple[Relay, ...], MaxLength(16)] = ()
@@ -358,6 +372,19 @@ class ItselfMessage:
 
     type: Literal["itself"] = "itself"
     peer: PeerEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Records of the mesh's zone beside the names of nodes, or what changed of them."""
+
+    type: Literal["records"] = "records"
+    version: Count
+    """The mesh's version that last changed any of them."""
+    base: Count | None = None
+    """The version of records that this applies to; ``None``: these are all."""
+    added: Annotated[tuple[DnsRecord, ...], MaxLength(MAX_RECORDS)] = ()
+    removed: Annotated[tuple[DnsRecord, ...], MaxLength(MAX_RECORDS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,6 +483,7 @@ class Cache:
     policy: PolicyMessage | None = None
     itself: PeerEntry | None = None
     """The node's own entry, if the netmap does not have it."""
+    records: Records | None = None
 
 
 def load_cache(text: bytes) -> Cache:
@@ -478,6 +506,7 @@ FromCoordinator = (
     | Delta
     | PolicyMessage
     | ItselfMessage
+    | Records
     | OfferMessage
     | Ping
     | Pong

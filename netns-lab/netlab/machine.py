@@ -1,6 +1,7 @@
 """Machines: what has its own network in a lab, and what can be done on it."""
 
 import itertools
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -172,6 +173,12 @@ class Machine:
         self._sockets.append(made)
         made.bind((address, port))
         return made
+
+    def take_own_etc(self) -> Path:
+        """Give what is started here from now on a copy of ``/etc``; return it."""
+        etc = self.namespace.etc_directory
+        shutil.copytree("/etc", etc, symlinks=True)
+        return etc
 
     def write_file(self, name: str, text: str, mode: int = 0o600) -> Path:
         """Write a file into :attr:`directory` and return its path."""

@@ -56,6 +56,11 @@ class Namespace:
         return cls(name, run_directory)
 
     @property
+    def etc_directory(self) -> Path:
+        """The directory that is ``/etc`` for its processes, if it is there."""
+        return self.run_directory.parent / "etc"
+
+    @property
     def path(self) -> Path:
         return NAMESPACES / self.name
 
@@ -105,6 +110,8 @@ class Namespace:
         _checked(_libc.unshare(CLONE_NEWNS), "unshare")
         _mount("none", "/", flags=MS_REC | MS_PRIVATE)
         _mount(str(self.run_directory), "/run", flags=MS_BIND)
+        if self.etc_directory.exists():
+            _mount(str(self.etc_directory), "/etc", flags=MS_BIND)
         # /sys/class/net shows the network of the process that mounted it.
         _mount("sysfs", "/sys", kind="sysfs")
 

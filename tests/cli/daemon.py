@@ -56,6 +56,15 @@ class FakeDaemon:
             raise self.refusal
         return self.report
 
+    def dns(self) -> Json:
+        return self.report
+
+    async def dns_query(self, request: Json) -> Json:
+        self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
     def shut_down(self) -> None:
         self.stopped.set()
 
@@ -156,6 +165,7 @@ def a_report(*peers: Json, **own: Any) -> Json:
                 "rtt_ms": 8.0,
                 "error": None,
             },
+            "dns": {"mode": "file", "domain": "mesh.internal", "error": None},
             **own,
         },
         "peers": list(peers),

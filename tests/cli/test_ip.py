@@ -20,6 +20,7 @@ CAROL = a_peer(name="carol", public_key="C" * 43 + "=", addresses=["100.64.0.3"]
         (("alice",), ["100.64.0.1", "fd00::1"]),
         (("bob",), ["100.64.0.2", "fd00::2"]),
         (("100.64.0.2", "-6"), ["fd00::2"]),
+        (("Bob.mesh.internal.", "-6"), ["fd00::2"]),
     ],
 )
 def test_addresses_are_printed_one_a_line(
@@ -33,7 +34,11 @@ def test_addresses_are_printed_one_a_line(
 
 
 @pytest.mark.parametrize(
-    "address", ["100.64.0.2", "100.64.0.2:80", "fd00::2", "[fd00::2]:80", "fd00:0::2"]
+    "address",
+    [
+        *("100.64.0.2", "100.64.0.2:80", "fd00::2", "[fd00::2]:80", "fd00:0::2"),
+        *("bob", "bob.mesh.internal", "BOB.Mesh.internal."),
+    ],
 )
 def test_the_owner_of_an_address_is_named(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -47,6 +52,7 @@ def test_json_tells_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1,
         "name": "alice",
+        "full_name": "alice.mesh.internal",
         "public_key": "A" * 43 + "=",
         "addresses": ["100.64.0.1", "fd00::1"],
         "online": True,
@@ -61,7 +67,9 @@ def test_json_tells_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     [
         (("ip", "eve"), 1, "There is no peer 'eve': use one of bob, carol"),
         (("whois", "192.0.2.1"), 1, "No node of the mesh has the address 192.0.2.1"),
-        (("whois", "bob"), 2, "'bob' is not an address: write one such as"),
+        (("whois", "b ob"), 2, "'b ob' is not an address: write one such as"),
+        (("whois", "1.2.3"), 2, "'1.2.3' is not an address: write one such as"),
+        (("whois", "eve.mesh.internal"), 1, "There is no peer 'eve'"),
     ],
 )
 def test_what_is_not_there_is_said(

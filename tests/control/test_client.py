@@ -32,7 +32,10 @@ from meshwg.wire.control import (
     peer_digest,
     to_json,
 )
+from meshwg.wire.dnsrecords import DnsRecord
 from tests.control.link import CANDIDATE, OTHER_KEY, OWN_KEY, REGISTERED, Link
+
+RECORD = DnsRecord(name="api", kind="A", value="10.0.0.5")
 
 # Joining.
 
@@ -328,6 +331,40 @@ def test_new_relay_credentials_replace_the_old_ones() -> None:
     assert link.client.registered.relays == (relay,)
 
 
+# Records of the zone.
+
+
+def test_records_and_their_changes_are_news() -> None:
+    link = Link().joined()
+    link.hear(control.Records(version=3, added=(RECORD,)))
+    link.hear(control.Records(version=3, added=(RECORD,)))
+    assert link.found(events.RecordsChanged) == [events.RecordsChanged()]
+    link.hear(control.Records(version=4, base=3, removed=(RECORD,)))
+    assert len(link.found(events.RecordsChanged)) == 2
+    assert link.client.records.records == ()
+    link.lose()
+    assert link.connect().records == 4
+
+
+def test_a_change_of_records_that_are_not_known_asks_for_all() -> None:
+    link = Link().joined()
+    link.hear(control.Records(version=9, base=8, added=(RECORD,)))
+    assert link.messages() == [control.Resync()]
+    assert link.found(events.RecordsChanged) == []
+
+
+def test_records_of_another_mesh_are_forgotten() -> None:
+    link = Link().joined()
+    link.hear(control.Records(version=3, added=(RECORD,)))
+    link.lose()
+    link.connect()
+    link.hear(replace(REGISTERED, epoch="another"))
+    assert link.client.records.records == ()
+    link.hear(control.Records(version=1, added=(RECORD,)))
+    link.hear(control.Revoked(reason="gone"))
+    assert link.client.records.records == ()
+
+
 # Offers and reports.
 
 
@@ -528,9 +565,11 @@ def test_messages_from_future_versions_are_counted_and_ignored() -> None:
 def test_a_cache_brings_peers_back_before_any_connection() -> None:
     link = Link().joined()
     link.hear(netmap(5, peer(OTHER_KEY, 5)))
+    link.hear(control.Records(version=3, added=(RECORD,)))
     text = link.client.cache()
     assert text is not None
     again = Link(cache=control.load_cache(text))
+    assert again.client.records.records == (RECORD,)
     assert [p.public_key for p in again.client.peers.peers] == [OTHER_KEY]
     assert again.client.registered == REGISTERED
     assert again.connect().version == 5

@@ -145,7 +145,7 @@ class Program:
         return printed
 
     def _command(self, *arguments: str) -> list[str]:
-        names = {"serve": 1, "token": 2, "node": 2, "key": 2, "relay": 2}
+        names = {"serve": 1, "token": 2, "node": 2, "key": 2, "relay": 2, "dns": 2}
         split = names.get(arguments[0], 1)
         where = ["--data-dir", str(self.data_dir), *self._options]
         program = [sys.executable, "-m", "coordinator"]

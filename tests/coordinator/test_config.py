@@ -156,3 +156,31 @@ def test_options_may_stand_in_the_file_as_they_are_typed(tmp_path: Path) -> None
 def test_every_setting_is_an_option() -> None:
     known = {each.name for each in serve.params}
     assert set(CoordinatorConfig.model_fields) <= known
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"domain": "internal"}, "two labels"),
+        ({"domain": "a b.c"}, "is no domain"),
+        (
+            {"domain": "example.org", "advertise": "mesh.example.org"},
+            "takes in this server's own name mesh.example.org",
+        ),
+        (
+            {"domain": "example.org", "url": "https://Example.org/mesh"},
+            "takes in this server's own name example.org",
+        ),
+    ],
+)
+def test_a_domain_in_which_nothing_is_found_is_refused(
+    options: dict[str, str], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load(None, options)
+
+
+def test_a_domain_may_be_beside_the_server_s_own() -> None:
+    options = {"domain": "mesh.example.org", "advertise": "vpn.example.org"}
+
+    assert load(None, options).domain == "mesh.example.org"

@@ -2,6 +2,7 @@
 
 from tests.fuzz.coordinators import CoordinatorTarget
 from tests.fuzz.live import ControlSocket, CoordinatorPorts
+from tests.fuzz.names import NameServerTarget
 from tests.fuzz.nodes import ControlledNodeTarget, NodeTarget
 from tests.fuzz.relays import RelayTarget
 from tests.fuzz.target import Target
@@ -11,6 +12,7 @@ KINDS: tuple[type[Target], ...] = (
     ControlledNodeTarget,
     CoordinatorTarget,
     RelayTarget,
+    NameServerTarget,
     CoordinatorPorts,
     ControlSocket,
 )

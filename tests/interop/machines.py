@@ -13,13 +13,15 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 SYSTEMD = Path("/lib/systemd/systemd")
 SOURCE = Path(__file__).parents[2]
+UNPACKED = SOURCE / ".venv" / "debian"
+"""Packages that 'make system' unpacks and does not install."""
 ADDRESS = "192.0.2.1"
 """The machine's, on a network that nobody else is in."""
 PATIENCE = 60.0
@@ -53,8 +55,9 @@ exec unshare --cgroup sh -c '
     set -e
     umount /sys/fs/cgroup
     mount -t cgroup2 none /sys/fs/cgroup
+    {usr}
     mount -t overlay overlay /etc \\
-        -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work
+        -o lowerdir={lower_etc},upperdir={directory}/etc,workdir={directory}/work
     mount --bind {directory}/lib /var/lib
     mount --bind {directory}/opt /opt
     mount --bind {source} /opt/meshwg/source
@@ -80,12 +83,17 @@ class Machine:
     """A machine that can be booted, and switched off.
 
     :param directory: what it keeps between two boots.
+    :param packages: Debian's, unpacked, that it has installed beside this machine's.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, packages: Sequence[str] = ()) -> None:
         if not SYSTEMD.exists():
             pytest.skip("needs systemd: install Debian's packages 'systemd' and 'dbus'")
+        for name in packages:
+            if not (UNPACKED / name).is_dir():
+                pytest.skip(f"needs Debian's package '{name}': see 'make system'")
         self.directory = directory
+        self._packages = packages
         self._name = f"meshwg-test-{os.getpid()}-{directory.name}"
         self._launcher: subprocess.Popen[bytes] | None = None
         for name in ("etc", "work", "lib", "opt/meshwg/bin"):
@@ -127,7 +135,13 @@ class Machine:
 
     def boot(self) -> None:
         """Switch it on, and wait until it is up."""
+        # A layer that comes earlier is above.
+        trees = [UNPACKED / name for name in self._packages]
+        etc = [str(tree / "etc") for tree in trees if (tree / "etc").is_dir()]
+        usr = ":".join([*(str(tree / "usr") for tree in trees), "/usr"])
         script = _BOOT.format(
+            usr=f"mount -t overlay overlay /usr -o lowerdir={usr}" if trees else "",
+            lower_etc=":".join([*etc, "/etc"]),
             groups=_GROUPS.format(name=self._name),
             directory=self.directory,
             source=SOURCE,

@@ -18,6 +18,7 @@ MESHWG_LAYERS = (
         "meshwg.relay",
         "meshwg.control",
         "meshwg.policy",
+        "meshwg.dns",
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
@@ -156,6 +157,7 @@ HOMES = {
     "asyncpg": ("coordinator.store",),
     "click": ("meshwg.cli", "coordinator.cli"),
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
+    "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
@@ -207,6 +209,9 @@ UNMIRRORED = {
     ),
     "meshwg/wireguard/lane.py": (
         "four fields: tests/wireguard/test_python_datapath.py sees what they do"
+    ),
+    "meshwg/runtime/dns/integration.py": (
+        "a protocol: tests/runtime/dns/test_service.py plays what follows it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "coordinator/store/migrations": (

@@ -285,6 +285,13 @@ class FakeDaemon:
         self.requests.append(request)
         return {}
 
+    def dns(self) -> Json:
+        return {"schema": 1, "mode": "off"}
+
+    async def dns_query(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
     def shut_down(self) -> None:
         self.is_stopped = True
 

@@ -33,3 +33,14 @@ async def test_the_notes_of_a_running_node_are_left_alone(tmp_path: Path) -> Non
     assert state.forwarding() is not None
     state.close()
     assert "forwarding" in await clean_up(tmp_path)
+
+
+async def test_names_that_a_killed_node_told_of_are_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def recover_names(state: StateDirectory) -> list[str]:
+        return ["the name server in /etc/resolv.conf"]
+
+    monkeypatch.setattr(module, "recover_names", recover_names)
+
+    assert "the name server in /etc/resolv.conf" in await clean_up(tmp_path)

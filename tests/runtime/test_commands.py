@@ -30,6 +30,7 @@ class StandInHost:
         self.behaviour = NatBehavior(reachable=True)
         self.is_stopped = False
         self.fwmark = MARK
+        self.names: SimpleNamespace | None = None
         self.node: SimpleNamespace = SimpleNamespace(
             whereabouts=SimpleNamespace(stun_server=lambda: STUN),
             control=SimpleNamespace(registered="something"),
@@ -183,6 +184,25 @@ def test_names_in_errors_are_few() -> None:
     many = module._shortened([f"node-{n}" for n in range(1000)])
     assert len(many) < 300
     assert many.endswith(", ...")
+
+
+async def test_a_peer_may_be_named_in_full(host: StandInHost) -> None:
+    host.names = SimpleNamespace(domain="mesh.internal")
+
+    assert host.commands._find_peer({"peer": "bob.mesh.internal."}) is not None
+    with pytest.raises(MeshError, match="no peer 'eve'"):
+        host.commands._find_peer({"peer": "eve.mesh.internal"})
+
+
+async def test_a_node_that_leaves_names_alone_says_so(host: StandInHost) -> None:
+    assert host.commands.dns() == {
+        "schema": 1,
+        "mode": "off",
+        "domain": None,
+        "error": None,
+    }
+    with pytest.raises(MeshError, match="--no-dns"):
+        await host.commands.dns_query({"name": "db"})
 
 
 async def test_down_stops_the_node(host: StandInHost) -> None:

@@ -234,3 +234,30 @@ def fill(state: StateDirectory) -> None:
     state.save_netmap(b'{"old": true}')
     state.save_port(41641)
     state.save_relay_credentials(RELAYS)
+
+
+def test_what_names_end_with_is_what_was_said_first(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    assert state.domain("mesh.internal") == "mesh.internal"
+    assert state.domain("bank.example") == "mesh.internal"
+
+    state.forget()
+
+    assert state.domain("bank.example") == "bank.example"
+    state.close()
+
+
+def test_what_the_system_was_told_of_names_is_remembered(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    assert state.dns() is None
+
+    state.save_dns({"mode": "file"})
+    assert state.dns() == {"mode": "file"}
+    for damaged in ("nonsense", "[]", "null", ""):
+        (tmp_path / "dns.json").write_text(damaged)
+        assert state.dns() is None
+
+    state.save_dns(None)
+    state.save_dns(None)
+    assert state.dns() is None
+    state.close()

@@ -32,6 +32,7 @@ from meshwg.wire.control import (
     pack,
     unpack,
 )
+from meshwg.wire.dnsrecords import DnsRecord
 from meshwg.wire.models import decode_from_node
 
 KEY = format_key(bytes(range(32)))
@@ -72,6 +73,12 @@ FROM_COORDINATOR = [
     OfferMessage(to=KEY, sender=KEY, sequence=3),
     Ping(id=1),
     control.Credentials(relays=REGISTERED.relays),
+    control.Records(
+        version=4,
+        base=3,
+        added=(DnsRecord(name="api", kind="A", value="10.0.0.5"),),
+        removed=(DnsRecord(name="www", kind="CNAME", value="db"),),
+    ),
     control.Revoked(reason="gone"),
     Error(code="too-many", message="Too many", to=KEY),
 ]

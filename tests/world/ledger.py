@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.netmap import NetMapHistory
@@ -33,6 +34,7 @@ class Ledger:
         self.version = 0
         self.nodes: dict[str, Node] = {}
         self.tombstones: dict[str, int] = {}
+        self.records = RecordSet()
         self.auth_keys: dict[str, AuthKey] = {}
         self.users: dict[str, User] = {}
         self.policy: ActivePolicy | None = None
@@ -70,6 +72,7 @@ class Ledger:
         registry = Registry(MESH, self.epoch)
         nodes = tuple(self.nodes.values())
         registry.apply(Changes(self.version, nodes, (), self.policy, self.reclassed))
+        registry.records = self.records
         history = NetMapHistory(MESH)
         history.load(self.nodes.values(), self.tombstones, 0)
         return registry, history
@@ -104,6 +107,8 @@ class Ledger:
                 self.tombstones.pop(key, None)
             self.nodes |= draft.nodes
             self.version = draft.version
+            if draft.records is not None:
+                self.records = RecordSet(draft.records, draft.version)
             registry.apply(draft.changes)
             changes.append(draft.changes)
         return outcomes, changes
@@ -115,6 +120,8 @@ class Ledger:
         nodes = tuple(n for n in self.nodes.values() if n.revision > since)
         gone = tuple(key for key, at in self.tombstones.items() if at > since)
         policy = None if self.policy is registry.policy else self.policy
-        changes = Changes(self.version, nodes, gone, policy, self.reclassed)
+        is_newer = self.records.version > since
+        records = self.records.records if is_newer else None
+        changes = Changes(self.version, nodes, gone, policy, self.reclassed, records)
         registry.apply(changes)
         return [changes]

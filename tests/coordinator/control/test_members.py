@@ -7,7 +7,14 @@ import pytest
 from coordinator.control.settings import Settings
 from coordinator.credentials import LIFETIME
 from coordinator.mesh.homes import GRACE, Homes
-from coordinator.mesh.operations import Expire, MarkOffline, Remove, Rename
+from coordinator.mesh.operations import (
+    AddRecord,
+    Expire,
+    MarkOffline,
+    Remove,
+    RemoveRecord,
+    Rename,
+)
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Accepted,
@@ -19,9 +26,13 @@ from meshwg.control.events import (
     SelfChanged,
 )
 from meshwg.wire import control
+from meshwg.wire.dnsrecords import DnsRecord
 from tests.coordinator.control.visitor import CANDIDATE, mesh
 from tests.world.control import ControlWorld
 from tests.world.member import SimMember
+
+API = DnsRecord(name="api", kind="A", value="10.0.0.5")
+WWW = DnsRecord(name="www", kind="CNAME", value="api")
 
 
 def test_nodes_join_and_see_each_other() -> None:
@@ -209,6 +220,53 @@ def test_a_node_whose_netmap_does_not_add_up_gets_all_of_it() -> None:
     world.advance(2.0)
     assert world.coordinators[0].server.counters["resyncs"] == 1
     assert b.client.peers.peers[0].candidates == (CANDIDATE,)
+
+
+def test_records_of_the_zone_are_told_to_all_and_to_who_comes_later() -> None:
+    world, a, b = mesh()
+    coordinator = world.coordinators[0]
+    coordinator.perform(AddRecord(API))
+    world.advance(1.0)
+    assert a.client.records.records == b.client.records.records == (API,)
+
+    b.cut()
+    coordinator.perform(RemoveRecord("api"))
+    coordinator.perform(AddRecord(WWW))
+    world.advance(60.0)
+    assert b.client.records.records == (WWW,)
+    late = world.add_member("late")
+    world.advance(1.0)
+    assert late.client.records.records == (WWW,)
+    assert late.client.registered is not None
+    assert late.client.registered.domain == "mesh.internal"
+
+
+def test_a_node_whose_records_do_not_add_up_gets_all_of_them() -> None:
+    world, a, _ = mesh()
+    world.coordinators[0].perform(AddRecord(API))
+    world.advance(1.0)
+    a.client.records.clear()
+    world.coordinators[0].perform(AddRecord(WWW))
+    world.advance(2.0)
+    assert world.coordinators[0].server.counters["resyncs"] == 1
+    assert a.client.records.records == (API, WWW)
+
+
+def test_records_cost_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, a, _ = mesh()
+    heard: list[control.Records] = []
+    update = a.client.records.update
+
+    def note(records: control.Records) -> bool | None:
+        heard.append(records)
+        return update(records)
+
+    monkeypatch.setattr(a.client.records, "update", note)
+    for number in range(30):
+        record = replace(API, name=f"n{number}")
+        world.coordinators[0].perform(AddRecord(record))
+        world.advance(1.0)
+    assert [len(each.added) for each in heard] == [1] * 30
 
 
 def test_a_new_name_is_sent_to_all_nodes_including_the_renamed_one() -> None:

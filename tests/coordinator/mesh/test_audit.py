@@ -14,9 +14,11 @@ from coordinator.mesh.audit import (
     first_break,
     node_state,
     policy_state,
+    records_state,
     user_state,
 )
 from coordinator.mesh.policies import User
+from meshwg.wire.dnsrecords import DnsRecord
 
 
 def test_a_chain_that_is_whole_has_no_break() -> None:
@@ -64,6 +66,12 @@ def test_what_is_not_there_is_null() -> None:
         user_state(None),
     } == {"null"}
     assert user_state(User("alice", 0.0)) == '{"disabled":false}'
+
+
+def test_the_records_of_a_name_are_told_apart() -> None:
+    api = DnsRecord(name="api", kind="A", value="10.0.0.5")
+    assert records_state([]) == "null"
+    assert records_state([api]) == '[{"type":"A","value":"10.0.0.5"}]'
 
 
 def chain(count: int) -> list[AuditRow]:

@@ -10,12 +10,14 @@ from coordinator.mesh.policies import User, make_version
 from coordinator.mesh.records import (
     auth_key_record,
     difference_record,
+    dns_record,
     node_record,
     policy_record,
     user_record,
 )
 from coordinator.policy.diff import Difference
 from meshwg.policy.ports import ICMP, TCP, Ports
+from meshwg.wire.dnsrecords import DnsRecord
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
 
@@ -123,4 +125,15 @@ def test_users_and_differences_are_shown_in_words() -> None:
         "to": ["b"],
         "gained": ["tcp/22"],
         "lost": ["icmp"],
+    }
+
+
+def test_a_record_of_the_zone_is_shown_with_its_whole_name() -> None:
+    record = DnsRecord(name="api", kind="A", value="10.0.0.5")
+
+    assert dns_record(record, "mesh.internal") == {
+        "name": "api",
+        "full_name": "api.mesh.internal",
+        "type": "A",
+        "value": "10.0.0.5",
     }

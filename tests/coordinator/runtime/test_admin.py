@@ -30,6 +30,26 @@ def test_the_http_administration_does_the_same(common: Program) -> None:
     )
 
 
+def test_records_of_the_zone_come_and_go_over_http(common: Program) -> None:
+    bearer = (common.data_dir / "admin.token").read_text().strip()
+    record = {"name": "API.mesh.internal", "type": "a", "value": "10.0.0.5"}
+    shown = {
+        "name": "api",
+        "full_name": "api.mesh.internal",
+        "type": "A",
+        "value": "10.0.0.5",
+    }
+    answer = {"schema": 1, "domain": "mesh.internal", "records": [shown]}
+    assert request(common, "POST", "/v1/dns", bearer, record) == (201, answer)
+    assert request(common, "GET", "/v1/dns", bearer) == (200, answer)
+    assert common.json("dns", "list") == answer
+    twice = {"name": "api", "type": "CNAME", "value": "db"}
+    assert request(common, "POST", "/v1/dns", bearer, twice)[0] == 409
+    removed = request(common, "DELETE", "/v1/dns/api?type=a", bearer)
+    assert removed == (200, answer)
+    assert request(common, "GET", "/v1/dns", bearer)[1]["records"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -44,6 +64,10 @@ def test_the_http_administration_does_the_same(common: Program) -> None:
         ("POST", "/v1/tokens", {"uses": 1e6}, 400),
         ("POST", "/v1/tokens", {"uses": 1 << 40}, 400),
         ("DELETE", "/v1/tokens/ffff", None, 404),
+        ("POST", "/v1/dns", {"name": "api", "type": "A", "value": "x"}, 400),
+        ("POST", "/v1/dns", {"name": "api", "type": "A", "value": 1}, 400),
+        ("POST", "/v1/dns", {}, 400),
+        ("DELETE", "/v1/dns/nothing", None, 404),
     ],
 )
 def test_the_http_administration_explains_what_is_wrong(
