@@ -10,12 +10,15 @@ Where packets wait for too long, the longest line loses its first one.
 
 from collections import deque
 from collections.abc import Sequence
+from operator import itemgetter
 
 from meshwg.packet.lateness import Lateness
 
 TURN = 45
 """Packets of a flow in a row: as many as one system call sends."""
 _IPV6 = b"\x60"
+_ENDS = itemgetter(slice(12, 24))
+"""Addresses and ports of IPv4, if these are in the usual place."""
 
 
 class FairQueue:
@@ -40,20 +43,31 @@ class FairQueue:
         """Let packets wait."""
         if not packets:
             return
-        lines = self._lines
-        last, append = b"", None
-        for packet in packets:
-            # Addresses and ports, if these are in the usual place.
-            flow = packet[8:44] if packet[:1] >= _IPV6 else packet[12:24]
-            if append is None or flow != last:
-                line = lines.get(flow)
-                if line is None:
-                    line = lines[flow] = []
-                    self._new.append(flow)
-                last, append = flow, line.append
-            append(packet)
+        ends = list(map(_ENDS, packets))
+        if packets[0] < _IPV6 and ends.count(ends[0]) == len(ends):
+            self._line(ends[0]).extend(packets)
+        else:
+            self._add_each(packets, ends)
         self._added += len(packets)
         self._arrivals.append((self._added, now))
+
+    def _add_each(self, packets: Sequence[bytes], ends: Sequence[bytes]) -> None:
+        """Let packets of several flows, or of IPv6, wait."""
+        last: bytes | None = None
+        for packet, flow in zip(packets, ends, strict=True):
+            if packet >= _IPV6:
+                flow = packet[8:44]
+            if flow != last:
+                last, line = flow, self._line(flow)
+            line.append(packet)
+
+    def _line(self, flow: bytes) -> list[bytes]:
+        """Return the line of a flow, a new one if it had none."""
+        line = self._lines.get(flow)
+        if line is None:
+            line = self._lines[flow] = []
+            self._new.append(flow)
+        return line
 
     def take(self, count: int, now: float) -> list[bytes]:
         """Return the packets whose turn it is, and forget them.
