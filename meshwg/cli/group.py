@@ -20,6 +20,7 @@ COMMANDS = {
     "whois": "meshwg.cli.ip:whois",
     "trust": "meshwg.cli.trust:trust",
     "why": "meshwg.cli.why:why",
+    "doctor": "meshwg.cli.doctor:doctor",
     "netcheck": "meshwg.cli.netcheck:netcheck",
     "bugreport": "meshwg.cli.bugreport:bugreport",
     "cleanup": "meshwg.cli.cleanup:cleanup",
@@ -29,7 +30,7 @@ COMMANDS = {
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
     "The mesh": ("status", "ping", "ip", "whois", "trust"),
-    "Finding faults": ("why", "netcheck", "bugreport", "cleanup"),
+    "Finding faults": ("why", "doctor", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }
 """What ``--help`` shows, and in which order."""
