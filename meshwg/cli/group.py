@@ -21,6 +21,7 @@ COMMANDS = {
     "dns": "meshwg.cli.dns:dns",
     "trust": "meshwg.cli.trust:trust",
     "why": "meshwg.cli.why:why",
+    "doctor": "meshwg.cli.doctor:doctor",
     "netcheck": "meshwg.cli.netcheck:netcheck",
     "bugreport": "meshwg.cli.bugreport:bugreport",
     "cleanup": "meshwg.cli.cleanup:cleanup",
@@ -30,7 +31,7 @@ COMMANDS = {
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
     "The mesh": ("status", "ping", "ip", "whois", "dns", "trust"),
-    "Finding faults": ("why", "netcheck", "bugreport", "cleanup"),
+    "Finding faults": ("why", "doctor", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }
 """What ``--help`` shows, and in which order."""

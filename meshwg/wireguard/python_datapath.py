@@ -365,15 +365,14 @@ class PythonDatapath:
                 group.append(packet)
                 continue
             last_size = -1
-            # What leads nowhere is no matter of the filter.
-            lane = self._destination(packet)
+            # What leads nowhere is judged as well: its sender may be told at once.
+            passes = self._passes(packet, now, False) if self.is_up else _NO
+            lane = self._destination(packet) if passes else None
             if lane is None:
-                self.drops[Drop.NO_PEER] += 1
+                self.drops[Drop.NO_PEER] += passes != _NO
                 continue
-            passes = self._passes(packet, now, False)
-            if passes:
-                group = groups.setdefault(lane, [])
-                group.append(packet)
+            group = groups.setdefault(lane, [])
+            group.append(packet)
             if passes == _AND_ITS_FLOW and _is_plain(packet):
                 flow, last_size = flow_of(packet), size
                 flags = BEGIN_OR_END if packet[9] == TCP else 0

@@ -3,6 +3,7 @@
 from typing import Any
 
 from netlab.scenario import Scenario
+from scenarios.access import ACCESS
 from scenarios.container import CONTAINER
 from scenarios.hub import HUB
 from scenarios.kubernetes import KUBERNETES
@@ -10,5 +11,5 @@ from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
 
 ALL: dict[str, Scenario[Any]] = {
-    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES)
+    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS)
 }

@@ -43,6 +43,27 @@ RARELY_SAID: tuple[control.FromCoordinator, ...] = (
     control.Successor(public_key=format_key(bytes(range(32)))),
     control.Credentials(),
     control.Error(code="rate-limited", message="x"),
+    control.PolicyMessage(
+        version=1,
+        sha256="0" * 64,
+        own=1,
+        view="a.b",
+        classes=(control.NamedClass(number=1, labels=("tag:db",)),),
+        rules=(
+            control.PolicyRule(sources=(0,), destinations=(0, 1), ports=("any",)),
+            control.PolicyRule(
+                source_prefixes=("10.0.0.0/8",),
+                destination_prefixes=("fd00::/16",),
+                internet=True,
+                ports=("tcp/1-99", "icmp"),
+            ),
+        ),
+    ),
+    control.ItselfMessage(
+        peer=control.PeerEntry(
+            public_key=format_key(bytes(range(32))), name="x", addresses=(), version=1
+        )
+    ),
 )
 """What a coordinator has not said when the inputs begin."""
 

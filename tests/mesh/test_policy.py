@@ -79,6 +79,31 @@ def test_a_connection_that_is_revoked_is_ended_at_both_ends_within_a_second() ->
     assert [ends_of(alice.packets[-1]), ends_of(db.packets[-1])] == [TCP_RST] * 2
 
 
+def test_so_it_is_if_the_ends_do_not_even_know_each_other_any_more() -> None:
+    world = made()
+    alice, db = world.nodes["alice"], world.nodes["db"]
+    apply(world, POLICY)
+    connect(world, alice, db)
+
+    apply(world, POLICY.replace("alice@", "bob@"), seconds=0.5)
+    assert "db" not in names(alice)
+    say(alice, db, PSH | ACK)
+    db.write(tcp(db.address, alice.address, SSH[::-1], ACK, b"x", acknowledged=1001))
+    world.advance(0.5)
+
+    assert [ends_of(alice.packets[-1]), ends_of(db.packets[-1])] == [TCP_RST] * 2
+
+
+def test_who_asks_for_somebody_he_does_not_know_is_told_at_once() -> None:
+    world = made()
+    bob, db = world.nodes["bob"], world.nodes["db"]
+    apply(world, POLICY)
+
+    bob.write(tcp(bob.address, db.address, SSH, SYN))
+
+    assert bob.packets[-1][20:22] == bytes((3, 13))
+
+
 def test_a_connection_that_is_still_allowed_goes_on() -> None:
     world = made()
     alice, db = world.nodes["alice"], world.nodes["db"]

@@ -206,12 +206,18 @@ def test_padding_is_not_judged() -> None:
     assert judge.asked == [(packet, True)]
 
 
-def test_what_has_nowhere_to_go_is_not_judged() -> None:
-    here, _, judge = judged()
+def test_what_has_nowhere_to_go_is_judged_so_that_its_sender_may_be_told() -> None:
+    here, _, judge = judged(REFUSED)
+    packet = udp(OURS, "10.0.0.9", SSH)
+    judge.answers = [b"near"], []
 
-    here.path.receive_packets([udp(OURS, "10.0.0.9", SSH)], NOW)
+    here.path.receive_packets([packet], NOW)
 
-    assert judge.asked == []
+    assert judge.asked == [(packet, False)]
+    assert here.path.packets_to_write() == [b"near"]
+    assert here.path.drops[Drop.NO_PEER] == 0
+    judge.until = NOW
+    here.path.receive_packets([packet], NOW)
     assert here.path.drops[Drop.NO_PEER] == 1
 
 

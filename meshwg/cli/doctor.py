@@ -1,0 +1,237 @@
+"""``meshwg doctor``: what of this machine helps the node, or is in its way."""
+
+import email.utils
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from meshwg.cli.client import DaemonClient, control_socket_option, json_option
+from meshwg.cli.table import fields, terminal_width
+from meshwg.cli.words import policy_text
+from meshwg.errors import DaemonNotRunning, MeshError
+
+PATIENCE = 3.0
+"""Seconds for the coordinator to answer."""
+CLOCK_ERROR = 30.0
+"""Seconds that a clock may be wrong: WireGuard wants only that it never goes back, but
+tokens and credentials expire."""
+MIN_MTU = 1280
+"""Bytes: IPv6 needs as many."""
+TUN = Path("/dev/net/tun")
+INTERFACES = Path("/sys/class/net")
+SETTINGS = Path("/proc/sys/net/ipv4")
+_TUNNEL = "65534"
+"""The type of interfaces without an address of their own (ARPHRD_NONE), as tunnels."""
+_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, and how it is."""
+
+    code: str
+    severity: str
+    """``ok``, ``warning`` or ``failure``."""
+    text: str
+    mend: str | None = None
+
+
+@click.command()
+@json_option
+@control_socket_option
+def doctor(as_json: bool, control_socket: str) -> None:
+    """Look at this machine, and say what is wrong and how to mend it.
+
+    Ends with 1 if anything keeps the node from working.
+    """
+    found = list(examine(control_socket))
+    if as_json:
+        checks = [asdict(each) for each in found]
+        click.echo(json.dumps({"schema": 1, "checks": checks}))
+    else:
+        for line in render(found, terminal_width()):
+            click.echo(line)
+    if any(each.severity == "failure" for each in found):
+        raise click.exceptions.Exit(1)
+
+
+def examine(control_socket: str) -> Iterator[Finding]:
+    """Look at all that can be looked at, with a daemon or without."""
+    yield _device()
+    report = None
+    try:
+        report = DaemonClient(control_socket).get("/v1/status")
+    except DaemonNotRunning as error:
+        mend = "Start it: 'systemctl start meshwg', or 'meshwg node'."
+        yield Finding("daemon", "failure", str(error), mend)
+    except MeshError as error:
+        yield Finding("daemon", "failure", str(error))
+    own = report["self"] if report is not None else None
+    if own is not None:
+        yield Finding("daemon", "ok", f"runs, version {own.get('version', 'unknown')}")
+        url = own["coordinator"]["url"]
+        yield from (_name(url), _clock(url))
+        yield from node_findings(own)
+    yield from _complaints(report["health"] if report is not None else ())
+    yield from (_reverse_paths(), _tunnels(own["interface"] if own else ""))
+
+
+def _complaints(health: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield what the node complains of, but for what was looked at here."""
+    for each in health:
+        if each["code"] != "coordinator":
+            mend = each["mend"] or None
+            yield Finding(each["code"], each["severity"], each["text"], mend)
+
+
+def node_findings(own: dict[str, Any]) -> Iterator[Finding]:
+    """Yield what the node knows of its own state."""
+    if own.get("state") == "down":
+        yield Finding(
+            "state", "warning", "the node is down", "'meshwg up' connects it."
+        )
+        return
+    coordinator, relay = own["coordinator"], own["relay"]
+    if coordinator["state"] == "connected":
+        yield Finding("coordinator", "ok", f"connected to {coordinator['url']}")
+    else:
+        error = coordinator["error"] or "it has not answered yet"
+        mend = "See that it runs, and that this machine reaches it."
+        yield Finding("coordinator", "failure", f"not connected: {error}", mend)
+    if relay["state"] == "allocated":
+        yield Finding("relay", "ok", f"ready over {relay['transport']}: {relay['url']}")
+    else:
+        error = relay["error"] or "none has answered yet"
+        mend = "Peers behind hard NATs need one: see that UDP or TCP gets there."
+        yield Finding("relay", "warning", f"none in use: {error}", mend)
+    nat = own["nat"]
+    if nat is not None and nat["reachable"]:
+        yield Finding(
+            "network", "ok", f"UDP passes, seen from outside: {nat['public']}"
+        )
+    else:
+        mend = "Let UDP out; until then everything goes over TCP, and slower."
+        yield Finding("network", "warning", "no STUN server answers over UDP", mend)
+    if own["mtu"] >= MIN_MTU:
+        yield Finding("mtu", "ok", f"{own['mtu']} bytes on {own['interface']}")
+    else:
+        yield Finding("mtu", "failure", f"{own['mtu']} bytes", "Give it at least 1280.")
+    if policy := own.get("policy"):
+        yield Finding("policy", "ok", policy_text(policy))
+
+
+def render(found: list[Finding], size: int) -> list[str]:
+    """Return the lines that a person sees."""
+    rows = []
+    for each in found:
+        word = click.style(f"{each.severity:8}", fg=_COLOURS[each.severity])
+        rows.append((f"{word}  {each.code}", each.text))
+        if each.mend:
+            rows.append(("", each.mend))
+    return fields(rows, size)
+
+
+def _device() -> Finding:
+    if TUN.is_char_device():
+        return Finding("tun", "ok", f"{TUN} is there")
+    mend = "Load the module: 'modprobe tun'; in a container, pass the device on."
+    return Finding("tun", "failure", f"{TUN} is missing", mend)
+
+
+def _name(url: str) -> Finding:
+    """See whether the coordinator's name is known."""
+    host = urlsplit(url).hostname or ""
+    try:
+        ip_address(host)
+        return Finding("dns", "ok", f"{host} is an address, and needs no name server")
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        mend = "See /etc/resolv.conf, and that the name server answers."
+        return Finding("dns", "failure", f"{host} has no address: {error}", mend)
+    addresses = sorted({str(each[4][0]) for each in found})
+    return Finding("dns", "ok", f"{host} is {', '.join(addresses)}")
+
+
+def _clock(url: str) -> Finding:
+    """Compare this clock with the coordinator's."""
+    try:
+        date = _date_at(url)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        mend = "See that the coordinator runs, and that TCP gets there."
+        return Finding("clock", "warning", f"nothing to compare with: {error}", mend)
+    wrong = time.time() - date
+    if abs(wrong) <= CLOCK_ERROR:
+        return Finding("clock", "ok", "agrees with the coordinator's")
+    way = "ahead of" if wrong > 0 else "behind"
+    text = f"{abs(wrong):.0f} s {way} the coordinator's"
+    return Finding("clock", "warning", text, "Have it set by NTP, on either machine.")
+
+
+def _date_at(url: str) -> float:
+    """Return the Unix time that a coordinator's answer carries.
+
+    :raises OSError: if nobody answers.
+    :raises ValueError: if the answer has no date.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    if parts.scheme == "https":
+        # A node checks no certificate: the key in the token is what it trusts.
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(
+            host, port, timeout=PATIENCE, context=trusting
+        )
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}/healthz")
+        date = connection.getresponse().getheader("Date") or ""
+    finally:
+        connection.close()
+    return email.utils.parsedate_to_datetime(date).timestamp()
+
+
+def _reverse_paths() -> Finding:
+    """See whether the kernel drops what comes in over another way than it goes out."""
+    strict = [
+        path.parent.name
+        for path in sorted(SETTINGS.glob("conf/*/rp_filter"))
+        if _read(path) == "1"
+    ]
+    if not strict:
+        return Finding("rp-filter", "ok", "loose or off")
+    text = f"strict on {', '.join(strict[:5])}; the mesh works with that"
+    return Finding("rp-filter", "ok", text)
+
+
+def _tunnels(own: str) -> Finding:
+    """See what other tunnels there are, whose routes may lead elsewhere."""
+    others = [
+        path.parent.name
+        for path in sorted(INTERFACES.glob("*/type"))
+        if _read(path) == _TUNNEL and path.parent.name != own
+    ]
+    if not others:
+        return Finding("tunnels", "ok", "there is no other tunnel")
+    text = f"{', '.join(others)}: paths through them are used only if no other is good"
+    return Finding("tunnels", "ok", text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
