@@ -16,7 +16,6 @@ from meshwg.dns.message import RecordType, ResourceRecord, ResponseCode
 from meshwg.dns.name import (
     IPNetwork,
     is_within,
-    reverse_name,
     reverse_prefix,
     reverse_zones,
     suffixes,
@@ -86,12 +85,17 @@ class Zone:
             for name in reverse_zones(network)
         }
         self._serial = serial
-        self._found: dict[bytes, dict[int, list[bytes]]] = {}
-        self._hosts: set[str] = set()
-        self._owners: dict[bytes, bytes] = {}
-        """Names of nodes by the names of their addresses."""
-        for host in hosts:
-            self._add_host(host)
+        # Little is done for each of them: packets wait while a zone is made.
+        # A label may hold any byte, but a name with a dot in it is none.
+        known = (each for each in hosts if "." not in each.name)
+        self._hosts = {each.name.lower(): each for each in known}
+        self._owners = {
+            address: name
+            for name, host in self._hosts.items()
+            for address in host.addresses
+        }
+        self._added: dict[bytes, dict[int, list[bytes]]] = {}
+        """What records say, by name and type."""
         self._between: set[bytes] = set()
         """Names that exist because there is something below them."""
         self._add_records(records)
@@ -122,8 +126,8 @@ class Zone:
             return self._found_at(name, type_, self._of_apex(type_), self.apex)
         answers: list[ResourceRecord] = []
         for _ in range(MAX_CHAIN):
-            present = self._found.get(name)
-            if present is None:
+            present = self._at(name)
+            if not present:
                 break
             aliases = present.get(RecordType.CNAME, [])
             if not aliases or type_ == RecordType.CNAME:
@@ -131,7 +135,7 @@ class Zone:
                 break
             answers += _records(name, RecordType.CNAME, aliases)
             name = aliases[0]
-        exists = name in self._found or name in self._between
+        exists = bool(self._at(name)) or self._exists(name)
         code = ResponseCode.NOERROR if exists else ResponseCode.NXDOMAIN
         if answers:
             return Finding(code, tuple(answers))
@@ -145,17 +149,6 @@ class Zone:
             return to_wire(f"{path}.{self.domain}")
         except ValueError:
             return None
-
-    def _add_host(self, host: NamedHost) -> None:
-        name = self._absolute(host.name)
-        if name is None or "." in host.name:
-            return
-        self._hosts.add(host.name.lower())
-        kinds = self._found.setdefault(name, {})
-        for address in map(ip_address, host.addresses):
-            type_ = RecordType.A if address.version == 4 else RecordType.AAAA
-            kinds.setdefault(type_, []).append(address.packed)
-            self._owners[reverse_name(str(address))] = name
 
     def _add_records(self, records: Iterable[DnsRecord]) -> None:
         """Add those that lead to something which this node may see."""
@@ -189,7 +182,7 @@ class Zone:
         parsed = ip_address(address)
         if not any(parsed in network for network in self._networks):
             return True
-        return reverse_name(address) in self._owners
+        return address in self._owners
 
     def _leads_somewhere(
         self, record: DnsRecord, usable: dict[str, list[DnsRecord]], patience: int
@@ -209,7 +202,7 @@ class Zone:
         if name is None or data is None:
             return
         type_ = RecordType[record.kind]
-        values = self._found.setdefault(name, {}).setdefault(type_, [])
+        values = self._added.setdefault(name, {}).setdefault(type_, [])
         if data not in values:
             values.append(data)
         self._between.update(each for each in suffixes(name) if each != name)
@@ -229,13 +222,33 @@ class Zone:
 
     # What it answers.
 
+    def _host_at(self, name: bytes) -> NamedHost | None:
+        """Return the node of a name inside the zone."""
+        label = name[1 : 1 + name[0]]
+        if name[1 + name[0] :] != self.apex or not label.isascii():
+            return None
+        return self._hosts.get(label.decode())
+
+    def _exists(self, name: bytes) -> bool:
+        return name in self._between or self._host_at(name) is not None
+
+    def _at(self, name: bytes) -> dict[int, list[bytes]]:
+        """Return what there is at a name, by type."""
+        added, host = self._added.get(name, {}), self._host_at(name)
+        if host is None:
+            return added
+        present = dict(added)
+        for address in map(ip_address, host.addresses):
+            type_ = RecordType.A if address.version == 4 else RecordType.AAAA
+            present.setdefault(type_, []).append(address.packed)
+        return present
+
     def _of_apex(self, type_: int) -> list[ResourceRecord]:
         if type_ == RecordType.SOA:
             return [self._soa(self.apex)]
         if type_ == RecordType.NS:
             return [ResourceRecord(self.apex, RecordType.NS, TTL, self._own)]
-        present = self._found.get(self.apex, {})
-        return _records(self.apex, type_, present.get(type_, []))
+        return []
 
     def _reverse_apex(self, name: bytes) -> bytes | None:
         return next((each for each in suffixes(name) if each in self._reverse), None)
@@ -245,19 +258,23 @@ class Zone:
         assert apex is not None
         prefix = reverse_prefix(name)
         network = self._reverse[apex]
-        is_known = prefix is not None and (
-            name in self._owners or prefix.prefixlen < prefix.max_prefixlen
-        )
-        if not is_known or not _overlap(prefix, network):
+        is_whole = prefix is not None and prefix.prefixlen == prefix.max_prefixlen
+        owner = self._owner(prefix) if is_whole else None
+        if not _overlap(prefix, network) or (is_whole and owner is None):
             return Finding(ResponseCode.NXDOMAIN, (), (self._soa(apex),))
         answers: list[ResourceRecord] = []
         if name == apex and type_ == RecordType.SOA:
             answers = [self._soa(apex)]
         elif name == apex and type_ == RecordType.NS:
             answers = [ResourceRecord(apex, RecordType.NS, TTL, self._own)]
-        elif type_ == RecordType.PTR and name in self._owners:
-            answers = _records(name, RecordType.PTR, [self._owners[name]])
+        elif type_ == RecordType.PTR and owner is not None:
+            answers = _records(name, RecordType.PTR, [owner])
         return self._found_at(name, type_, answers, apex)
+
+    def _owner(self, prefix: IPNetwork | None) -> bytes | None:
+        """Return the name of the node that has an address."""
+        name = None if prefix is None else self._owners.get(str(prefix.network_address))
+        return None if name is None else self._absolute(name)
 
     def _found_at(
         self, name: bytes, type_: int, answers: list[ResourceRecord], apex: bytes

@@ -409,6 +409,7 @@ def test_an_etc_that_cannot_be_written_is_a_line(mesh: Mesh) -> None:
 
 def test_names_may_be_left_alone(mesh: Mesh) -> None:
     laptop = mesh.laptop
+    stop(laptop)
     laptop.start("--no-dns")
     laptop.wait_until_connected()
 

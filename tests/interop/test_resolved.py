@@ -193,6 +193,22 @@ def test_resolved_forgets_a_node_that_is_killed_or_stopped(resolved: Machine) ->
     assert found(resolved, "server") == own_addresses(resolved)
 
 
+def test_the_node_may_be_asked_for_everything(resolved: Machine) -> None:
+    settings = resolved.file("/etc/meshwg/node.toml")
+    before = settings.read_text()
+    settings.write_text(f'{before}nameserver = ["{ADDRESS}"]\n')
+    resolved.run("rm -r /etc/systemd/resolved.conf.d")
+    resolved.run("systemctl restart systemd-resolved.service")
+    resolved.run(f"systemctl restart {NODE}")
+    wait_until_connected(resolved)
+    wait_for_mode(resolved, "systemd-resolved")
+
+    assert found(resolved, "www.example.org") == ["203.0.113.80"]
+    assert "+DefaultRoute" in resolved.run("resolvectl status meshwg0").stdout
+    report = json.loads(resolved.run("meshwg dns status --json").stdout)
+    assert report["forwards_to"] == [ADDRESS]
+
+
 def have_resolvconf(machine: Machine) -> None:
     machine.file("/etc/resolv.conf").symlink_to("/run/resolvconf/resolv.conf")
     machine.file("/etc/resolvconf/run").symlink_to("/run/resolvconf")

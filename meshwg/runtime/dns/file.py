@@ -44,6 +44,7 @@ class ResolverFile:
 
     mode = MODE
     forwards = True
+    is_lost = False
 
     def __init__(self, state: StateDirectory, path: Path = RESOLV_CONF) -> None:
         self._state = state

@@ -30,6 +30,10 @@ class Integration(Protocol):
     def forwards(self) -> bool:
         """Whether all questions come, so that others' have to be passed on."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether there is no way to it any more, so that it has to be found anew."""
+
     async def apply(self, wanted: Registration) -> tuple[str, ...]:
         """Have the system ask, again if need be; return whom it asked before.
 

@@ -38,6 +38,7 @@ class Resolvconf:
     """
 
     forwards = True
+    is_lost = False
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dbus_fast import BusType, Message, MessageType
+from dbus_fast import BusType, Message, MessageFlag, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
@@ -71,6 +71,11 @@ class Resolved:
         await leave(bus)
         return None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the bus is gone."""
+        return not self._bus.connected
+
     async def apply(self, wanted: Registration) -> tuple[str, ...]:
         """See :class:`~meshwg.runtime.dns.integration.Integration`."""
         index = self._index = wanted.index
@@ -99,7 +104,7 @@ class Resolved:
     async def has_changed(self) -> bool:
         """Tell whether the interface has other servers by now."""
         wanted = self._applied
-        if wanted is None or not self._bus.connected:
+        if wanted is None or self.is_lost:
             return True
         link = await self._call("GetLink", "i", [wanted.index])
         value = await self._call(
@@ -114,7 +119,7 @@ class Resolved:
 
     async def undo(self) -> None:
         """Have it forget what it knows of the interface."""
-        if self._applied is not None and self._bus.connected:
+        if self._applied is not None and not self.is_lost:
             with contextlib.suppress(MeshError):
                 await self._call("RevertLink", "i", [self._applied.index])
         self._applied = None
@@ -161,6 +166,8 @@ class Resolved:
             member=member,
             signature=signature,
             body=body,
+            # Who has stopped it wants it to be stopped.
+            flags=MessageFlag.NO_AUTOSTART,
         )
         try:
             async with asyncio.timeout(LIMIT):
@@ -182,10 +189,15 @@ async def leave(bus: MessageBus) -> None:
             await bus.wait_for_disconnect()
 
 
+def is_named() -> bool:
+    """Tell whether programs ask it by its address, so that none finds names without."""
+    servers = resolvconf.read(read(RESOLV_CONF) or "").servers
+    return any(each in STUBS for each in servers)
+
+
 def _is_asked() -> bool:
     """Tell whether this machine's programs ask the service."""
-    servers = resolvconf.read(read(RESOLV_CONF) or "").servers
-    if any(each in STUBS for each in servers):
+    if is_named():
         return True
     for line in (read(NSSWITCH) or "").splitlines():
         word, _, rest = line.partition(":")

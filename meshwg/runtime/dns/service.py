@@ -230,6 +230,9 @@ class MeshNames:
                 await self._set_up(addresses, is_news=told != self._told)
                 self._told, self._error = told, None
                 pause = self._pause
+                if self._integration is not None and not self._integration.forwards:
+                    # It tells by itself when it has lost what it was told.
+                    pause = max(pause, RETRY_INTERVAL)
             except (MeshError, OSError) as error:
                 self._told, self._error = (), str(error)
                 pause, is_alone = RETRY_INTERVAL, not isinstance(error, NotAlone)
@@ -273,8 +276,9 @@ class MeshNames:
         """Find out what decides about name servers here."""
         name, _ = self._interface
         found = await find_integration(self._state, name, self._on_return)
-        if self._integration is not None and found.mode == self._integration.mode:
-            # Nothing was done by it.
+        present = self._integration
+        if present is not None and found.mode == present.mode and not present.is_lost:
+            # Nothing was done by the one that was found.
             await found.undo()
             return
         await self._leave()

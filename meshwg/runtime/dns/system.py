@@ -26,6 +26,7 @@ async def find_integration(
 
     :param on_return: called when it was started anew and has to be told again.
     :raises NotAlone: if it decides for others, too, who do not reach this node.
+    :raises MeshError: if it does not run.
     """
     if await asyncio.to_thread(is_for_others, RESOLV_CONF):
         raise NotAlone(
@@ -34,11 +35,15 @@ async def find_integration(
         )
     if await asyncio.to_thread(RESOLVED_RUNS.exists):
         # D-Bus is a tenth of a node's memory, which others do not need.
-        from meshwg.runtime.dns.resolved import Resolved
+        from meshwg.runtime.dns.resolved import Resolved, is_named
 
         resolved = await Resolved.find(on_return)
         if resolved is not None:
             return resolved
+        if await asyncio.to_thread(is_named):
+            raise MeshError(
+                f"{RESOLV_CONF} names systemd-resolved, which does not run: start it"
+            )
     flavour = await resolvconf.find()
     if flavour is not None:
         # Both have tunnels first, by their names.

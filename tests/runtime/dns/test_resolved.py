@@ -188,6 +188,20 @@ async def test_one_that_does_not_answer_is_an_error(
     await there.undo()
 
 
+async def test_a_bus_that_is_gone_is_noticed(service: PlayedResolved) -> None:
+    there = await find()
+    await there.apply(WANTED)
+    before = there.is_lost
+
+    await leave(there._bus)
+
+    assert (before, there.is_lost) == (False, True)
+    assert await there.has_changed()
+    with pytest.raises(MeshError):
+        await there.apply(WANTED)
+    await there.undo()
+
+
 async def test_without_the_service_there_is_none(address: str) -> None:
     assert await Resolved.find(lambda: None) is None
 

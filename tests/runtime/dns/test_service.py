@@ -35,7 +35,7 @@ class PlayedIntegration:
         self.forwards = mode == "file"
         self.applied: list[Registration] = []
         self.servers: tuple[str, ...] = ()
-        self.is_changed = False
+        self.is_changed = self.is_lost = False
         self.undone = 0
         self.error: MeshError | None = None
 
@@ -250,6 +250,19 @@ async def test_something_else_may_decide_from_now_on(scene: Scene) -> None:
     assert before.undone == 1
     assert len(scene.system.applied) == 1
     assert scene.names.status()["mode"] == "systemd-resolved"
+
+
+async def test_one_to_which_the_way_is_lost_is_found_anew(scene: Scene) -> None:
+    before = scene.system
+    await scene.start()
+    before.is_changed = before.is_lost = True
+    scene.system = PlayedIntegration()
+
+    scene.names.look()
+    await scene.settle()
+
+    assert len(scene.system.applied) == 1
+    assert before.undone == 1
 
 
 async def test_one_that_was_started_anew_is_told_again(scene: Scene) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwg.errors import MeshError
 from meshwg.runtime.dns import resolvconf, resolved
 from meshwg.runtime.dns import system as module
 from meshwg.runtime.dns.resolvconf import Flavour
@@ -82,6 +83,17 @@ async def test_systemd_resolved_comes_first_if_it_is_used(
     found = await find_integration(state, "meshwg0", on_return)
 
     assert found.mode == ("systemd-resolved" if is_used else "file")
+
+
+async def test_systemd_resolved_that_programs_ask_in_vain_is_an_error(
+    machine: Path, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(machine)
+    monkeypatch.setattr(resolved, "is_named", lambda: True)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={machine}/nothing")
+
+    with pytest.raises(MeshError, match="which does not run"):
+        await find_integration(state, "meshwg0", on_return)
 
 
 async def test_what_is_for_others_too_is_left_alone(
