@@ -100,6 +100,7 @@ class Administration:
             web.get("/v1/policy", self._guard(self._policy.show)),
             web.put("/v1/policy", self._guard(self._policy.apply)),
             web.get("/v1/policy/history", self._guard(self._policy.history)),
+            web.get("/v1/audit", self._guard(self._policy.audit)),
             web.get("/v1/users", self._guard(self._policy.users)),
             web.put("/v1/users/{user}", self._guard(self._policy.add_user)),
             web.delete("/v1/users/{user}", self._guard(self._policy.disable_user)),

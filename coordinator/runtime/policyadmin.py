@@ -2,7 +2,8 @@
 
 ``/v1/policy`` is the policy in force: GET it, or PUT another one as TOML text, whose
 comment is in the query. ``/v1/policy/history`` lists all versions. ``/v1/users`` lists
-users; PUT ``/v1/users/NAME`` adds one, and DELETE disables it.
+users; PUT ``/v1/users/NAME`` adds one, and DELETE disables it. ``/v1/audit`` is the
+audit log, with ``?after=ROW`` what came later.
 """
 
 from aiohttp import web
@@ -15,12 +16,13 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
 )
-from coordinator.mesh.records import policy_record, user_record
+from coordinator.mesh.records import audit_record, policy_record, user_record
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.worker import ADMINISTRATION, StoreWorker
 from coordinator.store.store import Store
 from meshwg.errors import MeshError
 
+MAX_DIGITS = 9
 MAX_BODY = 32 * 1024
 """Bytes of a policy here: a connection that sends much more is cut, whoever it is."""
 
@@ -58,6 +60,15 @@ class PolicyAdministration:
         assert result.policy is not None
         record = policy_record(result.policy)
         return web.json_response({"schema": 1, "policy": record})
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Return what administrators did, after a row of the log if one is named."""
+        after = request.query.get("after", "0")
+        if not after.isdecimal() or not after.isascii() or len(after) > MAX_DIGITS:
+            raise MeshError("'after' is the number of a row")
+        rows = await self._store.audit(after=int(after))
+        listed = [audit_record(each) for each in rows]
+        return web.json_response({"schema": 1, "rows": listed})
 
     async def users(self, _: web.Request) -> web.Response:
         """Return all users."""

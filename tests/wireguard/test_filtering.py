@@ -1,15 +1,22 @@
 """Exact flows, and a data path that asks for the first packet of each."""
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshwg.policy.filter import PICK_UP, Filter
+from meshwg.policy.places import Places
+from meshwg.policy.ports import Ports
+from meshwg.policy.rules import AllowRule
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.filtering import REFUSED, both_keys, flow_key
 from tests.policy.packets import ACK, FIN, RST, SYN, echo, error, ip, tcp, udp
 from tests.wireguard.test_python_datapath import NOW, OURS, THEIRS, End, ends
 
 SSH = (40_000, 22)
+OUR_ADDRESS = ip_address(OURS).packed
 A6, B6 = "fd00::1", "fd00::2"
 
 
@@ -240,6 +247,70 @@ def test_known_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         here.path.receive_packets([packet], NOW)
 
     assert 6 < len(judge.asked) <= 12
+
+
+PORTS = st.sampled_from((22, 80))
+FLAGS = st.sampled_from((SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST))
+SPOKEN = st.one_of(
+    st.builds(
+        lambda own, flags, out: segment(own, flags, out), PORTS, FLAGS, st.booleans()
+    ),
+    st.builds(lambda port, out: udp(*ends_of(out), (port, port)), PORTS, st.booleans()),
+    st.builds(
+        lambda out, reply: echo(*ends_of(out), 1, reply=reply),
+        st.booleans(),
+        st.booleans(),
+    ),
+)
+
+
+@given(st.lists(st.lists(SPOKEN, min_size=1, max_size=6), max_size=12))
+def test_a_data_path_lets_pass_what_a_filter_that_is_asked_each_time_does(
+    batches: list[list[bytes]],
+) -> None:
+    here, there = ends()
+    here.path.set_filter(a_filter())
+    reference = a_filter()
+    sent, denied = 0, {True: 0, False: 0}
+    passing = {True: 0, False: 0}
+    for batch in batches:
+        # A batch comes from one side.
+        is_out = batch[0][12:16] == OUR_ADDRESS
+        packets = [each for each in batch if (each[12:16] == OUR_ADDRESS) == is_out]
+        for each in packets:
+            passes = reference.judge(each, NOW, inbound=not is_out) >= 0
+            passing[is_out] += passes
+            denied[is_out] += not passes
+        if is_out:
+            here.path.receive_packets(packets, NOW)
+        else:
+            here.receive(there, *packets)
+        sent += sum(len(each.datagrams) for each in here.path.datagrams_to_send())
+        assert here.path.drops[Drop.DENIED_OUTBOUND] == denied[True]
+        assert here.path.drops[Drop.DENIED_INBOUND] == denied[False]
+    assert sent == passing[True]
+
+
+def segment(port: int, flags: int, out: bool) -> bytes:
+    """Return a segment between our port and theirs."""
+    ports = (40_000, port) if out else (port, 40_000)
+    return tcp(*ends_of(out), ports, flags, bytes(8), acknowledged=1)
+
+
+def ends_of(out: bool) -> tuple[str, str]:
+    return (OURS, THEIRS) if out else (THEIRS, OURS)
+
+
+def a_filter() -> Filter:
+    """Return a filter that lets us reach port 22, datagrams and echoes there."""
+    places = Places()
+    places.put("ours", 1, [OURS], [])
+    places.put("theirs", 2, [THEIRS], [])
+    made = Filter(places, NOW - PICK_UP)
+    made.set_own([OURS], forwards=False)
+    ports = (Ports(6, 22, 22), Ports(17, 22, 22), Ports(1))
+    made.set_policy([AllowRule((1,), (2,), ports)], NOW - PICK_UP)
+    return made
 
 
 def judged(until: float = NOW + 30) -> tuple[End, End, Judge]:

@@ -42,6 +42,20 @@ def test_users_are_added_listed_and_disabled(common: Program) -> None:
     assert users["bob"] is True
 
 
+def test_what_was_done_is_in_the_audit_log_with_the_address(server: Program) -> None:
+    bearer = (server.data_dir / "admin.token").read_text().strip()
+    for name in ("alice", "bob"):
+        assert request(server, "PUT", f"/v1/users/{name}", bearer)[0] == 200
+
+    _, listed = request(server, "GET", "/v1/audit?after=1", bearer)
+
+    (row,) = listed["rows"]
+    assert (row["seq"], row["action"], row["target"]) == (2, "add-user", "bob")
+    assert row["actor"] == "administration over HTTP"
+    assert row["address"].startswith("127.")
+    assert request(server, "GET", "/v1/audit?after=x", bearer)[0] == 400
+
+
 def test_tokens_and_nodes_get_owners_and_tags(common: Program) -> None:
     bearer = (common.data_dir / "admin.token").read_text().strip()
     request(common, "PUT", "/v1/users/carol", bearer)
@@ -64,7 +78,7 @@ def test_a_body_that_is_too_long_or_no_text_is_refused(common: Program) -> None:
 
 
 def test_without_the_bearer_token_nothing_is_shown(common: Program) -> None:
-    for path in ("/v1/policy", "/v1/policy/history", "/v1/users"):
+    for path in ("/v1/policy", "/v1/policy/history", "/v1/users", "/v1/audit"):
         assert request(common, "GET", path, "wrong")[0] == 401
 
 
