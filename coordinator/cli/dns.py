@@ -17,7 +17,13 @@ from coordinator.cli.common import (
 from coordinator.mesh.operations import AddRecord, RemoveRecord
 from coordinator.mesh.records import dns_record
 from meshwg.errors import ConfigError
-from meshwg.wire.dnsrecords import KINDS, DnsRecord, canonical_path, read_record
+from meshwg.wire.dnsrecords import (
+    KINDS,
+    DnsRecord,
+    canonical_path,
+    path_inside,
+    read_record,
+)
 
 KIND = click.Choice(KINDS, case_sensitive=False)
 
@@ -113,7 +119,7 @@ def _path(name: str, domain: str) -> str:
     :raises ConfigError: if it can be none.
     """
     try:
-        return canonical_path(name.lower().removesuffix(".").removesuffix(f".{domain}"))
+        return canonical_path(path_inside(name, domain))
     except ValueError as error:
         raise ConfigError(f"There is no such record: {error}") from None
 

@@ -41,7 +41,7 @@ from coordinator.store.store import Store
 from meshwg.errors import MeshError
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
-from meshwg.wire.dnsrecords import DnsRecord, read_record
+from meshwg.wire.dnsrecords import DnsRecord, path_inside, read_record
 from meshwg.wire.token import JoinToken
 
 BODY_LIMIT = 16 * 1024
@@ -221,7 +221,7 @@ class Administration:
 
     async def _remove_records(self, request: web.Request) -> web.Response:
         kind, value = request.query.get("type"), request.query.get("value")
-        name = request.match_info["name"].lower()
+        name = path_inside(request.match_info["name"], self._registry.domain)
         kind = None if kind is None else kind.upper()
         operation = RemoveRecord(name, kind, value)
         return await self._change_records(operation, request)

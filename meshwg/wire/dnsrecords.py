@@ -92,11 +92,11 @@ def read_record(name: str, kind: str, value: str, domain: str = "") -> DnsRecord
     kind = kind.upper()
     if kind == "SRV":
         head, _, target = value.rpartition(" ")
-        value = f"{head} {_inside(target, domain)}"
+        value = f"{head} {path_inside(target, domain)}"
     elif kind == "CNAME":
-        value = _inside(value, domain)
+        value = path_inside(value, domain)
     return DnsRecord(
-        name=canonical_path(_inside(name, domain)),
+        name=canonical_path(path_inside(name, domain)),
         kind=kind,
         value=canonical_value(kind, value),
     )
@@ -109,7 +109,7 @@ def target_of(record: DnsRecord) -> str | None:
     return record.value.rpartition(" ")[2] if record.kind == "SRV" else None
 
 
-def _inside(name: str, domain: str) -> str:
+def path_inside(name: str, domain: str) -> str:
     """Return a name without the zone's at its end."""
     name = name.strip().lower().removesuffix(".")
     return name.removesuffix(f".{domain}") if domain else name

@@ -45,7 +45,7 @@ def test_records_of_the_zone_come_and_go_over_http(common: Program) -> None:
     assert common.json("dns", "list") == answer
     twice = {"name": "api", "type": "CNAME", "value": "db"}
     assert request(common, "POST", "/v1/dns", bearer, twice)[0] == 409
-    removed = request(common, "DELETE", "/v1/dns/api?type=a", bearer)
+    removed = request(common, "DELETE", "/v1/dns/api.mesh.internal?type=a", bearer)
     assert removed == (200, answer)
     assert request(common, "GET", "/v1/dns", bearer)[1]["records"] == []
 
