@@ -3,7 +3,7 @@
 //! Endpoints are tuples here, as they are there: host, port, link and perhaps a source,
 //! which is a host and the number of an interface. A panic becomes a `RuntimeError`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -212,7 +212,8 @@ impl Core {
         Ok(())
     }
 
-    fn intercept_echoes(&self, identifiers: HashSet<u16>) {
+    fn intercept_echoes(&self, identifiers: Vec<u16>) {
+        let identifiers = identifiers.into_iter().collect();
         self.shared().table_to_change().echo_identifiers = identifiers;
     }
 

@@ -6,7 +6,7 @@ of it, and whoever has it hands it over (:mod:`meshwg.wireguard.core_datapath`).
 Endpoints are plain tuples there: host, port, link, and a source or ``None``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 CoreSource = tuple[str, int]
@@ -77,7 +77,7 @@ class CompiledCore(Protocol):
     def set_channel(
         self, peer: CoreEndpoint, server: CoreEndpoint, number: int | None, /
     ) -> None: ...
-    def intercept_echoes(self, identifiers: Iterable[int], /) -> None: ...
+    def intercept_echoes(self, identifiers: Sequence[int], /) -> None: ...
 
     def receive_packets(self, packets: Sequence[bytes], now: float, /) -> None: ...
     def receive_datagrams(

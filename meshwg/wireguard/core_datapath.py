@@ -176,7 +176,7 @@ class CoreDatapath:
 
     def intercept_echoes(self, identifiers: frozenset[int]) -> None:
         self._told.intercept_echoes(identifiers)
-        self.core.intercept_echoes(identifiers)
+        self.core.intercept_echoes(sorted(identifiers))
 
     # Packets and datagrams.
 

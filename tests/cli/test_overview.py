@@ -14,10 +14,11 @@ NO_PATH = {"kind": "none", "method": None, "remote": None, "rtt_ms": None, "loss
 
 
 def test_the_node_itself_comes_first() -> None:
-    assert shown(a_report())[:6] == [
+    assert shown(a_report())[:7] == [
         "alice        100.64.0.1, fd00::1",
         f"public key   {'A' * 43}=",
         "interface    meshwg0, UDP port 41641, MTU 1400",
+        "data path    compiled core",
         "network      easy NAT (port restricted cone), seen as 203.0.113.1:41641",
         "coordinator  https://mesh.example connected for 1 min",
         "relay        turn:mesh.example:3478 over udp, 8.0 ms",
