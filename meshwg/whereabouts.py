@@ -87,6 +87,9 @@ class Whereabouts:
         self._servers: dict[int, list[Endpoint]] = {family: [] for family in FAMILIES}
         self._running: dict[int, NatDiscovery] = {}
         self._fresh: dict[int, tuple[int, ...]] = {}
+        # Where the first server that answers sees the node. A socket that has moved
+        # is seen elsewhere by others, which is known after the first report.
+        self._seen_first: dict[int, Endpoint] = {}
         self._waiting: set[int] = set()
         self._started_at = float("-inf")
         self._next_at: float | None = None
@@ -233,7 +236,10 @@ class Whereabouts:
         Where each server may see another one, that would say nothing.
         """
         known, public = self.nat[family], discovery.public
-        if public is None or (known is not None and known.public == public):
+        if public is None or public == self._seen_first.get(family):
+            return
+        self._seen_first[family] = public
+        if known is not None and known.public == public:
             return
         if known is None or known.mapping in STEADY:
             self._set_nat(

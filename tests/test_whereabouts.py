@@ -19,7 +19,13 @@ from meshwg.whereabouts import (
     SocketsUnused,
     Whereabouts,
 )
-from tests.sim.kinds import PORT_RESTRICTED, PUBLIC, SYMMETRIC_RANDOM, UDP_BLOCKED
+from tests.sim.kinds import (
+    PORT_RESTRICTED,
+    PUBLIC,
+    SLOPPY_LINUX,
+    SYMMETRIC_RANDOM,
+    UDP_BLOCKED,
+)
 from tests.sim.kinds import Kind as Network
 from tests.sim.network import START
 from tests.sim.network import Network as Internet
@@ -134,6 +140,26 @@ def test_where_each_server_sees_another_port_only_the_report_counts() -> None:
     stage.run(5)
     assert "203.0.99.1" in hosts(stage)
     assert stage.seen.count(PublicAddressChanged()) == 1
+
+
+def test_a_socket_that_a_router_has_moved_is_offered_where_it_is_now() -> None:
+    """Only its flow to the first server, which is never idle, has the old port."""
+    stage = Stage(SLOPPY_LINUX)
+    stage.run(5)
+    peer = stage.internet.add_host("peer", "192.0.2.77").open(9)
+    peer.send(b"unasked", Endpoint("203.0.1.1", PORT))
+    stage.run(1)
+    stage.keep_open(SERVERS[0], Endpoint("192.0.2.77", 9), seconds=INTERVAL)
+    moved = peer.received[-1][1].port
+    assert (CandidateKind.REFLEXIVE.value, "203.0.1.1", moved) in shown(
+        stage.whereabouts
+    )
+    assert not stage.nat().varies
+
+    seen = len(stage.seen)
+    stage.keep_open(SERVERS[0], Endpoint("192.0.2.77", 9), seconds=INTERVAL)
+    assert len(stage.looks) == 3
+    assert CandidatesChanged() not in stage.seen[seen:]
 
 
 def test_the_first_public_address_is_no_change() -> None:
@@ -326,6 +352,13 @@ class Stage:
     def run(self, seconds: float) -> None:
         self.host.drain()
         self.internet.advance(seconds)
+
+    def keep_open(self, *destinations: Endpoint, seconds: float) -> None:
+        """Send to some destinations often enough that no NAT forgets."""
+        for _ in range(int(seconds // 20)):
+            for destination in destinations:
+                self.host.sockets[UDP].send(bytes(20), destination)
+            self.run(20)
 
     def looked_at(self) -> float:
         at = self.whereabouts.looked_at

@@ -10,7 +10,11 @@ Theory of operation. The discovery goes through three stages and ends in a repor
   primary's other address and from its other port: whichever arrives was let in unasked.
   Meanwhile two sockets send to each other's public endpoint, which shows hairpinning.
 * *Mapping*: only now, since a NAT may let in whom the host has sent to, the node's own
-  socket asks the primary's other endpoints: is it still seen as the same?
+  socket asks the primary's other endpoints: is it still seen as the same? If it is not,
+  and fresh sockets keep their ports, one of these asks, too. Some routers take what
+  comes unasked for their own, and then give all later flows of that socket another
+  port (:mod:`meshwg.path.openings`): the socket has *moved* since it first asked the
+  primary, and is seen by others where the other endpoints see it.
 
 Only waiting shows that there is no answer, so the waits are short (:class:`Patience`):
 half a second before the mapping stage starts, about a second until an answer is taken
@@ -144,6 +148,7 @@ class NatDiscovery:
         self._samples: list[Probe] = []
         self._hairpins: list[Probe] = []
         self._mapping: dict[Change, Probe] = {}
+        self._second_look: list[Probe] = []
         give_up = min(now + GIVE_UP, self._end)
         self._looking = [
             self.probes.start(server._replace(link=UDP), now, give_up)
@@ -307,9 +312,29 @@ class NatDiscovery:
             *self._filtering.values(),
             *self._samples,
             *self._hairpins,
+            *self._second_look,
         ]
-        if not any(probe.is_open(now) for probe in probes):
+        if not any(probe.is_open(now) for probe in probes) and not self._look_twice(
+            now
+        ):
             self._finish()
+
+    def _look_twice(self, now: float) -> bool:
+        """Ask with a fresh socket what the own one asked, if that may have moved."""
+        own = self._seen()
+        if self._second_look or own is None or not own.varies:
+            return False
+        # The first fresh socket was sent answers unasked, the second one has hairpins.
+        if len(self._fresh) < 3 or not keeps_ports(list(self._ordered_samples())):
+            return False
+        link, deadline = self._fresh[-1], self._deadline(self._patience.mapping, now)
+        asked = [*self._looking, *self._mapping.values()]
+        self._second_look = [
+            self.probes.start(probe.destination._replace(link=link), now, deadline)
+            for probe in asked
+            if probe.mapped is not None and probe is not self._primary
+        ]
+        return True
 
     def _endpoint(self, change: Change) -> Endpoint:
         """Return the primary server's endpoint with address, port or both changed."""
@@ -343,14 +368,14 @@ class NatDiscovery:
             return NatBehavior(
                 reachable=reachable, blocked=bool(self._looking) and not reachable
             )
-        seen = self._seen(primary, primary.mapped)
+        seen, public = self._judged(primary.mapped)
         samples = list(self._ordered_samples())
         mapping = mapping_of(seen, self._is_local())
         filtering = filtering_of(self._passed())
         allocation, delta = allocation_of(samples, seen)
         return NatBehavior(
             reachable=True,
-            public=primary.mapped,
+            public=public,
             mapping=mapping,
             filtering=filtering,
             port_preserving=keeps_ports(samples),
@@ -361,6 +386,13 @@ class NatDiscovery:
             agrees=seen.agrees,
         )
 
+    def _judged(self, mapped: Endpoint) -> tuple[Seen, Endpoint]:
+        """Return what tells of the mapping, and where peers see the node's socket."""
+        own, again = self._seen() or Seen(mapped), self._seen_again()
+        if again is not None and again.agrees and own.moved_to is not None:
+            return again, own.moved_to
+        return own, mapped
+
     def _is_local(self) -> bool:
         """Tell whether the primary server saw the socket's own endpoint: no NAT."""
         primary = self._primary
@@ -370,24 +402,39 @@ class NatDiscovery:
         is_own = host in self._addresses or host == primary.local
         return is_own and port == self._ports.get(UDP)
 
-    def _seen(self, primary: Probe, mapped: Endpoint) -> Seen:
-        others = tuple(
-            probe.mapped
-            for probe in self._looking
-            if probe.mapped is not None
-            and probe.destination.host != primary.destination.host
-        )
-        return Seen(
-            mapped,
-            other_port=self._mapped(Change.PORT),
-            other_address=self._mapped(Change.ADDRESS),
-            other_both=self._mapped(Change.ADDRESS | Change.PORT),
-            other_servers=others,
-        )
+    def _seen(self) -> Seen | None:
+        """Return how the node's own socket is seen."""
+        return self._seen_by(self._primary, [*self._looking, *self._mapping.values()])
 
-    def _mapped(self, change: Change) -> Endpoint | None:
-        probe = self._mapping.get(change)
-        return None if probe is None else probe.mapped
+    def _seen_again(self) -> Seen | None:
+        """Return how the fresh socket is seen that looked again, if one did."""
+        first = self._samples[-1] if self._second_look else None
+        return self._seen_by(first, self._second_look)
+
+    def _seen_by(self, first: Probe | None, others: Sequence[Probe]) -> Seen | None:
+        if first is None or first.mapped is None:
+            return None
+        views = {
+            probe.destination._replace(link=UDP): probe.mapped
+            for probe in others
+            if probe.mapped is not None and probe is not self._primary
+        }
+        own_host = first.destination.host
+        changed = {
+            change: views.get(self._endpoint(change)) for change in self._mapping
+        }
+        return Seen(
+            first.mapped,
+            other_port=changed.get(Change.PORT),
+            other_address=changed.get(Change.ADDRESS),
+            other_both=changed.get(Change.ADDRESS | Change.PORT),
+            other_servers=tuple(
+                views[destination]
+                for probe in self._looking
+                if (destination := probe.destination) in views
+                and destination.host != own_host
+            ),
+        )
 
     def _passed(self) -> Passed:
         return Passed(

@@ -53,6 +53,14 @@ class Seen:
         saw it elsewhere."""
         return self.primary in (*self.elsewhere, self.other_port) and not self.varies
 
+    @property
+    def moved_to(self) -> Endpoint | None:
+        """Where all but the first destination saw the socket, if that is one place."""
+        others = {
+            seen for seen in (*self.elsewhere, self.other_port) if seen is not None
+        }
+        return others.pop() if len(others) == 1 and self.varies else None
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:

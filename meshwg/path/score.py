@@ -136,6 +136,16 @@ class Score:
         return max(MARGIN, MARGIN_RATIO * self.cost)
 
     @property
+    def reluctance(self) -> int:
+        """0 for datagrams, 1 for a stream, 2 for what runs through another tunnel."""
+        return 2 if self.is_tunnelled else int(self.kind is CandidateKind.TCP)
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """Sorts direct paths by which of them to keep warm, the best first."""
+        return self.reluctance, self.cost
+
+    @property
     def tier(self) -> int:
         """0 for direct, 1 for relayed, 2 for a direct path that loses too much."""
         if self.kind is CandidateKind.RELAYED:
@@ -148,14 +158,15 @@ def outranks(challenger: Score, incumbent: Score) -> bool:
 
     A direct path beats a relay, however fast. Among direct paths a better kind wins
     unless it is clearly slower, and a clearly faster path wins whatever its kind: so a
-    shared LAN is used. Another tunnel is used only if it is clearly faster, and left
-    when it no longer is. No two paths outrank each other.
+    shared LAN is used. A stream, in which one loss holds up all that follows, and
+    another tunnel are used only if they are surely and clearly faster, and left when
+    they no longer are. No two paths outrank each other.
     """
     if challenger.tier != incumbent.tier:
         return challenger.tier < incumbent.tier
-    if challenger.is_tunnelled and not incumbent.is_tunnelled:
+    if challenger.reluctance > incumbent.reluctance:
         return is_worthwhile(challenger, incumbent, in_use=False)
-    if incumbent.is_tunnelled and not challenger.is_tunnelled:
+    if challenger.reluctance < incumbent.reluctance:
         return not is_worthwhile(incumbent, challenger, in_use=True)
     if isinf(incumbent.cost) or challenger.cost + incumbent.margin < incumbent.cost:
         return challenger.cost < incumbent.cost
@@ -163,14 +174,14 @@ def outranks(challenger: Score, incumbent: Score) -> bool:
     return better_kind and challenger.cost < incumbent.cost + incumbent.margin
 
 
-def is_worthwhile(tunnel: Score, other: Score, *, in_use: bool) -> bool:
-    """Tell whether a path through another tunnel is clearly faster than another one.
+def is_worthwhile(last_resort: Score, other: Score, *, in_use: bool) -> bool:
+    """Tell whether a stream, or another tunnel, is clearly faster than another path.
 
     Both must be known well for that: what runs over the same network is hardly slower.
 
     :param in_use: whether it carries the data, and half of that will do.
     """
-    if tunnel.least is None or other.least is None:
+    if last_resort.least is None or other.least is None:
         return False
     needed = max(MARGIN, MARGIN_RATIO * other.least)
-    return other.least - tunnel.least > (needed / 2 if in_use else needed)
+    return other.least - last_resort.least > (needed / 2 if in_use else needed)

@@ -298,7 +298,9 @@ class PathTable:
             idle = selected is not None and not selected.is_relayed
             return {selected.endpoint: KEEPALIVE} if selected and idle else {}
         usable = (path for path in self.usable(now) if not path.is_relayed)
-        ranked = sorted(usable, key=lambda path: (path.is_tunnelled, path.score.cost))
+        ranked = sorted(
+            usable, key=lambda path: (path.score.reluctance, path.score.cost)
+        )
         kept = {path.endpoint: ALTERNATE_HEARTBEAT for path in ranked[:ALTERNATES]}
         if self.relay is not None:
             proven = self.relay.is_proven

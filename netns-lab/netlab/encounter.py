@@ -144,16 +144,28 @@ def judge(outcome: Outcome, expected: Method, *, luck: bool = False) -> str | No
     """Return what is wrong with an outcome, if anything is."""
     if outcome.method is None:
         return f"Not one of {outcome.sent} pings was answered."
-    by_bad_luck = luck and outcome.method in (Method.TCP, Method.RELAY)
-    # Where the birthday method misses, which it may, a stream is next.
-    missed = expected is Method.BIRTHDAY and outcome.method is Method.TCP
-    if outcome.method is not expected and not by_bad_luck and not missed:
+    by_luck = luck and outcome.method in (Method.TCP, Method.RELAY)
+    if expected is Method.BIRTHDAY:
+        by_luck |= _is_luck_of_birthdays(outcome)
+    if outcome.method is not expected and not by_luck:
         return f"The path is {outcome.method.value}, and {expected.value} was expected."
     if outcome.lost:
         return f"{outcome.lost} of {outcome.sent} pings were lost."
     if expected is Method.RELAY and HOPELESS not in outcome.reason:
         return "It is relayed, and does not say that nothing better is possible."
     return None
+
+
+def _is_luck_of_birthdays(outcome: Outcome) -> bool:
+    """Tell whether this, too, can come of many ports that are drawn at random.
+
+    The method may miss, and a stream is next. And a NAT that filters by address may
+    draw, for one of a thousand probes, just the port that the peer was told of: then
+    the path found is that one.
+    """
+    if outcome.method is Method.DIRECT:
+        return any(told.startswith("birthday ok") for told in outcome.attempts)
+    return outcome.method is Method.TCP
 
 
 def _method(seen: tuple[dict[str, Any], ...], first: float | None) -> Method | None:

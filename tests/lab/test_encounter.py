@@ -1,5 +1,7 @@
 """An encounter is judged by its path, its losses and what the node says of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from netlab.encounter import Outcome, Pings, judge
@@ -38,6 +40,14 @@ def test_bad_luck_is_forgiven_but_another_method_is_not() -> None:
     assert judge(outcome(Method.TCP), Method.DIRECT, luck=True) is None
     assert judge(outcome(Method.TCP), Method.DIRECT) is not None
     assert judge(outcome(Method.BIRTHDAY), Method.DIRECT, luck=True) is not None
+
+
+def test_a_birthday_may_miss_or_find_the_port_that_the_peer_was_told_of() -> None:
+    assert judge(outcome(Method.TCP), Method.BIRTHDAY) is None
+    found = replace(outcome(Method.DIRECT), attempts=("birthday ok: it answered",))
+    assert judge(found, Method.BIRTHDAY) is None
+    assert judge(found, Method.PREDICTION) is not None
+    assert judge(outcome(Method.DIRECT), Method.BIRTHDAY) is not None
 
 
 def test_silence_and_losses_are_failures() -> None:

@@ -18,7 +18,14 @@ from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire import stun
 from meshwg.wire.stun import Attribute, Class, Message, Method, StunErrorCode
 from tests.sim import KINDS, Host, Kind, Nat, Network, Packet, Socket, Wire
-from tests.sim.kinds import FULL_CONE, LINUX, PUBLIC, SYMMETRIC_RANDOM, UDP_BLOCKED
+from tests.sim.kinds import (
+    FULL_CONE,
+    LINUX,
+    PUBLIC,
+    SLOPPY_LINUX,
+    SYMMETRIC_RANDOM,
+    UDP_BLOCKED,
+)
 from tests.sim.servers import add_stun_server
 
 SERVER = Endpoint("198.51.100.1", 3478)
@@ -458,6 +465,31 @@ def test_a_shorter_limit_is_kept() -> None:
     assert report.behavior.mapping is Mapping.UNKNOWN
 
 
+def test_a_socket_that_a_sloppy_router_has_moved_makes_no_symmetric_nat() -> None:
+    """Its flow to the first server is an old one, and later ones have another port."""
+    network = internet()
+    host = SLOPPY_LINUX.add_to(network, "host", 1)
+    own = host.open()
+    peer = network.add_host("peer", "192.0.2.77").open(9)
+    own.send(stun.binding_request(bytes(12)), SERVER)
+    network.run(until=network.now + 1)
+    peer.send(b"unasked", Endpoint("203.0.1.1", own.port))
+    network.run(until=network.now + 1)
+    for _ in range(2):
+        own.send(b"later", Endpoint("192.0.2.77", 9))
+        own.send(stun.binding_request(bytes(12)), SERVER)
+        network.run(until=network.now + 20)
+    moved = peer.received[-1][1]
+    assert moved.port != own.port
+
+    found = discover(network, host)[0].behavior
+
+    assert found.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert not found.varies
+    assert found.public is not None
+    assert (found.public.host, found.public.port) == (moved.host, moved.port)
+
+
 def test_nothing_is_sent_to_the_alternate_address_before_filtering_was_tested() -> None:
     network = internet()
     sent: list[tuple[float, str]] = []
@@ -533,8 +565,10 @@ def discover(
     patience: Patience = THOROUGH,
 ) -> tuple[DiscoveryReport, float]:
     """Run a discovery on a host; return its report and how long it took."""
-    host.open(port)
+    if UDP not in host.sockets:
+        host.open(port)
     for link in range(1, fresh + 1):
+        host.close(link)
         host.open(link=link)
     start = network.now
     client = Client(

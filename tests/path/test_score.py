@@ -52,6 +52,32 @@ def test_the_margin_is_10_ms_or_20_percent(
     assert outranks(one, other) is wins
 
 
+def test_a_stream_that_was_faster_once_does_not_replace_datagrams() -> None:
+    """A busy machine answers the first checks of a good path late."""
+    datagrams = Score(CandidateKind.HOST, 0.030)
+    stream = Score(CandidateKind.TCP, 0.005)
+    assert not outranks(stream, datagrams)
+    assert outranks(datagrams, stream)
+
+
+@pytest.mark.parametrize(
+    ("stream", "taken", "kept"),
+    [(0.001, True, True), (0.023, False, True), (0.028, False, False)],
+)
+def test_a_stream_is_used_only_while_it_is_surely_faster(
+    stream: float, taken: bool, kept: bool
+) -> None:
+    datagrams = Score(CandidateKind.HOST, 0.035, least=0.032)
+    over_tcp = Score(CandidateKind.TCP, stream, least=stream)
+    assert outranks(over_tcp, datagrams) is taken
+    assert outranks(datagrams, over_tcp) is not kept
+
+
+def test_a_stream_replaces_datagrams_of_which_a_third_is_lost() -> None:
+    lossy = Score(CandidateKind.HOST, 0.001, poor=True)
+    assert outranks(Score(CandidateKind.TCP, 0.1), lossy)
+
+
 def test_the_local_network_beats_a_hairpin_of_the_same_length() -> None:
     assert outranks(
         Score(CandidateKind.HOST, 0.003), Score(CandidateKind.REFLEXIVE, 0.002)

@@ -28,6 +28,7 @@ from meshwg.transmit import Endpoint, Source
 RELAY = Endpoint("198.51.100.1", 50000, 1)
 NEAR = Endpoint("192.168.1.2", 1111)
 FAR = Endpoint("203.0.113.1", 1111)
+STREAM = Endpoint("203.0.113.1", 2222, 9)
 INSIDE = Endpoint("10.9.0.2", 1111, source=Source("10.9.0.1", 7))
 
 
@@ -70,6 +71,22 @@ def test_the_shared_lan_takes_over_from_a_hairpin() -> None:
     prove(table, FAR, CandidateKind.REFLEXIVE, 10.0, rtt=0.002)
     prove(table, NEAR, CandidateKind.HOST, 10.1, rtt=0.004)
     assert table.endpoints(10.1) == (NEAR,)
+
+
+def test_a_stream_does_not_take_over_since_the_first_datagrams_were_slow() -> None:
+    """Which ends of a pair disagreed about, on a machine that had much to do."""
+    table = relayed()
+    prove(table, FAR, CandidateKind.HOST, 10.0, rtt=0.030)
+    prove(table, STREAM, CandidateKind.TCP, 10.1, rtt=0.002)
+    assert table.endpoints(10.1) == (FAR,)
+
+
+def test_datagrams_take_over_from_a_stream_that_was_first() -> None:
+    table = relayed()
+    prove(table, STREAM, CandidateKind.TCP, 10.0, rtt=0.002)
+    assert table.endpoints(10.0) == (STREAM,)
+    prove(table, FAR, CandidateKind.HOST, 10.1, rtt=0.030)
+    assert table.endpoints(10.1) == (FAR,)
 
 
 def test_in_doubt_data_also_goes_by_the_relay() -> None:
