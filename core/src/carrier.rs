@@ -406,7 +406,8 @@ impl Worker {
             }
             let end = used + received.length;
             let coalescer = &mut self.coalescer;
-            for start in (used..end).step_by(received.stride) {
+            // There is one at least: an empty datagram is a datagram.
+            for start in (used..end.max(used + 1)).step_by(received.stride) {
                 let place = start..(start + received.stride).min(end);
                 receiver.take(
                     &mut self.arrived,

@@ -88,6 +88,7 @@ class CoreDataplane(Dataplane):
         self._loop.remove_reader(self._core.fileno())
         self._count_losses()
         self._core.stop()
+        self._read_up()
 
     def _watch(self, sock: UdpReceiver) -> None:
         if not self._is_carrying:
@@ -125,6 +126,13 @@ class CoreDataplane(Dataplane):
                 self._core.set_source(endpoint, found)
 
     # What comes up.
+
+    def _read_up(self) -> None:
+        """Take up all that still waits; what comes of it is passed on later."""
+        before = -1
+        while before < self._datapath.taken:
+            before = self._datapath.taken
+            self._engine.collect(clock.now())
 
     def _on_bell(self) -> None:
         """Take up what the core does not know."""

@@ -89,6 +89,7 @@ class CoreDatapath:
         drops = dict(self._told.drops)
         for name, count in self.core.drops():
             drops[Drop(name)] += count
+        drops[Drop.QUEUE_FULL] += self.core.overflows()
         return drops
 
     def number_of(self, lane: Lane) -> int:

@@ -44,6 +44,8 @@ class Drop(StrEnum):
     """A packet for an address that no peer has."""
     STAGE_FULL = "stage-full"
     """A packet pushed out while it waited for a handshake."""
+    QUEUE_FULL = "queue-full"
+    """What waited to be looked at, and made room for what came later."""
     TOO_LONG = "packet-too-long"
     """A packet too long for the path to its peer, of which its sender was told."""
     NO_ENDPOINT = "no-endpoint"
