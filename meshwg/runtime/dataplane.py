@@ -4,8 +4,8 @@ A readable descriptor is read, the engine is called, and what it answers is writ
 once. There is no task in between. While a socket blocks, the TUN device is not read:
 that is all the back-pressure there is, and the kernel's own queues do the rest.
 
-What is carried at once takes less than a millisecond, so that nothing waits longer for
-the others. The TUN device's queue has one line for all, in which a ping would stand
+What is carried at once takes about a millisecond, so that nothing waits longer for the
+others. The TUN device's queue has one line for all, in which a ping would stand
 behind the packets of a transfer. So more is read from it than can be carried, and
 waits here, each flow for its own turn (:mod:`meshwg.packet.fairqueue`). Datagrams
 cannot be told apart before they are opened; but where they wait for too long, one is
@@ -47,15 +47,15 @@ QUIET = 0.001
 """Seconds without packets after which the rest of the program goes on."""
 MAX_READY = 16
 """Descriptors named by one wait: Python makes room for them each time."""
-BATCH = 90
-"""Packets passed on before the sockets are looked at: what two system calls send, in
-less than a millisecond."""
-READ_AHEAD = 2 * BATCH
-"""Packets read from the TUN device in a row: its own queue has only one line. With more
-of them, the processor's cache has forgotten the first when their turn comes."""
+BATCH = 135
+"""Packets passed on before the sockets are looked at: what three system calls send, in
+about a millisecond."""
+READ_AHEAD = 180
+"""Packets read from the TUN device in a row: its own queue has only one line. With many
+more, the processor's cache has forgotten the first when their turn comes."""
 MAX_WAITING = 1024
 """Packets that wait here before those in the device's queue do."""
-DATAGRAMS_PER_TURN = 128
+DATAGRAMS_PER_TURN = 192
 """Datagrams taken from one socket before the others are looked at."""
 BURST = 32
 """Datagrams of one source that are passed on before more are read."""
