@@ -48,7 +48,7 @@ class NamedHost:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ZoneAnswer:
     """What a zone says to a question."""
 
     code: ResponseCode
@@ -115,7 +115,7 @@ class Zone:
             return True
         return self._reverse_apex(name) is not None
 
-    def look_up(self, name: bytes, type_: int) -> Finding:
+    def look_up(self, name: bytes, type_: int) -> ZoneAnswer:
         """Return what there is at a name that the zone covers.
 
         :param name: in canonical form.
@@ -138,8 +138,8 @@ class Zone:
         exists = bool(self._at(name)) or self._exists(name)
         code = ResponseCode.NOERROR if exists else ResponseCode.NXDOMAIN
         if answers:
-            return Finding(code, tuple(answers))
-        return Finding(code, (), (self._soa(self.apex),))
+            return ZoneAnswer(code, tuple(answers))
+        return ZoneAnswer(code, (), (self._soa(self.apex),))
 
     # What it is made of.
 
@@ -253,7 +253,7 @@ class Zone:
     def _reverse_apex(self, name: bytes) -> bytes | None:
         return next((each for each in suffixes(name) if each in self._reverse), None)
 
-    def _look_up_address(self, name: bytes, type_: int) -> Finding:
+    def _look_up_address(self, name: bytes, type_: int) -> ZoneAnswer:
         apex = self._reverse_apex(name)
         assert apex is not None
         prefix = reverse_prefix(name)
@@ -261,7 +261,7 @@ class Zone:
         is_whole = prefix is not None and prefix.prefixlen == prefix.max_prefixlen
         owner = self._owner(prefix) if is_whole else None
         if not _overlap(prefix, network) or (is_whole and owner is None):
-            return Finding(ResponseCode.NXDOMAIN, (), (self._soa(apex),))
+            return ZoneAnswer(ResponseCode.NXDOMAIN, (), (self._soa(apex),))
         answers: list[ResourceRecord] = []
         if name == apex and type_ == RecordType.SOA:
             answers = [self._soa(apex)]
@@ -278,9 +278,9 @@ class Zone:
 
     def _found_at(
         self, name: bytes, type_: int, answers: list[ResourceRecord], apex: bytes
-    ) -> Finding:
+    ) -> ZoneAnswer:
         authority = () if answers else (self._soa(apex),)
-        return Finding(ResponseCode.NOERROR, tuple(answers), authority)
+        return ZoneAnswer(ResponseCode.NOERROR, tuple(answers), authority)
 
     def _soa(self, apex: bytes) -> ResourceRecord:
         """Return the record whose last number is for how long "no" may be kept."""

@@ -56,10 +56,11 @@ class Seen:
     @property
     def moved_to(self) -> Endpoint | None:
         """Where all but the first destination saw the socket, if that is one place."""
-        others = {
+        others = [
             seen for seen in (*self.elsewhere, self.other_port) if seen is not None
-        }
-        return others.pop() if len(others) == 1 and self.varies else None
+        ]
+        agree = self.varies and all(seen == others[0] for seen in others)
+        return others[0] if agree else None
 
 
 @dataclass(frozen=True, slots=True)

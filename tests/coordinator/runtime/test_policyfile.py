@@ -32,7 +32,7 @@ class StandInWorker:
         self.texts: list[str] = []
         self.applied = asyncio.Condition()
 
-    async def perform(self, operation: Operation) -> Result:
+    async def perform(self, operation: Operation, actor: str) -> Result:
         assert isinstance(operation, ApplyPolicy)
         async with self.applied:
             self.texts.append(operation.text)
