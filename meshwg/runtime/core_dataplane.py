@@ -28,8 +28,8 @@ from meshwg.transmit import UDP, Endpoint, Source
 from meshwg.wireguard.core_datapath import EXCEPTIONS_AT_ONCE, CoreDatapath
 from meshwg.wireguard.datapath import Datapath
 
-THREADS = 1
-"""One for both directions; see docs/design.md for what more of them are worth."""
+THREADS = 2
+"""One for each direction; see docs/design.md for what that is worth."""
 REST_RATIO = 3
 """How many times as long as a full batch took there is a rest after it."""
 MAX_REST = 0.05
