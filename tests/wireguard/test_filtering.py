@@ -226,7 +226,7 @@ def test_without_a_filter_again_all_pass() -> None:
 
 
 def test_known_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshwg.wireguard.python_datapath.MAX_EXACT_FLOWS", 4)
+    monkeypatch.setattr("meshwg.wireguard.filtering.MAX_EXACT_FLOWS", 4)
     here, _, judge = judged()
     packets = [udp(OURS, THEIRS, (number, 1)) for number in range(1, 7)]
 
