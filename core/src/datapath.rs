@@ -7,6 +7,7 @@ use crate::channel;
 use crate::constants::{DATA_HEADER_LENGTH, DATA_OVERHEAD};
 use crate::drops::Drop;
 use crate::endpoint::Endpoint;
+use crate::flows::Direction;
 use crate::receiver::Receiver;
 use crate::sender::{Outlet, Sender};
 use crate::session::{padding_length, Session};
@@ -29,14 +30,47 @@ impl Datapath {
     }
 
     /// Take IP packets from the interface.
-    pub fn receive_packets<'a>(&self, packets: impl IntoIterator<Item = &'a [u8]>, now: f64) {
+    pub fn receive_packets(&self, packets: &[&[u8]], now: f64) {
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.shared.table();
+        let mut outlet = Collected::default();
+        // None overtakes what is to be judged.
+        let mut each = packets.iter();
+        if each.any(|packet| table.is_to_be_judged(packet, Direction::Outbound, now)) {
+            sender.judge_all();
+        }
+        for packet in packets {
+            sender.take(&self.shared, &table, packet, now, &mut outlet);
+        }
+        self.finish(&mut sender, &table, outlet, now);
+    }
+
+    /// Take IP packets from the interface, or the owner's own, that were judged.
+    pub fn send_judged(&self, packets: &[&[u8]], now: f64) {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let table = self.shared.table();
         let mut outlet = Collected::default();
         for packet in packets {
-            sender.take(&self.shared, &table, packet, now, &mut outlet);
+            sender.take_judged(&self.shared, &table, packet, now, &mut outlet);
         }
-        sender.finish(&self.shared, &table, now, &mut outlet);
+        self.finish(&mut sender, &table, outlet, now);
+    }
+
+    /// Hand over packets from peers that were judged.
+    pub fn deliver_judged(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
+        let table = self.shared.table();
+        let mut up = self.shared.up();
+        for packet in packets {
+            if table.is_owners_echo(&packet) {
+                up.push_echo(packet);
+            } else {
+                up.packets.push(packet);
+            }
+        }
+    }
+
+    fn finish(&self, sender: &mut Sender, table: &Table, mut outlet: Collected, now: f64) {
+        sender.finish(&self.shared, table, now, &mut outlet);
         let mut up = self.shared.up();
         for (lane, messages) in outlet.messages {
             up.push_outgoing(Target::Lane(lane), messages);
@@ -53,6 +87,7 @@ impl Datapath {
     ) {
         let table = self.shared.table();
         let mut receiver = Receiver::new(&self.shared, &table, now);
+        receiver.keep_order();
         let mut packets = Vec::new();
         for datagram in datagrams {
             let mut buffer = datagram.to_vec();

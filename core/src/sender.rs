@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::bundle::Bundle;
 use crate::channel;
 use crate::drops::Drop;
+use crate::flows::Direction;
 use crate::packet::{addresses, version};
 use crate::segment::Segments;
 use crate::session::Session;
@@ -29,6 +30,9 @@ pub struct Sender {
     spare: Vec<Bundle>,
     carried: Vec<(LaneId, u64)>,
     unsent: Vec<(LaneId, Vec<Vec<u8>>)>,
+    unjudged: Vec<Vec<u8>>,
+    /// Whether all packets are judged until the next [`Sender::finish`].
+    judges_all: bool,
     told: HashSet<Vec<u8>>,
     /// Where the last packet went.
     last: Option<Route>,
@@ -52,6 +56,8 @@ impl Sender {
             spare: Vec::new(),
             carried: Vec::new(),
             unsent: Vec::new(),
+            unjudged: Vec::new(),
+            judges_all: false,
             told: HashSet::new(),
             last: None,
         }
@@ -70,15 +76,50 @@ impl Sender {
             shared.drops.count(Drop::NoPeer, 1);
             return;
         };
+        if self.judges_all || table.is_to_be_judged(packet, Direction::Outbound, now) {
+            self.unjudged.push(packet.to_vec());
+            return;
+        }
+        self.take_passing(shared, table, packet, &route, outlet);
+    }
+
+    /// Have all packets judged that are taken until [`Sender::finish`].
+    pub fn judge_all(&mut self) {
+        self.judges_all = true;
+    }
+
+    /// Take a packet that has been judged.
+    pub fn take_judged(
+        &mut self,
+        shared: &Shared,
+        table: &Table,
+        packet: &[u8],
+        now: f64,
+        outlet: &mut impl Outlet,
+    ) {
+        match self.route(table, packet, now) {
+            Some(route) => self.take_passing(shared, table, packet, &route, outlet),
+            None => shared.drops.count(Drop::NoPeer, 1),
+        }
+    }
+
+    fn take_passing(
+        &mut self,
+        shared: &Shared,
+        table: &Table,
+        packet: &[u8],
+        route: &Route,
+        outlet: &mut impl Outlet,
+    ) {
         if packet.len() > route.longest && route.longest < table.mtu {
-            let longest = longest_of(packet, &route);
+            let longest = longest_of(packet, route);
             if packet.len() > longest {
-                self.take_too_long(shared, table, packet, &route, outlet);
+                self.take_too_long(shared, table, packet, route, outlet);
                 return;
             }
         }
         let write = |text: &mut [u8]| text.copy_from_slice(packet);
-        self.seal(table, &route, packet.len(), write, outlet);
+        self.seal(table, route, packet.len(), write, outlet);
     }
 
     /// Take the packets of a superpacket.
@@ -94,7 +135,9 @@ impl Sender {
             shared.drops.count(Drop::NoPeer, segments.count);
             return;
         };
-        if segments.length(0) > route.longest && route.longest < table.mtu {
+        // The last of them may be one to be judged by itself, as their headers are then.
+        let is_too_long = segments.length(0) > route.longest && route.longest < table.mtu;
+        if is_too_long || table.is_to_be_judged(segments.headers(), Direction::Outbound, now) {
             for index in 0..segments.count {
                 let mut packet = vec![0; segments.length(index)];
                 segments.write(index, &mut packet);
@@ -117,10 +160,15 @@ impl Sender {
         }
         self.last = None;
         self.told.clear();
-        if self.carried.is_empty() && self.unsent.is_empty() {
+        self.judges_all = false;
+        if self.carried.is_empty() && self.unsent.is_empty() && self.unjudged.is_empty() {
             return;
         }
         let mut up = shared.up();
+        if !self.unjudged.is_empty() {
+            up.push_unjudged(self.unjudged.drain(..), Direction::Outbound, now);
+            shared.bell.ring();
+        }
         for (lane, packets) in self.unsent.drain(..) {
             up.push_unsent(lane, packets, now);
             shared.bell.ring();

@@ -84,7 +84,7 @@ class PythonDatapath:
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         if self._flows is None:
-            self._send_groups(self._grouped(packets), now)
+            self.send_judged(packets, now)
         else:
             self._send_groups(self._judged(packets, now), now)
             self._send_answers(now)
@@ -385,13 +385,17 @@ class PythonDatapath:
             self.drops[drop] += 1
         return passage
 
+    def send_judged(self, packets: Sequence[bytes], now: float) -> None:
+        """Take packets as from the interface, without asking the filter."""
+        self._send_groups(self._grouped(packets), now)
+
     def _send_answers(self, now: float) -> None:
         """Send what a filter has to say of what it refused."""
         if self._flows is not None:
             to_interface, to_peers = self._flows.filter.take_answers()
             self._packets += to_interface
             if to_peers:
-                self._send_groups(self._grouped(to_peers), now)
+                self.send_judged(to_peers, now)
 
     # The fast path.
 
