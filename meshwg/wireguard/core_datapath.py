@@ -6,7 +6,6 @@ and carries from then on: peers keep their sessions. Counters go on far beyond t
 that the core may have used, and no counter is taken that it may have seen.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 
 from meshwg.transmit import Endpoint, Source, Transmit
@@ -29,6 +28,8 @@ EXCEPTIONS_AT_ONCE = 128
 """Datagrams that are taken up by one call."""
 JUDGED_AT_ONCE = 128
 """Packets that are judged by one call, where threads carry."""
+WHATEVER_WAITS = (1 << 31) - 1
+"""Stands for as many of them as there are."""
 SKIPPED_COUNTERS = 1 << 20
 """Counters left out when a session is taken from the core: far more than threads can
 use between the moment they are counted and the moment they end."""
@@ -196,7 +197,7 @@ class CoreDatapath:
         self._told.use(self._flows)
         self.core.set_filter(packet_filter is not None)
         if packet_filter is None:
-            self._judge(sys.maxsize)  # What waits may pass.
+            self._judge(WHATEVER_WAITS)  # What waits may pass.
 
     # Packets and datagrams.
 
@@ -208,7 +209,7 @@ class CoreDatapath:
             except RuntimeError as error:
                 self.fall_back(str(error))
             else:
-                self._judge(sys.maxsize)
+                self._judge(WHATEVER_WAITS)
                 return
         self._told.receive_packets(packets, now)
 
@@ -223,7 +224,7 @@ class CoreDatapath:
             except RuntimeError as error:
                 self.fall_back(str(error))
             else:
-                self._judge(sys.maxsize)
+                self._judge(WHATEVER_WAITS)
                 return
         self._told.receive_datagrams(datagrams, endpoint, now)
 
