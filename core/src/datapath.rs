@@ -31,29 +31,17 @@ impl Datapath {
 
     /// Take IP packets from the interface.
     pub fn receive_packets(&self, packets: &[&[u8]], now: f64) {
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let table = self.shared.table();
-        let mut outlet = Collected::default();
-        // None overtakes what is to be judged.
         let mut each = packets.iter();
-        if each.any(|packet| table.is_to_be_judged(packet, Direction::Outbound, now)) {
-            sender.judge_all();
-        }
-        for packet in packets {
-            sender.take(&self.shared, &table, packet, now, &mut outlet);
-        }
-        self.finish(&mut sender, &table, outlet, now);
+        let outbound = Direction::Outbound;
+        let none = !each.any(|packet| table.is_to_be_judged(packet, outbound, now));
+        // None overtakes what is to be judged.
+        self.send(&table, packets, none, now);
     }
 
     /// Take IP packets from the interface, or the owner's own, that were judged.
     pub fn send_judged(&self, packets: &[&[u8]], now: f64) {
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = self.shared.table();
-        let mut outlet = Collected::default();
-        for packet in packets {
-            sender.take_judged(&self.shared, &table, packet, now, &mut outlet);
-        }
-        self.finish(&mut sender, &table, outlet, now);
+        self.send(&self.shared.table(), packets, true, now);
     }
 
     /// Hand over packets from peers that were judged.
@@ -69,7 +57,17 @@ impl Datapath {
         }
     }
 
-    fn finish(&self, sender: &mut Sender, table: &Table, mut outlet: Collected, now: f64) {
+    /// Send packets if they have been judged, else have all of them judged.
+    fn send(&self, table: &Table, packets: &[&[u8]], are_judged: bool, now: f64) {
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outlet = Collected::default();
+        for packet in packets {
+            if are_judged {
+                sender.take_judged(&self.shared, table, packet, now, &mut outlet);
+            } else {
+                sender.take_unjudged(&self.shared, table, packet, now);
+            }
+        }
         sender.finish(&self.shared, table, now, &mut outlet);
         let mut up = self.shared.up();
         for (lane, messages) in outlet.messages {
@@ -131,7 +129,7 @@ impl Datapath {
     }
 
     /// Send a message of the owner's.
-    pub fn send(&self, target: Target, message: Vec<u8>) {
+    pub fn send_message(&self, target: Target, message: Vec<u8>) {
         self.push(target, vec![message]);
     }
 

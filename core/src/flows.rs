@@ -4,6 +4,7 @@
 //! it pass. What is not known here goes up to it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use crate::packet::{ICMP, ICMPV6, TCP, UDP};
 
@@ -11,6 +12,8 @@ use crate::packet::{ICMP, ICMPV6, TCP, UDP};
 pub const MAX_FLOWS: usize = 16_384;
 /// Bytes of the longest key: a protocol, two IPv6 addresses and two ports.
 const KEY_LENGTH: usize = 37;
+const ROOM: usize = 40;
+const LAST: usize = ROOM - 1;
 /// FIN, SYN and RST: a TCP segment with one of them is judged alone.
 const BEGIN_OR_END: u8 = 0x07;
 /// Bytes of an IPv4 header and one of UDP, or the first eight of another protocol.
@@ -26,11 +29,10 @@ pub enum Direction {
 }
 
 /// What the packets of an exact flow have in common, as the owner writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowKey {
-    length: u8,
-    bytes: [u8; KEY_LENGTH],
-}
+///
+/// After its bytes there are zeros, and in the end their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey([u8; ROOM]);
 
 impl FlowKey {
     /// Return the key of a packet, `None` if it is to be judged by itself.
@@ -47,11 +49,11 @@ impl FlowKey {
             }
             return match packet[9] {
                 TCP if length >= 40 && packet[33] & BEGIN_OR_END == 0 => {
-                    FlowKey::joined(&[b"T", &packet[12..24]])
+                    Some(FlowKey::of_ports::<12>(b'T', &packet[12..]))
                 }
-                UDP => FlowKey::joined(&[b"U", &packet[12..24]]),
+                UDP => Some(FlowKey::of_ports::<12>(b'U', &packet[12..])),
                 ICMP if matches!(packet[20], 0 | 8) => {
-                    FlowKey::joined(&[&packet[12..21], &packet[24..26]])
+                    Some(FlowKey::of_echoes::<9>(&packet[12..], &packet[24..]))
                 }
                 _ => None,
             };
@@ -61,46 +63,111 @@ impl FlowKey {
         }
         match packet[6] {
             TCP if length >= 60 && packet[53] & BEGIN_OR_END == 0 => {
-                FlowKey::joined(&[b"T", &packet[8..44]])
+                Some(FlowKey::of_ports::<36>(b'T', &packet[8..]))
             }
-            UDP => FlowKey::joined(&[b"U", &packet[8..44]]),
+            UDP => Some(FlowKey::of_ports::<36>(b'U', &packet[8..])),
             ICMPV6 if matches!(packet[40], 128 | 129) => {
-                FlowKey::joined(&[&packet[8..41], &packet[44..46]])
+                Some(FlowKey::of_echoes::<33>(&packet[8..], &packet[44..]))
             }
             _ => None,
         }
     }
 
+    /// Return a key of addresses and ports, of so many bytes.
+    fn of_ports<const N: usize>(protocol: u8, ends: &[u8]) -> FlowKey {
+        let mut key = [0; ROOM];
+        key[0] = protocol;
+        key[1..=N].copy_from_slice(&ends[..N]);
+        key[LAST] = N as u8 + 1;
+        FlowKey(key)
+    }
+
+    /// Return a key of addresses and a type, of so many bytes, and an identifier.
+    fn of_echoes<const N: usize>(ends: &[u8], identifier: &[u8]) -> FlowKey {
+        let mut key = [0; ROOM];
+        key[..N].copy_from_slice(&ends[..N]);
+        key[N..N + 2].copy_from_slice(&identifier[..2]);
+        key[LAST] = N as u8 + 2;
+        FlowKey(key)
+    }
+
     /// Return the key that the owner has written, `None` if it cannot be one.
     pub fn from_bytes(bytes: &[u8]) -> Option<FlowKey> {
-        (bytes.len() <= KEY_LENGTH)
-            .then(|| FlowKey::joined(&[bytes]))
-            .flatten()
+        let mut key = [0; ROOM];
+        key[LAST] = bytes.len() as u8;
+        key[..KEY_LENGTH]
+            .get_mut(..bytes.len())?
+            .copy_from_slice(bytes);
+        Some(FlowKey(key))
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-
-    fn joined(parts: &[&[u8]]) -> Option<FlowKey> {
-        let mut key = FlowKey {
-            length: 0,
-            bytes: [0; KEY_LENGTH],
-        };
-        for part in parts {
-            let start = usize::from(key.length);
-            key.bytes[start..start + part.len()].copy_from_slice(part);
-            key.length += part.len() as u8;
-        }
-        Some(key)
+        &self.0[..usize::from(self.0[LAST])]
     }
 }
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let length = self.as_bytes().len().next_multiple_of(8);
+        state.write(&self.0[..length]);
+    }
+}
+
+/// Hashes keys, which peers choose, so that they cannot know which ones collide.
+#[derive(Clone, Copy)]
+struct Secret {
+    start: u64,
+    factor: u64,
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        let random = || RandomState::new().build_hasher().finish();
+        Secret {
+            start: random(),
+            factor: random() | 1,
+        }
+    }
+}
+
+impl BuildHasher for Secret {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher {
+            state: self.start,
+            factor: self.factor,
+        }
+    }
+}
+
+/// Multiplies each eight bytes, and mixes both halves of the product.
+struct KeyHasher {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks_exact(8) {
+            let word = u64::from_ne_bytes(part.try_into().expect("it has 8 bytes"));
+            let product = u128::from(self.state ^ word) * u128::from(self.factor);
+            self.state = (product as u64) ^ (product >> 64) as u64;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
+}
+
+type Times = HashMap<FlowKey, f64, Secret>;
 
 /// Until when flows pass, by direction.
 #[derive(Default)]
 pub struct Flows {
-    inbound: HashMap<FlowKey, f64>,
-    outbound: HashMap<FlowKey, f64>,
+    inbound: Times,
+    outbound: Times,
 }
 
 impl Flows {
@@ -132,7 +199,7 @@ impl Flows {
         self.of(direction).clear();
     }
 
-    fn of(&mut self, direction: Direction) -> &mut HashMap<FlowKey, f64> {
+    fn of(&mut self, direction: Direction) -> &mut Times {
         match direction {
             Direction::Inbound => &mut self.inbound,
             Direction::Outbound => &mut self.outbound,
@@ -200,6 +267,16 @@ mod tests {
     fn keys_survive_being_written() {
         assert_eq!(FlowKey::from_bytes(key(7).as_bytes()), Some(key(7)));
         assert_eq!(FlowKey::from_bytes(&[0; KEY_LENGTH + 1]), None);
+    }
+
+    #[test]
+    fn no_bits_of_a_hash_stay_the_same() {
+        let secret = Secret::default();
+        let hashes = |port| secret.hash_one(key(port));
+        let (all, any) = (0..256)
+            .map(hashes)
+            .fold((u64::MAX, 0), |(all, any), hash| (all & hash, any | hash));
+        assert_eq!((all, any), (0, u64::MAX));
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Core {
             Some(to) => Target::Elsewhere(endpoint(to)?),
             None => Target::Lane(lane),
         };
-        self.datapath.send(target, message);
+        self.datapath.send_message(target, message);
         Ok(())
     }
 

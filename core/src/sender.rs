@@ -31,8 +31,6 @@ pub struct Sender {
     carried: Vec<(LaneId, u64)>,
     unsent: Vec<(LaneId, Vec<Vec<u8>>)>,
     unjudged: Vec<Vec<u8>>,
-    /// Whether all packets are judged until the next [`Sender::finish`].
-    judges_all: bool,
     told: HashSet<Vec<u8>>,
     /// Where the last packet went.
     last: Option<Route>,
@@ -57,7 +55,6 @@ impl Sender {
             carried: Vec::new(),
             unsent: Vec::new(),
             unjudged: Vec::new(),
-            judges_all: false,
             told: HashSet::new(),
             last: None,
         }
@@ -76,16 +73,19 @@ impl Sender {
             shared.drops.count(Drop::NoPeer, 1);
             return;
         };
-        if self.judges_all || table.is_to_be_judged(packet, Direction::Outbound, now) {
+        if table.is_to_be_judged(packet, Direction::Outbound, now) {
             self.unjudged.push(packet.to_vec());
             return;
         }
         self.take_passing(shared, table, packet, &route, outlet);
     }
 
-    /// Have all packets judged that are taken until [`Sender::finish`].
-    pub fn judge_all(&mut self) {
-        self.judges_all = true;
+    /// Take a packet that is to be judged.
+    pub fn take_unjudged(&mut self, shared: &Shared, table: &Table, packet: &[u8], now: f64) {
+        match self.route(table, packet, now) {
+            Some(_) => self.unjudged.push(packet.to_vec()),
+            None => shared.drops.count(Drop::NoPeer, 1),
+        }
     }
 
     /// Take a packet that has been judged.
@@ -160,7 +160,6 @@ impl Sender {
         }
         self.last = None;
         self.told.clear();
-        self.judges_all = false;
         if self.carried.is_empty() && self.unsent.is_empty() && self.unjudged.is_empty() {
             return;
         }

@@ -197,7 +197,7 @@ class CoreDatapath:
         self._told.use(self._flows)
         self.core.set_filter(packet_filter is not None)
         if packet_filter is None:
-            self._judge(WHATEVER_WAITS)  # What waits may pass.
+            self._judge(WHATEVER_WAITS)  # It passes.
 
     # Packets and datagrams.
 
@@ -209,7 +209,8 @@ class CoreDatapath:
             except RuntimeError as error:
                 self.fall_back(str(error))
             else:
-                self._judge(WHATEVER_WAITS)
+                if self._flows is not None:
+                    self._judge(WHATEVER_WAITS)
                 return
         self._told.receive_packets(packets, now)
 
@@ -224,7 +225,8 @@ class CoreDatapath:
             except RuntimeError as error:
                 self.fall_back(str(error))
             else:
-                self._judge(WHATEVER_WAITS)
+                if self._flows is not None:
+                    self._judge(WHATEVER_WAITS)
                 return
         self._told.receive_datagrams(datagrams, endpoint, now)
 
@@ -312,7 +314,8 @@ class CoreDatapath:
             for datagrams, endpoint in self.core.take_exceptions(EXCEPTIONS_AT_ONCE)
         ]
         self.taken += sum(len(datagrams) for datagrams, _ in exceptions)
-        self._judge(JUDGED_AT_ONCE)
+        if self._flows is not None:
+            self._judge(JUDGED_AT_ONCE)
         return exceptions + self._told.take_exceptions()
 
     def take_echoes(self) -> list[bytes]:
