@@ -19,10 +19,15 @@ from meshwg.policy.filter import Filter
 from meshwg.policy.places import Places
 from meshwg.policy.ports import TCP, UDP, Ports
 from meshwg.policy.rules import AllowRule
+from meshwg.runtime.core import find_core
 from meshwg.transmit import Endpoint
+from meshwg.wireguard.constants import DEFAULT_MTU
+from meshwg.wireguard.core_datapath import CoreDatapath
+from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.python_datapath import PythonDatapath
-from meshwg.wireguard.session import Session
+
+Make = Callable[[], Datapath]
 
 PAIRS = int(os.environ.get("BENCH_PAIRS", "15"))
 RULES, FLOWS, CLASSES = 500, 10_000, 25
@@ -37,13 +42,23 @@ TARGETS = {"throughput": 1 / 0.97, "ping": 1.02, "first packet": 200.0}
 
 
 def run() -> dict[str, Any]:
-    """Measure both, print a table, and return the figures."""
-    with_, without = Tunnel(policy=True), Tunnel(policy=False)
+    """Measure each data path that there is, print tables, and return the figures."""
+    figures = {name: measure(name, make) for name, make in _makers().items()}
+    filter_ = _filter(OURS)
+    first = median(first_packet(filter_) for _ in range(PAIRS))
+    print(f"{'first packet':>14} {first:8.2f} us to judge it, of {RULES} rules")
+    return {"figures": figures, "first_packet_us": first, "targets": TARGETS}
+
+
+def measure(kind: str, make: Make) -> dict[str, dict[str, float]]:
+    """Measure a kind of data path with a policy next to one without."""
+    with_, without = Tunnel(make, policy=True), Tunnel(make, policy=False)
+    print(f"{kind}:")
     figures = {}
-    for name, measure in (("throughput", bulk), ("ping", ping), ("flows", mixed)):
+    for name, carry in (("throughput", bulk), ("ping", ping), ("flows", mixed)):
         ratios, plain = [], []
         for _ in range(PAIRS):
-            one, other = measure(without), measure(with_)
+            one, other = carry(without), carry(with_)
             plain.append(one)
             ratios.append(other / one)
         figures[name] = {"microseconds": median(plain), "ratio": median(ratios)}
@@ -51,23 +66,18 @@ def run() -> dict[str, Any]:
             f"{name:>14} {median(plain):8.2f} us a packet without a policy, "
             f"{median(ratios):.3f} times that with one"
         )
-    first = median(first_packet(with_) for _ in range(PAIRS))
-    print(f"{'first packet':>14} {first:8.2f} us to judge it, of {RULES} rules")
-    return {"figures": figures, "first_packet_us": first, "targets": TARGETS}
+    return figures
 
 
 class Tunnel:
     """Two data paths with a session, perhaps each with a filter."""
 
-    def __init__(self, *, policy: bool) -> None:
-        self.near = _datapath(THEIRS, is_initiator=True)
-        self.far = _datapath(OURS, is_initiator=False)
-        self.filters = []
+    def __init__(self, make: Make, *, policy: bool) -> None:
+        self.near = _datapath(make, THEIRS, is_initiator=True)
+        self.far = _datapath(make, OURS, is_initiator=False)
         if policy:
-            for own in (OURS, THEIRS):
-                self.filters.append(_filter(own))
-            self.near.set_filter(self.filters[0])
-            self.far.set_filter(self.filters[1])
+            self.near.set_filter(_filter(OURS))
+            self.far.set_filter(_filter(THEIRS))
         self.known = [udp(20_000 + number, 53) for number in range(FLOWS)]
         self.carry(self.known)
 
@@ -97,6 +107,8 @@ def mixed(tunnel: Tunnel) -> float:
 def ping(tunnel: Tunnel) -> float:
     """Return the microseconds of a packet that comes alone."""
     packet = tunnel.known[0]
+    if tunnel.near.kind == "core":
+        return _timed(lambda: tunnel.carry([packet]), 2000)
     near, far = tunnel.near, tunnel.far
 
     def carry() -> None:
@@ -110,9 +122,8 @@ def ping(tunnel: Tunnel) -> float:
     return elapsed
 
 
-def first_packet(tunnel: Tunnel) -> float:
+def first_packet(filter_: Filter) -> float:
     """Return the microseconds that a new flow costs, which the last rule allows."""
-    filter_ = tunnel.filters[0]
     ports = iter(range(1024, 20_000))
     return _timed(
         lambda: filter_.judge(udp(next(ports), 60_000), NOW, inbound=False), 200
@@ -128,14 +139,24 @@ def _timed(carry: Callable[[], object], rounds: int) -> float:
     return (time.process_time() - begun) / rounds * 1e6
 
 
-def _datapath(other: str, *, is_initiator: bool) -> PythonDatapath:
-    path = PythonDatapath(roaming=False)
+def _makers() -> dict[str, Make]:
+    """Return what makes a data path, by its kind: the core, too, if it is installed."""
+    makers: dict[str, Make] = {"python": lambda: PythonDatapath(roaming=False)}
+    module = find_core()
+    if module is not None:
+        new = module.Core
+        makers["core"] = lambda: CoreDatapath(new(DEFAULT_MTU, False), roaming=False)
+    return makers
+
+
+def _datapath(make: Make, other: str, *, is_initiator: bool) -> Datapath:
+    path = make()
     path.is_up = True
     lane: Lane = path.add_lane()
     path.allowed_ips.insert(ip_network(other), lane)
     path.steer(lane, THERE)
     keys = KEYS if is_initiator else KEYS[::-1]
-    session = Session(
+    session = path.make_session(
         (keys[0], keys[1]),
         local_index=1 if is_initiator else 2,
         remote_index=2 if is_initiator else 1,

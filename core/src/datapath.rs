@@ -7,6 +7,7 @@ use crate::channel;
 use crate::constants::{DATA_HEADER_LENGTH, DATA_OVERHEAD};
 use crate::drops::Drop;
 use crate::endpoint::Endpoint;
+use crate::flows::Direction;
 use crate::receiver::Receiver;
 use crate::sender::{Outlet, Sender};
 use crate::session::{padding_length, Session};
@@ -29,14 +30,45 @@ impl Datapath {
     }
 
     /// Take IP packets from the interface.
-    pub fn receive_packets<'a>(&self, packets: impl IntoIterator<Item = &'a [u8]>, now: f64) {
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn receive_packets(&self, packets: &[&[u8]], now: f64) {
         let table = self.shared.table();
+        let mut each = packets.iter();
+        let outbound = Direction::Outbound;
+        let none = !each.any(|packet| table.is_to_be_judged(packet, outbound, now));
+        // None overtakes what is to be judged.
+        self.send(&table, packets, none, now);
+    }
+
+    /// Take IP packets from the interface, or the owner's own, that were judged.
+    pub fn send_judged(&self, packets: &[&[u8]], now: f64) {
+        self.send(&self.shared.table(), packets, true, now);
+    }
+
+    /// Hand over packets from peers that were judged.
+    pub fn deliver_judged(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
+        let table = self.shared.table();
+        let mut up = self.shared.up();
+        for packet in packets {
+            if table.is_owners_echo(&packet) {
+                up.push_echo(packet);
+            } else {
+                up.packets.push(packet);
+            }
+        }
+    }
+
+    /// Send packets if they have been judged, else have all of them judged.
+    fn send(&self, table: &Table, packets: &[&[u8]], are_judged: bool, now: f64) {
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outlet = Collected::default();
         for packet in packets {
-            sender.take(&self.shared, &table, packet, now, &mut outlet);
+            if are_judged {
+                sender.take_judged(&self.shared, table, packet, now, &mut outlet);
+            } else {
+                sender.take_unjudged(table, packet);
+            }
         }
-        sender.finish(&self.shared, &table, now, &mut outlet);
+        sender.finish(&self.shared, table, now, &mut outlet);
         let mut up = self.shared.up();
         for (lane, messages) in outlet.messages {
             up.push_outgoing(Target::Lane(lane), messages);
@@ -53,6 +85,7 @@ impl Datapath {
     ) {
         let table = self.shared.table();
         let mut receiver = Receiver::new(&self.shared, &table, now);
+        receiver.keep_order();
         let mut packets = Vec::new();
         for datagram in datagrams {
             let mut buffer = datagram.to_vec();
@@ -96,7 +129,7 @@ impl Datapath {
     }
 
     /// Send a message of the owner's.
-    pub fn send(&self, target: Target, message: Vec<u8>) {
+    pub fn send_message(&self, target: Target, message: Vec<u8>) {
         self.push(target, vec![message]);
     }
 

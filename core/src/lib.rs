@@ -15,6 +15,7 @@ pub mod constants;
 pub mod datapath;
 pub mod drops;
 pub mod endpoint;
+pub mod flows;
 pub mod networks;
 pub mod packet;
 pub mod random;

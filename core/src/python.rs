@@ -17,6 +17,7 @@ use pyo3::types::PyBytes;
 use crate::carrier::{said, Carrier};
 use crate::datapath::Datapath;
 use crate::endpoint::{host_text, Endpoint, Source};
+use crate::flows::{Direction, FlowKey, Flows};
 use crate::session::{Session, SessionTerms};
 use crate::shared::Shared;
 use crate::table::LaneId;
@@ -25,6 +26,7 @@ use crate::up::{Target, Trouble};
 type PySource = (String, u32);
 type PyEndpoint = (String, u16, i64, Option<PySource>);
 type PyBatch<'py> = Vec<Bound<'py, PyBytes>>;
+type PyFlow = (PyBackedBytes, bool, Option<f64>);
 type PyNote = (LaneId, Option<(u64, PyEndpoint)>, u64, bool, f64);
 
 static LAST_SESSION: AtomicU64 = AtomicU64::new(0);
@@ -217,6 +219,31 @@ impl Core {
         self.shared().table_to_change().echo_identifiers = identifiers;
     }
 
+    /// Ask the owner what passes, or let all pass; nothing is known yet.
+    fn set_filter(&self, is_filtered: bool) {
+        self.shared().table_to_change().flows = is_filtered.then(Flows::default);
+    }
+
+    /// Let flows pass until then, or not any more: by key, and whether they come in.
+    fn change_flows(&self, flows: Vec<PyFlow>) -> PyResult<()> {
+        let mut table = self.shared().table_to_change();
+        let Some(known) = &mut table.flows else {
+            return Ok(());
+        };
+        for (key, is_inbound, until) in flows {
+            let key = FlowKey::from_bytes(&key)
+                .ok_or_else(|| PyValueError::new_err("It is no key of a flow"))?;
+            known.set(key, direction(is_inbound), until);
+        }
+        Ok(())
+    }
+
+    fn clear_flows(&self, is_inbound: bool) {
+        if let Some(known) = &mut self.shared().table_to_change().flows {
+            known.clear(direction(is_inbound));
+        }
+    }
+
     /// Return the endpoints that are sent to from a source of theirs.
     fn pinned(&self) -> Vec<PyEndpoint> {
         let pinned = self.shared().table().pinned();
@@ -239,10 +266,18 @@ impl Core {
 #[pymethods]
 impl Core {
     fn receive_packets(&self, packets: Vec<PyBackedBytes>, now: f64) -> PyResult<()> {
-        guarded(|| {
-            let packets = packets.iter().map(|packet| &packet[..]);
-            self.datapath.receive_packets(packets, now);
-        })
+        let packets: Vec<&[u8]> = packets.iter().map(|packet| &packet[..]).collect();
+        guarded(|| self.datapath.receive_packets(&packets, now))
+    }
+
+    fn send_judged(&self, packets: Vec<PyBackedBytes>, now: f64) -> PyResult<()> {
+        let packets: Vec<&[u8]> = packets.iter().map(|packet| &packet[..]).collect();
+        guarded(|| self.datapath.send_judged(&packets, now))
+    }
+
+    fn deliver_judged(&self, packets: Vec<PyBackedBytes>) {
+        let packets = packets.iter().map(|packet| packet.to_vec());
+        self.datapath.deliver_judged(packets);
     }
 
     fn receive_datagrams(
@@ -278,7 +313,7 @@ impl Core {
             Some(to) => Target::Elsewhere(endpoint(to)?),
             None => Target::Lane(lane),
         };
-        self.datapath.send(target, message);
+        self.datapath.send_message(target, message);
         Ok(())
     }
 
@@ -324,6 +359,19 @@ impl Core {
         let unsent = unsent.iter();
         unsent
             .map(|(lane, packets, at)| (*lane, batch(py, packets), *at))
+            .collect()
+    }
+
+    /// Return packets, whether they come in, and since when they wait to be judged.
+    fn take_unjudged<'py>(
+        &self,
+        py: Python<'py>,
+        most: usize,
+    ) -> Vec<(Bound<'py, PyBytes>, bool, f64)> {
+        let taken = self.shared().up().take_unjudged(most);
+        let taken = taken.iter();
+        taken
+            .map(|(packet, way, at)| (PyBytes::new(py, packet), *way == Direction::Inbound, *at))
             .collect()
     }
 
@@ -433,6 +481,14 @@ impl Core {
     }
 }
 
+fn direction(is_inbound: bool) -> Direction {
+    if is_inbound {
+        Direction::Inbound
+    } else {
+        Direction::Outbound
+    }
+}
+
 fn host(text: &str) -> PyResult<IpAddr> {
     text.parse()
         .map_err(|_| PyValueError::new_err("An address is numeric"))
@@ -467,12 +523,19 @@ fn guarded<T>(function: impl FnOnce() -> T) -> PyResult<T> {
         .map_err(|panic| PyRuntimeError::new_err(said(panic.as_ref())))
 }
 
+/// Return the key of a packet's exact flow, `None` if it has none.
+#[pyfunction]
+fn flow_key<'py>(py: Python<'py>, packet: &[u8]) -> Option<Bound<'py, PyBytes>> {
+    FlowKey::of(packet).map(|key| PyBytes::new(py, key.as_bytes()))
+}
+
 /// The compiled data path of meshwg.
 #[pymodule]
 fn meshwg_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Whoever uses this says what is to be said of a panic.
     std::panic::set_hook(Box::new(|_| ()));
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(flow_key, module)?)?;
     module.add_class::<CoreSession>()?;
     module.add_class::<Core>()
 }

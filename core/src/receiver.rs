@@ -8,7 +8,8 @@ use crate::channel;
 use crate::constants::{DATA_HEADER_LENGTH, DATA_OVERHEAD, MESSAGE_DATA};
 use crate::drops::Drop;
 use crate::endpoint::Endpoint;
-use crate::packet::{addresses, echo_reply_identifier, stated_length, IPV4_HEADER_LENGTH};
+use crate::flows::Direction;
+use crate::packet::{addresses, stated_length, IPV4_HEADER_LENGTH};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::table::{LaneId, Table};
@@ -23,6 +24,9 @@ pub struct Receiver<'a> {
     run: Option<Run>,
     /// The flow that was found genuine last.
     flow: Option<Flow>,
+    unjudged: Vec<Vec<u8>>,
+    /// Whether nothing overtakes what is to be judged.
+    keeps_order: bool,
     unusual: Vec<Vec<u8>>,
     unusual_from: Option<Endpoint>,
     /// Whether the owner should look soon at what has come up.
@@ -58,11 +62,18 @@ impl<'a> Receiver<'a> {
             now,
             run: None,
             flow: None,
+            unjudged: Vec::new(),
+            keeps_order: false,
             unusual: Vec::new(),
             unusual_from: None,
             is_urgent: false,
             changes: Changes::default(),
         }
+    }
+
+    /// Have everything judged that comes after a packet that is.
+    pub fn keep_order(&mut self) {
+        self.keeps_order = true;
     }
 
     /// Take a datagram that is at that place of the buffer, and will be opened there.
@@ -94,6 +105,11 @@ impl<'a> Receiver<'a> {
     pub fn finish(mut self) -> Changes {
         self.end_run();
         self.end_unusual();
+        if !self.unjudged.is_empty() {
+            let mut up = self.shared.up();
+            up.push_unjudged(self.unjudged.drain(..), Direction::Inbound, self.now);
+            self.is_urgent = true;
+        }
         if self.is_urgent {
             self.shared.bell.ring();
         }
@@ -212,16 +228,23 @@ impl<'a> Receiver<'a> {
                 return;
             }
         };
-        let identifiers = &self.table.echo_identifiers;
-        if !identifiers.is_empty() {
-            let packet = &packet[..length];
-            if echo_reply_identifier(packet).is_some_and(|each| identifiers.contains(&each)) {
-                self.shared.up().push_echo(packet.to_vec());
-                self.is_urgent = true;
-                return;
-            }
+        let packet = &packet[..length];
+        if self.is_to_be_judged(packet) {
+            self.unjudged.push(packet.to_vec());
+            return;
+        }
+        if self.table.is_owners_echo(packet) {
+            self.shared.up().push_echo(packet.to_vec());
+            self.is_urgent = true;
+            return;
         }
         deliver(buffer, place.start..place.start + length);
+    }
+
+    fn is_to_be_judged(&self, packet: &[u8]) -> bool {
+        let is_behind = self.keeps_order && !self.unjudged.is_empty();
+        let inbound = Direction::Inbound;
+        is_behind || self.table.is_to_be_judged(packet, inbound, self.now)
     }
 
     /// Return the length of a packet without padding.

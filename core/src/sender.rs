@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::bundle::Bundle;
 use crate::channel;
 use crate::drops::Drop;
+use crate::flows::Direction;
 use crate::packet::{addresses, version};
 use crate::segment::Segments;
 use crate::session::Session;
@@ -29,6 +30,7 @@ pub struct Sender {
     spare: Vec<Bundle>,
     carried: Vec<(LaneId, u64)>,
     unsent: Vec<(LaneId, Vec<Vec<u8>>)>,
+    unjudged: Vec<Vec<u8>>,
     told: HashSet<Vec<u8>>,
     /// Where the last packet went.
     last: Option<Route>,
@@ -52,6 +54,7 @@ impl Sender {
             spare: Vec::new(),
             carried: Vec::new(),
             unsent: Vec::new(),
+            unjudged: Vec::new(),
             told: HashSet::new(),
             last: None,
         }
@@ -67,18 +70,64 @@ impl Sender {
         outlet: &mut impl Outlet,
     ) {
         let Some(route) = self.route(table, packet, now) else {
-            shared.drops.count(Drop::NoPeer, 1);
+            self.take_lost(shared, table, packet, now);
             return;
         };
+        if table.is_to_be_judged(packet, Direction::Outbound, now) {
+            self.unjudged.push(packet.to_vec());
+            return;
+        }
+        self.take_passing(shared, table, packet, &route, outlet);
+    }
+
+    /// Take a packet that is to be judged.
+    pub fn take_unjudged(&mut self, table: &Table, packet: &[u8]) {
+        if table.is_up {
+            self.unjudged.push(packet.to_vec());
+        }
+    }
+
+    /// Take a packet that leads nowhere. It is judged as well: its sender may be told at once.
+    fn take_lost(&mut self, shared: &Shared, table: &Table, packet: &[u8], now: f64) {
+        if table.is_to_be_judged(packet, Direction::Outbound, now) {
+            self.take_unjudged(table, packet);
+        } else {
+            shared.drops.count(Drop::NoPeer, 1);
+        }
+    }
+
+    /// Take a packet that has been judged.
+    pub fn take_judged(
+        &mut self,
+        shared: &Shared,
+        table: &Table,
+        packet: &[u8],
+        now: f64,
+        outlet: &mut impl Outlet,
+    ) {
+        match self.route(table, packet, now) {
+            Some(route) => self.take_passing(shared, table, packet, &route, outlet),
+            None => shared.drops.count(Drop::NoPeer, 1),
+        }
+    }
+
+    fn take_passing(
+        &mut self,
+        shared: &Shared,
+        table: &Table,
+        packet: &[u8],
+        route: &Route,
+        outlet: &mut impl Outlet,
+    ) {
         if packet.len() > route.longest && route.longest < table.mtu {
-            let longest = longest_of(packet, &route);
+            let longest = longest_of(packet, route);
             if packet.len() > longest {
-                self.take_too_long(shared, table, packet, &route, outlet);
+                self.take_too_long(shared, table, packet, route, outlet);
                 return;
             }
         }
         let write = |text: &mut [u8]| text.copy_from_slice(packet);
-        self.seal(table, &route, packet.len(), write, outlet);
+        self.seal(table, route, packet.len(), write, outlet);
     }
 
     /// Take the packets of a superpacket.
@@ -91,15 +140,17 @@ impl Sender {
         outlet: &mut impl Outlet,
     ) {
         let Some(route) = self.route(table, segments.headers(), now) else {
-            shared.drops.count(Drop::NoPeer, segments.count);
+            each_segment(segments, |packet| {
+                self.take_lost(shared, table, packet, now)
+            });
             return;
         };
-        if segments.length(0) > route.longest && route.longest < table.mtu {
-            for index in 0..segments.count {
-                let mut packet = vec![0; segments.length(index)];
-                segments.write(index, &mut packet);
-                self.take(shared, table, &packet, now, outlet);
-            }
+        // The last of them may be one to be judged by itself, as their headers are then.
+        let is_too_long = segments.length(0) > route.longest && route.longest < table.mtu;
+        if is_too_long || table.is_to_be_judged(segments.headers(), Direction::Outbound, now) {
+            each_segment(segments, |packet| {
+                self.take(shared, table, packet, now, outlet)
+            });
             return;
         }
         for index in 0..segments.count {
@@ -117,10 +168,14 @@ impl Sender {
         }
         self.last = None;
         self.told.clear();
-        if self.carried.is_empty() && self.unsent.is_empty() {
+        if self.carried.is_empty() && self.unsent.is_empty() && self.unjudged.is_empty() {
             return;
         }
         let mut up = shared.up();
+        if !self.unjudged.is_empty() {
+            up.push_unjudged(self.unjudged.drain(..), Direction::Outbound, now);
+            shared.bell.ring();
+        }
         for (lane, packets) in self.unsent.drain(..) {
             up.push_unsent(lane, packets, now);
             shared.bell.ring();
@@ -257,6 +312,14 @@ impl Sender {
 impl Default for Sender {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn each_segment(segments: &Segments, mut take: impl FnMut(&[u8])) {
+    for index in 0..segments.count {
+        let mut packet = vec![0; segments.length(index)];
+        segments.write(index, &mut packet);
+        take(&packet);
     }
 }
 

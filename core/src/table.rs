@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::constants::MAX_PACKET;
 use crate::endpoint::{Endpoint, Source, UDP};
+use crate::flows::{Direction, Flows};
 use crate::networks::Networks;
+use crate::packet::echo_reply_identifier;
 use crate::session::Session;
 
 pub type LaneId = u32;
@@ -63,6 +65,8 @@ pub struct Table {
     pub echo_identifiers: HashSet<u16>,
     /// Whether what is for other peers is taken, too.
     pub forwards: bool,
+    /// What passes the filter of the owner, if it has one.
+    pub flows: Option<Flows>,
     delivered: Networks<()>,
     last_lane: LaneId,
     sessions: ById<(Arc<Session>, LaneId)>,
@@ -82,6 +86,7 @@ impl Table {
             networks: Networks::new(),
             echo_identifiers: HashSet::new(),
             forwards: false,
+            flows: None,
             delivered: Networks::new(),
             last_lane: 0,
             sessions: ById::default(),
@@ -147,6 +152,19 @@ impl Table {
     pub fn is_delivered(&self, destination: &[u8]) -> bool {
         self.delivered.lookup(destination).is_some()
             || (self.forwards && self.networks.lookup(destination).is_some())
+    }
+
+    /// Return whether a packet is a reply to an echo request of the owner's own.
+    pub fn is_owners_echo(&self, packet: &[u8]) -> bool {
+        let identifiers = &self.echo_identifiers;
+        !identifiers.is_empty()
+            && echo_reply_identifier(packet).is_some_and(|each| identifiers.contains(&each))
+    }
+
+    /// Return whether a packet has to be judged before it goes on.
+    pub fn is_to_be_judged(&self, packet: &[u8], direction: Direction, now: f64) -> bool {
+        let flows = self.flows.as_ref();
+        flows.is_some_and(|flows| !flows.pass(packet, direction, now))
     }
 
     /// Reach an endpoint through a relay's channel over UDP, or not any more.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
+use crate::flows::Direction;
 use crate::session::Session;
 use crate::table::LaneId;
 
@@ -11,6 +12,8 @@ use crate::table::LaneId;
 pub const MAX_EXCEPTIONS: usize = 1024;
 /// Packets that wait for a session.
 pub const MAX_UNSENT: usize = 1024;
+/// Packets that wait to be judged.
+pub const MAX_UNJUDGED: usize = 1024;
 /// Messages that wait for a way out that the owner has.
 pub const MAX_OUTGOING: usize = 4096;
 /// Echo replies that wait to be looked at.
@@ -62,6 +65,7 @@ pub struct Up {
     pub joins_notes: bool,
     pub exceptions: VecDeque<(Vec<Vec<u8>>, Endpoint)>,
     pub unsent: VecDeque<(LaneId, Vec<Vec<u8>>, f64)>,
+    pub unjudged: VecDeque<(Vec<u8>, Direction, f64)>,
     pub outgoing: VecDeque<(Target, Vec<Vec<u8>>)>,
     pub packets: Vec<Vec<u8>>,
     pub echoes: VecDeque<Vec<u8>>,
@@ -192,6 +196,28 @@ impl Up {
         std::mem::take(&mut self.unsent)
     }
 
+    /// Keep packets until it is known whether they pass.
+    pub fn push_unjudged(
+        &mut self,
+        packets: impl IntoIterator<Item = Vec<u8>>,
+        direction: Direction,
+        now: f64,
+    ) {
+        for packet in packets {
+            if self.joins_notes && self.unjudged.len() >= MAX_UNJUDGED {
+                self.unjudged.pop_front();
+                self.overflows += 1;
+            }
+            self.unjudged.push_back((packet, direction, now));
+        }
+    }
+
+    /// Return the oldest packets that are to be judged, and forget them.
+    pub fn take_unjudged(&mut self, most: usize) -> Vec<(Vec<u8>, Direction, f64)> {
+        let count = most.min(self.unjudged.len());
+        self.unjudged.drain(..count).collect()
+    }
+
     pub fn push_outgoing(&mut self, target: Target, messages: Vec<Vec<u8>>) {
         self.waiting_outgoing += messages.len();
         self.outgoing.push_back((target, messages));
@@ -289,6 +315,22 @@ mod tests {
         assert_eq!(first.len(), 10);
         assert_eq!(first[0].1, endpoint(2000 - MAX_EXCEPTIONS as u16));
         assert_eq!(up.take_exceptions(5000).len(), MAX_EXCEPTIONS - 10);
+    }
+
+    #[test]
+    fn the_oldest_packets_to_be_judged_make_room() {
+        let mut up = Up {
+            joins_notes: true,
+            ..Up::default()
+        };
+        let packets = (0..2000u16).map(|number| number.to_be_bytes().to_vec());
+        up.push_unjudged(packets, Direction::Inbound, 1.0);
+        assert_eq!(up.overflows, 2000 - MAX_UNJUDGED as u64);
+        let first = up.take_unjudged(10);
+        assert_eq!(first.len(), 10);
+        assert_eq!(first[0].0, (2000 - MAX_UNJUDGED as u16).to_be_bytes());
+        assert_eq!(up.take_unjudged(5000).len(), MAX_UNJUDGED - 10);
+        assert!(up.take_unjudged(1).is_empty());
     }
 
     #[test]

@@ -13,6 +13,9 @@ CoreSource = tuple[str, int]
 CoreEndpoint = tuple[str, int, int, CoreSource | None]
 CoreNote = tuple[int, tuple[int, CoreEndpoint] | None, int, bool, float]
 """As :data:`~meshwg.wireguard.datapath.Note`, with numbers for lanes and sessions."""
+CoreFlow = tuple[bytes, bool, float | None]
+"""The key of an exact flow, whether it is inbound, and until when it passes: ``None``
+for not any more."""
 
 
 class CompiledSession(Protocol):
@@ -78,8 +81,19 @@ class CompiledCore(Protocol):
         self, peer: CoreEndpoint, server: CoreEndpoint, number: int | None, /
     ) -> None: ...
     def intercept_echoes(self, identifiers: Sequence[int], /) -> None: ...
+    def set_filter(self, is_filtered: bool, /) -> None:
+        """Have everything judged that is not of a known flow; none is known yet."""
+
+    def change_flows(self, flows: Sequence[CoreFlow], /) -> None: ...
+    def clear_flows(self, inbound: bool, /) -> None: ...
 
     def receive_packets(self, packets: Sequence[bytes], now: float, /) -> None: ...
+    def send_judged(self, packets: Sequence[bytes], now: float, /) -> None:
+        """Take packets as from the interface, without having them judged."""
+
+    def deliver_judged(self, packets: Sequence[bytes], /) -> None:
+        """Hand over packets that came from peers and were found genuine."""
+
     def receive_datagrams(
         self, datagrams: Sequence[bytes], endpoint: CoreEndpoint, now: float, /
     ) -> None: ...
@@ -93,6 +107,9 @@ class CompiledCore(Protocol):
 
     def take_notes(self) -> list[CoreNote]: ...
     def take_unsent(self) -> list[tuple[int, list[bytes], float]]: ...
+    def take_unjudged(self, most: int, /) -> list[tuple[bytes, bool, float]]:
+        """Return packets to be judged: whether they are inbound, and since when."""
+
     def take_exceptions(
         self, most: int, /
     ) -> list[tuple[list[bytes], CoreEndpoint]]: ...

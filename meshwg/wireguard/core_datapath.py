@@ -11,15 +11,25 @@ from collections.abc import Iterable, Sequence
 from meshwg.transmit import Endpoint, Source, Transmit
 from meshwg.wireguard.allowedips import AllowedIPs, Network
 from meshwg.wireguard.constants import REJECT_AFTER_MESSAGES
-from meshwg.wireguard.core import CompiledCore, CompiledSession, CoreEndpoint
+from meshwg.wireguard.core import (
+    CompiledCore,
+    CompiledSession,
+    CoreEndpoint,
+    CoreFlow,
+)
 from meshwg.wireguard.datapath import Note
 from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import KnownFlows, PacketFilter
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.python_datapath import PythonDatapath
 from meshwg.wireguard.session import Buffer, Session
 
 EXCEPTIONS_AT_ONCE = 128
 """Datagrams that are taken up by one call."""
+JUDGED_AT_ONCE = 128
+"""Packets that are judged by one call, where threads carry."""
+WHATEVER_WAITS = (1 << 31) - 1
+"""Stands for as many of them as there are."""
 SKIPPED_COUNTERS = 1 << 20
 """Counters left out when a session is taken from the core: far more than threads can
 use between the moment they are counted and the moment they end."""
@@ -29,7 +39,8 @@ class CoreDatapath:
     """A :class:`~meshwg.wireguard.datapath.Datapath` over the compiled core.
 
     :ivar failure: what the core said when it panicked, ``None`` while it carries.
-    :ivar taken: how many datagrams that the core did not know were taken up.
+    :ivar taken: how much was taken up: datagrams that the core did not know, and
+        packets to be judged.
     :param roaming: as of :class:`PythonDatapath`.
     """
 
@@ -42,6 +53,7 @@ class CoreDatapath:
         self._lanes: dict[int, Lane] = {}
         self._numbers: dict[Lane, int] = {}
         self._sessions: dict[int, CoreSession] = {}
+        self._flows: _MirroredFlows | None = None
         core.set_mtu(self.mtu)
 
     def fall_back(self, why: str) -> None:
@@ -179,27 +191,44 @@ class CoreDatapath:
         self._told.intercept_echoes(identifiers)
         self.core.intercept_echoes(sorted(identifiers))
 
+    def set_filter(self, packet_filter: PacketFilter | None) -> None:
+        self._flows = None
+        if packet_filter is not None:
+            self._flows = _MirroredFlows(packet_filter, self.core)
+        self._told.use(self._flows)
+        self.core.set_filter(packet_filter is not None)
+        if packet_filter is None:
+            self._judge(WHATEVER_WAITS)  # It passes.
+
     # Packets and datagrams.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         if self.failure is None:
+            self._follow_filter()
             try:
                 self.core.receive_packets(packets, now)
-                return
             except RuntimeError as error:
                 self.fall_back(str(error))
+            else:
+                if self._flows is not None:
+                    self._judge(WHATEVER_WAITS)
+                return
         self._told.receive_packets(packets, now)
 
     def receive_datagrams(
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         if self.failure is None:
+            self._follow_filter()
             try:
                 batch = [*map(bytes, datagrams)]
                 self.core.receive_datagrams(batch, endpoint, now)
-                return
             except RuntimeError as error:
                 self.fall_back(str(error))
+            else:
+                if self._flows is not None:
+                    self._judge(WHATEVER_WAITS)
+                return
         self._told.receive_datagrams(datagrams, endpoint, now)
 
     def seal(
@@ -256,6 +285,8 @@ class CoreDatapath:
     # What goes up. What the core has left behind is as good as what it brings.
 
     def take_notes(self) -> list[Note]:
+        # What is not allowed any more has to end soon, also where nothing else is new.
+        self._follow_filter()
         notes: list[Note] = []
         for number, heard, length, is_data, at in self.core.take_notes():
             lane = self._lanes.get(number)
@@ -284,10 +315,50 @@ class CoreDatapath:
             for datagrams, endpoint in self.core.take_exceptions(EXCEPTIONS_AT_ONCE)
         ]
         self.taken += sum(len(datagrams) for datagrams, _ in exceptions)
+        if self._flows is not None:
+            self._judge(JUDGED_AT_ONCE)
         return exceptions + self._told.take_exceptions()
 
     def take_echoes(self) -> list[bytes]:
         return self.core.take_echoes() + self._told.take_echoes()
+
+    # What waits to be judged.
+
+    def _follow_filter(self) -> None:
+        if self._flows is not None:
+            self._flows.follow()
+
+    def _judge(self, most: int) -> None:
+        """Judge packets that the core holds, and send on those that pass."""
+        waiting = self.core.take_unjudged(most)
+        if not waiting:
+            return
+        self.taken += len(waiting)
+        now = waiting[-1][2]
+        outbound: list[bytes] = []
+        inbound: list[bytes] = []
+        for packet, is_inbound, at in waiting:
+            if self._told.passes(packet, at, inbound=is_inbound):
+                (inbound if is_inbound else outbound).append(packet)
+        self._send_judged(outbound, now)
+        self.core.deliver_judged(inbound)
+        if self._flows is not None:
+            # Now, so that what the core lets pass by itself overtakes none of these.
+            self._flows.tell()
+            to_interface, to_peers = self._flows.filter.take_answers()
+            self.core.deliver_judged(to_interface)
+            self._send_judged(to_peers, now)
+
+    def _send_judged(self, packets: list[bytes], now: float) -> None:
+        if not packets:
+            return
+        if self.failure is None:
+            try:
+                self.core.send_judged(packets, now)
+                return
+            except RuntimeError as error:
+                self.fall_back(str(error))
+        self._told.send_judged(packets, now)
 
 
 class CoreSession(Session):
@@ -367,6 +438,34 @@ class _MirroredIPs(AllowedIPs[Lane]):
         for network in self.of(peer):
             self._datapath.core.remove_network(*_plain(network))
         super().clear(peer)
+
+
+class _MirroredFlows(KnownFlows):
+    """Known flows that the core knows, too, once it is told."""
+
+    def __init__(self, packet_filter: PacketFilter, core: CompiledCore) -> None:
+        super().__init__(packet_filter)
+        self._core = core
+        self._changes: list[CoreFlow] = []
+
+    def tell(self) -> None:
+        """Tell the core what was learned and forgotten."""
+        if self._changes:
+            self._core.change_flows(self._changes)
+            self._changes = []
+
+    def _learn(self, key: bytes, until: float, *, inbound: bool) -> None:
+        super()._learn(key, until, inbound=inbound)
+        self._changes.append((key, inbound, until))
+
+    def _forget(self, key: bytes, *, inbound: bool) -> None:
+        super()._forget(key, inbound=inbound)
+        self._changes.append((key, inbound, None))
+
+    def _clear(self, *, inbound: bool) -> None:
+        super()._clear(inbound=inbound)
+        self._changes = [each for each in self._changes if each[1] is not inbound]
+        self._core.clear_flows(inbound)
 
 
 def _plain(network: Network) -> tuple[str, int]:

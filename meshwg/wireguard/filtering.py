@@ -8,6 +8,7 @@ errors, and those that begin or end a TCP connection. What it knows is worth not
 once :attr:`PacketFilter.generation` has changed.
 """
 
+from enum import IntEnum
 from typing import Protocol
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
@@ -17,6 +18,17 @@ BEGIN_OR_END = 0x07
 REFUSED = -1.0
 _SHORTEST = 28
 """Bytes of an IPv4 header and one of UDP, or the first eight of another protocol."""
+MAX_EXACT_FLOWS = 16_384
+"""Exact flows, in each direction, of which it is known that they may pass."""
+
+
+class Passage(IntEnum):
+    """What passes, of a flow and a packet of it."""
+
+    NOTHING = 0
+    PACKET = 1
+    FLOW = 2
+    """The packet, and those that follow it."""
 
 
 class PacketFilter(Protocol):
@@ -93,3 +105,60 @@ def both_keys(packet: bytes) -> tuple[bytes, ...]:
     ends = packet[middle:end] + packet[start:middle]
     ports = packet[end + 2 : end + 4] + packet[end : end + 2]
     return b"T" + packet[start : end + 4], b"T" + ends + ports
+
+
+class KnownFlows:
+    """The exact flows that a filter lets pass, and until when.
+
+    :ivar inbound: times by key, of what comes from peers.
+    :ivar outbound: those of what comes from the interface.
+    :ivar generation: that of the filter from which they are.
+    """
+
+    def __init__(self, packet_filter: PacketFilter) -> None:
+        self.filter = packet_filter
+        self.generation = packet_filter.generation
+        self.inbound: dict[bytes | None, float] = {}
+        self.outbound: dict[bytes | None, float] = {}
+
+    def follow(self) -> None:
+        """Forget all flows if the filter says something else by now."""
+        if self.generation != self.filter.generation:
+            self.generation = self.filter.generation
+            self._clear(inbound=True)
+            self._clear(inbound=False)
+
+    def judge(self, packet: bytes, now: float, *, inbound: bool) -> Passage:
+        """Tell whether a packet passes, by what is known of its flow, else ask."""
+        self.follow()
+        key = flow_key(packet)
+        known = self.inbound if inbound else self.outbound
+        if now < known.get(key, 0.0):
+            return Passage.FLOW
+        until = self.filter.judge(packet, now, inbound=inbound)
+        if until < 0:
+            return Passage.NOTHING
+        if key is None:
+            self._forget_both(packet, inbound=inbound)
+        elif until > now:
+            if len(known) >= MAX_EXACT_FLOWS:
+                self._clear(inbound=inbound)
+            self._learn(key, until, inbound=inbound)
+            return Passage.FLOW
+        return Passage.PACKET
+
+    def _forget_both(self, packet: bytes, *, inbound: bool) -> None:
+        """Have both directions of a connection judged again that begins or ends."""
+        for key, direction in zip(
+            both_keys(packet), (inbound, not inbound), strict=False
+        ):
+            self._forget(key, inbound=direction)
+
+    def _learn(self, key: bytes, until: float, *, inbound: bool) -> None:
+        (self.inbound if inbound else self.outbound)[key] = until
+
+    def _forget(self, key: bytes, *, inbound: bool) -> None:
+        (self.inbound if inbound else self.outbound).pop(key, None)
+
+    def _clear(self, *, inbound: bool) -> None:
+        (self.inbound if inbound else self.outbound).clear()

@@ -25,8 +25,9 @@ from meshwg.wireguard.filtering import (
     BEGIN_OR_END,
     TCP,
     TCP_AND_UDP,
+    KnownFlows,
     PacketFilter,
-    both_keys,
+    Passage,
     flow_key,
 )
 from meshwg.wireguard.lane import Lane
@@ -45,10 +46,6 @@ _DESTINATION = {4: slice(16, 20), 6: slice(24, 40)}
 _EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _JUDGED_LENGTH = 34
 """Bytes up to the flags of a TCP segment in an IPv4 packet without options."""
-_AND_ITS_FLOW, _ALONE, _NO = 2, 1, 0
-"""What passes, of a flow and a packet of it."""
-MAX_EXACT_FLOWS = 16_384
-"""Exact flows, in each direction, of which it is known that they may pass."""
 _PADDING = [bytes(length) for length in range(PADDING_MULTIPLE)]
 
 
@@ -75,11 +72,7 @@ class PythonDatapath:
         self._channels: dict[Endpoint, tuple[Endpoint, int]] = {}
         self._relays: dict[tuple[str, int], dict[int, Endpoint]] = {}
         self._echo_identifiers: frozenset[int] = frozenset()
-        self._filter: PacketFilter | None = None
-        # Until when exact flows may pass, by direction, and since which generation.
-        self._passing_in: dict[bytes | None, float] = {}
-        self._passing_out: dict[bytes | None, float] = {}
-        self._generation = -1
+        self._flows: KnownFlows | None = None
         self._packets: list[bytes] = []
         self._outgoing: list[tuple[Lane, list[bytes]]] = []
         self._notes: list[Note] = []
@@ -90,8 +83,8 @@ class PythonDatapath:
     # Packets from the interface.
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
-        if self._filter is None:
-            self._send_groups(self._grouped(packets), now)
+        if self._flows is None:
+            self.send_judged(packets, now)
         else:
             self._send_groups(self._judged(packets, now), now)
             self._send_answers(now)
@@ -255,7 +248,7 @@ class PythonDatapath:
         if plaintexts:
             is_data = bool(plaintexts[0]) or any(plaintexts)
             self._notes.append((lane, session, endpoint, length, is_data, now))
-            if self._filter is None:
+            if self._flows is None:
                 self._deliver(lane, plaintexts)
             else:
                 self._deliver_judged(lane, plaintexts, now)
@@ -297,11 +290,11 @@ class PythonDatapath:
                 continue
             if length < size:
                 packet = packet[:length]
-            passes = self._passes(packet, now, True)
+            passes = self.passes(packet, now, inbound=True)
             last_size = -1
             if passes:
                 packets.append(packet)
-            if passes == _AND_ITS_FLOW and length == size and _is_plain(packet):
+            if passes == Passage.FLOW and length == size and _is_plain(packet):
                 flow, last_size = flow_of(packet), size
                 flags = BEGIN_OR_END if packet[9] == TCP else 0
         self._send_answers(now)
@@ -351,8 +344,11 @@ class PythonDatapath:
     # What a filter lets pass.
 
     def set_filter(self, packet_filter: PacketFilter | None) -> None:
-        self._filter = packet_filter
-        self._generation = -1
+        self.use(None if packet_filter is None else KnownFlows(packet_filter))
+
+    def use(self, flows: KnownFlows | None) -> None:
+        """Let pass what a filter does, with what is known of it; ``None`` for all."""
+        self._flows = flows
 
     def _judged(self, packets: Sequence[bytes], now: float) -> dict[Lane, list[bytes]]:
         """Return those packets from the interface that may pass, by their lane."""
@@ -366,60 +362,43 @@ class PythonDatapath:
                 continue
             last_size = -1
             # What leads nowhere is judged as well: its sender may be told at once.
-            passes = self._passes(packet, now, False) if self.is_up else _NO
-            lane = self._destination(packet) if passes else None
+            if not self.is_up:
+                continue
+            passes = self.passes(packet, now, inbound=False)
+            if not passes:
+                continue
+            lane = self._destination(packet)
             if lane is None:
-                self.drops[Drop.NO_PEER] += passes != _NO
+                self.drops[Drop.NO_PEER] += 1
                 continue
             group = groups.setdefault(lane, [])
             group.append(packet)
-            if passes == _AND_ITS_FLOW and _is_plain(packet):
+            if passes == Passage.FLOW and _is_plain(packet):
                 flow, last_size = flow_of(packet), size
                 flags = BEGIN_OR_END if packet[9] == TCP else 0
         return groups
 
-    def _passes(self, packet: bytes, now: float, inbound: bool) -> int:
-        """Tell whether a packet passes, by what is known of its flow, else ask.
-
-        :return: :data:`_AND_ITS_FLOW` if those that follow it do, too.
-        """
-        assert self._filter is not None
-        if self._generation != self._filter.generation:
-            self._generation = self._filter.generation
-            self._passing_in, self._passing_out = {}, {}
-        key = flow_key(packet)
-        known = self._passing_in if inbound else self._passing_out
-        if now < known.get(key, 0.0):
-            return _AND_ITS_FLOW
-        until = self._filter.judge(packet, now, inbound=inbound)
-        if until < 0:
+    def passes(self, packet: bytes, now: float, *, inbound: bool) -> Passage:
+        """Tell whether a packet passes the filter, if there is one; count if not."""
+        if self._flows is None:
+            return Passage.FLOW
+        passage = self._flows.judge(packet, now, inbound=inbound)
+        if not passage:
             drop = Drop.DENIED_INBOUND if inbound else Drop.DENIED_OUTBOUND
             self.drops[drop] += 1
-            return _NO
-        if key is None:
-            self._forget_flows(packet, inbound=inbound)
-        elif until > now:
-            if len(known) >= MAX_EXACT_FLOWS:
-                known.clear()
-            known[key] = until
-            return _AND_ITS_FLOW
-        return _ALONE
+        return passage
 
-    def _forget_flows(self, packet: bytes, *, inbound: bool) -> None:
-        """Have both directions of a connection judged again that begins or ends."""
-        known = (self._passing_in, self._passing_out)
-        for key, passing in zip(
-            both_keys(packet), known if inbound else known[::-1], strict=False
-        ):
-            passing.pop(key, None)
+    def send_judged(self, packets: Sequence[bytes], now: float) -> None:
+        """Take packets as from the interface, without asking the filter."""
+        self._send_groups(self._grouped(packets), now)
 
     def _send_answers(self, now: float) -> None:
         """Send what a filter has to say of what it refused."""
-        if self._filter is not None:
-            to_interface, to_peers = self._filter.take_answers()
+        if self._flows is not None:
+            to_interface, to_peers = self._flows.filter.take_answers()
             self._packets += to_interface
             if to_peers:
-                self._send_groups(self._grouped(to_peers), now)
+                self.send_judged(to_peers, now)
 
     # The fast path.
 
@@ -445,9 +424,10 @@ class PythonDatapath:
             or not lane.longest >= length <= mtu
         ):
             return None
-        if self._filter is not None and (
-            self._generation != self._filter.generation
-            or now >= self._passing_out.get(flow_key(packet), 0.0)
+        flows = self._flows
+        if flows is not None and (
+            flows.generation != flows.filter.generation
+            or now >= flows.outbound.get(flow_key(packet), 0.0)
         ):
             return None
         missing = -length % PADDING_MULTIPLE
@@ -490,11 +470,12 @@ class PythonDatapath:
             size = self._genuine_length(lane, packet)
         if size < len(packet):
             packet = packet[:size]
-        if self._filter is not None and (
-            self._generation != self._filter.generation
-            or now >= self._passing_in.get(flow_key(packet), 0.0)
+        flows = self._flows
+        if flows is not None and (
+            flows.generation != flows.filter.generation
+            or now >= flows.inbound.get(flow_key(packet), 0.0)
         ):
-            if packet and not self._passes(packet, now, True):
+            if packet and not self.passes(packet, now, inbound=True):
                 packet = b""
             self._send_answers(now)
         if self._echo_identifiers and self._is_echo(packet):

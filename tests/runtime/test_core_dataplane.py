@@ -7,6 +7,7 @@ come out of the other one.
 import asyncio
 import logging
 import os
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,9 +25,11 @@ from meshwg.transmit import Endpoint, Transmit
 from meshwg.wireguard.core_datapath import CoreDatapath
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import REFUSED
 from meshwg.wireguard.peer import Peer
 from tests import datapaths
 from tests.wireguard.pair import ipv4
+from tests.wireguard.test_filtering import Judge
 
 pytestmark = pytest.mark.skipif(
     not datapaths.has_core(), reason="the compiled core is not installed"
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.skipif(
 
 LINK = 5
 PATIENCE = 20.0
+FOREVER = float("inf")
 
 
 async def test_packets_cross_both_ways_from_the_first_one_on() -> None:
@@ -106,6 +110,48 @@ async def test_a_flood_of_what_it_does_not_know_is_bounded_and_packets_cross() -
             return drops[Drop.INVALID_MESSAGE] + drops[Drop.QUEUE_FULL] == 3000
 
         await until(is_through)
+
+
+async def test_a_filter_is_asked_once_a_flow_until_it_says_something_else() -> None:
+    packet = ipv4("10.0.0.1", "10.0.0.2", bytes(20))
+    async with tunnel() as (alice, bob):
+        await alice.says_to(bob)
+        judges = Judge(FOREVER), Judge(FOREVER)
+        for end, judge in zip((alice, bob), judges, strict=True):
+            end.core.set_filter(judge)
+        for _ in range(20):
+            alice.kernel.send(packet)
+            assert await bob.delivered() == packet
+        assert [judge.asked for judge in judges] == [
+            [(packet, False)],
+            [(packet, True)],
+        ]
+
+        judges[1].generation, judges[1].until = 1, REFUSED
+        bob.pump.turn()
+        for _ in range(20):
+            alice.kernel.send(packet)
+        await until(lambda: bob.device.drops[Drop.DENIED_INBOUND] == 20)
+
+        bob.core.set_filter(None)
+        await alice.says_to(bob)
+
+
+async def test_what_waits_to_be_judged_is_bounded_and_none_passes_meanwhile() -> None:
+    async with tunnel() as (alice, bob):
+        await alice.says_to(bob)
+        judge = Judge(REFUSED)
+        alice.core.set_filter(judge)
+        for number in range(3000):
+            # The loop has no turn meanwhile, so that nothing is judged.
+            select.select([], [alice.kernel], [])
+            alice.kernel.send(ipv4("10.0.0.1", "10.0.0.2", number.to_bytes(20)))
+        overflows = alice.core.core.overflows
+        await until(lambda: len(judge.asked) + overflows() == 3000)
+        assert overflows() > 1000
+        assert alice.device.drops[Drop.DENIED_OUTBOUND] == len(judge.asked)
+        alice.core.set_filter(None)
+        await alice.says_to(bob)
 
 
 async def test_what_goes_over_another_way_is_left_to_it() -> None:

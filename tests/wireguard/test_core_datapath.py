@@ -5,9 +5,12 @@ random sequences of what may happen to a data path, and everything that comes ou
 be the same, every counter included.
 """
 
+import importlib
 import random
 from collections.abc import Callable
 from ipaddress import ip_network
+from itertools import zip_longest
+from zlib import crc32
 
 import pytest
 
@@ -16,13 +19,19 @@ from meshwg.packet.ip import checksum, word_sum
 from meshwg.transmit import Endpoint, Source
 from meshwg.wire.channeldata import wrap
 from meshwg.wireguard.constants import REJECT_AFTER_MESSAGES
-from meshwg.wireguard.core_datapath import SKIPPED_COUNTERS, CoreDatapath
+from meshwg.wireguard.core_datapath import (
+    JUDGED_AT_ONCE,
+    SKIPPED_COUNTERS,
+    CoreDatapath,
+)
 from meshwg.wireguard.datapath import Datapath
 from meshwg.wireguard.drop import Drop
+from meshwg.wireguard.filtering import REFUSED, flow_key
 from meshwg.wireguard.lane import Lane
 from meshwg.wireguard.python_datapath import PythonDatapath
 from meshwg.wireguard.session import Session
 from tests import datapaths
+from tests.policy.packets import ACK, FIN, RST, SYN, tcp
 from tests.wireguard.pair import ipv4
 
 NOW = 1000.0
@@ -52,6 +61,89 @@ def test_both_do_the_same_with_whatever_happens(seed: int) -> None:
     for _ in range(60):
         steps.do_one()
         steps.compare()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_both_let_the_same_pass_with_a_filter(seed: int) -> None:
+    steps = Steps(seed)
+    steps.filter()
+    for _ in range(60):
+        steps.do_one()
+        steps.compare()
+
+
+def test_both_have_the_same_keys_of_flows() -> None:
+    module, pick = importlib.import_module("meshwg_core"), random.Random(1)
+    kinds = set()
+    for _ in range(20_000):
+        packet = bytearray(
+            pick.randbytes(pick.choice([27, 28, 39, 40, 48, 59, 60, 90]))
+        )
+        packet[0] = pick.choice([0x45, 0x45, 0x46, 0x60, 0x6F, packet[0]])
+        packet[6:8] = pick.choice([b"\0\0", b"\x40\0", b"\x20\0", packet[6:8]])
+        place = 9 if packet[0] < 0x50 else 6
+        packet[place] = pick.choice([1, 6, 17, 58, packet[place]])
+        for place, values in (20, [0, 8, 3]), (40, [128, 129, 1]):
+            if len(packet) > place:
+                packet[place] = pick.choice([*values, packet[place]])
+        key = flow_key(bytes(packet))
+        kinds.add(None if key is None else len(key))
+        assert module.flow_key(bytes(packet)) == key
+    assert kinds == {None, 13, 11, 37, 35}
+
+
+def test_what_waits_when_the_filter_goes_passes() -> None:
+    steps = Steps(6)
+    core = steps.ours
+    assert isinstance(core, CoreDatapath)
+    core.set_filter(Verdicts())
+    core.core.receive_packets([ipv4(OWN, PEERS[0])], NOW)
+    assert core.datagrams_to_send() == []
+    core.set_filter(None)
+    assert len(core.datagrams_to_send()) == 1
+
+
+def test_what_is_taken_up_is_judged_in_bounded_portions() -> None:
+    steps = Steps(7)
+    core, verdicts = steps.ours, Verdicts()
+    assert isinstance(core, CoreDatapath)
+    core.set_filter(verdicts)
+    core.core.receive_packets([ipv4(OWN, PEERS[0])] * (JUDGED_AT_ONCE + 1), NOW)
+    core.take_exceptions()
+    assert core.taken == JUDGED_AT_ONCE
+    core.take_exceptions()
+    assert core.taken == JUDGED_AT_ONCE + 1
+
+
+def test_a_new_generation_is_noticed_without_any_packet_to_judge() -> None:
+    steps = Steps(8)
+    core, verdicts = steps.ours, Verdicts()
+    assert isinstance(core, CoreDatapath)
+    core.set_filter(verdicts)
+    packet = passing(verdicts)
+    core.receive_packets([packet], NOW)
+    core.core.receive_packets([packet], NOW)
+    assert core.core.take_unjudged(9) == []
+    verdicts.generation += 1
+    core.take_notes()
+    core.core.receive_packets([packet], NOW)
+    assert len(core.core.take_unjudged(9)) == 1
+
+
+def test_after_a_failure_the_filter_stays() -> None:
+    steps = Steps(9)
+    core, verdicts = steps.ours, Verdicts()
+    assert isinstance(core, CoreDatapath)
+    core.set_filter(verdicts)
+    waits = passing(verdicts)
+    core.core.receive_packets([waits], NOW)
+    core.fall_back("a test wants it")
+    core.take_exceptions()
+    assert len(core.datagrams_to_send()) == 1
+    core.receive_packets([waits, refused(verdicts)], NOW)
+    transmit, _answer = core.datagrams_to_send()
+    assert len(transmit.datagrams) == 1
+    assert core.drops[Drop.DENIED_OUTBOUND] == 1
 
 
 def test_keepalives_and_data_are_told_apart() -> None:
@@ -125,6 +217,50 @@ def test_notes_of_a_lane_that_was_removed_are_nobodys() -> None:
         path.remove_session(steps.sessions[0][0 if path is steps.ours else 1])
         path.remove_lane(lanes[0])
     assert steps.ours.take_notes() == []
+
+
+class Verdicts:
+    """A filter that says the same of a packet whenever it is asked, and has answers."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.asked: list[tuple[bytes, bool]] = []
+        self._refused: list[bytes] = []
+
+    def judge(self, packet: bytes, now: float, *, inbound: bool) -> float:
+        self.asked.append((packet, inbound))
+        verdict = crc32(flow_key(packet) or packet) % 4
+        if verdict == 0:
+            self._refused.append(packet)
+            return REFUSED
+        return now + 10 * (verdict - 1)
+
+    def take_answers(self) -> tuple[list[bytes], list[bytes]]:
+        refused, self._refused = self._refused, []
+        return refused, [ipv4(OWN, PEERS[len(each) % 3]) for each in refused]
+
+
+def passing(verdicts: Verdicts) -> bytes:
+    """Return a packet of a flow that passes for a while."""
+    return next(
+        packet
+        for packet in map(udp_from, range(100))
+        if verdicts.judge(packet, NOW, inbound=False) > NOW
+    )
+
+
+def refused(verdicts: Verdicts) -> bytes:
+    """Return a packet that does not pass."""
+    return next(
+        packet
+        for packet in map(udp_from, range(100))
+        if verdicts.judge(packet, NOW, inbound=False) < 0
+    )
+
+
+def udp_from(port: int) -> bytes:
+    """Return a packet to the first peer from that port."""
+    return ipv4(OWN, PEERS[0], port.to_bytes(2) + bytes(10))
 
 
 class Panicking:
@@ -203,6 +339,12 @@ class Steps:
             self._networks,
             self._time,
         ]
+        self.verdicts: list[Verdicts] = []
+
+    def filter(self) -> None:
+        """Have a filter from now on, and do more of what makes a difference there."""
+        self.actions += [self._filter, self._connection, self._connection]
+        self._set_filter(True)
 
     def do_one(self) -> None:
         self.random.choice(self.actions)()
@@ -218,6 +360,8 @@ class Steps:
             for (path, _), number in zip(self.both, numbers, strict=True)
         )
         assert mine == theirs
+        if self.verdicts:
+            assert self.verdicts[0].asked == self.verdicts[1].asked
         for pair in self.sessions:
             assert pair[0].sent == pair[1].sent
 
@@ -303,6 +447,33 @@ class Steps:
         longest = self.random.choice([65535, 1280, 1200, 600])
         for path, lanes in self.both:
             path.limit(lanes[number], longest)
+
+    def _filter(self) -> None:
+        what = self.random.randrange(4)
+        if what < 2:
+            self._set_filter(what == 0)
+        for verdicts in self.verdicts:
+            verdicts.generation += what == 3
+
+    def _set_filter(self, is_filtered: bool) -> None:
+        self.verdicts = [Verdicts() for _ in self.both] if is_filtered else []
+        for (path, _), verdicts in zip_longest(self.both, self.verdicts):
+            path.set_filter(verdicts)
+
+    def _connection(self) -> None:
+        """Send segments of few connections in both directions, some at their ends."""
+        pick = self.random
+        number, port = pick.randrange(len(PEERS)), pick.randrange(4)
+        ends = [(port, 22), (22, port)]
+        ways = [(OWN, PEERS[number]), (PEERS[number], OWN)]
+        flags = pick.choices([ACK, SYN, FIN | ACK, RST], [8, 1, 1, 1], k=4)
+        out, back = (
+            [tcp(*way, end, each) for each in flags]
+            for way, end in zip(ways, ends, strict=True)
+        )
+        for path, _ in self.both:
+            path.receive_packets(out, self.now)
+        self.receive([self.far[number].message(each) for each in back], ENDPOINTS[0])
 
     def _seal(self) -> None:
         pick, number = self.random, self.random.randrange(len(PEERS))

@@ -1,5 +1,6 @@
 """Exact flows, and a data path that asks for the first packet of each."""
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
@@ -12,8 +13,9 @@ from meshwg.policy.ports import Ports
 from meshwg.policy.rules import AllowRule
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.filtering import REFUSED, both_keys, flow_key
+from tests import datapaths
 from tests.policy.packets import ACK, FIN, RST, SYN, echo, error, ip, tcp, udp
-from tests.wireguard.test_python_datapath import NOW, OURS, THEIRS, End, ends
+from tests.wireguard.test_python_datapath import NOW, OURS, THEIRS, THERE, End, ends
 
 SSH = (40_000, 22)
 OUR_ADDRESS = ip_address(OURS).packed
@@ -108,8 +110,23 @@ def test_no_bytes_raise(packet: bytes) -> None:
 
 # A data path with a filter.
 
+Judged = Callable[..., tuple[End, End, Judge]]
 
-def test_the_first_packet_of_each_flow_is_judged() -> None:
+
+@pytest.fixture(params=list(datapaths.MAKERS))
+def judged(request: pytest.FixtureRequest) -> Judged:
+    """Return what makes two ends, and the filter of the first one, over each path."""
+
+    def make(until: float = NOW + 30) -> tuple[End, End, Judge]:
+        here, there = ends(datapaths.MAKERS[request.param]())
+        judge = Judge(until)
+        here.path.set_filter(judge)
+        return here, there, judge
+
+    return make
+
+
+def test_the_first_packet_of_each_flow_is_judged(judged: Judged) -> None:
     here, _, judge = judged()
     first, other = tcp(OURS, THEIRS, SSH, ACK), tcp(OURS, THEIRS, (1, 2), ACK)
 
@@ -123,7 +140,7 @@ def test_the_first_packet_of_each_flow_is_judged() -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "together"])
-def test_so_is_that_of_what_is_received(alone: bool) -> None:
+def test_so_is_that_of_what_is_received(alone: bool, judged: Judged) -> None:
     here, there, judge = judged()
     packets = [tcp(THEIRS, OURS, SSH, ACK, bytes(9))] * 3
 
@@ -134,7 +151,9 @@ def test_so_is_that_of_what_is_received(alone: bool) -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "together"])
-def test_what_is_refused_goes_no_further_and_each_packet_is_judged(alone: bool) -> None:
+def test_what_is_refused_goes_no_further_and_each_packet_is_judged(
+    alone: bool, judged: Judged
+) -> None:
     here, there, judge = judged(REFUSED)
     packet = udp(THEIRS, OURS, SSH)
 
@@ -148,7 +167,9 @@ def test_what_is_refused_goes_no_further_and_each_packet_is_judged(alone: bool) 
     assert here.path.drops[Drop.DENIED_OUTBOUND] == 1
 
 
-def test_the_end_of_a_connection_is_judged_in_the_middle_of_a_run() -> None:
+def test_the_end_of_a_connection_is_judged_in_the_middle_of_a_run(
+    judged: Judged,
+) -> None:
     here, there, judge = judged()
     segment = tcp(THEIRS, OURS, SSH, ACK, bytes(8))
     end = tcp(THEIRS, OURS, SSH, FIN | ACK, bytes(8))
@@ -159,7 +180,28 @@ def test_the_end_of_a_connection_is_judged_in_the_middle_of_a_run() -> None:
     assert here.written == [segment, segment, end, segment]
 
 
-def test_after_it_the_other_direction_is_judged_again_as_well() -> None:
+def test_nothing_overtakes_what_is_judged(judged: Judged) -> None:
+    here, there, judge = judged()
+    segment = tcp(THEIRS, OURS, SSH, ACK, bytes(8))
+    end = tcp(THEIRS, OURS, SSH, FIN | ACK, bytes(8))
+    out = [tcp(OURS, THEIRS, SSH[::-1], flags) for flags in (ACK, FIN | ACK, ACK)]
+    here.receive(there, segment)
+    here.path.receive_packets(out[:1], NOW)
+    judge.asked.clear()
+
+    here.receive(there, segment, end, segment)
+    here.path.receive_packets(out, NOW)
+
+    inbound = [(packet, True) for packet in (end, segment)]
+    assert judge.asked == inbound + [(packet, False) for packet in out]
+    assert here.written == [segment, segment, end, segment]
+    sent = [each for to in here.path.datagrams_to_send() for each in to.datagrams]
+    assert [each[8] for each in sent] == [0, 1, 2, 3]
+    there.path.receive_datagrams(sent, THERE, NOW)
+    assert there.path.packets_to_write() == [out[0], *out]
+
+
+def test_after_it_the_other_direction_is_judged_again_as_well(judged: Judged) -> None:
     here, there, judge = judged()
     out = tcp(OURS, THEIRS, SSH[::-1], ACK)
     here.path.receive_packets([out], NOW)
@@ -170,7 +212,7 @@ def test_after_it_the_other_direction_is_judged_again_as_well() -> None:
     assert [packet for packet, inbound in judge.asked if not inbound] == [out, out]
 
 
-def test_another_generation_makes_all_known_flows_worth_nothing() -> None:
+def test_another_generation_makes_all_known_flows_worth_nothing(judged: Judged) -> None:
     here, there, judge = judged()
     packet = udp(THEIRS, OURS, SSH)
     here.receive(there, packet)
@@ -183,7 +225,8 @@ def test_another_generation_makes_all_known_flows_worth_nothing() -> None:
 
 
 def test_a_lone_packet_goes_fast_only_if_its_flow_is_known() -> None:
-    here, _, judge = judged()
+    (here, _), judge = ends(), Judge()
+    here.path.set_filter(judge)
     packet = udp(OURS, THEIRS, SSH)
 
     assert here.path.seal_one(packet, NOW) is None
@@ -194,7 +237,7 @@ def test_a_lone_packet_goes_fast_only_if_its_flow_is_known() -> None:
     assert len(judge.asked) == 1
 
 
-def test_answers_go_to_the_interface_and_to_peers_unjudged() -> None:
+def test_answers_go_to_the_interface_and_to_peers_unjudged(judged: Judged) -> None:
     here, there, judge = judged(REFUSED)
     judge.answers = [b"near"], [tcp(OURS, THEIRS, SSH, RST)]
 
@@ -204,7 +247,7 @@ def test_answers_go_to_the_interface_and_to_peers_unjudged() -> None:
     assert len(here.path.datagrams_to_send()) == 1
 
 
-def test_padding_is_not_judged() -> None:
+def test_padding_is_not_judged(judged: Judged) -> None:
     here, there, judge = judged()
     packet = udp(THEIRS, OURS, SSH, b"odd")
 
@@ -213,7 +256,9 @@ def test_padding_is_not_judged() -> None:
     assert judge.asked == [(packet, True)]
 
 
-def test_what_has_nowhere_to_go_is_judged_so_that_its_sender_may_be_told() -> None:
+def test_what_has_nowhere_to_go_is_judged_so_that_its_sender_may_be_told(
+    judged: Judged,
+) -> None:
     here, _, judge = judged(REFUSED)
     packet = udp(OURS, "10.0.0.9", SSH)
     judge.answers = [b"near"], []
@@ -228,7 +273,7 @@ def test_what_has_nowhere_to_go_is_judged_so_that_its_sender_may_be_told() -> No
     assert here.path.drops[Drop.NO_PEER] == 1
 
 
-def test_without_a_filter_again_all_pass() -> None:
+def test_without_a_filter_again_all_pass(judged: Judged) -> None:
     here, there, _ = judged(REFUSED)
     here.path.set_filter(None)
     packet = udp(THEIRS, OURS, SSH)
@@ -238,8 +283,10 @@ def test_without_a_filter_again_all_pass() -> None:
     assert here.written == [packet]
 
 
-def test_known_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshwg.wireguard.python_datapath.MAX_EXACT_FLOWS", 4)
+def test_known_flows_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, judged: Judged
+) -> None:
+    monkeypatch.setattr("meshwg.wireguard.filtering.MAX_EXACT_FLOWS", 4)
     here, _, judge = judged()
     packets = [udp(OURS, THEIRS, (number, 1)) for number in range(1, 7)]
 
@@ -311,11 +358,3 @@ def a_filter() -> Filter:
     ports = (Ports(6, 22, 22), Ports(17, 22, 22), Ports(1))
     made.set_policy([AllowRule((1,), (2,), ports)], NOW - PICK_UP)
     return made
-
-
-def judged(until: float = NOW + 30) -> tuple[End, End, Judge]:
-    """Return two ends, and the filter of the first one."""
-    here, there = ends()
-    judge = Judge(until)
-    here.path.set_filter(judge)
-    return here, there, judge
