@@ -168,7 +168,8 @@ fn seal(random: &mut Random) {
     let packets: Vec<_> = (0..random.below(20))
         .map(|_| packet(random, 2000))
         .collect();
-    path.receive_packets(packets.iter().map(|each| &each[..]), 1.0);
+    let packets: Vec<_> = packets.iter().map(|each| &each[..]).collect();
+    path.receive_packets(&packets, 1.0);
     for (_, messages) in path.datagrams_to_send() {
         for mut message in messages {
             far.open(&mut message).expect("it is authentic and new");
