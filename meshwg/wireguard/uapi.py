@@ -139,6 +139,8 @@ class UapiSession:
         operation, lines, size = self._operation, self._lines, self._size
         self._operation, self._lines, self._size = None, [], 0
         if operation == b"get=1":
+            # What was carried until now shows, though threads tell of it in batches.
+            self._interface.device.settle()
             return describe(self._interface).encode() + _errno(0)
         try:
             if size > MAX_OPERATION:
