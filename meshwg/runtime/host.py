@@ -117,7 +117,6 @@ class NodeHost:
     def _open(self, private_key: PrivateKey) -> None:
         """Make the interface and the sockets, and the node with what serves it."""
         client = self._make_client(private_key)
-        self._datapath = make_datapath(roaming=False)
         with contextlib.ExitStack() as undo:
             self._tun = TunDevice.open(self._config.interface, self.mtu)
             undo.callback(self._tun.close)
@@ -137,6 +136,7 @@ class NodeHost:
                 undo.callback(self._tcp.close)
             for sock in self._sockets:
                 sock.refuses = self._tun.has_index
+            self._datapath = make_datapath(roaming=False)
             self.node = self._make_node(private_key, client)
             self._state.save_port(self._sockets.port)
             self._make_parts(client)

@@ -207,6 +207,8 @@ class WireGuardInterface:
             self._sockets.set_fwmark(mark)
             self._dataplane.disconnect()
         self.fwmark = mark
+        # What was heard before the change must not pin endpoints again after it.
+        self.device.settle()
         self.device.unpin_endpoints()
 
     def follow_routes(self) -> None:

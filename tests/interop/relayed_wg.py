@@ -74,4 +74,6 @@ if __name__ == "__main__":
     url = RelayUrl(host, int(port), Transport.UDP)
     RelayedDevice.server = RelayServer(url, host, *user)
     vars(wg)["Device"] = RelayedDevice
+    # The compiled core would carry past what this device does with datagrams.
+    os.environ["MESHWG_DATAPATH"] = "python"
     main()

@@ -122,7 +122,7 @@ def sees(name: str, status: Json) -> bool:
 def unmarked_streams(host: Host) -> list[str]:
     """Return the TCP sockets of a node that send what is not marked."""
     lines = host.run(["ss", "-tanpe"]).stdout.splitlines()
-    own = [line for line in lines if "users:" in line and "python" in line]
+    own = [line for line in lines if is_outside(line)]
     assert any("LISTEN" in line for line in own)
     assert any("ESTAB" in line for line in own)
     return [line for line in own if "fwmark:" not in line]
@@ -132,10 +132,15 @@ def port_of(member: Member) -> int:
     """Return the port at which a node accepts streams."""
     lines = member.host.run(["ss", "-tlnp"]).stdout.splitlines()
     ports = {
-        int(line.split()[3].rpartition(":")[2]) for line in lines if "python" in line
+        int(line.split()[3].rpartition(":")[2]) for line in lines if is_outside(line)
     }
     (port,) = ports
     return port
+
+
+def is_outside(line: str) -> bool:
+    """Tell whether a socket is a node's, and not that of names inside the mesh."""
+    return "python" in line and not line.split()[3].endswith(":53")
 
 
 def memory(member: Member) -> int:
