@@ -8,9 +8,10 @@ forgotten the programs, so there the larger program pays more, however little it
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -137,12 +138,10 @@ def _streams(pair: TunnelEnds) -> Figures:
 
 def _datagrams(pair: TunnelEnds) -> Figures:
     left, right, address = pair.left.host, pair.right.host, pair.right.address
-    send: Callable[[int], traffic.Load] = lambda size: traffic.datagrams(  # noqa: E731
-        left, right, address, size=size, seconds=SECONDS
-    )
+    send = partial(traffic.datagrams, left, right, address, seconds=SECONDS)
     return {
-        LARGE: send(traffic.LARGE).megabits,
-        SMALL: send(traffic.SMALL).packets / 1000,
+        LARGE: send(size=traffic.LARGE).megabits,
+        SMALL: send(size=traffic.SMALL).packets / 1000,
     }
 
 
