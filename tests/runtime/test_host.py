@@ -1,7 +1,6 @@
 """The host of a node: its sockets, what it does when something happens, its end."""
 
 import asyncio
-import os
 import socket
 import sys
 import threading
@@ -29,6 +28,7 @@ from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tun import TunDevice
 from meshwg.transmit import Endpoint, Transmit
 from netlab.lab import Lab
+from tests.descriptors import open_descriptors
 
 IDENTIFIER = 5
 
@@ -211,13 +211,13 @@ async def test_that_ipv6_is_switched_off_or_on_is_told_once(world: "World") -> N
 
 
 async def test_a_host_that_cannot_be_made_leaves_nothing(world: "World") -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
 
     config = NodeConfig(listen_port=world.host.port)
     with pytest.raises(ConfigError, match="cannot be used"):
         NodeHost(config, world.state, 1400)
 
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() <= before
 
 
 async def test_a_host_that_was_never_started_can_be_closed_twice(

@@ -180,6 +180,7 @@ def test_an_interface_in_an_inaccessible_namespace_counts_as_up(
 
     with Followed(host) as wg0:
         ip(host, "link set wg0 mtu 1300")
+        wg0.wait_for_state(is_up=False, mtu=1300)
         move(host, container)
         wg0.wait_for_state(is_up=True, mtu=1300)
 

@@ -12,6 +12,7 @@ import pytest
 from meshwg.runtime import tcp as module
 from meshwg.runtime.tcp import ACCEPTED, BACKLOG, PeerStream, TcpPort, refuse
 from meshwg.transmit import Endpoint, Transmit
+from tests.descriptors import open_descriptors
 
 HERE = "127.0.0.1"
 
@@ -99,12 +100,12 @@ async def test_a_closed_stream_leaves_no_descriptor_and_says_nothing(
     port: TcpPort,
 ) -> None:
     ends = Ends(port)
-    before = descriptors()
+    before = open_descriptors()
     for _ in range(3):
         ends.dial()
         ends.close()
         await asyncio.sleep(0.02)
-    await ends.until(lambda: descriptors() <= before)
+    await ends.until(lambda: open_descriptors() <= before)
 
     assert not any(entry.startswith("closed") for entry in ends.log)
 
@@ -228,7 +229,3 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     pytest.fail("it has not come to that")
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
