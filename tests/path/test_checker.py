@@ -10,7 +10,7 @@ from meshwg.path.delivery import Delivery
 from meshwg.path.ledger import HOST_LIMIT, LEARN_LIMIT, Ledger
 from meshwg.path.table import PathTable
 from meshwg.transmit import Endpoint
-from tests.path.test_agent import HIGH, LOW, keys_of
+from tests.path.stage import HIGH, LOW, keys_of
 
 NOW = 1000.0
 FAR = Endpoint("203.0.113.2", 2222)

@@ -22,7 +22,7 @@ from meshwg.path.puncher import Puncher
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.traits import NatTraits
 from meshwg.path.verdict import Outcome, Verdict
-from tests.path.test_agent import HIGH, LOW, keys_of
+from tests.path.stage import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, FIREWALL, HARD, HARD_LOOSE, OPEN, STEPPING
 
 PUBLIC = Candidate(CandidateKind.REFLEXIVE, "203.0.113.2", 2222)

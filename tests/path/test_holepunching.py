@@ -25,7 +25,7 @@ from meshwg.path.table import PathTable
 from meshwg.path.traits import NatTraits
 from meshwg.path.volley import OPENER_TTL
 from meshwg.transmit import Endpoint
-from tests.path.test_agent import HIGH, LOW, keys_of
+from tests.path.stage import HIGH, LOW, keys_of
 from tests.path.test_punch import CONE, HARD
 
 NOW = 1000.0

@@ -3,7 +3,7 @@
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.events import SelectionChanged
 from meshwg.path.path import SILENT_AFTER, TRUST
-from tests.path.test_agent import FAR, RELAY, Stage
+from tests.path.stage import FAR, RELAY, Stage
 
 
 def test_without_a_path_there_is_nothing_to_show() -> None:
