@@ -9,7 +9,7 @@ use crate::constants::MAX_PACKET;
 use crate::endpoint::{Endpoint, Source, UDP};
 use crate::flows::{Direction, Flows};
 use crate::networks::Networks;
-use crate::packet::echo_reply_identifier;
+use crate::packet::{addresses, echo_reply_identifier};
 use crate::session::Session;
 
 pub type LaneId = u32;
@@ -152,6 +152,16 @@ impl Table {
     pub fn is_delivered(&self, destination: &[u8]) -> bool {
         self.delivered.lookup(destination).is_some()
             || (self.forwards && self.networks.lookup(destination).is_some())
+    }
+
+    /// Return the lane of the peer that a packet is from, whichever lane it came by.
+    pub fn peer_from(&self, packet: &[u8]) -> Option<LaneId> {
+        addresses(packet).and_then(|(source, _)| self.networks.lookup(source))
+    }
+
+    /// Return the lane of the peer that a packet is for.
+    pub fn peer_to(&self, packet: &[u8]) -> Option<LaneId> {
+        addresses(packet).and_then(|(_, destination)| self.networks.lookup(destination))
     }
 
     /// Return whether a packet is a reply to an echo request of the owner's own.
