@@ -178,6 +178,8 @@ impl Table {
     }
 
     /// Reach an endpoint through a relay's channel over UDP, or not any more.
+    ///
+    /// Who had that channel of the relay before has it no longer.
     pub fn set_channel(&mut self, peer: Endpoint, server: Endpoint, number: Option<u16>) {
         if let Some((server, number)) = self.channels.remove(&peer) {
             let key = (server.host, server.port);
@@ -189,9 +191,11 @@ impl Table {
             }
         }
         if let Some(number) = number {
-            self.channels.insert(peer, (server, number));
             let relay = self.relays.entry((server.host, server.port)).or_default();
-            relay.insert(number, peer);
+            if let Some(former) = relay.insert(number, peer) {
+                self.channels.remove(&former);
+            }
+            self.channels.insert(peer, (server, number));
         }
     }
 
@@ -317,6 +321,21 @@ mod tests {
         assert!(table.channels_of(&endpoint(3478, 5)).is_none());
         table.set_channel(peer, server, None);
         assert_eq!(table.way_to(peer).to, peer);
+        assert!(table.channels_of(&server).is_none());
+    }
+
+    #[test]
+    fn a_channel_is_that_of_the_peer_that_had_it_last() {
+        let mut table = Table::new(1420);
+        let server = endpoint(3478, UDP);
+        let (former, peer) = (endpoint(50000, 1 << 16), endpoint(50001, 1 << 16));
+        table.set_channel(former, server, Some(0x4001));
+        table.set_channel(peer, server, Some(0x4001));
+        assert_eq!(table.way_to(former).to, former);
+        table.set_channel(former, server, None);
+        assert_eq!(table.channels_of(&server).unwrap()[&0x4001], peer);
+        assert_eq!(table.way_to(peer).channel, Some(0x4001));
+        table.set_channel(peer, server, None);
         assert!(table.channels_of(&server).is_none());
     }
 
