@@ -20,7 +20,7 @@ const BEGIN_OR_END: u8 = 0x07;
 const SHORTEST: usize = 28;
 
 /// Where a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From a peer to the interface.
     Inbound,

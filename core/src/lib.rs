@@ -25,6 +25,7 @@ pub mod segment;
 pub mod sender;
 pub mod session;
 pub mod shared;
+pub mod shares;
 pub mod sockets;
 #[allow(unsafe_code)]
 pub mod system;

@@ -24,7 +24,7 @@ pub struct Receiver<'a> {
     run: Option<Run>,
     /// The flow that was found genuine last.
     flow: Option<Flow>,
-    unjudged: Vec<Vec<u8>>,
+    unjudged: Vec<(Option<LaneId>, Vec<u8>)>,
     /// Whether nothing overtakes what is to be judged.
     keeps_order: bool,
     unusual: Vec<Vec<u8>>,
@@ -230,7 +230,8 @@ impl<'a> Receiver<'a> {
         };
         let packet = &packet[..length];
         if self.is_to_be_judged(packet) {
-            self.unjudged.push(packet.to_vec());
+            let peer = self.table.peer_from(packet);
+            self.unjudged.push((peer, packet.to_vec()));
             return;
         }
         if self.table.is_owners_echo(packet) {

@@ -30,7 +30,7 @@ pub struct Sender {
     spare: Vec<Bundle>,
     carried: Vec<(LaneId, u64)>,
     unsent: Vec<(LaneId, Vec<Vec<u8>>)>,
-    unjudged: Vec<Vec<u8>>,
+    unjudged: Vec<(Option<LaneId>, Vec<u8>)>,
     told: HashSet<Vec<u8>>,
     /// Where the last packet went.
     last: Option<Route>,
@@ -74,7 +74,7 @@ impl Sender {
             return;
         };
         if table.is_to_be_judged(packet, Direction::Outbound, now) {
-            self.unjudged.push(packet.to_vec());
+            self.unjudged.push((Some(route.lane), packet.to_vec()));
             return;
         }
         self.take_passing(shared, table, packet, &route, outlet);
@@ -83,7 +83,7 @@ impl Sender {
     /// Take a packet that is to be judged.
     pub fn take_unjudged(&mut self, table: &Table, packet: &[u8]) {
         if table.is_up {
-            self.unjudged.push(packet.to_vec());
+            self.unjudged.push((table.peer_to(packet), packet.to_vec()));
         }
     }
 

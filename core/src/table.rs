@@ -9,7 +9,7 @@ use crate::constants::MAX_PACKET;
 use crate::endpoint::{Endpoint, Source, UDP};
 use crate::flows::{Direction, Flows};
 use crate::networks::Networks;
-use crate::packet::echo_reply_identifier;
+use crate::packet::{addresses, echo_reply_identifier};
 use crate::session::Session;
 
 pub type LaneId = u32;
@@ -154,6 +154,16 @@ impl Table {
             || (self.forwards && self.networks.lookup(destination).is_some())
     }
 
+    /// Return the lane of the peer that a packet is from, whichever lane it came by.
+    pub fn peer_from(&self, packet: &[u8]) -> Option<LaneId> {
+        addresses(packet).and_then(|(source, _)| self.networks.lookup(source))
+    }
+
+    /// Return the lane of the peer that a packet is for.
+    pub fn peer_to(&self, packet: &[u8]) -> Option<LaneId> {
+        addresses(packet).and_then(|(_, destination)| self.networks.lookup(destination))
+    }
+
     /// Return whether a packet is a reply to an echo request of the owner's own.
     pub fn is_owners_echo(&self, packet: &[u8]) -> bool {
         let identifiers = &self.echo_identifiers;
@@ -168,6 +178,8 @@ impl Table {
     }
 
     /// Reach an endpoint through a relay's channel over UDP, or not any more.
+    ///
+    /// Who had that channel of the relay before has it no longer.
     pub fn set_channel(&mut self, peer: Endpoint, server: Endpoint, number: Option<u16>) {
         if let Some((server, number)) = self.channels.remove(&peer) {
             let key = (server.host, server.port);
@@ -179,9 +191,11 @@ impl Table {
             }
         }
         if let Some(number) = number {
-            self.channels.insert(peer, (server, number));
             let relay = self.relays.entry((server.host, server.port)).or_default();
-            relay.insert(number, peer);
+            if let Some(former) = relay.insert(number, peer) {
+                self.channels.remove(&former);
+            }
+            self.channels.insert(peer, (server, number));
         }
     }
 
@@ -307,6 +321,21 @@ mod tests {
         assert!(table.channels_of(&endpoint(3478, 5)).is_none());
         table.set_channel(peer, server, None);
         assert_eq!(table.way_to(peer).to, peer);
+        assert!(table.channels_of(&server).is_none());
+    }
+
+    #[test]
+    fn a_channel_is_that_of_the_peer_that_had_it_last() {
+        let mut table = Table::new(1420);
+        let server = endpoint(3478, UDP);
+        let (former, peer) = (endpoint(50000, 1 << 16), endpoint(50001, 1 << 16));
+        table.set_channel(former, server, Some(0x4001));
+        table.set_channel(peer, server, Some(0x4001));
+        assert_eq!(table.way_to(former).to, former);
+        table.set_channel(former, server, None);
+        assert_eq!(table.channels_of(&server).unwrap()[&0x4001], peer);
+        assert_eq!(table.way_to(peer).channel, Some(0x4001));
+        table.set_channel(peer, server, None);
         assert!(table.channels_of(&server).is_none());
     }
 

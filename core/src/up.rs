@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::endpoint::Endpoint;
 use crate::flows::Direction;
 use crate::session::Session;
+use crate::shares::Shares;
 use crate::table::LaneId;
 
 /// Datagrams that wait to be looked at.
@@ -58,6 +59,9 @@ struct NoteKey {
     endpoint: Option<Endpoint>,
 }
 
+/// A packet that waits to be judged, and since when.
+pub type Unjudged = (Vec<u8>, Direction, f64);
+
 /// Everything that waits for the owner.
 #[derive(Default)]
 pub struct Up {
@@ -65,7 +69,7 @@ pub struct Up {
     pub joins_notes: bool,
     pub exceptions: VecDeque<(Vec<Vec<u8>>, Endpoint)>,
     pub unsent: VecDeque<(LaneId, Vec<Vec<u8>>, f64)>,
-    pub unjudged: VecDeque<(Vec<u8>, Direction, f64)>,
+    unjudged: Shares<(Direction, Option<LaneId>), Unjudged>,
     pub outgoing: VecDeque<(Target, Vec<Vec<u8>>)>,
     pub packets: Vec<Vec<u8>>,
     pub echoes: VecDeque<Vec<u8>>,
@@ -197,25 +201,28 @@ impl Up {
     }
 
     /// Keep packets until it is known whether they pass.
+    ///
+    /// :param packets: each with the lane of its peer, if it is of one: each peer has a
+    /// share of the room, and of the owner's time.
     pub fn push_unjudged(
         &mut self,
-        packets: impl IntoIterator<Item = Vec<u8>>,
+        packets: impl IntoIterator<Item = (Option<LaneId>, Vec<u8>)>,
         direction: Direction,
         now: f64,
     ) {
-        for packet in packets {
-            if self.joins_notes && self.unjudged.len() >= MAX_UNJUDGED {
-                self.unjudged.pop_front();
+        for (lane, packet) in packets {
+            self.unjudged
+                .push((direction, lane), (packet, direction, now));
+            if self.joins_notes && self.unjudged.waiting() > MAX_UNJUDGED {
+                self.unjudged.drop_one();
                 self.overflows += 1;
             }
-            self.unjudged.push_back((packet, direction, now));
         }
     }
 
-    /// Return the oldest packets that are to be judged, and forget them.
-    pub fn take_unjudged(&mut self, most: usize) -> Vec<(Vec<u8>, Direction, f64)> {
-        let count = most.min(self.unjudged.len());
-        self.unjudged.drain(..count).collect()
+    /// Return packets that are to be judged, the oldest of each peer, and forget them.
+    pub fn take_unjudged(&mut self, most: usize) -> Vec<Unjudged> {
+        self.unjudged.take(most)
     }
 
     pub fn push_outgoing(&mut self, target: Target, messages: Vec<Vec<u8>>) {
@@ -323,7 +330,7 @@ mod tests {
             joins_notes: true,
             ..Up::default()
         };
-        let packets = (0..2000u16).map(|number| number.to_be_bytes().to_vec());
+        let packets = (0..2000u16).map(|number| (Some(1), number.to_be_bytes().to_vec()));
         up.push_unjudged(packets, Direction::Inbound, 1.0);
         assert_eq!(up.overflows, 2000 - MAX_UNJUDGED as u64);
         let first = up.take_unjudged(10);
@@ -331,6 +338,29 @@ mod tests {
         assert_eq!(first[0].0, (2000 - MAX_UNJUDGED as u16).to_be_bytes());
         assert_eq!(up.take_unjudged(5000).len(), MAX_UNJUDGED - 10);
         assert!(up.take_unjudged(1).is_empty());
+    }
+
+    #[test]
+    fn nobody_takes_the_room_of_others_nor_their_turn() {
+        let mut up = Up {
+            joins_notes: true,
+            ..Up::default()
+        };
+        let flood = |count| (0..count).map(|_| (Some(1), vec![1]));
+        up.push_unjudged(flood(1000), Direction::Inbound, 1.0);
+        up.push_unjudged([(Some(2), vec![2])], Direction::Inbound, 2.0);
+        up.push_unjudged([(None, vec![3])], Direction::Outbound, 3.0);
+        up.push_unjudged(flood(5000), Direction::Inbound, 4.0);
+        assert_eq!(up.overflows, 6002 - MAX_UNJUDGED as u64);
+        let first = up.take_unjudged(6);
+        let others: Vec<_> = first.iter().filter(|each| each.0 != [1]).collect();
+        assert_eq!(
+            others,
+            [
+                &(vec![2], Direction::Inbound, 2.0),
+                &(vec![3], Direction::Outbound, 3.0)
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,5 @@
 """``meshwg node``: the daemon, in the foreground."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -107,7 +106,12 @@ def node(
 
     Every option is also a variable of the environment, such as MESHWG_JOIN.
     """
+    from meshwg.runtime.openssl import leave_out_openssl
+
+    leave_out_openssl()
     with kept():
+        import asyncio
+
         from meshwg.cli.secrets import read_secret
         from meshwg.config import load
         from meshwg.runtime.daemon import run

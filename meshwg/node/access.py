@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from meshwg.health import Complaint, Health, Severity
+from meshwg.node.hubs import HUB
 from meshwg.peer import MeshPeer
 from meshwg.policy.filter import DenyReason, Filter
 from meshwg.policy.guard import GuardRule, resolve_guard
@@ -75,7 +76,12 @@ class AccessControl:
         self._install()
 
     def set_guard(self, rules: tuple[GuardRule, ...] | None, now: float) -> None:
-        """Let pass only what a guard of this machine lets pass as well."""
+        """Let pass only what a guard of this machine lets pass as well.
+
+        It names members, so nothing passes until :meth:`follow` says who they are.
+        """
+        if rules == self.guard:
+            return
         self.guard, self._resolved = rules, None
         self.filter.set_guard(None if rules is None else (), now)
         self._install()
@@ -105,7 +111,11 @@ class AccessControl:
             known[peer.key] = None
             named.setdefault(entry.name, entry.addresses)
             changed |= self._places.put(
-                peer.key, entry.policy_class, entry.addresses, entry.routes
+                peer.key,
+                entry.policy_class,
+                entry.addresses,
+                entry.routes,
+                is_hub=entry.role == HUB,
             )
         for key in self._known:
             if key not in known:

@@ -27,6 +27,7 @@ from meshwg.node.paths import Paths
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
+from meshwg.policy.guard import GuardRule
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
@@ -163,6 +164,11 @@ class Members:
         """Take note of another policy."""
         client = self._control
         self._access.set_policy(client.registered, client.policy, now)
+        self.update_interface()
+
+    def set_guard(self, rules: tuple[GuardRule, ...] | None, now: float) -> None:
+        """Take another guard of this machine, or none."""
+        self._access.set_guard(rules, now)
         self.update_interface()
 
     def itself_changed(self, now: float) -> None:

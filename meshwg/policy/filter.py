@@ -152,7 +152,7 @@ class Filter:
             return now + HOLD.get(headers.kind, 0.0)
         if headers.kind is Kind.REST:
             passes = headers.fragment is not None and self._fragments.passes(
-                headers.fragment, now
+                headers.fragment, headers.edge, now
             )
             return now if passes else self._deny(DenyReason.NO_FLOW)
         if headers.kind is Kind.ERROR:
@@ -162,7 +162,7 @@ class Filter:
         else:
             until = self._judge_flow(headers, packet, now, inbound)
         if until >= 0 and headers.fragment is not None:
-            self._fragments.let_pass(headers.fragment, now)
+            self._fragments.let_pass(headers.fragment, headers.edge, now)
             return now
         return until
 
@@ -279,9 +279,16 @@ class Filter:
         return now
 
     def _judge_error(self, headers: Headers, now: float, inbound: bool) -> float:
-        """Let errors pass that are about a flow, and go to who sent what they quote."""
+        """Let errors pass that are about a flow, between the ends of what they quote.
+
+        They come from where that went to, or was forwarded, and go to who sent it.
+        """
         quoted = headers.quoted
-        if quoted is None or quoted.source != headers.destination:
+        if (
+            quoted is None
+            or quoted.source != headers.destination
+            or not self._places.forwards_to(headers.source, quoted.destination)
+        ):
             return self._deny(DenyReason.NO_FLOW)
         table = self._tables.get(quoted.kind)
         # What is quoted went the other way.

@@ -93,18 +93,25 @@ class Fragments:
     """The packets whose first fragment was let pass."""
 
     def __init__(self) -> None:
-        self._until: OrderedDict[bytes, float] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._known)
 
-    def let_pass(self, fragment: bytes, now: float) -> None:
-        """Let the rest of a packet pass."""
-        self._until[fragment] = now + FRAGMENT_TIMEOUT
-        self._until.move_to_end(fragment)
-        if len(self._until) > MAX_FRAGMENTED:
-            self._until.popitem(last=False)
+    def let_pass(self, fragment: bytes, end: int, now: float) -> None:
+        """Let the rest of a packet pass.
 
-    def passes(self, fragment: bytes, now: float) -> bool:
-        """Tell whether the rest of a packet passes."""
-        return now < self._until.get(fragment, 0.0)
+        :param end: bytes of the packet that its first fragment had.
+        """
+        self._known[fragment] = now + FRAGMENT_TIMEOUT, end
+        self._known.move_to_end(fragment)
+        if len(self._known) > MAX_FRAGMENTED:
+            self._known.popitem(last=False)
+
+    def passes(self, fragment: bytes, offset: int, now: float) -> bool:
+        """Tell whether more of a packet passes: nothing in place of what was judged.
+
+        :param offset: bytes of the packet before this fragment.
+        """
+        until, end = self._known.get(fragment, (0.0, 0))
+        return now < until and offset >= end

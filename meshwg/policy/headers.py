@@ -1,7 +1,8 @@
 """What a policy looks at in a packet.
 
-A packet that hides what it is, by fragments too short for its ports (RFC 1858) or by a
-routing header (RFC 5095), is none that a policy can judge.
+A packet that hides what it is, by fragments too short for its ports (RFC 1858), or
+where it goes, by a routing header (RFC 5095) or a source route (RFC 7126), is none that
+a policy can judge.
 """
 
 import struct
@@ -17,6 +18,9 @@ _OPTIONS = (0, 60)
 """IPv6 headers between which and the payload nothing else is said: hop-by-hop and
 destination options."""
 _ROUTING, _FRAGMENT = 43, 44
+_END_OF_OPTIONS, _NO_OPERATION = 0, 1
+_SOURCE_ROUTES = (131, 137)
+"""Options of IPv4 that name the hops of a packet, loosely and strictly."""
 _MOST_HEADERS = 8
 _MIN_LENGTH = {TCP: 14, UDP: 8, ICMP: 8, ICMPV6: 8}
 """Bytes of a transport header that are looked at."""
@@ -59,6 +63,9 @@ class Headers(NamedTuple):
     """Of TCP."""
     fragment: bytes | None = None
     """What all fragments of one packet have in common, if this is one."""
+    edge: int = 0
+    """Of a fragment, bytes of the packet up to where the first one ends, or up to where
+    another one begins."""
     quoted: "Headers | None" = None
     """The packet that an error is about."""
 
@@ -78,35 +85,66 @@ def parse_headers(packet: bytes, *, is_quoted: bool = False) -> Headers | None:
 
 def _parse4(packet: bytes, is_quoted: bool) -> Headers | None:
     start = 4 * (packet[0] & 15)
-    if start < 20:
+    if not 20 <= start <= len(packet) or _leads_elsewhere(packet[20:start]):
         return None
     ends = packet[12:16], packet[16:20]
     where = (packet[6] & 0x3F) << 8 | packet[7]
     fragment = None
     if where:
         fragment = packet[12:20] + packet[4:6] + packet[9:10]
-        if where & 0x1FFF:
-            return Headers(Kind.REST, packet[9], *ends, start, fragment=fragment)
-    return _transport(packet, packet[9], start, ends, fragment, is_quoted)
+        if offset := 8 * (where & 0x1FFF):
+            return _rest(packet[9], ends, start, fragment, offset)
+    headers = _transport(packet, packet[9], start, ends, fragment, is_quoted)
+    return _ending(headers, len(packet) - start)
+
+
+def _leads_elsewhere(options: bytes) -> bool:
+    """Tell whether options of IPv4 name other hops, or cannot be read."""
+    place = 0
+    while place < len(options) and options[place] != _END_OF_OPTIONS:
+        kind, length = options[place], 1
+        if kind != _NO_OPERATION:
+            length = int.from_bytes(options[place + 1 : place + 2])
+            if kind in _SOURCE_ROUTES or not 2 <= length <= len(options) - place:
+                return True
+        place += length
+    return False
+
+
+def _rest(
+    protocol: int, ends: tuple[bytes, bytes], start: int, fragment: bytes, offset: int
+) -> Headers:
+    """Return what is known of a fragment that is not the first."""
+    return Headers(Kind.REST, protocol, *ends, start, fragment=fragment, edge=offset)
+
+
+def _ending(headers: Headers | None, length: int) -> Headers | None:
+    """Note, of a first fragment, how many bytes of its packet it has."""
+    if headers is None or headers.fragment is None:
+        return headers
+    return headers._replace(edge=length)
 
 
 def _parse6(packet: bytes, is_quoted: bool) -> Headers | None:
     protocol, start = packet[6], 40
+    begin = start
     ends = packet[8:24], packet[24:40]
     fragment = None
     for _ in range(_MOST_HEADERS):
         header = packet[start : start + 8]
         if protocol not in (*_OPTIONS, _ROUTING, _FRAGMENT):
-            return _transport(packet, protocol, start, ends, fragment, is_quoted)
+            headers = _transport(packet, protocol, start, ends, fragment, is_quoted)
+            return _ending(headers, len(packet) - begin)
         if len(header) < 8 or (protocol == _ROUTING and header[3]):
             return None
         if protocol == _FRAGMENT:
             where = header[2] << 8 | header[3]
             if where & 0xFFF9:
                 fragment = packet[8:40] + header[4:8] + header[:1]
-            if where & 0xFFF8:
-                return Headers(Kind.REST, header[0], *ends, start, fragment=fragment)
+            if where & 0xFFF8 and fragment is not None:
+                return _rest(header[0], ends, start, fragment, where & 0xFFF8)
             start += 8
+            begin = start
         else:
             start += 8 + 8 * header[1]
         protocol = header[0]

@@ -13,16 +13,17 @@ from collections.abc import Callable
 
 from meshwg.config import NodeConfig, differences
 from meshwg.errors import MeshError
-from meshwg.runtime import systemd
+from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.commands import NodeCommands
+from meshwg.runtime.guardfile import renew_guard
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.host_network import automatic_mtu
 from meshwg.runtime.standby import Standby
 from meshwg.runtime.state import StateDirectory
 
-LIVE = ("log_level", "join")
+LIVE = ("log_level", "join", "guard")
 """Settings that need no restart, or mean nothing to a node that runs."""
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Daemon:
         reload: Callable[[], NodeConfig],
     ) -> None:
         self._config = config
+        self._guard = config.guard
         self._read_settings = reload
         self._host = NodeHost(config, state, mtu)
         self._state = state
@@ -123,12 +125,16 @@ class Daemon:
         except MeshError as error:
             logger.error("The settings stay as they are: %s", error)
         else:
-            logging.getLogger().setLevel(new.log_level.upper())
-            later = [
-                each for each in differences(self._config, new) if each not in LIVE
-            ]
-            logger.info("The settings were read again")
-            if later:
-                names = ", ".join(later)
-                logger.warning("After a restart only, these take effect: %s", names)
+            self._take_over(new)
+        renew_guard(self._host.node, self._guard, clock.now())
+        self._host.turn()
         systemd.notify("READY=1")
+
+    def _take_over(self, new: NodeConfig) -> None:
+        logging.getLogger().setLevel(new.log_level.upper())
+        self._guard = new.guard
+        later = [each for each in differences(self._config, new) if each not in LIVE]
+        logger.info("The settings were read again")
+        if later:
+            names = ", ".join(later)
+            logger.warning("After a restart only, these take effect: %s", names)

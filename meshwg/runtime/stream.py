@@ -8,12 +8,16 @@ node.
 import asyncio
 import os
 import socket
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from meshwg.relay.server import RelayServer, Transport
+from meshwg.runtime.openssl import load_ssl, tls_failure
 from meshwg.transmit import Transmit
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 CONNECT_TIMEOUT = 8.0
 """Seconds for TCP and TLS together."""
@@ -175,13 +179,14 @@ class RelayStream(MessageStream):
             raise
 
 
-def _tls() -> ssl.SSLContext:
+def _tls() -> "SSLContext":
     """Return a context that checks no certificate.
 
     What is inside is WireGuard's, and with each signed answer the relay proves that it
     knows the node's password; TLS only gets through networks that block all else.
     """
-    context = ssl.create_default_context()
+    ssl = load_ssl()
+    context: SSLContext = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
@@ -191,8 +196,9 @@ def _reason(error: BaseException) -> str:
     """Return why a connection failed, as the system puts it."""
     if isinstance(error, TimeoutError):
         return "it could not be opened in time"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error})"
+    failure = tls_failure(error)
+    if failure is not None:
+        return f"TLS failed ({failure})"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__

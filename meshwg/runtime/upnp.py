@@ -6,7 +6,7 @@ Only the gateway is trusted and talked to, and answers and searches have limits.
 import asyncio
 import contextlib
 import logging
-import secrets
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -138,7 +138,7 @@ class UpnpGateway:
     ) -> tuple[int, int]:
         for attempt in range(PORT_ATTEMPTS):
             if attempt:
-                external_port = 1024 + secrets.randbelow(65_536 - 1024)
+                external_port = 1024 + int.from_bytes(os.urandom(4)) % (65_536 - 1024)
             try:
                 await self._add_mapping(internal_port, external_port, lifetime)
                 return external_port, lifetime

@@ -19,12 +19,13 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from wsproto import ConnectionType, WSConnection, events
 from wsproto.utilities import ProtocolError
 
+from meshwg.runtime.openssl import load_ssl
 from meshwg.runtime.resolver import AddressInfo, look_up
 from meshwg.runtime.socket_options import set_fwmark
 from meshwg.wire.token import host_name
 
 if TYPE_CHECKING:
-    import ssl
+    from ssl import SSLContext
 
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for the other end's half of the close."""
@@ -322,11 +323,10 @@ async def _attempt(address: AddressInfo, fwmark: int) -> socket.socket:
 
 
 @functools.cache
-def _tls() -> "ssl.SSLContext":
+def _tls() -> "SSLContext":
     """Return a context that checks no certificate."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ssl = load_ssl()
+    context: SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -112,6 +112,8 @@ class Datapath(Protocol):
     def set_channel(self, peer: Endpoint, server: Endpoint, number: int | None) -> None:
         """Reach an endpoint through a relay's channel over UDP, or not any more.
 
+        Who had that channel of the relay before has it no longer.
+
         :param peer: its relayed address, on the link of the relay.
         :param server: the relay.
         """

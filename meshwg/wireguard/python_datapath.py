@@ -12,6 +12,7 @@ from meshwg.packet.toobig import IPV6_MINIMUM, fragment, too_big
 from meshwg.transmit import UDP, Endpoint, Transmit
 from meshwg.wire.channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL, runs, wrap
 from meshwg.wireguard.allowedips import AllowedIPs, Network
+from meshwg.wireguard.channels import ChannelTable
 from meshwg.wireguard.constants import (
     DATA_OVERHEAD,
     DEFAULT_MTU,
@@ -68,9 +69,7 @@ class PythonDatapath:
         self._roaming = roaming
         # By the type and receiver index with which their messages begin.
         self._sessions: dict[bytes, tuple[Session, Lane]] = {}
-        # Channels both ways: by relayed address, and by server and number.
-        self._channels: dict[Endpoint, tuple[Endpoint, int]] = {}
-        self._relays: dict[tuple[str, int], dict[int, Endpoint]] = {}
+        self._channels = ChannelTable()
         self._echo_identifiers: frozenset[int] = frozenset()
         self._flows: KnownFlows | None = None
         self._packets: list[bytes] = []
@@ -184,7 +183,8 @@ class PythonDatapath:
 
     def _address(self, endpoint: Endpoint, messages: list[bytes]) -> Transmit:
         """Return messages as they go to an endpoint: through its channel, if any."""
-        channel = self._channels.get(endpoint) if endpoint.link != UDP else None
+        ways = self._channels.ways
+        channel = ways.get(endpoint) if endpoint.link != UDP else None
         if channel is None:
             return Transmit(endpoint, messages)
         server, number = channel
@@ -196,9 +196,10 @@ class PythonDatapath:
         self, datagrams: Sequence[Buffer], endpoint: Endpoint, now: float
     ) -> None:
         channels = None
-        if self._relays and endpoint.link == UDP:
+        relays = self._channels.relays
+        if relays and endpoint.link == UDP:
             # What a relay unwrapped is not opened once more, whatever its address.
-            channels = self._relays.get(endpoint[:2])
+            channels = relays.get(endpoint[:2])
         if channels is None:
             self._receive(datagrams, endpoint, now)
             return
@@ -536,15 +537,10 @@ class PythonDatapath:
         self._sessions.pop(session.start, None)
 
     def set_channel(self, peer: Endpoint, server: Endpoint, number: int | None) -> None:
-        known = self._channels.pop(peer, None)
-        if known is not None:
-            relay = self._relays[known[0][:2]]
-            relay.pop(known[1], None)
-            if not relay:
-                del self._relays[known[0][:2]]
-        if number is not None:
-            self._channels[peer] = server, number
-            self._relays.setdefault(server[:2], {})[number] = peer
+        if number is None:
+            self._channels.remove(peer)
+        else:
+            self._channels.put(peer, server, number)
 
     def intercept_echoes(self, identifiers: frozenset[int]) -> None:
         self._echo_identifiers = identifiers

@@ -14,6 +14,7 @@ from meshwg.wire import control
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.filtering import PacketFilter
 from meshwg.wireguard.python_datapath import PythonDatapath
+from tests.policy.packets import error, udp
 
 HOME, BOB = "100.64.0.1", "100.64.0.2"
 NOW = 1000.0
@@ -123,6 +124,44 @@ def test_a_guard_names_nodes_wherever_they_are() -> None:
     assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.GUARD
     assert stage.access.rule_for(HOME, "100.64.0.9", TCP, 22)[1] is None
     assert stage.access.status()["guard"]
+
+
+def test_a_guard_that_changes_is_in_force_with_the_next_look_at_the_members() -> None:
+    stage = Stage()
+    first = (GuardRule(("self",), ("node:bob",), (EVERYTHING,)),)
+    stage.access.set_guard(first, NOW)
+    stage.follow()
+    before = stage.access.filter.generation
+
+    stage.access.set_guard(first, NOW)
+    assert stage.access.filter.generation == before
+    stage.access.set_guard((GuardRule(("node:bob",), ("self",), (EVERYTHING,)),), NOW)
+    assert stage.access.rule_for(BOB, HOME, TCP, 22)[1] is DenyReason.GUARD
+    stage.follow()
+    assert stage.access.rule_for(BOB, HOME, TCP, 22)[1] is None
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.GUARD
+
+    stage.access.set_guard(None, NOW)
+    assert not stage.access.is_on
+    assert stage.installed[-1] is None
+
+
+def test_an_error_may_come_from_a_hub() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.peers.append(peer("hub", "100.64.0.3", 2))
+    stage.follow()
+    packet = udp(HOME, BOB, (1, 22))
+    rules = (control.PolicyRule(sources=(1,), destinations=(2,), ports=("udp/22",)),)
+    stage.access.set_policy(REGISTERED, replace(POLICY, rules=rules), NOW)
+    assert stage.access.filter.judge(packet, NOW, inbound=False) >= 0
+
+    complaint = error("100.64.0.3", HOME, packet)
+    assert stage.access.filter.judge(complaint, NOW, inbound=True) < 0
+    hub = stage.peers[-1]
+    hub.entry = replace(hub.entry, role="hub")
+    stage.follow()
+    assert stage.access.filter.judge(complaint, NOW, inbound=True) >= 0
 
 
 def test_rules_are_about_addresses_whatever_their_ports_are() -> None:

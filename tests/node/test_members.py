@@ -8,6 +8,9 @@ import pytest
 from meshwg.keys import parse_key
 from meshwg.node.events import InterfaceChanged, RouteTaken
 from meshwg.peer import MeshPeer
+from meshwg.policy.filter import DenyReason
+from meshwg.policy.guard import GuardRule
+from meshwg.policy.ports import EVERYTHING, TCP
 from meshwg.wire import control
 from tests.node.stage import BOB, HOME, NETWORKS, NOW, Stage
 from tests.wireguard.pair import ipv4
@@ -29,6 +32,17 @@ def test_the_user_is_told_where_packets_go_from_now_on() -> None:
         stage.add_peer("bob", BOB, routes=routes)
     told = stage.events(RouteTaken)
     assert [each.network for each in told] == [BEHIND_BOB, "10.9.0.0/16"]
+
+
+def test_a_guard_of_this_machine_is_about_the_members_at_once() -> None:
+    stage = Stage()
+    stage.add_peer("bob", BOB)
+    guard = GuardRule(("node:bob",), ("self",), (EVERYTHING,))
+
+    stage.node.members.set_guard((guard,), NOW)
+
+    assert stage.node.access.rule_for(BOB, HOME, TCP, 22)[1] is None
+    assert stage.node.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.GUARD
 
 
 def test_a_member_that_has_gone_leaves_nothing_behind() -> None:

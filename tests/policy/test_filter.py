@@ -214,6 +214,21 @@ def test_errors_with_false_headers_do_not() -> None:
     assert not received(filter_, error(FRIEND, HERE, tcp(HERE, FRIEND, DNS)))
 
 
+def test_an_error_comes_from_where_its_packet_went_or_from_a_hub() -> None:
+    filter_ = made(OUT)
+    packet, beyond = udp(HERE, FRIEND, DNS), udp(HERE, "10.0.5.9", DNS)
+    rule = AllowRule((OWN,), (), (EVERYTHING,), (), (ip_network("10.0.5.0/24"),))
+    filter_.set_policy([OUT, rule], NOW - PICK_UP)
+    for each in (packet, beyond):
+        assert sent(filter_, each)
+
+    assert not received(filter_, error(STRANGER, HERE, packet))
+    assert not received(filter_, error("10.0.6.1", HERE, beyond))
+    assert received(filter_, error(FRIEND, HERE, beyond))
+    filter_._places.put("stranger", STRANGERS, [STRANGER], [], is_hub=True)
+    assert received(filter_, error(STRANGER, HERE, packet))
+
+
 def test_other_icmp_messages_want_a_rule() -> None:
     timestamp = ip(FRIEND, HERE, 1, bytes((13,)) + bytes(19))
 
@@ -238,6 +253,17 @@ def test_fragments_pass_with_their_first_and_not_without() -> None:
     assert received(filter_, first)
     assert received(filter_, rest)
     assert not received(filter_, rest, NOW + FRAGMENT_TIMEOUT)
+
+
+def test_no_fragment_takes_the_place_of_what_was_judged() -> None:
+    filter_ = made(IN)
+    first, _ = fragments()
+    assert received(filter_, first)
+
+    assert not received(filter_, ip(FRIEND, HERE, UDP, bytes(48), number=7, where=1))
+    assert not received(filter_, ip(FRIEND, HERE, UDP, bytes(8), number=7, where=5))
+    another = udp(FRIEND, HERE, (40_000, 54), bytes(100))[20:68]
+    assert not received(filter_, ip(FRIEND, HERE, UDP, another, number=7, where=0x2000))
 
 
 def test_fragments_of_what_is_denied_do_not_pass() -> None:

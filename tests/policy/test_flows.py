@@ -45,16 +45,24 @@ def test_what_had_expired_anyway_does_not_count_as_evicted() -> None:
 
 def test_the_rest_of_a_packet_passes_for_a_while() -> None:
     fragments = Fragments()
-    fragments.let_pass(b"a", 10.0)
+    fragments.let_pass(b"a", 48, 10.0)
 
-    assert fragments.passes(b"a", 10.0 + FRAGMENT_TIMEOUT - 0.1)
-    assert not fragments.passes(b"a", 10.0 + FRAGMENT_TIMEOUT)
-    assert not fragments.passes(b"b", 10.0)
+    assert fragments.passes(b"a", 48, 10.0 + FRAGMENT_TIMEOUT - 0.1)
+    assert not fragments.passes(b"a", 48, 10.0 + FRAGMENT_TIMEOUT)
+    assert not fragments.passes(b"b", 48, 10.0)
+
+
+def test_nothing_passes_in_place_of_the_first_fragment() -> None:
+    fragments = Fragments()
+    fragments.let_pass(b"a", 48, 10.0)
+
+    assert not fragments.passes(b"a", 40, 10.0)
+    assert fragments.passes(b"a", 1480, 10.0)
 
 
 def test_packets_in_fragments_are_not_remembered_without_bound() -> None:
     fragments = Fragments()
     for number in range(2 * MAX_FRAGMENTED):
-        fragments.let_pass(number.to_bytes(4), 0.0)
+        fragments.let_pass(number.to_bytes(4), 8, 0.0)
 
     assert len(fragments) == MAX_FRAGMENTED

@@ -68,6 +68,7 @@ def test_the_first_fragment_has_ports_and_the_others_have_none() -> None:
     assert (first.kind, other.kind) == (Kind.UDP, Kind.REST)
     assert first.fragment is not None
     assert first.fragment == other.fragment
+    assert (first.edge, other.edge) == (48, 48)
 
 
 def test_fragments_of_ipv6_are_known_as_well() -> None:
@@ -82,6 +83,42 @@ def test_fragments_of_ipv6_are_known_as_well() -> None:
     assert other is not None
     assert (first.kind, other.kind) == (Kind.UDP, Kind.REST)
     assert first.fragment == other.fragment
+    assert (first.edge, other.edge) == (48, 48)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [bytes((1, 1, 1, 0)), bytes((7, 7, 4, 0, 0, 0, 0, 0)), bytes((148, 4, 0, 0))],
+    ids=["nothing", "recorded-route", "router-alert"],
+)
+def test_options_of_ipv4_that_lead_nowhere_else_are_passed_over(options: bytes) -> None:
+    headers = parse_headers(with_options(options))
+
+    assert headers is not None
+    assert (headers.kind, headers.destination_port) == (Kind.UDP, 53)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        bytes((131, 7, 4, *bytes(4), 0)),
+        bytes((1, 137, 7, 4, *bytes(4))),
+        bytes((7, 7, 4, *bytes(4), 131)),
+        bytes((7, 1, 0, 0)),
+        bytes((7, 9, 0, 0)),
+        bytes((1, 1, 1, 7)),
+    ],
+    ids=["loose", "strict", "behind-another", "too-short", "too-long", "cut-off"],
+)
+def test_a_source_route_and_what_cannot_be_read_are_not_judged(options: bytes) -> None:
+    assert parse_headers(with_options(options)) is None
+
+
+def with_options(options: bytes) -> bytes:
+    """Return a datagram with options in its IPv4 header."""
+    packet = udp(A4, B4, (1000, 53))
+    head = bytes((0x45 + len(options) // 4,)) + packet[1:20]
+    return head + options + packet[20:]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +129,7 @@ def test_fragments_of_ipv6_are_known_as_well() -> None:
         b"\x60" * 39,
         b"\x75" * 60,
         b"\x44" + bytes(30),
+        b"\x4f" + ip(A4, B4, 47, bytes(20))[1:],
         ip(A4, B4, TCP, bytes(13)),
         ip(A4, B4, UDP, bytes(7)),
         ip(A4, B4, TCP, bytes(8), where=0x2000),

@@ -47,6 +47,30 @@ def test_a_hangup_reads_the_settings_again(lab: Lab) -> None:
 
 
 @pytest.mark.netns
+def test_a_hangup_reads_the_guard_again_and_a_wrong_one_changes_nothing(
+    lab: Lab,
+) -> None:
+    settings, guard = lab.directory / "node.toml", lab.directory / "guard.toml"
+    guard.write_text("")
+    settings.write_text(f'guard = "{guard}"\n')
+    member = lonely_member(lab, MESHWG_CONFIG=str(settings))
+    assert member.process is not None
+    for content, said in (
+        ('[[allow]]\nfrom = ["self"]\nto = ["any"]\n', "was read again: one rule"),
+        ("nonsense", "The guard stays as it is: The guard"),
+    ):
+        guard.write_text(content)
+        member.process.send_signal(signal.SIGHUP)
+        member.process.wait_for_line(said)
+
+    (complaint,) = (
+        each for each in member.status()["health"] if each["code"] == "guard-not-taken"
+    )
+    assert "is not valid TOML" in complaint["text"]
+    assert member.status()["self"]["policy"]["guard"]
+
+
+@pytest.mark.netns
 def test_a_closed_terminal_ends_a_hub_and_its_forwarding(lab: Lab) -> None:
     host = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
     member = Member(host)

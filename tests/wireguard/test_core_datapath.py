@@ -487,9 +487,8 @@ class Steps:
         assert len(results) == 1
 
     def _channel(self) -> None:
-        which = self.random.randrange(2)
-        peer = ENDPOINTS[3 + which]
-        number = self.random.choice([None, 0x4001 + which, 0x4003 + which])
+        peer = self.random.choice(ENDPOINTS[3:5])
+        number = self.random.choice([None, 0x4001, 0x4002, 0x4003])
         for path, _ in self.both:
             path.set_channel(peer, RELAY, number)
 
