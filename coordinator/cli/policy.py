@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,8 +34,6 @@ from coordinator.policy.selectors import Party, Subject
 from meshwg.errors import ConfigError, MeshError
 from meshwg.policy.ports import ICMP, parse_ports
 
-Where = tuple[Path | None, Path | None, str | None]
-
 NO_POLICY = (
     "There is no policy, so all nodes reach each other; 'meshwg-coordinator policy "
     "apply FILE' sets one"
@@ -50,18 +49,12 @@ def policy() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 @json_option
-def check(
-    file: Path,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def check(file: Path, as_json: bool, **where: Any) -> None:
     """See whether a policy would be accepted: its form, its names and its tests."""
     text = _read(file)
 
     async def checking() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             loaded = await _load(text, mesh)
         document = loaded.document
         rules, tests = len(document.allows), len(document.expectations)
@@ -77,18 +70,12 @@ def check(
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 @json_option
-def diff(
-    file: Path,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def diff(file: Path, as_json: bool, **where: Any) -> None:
     """Show which nodes would reach more of others than now, and which less."""
     text = _read(file)
 
     async def comparing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _compare(text, mesh)
         _show_differences(found, as_json)
 
@@ -102,19 +89,13 @@ def diff(
 @database_options
 @json_option
 def apply_(
-    file: Path,
-    dry_run: bool,
-    comment: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
+    file: Path, dry_run: bool, comment: str, as_json: bool, **where: Any
 ) -> None:
     """Have a policy from now on; FILE may be - for standard input."""
     text = _read(file)
 
     async def applying() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             if dry_run:
                 _show_differences(await _compare(text, mesh), as_json)
                 return
@@ -127,17 +108,11 @@ def apply_(
 @click.argument("version", type=int)
 @database_options
 @json_option
-def rollback(
-    version: int,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def rollback(version: int, as_json: bool, **where: Any) -> None:
     """Have an earlier version of the policy again, as a new one."""
 
     async def applying() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _version(mesh, version)
             await _apply(mesh, found.text, f"again version {version}", as_json)
 
@@ -148,17 +123,11 @@ def rollback(
 @click.argument("version", type=int, required=False)
 @database_options
 @json_option
-def show(
-    version: int | None,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def show(version: int | None, as_json: bool, **where: Any) -> None:
     """Print the policy as it is, or an earlier VERSION."""
 
     async def showing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _version(mesh, version)
         if as_json:
             echo_json({"policy": {**policy_record(found), "text": found.text}})
@@ -171,13 +140,11 @@ def show(
 @policy.command()
 @database_options
 @json_option
-def history(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def history(as_json: bool, **where: Any) -> None:
     """Show all versions of the policy, with who applied them and when."""
 
     async def showing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             versions = await mesh.store.policies()
         if as_json:
             echo_json({"versions": [policy_record(each) for each in versions]})
@@ -208,13 +175,7 @@ def history(
 @database_options
 @json_option
 def explain_(
-    source: str,
-    destination: str,
-    port: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
+    source: str, destination: str, port: str, as_json: bool, **where: Any
 ) -> None:
     """Say whether one may reach another, by which rule, or what is missing.
 
@@ -228,7 +189,7 @@ def explain_(
     number = 0 if wanted.protocol == ICMP else wanted.first
 
     async def explaining() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             registry = await mesh.registry()
         if registry.policy is None:
             raise MeshError(NO_POLICY)
