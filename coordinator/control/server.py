@@ -13,6 +13,7 @@ told, and :mod:`~coordinator.control.offers` passes offers on.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from coordinator.control.absences import Absences
 from coordinator.control.carriers import Carriers, Close
 from coordinator.control.connection import (
     MAX_REFUSED,
@@ -37,7 +38,6 @@ from coordinator.mesh.operations import (
     Refused,
     Remove,
     Result,
-    Sweep,
     Update,
 )
 from coordinator.mesh.registry import Registry
@@ -48,9 +48,6 @@ from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, ErrorCode
 from meshwg.wire.models import decode_from_node
-
-SWEEP_INTERVAL = 60.0
-"""Seconds between two removals of ephemeral nodes that stay away."""
 
 
 class ControlServer:
@@ -91,7 +88,7 @@ class ControlServer:
         self._registrations = RateLimiter(
             REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
         )
-        self._sweep_at = now + SWEEP_INTERVAL
+        self._absences = Absences(now)
 
     @property
     def counters(self) -> Counter[str]:
@@ -222,16 +219,20 @@ class ControlServer:
     # Time.
 
     def get_timer(self) -> float:
-        times = (self._members.get_timer(), self._reports.get_timer(), self._sweep_at)
+        times = (
+            self._members.get_timer(),
+            self._reports.get_timer(),
+            self._absences.get_timer(),
+        )
         return min(time for time in times if time is not None)
 
     def handle_timer(self, now: float, unix_time: float) -> None:
         """Do what is due. The wall clock is taken anew each time, as it may be set."""
         self._members.handle_timer(now, unix_time)
         self._store_reports(now)
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_INTERVAL
-            self._pending.add(Sweep())
+        sweep = self._absences.look(self._registry.nodes.values(), now)
+        if sweep is not None:
+            self._pending.add(sweep)
 
     def shut_down(self, now: float) -> None:
         """Tell all nodes that this process stops. They stay online in the database.

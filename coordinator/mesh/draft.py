@@ -60,8 +60,6 @@ from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
 
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
-EPHEMERAL_GRACE = 300.0
-"""Seconds that an ephemeral node may be away without having said that it leaves."""
 
 
 class Draft:
@@ -265,10 +263,12 @@ class Draft:
                 self._set_offline(node)
         return Accepted()
 
-    def _sweep(self, _: Sweep) -> Result:
-        for node in self._members.all():
-            away = self._unix_time - node.seen > EPHEMERAL_GRACE
-            if node.ephemeral and not node.online and away:
+    def _sweep(self, sweep: Sweep) -> Result:
+        for key, session in sweep.away:
+            node = self._members.get(key)
+            if node is None or node.online or node.session != session:
+                continue
+            if node.ephemeral:
                 self._drop(node)
         return Accepted()
 

@@ -64,6 +64,10 @@ class MarkOffline(Operation):
 class Sweep(Operation):
     """Remove the ephemeral nodes that have been away for too long."""
 
+    away: tuple[tuple[str, str], ...] = ()
+    """Public keys, each with the connection that the node had last: whoever has had
+    another one since is left alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rename(Operation):
