@@ -37,6 +37,10 @@ MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
 MAX_ROUTES: Final = 64
+MAX_FLOWS: Final = 128
+"""In one message about them."""
+MAX_TAGS: Final = 32
+"""Of one node that others are told of."""
 MAX_SENTENCE: Final = 512
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
@@ -165,6 +169,10 @@ class PeerEntry:
     """It is removed when it leaves, and each run of it may have a new key."""
     policy_class: Count = 0
     """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
+    owner: Annotated[str, MaxLength(255), Converted(_printable)] = ""
+    """The user it belongs to; empty for nobody."""
+    tags: Annotated[tuple[Name, ...], MaxLength(MAX_TAGS)] = ()
+    """What it is, to policies."""
 
 
 # From a node.
