@@ -56,6 +56,7 @@ def status(
             "name": itself.name if itself is not None else name,
             "version": __version__,
             "state": "up",
+            "role": client.offered_role,
             "public_key": node.public_key,
             "addresses": list(node.members.own_addresses()),
             "interface": interface,
