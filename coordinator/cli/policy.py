@@ -20,9 +20,10 @@ from coordinator.cli.common import (
     time_text,
 )
 from coordinator.mesh.access import inventory_of
+from coordinator.mesh.flows import KEPT, CutFlow, cut_by
 from coordinator.mesh.operations import ApplyPolicy
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from coordinator.mesh.records import difference_record, policy_record
+from coordinator.mesh.records import cut_record, difference_record, policy_record
 from coordinator.mesh.registry import Registry
 from coordinator.policy.compile import Policy
 from coordinator.policy.diff import Difference, differences, names_label
@@ -34,6 +35,7 @@ from coordinator.policy.selectors import Party, Subject
 from meshwg.errors import ConfigError, MeshError
 from meshwg.policy.ports import ICMP, parse_ports
 
+DAYS = round(KEPT / 86400)
 NO_POLICY = (
     "There is no policy, so all nodes reach each other; 'meshwg-coordinator policy "
     "apply FILE' sets one"
@@ -71,13 +73,16 @@ def check(file: Path, as_json: bool, **where: Any) -> None:
 @database_options
 @json_option
 def diff(file: Path, as_json: bool, **where: Any) -> None:
-    """Show which nodes would reach more of others than now, and which less."""
+    """Show which nodes would reach more of others than now, and which less.
+
+    Also which flows that nodes have told of in the last days would be cut.
+    """
     text = _read(file)
 
     async def comparing() -> None:
         async with open_mesh(**where) as mesh:
             found = await _compare(text, mesh)
-        _show_differences(found, as_json)
+        _show_differences(*found, as_json)
 
     run(comparing())
 
@@ -97,7 +102,7 @@ def apply_(
     async def applying() -> None:
         async with open_mesh(**where) as mesh:
             if dry_run:
-                _show_differences(await _compare(text, mesh), as_json)
+                _show_differences(*await _compare(text, mesh), as_json)
                 return
             await _apply(mesh, text, comment, as_json)
 
@@ -228,11 +233,20 @@ async def _load(text: str, mesh: Mesh) -> Policy:
     return load_policy(text, inventory, [node.subject for node in nodes])
 
 
-async def _compare(text: str, mesh: Mesh) -> list[Difference]:
+async def _compare(
+    text: str, mesh: Mesh
+) -> tuple[list[Difference], list[CutFlow] | None]:
+    """Return what would change, and which flows of the last days would be cut.
+
+    Without a policy nobody tells of flows.
+    """
     new, registry = await _load(text, mesh), await mesh.registry()
     old = None if registry.policy is None else registry.policy.policy
     nodes = [node.subject for node in registry.nodes.values() if not node.expired]
-    return differences(old, new, nodes)
+    cut = None
+    if old is not None:
+        cut = cut_by(new, old, await mesh.store.flows(), registry)
+    return differences(old, new, nodes), cut
 
 
 async def _version(mesh: Mesh, version: int | None) -> PolicyVersion:
@@ -299,9 +313,13 @@ def _read(file: Path) -> str:
         ) from None
 
 
-def _show_differences(found: Sequence[Difference], as_json: bool) -> None:
+def _show_differences(
+    found: Sequence[Difference], cut: Sequence[CutFlow] | None, as_json: bool
+) -> None:
     if as_json:
-        echo_json({"differences": [difference_record(each) for each in found]})
+        listed = None if cut is None else [cut_record(each) for each in cut]
+        changes = [difference_record(each) for each in found]
+        echo_json({"differences": changes, "cut": listed})
         return
     rows = [
         (
@@ -316,6 +334,20 @@ def _show_differences(found: Sequence[Difference], as_json: bool) -> None:
         [(("FROM", "TO", "GAINS", "LOSES"), rows)],
         "Nothing changes between the nodes that are there.",
     )
+    click.echo()
+    _show_cut(cut)
+
+
+def _show_cut(cut: Sequence[CutFlow] | None) -> None:
+    """Say which flows of the last days would be cut."""
+    if cut is None:
+        click.echo("Which flows that would cut is not known: there was no policy yet.")
+        return
+    if cut:
+        click.echo(f"Flows of the last {DAYS} days that would be cut:")
+    rows = [(c.source, c.destination, c.port, time_text(c.at)) for c in cut]
+    none = f"It would cut no flow that nodes have told of in the last {DAYS} days."
+    echo_fitted([(("FROM", "TO", "PORT", "LAST SEEN"), rows)], none)
 
 
 def _show_explanation(

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from coordinator.control.absences import Absences
 from coordinator.control.carriers import Carriers, Close
 from coordinator.control.connection import (
+    FLOWS_BURST,
+    FLOWS_RATE,
     MAX_REFUSED,
     REGISTER_BURST,
     REGISTER_RATE,
@@ -34,6 +36,7 @@ from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Changes,
     Join,
+    NoteFlows,
     Operation,
     Refused,
     Remove,
@@ -87,6 +90,9 @@ class ControlServer:
         self._reports = Reports()
         self._registrations = RateLimiter(
             REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
+        )
+        self._seen_flows = RateLimiter(
+            FLOWS_RATE, FLOWS_BURST, max_keys=settings.max_connections
         )
         self._absences = Absences(now)
 
@@ -326,6 +332,11 @@ class ControlServer:
                 report = _report_json(message.candidates, message.nat)
                 self._reports.add(Update(connection.key, *report), now)
                 self._store_reports(now)
+            case control.SeenFlows(flows=flows):
+                if not self._seen_flows.take(connection.key, now):
+                    self.counters["flows_ignored"] += 1
+                    return
+                self._pending.add(NoteFlows(connection.key, flows))
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
                 self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)

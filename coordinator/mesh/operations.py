@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from meshwg.wire.control import ErrorCode
+from meshwg.wire.control import ErrorCode, SeenFlow
 from meshwg.wire.dnsrecords import DnsRecord
 
 
@@ -40,6 +40,14 @@ class Update(Operation):
     key: str
     candidates: str
     nat: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFlows(Operation):
+    """A member has let others begin flows to it, or to what is behind it."""
+
+    key: str
+    flows: tuple[SeenFlow, ...]
 
 
 @dataclass(frozen=True, slots=True)

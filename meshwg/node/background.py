@@ -160,6 +160,7 @@ class Background:
             if due is not None and due <= now:
                 machine.handle_timer(now)
         self._openers.handle_timer(now)
+        self._members.tell_flows(now)
         self.settle(now)
 
     def plan(self) -> None:

@@ -165,6 +165,10 @@ class Members:
         self._access.set_policy(client.registered, client.policy, now)
         self.update_interface()
 
+    def tell_flows(self, now: float) -> None:
+        """Tell the coordinator what the policy lets pass here."""
+        self._control.tell_flows(self._access.filter.sightings.take(now), now)
+
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""
         self.change([held.entry for held in self.held.values()], (), now)

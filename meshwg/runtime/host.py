@@ -144,9 +144,8 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        own = identity(self._config, self._membership.stored, private_key)
         return ControlClient(
-            own,
+            identity(self._config, self._membership.stored, private_key),
             now=clock.now(),
             random=os.urandom,
             cache=self._membership.cached_netmap(),
@@ -166,6 +165,7 @@ class NodeHost:
             datapath=self._datapath,
         )
         node.access.set_guard(read_guard(self._config.guard), clock.now())
+        node.access.filter.sightings.is_wanted = self._config.flow_reports
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)

@@ -230,6 +230,24 @@ class Leave:
     type: Literal["leave"] = "leave"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFlow:
+    """A flow that others have begun to the sender, or to what is behind it."""
+
+    source: Address
+    destination: Address
+    port: Annotated[str, Matching(r"(tcp|udp)/[0-9]{1,5}|icmp")]
+    """As policies write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFlows:
+    """What the rules let pass, for those who are about to change them."""
+
+    type: Literal["flows"] = "flows"
+    flows: Annotated[tuple[SeenFlow, ...], MaxLength(MAX_FLOWS)] = ()
+
+
 # Both ways.
 
 
@@ -507,7 +525,7 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | OfferMessage | Ping | Pong | Resync | Leave
+FromNode = Register | Report | SeenFlows | OfferMessage | Ping | Pong | Resync | Leave
 FromCoordinator = (
     Registered
     | NetMap
