@@ -182,7 +182,7 @@ class Background:
         while (event := self._control.next_event()) is not None:
             match event:
                 case control_events.Accepted(registered):
-                    self._members.set_mesh(registered)
+                    self._members.accepted(registered, now)
                     servers = ServersChanged(registered.stun, registered.relays)
                     self._events.append(servers)
                     self._events.append(Joined(registered.notice))

@@ -136,6 +136,13 @@ class Members:
         self._settle_trust()
         self.update_interface()
 
+    def accepted(self, registered: control.Registered, now: float) -> None:
+        """Take note of what the coordinator has said of the mesh just now."""
+        self.set_mesh(registered)
+        if not registered.policy:
+            # Perhaps it was not known whether there is one.
+            self.policy_changed(now)
+
     def set_apart(self, is_apart: bool) -> None:
         """Know whether the node's datagrams never go where routes to peers lead."""
         self._overlay.set_apart(is_apart)

@@ -232,6 +232,22 @@ def test_a_node_that_has_lost_the_policy_lets_nothing_pass_until_it_is_told() ->
     assert alice.reaches(db)
 
 
+def test_a_node_that_knows_nothing_any_more_lets_nothing_pass_until_it_is_told() -> (
+    None
+):
+    world = made()
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    alice.die()
+    alice.start()
+    alice.node.access.lose(alice.now)
+
+    assert alice.node.access.status()["default"] == "deny"
+    world.settle(30)
+    assert list(alice.node.health) == []
+    assert alice.node.access.status()["default"] == "allow"
+    assert alice.reaches(bob)
+
+
 def test_a_policy_that_is_wrong_is_refused_and_the_old_one_stays() -> None:
     world = made()
     apply(world, POLICY)
