@@ -23,10 +23,11 @@ CORE_SOURCES := $(shell find core -name target -prune -o -type f -print)
 
 # What the namespace tests, the lab and the benchmarks use, from Debian.
 DEBIAN_PACKAGES := bind9-dnsutils coturn dbus dnsmasq-base iperf3 iproute2 iputils-ping \
-    hping3 miniupnpd-nftables nftables nmap postgresql procps stun-client systemd tcpdump unbound \
+    hping3 miniupnpd-nftables nftables nmap openssh-client postgresql procps stun-client systemd tcpdump unbound \
     wireguard-go wireguard-tools zsh
 # These would take over this machine's name servers, so they are not installed.
-DEBIAN_UNPACKED := openresolv resolvconf systemd-resolved
+# A server that others could reach is not installed, either.
+DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolved
 
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi

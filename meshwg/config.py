@@ -30,6 +30,7 @@ _SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
     "no_tcp": lambda on: ("tcp", not on),
     "no_port_mapping": lambda on: ("port_mapping", not on),
     "no_dns": lambda on: ("dns", not on),
+    "no_flow_reports": lambda on: ("flow_reports", not on),
 }
 """Options that say the same as a key in another way."""
 _SINGULARS = {"route": "routes", "nameserver": "nameservers"}
@@ -93,6 +94,8 @@ class NodeConfig:
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
     guard: Path = DEFAULT_GUARD
     """What this machine lets pass, whatever the coordinator allows."""
+    flow_reports: bool = True
+    """Whether the coordinator is told who begins to speak to which port here."""
     dns: bool = True
     """Whether programs of this machine are to find the mesh's names."""
     nameservers: tuple[Annotated[str, Converted(_address)], ...] = ()

@@ -126,6 +126,41 @@ class Ruleset:
                     return found
         return None
 
+    def chain_that_is_closed(self, network: IPNetwork, interface: str) -> Chain | None:
+        """Return the chain that drops what comes from the mesh unless a rule names it.
+
+        So does a firewall that nobody has told of the mesh's interface.
+
+        :param network: of the sources.
+        """
+        for chain in self._entered_by("input"):
+            if chain.has(network.version) and self._ends(chain, network, interface, 0):
+                return chain
+        return None
+
+    def _ends(
+        self, chain: Chain, network: IPNetwork, interface: str, depth: int
+    ) -> bool | None:
+        """Tell whether a packet is dropped of which no more is known.
+
+        :returns: ``None`` if it leaves the chain as it came.
+        """
+        for rule in chain.rules if depth < MAX_DEPTH else ():
+            if _match(rule, network, interface)[0] is not True:
+                continue
+            for expression in rule.expressions:
+                if "accept" in expression or _drops(expression):
+                    return _drops(expression)
+                if "return" in expression:
+                    return chain.policy == "drop" if chain.hook else None
+                target = self._target(chain, expression)
+                found = None
+                if target is not None:
+                    found = self._ends(target, network, interface, depth + 1)
+                if found is not None:
+                    return found
+        return chain.policy == "drop" if chain.hook else None
+
     def _entered_by(self, hook: str) -> Iterator[Chain]:
         for chain in self._chains.values():
             if chain.hook == hook and not chain.is_ours:

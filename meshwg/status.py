@@ -11,6 +11,7 @@ from meshwg.node import Node
 from meshwg.node.trust import Trust
 from meshwg.peer import held_status
 from meshwg.relay.allocation import RelayState
+from meshwg.wire import control
 
 SCHEMA = 1
 NO_NAMES = {"mode": "off", "domain": None, "error": None}
@@ -55,6 +56,7 @@ def status(
             "name": itself.name if itself is not None else name,
             "version": __version__,
             "state": "up",
+            "role": client.offered_role,
             "public_key": node.public_key,
             "addresses": list(node.members.own_addresses()),
             "interface": interface,
@@ -166,11 +168,19 @@ def trust_status(trust: Trust) -> dict[str, Any]:
 def _peers(node: Node, now: float, unix_time: float) -> Iterator[dict[str, Any]]:
     for peer in node.peers.values():
         shown = peer.status(now, unix_time, node.paths.refusal_of(peer))
-        labels = node.access.labels(peer.entry.policy_class)
-        yield {**shown, "class": ", ".join(labels) or None}
+        yield {**shown, **_identity(node, peer.entry)}
     for held in node.members.held.values():
         reason = f"Held, with no session and no routes: {held.reason}"
-        yield {**held_status(held.entry, reason), "class": None}
+        yield {**held_status(held.entry, reason), **_identity(node, held.entry)}
+
+
+def _identity(node: Node, entry: control.PeerEntry) -> dict[str, Any]:
+    """Return what a peer is to the policy, as far as this node is told."""
+    return {
+        "class": ", ".join(node.access.labels(entry.policy_class)) or None,
+        "owner": entry.owner or None,
+        "tags": list(entry.tags),
+    }
 
 
 def all_drops(node: Node) -> Counter[str]:

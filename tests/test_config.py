@@ -161,6 +161,14 @@ def test_names_may_be_left_alone(tmp_path: Path) -> None:
     assert load(None, {}).dns
 
 
+def test_flows_may_be_kept_to_oneself(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text("no-flow-reports = true\n")
+
+    assert not load(path, {}).flow_reports
+    assert load(None, {}).flow_reports
+
+
 @pytest.mark.parametrize("address", ["example.org", "0.0.0.0", "224.0.0.251", ""])
 def test_what_is_no_name_server_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="nameservers"):

@@ -97,6 +97,55 @@ def test_sets_of_networks_are_understood() -> None:
     assert found.chain_that_drops_source(MESH, "meshwg0") is not None
 
 
+def test_a_firewall_that_was_not_told_of_the_mesh_is_closed_to_it() -> None:
+    closed = ruleset(
+        chain("INPUT", "input", "drop"),
+        rule("INPUT", {"match": {"left": {"ct": {"key": "state"}}}}, ACCEPT),
+        rule("INPUT", jump("user")),
+        chain("user"),
+        rule("user", came_by("==", "lo"), ACCEPT),
+    )
+
+    found = closed.chain_that_is_closed(MESH, "meshwg0")
+    assert found is not None
+    assert found.place == "ip filter INPUT"
+    assert closed.chain_that_is_closed(MESH, "lo") is None
+    assert closed.chain_that_is_closed(ip_network("fd00::/8"), "meshwg0") is None
+
+
+def test_a_firewall_that_lets_the_mesh_in_or_everything_is_open() -> None:
+    told = ruleset(
+        chain("INPUT", "input", "drop"),
+        rule("INPUT", jump("user")),
+        chain("user"),
+        rule("user", came_by("==", "meshwg0"), ACCEPT),
+    )
+    returning = ruleset(
+        chain("INPUT", "input", "accept"),
+        rule("INPUT", back()),
+        rule("INPUT", DROP),
+    )
+
+    assert told.chain_that_is_closed(MESH, "meshwg0") is None
+    assert returning.chain_that_is_closed(MESH, "meshwg0") is None
+    assert (
+        ruleset(chain("INPUT", "input", "accept")).chain_that_is_closed(MESH, "meshwg0")
+        is None
+    )
+
+
+def test_a_last_rule_that_rejects_all_closes_it_too() -> None:
+    closed = ruleset(
+        chain("INPUT", "input", "accept"),
+        rule("INPUT", jump("circle")),
+        rule("INPUT", {"reject": {"type": "icmpx"}}),
+        chain("circle"),
+        rule("circle", jump("circle")),
+    )
+
+    assert closed.chain_that_is_closed(MESH, "meshwg0") is not None
+
+
 def test_own_rules_are_found_by_their_comment() -> None:
     found = ruleset(
         chain("FORWARD", "forward", "drop"),

@@ -137,6 +137,21 @@ def test_peers_are_in_the_order_of_their_names() -> None:
     assert names == ["bob", "carol"]
 
 
+def test_peers_are_shown_with_their_owner_and_tags() -> None:
+    world = World()
+    alice = world.add("alice")
+    world.auth_key = world.ledger.add_auth_key(owner="bob@example.org", tags=("db",))
+    world.add("bob")
+    world.settle()
+
+    (bob,) = of(alice)["peers"]
+    assert (bob["class"], bob["owner"], bob["tags"]) == (
+        None,
+        "bob@example.org",
+        ["db"],
+    )
+
+
 def test_what_was_dropped_is_counted_by_reason() -> None:
     _, alice, _ = strangers()
 

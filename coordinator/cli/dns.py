@@ -1,7 +1,6 @@
 """``meshwg-coordinator dns``: records of the mesh's zone, beside the names of nodes."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -36,13 +35,11 @@ def dns() -> None:
 @dns.command("list")
 @database_options
 @json_option
-def list_(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def list_(as_json: bool, **where: Any) -> None:
     """Show all records that were added. Nodes have their names without them."""
 
     async def show() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             registry = await mesh.registry()
         records, domain = registry.records.records, registry.domain
         if as_json:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,9 +20,10 @@ from coordinator.cli.common import (
     time_text,
 )
 from coordinator.mesh.access import inventory_of
+from coordinator.mesh.flows import KEPT, CutFlow, cut_by
 from coordinator.mesh.operations import ApplyPolicy
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from coordinator.mesh.records import difference_record, policy_record
+from coordinator.mesh.records import cut_record, difference_record, policy_record
 from coordinator.mesh.registry import Registry
 from coordinator.policy.compile import Policy
 from coordinator.policy.diff import Difference, differences, names_label
@@ -33,8 +35,7 @@ from coordinator.policy.selectors import Party, Subject
 from meshwg.errors import ConfigError, MeshError
 from meshwg.policy.ports import ICMP, parse_ports
 
-Where = tuple[Path | None, Path | None, str | None]
-
+DAYS = round(KEPT / 86400)
 NO_POLICY = (
     "There is no policy, so all nodes reach each other; 'meshwg-coordinator policy "
     "apply FILE' sets one"
@@ -50,18 +51,12 @@ def policy() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 @json_option
-def check(
-    file: Path,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def check(file: Path, as_json: bool, **where: Any) -> None:
     """See whether a policy would be accepted: its form, its names and its tests."""
     text = _read(file)
 
     async def checking() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             loaded = await _load(text, mesh)
         document = loaded.document
         rules, tests = len(document.allows), len(document.expectations)
@@ -77,20 +72,17 @@ def check(
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 @json_option
-def diff(
-    file: Path,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
-    """Show which nodes would reach more of others than now, and which less."""
+def diff(file: Path, as_json: bool, **where: Any) -> None:
+    """Show which nodes would reach more of others than now, and which less.
+
+    Also which flows that nodes have told of in the last days would be cut.
+    """
     text = _read(file)
 
     async def comparing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _compare(text, mesh)
-        _show_differences(found, as_json)
+        _show_differences(*found, as_json)
 
     run(comparing())
 
@@ -102,21 +94,15 @@ def diff(
 @database_options
 @json_option
 def apply_(
-    file: Path,
-    dry_run: bool,
-    comment: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
+    file: Path, dry_run: bool, comment: str, as_json: bool, **where: Any
 ) -> None:
     """Have a policy from now on; FILE may be - for standard input."""
     text = _read(file)
 
     async def applying() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             if dry_run:
-                _show_differences(await _compare(text, mesh), as_json)
+                _show_differences(*await _compare(text, mesh), as_json)
                 return
             await _apply(mesh, text, comment, as_json)
 
@@ -127,17 +113,11 @@ def apply_(
 @click.argument("version", type=int)
 @database_options
 @json_option
-def rollback(
-    version: int,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def rollback(version: int, as_json: bool, **where: Any) -> None:
     """Have an earlier version of the policy again, as a new one."""
 
     async def applying() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _version(mesh, version)
             await _apply(mesh, found.text, f"again version {version}", as_json)
 
@@ -148,17 +128,11 @@ def rollback(
 @click.argument("version", type=int, required=False)
 @database_options
 @json_option
-def show(
-    version: int | None,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def show(version: int | None, as_json: bool, **where: Any) -> None:
     """Print the policy as it is, or an earlier VERSION."""
 
     async def showing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             found = await _version(mesh, version)
         if as_json:
             echo_json({"policy": {**policy_record(found), "text": found.text}})
@@ -171,13 +145,11 @@ def show(
 @policy.command()
 @database_options
 @json_option
-def history(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def history(as_json: bool, **where: Any) -> None:
     """Show all versions of the policy, with who applied them and when."""
 
     async def showing() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             versions = await mesh.store.policies()
         if as_json:
             echo_json({"versions": [policy_record(each) for each in versions]})
@@ -208,13 +180,7 @@ def history(
 @database_options
 @json_option
 def explain_(
-    source: str,
-    destination: str,
-    port: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
+    source: str, destination: str, port: str, as_json: bool, **where: Any
 ) -> None:
     """Say whether one may reach another, by which rule, or what is missing.
 
@@ -228,7 +194,7 @@ def explain_(
     number = 0 if wanted.protocol == ICMP else wanted.first
 
     async def explaining() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             registry = await mesh.registry()
         if registry.policy is None:
             raise MeshError(NO_POLICY)
@@ -267,11 +233,20 @@ async def _load(text: str, mesh: Mesh) -> Policy:
     return load_policy(text, inventory, [node.subject for node in nodes])
 
 
-async def _compare(text: str, mesh: Mesh) -> list[Difference]:
+async def _compare(
+    text: str, mesh: Mesh
+) -> tuple[list[Difference], list[CutFlow] | None]:
+    """Return what would change, and which flows of the last days would be cut.
+
+    Without a policy nobody tells of flows.
+    """
     new, registry = await _load(text, mesh), await mesh.registry()
     old = None if registry.policy is None else registry.policy.policy
     nodes = [node.subject for node in registry.nodes.values() if not node.expired]
-    return differences(old, new, nodes)
+    cut = None
+    if old is not None:
+        cut = cut_by(new, old, await mesh.store.flows(), registry)
+    return differences(old, new, nodes), cut
 
 
 async def _version(mesh: Mesh, version: int | None) -> PolicyVersion:
@@ -338,9 +313,13 @@ def _read(file: Path) -> str:
         ) from None
 
 
-def _show_differences(found: Sequence[Difference], as_json: bool) -> None:
+def _show_differences(
+    found: Sequence[Difference], cut: Sequence[CutFlow] | None, as_json: bool
+) -> None:
     if as_json:
-        echo_json({"differences": [difference_record(each) for each in found]})
+        listed = None if cut is None else [cut_record(each) for each in cut]
+        changes = [difference_record(each) for each in found]
+        echo_json({"differences": changes, "cut": listed})
         return
     rows = [
         (
@@ -355,6 +334,20 @@ def _show_differences(found: Sequence[Difference], as_json: bool) -> None:
         [(("FROM", "TO", "GAINS", "LOSES"), rows)],
         "Nothing changes between the nodes that are there.",
     )
+    click.echo()
+    _show_cut(cut)
+
+
+def _show_cut(cut: Sequence[CutFlow] | None) -> None:
+    """Say which flows of the last days would be cut."""
+    if cut is None:
+        click.echo("Which flows that would cut is not known: there was no policy yet.")
+        return
+    if cut:
+        click.echo(f"Flows of the last {DAYS} days that would be cut:")
+    rows = [(c.source, c.destination, c.port, time_text(c.at)) for c in cut]
+    none = f"It would cut no flow that nodes have told of in the last {DAYS} days."
+    echo_fitted([(("FROM", "TO", "PORT", "LAST SEEN"), rows)], none)
 
 
 def _show_explanation(

@@ -1,6 +1,6 @@
 """``meshwg-coordinator user``: whom policies may name, and to whom nodes belong."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,43 +26,28 @@ def user() -> None:
 @click.argument("name")
 @database_options
 @json_option
-def add(
-    name: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def add(name: str, as_json: bool, **where: Any) -> None:
     """Let policies and tokens name a user, as alice@example.org."""
-    _perform(AddUser(name), name, "is known", as_json, (config, data_dir, database))
+    _perform(AddUser(name), name, "is known", as_json, where)
 
 
 @user.command()
 @click.argument("name")
 @database_options
 @json_option
-def disable(
-    name: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def disable(name: str, as_json: bool, **where: Any) -> None:
     """End the membership of a user's nodes, until 'user add' and new tokens."""
-    where = config, data_dir, database
     _perform(DisableUser(name), name, "is disabled", as_json, where)
 
 
 @user.command("list")
 @database_options
 @json_option
-def list_(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def list_(as_json: bool, **where: Any) -> None:
     """Show all users."""
 
     async def show() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
+        async with open_mesh(**where) as mesh:
             users = await mesh.store.users()
         if as_json:
             echo_json({"users": [user_record(each) for each in users]})
@@ -82,10 +67,10 @@ def _perform(
     name: str,
     said: str,
     as_json: bool,
-    where: tuple[Path | None, Path | None, str | None],
+    where: dict[str, Any],
 ) -> None:
     async def store() -> None:
-        async with open_mesh(*where) as mesh:
+        async with open_mesh(**where) as mesh:
             await mesh.perform(operation)
             users = {each.name: each for each in await mesh.store.users()}
         if as_json:

@@ -28,7 +28,7 @@ from coordinator.mesh.operations import (
     Refused,
     Result,
 )
-from coordinator.mesh.recordhistory import RecordHistory
+from coordinator.mesh.recordviews import RecordViews
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.views import Views
 from meshwg.keys import format_key
@@ -60,7 +60,7 @@ class Members:
         self._pending = pending
         self._deliveries = deliveries
         self._views = Views(registry, history)
-        self._records = RecordHistory(registry.records)
+        self._records = RecordViews(registry)
         self._registry = registry
         self._welcomes = Welcomes(registry, settings)
         self._renews = bool(settings.relays)
@@ -169,6 +169,8 @@ class Members:
             if _seen(connection.view) != view.seen:
                 # What it has seen is no base for what it sees now.
                 connection.version = -1
+                if connection.records:
+                    connection.records = -1
             connection.history = view.history
         payloads = view.history.since(connection.version)
         if connection.view != view.digest:
@@ -181,9 +183,14 @@ class Members:
         for payload in payloads:
             self._carriers.send(connection, payload, now)
         connection.version = view.history.version
-        for payload in self._records.since(connection.records):
+        self._tell_records(connection, now)
+
+    def _tell_records(self, connection: Connection, now: float) -> None:
+        """Tell a member of the zone's records, as far as it may see them."""
+        history = self._records.of(connection.key)
+        for payload in history.since(connection.records):
             self._carriers.send(connection, payload, now)
-        connection.records = self._records.version
+            connection.records = history.version
 
     def _tell_of_itself(self, connection: Connection, now: float) -> None:
         """Tell a member what its own class does not see: itself."""

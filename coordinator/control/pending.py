@@ -6,7 +6,13 @@ long costs memory for each node, not for each message.
 
 from collections.abc import Iterable
 
-from coordinator.mesh.operations import Disconnect, Join, Operation, Update
+from coordinator.mesh.operations import (
+    Disconnect,
+    Join,
+    NoteFlows,
+    Operation,
+    Update,
+)
 
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts while the database fails."""
@@ -54,7 +60,7 @@ def _slot(operation: Operation) -> tuple[object, ...]:
     match operation:
         case Join() | Disconnect():
             return type(operation), operation.session
-        case Update():
+        case Update() | NoteFlows():
             return type(operation), operation.key
         case _:
             return type(operation), operation

@@ -13,8 +13,11 @@ told, and :mod:`~coordinator.control.offers` passes offers on.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from coordinator.control.absences import Absences
 from coordinator.control.carriers import Carriers, Close
 from coordinator.control.connection import (
+    FLOWS_BURST,
+    FLOWS_RATE,
     MAX_REFUSED,
     REGISTER_BURST,
     REGISTER_RATE,
@@ -33,11 +36,11 @@ from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Changes,
     Join,
+    NoteFlows,
     Operation,
     Refused,
     Remove,
     Result,
-    Sweep,
     Update,
 )
 from coordinator.mesh.registry import Registry
@@ -48,9 +51,6 @@ from meshwg.transmit import Random
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, ErrorCode
 from meshwg.wire.models import decode_from_node
-
-SWEEP_INTERVAL = 60.0
-"""Seconds between two removals of ephemeral nodes that stay away."""
 
 
 class ControlServer:
@@ -91,7 +91,10 @@ class ControlServer:
         self._registrations = RateLimiter(
             REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
         )
-        self._sweep_at = now + SWEEP_INTERVAL
+        self._seen_flows = RateLimiter(
+            FLOWS_RATE, FLOWS_BURST, max_keys=settings.max_connections
+        )
+        self._absences = Absences(now)
 
     @property
     def counters(self) -> Counter[str]:
@@ -222,16 +225,20 @@ class ControlServer:
     # Time.
 
     def get_timer(self) -> float:
-        times = (self._members.get_timer(), self._reports.get_timer(), self._sweep_at)
+        times = (
+            self._members.get_timer(),
+            self._reports.get_timer(),
+            self._absences.get_timer(),
+        )
         return min(time for time in times if time is not None)
 
     def handle_timer(self, now: float, unix_time: float) -> None:
         """Do what is due. The wall clock is taken anew each time, as it may be set."""
         self._members.handle_timer(now, unix_time)
         self._store_reports(now)
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_INTERVAL
-            self._pending.add(Sweep())
+        sweep = self._absences.look(self._registry.nodes.values(), now)
+        if sweep is not None:
+            self._pending.add(sweep)
 
     def shut_down(self, now: float) -> None:
         """Tell all nodes that this process stops. They stay online in the database.
@@ -325,6 +332,11 @@ class ControlServer:
                 report = _report_json(message.candidates, message.nat)
                 self._reports.add(Update(connection.key, *report), now)
                 self._store_reports(now)
+            case control.SeenFlows(flows=flows):
+                if not self._seen_flows.take(connection.key, now):
+                    self.counters["flows_ignored"] += 1
+                    return
+                self._pending.add(NoteFlows(connection.key, flows))
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
                 self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)

@@ -23,6 +23,7 @@ from coordinator.mesh.audit import (
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import DraftedRecords
 from coordinator.mesh.drafted import DraftedMembers
+from coordinator.mesh.flows import Flow, noted
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
@@ -40,6 +41,7 @@ from coordinator.mesh.operations import (
     Expire,
     Join,
     MarkOffline,
+    NoteFlows,
     Operation,
     Refused,
     Remove,
@@ -60,8 +62,6 @@ from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
 
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
-EPHEMERAL_GRACE = 300.0
-"""Seconds that an ephemeral node may be away without having said that it leaves."""
 
 
 class Draft:
@@ -87,11 +87,13 @@ class Draft:
         token_tags: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
-        self._unix_time = unix_time
+        self.unix_time = unix_time
         self.audited: list[AuditEntry] = []
         """What administrators did, in order."""
         self.url: str | None = None
         """The new URL of the coordinator, ``None`` to leave it as it is."""
+        self.flows: dict[Flow, float] = {}
+        """Flows that were seen, with when that was."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
         self._access = Access(
@@ -193,7 +195,7 @@ class Draft:
             after = self._state_of(operation, result)[1]
             self.audited.append(
                 AuditEntry(
-                    self._unix_time,
+                    self.unix_time,
                     wanted.actor,
                     wanted.address,
                     _ACTION.sub("-", type(operation).__name__).lower(),
@@ -251,6 +253,13 @@ class Draft:
         node = replace(node, candidates=update.candidates, nat=update.nat)
         return Accepted(self._members.put(node))
 
+    def _note_flows(self, seen: NoteFlows) -> Result:
+        node = self._members.get(seen.key)
+        if node is None:
+            return _unknown(seen.key)
+        self.flows |= noted(seen.flows, node, self._members, self.unix_time)
+        return Accepted(node)
+
     def _disconnect(self, gone: Disconnect) -> Result:
         node = self._members.get(gone.key)
         if node is None or node.session != gone.session:
@@ -265,10 +274,12 @@ class Draft:
                 self._set_offline(node)
         return Accepted()
 
-    def _sweep(self, _: Sweep) -> Result:
-        for node in self._members.all():
-            away = self._unix_time - node.seen > EPHEMERAL_GRACE
-            if node.ephemeral and not node.online and away:
+    def _sweep(self, sweep: Sweep) -> Result:
+        for key, session in sweep.away:
+            node = self._members.get(key)
+            if node is None or node.online or node.session != session:
+                continue
+            if node.ephemeral:
                 self._drop(node)
         return Accepted()
 
@@ -349,7 +360,7 @@ class Draft:
     # What several operations do.
 
     def _set_offline(self, node: Node) -> Node:
-        return self._members.put(replace(node, online=False, seen=self._unix_time))
+        return self._members.put(replace(node, online=False, seen=self.unix_time))
 
     def _drop(self, node: Node) -> Accepted:
         self._members.remove(node)
@@ -360,6 +371,7 @@ class Draft:
     _HANDLERS: Mapping[type[Operation], Callable[..., Result]] = {
         Join: _join,
         Update: _update,
+        NoteFlows: _note_flows,
         Disconnect: _disconnect,
         MarkOffline: _mark_offline,
         Sweep: _sweep,

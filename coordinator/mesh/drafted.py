@@ -37,6 +37,10 @@ class DraftedMembers:
         """Numbers that cannot be given away in this transaction."""
         return _Taken(self._registry.numbers, self._numbers)
 
+    def holder(self, number: int) -> str | None:
+        """Return the key of the node with a number."""
+        return self._numbers.get(number) or self._registry.numbers.get(number)
+
     def names_taken_by_others(self, key: str) -> Container[str]:
         """Return the names that a node cannot get in this transaction."""
         return _Taken(self._registry.names, self._names, key)

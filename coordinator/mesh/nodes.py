@@ -9,6 +9,7 @@ from ipaddress import ip_network
 
 from coordinator.mesh.ipam import Networks
 from coordinator.policy.selectors import Subject
+from meshwg.wire.control import MAX_TAGS
 
 MAX_NAME_LENGTH = 63
 """Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
@@ -73,6 +74,8 @@ class Node:
             self.expired,
             self.ephemeral,
             self.policy_class,
+            self.owner,
+            self.tags,
         )
 
     @property
@@ -98,6 +101,10 @@ class Node:
             peer["routes"] = self.routes
         if self.policy_class:
             peer["policy_class"] = self.policy_class
+        if self.owner:
+            peer["owner"] = self.owner
+        if self.tags:
+            peer["tags"] = self.tags[:MAX_TAGS]
         head = json.dumps(peer, separators=(",", ":"))[:-1]
         # These are JSON already, and need not be parsed to be written again.
         if self.candidates != "[]":

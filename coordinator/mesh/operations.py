@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from meshwg.wire.control import ErrorCode
+from meshwg.wire.control import ErrorCode, SeenFlow
 from meshwg.wire.dnsrecords import DnsRecord
 
 
@@ -43,6 +43,14 @@ class Update(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class NoteFlows(Operation):
+    """A member has let others begin flows to it, or to what is behind it."""
+
+    key: str
+    flows: tuple[SeenFlow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect(Operation):
     """A member's connection is gone; without effect if it has a newer one."""
 
@@ -63,6 +71,10 @@ class MarkOffline(Operation):
 @dataclass(frozen=True, slots=True)
 class Sweep(Operation):
     """Remove the ephemeral nodes that have been away for too long."""
+
+    away: tuple[tuple[str, str], ...] = ()
+    """Public keys, each with the connection that the node had last: whoever has had
+    another one since is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the zone's records are, and what changed since a version that a node holds.
+"""What some nodes may know of the zone's records, and what changed since they did.
 
 Each message is made once, for all who hold the same version. Of changes the last few
 are kept; who holds something older gets everything, which is little.
@@ -7,8 +7,8 @@ are kept; who holds something older gets everything, which is little.
 from collections import deque
 
 from coordinator.mesh.dnsrecords import RecordSet, difference
-from coordinator.mesh.operations import Changes
 from meshwg.wire.control import Records, encode
+from meshwg.wire.dnsrecords import DnsRecord
 
 REMEMBERED = 64
 """Changes from before which everything is sent."""
@@ -27,12 +27,12 @@ class RecordHistory:
         """The mesh's version that last changed any record."""
         return self._present.version
 
-    def apply(self, changes: Changes) -> bool:
-        """Take committed changes over; return whether nodes see a difference."""
-        if changes.records is None or changes.version <= self.version:
+    def put(self, records: tuple[DnsRecord, ...], version: int) -> bool:
+        """Take the records as of a version; return whether nodes see a difference."""
+        if records == self._present.records or version <= self.version:
             return False
         self._former.append(self._present)
-        self._present = RecordSet(changes.records, changes.version)
+        self._present = RecordSet(records, version)
         self._payloads.clear()
         return True
 
@@ -42,7 +42,7 @@ class RecordHistory:
         :param version: 0 for a node that holds none, less for one that holds nobody
             knows what.
         """
-        if version == self.version:
+        if version == self.version or (version == 0 and not self._present.records):
             return []
         payloads = self._payloads.get(version)
         if payloads is None:

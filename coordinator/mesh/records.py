@@ -4,6 +4,7 @@ import json
 
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.flows import CutFlow
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
@@ -71,6 +72,16 @@ def difference_record(difference: Difference) -> dict[str, object]:
         "to": list(difference.destinations),
         "gained": list(map(str, difference.gained)),
         "lost": list(map(str, difference.lost)),
+    }
+
+
+def cut_record(flow: CutFlow) -> dict[str, object]:
+    """Return a flow that a policy would cut as JSON. Times are Unix times."""
+    return {
+        "from": flow.source,
+        "to": flow.destination,
+        "port": flow.port,
+        "at": flow.at,
     }
 
 

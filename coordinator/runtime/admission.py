@@ -16,6 +16,8 @@ CLOSE_TIMEOUT = 3.0
 """Seconds in which what has been carried may say good-bye."""
 EXCHANGE_LIMIT = 48 * 1024
 """Bytes of one request; its head has at most 128 lines, its body 16 KiB."""
+UPLOAD_TIMEOUT = 120.0
+"""Seconds for one of those that may be larger, over a slow line."""
 
 EXCHANGES_PER_ADDRESS = 128
 """Connections of one address (IPv6: /64) in the middle of an exchange."""
@@ -77,6 +79,7 @@ class Visit:
         self._transport: asyncio.Transport | None = None
         self._host = ""
         self._size = 0
+        self._limit = EXCHANGE_LIMIT
         self._is_counted = False
         self._alarm = Alarm(self._on_late)
 
@@ -100,11 +103,18 @@ class Visit:
         """So many bytes have come; return whether to read on."""
         if self._is_counted:
             self._size += size
-            if self._size > EXCHANGE_LIMIT:
+            if self._size > self._limit:
                 self.cut("too-large")
                 return False
             self._admission.heard(self)
         return self._transport is not None
+
+    def expect(self, size: int) -> None:
+        """Let so many bytes more come: who sends them has shown who he is."""
+        if self._is_counted:
+            self._limit = EXCHANGE_LIMIT + size
+            self._alarm.clear()
+            self._alarm.set(UPLOAD_TIMEOUT, 0.0)
 
     def leave(self) -> None:
         """Somebody else counts the connection from now on."""

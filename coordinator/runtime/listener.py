@@ -18,6 +18,8 @@ import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
+from typing import Protocol as TypingProtocol
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -33,10 +35,23 @@ TLS_BUFFER = 16 * 1024
 """Bytes that a connection with TLS reads at once: a record. asyncio would have each
 keep 256 KiB for it."""
 
+READ_SIZE, STREAM_READ_SIZE = 16 * 1024, 256 * 1024
+"""Bytes that are read at once: of a connection until it is known what it is, and of a
+request; and of a stream, as much as asyncio reads of all. A request may not have that
+much before it shows who sends it.
+"""
+
 BACKLOG = 1024
 """Connections that wait to be accepted: a whole mesh may come back at once."""
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class _Reading(TypingProtocol):
+    """What asyncio's transports say of how much they read."""
+
+    max_size: int
+
 
 _STUN_FIRST_BYTES = (0, 1)
 
@@ -58,6 +73,7 @@ class NewConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         if self.visit.begin(transport):
             self._transport = transport
+            _read_at_once(transport, READ_SIZE)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -75,6 +91,7 @@ class NewConnection(asyncio.Protocol):
             self._inner = self._stream()
             self.visit.leave()
             transport.set_protocol(self._inner)
+            _read_at_once(transport, STREAM_READ_SIZE)
             self._inner.connection_made(transport)
             self._inner.data_received(data)
 
@@ -194,12 +211,17 @@ def take_over(request: web.Request) -> Visit | None:
 
     Its :meth:`Visit.close` gives it back.
     """
+    visit = visit_of(request)
+    if visit is not None:
+        visit.leave()
+    return visit
+
+
+def visit_of(request: web.Request) -> Visit | None:
+    """Return the connection of a request, as it is counted."""
     transport = request.transport
     connection = transport.get_protocol() if transport is not None else None
-    if not isinstance(connection, NewConnection):
-        return None
-    connection.visit.leave()
-    return connection.visit
+    return connection.visit if isinstance(connection, NewConnection) else None
 
 
 class MalformedRequests(logging.Filter):
@@ -224,6 +246,10 @@ class MalformedRequests(logging.Filter):
             where = "reading a request"
             self._unexpected.note(where, error, asyncio.get_running_loop().time())
         return False
+
+
+def _read_at_once(transport: asyncio.Transport, size: int) -> None:
+    cast(_Reading, transport).max_size = size
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -18,13 +18,16 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import audit_record, policy_record, user_record
 from coordinator.mesh.registry import Registry
+from coordinator.policy.document import MAX_TEXT
+from coordinator.runtime.listener import visit_of
 from coordinator.runtime.worker import ADMINISTRATION, StoreWorker
 from coordinator.store.store import Store
 from meshwg.errors import MeshError
 
 MAX_DIGITS = 9
-MAX_BODY = 32 * 1024
-"""Bytes of a policy here: a connection that sends much more is cut, whoever it is."""
+MAX_UPLOAD = 16 * MAX_TEXT
+"""Bytes of a policy that is too long and is read all the same, so that its sender reads
+why it is refused; whoever sends more is cut."""
 
 
 class PolicyAdministration:
@@ -100,17 +103,19 @@ async def perform(
 
 
 async def _text(request: web.Request) -> str:
-    """Return the body.
+    """Return the body, and read no more of it than shows that it is too long.
 
     :raises MeshError: if it is too long, or no text.
     """
-    data = b""
-    while len(data) <= MAX_BODY and (more := await request.content.readany()):
-        data += more
-    if len(data) > MAX_BODY:
+    visit = visit_of(request)
+    if visit is not None:
+        visit.expect(MAX_UPLOAD)
+    data = bytearray()
+    while more := await request.content.readany():
+        data += more[: MAX_TEXT + 1 - len(data)]
+    if len(data) > MAX_TEXT:
         raise MeshError(
-            f"A policy over HTTP has at most {MAX_BODY >> 10} KiB: use "
-            "'meshwg-coordinator policy apply' for a longer one"
+            f"The policy is longer than {MAX_TEXT >> 20} MiB: use groups and tags"
         )
     try:
         return data.decode()

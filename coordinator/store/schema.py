@@ -3,6 +3,7 @@
 ``mesh`` has one row. Whoever writes locks it first, so transactions run one after the
 other, and each that changes nodes raises ``version`` by one. A node's ``revision`` is
 the version that last changed its row; ``version``, the one that changed what peers see.
+``flows.flow`` is source, destination and port, with spaces between.
 ``mesh.policy`` is the version of the policy in force, 0 for none, and ``reclassed`` the
 version of the mesh that last changed the class of a node that was there.
 """
@@ -138,6 +139,13 @@ dns_records = Table(
     Column("name", String(150), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("value", String(255), nullable=False),
+)
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("flow", String(120), primary_key=True),
+    Column("at", Double, nullable=False, index=True),
 )
 
 homes = Table(

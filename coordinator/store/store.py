@@ -21,6 +21,7 @@ from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
+from coordinator.mesh.flows import Flow
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.joining import make_admissions
@@ -46,6 +47,7 @@ from coordinator.store.engine import (
     transaction,
     wait_for_others,
 )
+from coordinator.store.flows import read_flows, write_flows
 from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_auth_key,
@@ -227,6 +229,11 @@ class Store:
         async with transaction(self._engine) as connection:
             order = select(table).where(wanted).order_by(table.c.seq)
             return [to_audit_row(row) for row in await connection.execute(order)]
+
+    async def flows(self) -> dict[Flow, float]:
+        """Return the flows of the last days, with when each was seen last."""
+        async with transaction(self._engine) as connection:
+            return await read_flows(connection)
 
     async def users(self) -> list[User]:
         """Return all users, by name."""
@@ -420,6 +427,7 @@ class Store:
             rows = [dataclasses.asdict(user) for user in draft.users.values()]
             await upsert(connection, schema.users, "name", rows)
         await self._write_audit(connection, draft.audited)
+        await write_flows(connection, draft.flows, draft.unix_time)
         if not draft.is_new_version:
             return
         if draft.records is not None:

@@ -7,17 +7,18 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from meshwg.cli.client import DaemonClient, control_socket_option, json_option
+from meshwg.cli.finding import Finding
+from meshwg.cli.hostchecks import device, machine_findings
 from meshwg.cli.table import fields, terminal_width
-from meshwg.cli.words import policy_text
+from meshwg.cli.words import names_text, policy_text
 from meshwg.errors import DaemonNotRunning, MeshError
 
 PATIENCE = 3.0
@@ -27,23 +28,7 @@ CLOCK_ERROR = 30.0
 tokens and credentials expire."""
 MIN_MTU = 1280
 """Bytes: IPv6 needs as many."""
-TUN = Path("/dev/net/tun")
-INTERFACES = Path("/sys/class/net")
-SETTINGS = Path("/proc/sys/net/ipv4")
-_TUNNEL = "65534"
-"""The type of interfaces without an address of their own (ARPHRD_NONE), as tunnels."""
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, and how it is."""
-
-    code: str
-    severity: str
-    """``ok``, ``warning`` or ``failure``."""
-    text: str
-    mend: str | None = None
 
 
 @click.command()
@@ -67,7 +52,7 @@ def doctor(as_json: bool, control_socket: str) -> None:
 
 def examine(control_socket: str) -> Iterator[Finding]:
     """Look at all that can be looked at, with a daemon or without."""
-    yield _device()
+    yield device()
     report = None
     try:
         report = DaemonClient(control_socket).get("/v1/status")
@@ -82,8 +67,9 @@ def examine(control_socket: str) -> Iterator[Finding]:
         url = own["coordinator"]["url"]
         yield from (_name(url), _clock(url))
         yield from node_findings(own)
-    yield from _complaints(report["health"] if report is not None else ())
-    yield from (_reverse_paths(), _tunnels(own["interface"] if own else ""))
+    complaints = report["health"] if report is not None else ()
+    yield from _complaints(complaints)
+    yield from machine_findings(own, complaints)
 
 
 def _complaints(health: Sequence[dict[str, Any]]) -> Iterator[Finding]:
@@ -126,6 +112,9 @@ def node_findings(own: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("mtu", "ok", f"{own['mtu']} bytes on {own['interface']}")
     else:
         yield Finding("mtu", "failure", f"{own['mtu']} bytes", "Give it at least 1280.")
+    names = own.get("dns") or {}
+    if names.get("error") is None and names.get("mode") not in (None, "none"):
+        yield Finding("names", "ok", names_text(names))
     if policy := own.get("policy"):
         yield Finding("policy", "ok", policy_text(policy))
 
@@ -139,13 +128,6 @@ def render(found: list[Finding], size: int) -> list[str]:
         if each.mend:
             rows.append(("", each.mend))
     return fields(rows, size)
-
-
-def _device() -> Finding:
-    if TUN.is_char_device():
-        return Finding("tun", "ok", f"{TUN} is there")
-    mend = "Load the module: 'modprobe tun'; in a container, pass the device on."
-    return Finding("tun", "failure", f"{TUN} is missing", mend)
 
 
 def _name(url: str) -> Finding:
@@ -202,36 +184,3 @@ def _date_at(url: str) -> float:
     finally:
         connection.close()
     return email.utils.parsedate_to_datetime(date).timestamp()
-
-
-def _reverse_paths() -> Finding:
-    """See whether the kernel drops what comes in over another way than it goes out."""
-    strict = [
-        path.parent.name
-        for path in sorted(SETTINGS.glob("conf/*/rp_filter"))
-        if _read(path) == "1"
-    ]
-    if not strict:
-        return Finding("rp-filter", "ok", "loose or off")
-    text = f"strict on {', '.join(strict[:5])}; the mesh works with that"
-    return Finding("rp-filter", "ok", text)
-
-
-def _tunnels(own: str) -> Finding:
-    """See what other tunnels there are, whose routes may lead elsewhere."""
-    others = [
-        path.parent.name
-        for path in sorted(INTERFACES.glob("*/type"))
-        if _read(path) == _TUNNEL and path.parent.name != own
-    ]
-    if not others:
-        return Finding("tunnels", "ok", "there is no other tunnel")
-    text = f"{', '.join(others)}: paths through them are used only if no other is good"
-    return Finding("tunnels", "ok", text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

@@ -14,6 +14,7 @@ from meshwg.cli.client import (
     peer_names,
 )
 from meshwg.cli.peerview import find_peer, short_name
+from meshwg.cli.words import identity_text
 from meshwg.errors import ConfigError, MeshError, NotJoined
 
 _NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.=+/-]+", re.ASCII)
@@ -66,12 +67,15 @@ def whois(address: str, as_json: bool, control_socket: str) -> None:
         "public_key": node["public_key"],
         "addresses": node["addresses"],
         "online": node.get("online", True),
+        "owner": node.get("owner"),
+        "tags": node.get("tags") or [],
         "self": node["public_key"] == report["self"]["public_key"],
     }
     if as_json:
         click.echo(json.dumps({"schema": 1, **found}))
     else:
-        click.echo(f"{node['name']}  {node['public_key']}")
+        line = f"{node['name']}  {node['public_key']}  {identity_text(node)}"
+        click.echo(line.rstrip())
 
 
 def _find(report: dict[str, Any], wanted: str) -> dict[str, Any]:

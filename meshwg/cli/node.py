@@ -65,6 +65,11 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     default=None,
     help="Whether to ask the router for a port.",
 )
+@click.option(
+    "--flow-reports/--no-flow-reports",
+    default=None,
+    help="Whether administrators see who speaks to which port here.",
+)
 @click.option("--mtu", type=int, metavar="N", help="Default: from the network.")
 @click.option(
     "--role", type=click.Choice(["node", "hub"]), help="A hub forwards between others."
@@ -120,7 +125,7 @@ def node(
     options["routes"] = options["routes"] or None
     options["nameservers"] = options["nameservers"] or None
     options["role"] = "hub" if hub else options["role"]
-    for switch in ("birthday", "tcp", "port_mapping", "dns"):
+    for switch in ("birthday", "tcp", "port_mapping", "dns", "flow_reports"):
         if options[switch] is None and _is_set(f"MESHWG_NO_{switch.upper()}"):
             options[switch] = False
     config = load(config_file, options)

@@ -13,7 +13,13 @@ from meshwg.cli.table import (
     milliseconds_text,
     shortened,
 )
-from meshwg.cli.words import age_text, loss_text, nat_text, path_text
+from meshwg.cli.words import (
+    age_text,
+    identity_text,
+    loss_text,
+    nat_text,
+    path_text,
+)
 from meshwg.errors import MeshError
 
 NAMES_SHOWN = 10
@@ -65,6 +71,11 @@ def render_peer(peer: dict[str, Any], unix_time: float, size: int) -> list[str]:
         ("network", "not known" if peer["nat"] is None else nat_text(peer["nat"])),
         ("path", f"{path_text(peer)}{age}"),
     ]
+    identity = identity_text(peer)
+    if identity:
+        rows.insert(2, ("belongs to", identity))
+    if peer.get("class"):
+        rows.insert(-1, ("policy", peer["class"]))
     if path["kind"] != "none":
         rows.append(("quality", quality))
     rows += [

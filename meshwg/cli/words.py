@@ -103,6 +103,19 @@ def is_active(peer: dict[str, Any]) -> bool:
     return peer["path"]["kind"] != "none" or (age is not None and age < ACTIVE_WITHIN)
 
 
+def identity_text(peer: dict[str, Any]) -> str:
+    """Return to whom a node belongs, and its tags; empty for neither."""
+    tags = (f"tag:{tag}" for tag in peer.get("tags") or ())
+    return " ".join((peer.get("owner") or "", *tags)).strip()
+
+
+def names_text(names: dict[str, Any]) -> str:
+    """Return how programs of this machine find names of the mesh."""
+    if names["mode"] == "off":
+        return "left alone, as --no-dns says"
+    return f"those in {names['domain']} are known by {names['mode']}"
+
+
 def policy_text(policy: dict[str, Any]) -> str:
     """Return who may reach what, in a few words."""
     guard = ", and this machine's guard" if policy["guard"] else ""

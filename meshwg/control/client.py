@@ -239,6 +239,12 @@ class ControlClient:
         self._reports.change(control.Report(candidates=told, nat=nat))
         self._send_report(now)
 
+    def tell_flows(self, flows: Sequence[control.SeenFlow], now: float) -> None:
+        """Tell what the rules let pass; nobody misses what gets lost."""
+        member = self._succession.member
+        if member is not None and flows:
+            member.send(control.SeenFlows(flows=tuple(flows)), now)
+
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
 

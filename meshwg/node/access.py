@@ -75,6 +75,13 @@ class AccessControl:
         self._complain()
         self._install()
 
+    def lose(self, now: float) -> None:
+        """Let nothing pass: whether there was a policy is not known any more."""
+        self.is_lost = True
+        self.filter.set_policy((), now)
+        self._complain()
+        self._install()
+
     def set_guard(self, rules: tuple[GuardRule, ...] | None, now: float) -> None:
         """Let pass only what a guard of this machine lets pass as well.
 

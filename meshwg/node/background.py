@@ -160,6 +160,7 @@ class Background:
             if due is not None and due <= now:
                 machine.handle_timer(now)
         self._openers.handle_timer(now)
+        self._members.tell_flows(now)
         self.settle(now)
 
     def plan(self) -> None:
@@ -181,7 +182,7 @@ class Background:
         while (event := self._control.next_event()) is not None:
             match event:
                 case control_events.Accepted(registered):
-                    self._members.set_mesh(registered)
+                    self._members.accepted(registered, now)
                     servers = ServersChanged(registered.stun, registered.relays)
                     self._events.append(servers)
                     self._events.append(Joined(registered.notice))

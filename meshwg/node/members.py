@@ -137,6 +137,13 @@ class Members:
         self._settle_trust()
         self.update_interface()
 
+    def accepted(self, registered: control.Registered, now: float) -> None:
+        """Take note of what the coordinator has said of the mesh just now."""
+        self.set_mesh(registered)
+        if not registered.policy:
+            # Perhaps it was not known whether there is one.
+            self.policy_changed(now)
+
     def set_apart(self, is_apart: bool) -> None:
         """Know whether the node's datagrams never go where routes to peers lead."""
         self._overlay.set_apart(is_apart)
@@ -170,6 +177,10 @@ class Members:
         """Take another guard of this machine, or none."""
         self._access.set_guard(rules, now)
         self.update_interface()
+
+    def tell_flows(self, now: float) -> None:
+        """Tell the coordinator what the policy lets pass here."""
+        self._control.tell_flows(self._access.filter.sightings.take(now), now)
 
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""

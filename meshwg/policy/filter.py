@@ -40,6 +40,7 @@ from meshwg.policy.flows import (
 from meshwg.policy.headers import Headers, Kind, parse_headers
 from meshwg.policy.places import Places
 from meshwg.policy.rules import AllowRule, RuleTable
+from meshwg.policy.sightings import Sightings
 from meshwg.prefixes import IPNetwork
 
 PICK_UP = 60.0
@@ -74,6 +75,7 @@ class Filter:
     def __init__(self, places: Places, now: float) -> None:
         self.generation = 0
         self.denied: dict[DenyReason, int] = dict.fromkeys(DenyReason, 0)
+        self.sightings = Sightings()
         self._places = places
         self._pick_up_until = now + PICK_UP
         self._policy: RuleTable | None = None
@@ -240,7 +242,16 @@ class Filter:
         if headers.kind is Kind.TCP and headers.flags & _BY_START != _SYN:
             return self._pick_up(headers, now, inbound)
         rule, reason = self._allowing(headers)
+        if reason is None and inbound and headers.kind is not Kind.OTHER:
+            self._note(headers, now)
         return reason or Flow(inbound, self.generation, rule)
+
+    def _note(self, headers: Headers, now: float) -> None:
+        """Remember for administrators what others have begun."""
+        if self._policy is not None:
+            ends = headers.source, headers.destination
+            port = 0 if headers.kind is Kind.REQUEST else headers.destination_port
+            self.sightings.note(*ends, headers.protocol, port, now)
 
     def _pick_up(
         self, headers: Headers, now: float, inbound: bool

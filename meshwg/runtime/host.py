@@ -40,6 +40,7 @@ from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
 from meshwg.relay.transactions import TurnCredentials
 from meshwg.runtime import clock
+from meshwg.runtime.access import set_up_access
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.coordinator_news import CoordinatorNews
@@ -48,7 +49,6 @@ from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
-from meshwg.runtime.guardfile import read_guard
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
@@ -144,9 +144,8 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        own = identity(self._config, self._membership.stored, private_key)
         return ControlClient(
-            own,
+            identity(self._config, self._membership.stored, private_key),
             now=clock.now(),
             random=os.urandom,
             cache=self._membership.cached_netmap(),
@@ -165,7 +164,7 @@ class NodeHost:
             trust=Trust(self._pins),
             datapath=self._datapath,
         )
-        node.access.set_guard(read_guard(self._config.guard), clock.now())
+        set_up_access(node.access, self._config, self._membership, clock.now())
         node.device.mtu = self.mtu
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)

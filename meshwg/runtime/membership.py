@@ -41,6 +41,8 @@ class MembershipRecord:
         self._netmap: SavedFile | None = None
         self._pins: SavedFile | None = None
         self._is_void = False
+        self.has_lost_netmap = False
+        """The netmap of the last run, and the policy in it, could not be read."""
 
     def cached_netmap(self) -> Cache | None:
         """Return the netmap of the last run, if there is one that can be read."""
@@ -51,6 +53,7 @@ class MembershipRecord:
             return load_cache(cache)
         except MeshError as error:
             logger.warning("%s", error)
+            self.has_lost_netmap = True
             return None
 
     def save_from(

@@ -37,6 +37,10 @@ MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
 MAX_ROUTES: Final = 64
+MAX_FLOWS: Final = 128
+"""In one message about them."""
+MAX_TAGS: Final = 32
+"""Of one node that others are told of."""
 MAX_SENTENCE: Final = 512
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
@@ -165,6 +169,10 @@ class PeerEntry:
     """It is removed when it leaves, and each run of it may have a new key."""
     policy_class: Count = 0
     """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
+    owner: Annotated[str, MaxLength(255), Converted(_printable)] = ""
+    """The user it belongs to; empty for nobody."""
+    tags: Annotated[tuple[Name, ...], MaxLength(MAX_TAGS)] = ()
+    """What it is, to policies."""
 
 
 # From a node.
@@ -220,6 +228,24 @@ class Leave:
     """I give up my membership; a coordinator that does not know this keeps it."""
 
     type: Literal["leave"] = "leave"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFlow:
+    """A flow that others have begun to the sender, or to what is behind it."""
+
+    source: Address
+    destination: Address
+    port: Annotated[str, Matching(r"(tcp|udp)/[0-9]{1,5}|icmp")]
+    """As policies write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFlows:
+    """What the rules let pass, for those who are about to change them."""
+
+    type: Literal["flows"] = "flows"
+    flows: Annotated[tuple[SeenFlow, ...], MaxLength(MAX_FLOWS)] = ()
 
 
 # Both ways.
@@ -499,7 +525,7 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | OfferMessage | Ping | Pong | Resync | Leave
+FromNode = Register | Report | SeenFlows | OfferMessage | Ping | Pong | Resync | Leave
 FromCoordinator = (
     Registered
     | NetMap

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from meshwg.cli import doctor as module
-from meshwg.cli.doctor import Finding, doctor, examine, node_findings, render
+from meshwg.cli import hostchecks
+from meshwg.cli.doctor import doctor, examine, node_findings, render
+from meshwg.cli.finding import Finding
 from tests.cli.daemon import FakeDaemon, a_report, serving
 
 
@@ -22,7 +24,8 @@ def test_a_node_that_works_has_nothing_to_mend() -> None:
     found = list(node_findings(a_report()["self"]))
 
     assert {each.severity for each in found} == {"ok"}
-    assert [each.code for each in found] == ["coordinator", "relay", "network", "mtu"]
+    codes = ["coordinator", "relay", "network", "mtu"]
+    assert [each.code for each in found if each.code != "names"] == codes
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,28 @@ def test_the_policy_is_said() -> None:
     assert found[-1].text == "version 3: what no rule allows is denied"
 
 
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (
+            {"mode": "systemd-resolved", "domain": "mesh.internal", "error": None},
+            "those in mesh.internal are known by systemd-resolved",
+        ),
+        (
+            {"mode": "off", "domain": None, "error": None},
+            "left alone, as --no-dns says",
+        ),
+        ({"mode": "none", "domain": "mesh.internal", "error": "No port."}, None),
+    ],
+)
+def test_how_names_are_known_is_said_unless_they_are_complained_of(
+    names: dict[str, Any], text: str | None
+) -> None:
+    found = {each.code: each for each in node_findings(a_report(dns=names)["self"])}
+
+    assert (found["names"].text if text else found.get("names")) == text
+
+
 def test_without_a_daemon_the_machine_is_looked_at_all_the_same(
     tmp_path: Path, machine: Path
 ) -> None:
@@ -69,7 +94,7 @@ def test_without_a_daemon_the_machine_is_looked_at_all_the_same(
 
     assert found["daemon"].severity == "failure"
     assert found["rp-filter"].text == "strict on eth0; the mesh works with that"
-    assert found["tunnels"].text.startswith("meshwg0, wg0: paths")
+    assert found["tunnels"].text.startswith("meshwg0, wg0 (WireGuard): paths")
     assert found["tun"].severity == "failure"
     assert found["tun"].mend
 
@@ -163,8 +188,7 @@ def test_findings_are_lines_with_the_mend_below() -> None:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a machine without a TUN device, with a strict filter and a tunnel."""
     for name, text in (
-        ("conf/eth0/rp_filter", "1"),
-        ("conf/eth1/rp_filter", "2"),
+        ("ipv4/conf/eth0/rp_filter", "1"),
         ("eth0/type", "1"),
         ("wg0/type", "65534"),
         ("meshwg0/type", "65534"),
@@ -172,7 +196,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    monkeypatch.setattr(module, "TUN", tmp_path / "tun")
-    monkeypatch.setattr(module, "SETTINGS", tmp_path)
-    monkeypatch.setattr(module, "INTERFACES", tmp_path)
+    monkeypatch.setattr(hostchecks, "TUN", tmp_path / "tun")
+    monkeypatch.setattr(hostchecks, "SETTINGS", tmp_path)
+    monkeypatch.setattr(hostchecks, "INTERFACES", tmp_path)
     return tmp_path

@@ -9,6 +9,10 @@ from meshwg.cli.group import run
 from tests.cli.daemon import FakeDaemon, a_peer, a_report, serving
 
 CAROL = a_peer(name="carol", public_key="C" * 43 + "=", addresses=["100.64.0.3"])
+DAVE = a_peer(name="dave", public_key="D" * 43 + "=", addresses=[]) | {
+    "owner": "dave@example.org",
+    "tags": ["web"],
+}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,14 @@ def test_the_owner_of_an_address_is_named(
     assert capsys.readouterr().out == f"bob  {'B' * 43}=\n"
 
 
+def test_to_whom_it_belongs_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path, "whois", "dave") == 0
+    line = f"dave  {'D' * 43}=  dave@example.org tag:web\n"
+    assert capsys.readouterr().out == line
+
+
 def test_json_tells_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command(tmp_path, "whois", "100.64.0.1", "--json")
     assert json.loads(capsys.readouterr().out) == {
@@ -56,6 +68,8 @@ def test_json_tells_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         "public_key": "A" * 43 + "=",
         "addresses": ["100.64.0.1", "fd00::1"],
         "online": True,
+        "owner": None,
+        "tags": [],
         "self": True,
     }
     command(tmp_path, "ip", "carol", "--json")
@@ -95,7 +109,7 @@ def test_a_node_without_address_has_not_joined(
 
 def command(directory: Path, *arguments: str) -> object:
     daemon = FakeDaemon()
-    daemon.report = a_report(a_peer(), CAROL)
+    daemon.report = a_report(a_peer(), CAROL, DAVE)
     path = directory / "sock"
     with serving(daemon, path), pytest.raises(SystemExit) as ended:
         run([*arguments, "--control-socket", str(path)])

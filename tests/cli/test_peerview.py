@@ -49,6 +49,16 @@ def test_all_that_is_known_is_shown() -> None:
     ]
 
 
+def test_to_whom_it_belongs_is_shown_with_what_the_policy_calls_it() -> None:
+    peer = a_peer(owner="alice@example.org", tags=["db", "web"])
+    peer["class"] = "group:sre, tag:db"
+
+    lines = [click.unstyle(line) for line in render_peer(peer, UNIX_TIME, 80)]
+
+    assert lines[3] == "belongs to  alice@example.org tag:db tag:web"
+    assert "policy      group:sre, tag:db" in lines
+
+
 @pytest.mark.parametrize("size", [40, 80, 200])
 def test_it_fits_the_terminal(size: int) -> None:
     peer = a_peer(name="n" * 63, reason="A long sentence. " * 20)

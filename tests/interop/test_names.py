@@ -5,7 +5,9 @@ What systemd-resolved and resolvconf do is in tests/interop/test_resolved.py.
 """
 
 import json
+import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import pytest
 from meshwg.dns.server import STRANGER_BURST, STRANGER_RATE
 from netlab.lab import Lab
 from netlab.machine import Host
+from tests.interop.machines import UNPACKED
 from tests.interop.meshes import Coordinator, Member
 
 pytestmark = pytest.mark.netns
@@ -39,6 +42,17 @@ server:
   local-data: "nothing.example.org. TXT x"
 """
 LONG = 'local-data: "long.example.org. TXT {text}"\n'
+SSHD = """
+HostKey {own}
+AuthorizedKeysFile {authorized}
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PasswordAuthentication no
+PidFile none
+"""
+SLEEP = 8.0
+"""Seconds: more than passes between two looks at the file."""
 PATIENCE = 60.0
 QUERIES = 20_000
 """Of a peer that asks without end."""
@@ -108,6 +122,30 @@ def serve_dnsmasq(lab: Lab) -> Host:
     )
     wait_for_server(host, "www.example.org")
     return host
+
+
+def serve_ssh(host: Host) -> Path:
+    """Have a host serve SSH; return the key that it lets in."""
+    server = UNPACKED / "openssh-server/usr/sbin/sshd"
+    library = next((UNPACKED / "libwrap0").glob("usr/lib/*"), None)
+    if library is None or not server.exists() or shutil.which("ssh-keygen") is None:
+        pytest.skip("needs sshd: 'make system' unpacks it")
+    own, key = host.directory / "host_key", host.directory / "login_key"
+    for each in (own, key):
+        host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(each)])
+    with (host.namespace.etc_directory / "passwd").open("a") as file:
+        file.write("sshd:x:64998:65534::/run/sshd:/usr/sbin/nologin\n")
+    host.run(["mkdir", "-p", "/run/sshd"])
+    config = host.write_file(
+        "sshd_config", SSHD.format(own=own, authorized=key.with_suffix(".pub"))
+    )
+    env = {**os.environ, "LD_LIBRARY_PATH": str(library)}
+    host.popen([str(server), "-D", "-e", "-f", str(config)], log="sshd.log", env=env)
+    listening = ["ss", "-Hltn", "sport = :22"]
+    host.wait_until(
+        lambda: host.run(listening).stdout != "", f"{host.name} serves SSH", PATIENCE
+    )
+    return key
 
 
 def wait_for_server(host: Host, name: str) -> None:
@@ -270,6 +308,51 @@ def test_dhcp_may_rewrite_the_file(mesh: Mesh) -> None:
         "it has the servers of before",
         60,
     )
+
+
+def test_ssh_reaches_a_peer_by_its_name(mesh: Mesh) -> None:
+    laptop = mesh.laptop.host
+    key, known = serve_ssh(mesh.db.host), laptop.directory / "known_hosts"
+    options = (
+        "IdentitiesOnly=yes",
+        "StrictHostKeyChecking=accept-new",
+        "BatchMode=yes",
+    )
+    command = [
+        *("ssh", "-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known}"),
+        *(word for each in options for word in ("-o", each)),
+    ]
+
+    for name in ("db", "db.mesh.internal"):
+        done = laptop.run([*command, f"root@{name}", "echo", "$SSH_CONNECTION"])
+        client, _, server, port = done.stdout.split()
+        assert client in mesh.laptop.addresses
+        assert (server in mesh.db.addresses, port) == (True, "22")
+    assert "db.mesh.internal" in known.read_text()
+
+
+def test_names_are_there_again_after_a_sleep(mesh: Mesh) -> None:
+    laptop, path = mesh.laptop, resolv_conf(mesh.laptop.host)
+    assert laptop.process is not None
+    laptop.process.send_signal(signal.SIGSTOP)
+    try:
+        # Whatever else wakes up first finds names by the servers behind.
+        assert found(laptop.host, "www.example.org") != []
+        time.sleep(SLEEP)
+        # A DHCP client was sooner.
+        path.with_name("new").write_text(mesh.before)
+        path.with_name("new").replace(path)
+    finally:
+        laptop.process.send_signal(signal.SIGCONT)
+
+    laptop.host.wait_until(
+        lambda: found(laptop.host, "db") == sorted(mesh.db.addresses),
+        "names are found again",
+        PATIENCE,
+    )
+    assert mesh.before in path.read_text()
+    assert found(laptop.host, "www.example.org") != []
+    laptop.wait_until_connected()
 
 
 def test_another_node_that_asks_without_end_is_not_heard(mesh: Mesh) -> None:

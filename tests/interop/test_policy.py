@@ -20,6 +20,16 @@ to = ["tag:db"]
 ports = ["tcp/22", "tcp/5432", "icmp"]
 note = "ticket 4711"
 """
+RULE = """
+[[allow]]
+from = ["alice@example.org"]
+to = ["tag:db"]
+ports = ["tcp/{port}"]
+note = "{note}"
+"""
+MANY = POLICY + "".join(
+    RULE.format(port=10_000 + number, note="n" * 90) for number in range(4_999)
+)
 LISTEN = """
 import socket, threading
 def serve(port):
@@ -131,6 +141,54 @@ def test_a_policy_that_is_wrong_changes_nothing_and_outlives_no_restart(
     coordinator.start()
     db.wait_until_connected()
     assert db.status()["self"]["policy"]["version"] == 1
+
+
+def test_thousands_of_rules_are_kept_and_a_damaged_copy_of_them_denies_all(
+    lab: Lab,
+) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    coordinator.command("user", "add", "alice@example.org")
+    alice = joined(lab, coordinator, "alice", "--owner", "alice@example.org")
+    db = joined(lab, coordinator, "db", "--tag", "db")
+    listening(db)
+    alice.reaches(db)
+
+    apply(coordinator, lab, MANY)
+    db.wait_until(
+        lambda status: status["self"]["policy"]["version"] == 1, "the policy is there"
+    )
+    alice.wait_until_sees("db")
+    address = db.addresses[0]
+    assert scanned(alice, address) == {22: "open", 80: "No route to host", 5432: "open"}
+
+    # Without the coordinator the copy on the disk counts, and only a whole one.
+    assert db.process is not None
+    coordinator.stop()
+    db.process.stop()
+    db.start()
+    db.wait_until(
+        lambda status: status["self"]["policy"]["version"] == 1, "the copy is read"
+    )
+    db.process.stop()
+    copy = db.state_dir / "netmap.json"
+    copy.write_text(copy.read_text()[:-1000])
+    db.start()
+    db.wait_until(
+        lambda status: "policy-lost" in [each["code"] for each in status["health"]],
+        "it is said that it is lost",
+    )
+    assert db.status()["self"]["policy"]["default"] == "deny"
+    assert scanned(alice, address)[22] != "open"
+
+    coordinator.start()
+    db.wait_until(
+        lambda status: status["self"]["policy"]["version"] == 1, "it is told again"
+    )
+    assert db.status()["health"] == []
+    alice.wait_until_connected()
+    alice.host.wait_until(
+        lambda: scanned(alice, address)[22] == "open", "alice gets in again", 60
+    )
 
 
 def joined(lab: Lab, coordinator: Coordinator, name: str, *identity: str) -> Member:

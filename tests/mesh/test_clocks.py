@@ -2,6 +2,7 @@
 
 import pytest
 
+from coordinator.control.absences import GRACE as AWAY
 from coordinator.credentials import LIFETIME
 from meshwg.transmit import Endpoint
 from tests.sim.kinds import PORT_RESTRICTED
@@ -45,6 +46,24 @@ def test_relays_go_on_when_the_coordinators_clock_is_set() -> None:
     world.network.clock_error = HOUR + LIFETIME
     speaks_on(world, alice, bob, ONE_ALLOCATION, every=60.0)
     assert [relay_of(each) for each in (alice, bob)] == before
+
+
+@pytest.mark.parametrize("error", [HOUR, -HOUR])
+def test_who_is_away_for_a_moment_stays_when_the_coordinators_clock_is_set(
+    error: float,
+) -> None:
+    world = World()
+    alice = world.add("alice")
+    world.auth_key = world.ledger.add_auth_key(ephemeral=True)
+    runner = world.add("runner")
+    world.settle()
+    runner.die()
+    world.settle(30.0)
+    world.network.clock_error = error
+    world.settle(AWAY - 120.0)
+    assert alice.node.members.find("runner") is not None
+    world.settle(240.0)
+    assert alice.node.members.find("runner") is None
 
 
 def speaks_on(

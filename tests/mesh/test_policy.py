@@ -2,6 +2,7 @@
 
 import json
 
+from coordinator.mesh.flows import Flow
 from coordinator.mesh.operations import Accepted, ApplyPolicy, Assign, Refused
 from meshwg.packet.refusal import TCP_RST
 from meshwg.wire import control
@@ -52,6 +53,19 @@ def test_what_is_allowed_passes_and_the_rest_does_not() -> None:
     assert says(world, alice, db, 22)
     assert not says(world, alice, db, 23)
     assert db.node.access.status()["default"] == "deny"
+
+
+def test_who_speaks_to_which_port_is_told_by_whom_it_reaches_and_once() -> None:
+    world = made()
+    alice, db = world.nodes["alice"], world.nodes["db"]
+    apply(world, POLICY)
+
+    for _ in range(3):
+        assert says(world, alice, db, 22)
+        assert not says(world, alice, db, 23)
+        world.advance(40.0)
+
+    assert list(world.ledger.flows) == [Flow(alice.key, db.key, "tcp/22")]
 
 
 def test_who_breaks_the_rules_is_stopped_at_the_other_end() -> None:
@@ -216,6 +230,22 @@ def test_a_node_that_has_lost_the_policy_lets_nothing_pass_until_it_is_told() ->
     world.settle(60)
     assert list(alice.node.health) == []
     assert alice.reaches(db)
+
+
+def test_a_node_that_knows_nothing_any_more_lets_nothing_pass_until_it_is_told() -> (
+    None
+):
+    world = made()
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    alice.die()
+    alice.start()
+    alice.node.access.lose(alice.now)
+
+    assert alice.node.access.status()["default"] == "deny"
+    world.settle(30)
+    assert list(alice.node.health) == []
+    assert alice.node.access.status()["default"] == "allow"
+    assert alice.reaches(bob)
 
 
 def test_a_policy_that_is_wrong_is_refused_and_the_old_one_stays() -> None:

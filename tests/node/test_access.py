@@ -77,6 +77,23 @@ def test_a_policy_that_is_lost_denies_all_and_is_complained_of() -> None:
     assert list(stage.health) == []
 
 
+def test_where_it_is_not_known_whether_there_was_one_nothing_passes_until_it_is() -> (
+    None
+):
+    stage = Stage()
+    stage.access.lose(NOW)
+    stage.follow()
+
+    assert [each.code for each in stage.health] == [LOST]
+    assert stage.access.status()["default"] == "deny"
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.NO_RULE
+    stage.access.set_policy(REGISTERED, None, NOW)
+    assert stage.access.status()["default"] == "deny"
+    stage.access.set_policy(replace(REGISTERED, policy=0), None, NOW)
+    assert list(stage.health) == []
+    assert stage.access.status()["default"] == "allow"
+
+
 def test_the_same_again_judges_nothing_anew() -> None:
     stage = Stage()
     stage.access.set_policy(REGISTERED, POLICY, NOW)

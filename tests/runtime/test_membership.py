@@ -205,11 +205,13 @@ async def test_an_unreadable_netmap_counts_as_none(
     record = record_of_a_member(state)
     assert record.cached_netmap() is None
     assert caplog.messages == []
+    assert not record.has_lost_netmap
 
     state.save_netmap(b"{")
 
     assert record.cached_netmap() is None
     assert len(caplog.messages) == 1
+    assert record.has_lost_netmap
 
 
 async def test_a_netmap_that_was_saved_is_read(state: StateDirectory) -> None:

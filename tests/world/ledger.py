@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
+from coordinator.mesh.flows import Flow
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.nodes import Node
@@ -37,6 +38,7 @@ class Ledger:
         self.records = RecordSet()
         self.auth_keys: dict[str, AuthKey] = {}
         self.users: dict[str, User] = {}
+        self.flows: dict[Flow, float] = {}
         self.policy: ActivePolicy | None = None
         self.reclassed = 0
         self.broken = False
@@ -97,6 +99,7 @@ class Ledger:
         outcomes = [(each, draft.perform(each)) for each in operations]
         self.auth_keys |= draft.auth_keys
         self.users |= draft.users
+        self.flows |= draft.flows
         if draft.is_new_version:
             self.policy = draft.policy or self.policy
             self.reclassed = max(self.reclassed, draft.reclassed)

@@ -1,7 +1,15 @@
 """Operations on their way to the database: in order, bounded, never lost."""
 
 from coordinator.control.pending import BATCH, RETRY_INTERVAL, PendingOperations
-from coordinator.mesh.operations import Disconnect, Join, Operation, Sweep, Update
+from coordinator.mesh.operations import (
+    Disconnect,
+    Join,
+    NoteFlows,
+    Operation,
+    Sweep,
+    Update,
+)
+from meshwg.wire.control import SeenFlow
 
 
 def test_operations_keep_their_order() -> None:
@@ -17,6 +25,12 @@ def test_operations_keep_their_order() -> None:
 def test_only_the_last_update_of_a_node_counts() -> None:
     pending = filled(*(Update("a", str(number), "") for number in range(100)))
     assert pending.take(0.0) == [Update("a", "99", "")]
+
+
+def test_only_what_a_node_told_last_of_flows_counts() -> None:
+    seen = SeenFlow(source="100.64.0.1", destination="100.64.0.2", port="icmp")
+    pending = filled(NoteFlows("a", ()), NoteFlows("b", ()), NoteFlows("a", (seen,)))
+    assert pending.take(0.0) == [NoteFlows("a", (seen,)), NoteFlows("b", ())]
 
 
 def test_the_same_sweep_is_done_once() -> None:

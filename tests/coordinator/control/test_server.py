@@ -29,6 +29,22 @@ def test_heartbeats_and_pings_are_not_free(kind: str) -> None:
     assert b.connected
 
 
+def test_flows_are_noted_and_a_node_tells_of_them_only_so_often() -> None:
+    world, a, _ = mesh()
+    visitor = Visitor(world, world.coordinators[0]).join()
+    own = world.ledger.load()[0].networks.addresses(
+        world.ledger.nodes[visitor.key].number
+    )[0]
+    for port in range(1, 50):
+        flow = control.SeenFlow(source=own, destination=own, port=f"tcp/{port}")
+        visitor.say(control.SeenFlows(flows=(flow,)))
+        world.advance(0.05)
+
+    assert 0 < len(world.ledger.flows) < 10
+    assert world.coordinators[0].server.counters["flows_ignored"] > 40
+    assert visitor.key in [each.public_key for each in a.client.peers.peers]
+
+
 def test_reports_of_one_node_are_told_to_others_only_so_often() -> None:
     world, a, _ = mesh()
     visitor = Visitor(world, world.coordinators[0]).join()

@@ -11,7 +11,7 @@ from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import MAX_NAME_LENGTH, Node, free_name, to_label
 from meshwg.keys import format_key
 from meshwg.schema import read
-from meshwg.wire.control import PeerEntry
+from meshwg.wire.control import MAX_TAGS, PeerEntry
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
 
@@ -79,6 +79,18 @@ def test_peers_are_told_who_is_ephemeral() -> None:
     fleeting = replace(node, ephemeral=True)
     assert read(PeerEntry, json.loads(fleeting.peer_json(NETWORKS))).ephemeral
     assert node.seen_by_peers() != fleeting.seen_by_peers()
+
+
+def test_peers_are_told_to_whom_a_node_belongs_and_what_it_is() -> None:
+    node = Node(key=format_key(bytes(32)), name="a", requested_name="a", number=1)
+    tags = tuple(f"tag-{number}" for number in range(MAX_TAGS + 5))
+    owned = replace(node, owner="alice@example.org", tags=tags)
+
+    peer = read(PeerEntry, json.loads(owned.peer_json(NETWORKS)))
+
+    assert peer.owner == "alice@example.org"
+    assert peer.tags == tags[:MAX_TAGS]
+    assert owned.seen_by_peers() != node.seen_by_peers()
 
 
 def test_the_usual_is_not_mentioned() -> None:

@@ -3,7 +3,6 @@
 import pytest
 
 from coordinator.mesh.dnsrecords import RecordSet
-from coordinator.mesh.operations import Changes
 from coordinator.mesh.recordhistory import REMEMBERED, RecordHistory
 from meshwg.control.records import RecordTable
 from meshwg.wire.control import Records, decode_from_coordinator
@@ -27,7 +26,7 @@ def told(history: RecordHistory, version: int) -> Records | None:
 def test_a_change_is_told_as_one() -> None:
     history = RecordHistory(RecordSet((record(1),), 4))
 
-    assert history.apply(Changes(7, records=(record(2),)))
+    assert history.put((record(2),), 7)
 
     assert told(history, 7) is None
     assert told(history, 4) == Records(
@@ -44,17 +43,24 @@ def test_who_holds_nobody_knows_what_gets_everything() -> None:
     assert told(empty, 99) == Records(version=0)
 
 
+def test_who_holds_none_is_told_nothing_where_there_is_none() -> None:
+    history = RecordHistory(RecordSet((), 9))
+
+    assert told(history, 0) is None
+    assert told(history, 4) == Records(version=9)
+
+
 def test_what_changes_no_record_is_no_news() -> None:
     history = RecordHistory(RecordSet((record(1),), 4))
 
-    assert not history.apply(Changes(5))
-    assert not history.apply(Changes(4, records=(record(2),)))
+    assert not history.put((record(1),), 5)
+    assert not history.put((record(2),), 4)
     assert history.version == 4
 
 
 def test_a_message_is_made_once_for_all() -> None:
     history = RecordHistory(RecordSet((record(1),), 4))
-    history.apply(Changes(7, records=(record(2),)))
+    history.put((record(2),), 7)
 
     assert history.since(4)[0] is history.since(4)[0]
 
@@ -65,7 +71,7 @@ def test_a_node_that_missed_changes_knows_all_of_them_after_one_message(
 ) -> None:
     history, table = RecordHistory(RecordSet()), RecordTable()
     for version in range(1, 200):
-        history.apply(Changes(version, records=tuple(map(record, range(version % 7)))))
+        history.put(tuple(map(record, range(version % 7))), version)
         if version % misses == 0:
             message = told(history, table.version)
             if message is not None:

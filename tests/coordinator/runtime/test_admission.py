@@ -53,6 +53,21 @@ async def test_what_is_larger_than_any_request_is_cut() -> None:
     assert len(admission) == 0
 
 
+async def test_who_has_shown_who_he_is_may_send_more_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT", 0.01)
+    monkeypatch.setattr(module, "UPLOAD_TIMEOUT", 60.0)
+    admission = Admission()
+    one, transport = visit(admission, "192.0.2.1")
+    one.expect(1000)
+    assert one.heard(EXCHANGE_LIMIT + 1000)
+    await asyncio.sleep(0.05)
+    assert transport.cuts == 0
+    assert not one.heard(1)
+    assert admission.cut == {"too-large": 1}
+
+
 async def test_what_somebody_else_counts_is_neither_late_nor_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from coordinator.policy.document import MAX_TEXT
 from tests.coordinator.programs import Program
 from tests.coordinator.runtime.test_admin import request
 
@@ -68,11 +69,22 @@ def test_tokens_and_nodes_get_owners_and_tags(common: Program) -> None:
     assert request(common, "PATCH", "/v1/nodes/nobody", bearer, body)[0] == 404
 
 
+def test_a_policy_may_be_as_long_as_one_in_a_file(server: Program) -> None:
+    bearer = (server.data_dir / "admin.token").read_text().strip()
+    request(server, "PUT", "/v1/users/alice@example.org", bearer)
+    filling = "# much is said of it\n" * (MAX_TEXT // 21 - 10)
+
+    status, answer = put(server, bearer, POLICY + filling)
+
+    assert (status, answer["policy"]["version"]) == (200, 1)
+
+
 def test_a_body_that_is_too_long_or_no_text_is_refused(common: Program) -> None:
     bearer = (common.data_dir / "admin.token").read_text().strip()
 
-    status, answer = put(common, bearer, "#" * (32 * 1024 + 1))
-    assert (status, "has at most 32 KiB" in answer["error"]) == (400, True)
+    for size in (MAX_TEXT + 1, 5 * MAX_TEXT):
+        status, answer = put(common, bearer, "#" * size)
+        assert (status, "longer than 1 MiB" in answer["error"]) == (400, True)
     status, answer = put(common, bearer, b"\xff")
     assert (status, "not a text in UTF-8" in answer["error"]) == (400, True)
 

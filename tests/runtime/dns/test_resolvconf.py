@@ -105,6 +105,45 @@ def test_what_a_killed_node_has_told_it_is_forgotten(program: Program) -> None:
     assert not run(recover(program.state))
 
 
+def test_one_that_was_cut_off_is_told_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(program.integration().apply(WANTED))
+    once = f"mkdir {program.directory}/once 2>/dev/null"
+    program.install("exit 0", f"if {once}; then exec sleep 60; fi\n")
+    monkeypatch.setattr(module, "LIMIT", 2.0)
+
+    assert run(recover(program.state))
+    assert "100.77.0.1" not in program.path.read_text()
+    assert program.state.dns() is None
+
+
+def test_what_it_does_not_forget_is_remembered_and_tried_again(
+    program: Program,
+) -> None:
+    run(program.integration().apply(WANTED))
+    program.install("exit 0", "echo locked >&2\nexit 1\n")
+
+    with pytest.raises(MeshError, match=r"refuses it \(locked\).* -d tun0.meshwg0'"):
+        run(recover(program.state))
+    assert program.state.dns() is not None
+
+    program.install("exit 0")
+    assert run(recover(program.state))
+    assert "100.77.0.1" not in program.path.read_text()
+    assert program.state.dns() is None
+
+
+def test_what_it_forgets_is_forgotten_though_other_scripts_fail(
+    program: Program,
+) -> None:
+    run(program.integration().apply(WANTED))
+    program.install("exit 0", after="exit 1\n")
+
+    assert run(recover(program.state))
+    assert program.state.dns() is None
+
+
 def test_a_file_that_it_does_not_write_is_an_error(program: Program) -> None:
     written = f"echo nameserver 192.0.2.1 >{program.path}\n"
     program.install("exit 0", after=written)

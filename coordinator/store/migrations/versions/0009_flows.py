@@ -1,0 +1,23 @@
+"""Who has spoken to whom in the last days."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "flows",
+        sa.Column("flow", sa.String(120), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("flow", name="pk_flows"),
+    )
+    op.create_index("ix_flows_at", "flows", ["at"])
+
+
+def downgrade() -> None:
+    op.drop_table("flows")
