@@ -15,10 +15,12 @@ pub mod constants;
 pub mod datapath;
 pub mod delivery;
 pub mod drops;
+pub mod duties;
 pub mod endpoint;
 pub mod flows;
 pub mod lateness;
 pub mod networks;
+pub mod pace;
 pub mod packet;
 pub mod random;
 pub mod receiver;
@@ -34,6 +36,7 @@ pub mod table;
 pub mod toobig;
 pub mod up;
 pub mod vnet;
+pub mod worker;
 
 #[cfg(feature = "python")]
 mod python;
