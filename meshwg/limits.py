@@ -1,4 +1,5 @@
-"""How much one sender may have: token buckets, and what counts as one sender."""
+"""How much one sender may have: token buckets, shares of time, and what counts as one
+sender."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -37,6 +38,26 @@ class TokenBucket:
             return False
         self._level -= amount
         return True
+
+
+class TimeShare:
+    """A burst of time at once, and then a part of all time.
+
+    :param part: of each second.
+    :param burst: seconds that it holds at first, and at most.
+    """
+
+    __slots__ = ("_burst", "_level", "_part", "_updated")
+
+    def __init__(self, part: float, burst: float, now: float) -> None:
+        self._part, self._burst = part, burst
+        self._level, self._updated = burst, now
+
+    def spend(self, seconds: float, now: float) -> float:
+        """Take time, and return for how many seconds none is left after that."""
+        grown = self._level + (now - self._updated) * self._part
+        self._level, self._updated = min(grown, self._burst) - seconds, now
+        return max(0.0, -self._level / self._part)
 
 
 class RateLimiter:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwg.limits import RateLimiter, TokenBucket, network_of, site_of
+from meshwg.limits import RateLimiter, TimeShare, TokenBucket, network_of, site_of
 
 # One bucket.
 
@@ -48,6 +48,32 @@ def test_no_pattern_takes_more_than_the_burst_in_an_interval(gaps: list[float]) 
         now += round(gap * 64) / 64
         taken[int(now)] = taken.get(int(now), 0) + bucket.take(now)
     assert all(count <= 4 for count in taken.values())
+
+
+# A share of the time.
+
+
+def test_a_burst_of_time_is_free_and_then_only_a_part_is() -> None:
+    share = TimeShare(part=0.25, burst=1.0, now=0.0)
+    assert share.spend(1.0, 0.0) == 0.0
+    assert share.spend(0.5, 0.0) == 2.0
+    assert share.spend(0.0, 1.0) == 1.0
+    assert share.spend(0.0, 2.0) == 0.0
+
+
+def test_time_that_is_not_spent_does_not_pile_up() -> None:
+    share = TimeShare(part=0.25, burst=1.0, now=0.0)
+    assert share.spend(2.0, 1000.0) == 4.0
+
+
+@given(st.lists(st.floats(0.0, 2.0), max_size=60))
+def test_who_rests_as_told_has_its_part_in_the_end(spans: list[float]) -> None:
+    share, now, spent = TimeShare(part=0.125, burst=1.0, now=0.0), 0.0, 0.0
+    for seconds in spans:
+        now += seconds
+        spent += seconds
+        now += share.spend(seconds, now)
+    assert spent <= 1.0 + 0.125 * now + 1e-6
 
 
 # A bucket for each key.

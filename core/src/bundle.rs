@@ -43,6 +43,11 @@ impl Bundle {
         self.ends.is_empty()
     }
 
+    /// Return whether little more can be added: it is worth to be sent as it is.
+    pub fn is_ample(&self) -> bool {
+        self.used >= CAPACITY / 4 * 3 || self.count() >= MAX_MESSAGES / 4 * 3
+    }
+
     pub fn count(&self) -> usize {
         self.ends.len()
     }
@@ -185,6 +190,14 @@ mod tests {
         let bundle = filled(0, &[1; 64]);
         assert!(!bundle.takes(1, 1420));
         assert!(!Bundle::new().takes(CAPACITY, 1420));
+    }
+
+    #[test]
+    fn it_is_ample_before_it_is_full() {
+        assert!(!filled(0, &[1420; 33]).is_ample());
+        assert!(filled(0, &[1420; 34]).is_ample());
+        assert!(!filled(0, &[1; 47]).is_ample());
+        assert!(filled(0, &[1; 48]).is_ample());
     }
 
     #[test]

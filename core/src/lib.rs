@@ -13,10 +13,14 @@ pub mod channel;
 pub mod coalesce;
 pub mod constants;
 pub mod datapath;
+pub mod delivery;
 pub mod drops;
+pub mod duties;
 pub mod endpoint;
 pub mod flows;
+pub mod lateness;
 pub mod networks;
+pub mod pace;
 pub mod packet;
 pub mod random;
 pub mod receiver;
@@ -33,6 +37,7 @@ pub mod table;
 pub mod toobig;
 pub mod up;
 pub mod vnet;
+pub mod worker;
 
 #[cfg(feature = "python")]
 mod python;

@@ -461,6 +461,11 @@ impl Core {
         }
     }
 
+    /// Return whether threads carried packets in crowds lately.
+    fn is_crowded(&self) -> bool {
+        self.carrier().as_ref().is_some_and(Carrier::is_crowded)
+    }
+
     /// Let a thread panic, to see what becomes of it.
     fn fail(&self) {
         if let Some(carrier) = &*self.carrier() {

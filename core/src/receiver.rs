@@ -50,6 +50,7 @@ struct Run {
     session: Arc<Session>,
     lane: LaneId,
     endpoint: Endpoint,
+    /// Bytes of authentic messages.
     length: u64,
     is_data: bool,
 }
@@ -124,67 +125,59 @@ impl<'a> Receiver<'a> {
         deliver: &mut impl FnMut(&[u8], Range<usize>),
     ) {
         let message = &mut buffer[place.clone()];
-        let Some((session, lane)) = self.session_of(message, &endpoint) else {
+        if !self.find_run(message, &endpoint) {
             self.end_run();
             self.pass_up(message, endpoint);
             return;
+        }
+        let Some(run) = &mut self.run else {
+            return;
         };
-        if self.now >= session.expires_at {
+        if self.now >= run.session.expires_at {
             self.shared.drops.count(Drop::ExpiredSession, 1);
             return;
         }
-        match session.open(message) {
+        match run.session.open(message) {
             Err(drop) => self.shared.drops.count(drop, 1),
             Ok(length) => {
-                self.note(session, lane, endpoint, message.len(), length > 0);
-                let start = place.start + DATA_HEADER_LENGTH;
+                run.length += message.len() as u64;
+                run.is_data |= length > 0;
+                let (start, lane) = (place.start + DATA_HEADER_LENGTH, run.lane);
                 self.deliver(buffer, start..start + length, lane, deliver);
             }
         }
     }
 
-    /// Return the session that a message is of, if it is a data message.
-    fn session_of(&self, message: &[u8], endpoint: &Endpoint) -> Option<(Arc<Session>, LaneId)> {
+    /// Go on with the run that a message is of, a new one perhaps.
+    ///
+    /// Return whether there is one: the message is a data message of a known session.
+    fn find_run(&mut self, message: &[u8], endpoint: &Endpoint) -> bool {
         if message.len() < DATA_OVERHEAD || message[..4] != MESSAGE_DATA.to_le_bytes() {
-            return None;
+            return false;
         }
         let index = u32::from_le_bytes(message[4..8].try_into().expect("it has 4 bytes"));
-        if let Some(run) = &self.run {
-            if run.session.local_index == index && run.endpoint == *endpoint {
-                return Some((run.session.clone(), run.lane));
-            }
+        let is_same = |run: &Run| run.session.local_index == index && run.endpoint == *endpoint;
+        if self.run.as_ref().is_some_and(is_same) {
+            return true;
         }
-        let (session, lane) = self.table.session(index)?;
-        Some((session.clone(), *lane))
-    }
-
-    fn note(
-        &mut self,
-        session: Arc<Session>,
-        lane: LaneId,
-        endpoint: Endpoint,
-        length: usize,
-        is_data: bool,
-    ) {
-        if let Some(run) = &mut self.run {
-            if run.session.id == session.id && run.endpoint == endpoint {
-                run.length += length as u64;
-                run.is_data |= is_data;
-                return;
-            }
-        }
+        let Some((session, lane)) = self.table.session(index) else {
+            return false;
+        };
+        let (session, lane) = (session.clone(), *lane);
         self.end_run();
         self.run = Some(Run {
             session,
             lane,
-            endpoint,
-            length: length as u64,
-            is_data,
+            endpoint: *endpoint,
+            length: 0,
+            is_data: false,
         });
+        true
     }
 
     fn end_run(&mut self) {
-        let Some(run) = self.run.take() else {
+        let Some(run) = self.run.take().filter(|run| run.length > 0) else {
+            // There was none, or no message of it was authentic.
             return;
         };
         let lane = self.table.lanes.get(&run.lane);

@@ -37,7 +37,6 @@ pub struct Sender {
 }
 
 /// Where packets to a destination go, for as long as the table is not changed.
-#[derive(Clone)]
 struct Route {
     destination: [u8; 16],
     length: usize,
@@ -75,9 +74,10 @@ impl Sender {
         };
         if table.is_to_be_judged(packet, Direction::Outbound, now) {
             self.unjudged.push((Some(route.lane), packet.to_vec()));
-            return;
+        } else {
+            self.take_passing(shared, table, packet, &route, outlet);
         }
-        self.take_passing(shared, table, packet, &route, outlet);
+        self.last = Some(route);
     }
 
     /// Take a packet that is to be judged.
@@ -106,7 +106,10 @@ impl Sender {
         outlet: &mut impl Outlet,
     ) {
         match self.route(table, packet, now) {
-            Some(route) => self.take_passing(shared, table, packet, &route, outlet),
+            Some(route) => {
+                self.take_passing(shared, table, packet, &route, outlet);
+                self.last = Some(route);
+            }
             None => shared.drops.count(Drop::NoPeer, 1),
         }
     }
@@ -148,6 +151,7 @@ impl Sender {
         // The last of them may be one to be judged by itself, as their headers are then.
         let is_too_long = segments.length(0) > route.longest && route.longest < table.mtu;
         if is_too_long || table.is_to_be_judged(segments.headers(), Direction::Outbound, now) {
+            self.last = Some(route);
             each_segment(segments, |packet| {
                 self.take(shared, table, packet, now, outlet)
             });
@@ -158,6 +162,21 @@ impl Sender {
             let write = |text: &mut [u8]| segments.write(index, text);
             self.seal(table, &route, length, write, outlet);
         }
+        self.send_if_ample(table, route.lane, outlet);
+        self.last = Some(route);
+    }
+
+    /// Send a lane's bundle that holds a lot, while that is in the processor's caches.
+    ///
+    /// What other lanes send meanwhile would displace it from there.
+    fn send_if_ample(&mut self, table: &Table, lane: LaneId, outlet: &mut impl Outlet) {
+        let found = self.open.iter().position(|each| each.lane == lane);
+        let Some(place) = found.filter(|&place| self.open[place].is_ample()) else {
+            return;
+        };
+        let mut bundle = self.open.remove(place);
+        outlet.send(table, &mut bundle);
+        self.spare.push(bundle);
     }
 
     /// Send what is put together, and note what was carried.
@@ -192,12 +211,13 @@ impl Sender {
         }
     }
 
+    /// Return where a packet goes; whoever is done with that keeps it as the last route.
     fn route(&mut self, table: &Table, packet: &[u8], now: f64) -> Option<Route> {
         let (_, destination) = addresses(packet)?;
         let length = destination.len();
-        if let Some(last) = &self.last {
+        if let Some(last) = self.last.take() {
             if last.length == length && last.destination[..length] == *destination {
-                return Some(last.clone());
+                return Some(last);
             }
         }
         if !table.is_up {
@@ -214,7 +234,6 @@ impl Sender {
             longest: lane.longest,
         };
         route.destination[..length].copy_from_slice(destination);
-        self.last = Some(route.clone());
         Some(route)
     }
 

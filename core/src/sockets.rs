@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::delivery::{deliver, Problem};
 use crate::endpoint::{Endpoint, Source};
+use crate::lateness::Lateness;
 use crate::shared::Shared;
 use crate::system::poll::{Interest, Poll};
 use crate::system::tun::duplicate;
@@ -25,6 +27,25 @@ pub struct Socket {
     /// Another descriptor of it, to wait for until it takes more.
     writer: OwnedFd,
     segments: AtomicBool,
+    lateness: Mutex<Lateness>,
+}
+
+impl Socket {
+    /// Return whether datagrams wait for too long for too long, so that one should be
+    /// dropped; to be asked after one was received and more may wait.
+    pub fn has_stood(&self, now: f64) -> bool {
+        let waited = self.udp.last_waited();
+        self.lock_lateness().is_too_much(waited, now)
+    }
+
+    /// Note that no datagram waited a moment ago.
+    pub fn has_been_emptied(&self) {
+        self.lock_lateness().is_too_much(0.0, 0.0);
+    }
+
+    fn lock_lateness(&self) -> std::sync::MutexGuard<'_, Lateness> {
+        self.lateness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// All sockets, by link and address family.
@@ -51,6 +72,7 @@ impl Sockets {
             udp,
             writer: duplicate(descriptor)?,
             segments,
+            lateness: Mutex::default(),
         });
         write(&self.by_way).insert((link, is_ipv4), socket.clone());
         write(&self.by_token).insert(token, socket.clone());
@@ -66,6 +88,11 @@ impl Sockets {
             write(&self.by_token).remove(&socket.token);
         }
         sockets
+    }
+
+    pub fn all(&self) -> Vec<Arc<Socket>> {
+        let by_token = self.by_token.read().unwrap_or_else(PoisonError::into_inner);
+        by_token.values().cloned().collect()
     }
 
     pub fn find(&self, to: &Endpoint) -> Option<Arc<Socket>> {
@@ -175,39 +202,19 @@ impl Transmitter {
         datagrams: &[u8],
         stride: usize,
         to: Endpoint,
-        mut source: Option<Source>,
+        source: Option<Source>,
     ) -> Option<usize> {
-        let mut sent = 0;
-        let mut together = socket.segments.load(Relaxed);
-        while sent < datagrams.len() {
-            let rest = &datagrams[sent..];
-            let length = if together {
-                rest.len()
-            } else {
-                stride.min(rest.len())
-            };
-            let Err(error) = socket.udp.send(&rest[..length], stride, &to, source) else {
-                sent += length;
-                continue;
-            };
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return Some(sent);
-            }
-            let number = error.raw_os_error().unwrap_or(0);
-            if source.is_some() && source_is_gone(number) {
-                source = None;
-                self.shared.tell(Trouble::Unpinned(to.unpinned()));
-            } else if length > stride && cannot_segment(number) {
-                together = false;
-                if number == libc::EIO {
-                    socket.segments.store(false, Relaxed);
-                }
-            } else {
-                self.sockets.count(number, length.div_ceil(stride));
-                sent += length;
+        let together = socket.segments.load(Relaxed);
+        let send = |part: &[u8], source| socket.udp.send(part, stride, &to, source);
+        let delivered = deliver(datagrams, stride, source, together, send);
+        for problem in delivered.problems {
+            match problem {
+                Problem::Unpinned => self.shared.tell(Trouble::Unpinned(to.unpinned())),
+                Problem::NeverTogether => socket.segments.store(false, Relaxed),
+                Problem::Lost(error, count) => self.sockets.count(error, count),
             }
         }
-        None
+        delivered.blocked_at
     }
 
     fn keep(
@@ -242,18 +249,4 @@ impl Transmitter {
             }
         }
     }
-}
-
-/// A pinned source was removed: IPv4 gives the first, IPv6 the second; the last, if its
-/// interface went too.
-fn source_is_gone(error: i32) -> bool {
-    matches!(
-        error,
-        libc::ENETUNREACH | libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV
-    )
-}
-
-/// EIO: never on this socket. The others: not these datagrams, on their route.
-fn cannot_segment(error: i32) -> bool {
-    matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
 }

@@ -20,7 +20,7 @@ pub const MAX_OUTGOING: usize = 4096;
 /// Echo replies that wait to be looked at.
 const MAX_ECHOES: usize = 256;
 /// Seconds that notes may wait for more of their kind.
-pub const NOTES_WAIT: f64 = 0.05;
+pub const NOTES_WAIT: f64 = 0.1;
 
 /// Messages that were carried together.
 #[derive(Clone)]
@@ -298,7 +298,7 @@ mod tests {
         let mut up = Up::default();
         assert!(!up.are_notes_to_be_told(1.0));
         up.note(sent(1, 1.0), false);
-        assert!(!up.are_notes_to_be_told(1.01));
+        assert!(!up.are_notes_to_be_told(1.0 + NOTES_WAIT / 2.0));
         assert!(up.has_notes_to_tell());
         assert!(up.are_notes_to_be_told(1.0 + NOTES_WAIT));
         assert!(!up.are_notes_to_be_told(2.0));

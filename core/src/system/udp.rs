@@ -4,12 +4,14 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{checked, checked_length};
 use crate::endpoint::{Endpoint, Source};
 
 const UDP_SEGMENT: libc::c_int = 103;
 const UDP_GRO: libc::c_int = 104;
+const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
 /// Bytes of control messages: there is room for PKTINFO and for the offloads.
 const CONTROL_SIZE: usize = 128;
 
@@ -61,6 +63,30 @@ impl UdpSocket {
             )
         };
         checked(result).is_ok()
+    }
+
+    /// Return for how many seconds the last datagram had waited that was received.
+    ///
+    /// From the first call on, the kernel notes when datagrams arrive: until then it is 0.
+    pub fn last_waited(&self) -> f64 {
+        let mut arrived = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the kernel fills a structure of this kind, which outlives the call.
+        let result = unsafe {
+            libc::ioctl(
+                self.descriptor(),
+                SIOCGSTAMPNS as libc::Ioctl,
+                &raw mut arrived,
+            )
+        };
+        if checked(result).is_err() {
+            return 0.0;
+        }
+        let arrived = Duration::new(arrived.tv_sec as u64, arrived.tv_nsec as u32);
+        let waited = (UNIX_EPOCH + arrived).elapsed();
+        waited.map_or(0.0, |waited| waited.as_secs_f64())
     }
 
     /// Receive datagrams of one source, which arrived together.
@@ -305,6 +331,22 @@ mod tests {
             lengths.push(received.length);
         }
         assert_eq!(lengths, [100, 100, 50]);
+    }
+
+    #[test]
+    fn a_datagram_tells_how_long_it_has_waited() {
+        let (near, _) = loopback("127.0.0.1");
+        let (far, far_end) = loopback("127.0.0.1");
+        let mut buffer = [0; 65536];
+        assert_eq!(far.last_waited(), 0.0);
+        // The kernel begins to note times some moments after the first question.
+        let knows = (0..100).any(|_| {
+            near.send(b"x", 1, &far_end, None).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            far.receive(&mut buffer).unwrap();
+            far.last_waited() >= 0.019
+        });
+        assert!(knows);
     }
 
     #[test]
