@@ -36,6 +36,7 @@ from enum import StrEnum
 
 from meshwg.control.authority import Authority
 from meshwg.control.backoff import RETRY_MIN, BackOff
+from meshwg.control.briefing import Briefing
 from meshwg.control.connection import Connection
 from meshwg.control.events import (
     Accepted,
@@ -45,15 +46,10 @@ from meshwg.control.events import (
     MembershipRevoked,
     OfferReceived,
     OfferRefused,
-    PeersChanged,
-    PolicyChanged,
-    RecordsChanged,
     Refused,
-    RelaysChanged,
-    SelfChanged,
 )
 from meshwg.control.identity import Identity
-from meshwg.control.netmap import NetMapChange, PeerTable
+from meshwg.control.netmap import PeerTable
 from meshwg.control.offers import OfferMemory
 from meshwg.control.records import RecordTable
 from meshwg.control.reports import Reports
@@ -129,18 +125,8 @@ class ControlClient:
         self._identity = identity
         self._random = random
         self._own_key = format_key(identity.private_key.public_bytes)
-        self.peers = PeerTable(self._own_key)
-        self.records = RecordTable()
-        self.registered: control.Registered | None = None
-        self.policy: control.PolicyMessage | None = None
-        """Who may reach what. If it is missing, and :attr:`registered` says that there
-        is one, it has been lost."""
-        self._next_policy: control.PolicyMessage | None = None
-        """In force with the netmap that comes next."""
-        if cache is not None:
-            self.registered, self.policy = cache.registered, cache.policy
-            self.peers.load(cache)
-            self.records.load(cache.records)
+        self._events: deque[ControlEvent] = deque()
+        self.briefing = Briefing(self._own_key, self._events, cache)
         self.state = ControlState.OFFLINE
         self.since = now
         """When :attr:`state` was entered."""
@@ -159,7 +145,26 @@ class ControlClient:
         self._reports = Reports(now)
         self._offers = OfferMemory()
         self._frames: list[tuple[int, bytes]] = []
-        self._events: deque[ControlEvent] = deque()
+
+    @property
+    def registered(self) -> control.Registered | None:
+        """What the mesh is, and who this node is in it; ``None`` if it is no member."""
+        return self.briefing.registered
+
+    @property
+    def peers(self) -> PeerTable:
+        """Who is in the mesh."""
+        return self.briefing.peers
+
+    @property
+    def policy(self) -> control.PolicyMessage | None:
+        """Who may reach what, see :attr:`Briefing.policy`."""
+        return self.briefing.policy
+
+    @property
+    def records(self) -> RecordTable:
+        """What the mesh's zone has beside the names of nodes."""
+        return self.briefing.records
 
     @property
     def offered_routes(self) -> tuple[str, ...]:
@@ -304,9 +309,7 @@ class ControlClient:
 
     def cache(self) -> bytes | None:
         """Return what to keep on disk, ``None`` before the first registration."""
-        if self.registered is None:
-            return None
-        return self.peers.cache(self.registered, self.policy, self.records.cache())
+        return self.briefing.cache()
 
     # Time.
 
@@ -388,7 +391,7 @@ class ControlClient:
             version=self.peers.version,
             candidates=report.candidates,
             nat=report.nat,
-            view=self.policy.view if self.policy is not None else "",
+            view=self.briefing.view,
             records=self.records.version,
         )
 
@@ -437,41 +440,21 @@ class ControlClient:
     ) -> None:
         """Take what is for those that have joined."""
         match message:
-            case control.NetMap():
-                self._on_change(self.peers.replace(message))
-            case control.Delta():
-                self._on_delta(member, message, now)
-            case control.PolicyMessage():
-                self._next_policy = message
-            case control.ItselfMessage():
-                self._on_itself(message.peer)
-            case control.Records():
-                self._on_records(member, message, now)
             case control.OfferMessage():
                 self._on_offer(message)
-            case control.Credentials():
-                assert self.registered is not None
-                self.registered = replace(self.registered, relays=message.relays)
-                self._events.append(RelaysChanged(message.relays))
             case control.Successor():
                 self._on_successor(member, message, now)
             case control.Ping():
                 member.send(control.Pong(id=message.id), now)
             case control.Pong():
                 self._on_pong(message)
+            case _ if not self.briefing.receive(message):
+                member.send(control.Resync(), now)
 
     def _on_registered(
         self, connection: Connection, message: control.Registered, now: float
     ) -> None:
-        if self.registered is not None and self.registered.epoch != message.epoch:
-            # Another database: versions of the old one mean nothing in it.
-            self._events.append(self.peers.clear())
-            self.records.clear()
-        self.registered = message
-        self._next_policy = None
-        if not message.policy and self.policy is not None:
-            self.policy = None
-            self._events.append(PolicyChanged())
+        self.briefing.begin(message)
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error, self.is_forgotten = None, False
@@ -504,56 +487,6 @@ class ControlClient:
         doubted_since = self._succession.answered(pong.id)
         if doubted_since is not None:
             self._offers.arrived(doubted_since)
-
-    def _on_delta(self, member: Connection, delta: control.Delta, now: float) -> None:
-        change = self.peers.update(delta)
-        if change is not None:
-            self._on_change(change)
-        if change is None or not change.consistent:
-            member.send(control.Resync(), now)
-
-    def _on_records(
-        self, member: Connection, records: control.Records, now: float
-    ) -> None:
-        has_changed = self.records.update(records)
-        if has_changed is None:
-            member.send(control.Resync(), now)
-        elif has_changed:
-            self._events.append(RecordsChanged())
-
-    def _on_change(self, change: NetMapChange) -> None:
-        self._settle_policy()
-        if change.peers.changed or change.peers.removed:
-            self._events.append(change.peers)
-        if change.itself is not None:
-            self._on_self_changed(change.itself)
-
-    def _on_self_changed(self, itself: PeerEntry) -> None:
-        known = self.registered
-        if known and (known.name, known.addresses) != (itself.name, itself.addresses):
-            name, addresses = itself.name, itself.addresses
-            self.registered = replace(known, name=name, addresses=addresses)
-            self._events.append(SelfChanged(itself))
-
-    def _on_itself(self, itself: PeerEntry) -> None:
-        """Take note of the own entry, where the netmap does not have it."""
-        if self.peers.put_itself(itself):
-            self._on_self_changed(itself)
-            self._events.append(PeersChanged((), ()))
-
-    def _settle_policy(self) -> None:
-        """Have the policy that was told before a netmap: only both together are right.
-
-        A policy that this node could not read is missed here.
-        """
-        if self._next_policy is not None:
-            self.policy, self._next_policy = self._next_policy, None
-            self._events.append(PolicyChanged())
-            if self.registered is not None:
-                version = self.policy.version
-                self.registered = replace(self.registered, policy=version)
-        elif self.policy is None and self.registered and self.registered.policy:
-            self._events.append(PolicyChanged())
 
     def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender
@@ -623,11 +556,7 @@ class ControlClient:
     def _end_revoked(self, reason: str, now: float) -> None:
         self.error = reason
         self._enter(ControlState.ENDED, now)
-        removed = self.peers.clear()
-        self.records.clear()
-        self.registered = self.policy = None
-        if removed.removed:
-            self._events.append(removed)
+        self.briefing.end()
         self._events.append(MembershipRevoked(reason))
 
     def _enter(self, state: ControlState, now: float) -> None:

@@ -158,7 +158,7 @@ async def test_the_number_of_concurrent_pings_is_limited(host: StandInHost) -> N
 
 
 async def test_before_it_has_joined_a_node_pings_nobody(host: StandInHost) -> None:
-    host.node.control.registered = None
+    host.node.control.briefing.registered = None
 
     with pytest.raises(NotJoined, match="has not joined a mesh yet"):
         await anext(host.commands.ping({"peer": "bob"}))
