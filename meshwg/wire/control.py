@@ -10,7 +10,6 @@ On the wire a message is a *payload*: one byte that says how the rest is packed,
 """
 
 import hashlib
-import ipaddress
 import json
 import zlib
 from collections.abc import Mapping
@@ -20,9 +19,22 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from meshwg import prefixes
 from meshwg.errors import InvalidMessage
-from meshwg.keys import format_key, parse_key
 from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
-from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord, canonical_domain
+from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord
+from meshwg.wire.fields import (
+    Address,
+    Count,
+    Domain,
+    Label,
+    Name,
+    Port,
+    Prefix,
+    PublicKey,
+    Sentence,
+    UnixTime,
+    Url,
+    Word,
+)
 
 PROTOCOL: Final = 1
 """Number of this protocol; a coordinator refuses numbers it does not speak."""
@@ -37,7 +49,6 @@ MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
 MAX_ROUTES: Final = 64
-MAX_SENTENCE: Final = 512
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
 
@@ -45,48 +56,6 @@ _PLAIN, _ZLIB = b"\x00", b"\x01"
 _COMPRESS_FROM = 256
 _COMPRESSION_LEVEL = 3
 """Level 6 takes twice the time of level 3 on a netmap, to save 6 % of its bytes."""
-
-
-def _canonical_key(text: str) -> str:
-    return format_key(parse_key(text))
-
-
-def _canonical_address(text: str) -> str:
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        raise ValueError("A zone means nothing on another machine")
-    return str(address)
-
-
-def _printable(text: str) -> str:
-    """Return the text without what could move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _domain(text: str) -> str:
-    """Return the name of a zone, or nothing: no name keeps a node out of its mesh."""
-    try:
-        return canonical_domain(text)
-    except ValueError:
-        return ""
-
-
-PublicKey = Annotated[str, MaxLength(44), Converted(_canonical_key)]
-"""An X25519 public key in WireGuard's base64 form."""
-Address = Annotated[str, MaxLength(45), Converted(_canonical_address)]
-"""A numeric IPv4 or IPv6 address without a zone."""
-Prefix = Annotated[str, MaxLength(49), Converted(prefixes.canonical)]
-"""A network in CIDR form, without host bits."""
-Port = Annotated[int, Within(ge=1, le=65535)]
-Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
-"""One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
-Name = Annotated[str, MaxLength(63), Converted(_printable)]
-Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
-Label = Annotated[str, MaxLength(300), Converted(_printable)]
-Url = Annotated[str, MaxLength(255)]
-Count = Annotated[int, Within(ge=0, lt=1 << 63)]
-UnixTime = Annotated[float, Within(ge=0, le=253_402_300_800)]
-"""Seconds since 1970, up to the year 9999, which is the last that calendars know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +255,7 @@ class Registered:
     """The address the connection came from."""
     time: UnixTime = 0.0
     """The coordinator's Unix time, to tell a wrong clock by."""
-    domain: Annotated[str, MaxLength(253), Converted(_domain)] = ""
+    domain: Domain = ""
     """What nodes' names end with, such as ``mesh.internal``; empty if it is not said.
     """
     stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
