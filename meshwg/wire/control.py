@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal, get_args
 
-from meshwg import prefixes
 from meshwg.errors import InvalidMessage
-from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
+from meshwg.schema import Malformed, Matching, MaxLength, Within, plain, read
 from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord
 from meshwg.wire.fields import (
     Address,
@@ -35,6 +34,14 @@ from meshwg.wire.fields import (
     Url,
     Word,
 )
+from meshwg.wire.routes import (
+    MAX_ROUTES,
+    OfferedRoutes,
+    RouteState,
+    ToldRoutes,
+    Traits,
+    WishState,
+)
 
 PROTOCOL: Final = 1
 """Number of this protocol; a coordinator refuses numbers it does not speak."""
@@ -48,7 +55,6 @@ MAX_JSON: Final = 64 * 1024 * 1024
 MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
-MAX_ROUTES: Final = 64
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
 
@@ -123,17 +129,24 @@ class PeerEntry:
     online: bool = False
     """It is connected to a coordinator. Paths to it may live without that."""
     role: Word = "node"
-    """``hub`` forwards between others."""
-    routes: Annotated[
-        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.readable)
-    ] = ()
-    """Networks behind it, beyond its own addresses."""
+    """``hub`` forwards between others; ``plain`` is WireGuard without meshwg, see
+    :attr:`via`."""
+    routes: ToldRoutes = ()
+    """Networks behind it, beyond its own addresses. Several peers may have the same
+    one: who sends there chooses among them."""
+    traits: Traits = ()
+    """Of those of its routes that are not as all others."""
+    exit: bool = False
+    """The internet is behind it, too, for those who choose that."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
     ephemeral: bool = False
     """It is removed when it leaves, and each run of it may have a new key."""
     policy_class: Count = 0
     """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
+    via: PublicKey | None = None
+    """The hub that packets to a plain peer go through. That hub itself has the peer on
+    its device, as any WireGuard peer."""
 
 
 # From a node.
@@ -150,9 +163,10 @@ class Register:
     """``number.secret`` of the join token; a member needs none."""
     software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
-    routes: Annotated[
-        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.without_zones)
-    ] = ()
+    routes: OfferedRoutes = ()
+    traits: Traits = ()
+    exit: bool = False
+    """It offers itself as an exit."""
     epoch: Annotated[str, MaxLength(64)] = ""
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
@@ -167,11 +181,17 @@ class Register:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Where I am reachable has changed."""
+    """Where I am reachable has changed, or what I offer."""
 
     type: Literal["report"] = "report"
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
+    routes: OfferedRoutes | None = None
+    """``None``: they, their traits, and whether this is an exit, are unchanged."""
+    traits: Traits = ()
+    exit: bool = False
+    role: Word | None = None
+    """``None``: unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,6 +377,17 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """What became of each thing that the receiver offers."""
+
+    type: Literal["approvals"] = "approvals"
+    routes: Annotated[tuple[RouteState, ...], MaxLength(MAX_ROUTES)] = ()
+    exit: WishState | None = None
+    """``None``: it does not offer to be one."""
+    hub: WishState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """New relay credentials, before the old ones expire."""
 
@@ -476,6 +507,7 @@ FromCoordinator = (
     | PolicyMessage
     | ItselfMessage
     | Records
+    | Approvals
     | OfferMessage
     | Ping
     | Pong
