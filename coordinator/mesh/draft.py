@@ -28,6 +28,7 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
+    AddPeer,
     AddRecord,
     AddUser,
     Administered,
@@ -51,6 +52,7 @@ from coordinator.mesh.operations import (
     Sweep,
     Update,
 )
+from coordinator.mesh.plainpeers import PlainPeers
 from coordinator.mesh.policies import ActivePolicy, User
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.routes import Routes
@@ -99,6 +101,7 @@ class Draft:
         )
         self._records = DraftedRecords(registry.records, registry.names)
         self._routes = Routes(self._members, approved_routes)
+        self._plain = PlainPeers(self._members, unix_time=unix_time, random=random)
         self._joining = Joining(
             self._members,
             self._auth_keys,
@@ -214,6 +217,7 @@ class Draft:
                 | Assign(node=name)
                 | Expire(node=name)
                 | Remove(node=name)
+                | AddPeer(name=name)
             ):
                 node = self._members.find(name)
                 if node is None and result is not None and result.node is not None:
@@ -310,6 +314,9 @@ class Draft:
         node = self._members.find(remove.node)
         return _unknown(remove.node) if node is None else self._drop(node)
 
+    def _add_peer(self, add: AddPeer) -> Result:
+        return self._access.refusal(add.owner, add.tags) or self._plain.add(add)
+
     def _create_auth_key(self, create: CreateAuthKey) -> Result:
         key = create.auth_key
         refused = self._access.refusal(key.owner, key.tags)
@@ -367,6 +374,7 @@ class Draft:
         Assign: _assign,
         Expire: _expire,
         Remove: _remove,
+        AddPeer: _add_peer,
         CreateAuthKey: _create_auth_key,
         RevokeAuthKey: _revoke_auth_key,
         ApplyPolicy: _apply_policy,

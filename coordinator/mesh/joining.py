@@ -13,6 +13,7 @@ from coordinator.mesh.keyring import KeyRing
 from coordinator.mesh.nodes import Node, free_name, to_label
 from coordinator.mesh.operations import Accepted, Join, Refused, Result
 from coordinator.mesh.routes import Routes
+from coordinator.policy.selectors import PLAIN
 from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
@@ -53,6 +54,8 @@ class Joining:
     def join(self, join: Join) -> Result:
         """Let a node in, or refuse it."""
         known = self._members.get(join.key)
+        if known is not None and known.role == PLAIN:
+            return _refuse_plain(known)
         if known is not None and not known.expired:
             return self._welcome(known, join)
         if join.auth_key is None:
@@ -131,6 +134,14 @@ class Joining:
 def make_admissions() -> RateLimiter:
     """Return what bounds how many nodes each auth key lets in at once."""
     return RateLimiter(ADMISSION_RATE, ADMISSION_BURST, max_keys=MAX_AUTH_KEYS)
+
+
+def _refuse_plain(known: Node) -> Refused:
+    return Refused(
+        ErrorCode.NOT_A_MEMBER,
+        f"This key is that of the plain WireGuard peer {known.name}, which runs no "
+        "meshwg; start this node with a new state directory",
+    )
 
 
 def _refuse_stranger(known: Node | None) -> Refused:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from coordinator.mesh.ipam import Networks
-from coordinator.policy.selectors import Subject
+from coordinator.policy.selectors import HUB, Subject
 
 MAX_NAME_LENGTH = 63
 """Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
@@ -50,6 +50,14 @@ class Node:
     """The user it belongs to."""
     tags: tuple[str, ...] = ()
     """What it is, to policies; a node with tags acts for no user."""
+    via: str = ""
+    """Of a plain WireGuard peer: the public key of its hub."""
+    full_tunnel: bool = False
+    """Of a plain peer: whether all of its packets go to the hub."""
+    endpoint: str = ""
+    """Where a plain peer reaches its hub, if an administrator has said so."""
+    config_token: str = ""
+    """Of a plain peer: the hash of what its configuration is fetched with."""
     policy_class: int = 0
     """The number of its class, see :mod:`coordinator.policy.compile`; 0 without."""
     joined: float = 0.0
@@ -73,6 +81,7 @@ class Node:
             self.expired,
             self.ephemeral,
             self.policy_class,
+            self.via,
         )
 
     @property
@@ -92,10 +101,14 @@ class Node:
             peer["online"] = True
         if self.role != "node":
             peer["role"] = self.role
+        if self.role == HUB:
+            peer["hub_since"] = int(self.joined)
         if self.ephemeral:
             peer["ephemeral"] = True
         if self.routes:
             peer["routes"] = self.routes
+        if self.via:
+            peer["via"] = self.via
         if self.policy_class:
             peer["policy_class"] = self.policy_class
         head = json.dumps(peer, separators=(",", ":"))[:-1]

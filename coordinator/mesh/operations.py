@@ -135,6 +135,25 @@ class DisableUser(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AddPeer(Operation):
+    """Let a plain WireGuard peer in, which reaches the mesh by a hub."""
+
+    name: str
+    key: str
+    """Its public key, base64."""
+    hub: str = ""
+    """The name of the node to be its hub; empty for the first that can be."""
+    full_tunnel: bool = False
+    """Whether everything it sends goes to the hub, which has to be an exit."""
+    endpoint: str = ""
+    """Where it reaches the hub, if that is not what the hub has found out."""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    token_digest: str = ""
+    """Of what its configuration is fetched with; empty for not at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Administered(Operation):
     """An operation of an administrator, which is noted in the audit log if it is
     accepted."""
@@ -197,7 +216,7 @@ class Refused:
 
 Result = Accepted | Refused
 
-NAMING = (ApplyPolicy, Assign, CreateAuthKey, AddUser, DisableUser)
+NAMING = (ApplyPolicy, Assign, AddPeer, CreateAuthKey, AddUser, DisableUser)
 """Operations that may name users and tags."""
 
 

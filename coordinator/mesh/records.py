@@ -7,6 +7,7 @@ from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
+from coordinator.mesh.registry import Registry
 from coordinator.policy.diff import Difference
 from meshwg.wire.dnsrecords import DnsRecord
 
@@ -28,6 +29,23 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "token": node.auth_key or None,
         "owner": node.owner or None,
         "tags": list(node.tags),
+    }
+
+
+def peer_record(peer: Node, registry: Registry) -> dict[str, object]:
+    """Return a plain WireGuard peer as JSON, without its configuration."""
+    hub = registry.nodes.get(peer.via)
+    return {
+        "name": peer.name,
+        "public_key": peer.key,
+        "addresses": list(registry.networks.addresses(peer.number)),
+        "hub": None if hub is None else hub.name,
+        "owner": peer.owner or None,
+        "tags": list(peer.tags),
+        "full_tunnel": peer.full_tunnel,
+        "endpoint": peer.endpoint or None,
+        "expired": peer.expired,
+        "added": peer.joined,
     }
 
 

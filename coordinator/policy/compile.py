@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from coordinator.policy.document import Allow, Document
 from coordinator.policy.selectors import (
     HUB,
+    PLAIN,
     Party,
     Selector,
     SelectorKind,
@@ -29,6 +30,8 @@ ANY_CLASS = 0
 """Stands for all classes, and for all addresses behind nodes."""
 HUB_LABEL = f"role:{HUB}"
 """Of the classes of hubs, whatever the rules name."""
+PLAIN_LABEL = f"role:{PLAIN}"
+"""Of the classes of plain WireGuard peers, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class Policy:
             for each in (*rule.sources, *rule.destinations)
             if each.kind not in (SelectorKind.ANY, SelectorKind.SELF)
         }
-        found.setdefault(HUB_LABEL, Selector(SelectorKind.ROLE, HUB_LABEL, HUB))
+        for label, role in ((HUB_LABEL, HUB), (PLAIN_LABEL, PLAIN)):
+            found.setdefault(label, Selector(SelectorKind.ROLE, label, role))
         return tuple(found[text] for text in sorted(found))
 
     def class_of(self, subject: Subject) -> PolicyClass:
@@ -176,17 +180,22 @@ class ClassTable:
             for rule in self._rules(allow)
             if rule.from_parts and rule.to_parts
         )
-        self._hubs = frozenset(
-            number for number, each in self.classes.items() if HUB_LABEL in each.labels
-        )
+        self._hubs = frozenset(self._labelled((HUB_LABEL,)))
+        self._plain = frozenset(self._labelled((PLAIN_LABEL,)))
         self._seen = {number: self._visible(number) for number in self.classes}
 
     def rules_of(self, number: int) -> tuple[ClassRule, ...]:
-        """Return the rules in which a class has a part."""
+        """Return the rules in which a class has a part.
+
+        Hubs have a part in those of plain peers, too: they judge for these.
+        """
+        own = frozenset((number,))
+        if number in self._hubs:
+            own |= self._plain
         return tuple(
             rule
             for rule in self.rules
-            if number in rule.from_parts or number in rule.to_parts
+            if not (own.isdisjoint(rule.from_parts) and own.isdisjoint(rule.to_parts))
         )
 
     def sees(self, number: int) -> frozenset[int]:

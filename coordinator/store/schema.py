@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -65,6 +66,10 @@ nodes = Table(
     Column("auth_key", String(12), nullable=False, server_default=""),
     Column("owner", String(255), nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),
+    Column("via", String(44), nullable=False, server_default=""),
+    Column("full_tunnel", Boolean, nullable=False, server_default=false()),
+    Column("endpoint", String(260), nullable=False, server_default=""),
+    Column("config_token", String(64), nullable=False, server_default=""),
     Column("policy_class", BigInteger, nullable=False, server_default="0"),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),
