@@ -22,11 +22,11 @@ from meshwg.node.events import (
     RouteTaken,
     TrustChanged,
 )
-from meshwg.node.hubs import HUB, Diversions
+from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
-from meshwg.peer import MeshPeer
+from meshwg.peer import HUB, PLAIN, MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
@@ -230,6 +230,7 @@ class Members:
             self.peers.values(),
             self.assigned_addresses(),
             self.own_routes(),
+            judged=self._hubs.plain.served_addresses(),
             forwards=is_hub,
         )
         delivered = (*self.assigned_addresses(), *self.own_routes()), is_hub
@@ -309,6 +310,10 @@ class Members:
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
+        if peer is not None and peer.is_plain != (entry.role == PLAIN):
+            # The one has a path of its own, and the other never.
+            self._remove(entry.public_key)
+            peer = None
         self._claims.announce(entry.public_key, entry.routes)
         # What it had it has until all of the news is known.
         had = peer.entry.routes if peer is not None else ()

@@ -144,6 +144,8 @@ class PeerEntry:
     """It is removed when it leaves, and each run of it may have a new key."""
     policy_class: Count = 0
     """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
+    hub_since: Count = 0
+    """Of a hub: the Unix time since which it may be one. The first are preferred."""
     via: PublicKey | None = None
     """The hub that packets to a plain peer go through. That hub itself has the peer on
     its device, as any WireGuard peer."""
