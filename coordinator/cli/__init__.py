@@ -1,6 +1,7 @@
 """``meshwg-coordinator``: the server and its administration.
 
-Each command is imported only when it is used. ``token``, ``node`` and ``dns`` work on
+Each command is imported only when it is used. ``token``, ``node``, ``peer`` and ``dns``
+work on
 the database and ``key`` on files, so they need no running server; one that runs notices
 within a second.
 """
@@ -20,6 +21,7 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "peer": "coordinator.cli.peer:peer",
     "dns": "coordinator.cli.dns:dns",
     "key": "coordinator.cli.key:key",
     "user": "coordinator.cli.user:user",

@@ -1,7 +1,7 @@
 """The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
 
-It is at ``/v1/nodes``, ``/v1/tokens`` and ``/v1/dns``. Answers are JSON. Errors are
-``{"error": "one sentence"}``.
+It is at ``/v1/nodes``, ``/v1/tokens``, ``/v1/peers`` and ``/v1/dns``. Answers are JSON.
+Errors are ``{"error": "one sentence"}``.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, dns_record, node_record
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.peeradmin import WG_PATH, PeerAdministration
 from coordinator.runtime.policyadmin import PolicyAdministration, perform
 from coordinator.runtime.proxied import came_in_clear, is_loopback
 from coordinator.runtime.worker import StoreWorker
@@ -52,6 +53,11 @@ EXPOSED = (
     "Over plain HTTP the administration answers only on the coordinator's own machine, "
     "at 127.0.0.1: use https, and make a new token (remove admin.token and restart), "
     "since anybody on the way could read this one"
+)
+
+FETCHED_IN_CLEAR = (
+    "Over plain HTTP anybody on the way could read this: use https, and remove and add "
+    "the peer anew, since its secret may be known now"
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -79,6 +85,7 @@ class Administration:
         self._worker = worker
         self._registry = registry
         self._policy = PolicyAdministration(store, worker, registry)
+        self._peers = PeerAdministration(worker, registry, url=url, random=random)
         self._expected = f"Bearer {token}".encode()
         self._url = url
         self.coordinator_key = coordinator_key
@@ -97,6 +104,11 @@ class Administration:
             web.get("/v1/dns", self._guard(self._list_records)),
             web.post("/v1/dns", self._guard(self._add_record)),
             web.delete("/v1/dns/{name}", self._guard(self._remove_records)),
+            web.get("/v1/peers", self._guard(self._peers.list_all)),
+            web.post("/v1/peers", self._guard(self._add_peer)),
+            web.get("/v1/peers/{peer}", self._guard(self._peers.show)),
+            web.delete("/v1/peers/{peer}", self._guard(self._peers.remove)),
+            web.get(WG_PATH, self._fetch_peer),
             web.get("/v1/policy", self._guard(self._policy.show)),
             web.put("/v1/policy", self._guard(self._policy.apply)),
             web.get("/v1/policy/history", self._guard(self._policy.history)),
@@ -110,7 +122,7 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if not is_confidential(request.transport) or came_in_clear(request):
+            if is_exposed(request):
                 return _error(403, EXPOSED)
             # A header is bytes, which need not be text in any encoding.
             header = request.headers.get("Authorization", "")
@@ -205,6 +217,15 @@ class Administration:
                 record = auth_key_record(key, time.time())
                 return web.json_response({"schema": 1, **record})
 
+    async def _add_peer(self, request: web.Request) -> web.Response:
+        return await self._peers.add(request, await _read_object(request))
+
+    async def _fetch_peer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a plain peer, which has a secret of its own."""
+        if is_exposed(request):
+            return _error(403, FETCHED_IN_CLEAR)
+        return await self._peers.fetch(request)
+
     async def _list_records(self, _: web.Request) -> web.Response:
         records = self._registry.records.records
         return self._records_response(records)
@@ -245,6 +266,11 @@ class Administration:
         listed = [dns_record(each, domain) for each in records]
         answer = {"schema": 1, "domain": domain, "records": listed}
         return web.json_response(answer, status=status)
+
+
+def is_exposed(request: web.Request) -> bool:
+    """Return whether somebody on the way can read a request, and the answer."""
+    return not is_confidential(request.transport) or came_in_clear(request)
 
 
 def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
