@@ -42,7 +42,9 @@ class Served:
         ) as response:
             return response.status, await response.json()
 
-    async def fetch(self, path: str, **headers: str) -> tuple[int, str, Mapping[str, str]]:
+    async def fetch(
+        self, path: str, **headers: str
+    ) -> tuple[int, str, Mapping[str, str]]:
         """Return status, text and headers of the answer to anybody."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._session.get(
