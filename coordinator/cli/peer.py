@@ -244,8 +244,8 @@ def _echo_added(answer: Json, has_key: bool, file: Path | None) -> None:
     """Print the code and the text; where no terminal is, nothing but the text."""
     record, config, code = answer["peer"], str(answer["config"]), str(answer["qr"])
     assert isinstance(record, dict)
-    is_terminal = sys.stdout.isatty()
-    if is_terminal and code:
+    on_screen = is_terminal()
+    if on_screen and code:
         width = qr_width(code)
         fits = width <= terminal_width()
         click.echo(code if fits else TOO_WIDE.format(width=width), nl=not fits)
@@ -259,9 +259,14 @@ def _echo_added(answer: Json, has_key: bool, file: Path | None) -> None:
     if answer["url"]:
         lines.append(f"A router fetches what changes from {answer['url']}")
     for line in lines:
-        click.echo(line, err=not is_terminal)
+        click.echo(line, err=not on_screen)
     if file is None:
-        click.echo(f"\n{config}" if is_terminal else config, nl=False)
+        click.echo(f"\n{config}" if on_screen else config, nl=False)
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody looks at what is printed."""
+    return sys.stdout.isatty()
 
 
 def _keys(public_key: str | None) -> tuple[PrivateKey | None, str]:

@@ -5,7 +5,6 @@ that fetches its configuration later gets what ``wg syncconf`` takes, without th
 """
 
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 from coordinator.mesh.endpoints import Unreachable, endpoint_for
 from coordinator.mesh.nodes import Node
@@ -90,6 +89,5 @@ def _reached(peer: Node, registry: Registry) -> tuple[str, ...]:
         for node in registry.nodes.values()
         if registry.may_see(peer, node)
         for route in node.routes
-        if ip_network(route).prefixlen
     }
     return (*registry.networks.prefixes, *sorted(routes))

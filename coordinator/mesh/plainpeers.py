@@ -10,7 +10,6 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.endpoints import Unreachable, endpoint_for
@@ -125,9 +124,9 @@ class PlainPeers:
 
 
 def hubs_in_order(nodes: Iterable[Node]) -> list[Node]:
-    """Return the approved hubs, those first that have been members for longest."""
+    """Return the approved hubs, those first that have been that for longest."""
     hubs = [node for node in nodes if node.role == HUB and not node.expired]
-    return sorted(hubs, key=lambda each: (each.joined, each.key))
+    return sorted(hubs, key=lambda each: (each.hub_since, each.key))
 
 
 def _unfit(hub: Node, wanted: AddPeer) -> Refused | None:
@@ -141,14 +140,9 @@ def _unfit(hub: Node, wanted: AddPeer) -> Refused | None:
     endpoint = endpoint_for(hub, wanted.endpoint)
     if isinstance(endpoint, Unreachable):
         return Refused(ErrorCode.MALFORMED, str(endpoint))
-    if wanted.full_tunnel and not _is_exit(hub):
+    if wanted.full_tunnel and not hub.exit:
         return Refused(ErrorCode.MALFORMED, NO_EXIT.format(hub=hub.name))
     return None
-
-
-def _is_exit(hub: Node) -> bool:
-    """Tell whether a node has the internet behind it, and others are told so."""
-    return any(ip_network(route).prefixlen == 0 for route in hub.routes)
 
 
 @dataclass(frozen=True, slots=True)

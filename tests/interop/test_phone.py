@@ -71,6 +71,7 @@ def site(lab: Lab) -> Site:
     db.start("--join", token)
     for member in (hub, db):
         member.wait_until_connected()
+    coordinator.command("node", "approve", "hub", "--hub")
     hub.wait_until(_is_measured, "the hub knows its network")
     hub.wait_until_sees("db")
     return Site(coordinator, hub, db, phone)
@@ -192,6 +193,7 @@ def test_a_hub_behind_a_nat_gets_no_phone_until_a_port_is_forwarded(lab: Lab) ->
     hub = Member(lab.add_host("hub", lab.add_router("home", HOME_ROUTER)))
     hub.start("--join", coordinator.token(), "--hub").wait_until_connected()
     hub.wait_until(_is_measured, "the hub knows its network")
+    coordinator.command("node", "approve", "hub", "--hub")
     where = ("--data-dir", str(coordinator.data_dir))
     command = [sys.executable, "-m", "coordinator", "peer", "add", "phone", *where]
 

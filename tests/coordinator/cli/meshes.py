@@ -9,6 +9,7 @@ from pathlib import Path
 from coordinator.mesh.authkeys import AuthKey, new_auth_key
 from coordinator.mesh.operations import (
     Accepted,
+    Approve,
     CreateAuthKey,
     Join,
     Operation,
@@ -55,7 +56,7 @@ class StoppedMesh:
             role="hub",
             nat=json.dumps({"ipv4": nat}),
         )
-        self.perform(CreateAuthKey(key), joining)
+        self.perform(CreateAuthKey(key), joining, Approve(name, "hub"))
 
     def remove(self, name: str) -> None:
         """End the membership of a node."""

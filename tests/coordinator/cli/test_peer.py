@@ -33,7 +33,7 @@ def run(here: Here, tmp_path: Path, *arguments: str) -> Any:
 
 def said(here: Here, tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
     status, output = here.run("peer", *arguments, "--data-dir", str(tmp_path))
-    return status, output.out, output.err
+    return int(str(status)), output.out, output.err
 
 
 def test_a_peer_is_added_listed_shown_and_removed(
@@ -101,7 +101,7 @@ def test_a_terminal_gets_the_code_too(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(peer.sys.stdout.__class__, "isatty", lambda _: True, False)
+    monkeypatch.setattr(peer, "is_terminal", lambda: True)
     monkeypatch.setattr(peer, "terminal_width", lambda: 80)
     _, wide, _ = said(here, tmp_path, "add", "phone")
     monkeypatch.setattr(peer, "terminal_width", lambda: 40)

@@ -2,6 +2,7 @@
 
 import json
 
+from coordinator.mesh.approvals import Decision
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
 from tests.coordinator.mesh.drafting import Mesh
@@ -22,6 +23,7 @@ def hub(
     nat: dict[str, object] | None = None,
     candidates: tuple[tuple[str, str, int], ...] = (("host", "203.0.113.9", 41641),),
     routes: tuple[str, ...] = (),
+    is_exit: bool = False,
     joined: float = 0.0,
 ) -> Node:
     """Return an approved hub, whose key follows from its name."""
@@ -33,6 +35,13 @@ def hub(
         number=number,
         role="hub",
         routes=routes,
+        announced=routes,
+        exit=is_exit,
+        wants_exit=is_exit,
+        wants_hub=True,
+        decisions=tuple(
+            Decision(item, True, "root", joined) for item in (*routes, "hub", "exit")
+        ),
         candidates=json.dumps(listed),
         nat=json.dumps({"ipv4": PUBLIC if nat is None else nat}),
         online=True,

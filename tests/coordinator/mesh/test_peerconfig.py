@@ -42,7 +42,7 @@ def test_the_part_that_wg_reads_has_no_key_and_no_addresses() -> None:
 
 def test_a_peer_is_told_of_the_mesh_and_of_networks_behind_nodes() -> None:
     mesh = Mesh()
-    add(mesh, hub(routes=("10.9.0.0/16", "0.0.0.0/0")), hub("other", 4))
+    add(mesh, hub(routes=("10.9.0.0/16",), is_exit=True), hub("other", 4))
     phone = mesh.node(AddPeer("phone", PHONE))
 
     found = config_of(phone, mesh.registry)
@@ -54,7 +54,7 @@ def test_a_peer_is_told_of_the_mesh_and_of_networks_behind_nodes() -> None:
 
 def test_all_that_a_full_tunnel_sends_goes_to_the_hub() -> None:
     mesh = Mesh()
-    add(mesh, hub(routes=("0.0.0.0/0", "::/0")))
+    add(mesh, hub(is_exit=True))
     phone = mesh.node(AddPeer("phone", PHONE, full_tunnel=True))
 
     found = config_of(phone, mesh.registry)

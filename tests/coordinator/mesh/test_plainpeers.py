@@ -12,6 +12,7 @@ from coordinator.mesh.operations import (
     AddPeer,
     AddUser,
     Administered,
+    Approve,
     Assign,
     DisableUser,
     Refused,
@@ -152,6 +153,15 @@ def test_a_node_cannot_come_with_the_key_of_a_plain_peer() -> None:
 
     for auth_key in (None, str(mesh.text)):
         assert mesh.refusal(join(PHONE, auth_key=auth_key)) is ErrorCode.NOT_A_MEMBER
+    assert find_named(mesh, "phone").role == "plain"
+
+
+def test_a_plain_peer_stays_one_whatever_is_approved_of_it() -> None:
+    mesh = mesh_with_hub()
+    mesh.node(AddPeer("phone", PHONE))
+
+    for item in ("10.1.0.0/16", "exit", "hub"):
+        assert mesh.refusal(Approve("phone", item)) is ErrorCode.MALFORMED
     assert find_named(mesh, "phone").role == "plain"
 
 

@@ -1,5 +1,6 @@
 """The administration of plain WireGuard peers over HTTP, and what they fetch."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 
 from coordinator.mesh.authkeys import new_auth_key
-from coordinator.mesh.operations import CreateAuthKey, Join, Remove
+from coordinator.mesh.operations import Approve, CreateAuthKey, Join, Remove
 from coordinator.runtime import peeradmin
 from coordinator.runtime.peeradmin import config_url
 from coordinator.runtime.server import CoordinatorProcess, Foundation
@@ -72,6 +73,7 @@ async def served(
         await worker.perform(
             Join("hub's key", "s", "h", "hub", str(text), role="hub", nat=nat)
         )
+        await worker.perform(Approve("hub", "hub"))
         async with aiohttp.ClientSession() as session:
             yield Served(process, foundation, session)
 
@@ -195,7 +197,7 @@ async def test_a_wrong_secret_costs_time(
         waits.append(seconds)
 
     monkeypatch.setattr(peeradmin, "FAILURE_DELAY", 7.0)
-    monkeypatch.setattr(peeradmin.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     await served.fetch("/v1/wg/router.conf?token=guess")
 
     assert 7.0 in waits
