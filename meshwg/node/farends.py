@@ -14,7 +14,9 @@ from meshwg.peer import MeshPeer
 EAGER_INTERVAL = 0.5
 """Seconds between two requests as long as nothing is known."""
 INTERVAL = 10.0
-"""Seconds between two requests through a hub that forwards, or does not."""
+"""Seconds between two requests through a hub that forwards."""
+FAILED_INTERVAL = 1.0
+"""The same where it does not: the other end may have to find a hub first."""
 PATIENCE = 8
 """Requests in a row without an answer after which a hub has failed. Both ends have to
 choose the same hub first, and the other one begins when it has been heard."""
@@ -100,9 +102,12 @@ class FarEnds:
             peer.is_forwarded = False
             self._failed[peer, measure.hub] = now
         measure.unanswered += 1
-        is_known = peer.is_forwarded is not None and measure.unanswered == 1
-        is_hopeless = measure.unanswered > PATIENCE
-        measure.due = now + (INTERVAL if is_known or is_hopeless else EAGER_INTERVAL)
+        interval = EAGER_INTERVAL
+        if peer.is_forwarded is False:
+            interval = FAILED_INTERVAL
+        elif peer.is_forwarded and measure.unanswered == 1:
+            interval = INTERVAL
+        measure.due = now + interval
         self._sequence = self._sequence % MAX_SEQUENCE + 1
         self._asked.pop(self._sequence, None)
         self._asked[self._sequence] = peer, measure.hub

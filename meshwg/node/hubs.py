@@ -61,14 +61,14 @@ class Diversions:
         self._expected.pop(peer, None)
         self._hubs.pop(peer, None)
 
-    def expect(self, peer: MeshPeer) -> None:
+    def expect(self, peer: MeshPeer, now: float) -> None:
         """Take what the hub forwards of a peer to which there is no way.
 
-        It will look for one itself, and send by the hub meanwhile.
+        It will look for one itself, and send by the hub meanwhile. So this node does
+        the same: only who measures a hub notices that it has to be another one.
         """
-        hub = self._hub_for(peer)
-        if hub is not None:
-            self._let_come_by(peer, hub)
+        if peer.via is None:
+            self.begin(peer, now)
 
     def reached(self, peer: MeshPeer) -> None:
         """Take note that there is a way to a peer itself, and nobody speaks for it."""

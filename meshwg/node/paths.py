@@ -327,7 +327,7 @@ class Paths:
         agent.receive_offer(said, now)
         self._settle(peer, now)
         if peer.tunnel.endpoint is None:
-            self._hubs.expect(peer)
+            self._hubs.expect(peer, now)
         if peer.has_restarted(said):
             # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
@@ -552,7 +552,7 @@ class Paths:
             return
         self._device.set_endpoint(peer.tunnel, first, second)
         if first is None:
-            self._hubs.expect(peer)
+            self._hubs.expect(peer, now)
         elif before is None:
             self._hubs.reached(peer)
             self._device.start_peer(peer.tunnel, now)

@@ -5,6 +5,7 @@ import random
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.farends import (
     EAGER_INTERVAL,
+    FAILED_INTERVAL,
     FORGIVEN,
     INTERVAL,
     MAX_ASKED,
@@ -55,7 +56,7 @@ def test_a_hub_by_which_no_echo_comes_back_has_failed() -> None:
 
     assert bob.is_forwarded is False
     assert ends.failed_at(bob, hub) == NOW + PATIENCE
-    assert ends.get_timer() == NOW + PATIENCE + INTERVAL
+    assert ends.get_timer() == NOW + PATIENCE + FAILED_INTERVAL
 
 
 def test_a_hub_that_forwards_no_longer_is_noticed() -> None:

@@ -154,7 +154,7 @@ def test_a_hub_speaks_only_for_those_who_have_no_other_way() -> None:
     bob = stage.add("bob", BOB)
     assert stage.speaker_for(bob) is None
 
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     assert stage.speaker_for(bob) is hub
     stage.hubs.reached(bob)
     assert stage.speaker_for(bob) is None
@@ -172,11 +172,11 @@ def test_nobody_speaks_for_a_hub_nor_a_node_for_anybody() -> None:
     stage = Stage()
     stage.add("carl", "100.64.0.7")
     bob = stage.add("bob", BOB)
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     assert bob.tunnel.lane.via is None
     stage.add("hub-1", role=HUB)
     other = stage.add("hub-2", role=HUB)
-    stage.hubs.expect(other)
+    stage.hubs.expect(other, NOW)
     assert other.tunnel.lane.via is None
 
 
@@ -184,7 +184,7 @@ def test_a_hub_that_has_gone_speaks_for_nobody() -> None:
     stage = Stage()
     hub = stage.add("hub", role=HUB)
     bob = stage.add("bob", BOB)
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     stage.hubs.remove(hub)
     assert bob.tunnel.lane.via is None
 
