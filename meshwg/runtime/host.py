@@ -268,7 +268,7 @@ class NodeHost:
         forwarding = Forwarding(self._tun.name, self._state)
         if await forwarding.recover():
             await remove_rules({owner_of(self._tun.name)})
-        if self._config.role == "hub" or self._config.routes:
+        if self._config.role == "hub" or self.routes.current:
             self._undo.push_async_callback(forwarding.disable)
             await self._forward(forwarding)
         self._undo.push_async_callback(self._firewall.close)
