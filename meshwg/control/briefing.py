@@ -1,4 +1,4 @@
-"""What a node was told of its mesh: itself, the others, the policy, the zone's records.
+"""What a node was told of its mesh: itself, the others, the policy, names, approvals.
 
 A policy is in force with the netmap that follows it, because its rules and the classes
 of peers fit only together.
@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import replace
 
 from meshwg.control.events import (
+    ApprovalsChanged,
     ControlEvent,
     PeersChanged,
     PolicyChanged,
@@ -39,6 +40,8 @@ class Briefing:
         self.policy: control.PolicyMessage | None = None
         """Who may reach what. If it is missing, and :attr:`registered` says that there
         is one, it has been lost."""
+        self.approvals: control.Approvals | None = None
+        """What became of what this node offers; ``None`` if that was not said."""
         self._next_policy: control.PolicyMessage | None = None
         """In force with the netmap that comes next."""
         if cache is not None:
@@ -63,6 +66,7 @@ class Briefing:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
             self.records.clear()
+            self.approvals = None
         self.registered = registered
         self._next_policy = None
         if not registered.policy and self.policy is not None:
@@ -73,7 +77,7 @@ class Briefing:
         """Forget everything: this node is a member no longer."""
         removed = self.peers.clear()
         self.records.clear()
-        self.registered = self.policy = None
+        self.registered = self.policy = self.approvals = None
         if removed.removed:
             self._events.append(removed)
 
@@ -84,7 +88,8 @@ class Briefing:
         """
         match message:
             case control.NetMap():
-                self._on_change(self.peers.replace(message))
+                before = self.peers.itself
+                self._on_change(self.peers.replace(message), before)
             case control.Delta():
                 return self._on_delta(message)
             case control.PolicyMessage():
@@ -93,6 +98,9 @@ class Briefing:
                 self._on_itself(message.peer)
             case control.Records():
                 return self._on_records(message)
+            case control.Approvals():
+                self.approvals = message
+                self._events.append(ApprovalsChanged())
             case control.Credentials():
                 assert self.registered is not None
                 self.registered = replace(self.registered, relays=message.relays)
@@ -100,9 +108,10 @@ class Briefing:
         return True
 
     def _on_delta(self, delta: control.Delta) -> bool:
+        before = self.peers.itself
         change = self.peers.update(delta)
         if change is not None:
-            self._on_change(change)
+            self._on_change(change, before)
         return change is not None and change.consistent
 
     def _on_records(self, records: control.Records) -> bool:
@@ -111,12 +120,18 @@ class Briefing:
             self._events.append(RecordsChanged())
         return has_changed is not None
 
-    def _on_change(self, change: NetMapChange) -> None:
+    def _on_change(self, change: NetMapChange, before: PeerEntry | None) -> None:
+        """Tell of a change of the netmap.
+
+        :param before: this node's own entry until then.
+        """
         self._settle_policy()
-        if change.peers.changed or change.peers.removed:
+        itself = change.itself
+        is_other = itself is not None and _offered(itself) != _offered(before)
+        if change.peers.changed or change.peers.removed or is_other:
             self._events.append(change.peers)
-        if change.itself is not None:
-            self._on_self_changed(change.itself)
+        if itself is not None:
+            self._on_self_changed(itself)
 
     def _on_self_changed(self, itself: PeerEntry) -> None:
         known = self.registered
@@ -144,3 +159,10 @@ class Briefing:
                 self.registered = replace(self.registered, policy=version)
         elif self.policy is None and self.registered and self.registered.policy:
             self._events.append(PolicyChanged())
+
+
+def _offered(itself: PeerEntry | None) -> tuple[object, ...]:
+    """Return what others are told that a node is to them."""
+    if itself is None:
+        return "node", (), False
+    return itself.role, itself.routes, itself.exit

@@ -65,7 +65,7 @@ class Coordinator:
         self.process.wait_for_line("ready")
 
     def token(self) -> str:
-        """Return a new join token for any number of nodes, and for hubs."""
+        """Return a new join token that any number of nodes can use, also hubs."""
         where = ["--data-dir", str(self.data_dir)]
         command = [*COORDINATOR, "token", "create", "--reusable", "--hub", *where]
         done = self.host.run(command)
