@@ -34,6 +34,7 @@ from coordinator.mesh.operations import (
     RevokeAuthKey,
 )
 from coordinator.mesh.records import auth_key_record, node_record
+from coordinator.policy.selectors import PLAIN
 from meshwg.cli.table import terminal_width, wrap
 from meshwg.errors import ConfigError
 
@@ -265,6 +266,9 @@ def _echo_waiting(nodes: Sequence[Node]) -> None:
 
 def _row(each: Node, networks: Networks, layout: Sequence[str]) -> tuple[str, ...]:
     state = "expired" if each.expired else "online" if each.online else "offline"
+    if each.role == PLAIN and not each.expired:
+        # Only its hub knows whether it is there.
+        state = "-"
     addresses = networks.addresses(each.number)
     cells = {
         "NAME": each.name,

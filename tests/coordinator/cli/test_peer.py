@@ -210,6 +210,18 @@ def test_the_list_says_who_has_lost_its_hub(
     assert "The hub of phone is no member any more" in err
 
 
+def test_the_list_of_nodes_does_not_call_it_offline(
+    mesh: StoppedMesh, here: Here, tmp_path: Path
+) -> None:
+    run(here, tmp_path, "add", "phone")
+
+    _, output = here.run("node", "list", "--data-dir", str(tmp_path))
+
+    line = next(each for each in output.out.splitlines() if "phone" in each)
+    assert line.split()[:2] == ["phone", "-"]
+    assert "offline" not in line
+
+
 def test_where_the_coordinator_is_reached_by_tls_a_router_gets_an_address(
     mesh: StoppedMesh, here: Here, tmp_path: Path
 ) -> None:
