@@ -24,7 +24,7 @@ CORE_SOURCES := $(shell find core -name target -prune -o -type f -print)
 # What the namespace tests, the lab and the benchmarks use, from Debian.
 DEBIAN_PACKAGES := bind9-dnsutils coturn dbus dnsmasq-base iperf3 iproute2 iputils-ping \
     hping3 miniupnpd-nftables nftables nmap openssh-client postgresql procps stun-client systemd tcpdump unbound \
-    wireguard-go wireguard-tools zsh
+    wireguard-go wireguard-tools zbar-tools zsh
 # These would take over this machine's name servers, so they are not installed.
 # A server that others could reach is not installed, either.
 DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolved

@@ -26,6 +26,12 @@ from meshwg.wireguard.peer import Peer as Tunnel
 NOTE_INTERVAL = 0.25
 """Seconds between two notes of the same traffic to the agent."""
 
+HUB, PLAIN = "hub", "plain"
+"""The roles of peers that forward, and of those that run nothing but WireGuard."""
+ALIVE = 180.0
+"""Seconds after its last handshake for which a plain peer counts as there: it renews
+its session at least that often (WireGuard paper, section 6.1)."""
+
 IDLE_REASON = "There has been no traffic yet that needs a path."
 
 
@@ -44,6 +50,11 @@ class MeshPeer:
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
+        self.is_forwarded: bool | None = None
+        """Whether that hub really passes on what is sent, ``None`` if that is not known
+        yet."""
+        self.is_served = False
+        """It is plain, and this node is its hub."""
         self._keys: CheckKeys | None = None
         self._session = ""
         self._heard_from: Endpoint | None = None
@@ -53,6 +64,20 @@ class MeshPeer:
     def key(self) -> str:
         """Its public key in text, by which the coordinator knows it."""
         return format_key(self.tunnel.public_key)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it runs nothing but WireGuard, and is reached through its hub."""
+        return self.entry.role == PLAIN
+
+    def is_online(self, unix_time: float) -> bool:
+        """Tell whether it is there, as far as anybody knows."""
+        if self.is_served:
+            handshake = self.tunnel.last_handshake
+            return handshake is not None and unix_time - handshake < ALIVE
+        if self.is_plain:
+            return self.via is not None and self.via.entry.online
+        return self.entry.online
 
     def networks(self) -> list[IPv4Network | IPv6Network]:
         """Return what belongs to it: its addresses, and the networks behind it."""
@@ -150,8 +175,11 @@ class MeshPeer:
             "name": self.entry.name,
             "public_key": self.key,
             "addresses": list(self.entry.addresses),
-            "online": self.entry.online,
+            "online": self.is_online(unix_time),
             "role": self.entry.role,
+            "routes": list(self.entry.routes),
+            "via": None if self.via is None else self.via.entry.name,
+            "exit": self.entry.exit,
             "held": False,
             "nat": _nat_json(self.entry.nat),
             "path": self.path_json(now, unix_time),
@@ -175,23 +203,56 @@ class MeshPeer:
 
     def reason(self, now: float, refusal: str | None = None) -> str:
         """Return in a sentence why the path is this one, and not a better one."""
+        if self.is_plain:
+            return self._plain_reason()
         path = self._path_status(now)
         reason = path.reason if path is not None else IDLE_REASON
         if refusal is not None and path is not None and path.kind != "direct":
             reason = f"{refusal}, so it carries nothing to this peer."
         if self.via is not None:
-            return f"The hub {self.via.entry.name} forwards: {reason}"
+            return f"{self._forwarding()}: {reason}"
         return reason
 
     def path_json(self, now: float, unix_time: float) -> dict[str, Any]:
         """Return only which path is in use."""
+        if self.is_served:
+            return self._served_json(unix_time)
         if self.via is not None:
             hub = self.via.path_json(now, unix_time)
-            if hub["kind"] == "none":
-                return hub
+            if hub["kind"] == "none" or self.is_forwarded is False:
+                return path_json(None, now, unix_time)
             name = self.via.entry.name
             return {**hub, "kind": "relay", "method": "relay", "via": name}
         return path_json(self._path_status(now), now, unix_time)
+
+    def _forwarding(self) -> str:
+        """Return what is known of the hub that a peer is diverted to."""
+        name = "" if self.via is None else self.via.entry.name
+        if self.is_forwarded is None:
+            return f"Packets go by the hub {name}, and no echo has come back by it yet"
+        if self.is_forwarded:
+            return f"The hub {name} forwards"
+        return f"The hub {name} does not forward to there, or no echo is answered there"
+
+    def _plain_reason(self) -> str:
+        if self.is_served:
+            if self.tunnel.endpoint is None:
+                return "It is plain WireGuard, and has not been heard by this node yet."
+            return "It is plain WireGuard, and this node is its hub."
+        if self.via is None:
+            return "It is plain WireGuard, and its hub is no hub any more, or has gone."
+        return f"It is plain WireGuard: packets go by its hub {self.via.entry.name}."
+
+    def _served_json(self, unix_time: float) -> dict[str, Any]:
+        """Return the path to a plain peer of this node, which is where it was heard."""
+        endpoint, handshake = self.tunnel.endpoint, self.tunnel.last_handshake
+        path = path_json(None, 0.0, 0.0)
+        if endpoint is None or not self.is_online(unix_time):
+            return path
+        remote = str(endpoint.unpinned())
+        since = None if handshake is None else round(handshake, 3)
+        seen = {"kind": "direct", "method": "peer-reflexive", "remote": remote}
+        return {**path, **seen, "since": since}
 
     def soundings(self, since: float) -> tuple[Sounding, ...]:
         """Return which paths to it, or to its hub, have answered since some time."""
@@ -210,6 +271,9 @@ def held_status(entry: control.PeerEntry, reason: str) -> dict[str, Any]:
         "addresses": list(entry.addresses),
         "online": entry.online,
         "role": entry.role,
+        "routes": [],
+        "via": None,
+        "exit": False,
         "held": True,
         "nat": _nat_json(entry.nat),
         "path": path_json(None, 0.0, 0.0),

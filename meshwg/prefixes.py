@@ -7,7 +7,13 @@ before it believes a coordinator.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -91,6 +97,14 @@ def public_size(text: str) -> int:
     if any(is_within(network, each) for each in _PRIVATE):
         return 0
     return network.num_addresses
+
+
+def is_private(address: IPv4Address | IPv6Address) -> bool:
+    """Tell whether an address means different machines in different networks."""
+    return any(
+        address.version == each.version and address in each
+        for each in (*_PRIVATE, *_NOBODYS)
+    )
 
 
 def is_within(part: IPNetwork, whole: IPNetwork) -> bool:

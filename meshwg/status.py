@@ -12,6 +12,7 @@ from meshwg.node.trust import Trust
 from meshwg.peer import held_status
 from meshwg.relay.allocation import RelayState
 from meshwg.wire import control
+from meshwg.wire.routes import WishState
 
 SCHEMA = 1
 NO_NAMES = {"mode": "off", "domain": None, "error": None}
@@ -73,6 +74,12 @@ def status(
                 "error": client.error,
             },
             "relay": _relay(node),
+            "routes": [
+                {"prefix": each.prefix, "state": each.state, "reason": each.reason}
+                for each in node.members.offers.routes()
+            ],
+            "exit": {"using": None, "offering": _wish(node.members.offers.exit())},
+            "hub": _wish(node.members.offers.hub()),
             "dns": NO_NAMES,
         },
         "peers": sorted(_peers(node, now, unix_time), key=lambda peer: peer["name"]),
@@ -126,6 +133,9 @@ def standby_status(
                 "rtt_ms": None,
                 "error": why,
             },
+            "routes": [],
+            "exit": {"using": None, "offering": None},
+            "hub": None,
             "dns": NO_NAMES,
         },
         "peers": [],
@@ -196,6 +206,11 @@ def all_drops(node: Node) -> Counter[str]:
 
 def _nat_json(nat: NatBehavior) -> dict[str, Any]:
     return nat.to_json() | {"difficulty": nat.difficulty.value}
+
+
+def _wish(state: WishState | None) -> dict[str, str] | None:
+    """Return what became of the wish to be something, ``None`` without one."""
+    return None if state is None else {"state": state.state, "reason": state.reason}
 
 
 def _relay(node: Node) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def test_another_session_in_its_offers_means_that_it_restarted() -> None:
 @pytest.mark.parametrize("hub_has_path", [False, True])
 def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
     peer, hub = make_peer(), make_peer(name="hub")
-    peer.via = hub
+    peer.via, peer.is_forwarded = hub, True
     if hub_has_path:
         agent = begin(hub)
         agent.set_relay(Endpoint("198.51.100.9", 50000, 1), NOW)
@@ -128,6 +128,30 @@ def test_a_hub_lends_its_path_and_its_name(hub_has_path: bool) -> None:
     assert status["reason"].startswith("The hub hub forwards: ")
     expected = ("relay", "hub") if hub_has_path else ("none", None)
     assert (status["path"]["kind"], status["path"]["via"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("is_forwarded", "words", "kind"),
+    [
+        (None, "Packets go by the hub hub, and no echo has come back", "relay"),
+        (False, "The hub hub does not forward to there", "none"),
+        (True, "The hub hub forwards: ", "relay"),
+    ],
+    ids=["not-known", "does-not", "does"],
+)
+def test_no_hub_is_said_to_forward_that_does_not(
+    is_forwarded: bool | None, words: str, kind: str
+) -> None:
+    peer, hub = make_peer(), make_peer(name="hub")
+    peer.via, peer.is_forwarded = hub, is_forwarded
+    agent = begin(hub)
+    agent.set_relay(Endpoint("198.51.100.9", 50000, 1), NOW)
+    agent.sent(NOW)
+
+    status = peer.status(NOW, UNIX_TIME)
+
+    assert status["reason"].startswith(words)
+    assert status["path"]["kind"] == kind
 
 
 def begin(peer: MeshPeer) -> PathAgent:

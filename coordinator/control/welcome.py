@@ -6,7 +6,8 @@ from coordinator import credentials
 from coordinator.control.settings import Settings
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.registry import Registry
-from meshwg.wire.control import MAX_SENTENCE, Registered, Relay
+from meshwg.wire.control import Registered, Relay
+from meshwg.wire.fields import MAX_SENTENCE
 
 RECONNECTIONS_PER_SECOND = 200
 """How fast nodes may reconnect all together; it sets how far they spread."""

@@ -4,13 +4,15 @@ An operation is decided by :class:`coordinator.mesh.draft.Draft` inside one data
 transaction, and answered only after that has been committed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
 from meshwg.wire.control import ErrorCode, SeenFlow
 from meshwg.wire.dnsrecords import DnsRecord
+from meshwg.wire.routes import RouteTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,27 @@ class Join(Operation):
     routes: tuple[str, ...] = ()
     candidates: str = "[]"
     nat: str = "null"
+    traits: tuple[RouteTraits, ...] = ()
+    exit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Update(Operation):
-    """A member is reachable at other addresses."""
+    """A member is reachable at other addresses, or offers something else."""
 
     key: str
     candidates: str
     nat: str
+    announcement: Announcement | None = None
+    """``None``: it offers what it did."""
+
+    def after(self, older: "Update") -> "Update":
+        """Return what two updates of a member say together, this being the later."""
+        if self.announcement is None or older.announcement is None:
+            said = self.announcement or older.announcement
+        else:
+            said = self.announcement.after(older.announcement)
+        return replace(self, announcement=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,23 @@ class Assign(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Approve(Operation):
+    """Let others be told of something that a node offers, now or later."""
+
+    node: str
+    item: str
+    """A network, ``exit`` or ``hub``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Operation):
+    """Let nobody be told of something that a node offers."""
+
+    node: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expire(Operation):
     """Make a node join again; it keeps its address."""
 
@@ -144,6 +175,25 @@ class DisableUser(Operation):
     """Let a user's nodes in no more, and policies name him no more."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddPeer(Operation):
+    """Let a plain WireGuard peer in, which reaches the mesh by a hub."""
+
+    name: str
+    key: str
+    """Its public key, base64."""
+    hub: str = ""
+    """The name of the node to be its hub; empty for the first that can be."""
+    full_tunnel: bool = False
+    """Whether everything it sends goes to the hub, which has to be an exit."""
+    endpoint: str = ""
+    """Where it reaches the hub, if that is not what the hub has found out."""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    token_digest: str = ""
+    """Of what its configuration is fetched with; empty for not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +259,7 @@ class Refused:
 
 Result = Accepted | Refused
 
-NAMING = (ApplyPolicy, Assign, CreateAuthKey, AddUser, DisableUser)
+NAMING = (ApplyPolicy, Assign, AddPeer, CreateAuthKey, AddUser, DisableUser)
 """Operations that may name users and tags."""
 
 

@@ -1,15 +1,19 @@
 """Nodes and auth keys as the administration shows them: the objects of ``--json``."""
 
 import json
+from collections.abc import Iterable
 
+from coordinator.mesh.approvals import HUB, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.flows import CutFlow
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
+from coordinator.mesh.registry import Registry
 from coordinator.policy.diff import Difference
 from meshwg.wire.dnsrecords import DnsRecord
+from meshwg.wire.routes import RouteTraits
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -22,6 +26,11 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "role": node.role,
         "routes": list(node.routes),
         "announced": list(node.announced),
+        "exit": node.exit,
+        "waiting": [
+            {"item": each.item, "state": each.state, "reason": each.reason}
+            for each in node.withheld
+        ],
         "ephemeral": node.ephemeral,
         "expired": node.expired,
         "joined": node.joined,
@@ -30,6 +39,53 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "owner": node.owner or None,
         "tags": list(node.tags),
     }
+
+
+def peer_record(peer: Node, registry: Registry) -> dict[str, object]:
+    """Return a plain WireGuard peer as JSON, without its configuration."""
+    hub = registry.nodes.get(peer.via)
+    return {
+        "name": peer.name,
+        "public_key": peer.key,
+        "addresses": list(registry.networks.addresses(peer.number)),
+        "hub": None if hub is None else hub.name,
+        "owner": peer.owner or None,
+        "tags": list(peer.tags),
+        "full_tunnel": peer.full_tunnel,
+        "endpoint": peer.endpoint or None,
+        "expired": peer.expired,
+        "added": peer.joined,
+    }
+
+
+def route_record(node: Node, state: ItemState) -> dict[str, object]:
+    """Return how it stands with a network, or a wish to be an exit, as JSON."""
+    decision = node.decision_on(state.item)
+    known = (each for each in node.traits if each.prefix == state.item)
+    traits = next(known, RouteTraits(prefix=state.item))
+    return {
+        "node": node.name,
+        "public_key": node.key,
+        "prefix": state.item,
+        "state": state.state,
+        "reason": state.reason,
+        "online": node.online,
+        "priority": traits.priority,
+        "real": traits.mapped,
+        "by": None if decision is None else decision.by,
+        "at": None if decision is None else decision.at,
+    }
+
+
+def route_records(nodes: Iterable[Node]) -> list[dict[str, object]]:
+    """Return the same of all nodes, by the names of these; hubs are in their list."""
+    return [
+        route_record(node, state)
+        for node in sorted(nodes, key=lambda each: each.name)
+        if not node.expired
+        for state in sorted(node.states(), key=lambda each: each.item)
+        if state.item != HUB
+    ]
 
 
 def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
@@ -46,6 +102,7 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "used": key.used,
         "owner": key.owner or None,
         "tags": list(key.tags),
+        "hub": key.hub,
     }
 
 

@@ -14,9 +14,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.policy.document import Allow, Document
+from coordinator.policy.document import Allow, Approval, Document
 from coordinator.policy.selectors import (
     HUB,
+    PLAIN,
     Party,
     Selector,
     SelectorKind,
@@ -29,6 +30,8 @@ ANY_CLASS = 0
 """Stands for all classes, and for all addresses behind nodes."""
 HUB_LABEL = f"role:{HUB}"
 """Of the classes of hubs, whatever the rules name."""
+PLAIN_LABEL = f"role:{PLAIN}"
+"""Of the classes of plain WireGuard peers, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class Policy:
             for each in (*rule.sources, *rule.destinations)
             if each.kind not in (SelectorKind.ANY, SelectorKind.SELF)
         }
-        found.setdefault(HUB_LABEL, Selector(SelectorKind.ROLE, HUB_LABEL, HUB))
+        for label, role in ((HUB_LABEL, HUB), (PLAIN_LABEL, PLAIN)):
+            found.setdefault(label, Selector(SelectorKind.ROLE, label, role))
         return tuple(found[text] for text in sorted(found))
 
     def class_of(self, subject: Subject) -> PolicyClass:
@@ -136,13 +140,28 @@ class Policy:
             for each in rule.destinations
         )
 
-    def approves(self, subject: Subject, route: IPNetwork) -> bool:
-        """Tell whether a node may have a network behind it without being asked."""
+    def approves(
+        self, subject: Subject, route: IPNetwork, *, exactly: bool = False
+    ) -> bool:
+        """Tell whether a node may have a network behind it without being asked.
+
+        :param exactly: whether the policy has to name just this network.
+        """
         return any(
-            any(each.matches(subject, self.groups) for each in approval.by)
-            and any(is_within(route, each) for each in approval.routes)
-            for approval in self.document.approvals
+            route in approval.routes
+            if exactly
+            else any(is_within(route, each) for each in approval.routes)
+            for approval in self._approvals_for(subject)
         )
+
+    def approves_exit(self, subject: Subject) -> bool:
+        """Tell whether a node may be an exit without being asked."""
+        return any(approval.exits for approval in self._approvals_for(subject))
+
+    def _approvals_for(self, subject: Subject) -> Iterator[Approval]:
+        for approval in self.document.approvals:
+            if any(each.matches(subject, self.groups) for each in approval.by):
+                yield approval
 
     def may_put(self, tag: str, user: str) -> bool:
         """Tell whether a user may have a tag put on his nodes."""
@@ -176,17 +195,22 @@ class ClassTable:
             for rule in self._rules(allow)
             if rule.from_parts and rule.to_parts
         )
-        self._hubs = frozenset(
-            number for number, each in self.classes.items() if HUB_LABEL in each.labels
-        )
+        self._hubs = frozenset(self._labelled((HUB_LABEL,)))
+        self._plain = frozenset(self._labelled((PLAIN_LABEL,)))
         self._seen = {number: self._visible(number) for number in self.classes}
 
     def rules_of(self, number: int) -> tuple[ClassRule, ...]:
-        """Return the rules in which a class has a part."""
+        """Return the rules in which a class has a part.
+
+        Hubs have a part in those of plain peers, too: they judge for these.
+        """
+        own = frozenset((number,))
+        if number in self._hubs:
+            own |= self._plain
         return tuple(
             rule
             for rule in self.rules
-            if number in rule.from_parts or number in rule.to_parts
+            if not (own.isdisjoint(rule.from_parts) and own.isdisjoint(rule.to_parts))
         )
 
     def sees(self, number: int) -> frozenset[int]:

@@ -9,9 +9,10 @@ from meshwg.prefixes import IPNetwork, overlap
 
 IPAddress = IPv4Address | IPv6Address
 
-MEMBER, HUB = "member", "hub"
-ROLES = (MEMBER, HUB)
-"""Of nodes: those that belong to a user, and those that forward."""
+MEMBER, HUB, PLAIN = "member", "hub", "plain"
+ROLES = (MEMBER, HUB, PLAIN)
+"""Of nodes: those that belong to a user, those that forward, and those that run nothing
+but WireGuard."""
 
 
 class SelectorKind(Enum):
@@ -119,7 +120,7 @@ def parse_selector(text: str, hosts: Mapping[str, IPNetwork]) -> Selector:
         if not name:
             raise ValueError(f"a name is missing after {head}:")
         if kind is SelectorKind.ROLE and name not in ROLES:
-            raise ValueError("the roles are role:member and role:hub")
+            raise ValueError("the roles are role:member, role:hub and role:plain")
         return Selector(kind, text, name)
     network = _network(text)
     if network is not None:

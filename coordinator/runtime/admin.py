@@ -1,7 +1,6 @@
 """The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
 
-It is at ``/v1/nodes``, ``/v1/tokens`` and ``/v1/dns``. Answers are JSON. Errors are
-``{"error": "one sentence"}``.
+Answers are JSON. Errors are ``{"error": "one sentence"}``.
 """
 
 import asyncio
@@ -33,8 +32,14 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, dns_record, node_record
 from coordinator.mesh.registry import Registry
-from coordinator.runtime.policyadmin import PolicyAdministration, perform
+from coordinator.runtime.peeradmin import WG_PATH, PeerAdministration
+from coordinator.runtime.policyadmin import (
+    PolicyAdministration,
+    perform,
+    read_object,
+)
 from coordinator.runtime.proxied import came_in_clear, is_loopback
+from coordinator.runtime.routeadmin import RouteAdministration
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
@@ -52,6 +57,11 @@ EXPOSED = (
     "Over plain HTTP the administration answers only on the coordinator's own machine, "
     "at 127.0.0.1: use https, and make a new token (remove admin.token and restart), "
     "since anybody on the way could read this one"
+)
+
+FETCHED_IN_CLEAR = (
+    "Over plain HTTP anybody on the way could read this: use https, and remove and add "
+    "the peer anew, since its secret may be known now"
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -79,6 +89,8 @@ class Administration:
         self._worker = worker
         self._registry = registry
         self._policy = PolicyAdministration(store, worker, registry)
+        self._peers = PeerAdministration(worker, registry, url=url, random=random)
+        self._routes = RouteAdministration(worker, registry)
         self._expected = f"Bearer {token}".encode()
         self._url = url
         self.coordinator_key = coordinator_key
@@ -97,6 +109,14 @@ class Administration:
             web.get("/v1/dns", self._guard(self._list_records)),
             web.post("/v1/dns", self._guard(self._add_record)),
             web.delete("/v1/dns/{name}", self._guard(self._remove_records)),
+            web.get("/v1/peers", self._guard(self._peers.list_all)),
+            web.post("/v1/peers", self._guard(self._add_peer)),
+            web.get("/v1/peers/{peer}", self._guard(self._peers.show)),
+            web.delete("/v1/peers/{peer}", self._guard(self._peers.remove)),
+            web.get(WG_PATH, self._fetch_peer),
+            web.get("/v1/routes", self._guard(self._routes.show)),
+            web.post("/v1/routes/approve", self._guard(self._routes.approve)),
+            web.post("/v1/routes/refuse", self._guard(self._routes.refuse)),
             web.get("/v1/policy", self._guard(self._policy.show)),
             web.put("/v1/policy", self._guard(self._policy.apply)),
             web.get("/v1/policy/history", self._guard(self._policy.history)),
@@ -110,7 +130,7 @@ class Administration:
         """Return the handler behind the bearer token, its errors as JSON."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if not is_confidential(request.transport) or came_in_clear(request):
+            if is_exposed(request):
                 return _error(403, EXPOSED)
             # A header is bytes, which need not be text in any encoding.
             header = request.headers.get("Authorization", "")
@@ -135,7 +155,7 @@ class Administration:
         )
 
     async def _change_node(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         node = request.match_info["node"]
         if "owner" in body and "tags" in body:
             assign = Assign(node, _owner(body), _tags(body))
@@ -173,7 +193,7 @@ class Administration:
         return web.json_response({"schema": 1, "tokens": tokens})
 
     async def _create_token(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         now = time.time()
         uses = body.get("uses")
         if uses is not None and not _is_number_of_uses(uses):
@@ -183,6 +203,7 @@ class Administration:
             reusable=body.get("reusable") is True if uses is None else uses > 1,
             limit=uses,
             ephemeral=body.get("ephemeral") is True,
+            hub=body.get("hub") is True,
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
             owner=_owner(body),
@@ -205,12 +226,21 @@ class Administration:
                 record = auth_key_record(key, time.time())
                 return web.json_response({"schema": 1, **record})
 
+    async def _add_peer(self, request: web.Request) -> web.Response:
+        return await self._peers.add(request, await read_object(request))
+
+    async def _fetch_peer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a plain peer, which has a secret of its own."""
+        if is_exposed(request):
+            return _error(403, FETCHED_IN_CLEAR)
+        return await self._peers.fetch(request)
+
     async def _list_records(self, _: web.Request) -> web.Response:
         records = self._registry.records.records
         return self._records_response(records)
 
     async def _add_record(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         words = [body.get(each) for each in ("name", "type", "value")]
         name, kind, value = (each if isinstance(each, str) else "" for each in words)
         try:
@@ -247,6 +277,11 @@ class Administration:
         return web.json_response(answer, status=status)
 
 
+def is_exposed(request: web.Request) -> bool:
+    """Return whether somebody on the way can read a request, and the answer."""
+    return not is_confidential(request.transport) or came_in_clear(request)
+
+
 def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
     """Return whether nobody else on the way can read what goes through a connection.
 
@@ -261,23 +296,6 @@ def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
         # A Unix socket, whose ends have no addresses.
         return isinstance(peer, str | bytes)
     return bool(peer) and is_loopback(str(peer[0]))
-
-
-async def _read_object(request: web.Request) -> dict[str, object]:
-    """Return the JSON object in a body, which may be missing.
-
-    :raises MeshError: if it is something else.
-    """
-    if not request.can_read_body:
-        return {}
-    try:
-        body = await request.json()
-    except (ValueError, LookupError, RecursionError):
-        # It is not JSON, in an unknown encoding, or nested more deeply than Python.
-        body = None
-    if not isinstance(body, dict):
-        raise MeshError("The body is not a JSON object")
-    return body
 
 
 def _owner(body: dict[str, object]) -> str:

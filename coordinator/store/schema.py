@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -56,6 +57,12 @@ nodes = Table(
     Column("role", String(32), nullable=False),
     Column("routes", Text, nullable=False),
     Column("announced", Text, nullable=False, server_default="[]"),
+    Column("traits", Text, nullable=False, server_default="[]"),
+    Column("exit", Boolean, nullable=False, server_default=false()),
+    Column("wants_exit", Boolean, nullable=False, server_default=false()),
+    Column("wants_hub", Boolean, nullable=False, server_default=false()),
+    Column("decisions", Text, nullable=False, server_default="[]"),
+    Column("withheld", Text, nullable=False, server_default="[]"),
     Column("candidates", Text, nullable=False),
     Column("nat", Text, nullable=False),
     Column("online", Boolean, nullable=False),
@@ -66,6 +73,10 @@ nodes = Table(
     Column("auth_key", String(12), nullable=False, server_default=""),
     Column("owner", String(255), nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),
+    Column("via", String(44), nullable=False, server_default=""),
+    Column("full_tunnel", Boolean, nullable=False, server_default=false()),
+    Column("endpoint", String(260), nullable=False, server_default=""),
+    Column("config_token", String(64), nullable=False, server_default=""),
     Column("policy_class", BigInteger, nullable=False, server_default="0"),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),
@@ -96,6 +107,7 @@ auth_keys = Table(
     Column("limit", Integer, nullable=True),
     Column("owner", String(255), nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),
+    Column("hub", Boolean, nullable=False, server_default=false()),
 )
 
 policies = Table(

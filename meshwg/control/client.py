@@ -36,6 +36,7 @@ from enum import StrEnum
 
 from meshwg.control.authority import Authority
 from meshwg.control.backoff import RETRY_MIN, BackOff
+from meshwg.control.briefing import Briefing
 from meshwg.control.connection import Connection
 from meshwg.control.events import (
     Accepted,
@@ -45,17 +46,18 @@ from meshwg.control.events import (
     MembershipRevoked,
     OfferReceived,
     OfferRefused,
-    PeersChanged,
-    PolicyChanged,
-    RecordsChanged,
     Refused,
-    RelaysChanged,
-    SelfChanged,
 )
 from meshwg.control.identity import Identity
-from meshwg.control.netmap import NetMapChange, PeerTable
+from meshwg.control.netmap import PeerTable
 from meshwg.control.offers import OfferMemory
 from meshwg.control.records import RecordTable
+from meshwg.control.refusals import (
+    FORGOTTEN,
+    HOPELESS,
+    MEMBERSHIP_LOST,
+    TOKEN_REFUSED,
+)
 from meshwg.control.reports import Reports
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
@@ -66,29 +68,9 @@ from meshwg.wire.control import (
     CloseCode,
     ErrorCode,
     NatReport,
-    PeerEntry,
     ReportedCandidate,
 )
-
-FORGOTTEN = (
-    "The coordinator's database was lost or set back and no longer knows this node"
-)
-
-MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
-_TOKEN_REFUSED = {
-    ErrorCode.TOKEN_UNKNOWN,
-    ErrorCode.TOKEN_EXPIRED,
-    ErrorCode.TOKEN_USED,
-    ErrorCode.TOKEN_REVOKED,
-}
-_HOPELESS = (
-    MEMBERSHIP_LOST
-    | _TOKEN_REFUSED
-    | {
-        ErrorCode.MESH_FULL,
-        ErrorCode.PROTOCOL,
-    }
-)
+from meshwg.wire.routes import RouteTraits
 
 
 class ControlState(StrEnum):
@@ -129,18 +111,8 @@ class ControlClient:
         self._identity = identity
         self._random = random
         self._own_key = format_key(identity.private_key.public_bytes)
-        self.peers = PeerTable(self._own_key)
-        self.records = RecordTable()
-        self.registered: control.Registered | None = None
-        self.policy: control.PolicyMessage | None = None
-        """Who may reach what. If it is missing, and :attr:`registered` says that there
-        is one, it has been lost."""
-        self._next_policy: control.PolicyMessage | None = None
-        """In force with the netmap that comes next."""
-        if cache is not None:
-            self.registered, self.policy = cache.registered, cache.policy
-            self.peers.load(cache)
-            self.records.load(cache.records)
+        self._events: deque[ControlEvent] = deque()
+        self.briefing = Briefing(self._own_key, self._events, cache)
         self.state = ControlState.OFFLINE
         self.since = now
         """When :attr:`state` was entered."""
@@ -159,7 +131,26 @@ class ControlClient:
         self._reports = Reports(now)
         self._offers = OfferMemory()
         self._frames: list[tuple[int, bytes]] = []
-        self._events: deque[ControlEvent] = deque()
+
+    @property
+    def registered(self) -> control.Registered | None:
+        """What the mesh is, and who this node is in it; ``None`` if it is no member."""
+        return self.briefing.registered
+
+    @property
+    def peers(self) -> PeerTable:
+        """Who is in the mesh."""
+        return self.briefing.peers
+
+    @property
+    def policy(self) -> control.PolicyMessage | None:
+        """Who may reach what, see :attr:`Briefing.policy`."""
+        return self.briefing.policy
+
+    @property
+    def records(self) -> RecordTable:
+        """What the mesh's zone has beside the names of nodes."""
+        return self.briefing.records
 
     @property
     def offered_routes(self) -> tuple[str, ...]:
@@ -170,6 +161,16 @@ class ControlClient:
     def offered_role(self) -> str:
         """What this node was started as."""
         return self._identity.role
+
+    @property
+    def offers_exit(self) -> bool:
+        """Whether this node offers itself as an exit."""
+        return self._identity.exit
+
+    @property
+    def approvals(self) -> control.Approvals | None:
+        """What became of all that, see :attr:`Briefing.approvals`."""
+        return self.briefing.approvals
 
     # The carrier.
 
@@ -236,7 +237,22 @@ class ControlClient:
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
         told = tuple(candidates)[: control.MAX_CANDIDATES]
-        self._reports.change(control.Report(candidates=told, nat=nat))
+        self._reports.change(replace(self._reports.latest, candidates=told, nat=nat))
+        self._send_report(now)
+
+    def offer_routes(
+        self, routes: Sequence[str], traits: Sequence[RouteTraits], now: float
+    ) -> None:
+        """Offer these networks to the mesh, now and after reconnecting."""
+        identity = replace(self._identity, routes=tuple(routes), traits=tuple(traits))
+        self._identity = identity
+        report = replace(
+            self._reports.latest,
+            routes=identity.routes,
+            traits=identity.traits,
+            exit=identity.exit,
+        )
+        self._reports.change(report)
         self._send_report(now)
 
     def tell_flows(self, flows: Sequence[control.SeenFlow], now: float) -> None:
@@ -310,9 +326,7 @@ class ControlClient:
 
     def cache(self) -> bytes | None:
         """Return what to keep on disk, ``None`` before the first registration."""
-        if self.registered is None:
-            return None
-        return self.peers.cache(self.registered, self.policy, self.records.cache())
+        return self.briefing.cache()
 
     # Time.
 
@@ -390,11 +404,13 @@ class ControlClient:
             software=identity.software,
             role=identity.role,
             routes=identity.routes,
+            traits=identity.traits,
+            exit=identity.exit,
             epoch=known.epoch if known else "",
             version=self.peers.version,
             candidates=report.candidates,
             nat=report.nat,
-            view=self.policy.view if self.policy is not None else "",
+            view=self.briefing.view,
             records=self.records.version,
         )
 
@@ -443,41 +459,21 @@ class ControlClient:
     ) -> None:
         """Take what is for those that have joined."""
         match message:
-            case control.NetMap():
-                self._on_change(self.peers.replace(message))
-            case control.Delta():
-                self._on_delta(member, message, now)
-            case control.PolicyMessage():
-                self._next_policy = message
-            case control.ItselfMessage():
-                self._on_itself(message.peer)
-            case control.Records():
-                self._on_records(member, message, now)
             case control.OfferMessage():
                 self._on_offer(message)
-            case control.Credentials():
-                assert self.registered is not None
-                self.registered = replace(self.registered, relays=message.relays)
-                self._events.append(RelaysChanged(message.relays))
             case control.Successor():
                 self._on_successor(member, message, now)
             case control.Ping():
                 member.send(control.Pong(id=message.id), now)
             case control.Pong():
                 self._on_pong(message)
+            case _ if not self.briefing.receive(message):
+                member.send(control.Resync(), now)
 
     def _on_registered(
         self, connection: Connection, message: control.Registered, now: float
     ) -> None:
-        if self.registered is not None and self.registered.epoch != message.epoch:
-            # Another database: versions of the old one mean nothing in it.
-            self._events.append(self.peers.clear())
-            self.records.clear()
-        self.registered = message
-        self._next_policy = None
-        if not message.policy and self.policy is not None:
-            self.policy = None
-            self._events.append(PolicyChanged())
+        self.briefing.begin(message)
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error, self.is_forgotten = None, False
@@ -511,56 +507,6 @@ class ControlClient:
         if doubted_since is not None:
             self._offers.arrived(doubted_since)
 
-    def _on_delta(self, member: Connection, delta: control.Delta, now: float) -> None:
-        change = self.peers.update(delta)
-        if change is not None:
-            self._on_change(change)
-        if change is None or not change.consistent:
-            member.send(control.Resync(), now)
-
-    def _on_records(
-        self, member: Connection, records: control.Records, now: float
-    ) -> None:
-        has_changed = self.records.update(records)
-        if has_changed is None:
-            member.send(control.Resync(), now)
-        elif has_changed:
-            self._events.append(RecordsChanged())
-
-    def _on_change(self, change: NetMapChange) -> None:
-        self._settle_policy()
-        if change.peers.changed or change.peers.removed:
-            self._events.append(change.peers)
-        if change.itself is not None:
-            self._on_self_changed(change.itself)
-
-    def _on_self_changed(self, itself: PeerEntry) -> None:
-        known = self.registered
-        if known and (known.name, known.addresses) != (itself.name, itself.addresses):
-            name, addresses = itself.name, itself.addresses
-            self.registered = replace(known, name=name, addresses=addresses)
-            self._events.append(SelfChanged(itself))
-
-    def _on_itself(self, itself: PeerEntry) -> None:
-        """Take note of the own entry, where the netmap does not have it."""
-        if self.peers.put_itself(itself):
-            self._on_self_changed(itself)
-            self._events.append(PeersChanged((), ()))
-
-    def _settle_policy(self) -> None:
-        """Have the policy that was told before a netmap: only both together are right.
-
-        A policy that this node could not read is missed here.
-        """
-        if self._next_policy is not None:
-            self.policy, self._next_policy = self._next_policy, None
-            self._events.append(PolicyChanged())
-            if self.registered is not None:
-                version = self.policy.version
-                self.registered = replace(self.registered, policy=version)
-        elif self.policy is None and self.registered and self.registered.policy:
-            self._events.append(PolicyChanged())
-
     def _on_offer(self, offer: control.OfferMessage) -> None:
         sender = offer.sender
         if sender is None or sender == self._own_key or offer.to != self._own_key:
@@ -577,11 +523,11 @@ class ControlClient:
             return
         if error.code in MEMBERSHIP_LOST and self.registered is not None:
             self._on_membership_lost(connection, error, now)
-        elif error.code in _TOKEN_REFUSED and self.registered is not None:
+        elif error.code in TOKEN_REFUSED and self.registered is not None:
             # It was to bring a member back, which loses nothing by another's mistake.
             self._must_authenticate = False
             self._lose(connection, error.message, now)
-        elif error.code in _HOPELESS:
+        elif error.code in HOPELESS:
             self._end_refused(error.code, error.message, now)
         else:
             # The other holder of the key would only be replaced in turn.
@@ -629,11 +575,7 @@ class ControlClient:
     def _end_revoked(self, reason: str, now: float) -> None:
         self.error = reason
         self._enter(ControlState.ENDED, now)
-        removed = self.peers.clear()
-        self.records.clear()
-        self.registered = self.policy = None
-        if removed.removed:
-            self._events.append(removed)
+        self.briefing.end()
         self._events.append(MembershipRevoked(reason))
 
     def _enter(self, state: ControlState, now: float) -> None:

@@ -11,10 +11,9 @@ from meshwg.wire.control import (
     PolicyMessage,
     Records,
     Registered,
-    format_digest,
-    peer_digest,
     to_json,
 )
+from meshwg.wire.digest import format_digest, peer_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,11 @@ class PeerTable:
     def nodes(self) -> list[PeerEntry]:
         """All nodes, this one included."""
         return list(self._nodes.values())
+
+    @property
+    def itself(self) -> PeerEntry | None:
+        """This node as others see it."""
+        return self.get(self._own_key)
 
     @property
     def digest(self) -> str:

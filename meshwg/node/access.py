@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from meshwg.health import Complaint, Health, Severity
-from meshwg.node.hubs import HUB
-from meshwg.peer import MeshPeer
+from meshwg.packet.icmp import ICMP
+from meshwg.peer import HUB, MeshPeer
 from meshwg.policy.filter import DenyReason, Filter
 from meshwg.policy.guard import GuardRule, resolve_guard
 from meshwg.policy.places import Places
@@ -99,12 +99,15 @@ class AccessControl:
         addresses: Sequence[str],
         routes: Sequence[str],
         *,
+        judged: Sequence[str] = (),
         forwards: bool,
     ) -> None:
         """Take note of who the members are, and what this node has.
 
         :param addresses: its own in the mesh.
         :param routes: networks behind it.
+        :param judged: addresses of plain peers whose hub it is. Nobody else judges what
+            they receive.
         :param forwards: whether it passes on what is for others, as a hub does.
         """
         if not self.is_on:
@@ -128,7 +131,7 @@ class AccessControl:
             if key not in known:
                 self._places.remove(key)
         self._known = known
-        self.filter.set_own((*addresses, *routes), forwards=forwards)
+        self.filter.set_own((*addresses, *routes, *judged), forwards=forwards)
         if changed:
             self.filter.places_changed()
         self._resolve(named)
@@ -146,6 +149,11 @@ class AccessControl:
         """Return the rule that lets one address reach another, or why none does."""
         ends = ip_address(source).packed, ip_address(destination).packed
         return self.filter.rule_for(*ends, protocol, port)
+
+    def allows_echo(self, request: bytes) -> bool:
+        """Tell whether the rules let an echo request pass, of IPv4 without options."""
+        source, destination = request[12:16], request[16:20]
+        return self.filter.rule_for(source, destination, ICMP, 0)[1] is None
 
     def is_about(self, rule: AllowRule, source: str, destination: str) -> bool:
         """Tell whether a rule is about two addresses, whatever its ports are."""

@@ -8,12 +8,17 @@ A peer is *diverted* when something waits for it and there is neither a path nor
 relay: its addresses are then a hub's, until it is reached itself, or a while has passed
 and another way is looked for. What the peer is, and what a hub is, may change at any
 time; diverted peers then return, and are diverted again if necessary.
+
+Of several hubs all nodes take the same, which both ends of a pair have to: the one that
+was approved first, of those that are online and have not failed for this peer lately
+(:mod:`meshwg.node.farends`).
 """
 
-from meshwg.peer import MeshPeer
+from meshwg.node.farends import FarEnds
+from meshwg.node.plainpeers import Network, PlainPeers
+from meshwg.peer import HUB, MeshPeer
 from meshwg.wireguard.device import Device
 
-HUB = "hub"
 DURATION = 60.0
 """Seconds for which a hub forwards to a peer before another way is looked for."""
 
@@ -22,6 +27,9 @@ class Diversions:
     """Which peers' packets go to which hub, and so whose addresses belong to whom."""
 
     def __init__(self, device: Device) -> None:
+        self.plain = PlainPeers(device)
+        """Peers that are never reached but through their hub."""
+        self.far_ends = FarEnds()
         self._device = device
         self._hubs: dict[MeshPeer, None] = {}
         self._until: dict[MeshPeer, float] = {}
@@ -30,6 +38,9 @@ class Diversions:
 
     def peer_changed(self, peer: MeshPeer) -> None:
         """Take note of a peer's addresses and role, new or not."""
+        self.plain.peer_changed(peer)
+        if peer.is_plain:
+            return
         self.end_all(peer)
         self._assign_networks(peer)
         is_hub = peer.entry.role == HUB
@@ -43,19 +54,21 @@ class Diversions:
 
     def remove(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
+        self.plain.remove(peer)
+        self.far_ends.forget(peer)
         self.end_all(peer)
         self._let_nobody_come_by(peer)
         self._expected.pop(peer, None)
         self._hubs.pop(peer, None)
 
-    def expect(self, peer: MeshPeer) -> None:
+    def expect(self, peer: MeshPeer, now: float) -> None:
         """Take what the hub forwards of a peer to which there is no way.
 
-        It will look for one itself, and send by the hub meanwhile.
+        It will look for one itself, and send by the hub meanwhile. So this node does
+        the same: only who measures a hub notices that it has to be another one.
         """
-        hub = self._hub_for(peer)
-        if hub is not None:
-            self._let_come_by(peer, hub)
+        if peer.via is None:
+            self.begin(peer, now)
 
     def reached(self, peer: MeshPeer) -> None:
         """Take note that there is a way to a peer itself, and nobody speaks for it."""
@@ -72,6 +85,7 @@ class Diversions:
         peer.via = hub
         self._let_come_by(peer, hub)
         self._until[peer] = now + DURATION
+        self.far_ends.begin(peer, hub, now)
         return True
 
     def end(self, peer: MeshPeer) -> None:
@@ -79,6 +93,7 @@ class Diversions:
         if peer.via is not None:
             peer.via = None
             del self._until[peer]
+            self.far_ends.end(peer)
             self._assign_networks(peer)
 
     def end_all(self, peer: MeshPeer) -> None:
@@ -87,12 +102,22 @@ class Diversions:
             self.end(other)
 
     def get_timer(self) -> float | None:
-        return min(self._until.values(), default=None)
+        times = (*self._until.values(), self.far_ends.get_timer())
+        return min((each for each in times if each is not None), default=None)
 
-    def handle_timer(self, now: float) -> None:
-        """End the diversions that have lasted long enough."""
+    def handle_timer(self, now: float) -> list[tuple[MeshPeer, int]]:
+        """End the diversions that have lasted long enough, or lead nowhere.
+
+        :return: whom to ask for an echo through its hub, and by which sequence number.
+        """
         for peer in [p for p, until in self._until.items() if until <= now]:
             self.end(peer)
+        due = self.far_ends.take_due(now)
+        for peer, _ in due:
+            if peer.is_forwarded is False and self._hub_for(peer) is not peer.via:
+                self.end(peer)
+                self.begin(peer, now)
+        return due
 
     def _let_come_by(self, peer: MeshPeer, hub: MeshPeer | None) -> None:
         lane = peer.tunnel.lane
@@ -111,12 +136,18 @@ class Diversions:
     def _hub_for(self, peer: MeshPeer) -> MeshPeer | None:
         if peer.entry.role == HUB:
             return None
-        online = (hub for hub in self._hubs if hub.entry.online)
-        return min(online, key=lambda hub: hub.entry.name, default=None)
+        online = [hub for hub in self._hubs if hub.entry.online]
+
+        def place(hub: MeshPeer) -> tuple[float, int, str]:
+            failed = self.far_ends.failed_at(peer, hub)
+            return failed, hub.entry.hub_since, hub.key
+
+        return min(online, key=place, default=None)
 
     def _assign_networks(self, peer: MeshPeer) -> None:
         allowed_ips, lane = self._device.allowed_ips, peer.tunnel.lane
-        known, wanted = allowed_ips.of(lane), peer.networks()
+        known: list[Network] = allowed_ips.of(lane)
+        wanted = [*peer.networks(), *self.plain.carried_by(peer)]
         for network in known:
             if network not in wanted:
                 allowed_ips.remove(network, lane)

@@ -113,7 +113,9 @@ class Node:
         )
         self.members = self._make_members(overlay, unix_time)
         self.background = self._make_background(streams)
-        self.echoes = Echoes(self.device.datapath, self.members, self._events, random)
+        self.echoes = Echoes(
+            self.device.datapath, self.members, self._hubs, self._events, random
+        )
         self.streaming = Streaming(streams, self.paths, self._events)
         self._traffic = Traffic(
             self.device, self.paths, self.relays, self.whereabouts, self.streaming
@@ -280,12 +282,21 @@ class Node:
         # Checks tell what was sent before them.
         self._traffic.pass_on_news()
         self.paths.handle_timer(now)
-        self._hubs.handle_timer(now)
+        self._ask_far_ends(now)
         self.streaming.handle_timer(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
             self.background.handle_timer(now)
         self._traffic.pass_on_news()
+
+    def _ask_far_ends(self, now: float) -> None:
+        """Ask peers for echoes through their hubs, as far as that is allowed."""
+        for peer, sequence in self._hubs.handle_timer(now):
+            request = self.echoes.request_far_end(peer, sequence)
+            if request is None or not self.access.allows_echo(request):
+                self._hubs.far_ends.end(peer)
+            else:
+                self.device.receive_packets([request], now)
 
     def next_event(self) -> NodeEvent | None:
         """Return what the runtime has to do or to know."""

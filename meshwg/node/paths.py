@@ -97,7 +97,9 @@ class Paths:
     # Which peers.
 
     def add(self, peer: MeshPeer) -> None:
-        """Take note of a new member, which needs no agent yet."""
+        """Take note of a new member, which needs no agent yet, or never one."""
+        if peer.is_plain:
+            return
         self._by_lane[peer.tunnel.lane] = peer
         self._askers.add(peer)
 
@@ -117,7 +119,8 @@ class Paths:
 
     def remove(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
-        del self._by_lane[peer.tunnel.lane]
+        if self._by_lane.pop(peer.tunnel.lane, None) is None:
+            return
         self._askers.remove(peer)
         if self._begun.pop(peer, None) is not None:
             self._agenda.discard(peer)
@@ -176,6 +179,7 @@ class Paths:
         """Note that authentic messages of a peer came from an endpoint."""
         peer = self._by_lane.get(lane)
         if peer is None:
+            self._hubs.plain.heard(lane, endpoint)
             return
         if endpoint.link < UDP and self._streams.owner(endpoint.link) is not peer:
             self._streams.may_hear(endpoint.link, peer)
@@ -309,7 +313,7 @@ class Paths:
         self, peer: MeshPeer, offer: control.OfferMessage, now: float
     ) -> None:
         """Give an offer to the agent of its sender."""
-        agent = self.begin(peer, now)
+        agent = None if peer.is_plain else self.begin(peer, now)
         if agent is None:
             return
         relayed = next((c for c in offer.candidates if c.kind == "relay"), None)
@@ -323,7 +327,7 @@ class Paths:
         agent.receive_offer(said, now)
         self._settle(peer, now)
         if peer.tunnel.endpoint is None:
-            self._hubs.expect(peer)
+            self._hubs.expect(peer, now)
         if peer.has_restarted(said):
             # Its sessions ended with its former process.
             self._device.renew_session(peer.tunnel, now)
@@ -548,7 +552,7 @@ class Paths:
             return
         self._device.set_endpoint(peer.tunnel, first, second)
         if first is None:
-            self._hubs.expect(peer)
+            self._hubs.expect(peer, now)
         elif before is None:
             self._hubs.reached(peer)
             self._device.start_peer(peer.tunnel, now)

@@ -30,15 +30,8 @@ from meshwg import prefixes
 from meshwg.errors import InvalidMessage, MeshError
 from meshwg.health import Complaint, Health, Severity
 from meshwg.schema import MaxLength, plain, read
-from meshwg.wire.control import (
-    MAX_ADDRESSES,
-    Address,
-    Name,
-    PeerEntry,
-    Prefix,
-    PublicKey,
-    UnixTime,
-)
+from meshwg.wire.control import MAX_ADDRESSES, PeerEntry
+from meshwg.wire.fields import Address, Name, Prefix, PublicKey, UnixTime
 
 MAX_PINS = 16_384
 """Peers that are remembered: about 12 MB of memory and 3 MB of file."""

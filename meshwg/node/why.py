@@ -77,7 +77,7 @@ def _steps(
     yield _policy(node, address, protocol, port)
     yield _route(peer, address)
     path = peer.path_json(now, unix_time)
-    if path["kind"] == "none" and not peer.entry.online:
+    if path["kind"] == "none" and not peer.is_online(unix_time):
         text = f"{peer.entry.name} is offline, and there is no path to it"
         yield LayerAnswer("path", False, text, "Start meshwg on that machine.")
         return

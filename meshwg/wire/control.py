@@ -9,8 +9,6 @@ On the wire a message is a *payload*: one byte that says how the rest is packed,
 (0) or zlib (1), and the JSON text. :mod:`meshwg.wire.channel` encrypts payloads.
 """
 
-import hashlib
-import ipaddress
 import json
 import zlib
 from collections.abc import Mapping
@@ -18,11 +16,31 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal, get_args
 
-from meshwg import prefixes
 from meshwg.errors import InvalidMessage
-from meshwg.keys import format_key, parse_key
-from meshwg.schema import Converted, Malformed, Matching, MaxLength, Within, plain, read
-from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord, canonical_domain
+from meshwg.schema import Malformed, Matching, MaxLength, Within, plain, read
+from meshwg.wire.dnsrecords import MAX_RECORDS, DnsRecord
+from meshwg.wire.fields import (
+    Address,
+    Count,
+    Domain,
+    Label,
+    Name,
+    Port,
+    Prefix,
+    PublicKey,
+    Sentence,
+    UnixTime,
+    Url,
+    Word,
+)
+from meshwg.wire.routes import (
+    MAX_ROUTES,
+    OfferedRoutes,
+    RouteState,
+    ToldRoutes,
+    Traits,
+    WishState,
+)
 
 PROTOCOL: Final = 1
 """Number of this protocol; a coordinator refuses numbers it does not speak."""
@@ -36,12 +54,10 @@ MAX_JSON: Final = 64 * 1024 * 1024
 MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
 MAX_CANDIDATES: Final = 64
-MAX_ROUTES: Final = 64
 MAX_FLOWS: Final = 128
 """In one message about them."""
 MAX_TAGS: Final = 32
 """Of one node that others are told of."""
-MAX_SENTENCE: Final = 512
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
 
@@ -49,48 +65,6 @@ _PLAIN, _ZLIB = b"\x00", b"\x01"
 _COMPRESS_FROM = 256
 _COMPRESSION_LEVEL = 3
 """Level 6 takes twice the time of level 3 on a netmap, to save 6 % of its bytes."""
-
-
-def _canonical_key(text: str) -> str:
-    return format_key(parse_key(text))
-
-
-def _canonical_address(text: str) -> str:
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        raise ValueError("A zone means nothing on another machine")
-    return str(address)
-
-
-def _printable(text: str) -> str:
-    """Return the text without what could move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _domain(text: str) -> str:
-    """Return the name of a zone, or nothing: no name keeps a node out of its mesh."""
-    try:
-        return canonical_domain(text)
-    except ValueError:
-        return ""
-
-
-PublicKey = Annotated[str, MaxLength(44), Converted(_canonical_key)]
-"""An X25519 public key in WireGuard's base64 form."""
-Address = Annotated[str, MaxLength(45), Converted(_canonical_address)]
-"""A numeric IPv4 or IPv6 address without a zone."""
-Prefix = Annotated[str, MaxLength(49), Converted(prefixes.canonical)]
-"""A network in CIDR form, without host bits."""
-Port = Annotated[int, Within(ge=1, le=65535)]
-Word = Annotated[str, Matching(r"[a-z0-9-]{1,32}")]
-"""One of a set of words that may grow: ``host``, ``hub``, ``port-restricted-cone``."""
-Name = Annotated[str, MaxLength(63), Converted(_printable)]
-Sentence = Annotated[str, MaxLength(MAX_SENTENCE), Converted(_printable)]
-Label = Annotated[str, MaxLength(300), Converted(_printable)]
-Url = Annotated[str, MaxLength(255)]
-Count = Annotated[int, Within(ge=0, lt=1 << 63)]
-UnixTime = Annotated[float, Within(ge=0, le=253_402_300_800)]
-"""Seconds since 1970, up to the year 9999, which is the last that calendars know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,21 +132,30 @@ class PeerEntry:
     online: bool = False
     """It is connected to a coordinator. Paths to it may live without that."""
     role: Word = "node"
-    """``hub`` forwards between others."""
-    routes: Annotated[
-        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.readable)
-    ] = ()
-    """Networks behind it, beyond its own addresses."""
+    """``hub`` forwards between others; ``plain`` is WireGuard without meshwg, see
+    :attr:`via`."""
+    routes: ToldRoutes = ()
+    """Networks behind it, beyond its own addresses. Several peers may have the same
+    one: who sends there chooses among them."""
+    traits: Traits = ()
+    """Of those of its routes that are not as all others."""
+    exit: bool = False
+    """The internet is behind it, too, for those who choose that."""
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
     ephemeral: bool = False
     """It is removed when it leaves, and each run of it may have a new key."""
     policy_class: Count = 0
     """The number of its class, see :class:`PolicyMessage`; 0 where there is none."""
-    owner: Annotated[str, MaxLength(255), Converted(_printable)] = ""
+    owner: Label = ""
     """The user it belongs to; empty for nobody."""
     tags: Annotated[tuple[Name, ...], MaxLength(MAX_TAGS)] = ()
     """What it is, to policies."""
+    hub_since: Count = 0
+    """Of a hub: the Unix time since which it may be one. The first are preferred."""
+    via: PublicKey | None = None
+    """The hub that packets to a plain peer go through. That hub itself has the peer on
+    its device, as any WireGuard peer."""
 
 
 # From a node.
@@ -189,9 +172,10 @@ class Register:
     """``number.secret`` of the join token; a member needs none."""
     software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
-    routes: Annotated[
-        tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.without_zones)
-    ] = ()
+    routes: OfferedRoutes = ()
+    traits: Traits = ()
+    exit: bool = False
+    """It offers itself as an exit."""
     epoch: Annotated[str, MaxLength(64)] = ""
     """The mesh that :attr:`version` belongs to; empty without a netmap."""
     version: Count = 0
@@ -206,11 +190,17 @@ class Register:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Where I am reachable has changed."""
+    """Where I am reachable has changed, or what I offer."""
 
     type: Literal["report"] = "report"
     candidates: Annotated[tuple[ReportedCandidate, ...], MaxLength(MAX_CANDIDATES)] = ()
     nat: NatReport | None = None
+    routes: OfferedRoutes | None = None
+    """``None``: they, their traits, and whether this is an exit, are unchanged."""
+    traits: Traits = ()
+    exit: bool = False
+    role: Word | None = None
+    """``None``: unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +302,7 @@ class Registered:
     """The address the connection came from."""
     time: UnixTime = 0.0
     """The coordinator's Unix time, to tell a wrong clock by."""
-    domain: Annotated[str, MaxLength(253), Converted(_domain)] = ""
+    domain: Domain = ""
     """What nodes' names end with, such as ``mesh.internal``; empty if it is not said.
     """
     stun: Annotated[tuple[Url, ...], MaxLength(16)] = ()
@@ -341,7 +331,7 @@ class Delta:
     """The version it applies to; it also applies to any later one up to `version`."""
     version: Count
     digest: Annotated[str, MaxLength(16)]
-    """Of the whole netmap after the change, see :func:`peer_digest`."""
+    """Of the whole netmap after the change, see :mod:`meshwg.wire.digest`."""
     changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
 
@@ -411,6 +401,17 @@ class Records:
     """The version of records that this applies to; ``None``: these are all."""
     added: Annotated[tuple[DnsRecord, ...], MaxLength(MAX_RECORDS)] = ()
     removed: Annotated[tuple[DnsRecord, ...], MaxLength(MAX_RECORDS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """What became of each thing that the receiver offers."""
+
+    type: Literal["approvals"] = "approvals"
+    routes: Annotated[tuple[RouteState, ...], MaxLength(MAX_ROUTES)] = ()
+    exit: WishState | None = None
+    """``None``: it does not offer to be one."""
+    hub: WishState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -533,6 +534,7 @@ FromCoordinator = (
     | PolicyMessage
     | ItselfMessage
     | Records
+    | Approvals
     | OfferMessage
     | Ping
     | Pong
@@ -600,22 +602,6 @@ def unpack(payload: bytes, limit: int) -> bytes:
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise InvalidMessage("A message is too large when unpacked, or truncated")
     return unpacked
-
-
-def peer_digest(public_key: str, version: int) -> int:
-    """Return the 64 bits that one peer adds to a netmap's digest.
-
-    The digest of a netmap is the exclusive or over its peers, as 16 hexadecimal digits.
-    Either side keeps it up to date at the cost of a change, and a node whose digest
-    differs asks for the whole netmap. It guards against mistakes, not against anyone.
-    """
-    text = f"{public_key} {version}".encode()
-    return int.from_bytes(hashlib.blake2s(text, digest_size=8).digest())
-
-
-def format_digest(digest: int) -> str:
-    """Return a netmap's digest as messages carry it."""
-    return f"{digest:016x}"
 
 
 def _parsed(text: bytes) -> object:

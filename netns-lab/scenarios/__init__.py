@@ -7,9 +7,11 @@ from scenarios.access import ACCESS
 from scenarios.container import CONTAINER
 from scenarios.hub import HUB
 from scenarios.kubernetes import KUBERNETES
+from scenarios.phone import PHONE
 from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
 
 ALL: dict[str, Scenario[Any]] = {
-    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS)
+    each.name: each
+    for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS, PHONE)
 }

@@ -97,7 +97,17 @@ def verify(spokes: Spokes, narrator: Narrator) -> None:
 
 
 def expect_forwarded(node: MeshNode, other: MeshNode) -> None:
-    """Check that a node says that it reaches another one through the hub."""
+    """Check that a node says that it reaches another one through the hub.
+
+    It says so when an echo of its own has come back, a moment after the first ping.
+    """
+    node.wait_until(
+        lambda status: any(
+            each["name"] == other.name and each["reason"].startswith("The hub hub ")
+            for each in status["peers"]
+        ),
+        f"{node.name} has measured the hub",
+    )
     peer = node.peer(other)
     kind, reason = peer["path"]["kind"], peer["reason"]
     if kind != "relay" or not reason.startswith("The hub hub forwards"):

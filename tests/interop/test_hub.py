@@ -38,7 +38,7 @@ class Star:
 @pytest.fixture
 def star(lab: Lab) -> Star:
     coordinator = Coordinator.on_the_internet(lab, "--no-relay")
-    token = coordinator.token(reusable=True)
+    token = coordinator.token(reusable=True, hub=True)
     hub = Member(lab.add_host("hub", lab.internet))
     alice, bob = (
         Member(lab.add_host(name, lab.add_router(f"{name}s-office", OFFICE)))
@@ -59,8 +59,14 @@ def test_spokes_meet_at_the_hub(star: Star) -> None:
 
     alice.reaches(bob)
 
+    alice.wait_until(
+        lambda status: any(
+            peer["name"] == "bob" and peer["reason"].startswith("The hub hub forwards")
+            for peer in status["peers"]
+        ),
+        "an echo has come back from bob by the hub",
+    )
     to_bob = alice.peers()["bob"]
-    assert to_bob["reason"].startswith("The hub hub forwards: ")
     assert (to_bob["path"]["kind"], to_bob["path"]["via"]) == ("relay", "hub")
     assert alice.peers()["hub"]["path"]["kind"] == "direct"
     assert segment_limit(alice, bob) <= HUB_MTU - IPV4_AND_TCP_HEADERS

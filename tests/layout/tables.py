@@ -22,6 +22,7 @@ MESHWG_LAYERS = (
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
+    ("meshwg.routeoptions",),
     ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),
@@ -70,6 +71,7 @@ ACROSS = {
         "meshwg.keys",
         "meshwg.transmit",
         "meshwg.limits",
+        "meshwg.nattypes",
         "meshwg.prefixes",
         "meshwg.errors",
         # Ports are written alike in policies and in guards.
@@ -159,6 +161,7 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
+    "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
     "sqlalchemy": ("coordinator.store",),

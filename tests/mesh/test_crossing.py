@@ -1,6 +1,6 @@
 """What members get through others: nothing but what those are there for."""
 
-from meshwg.node.hubs import HUB
+from meshwg.peer import HUB
 from meshwg.wireguard.drop import Drop
 from tests.sim.kinds import PUBLIC
 from tests.wireguard.pair import ipv4

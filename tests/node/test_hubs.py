@@ -5,8 +5,9 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg.keys import PrivateKey, format_key
-from meshwg.node.hubs import DURATION, HUB, Diversions
-from meshwg.peer import MeshPeer
+from meshwg.node.farends import PATIENCE
+from meshwg.node.hubs import DURATION, Diversions
+from meshwg.peer import HUB, MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.lane import Lane
@@ -42,7 +43,6 @@ def test_a_diversion_ends_after_a_while() -> None:
     bob = stage.add("bob", BOB)
     stage.hubs.begin(bob, NOW)
 
-    assert stage.hubs.get_timer() == NOW + DURATION
     stage.hubs.handle_timer(NOW + DURATION - 1)
     assert bob.via is not None
     stage.hubs.handle_timer(NOW + DURATION)
@@ -67,15 +67,62 @@ def test_a_hub_is_not_diverted_to_another() -> None:
     assert not stage.hubs.begin(other, NOW)
 
 
-def test_all_nodes_choose_the_first_hub_by_name() -> None:
+def test_all_nodes_choose_the_hub_that_was_approved_first() -> None:
     stage = Stage()
-    stage.add("hub-b", role=HUB)
-    first = stage.add("hub-a", role=HUB)
+    stage.add("hub-a", role=HUB, since=20)
+    first = stage.add("hub-b", role=HUB, since=10)
     bob = stage.add("bob", BOB)
 
     stage.hubs.begin(bob, NOW)
 
     assert bob.via is first
+
+
+def test_a_hub_that_does_not_forward_to_a_peer_makes_room_for_the_next() -> None:
+    stage = Stage()
+    first, second = (stage.add(f"hub-{n}", role=HUB, since=n) for n in (1, 2))
+    bob, carl = stage.add("bob", BOB), stage.add("carl", "100.64.0.7")
+    stage.hubs.begin(bob, NOW)
+
+    for step in range(PATIENCE + 1):
+        assert bob.via is first
+        assert bob in [peer for peer, _ in stage.hubs.handle_timer(NOW + step)]
+
+    assert bob.via is second
+    assert stage.owner(BOB) is stage.speaker_for(bob) is second
+    assert bob.is_forwarded is None
+    # It may forward to others all the same.
+    stage.hubs.begin(carl, NOW + 10)
+    assert carl.via is first
+
+
+def test_the_only_hub_is_kept_but_not_said_to_forward_if_it_does_not() -> None:
+    stage = Stage()
+    hub, bob = stage.add("hub", role=HUB), stage.add("bob", BOB)
+    stage.hubs.begin(bob, NOW)
+    assert "no echo has come back by it yet" in bob.reason(NOW)
+
+    for step in range(PATIENCE + 1):
+        stage.hubs.handle_timer(NOW + step)
+
+    assert bob.via is hub
+    assert bob.is_forwarded is False
+    assert bob.reason(NOW).startswith("The hub hub does not forward to there")
+    assert bob.path_json(NOW, NOW)["kind"] == "none"
+
+
+def test_a_hub_by_which_echoes_come_back_is_said_to_forward() -> None:
+    stage = Stage()
+    stage.add("hub", role=HUB)
+    bob = stage.add("bob", BOB)
+    stage.hubs.begin(bob, NOW)
+    ((_, sequence),) = stage.hubs.handle_timer(NOW)
+
+    stage.hubs.far_ends.answered(sequence, BOB)
+
+    assert bob.reason(NOW).startswith("The hub hub forwards: ")
+    stage.hubs.end(bob)
+    assert bob.is_forwarded is None
 
 
 def test_a_change_of_a_hub_ends_its_diversions_and_keeps_all_addresses() -> None:
@@ -107,7 +154,7 @@ def test_a_hub_speaks_only_for_those_who_have_no_other_way() -> None:
     bob = stage.add("bob", BOB)
     assert stage.speaker_for(bob) is None
 
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     assert stage.speaker_for(bob) is hub
     stage.hubs.reached(bob)
     assert stage.speaker_for(bob) is None
@@ -125,11 +172,11 @@ def test_nobody_speaks_for_a_hub_nor_a_node_for_anybody() -> None:
     stage = Stage()
     stage.add("carl", "100.64.0.7")
     bob = stage.add("bob", BOB)
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     assert bob.tunnel.lane.via is None
     stage.add("hub-1", role=HUB)
     other = stage.add("hub-2", role=HUB)
-    stage.hubs.expect(other)
+    stage.hubs.expect(other, NOW)
     assert other.tunnel.lane.via is None
 
 
@@ -137,7 +184,7 @@ def test_a_hub_that_has_gone_speaks_for_nobody() -> None:
     stage = Stage()
     hub = stage.add("hub", role=HUB)
     bob = stage.add("bob", BOB)
-    stage.hubs.expect(bob)
+    stage.hubs.expect(bob, NOW)
     stage.hubs.remove(hub)
     assert bob.tunnel.lane.via is None
 
@@ -179,6 +226,7 @@ class Stage:
         role: str = "node",
         routes: tuple[str, ...] = (),
         online: bool = True,
+        since: int = 0,
     ) -> MeshPeer:
         key = PrivateKey.generate(self._random).public_bytes
         entry = control.PeerEntry(
@@ -188,6 +236,7 @@ class Stage:
             version=1,
             online=online,
             role=role,
+            hub_since=since,
             routes=tuple(str(ip_network(route)) for route in routes),
         )
         peer = MeshPeer(entry, self.device.add_peer(key))

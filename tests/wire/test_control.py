@@ -34,13 +34,17 @@ from meshwg.wire.control import (
 )
 from meshwg.wire.dnsrecords import DnsRecord
 from meshwg.wire.models import decode_from_node
+from meshwg.wire.routes import RouteState, RouteTraits, WishState
 
 KEY = format_key(bytes(range(32)))
 CANDIDATE = ReportedCandidate(kind="host", host="2001:db8::1", port=51820)
 NAT = NatReport(ipv4=ReportedNat(reachable=True, public="192.0.2.1:7", mapping="none"))
+TRAITS = RouteTraits(prefix="10.1.0.0/16", priority=10, mapped="192.168.0.0/16")
 FROM_NODE = [
     Register(name="a", auth_key="k", candidates=(CANDIDATE,), nat=NAT, version=7),
+    Register(name="a", routes=("10.1.0.0/16",), traits=(TRAITS,), exit=True),
     control.Report(candidates=(CANDIDATE,)),
+    control.Report(routes=("10.1.0.0/16",), traits=(TRAITS,), exit=True, role="hub"),
     OfferMessage(
         to=KEY, sequence=3, candidates=(CANDIDATE,), extension={"plan": [1, "x"]}
     ),
@@ -56,8 +60,11 @@ PEER = PeerEntry(
     version=4,
     online=True,
     routes=("10.1.0.0/16",),
+    traits=(TRAITS,),
+    exit=True,
     candidates=(CANDIDATE,),
     nat=NAT,
+    via=KEY,
 )
 REGISTERED = Registered(
     epoch="e",
@@ -78,6 +85,11 @@ FROM_COORDINATOR = [
         base=3,
         added=(DnsRecord(name="api", kind="A", value="10.0.0.5"),),
         removed=(DnsRecord(name="www", kind="CNAME", value="db"),),
+    ),
+    control.Approvals(
+        routes=(RouteState(prefix="10.1.0.0/16", state="refused", reason="no"),),
+        exit=WishState(state="advertised"),
+        hub=WishState(state="approved"),
     ),
     control.Revoked(reason="gone"),
     Error(code="too-many", message="Too many", to=KEY),
@@ -125,6 +137,10 @@ def test_unknown_types_are_ignored() -> None:
         b'{"type":"report","nat":{"ipv4":{"lifetime_s":Infinity}}}',
         b'{"type":"report","nat":{"ipv4":{"lifetime_s":-1}}}',
         b'{"type":"report","nat":{"ipv4":{"port_delta":65536}}}',
+        b'{"type":"report","routes":["10.0.0.1/8"]}',
+        b'{"type":"report","routes":[],"role":"Boss!"}',
+        b'{"type":"report","traits":[{"prefix":"10.0.0.0/8","priority":1001}]}',
+        b'{"type":"report","traits":[{"prefix":"fd00::%lo/64"}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"h","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1%lo","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1","port":0}]}',

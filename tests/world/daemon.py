@@ -24,9 +24,8 @@ from meshwg.node import (
     StreamsClosed,
     TrustChanged,
 )
-from meshwg.node.hubs import HUB
 from meshwg.node.trust import Trust, load_pins
-from meshwg.peer import MeshPeer
+from meshwg.peer import HUB, MeshPeer
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer, parse_url
 from meshwg.transmit import UDP, Endpoint, Transmit

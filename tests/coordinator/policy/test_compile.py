@@ -95,6 +95,23 @@ def test_hubs_and_all_others_see_each_other() -> None:
     assert table(policy).sees(hub) == set(table(policy).classes)
 
 
+def test_hubs_are_told_the_rules_about_plain_peers_for_whom_they_judge() -> None:
+    policy = load('[[allow]]\nfrom = ["role:plain"]\nto = ["tag:db"]\nports = ["any"]')
+    phone = Subject("phone", role="plain")
+    nodes = (*NODES.values(), phone)
+    classes = ClassTable(policy, [policy.class_of(each) for each in nodes])
+    hub, guest, own = (
+        policy.class_of(each).number for each in (NODES["hub"], NODES["guest"], phone)
+    )
+
+    assert [rule.sources for rule in classes.rules_of(hub)] == [(own,)]
+    assert classes.rules_of(hub) == classes.rules_of(own)
+    assert classes.rules_of(guest) == ()
+    assert hub in classes.sees(own)
+    # Without plain peers a hub has no part in what others have.
+    assert table(policy).rules_of(hub) == ()
+
+
 def test_routes_are_approved_for_those_who_are_named() -> None:
     policy = load('[[approve]]\nroutes = ["10.0.0.0/16"]\nby = ["tag:router"]')
     inside, outside = ip_network("10.0.5.0/24"), ip_network("10.1.0.0/24")

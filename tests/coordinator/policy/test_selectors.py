@@ -61,7 +61,7 @@ def test_the_internet_is_behind_exits() -> None:
     ("text", "mend"),
     [
         ("group:", "a name is missing after group:"),
-        ("role:king", "the roles are role:member and role:hub"),
+        ("role:king", "the roles are role:member, role:hub and role:plain"),
         ("10.0.5.1/24", "it has host bits; write 10.0.5.0/24"),
         ("10.0.5", "it is no network"),
         ("fd00:::1", "it is no network"),

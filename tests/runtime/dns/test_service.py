@@ -214,7 +214,7 @@ async def test_another_mesh_of_the_machine_asks_the_others_itself(
 async def test_a_new_address_is_told(scene: Scene) -> None:
     await scene.start()
     scene.stage.node.members.has_ipv6 = False
-    itself = scene.stage.node.control
+    itself = scene.stage.node.control.briefing
     assert itself.registered is not None
 
     itself.registered = replace(itself.registered, addresses=("100.64.0.9",))
@@ -313,11 +313,11 @@ async def test_a_domain_of_the_coordinator_s_is_not_taken(scene: Scene) -> None:
 async def test_what_names_end_with_stays_what_it_was(scene: Scene) -> None:
     control = scene.stage.node.control
     assert control.registered is not None
-    control.registered = replace(control.registered, domain="mesh.example")
+    control.briefing.registered = replace(control.registered, domain="mesh.example")
     await scene.start()
     assert scene.names.status()["domain"] == "mesh.example"
 
-    control.registered = replace(control.registered, domain="bank.example")
+    control.briefing.registered = replace(control.registered, domain="bank.example")
     scene.names.changed()
     await scene.settle()
 
@@ -326,14 +326,14 @@ async def test_what_names_end_with_stays_what_it_was(scene: Scene) -> None:
     again = scene.make()
     assert again.domain == "mesh.example"
     assert await scene.ask("home.mesh.example") == HOME
-    control.registered = replace(control.registered, domain="mesh.example")
+    control.briefing.registered = replace(control.registered, domain="mesh.example")
     scene.names.changed()
     await scene.settle()
     assert scene.health() == []
 
 
 async def test_before_it_has_joined_a_node_says_nothing(scene: Scene) -> None:
-    scene.stage.node.control.registered = None
+    scene.stage.node.control.briefing.registered = None
 
     await scene.start()
 
