@@ -3,9 +3,16 @@
 import json
 
 from coordinator.mesh.flows import Flow
-from coordinator.mesh.operations import Accepted, ApplyPolicy, Assign, Refused
+from coordinator.mesh.operations import (
+    Accepted,
+    AddRecord,
+    ApplyPolicy,
+    Assign,
+    Refused,
+)
 from meshwg.packet.refusal import TCP_RST
 from meshwg.wire import control
+from meshwg.wire.dnsrecords import read_record
 from tests.policy.packets import ACK, PSH, SYN, tcp
 from tests.world.node import SimNode
 from tests.world.world import World
@@ -53,6 +60,33 @@ def test_what_is_allowed_passes_and_the_rest_does_not() -> None:
     assert says(world, alice, db, 22)
     assert not says(world, alice, db, 23)
     assert db.node.access.status()["default"] == "deny"
+
+
+def test_nodes_are_told_of_records_that_lead_to_what_they_may_see() -> None:
+    world = made()
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    perform(world, AddRecord(read_record("www", "CNAME", "db")))
+    perform(world, AddRecord(read_record("out", "A", "203.0.113.7")))
+    world.advance(1)
+    assert [records(each) for each in (alice, bob)] == [{"www", "out"}] * 2
+
+    apply(world, POLICY)
+    assert [records(each) for each in (alice, bob)] == [{"www", "out"}, {"out"}]
+
+    perform(world, AddRecord(read_record("more", "CNAME", "www")))
+    world.advance(1)
+    world.coordinators[0].stop()
+    world.coordinators[0].start()
+    world.settle(60)
+    assert records(alice) == {"www", "out", "more"}
+    assert records(bob) == {"out"}
+
+    apply(world, POLICY.replace("alice@", "bob@"))
+    assert [records(each) for each in (alice, bob)] == [
+        {"out"},
+        {"www", "out", "more"},
+    ]
+    assert world.coordinators[0].server.counters["resyncs"] == 0
 
 
 def test_who_speaks_to_which_port_is_told_by_whom_it_reaches_and_once() -> None:
@@ -318,6 +352,10 @@ def made() -> World:
     world.auth_key = world.ledger.add_auth_key()
     world.settle()
     return world
+
+
+def records(node: SimNode) -> set[str]:
+    return {each.name for each in node.client.records.records}
 
 
 def join(
