@@ -372,7 +372,9 @@ def apply(world: World, text: str, seconds: float = 1.0) -> None:
     world.advance(seconds)
 
 
-def perform(world: World, operation: ApplyPolicy | Assign) -> Accepted | Refused:
+def perform(
+    world: World, operation: AddRecord | ApplyPolicy | Assign
+) -> Accepted | Refused:
     return world.coordinators[0].perform(operation)
 
 
