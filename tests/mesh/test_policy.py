@@ -102,6 +102,22 @@ def test_who_speaks_to_which_port_is_told_by_whom_it_reaches_and_once() -> None:
     assert list(world.ledger.flows) == [Flow(alice.key, db.key, "tcp/22")]
 
 
+def test_flows_that_began_without_the_coordinator_are_told_when_it_is_back() -> None:
+    world = made()
+    alice, db = world.nodes["alice"], world.nodes["db"]
+    apply(world, POLICY)
+    assert alice.reaches(db)
+    world.advance(40.0)
+    world.coordinators[0].stop()
+    assert says(world, alice, db, 22)
+    world.advance(60.0)
+
+    world.coordinators[0].start()
+    world.settle(60.0)
+
+    assert Flow(alice.key, db.key, "tcp/22") in world.ledger.flows
+
+
 def test_who_breaks_the_rules_is_stopped_at_the_other_end() -> None:
     world = made()
     alice, db = world.nodes["alice"], world.nodes["db"]
