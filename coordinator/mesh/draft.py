@@ -97,7 +97,7 @@ class Draft:
         token_tags: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
-        self.unix_time = unix_time
+        self._unix_time = unix_time
         self._actor = SOMEBODY
         self.audited: list[AuditEntry] = []
         """What administrators did, in order."""
@@ -208,7 +208,7 @@ class Draft:
             after = self._state_of(operation, result)[1]
             self.audited.append(
                 AuditEntry(
-                    self.unix_time,
+                    self._unix_time,
                     wanted.actor,
                     wanted.address,
                     _ACTION.sub("-", type(operation).__name__).lower(),
@@ -281,7 +281,7 @@ class Draft:
         node = self._members.get(seen.key)
         if node is None:
             return _unknown(seen.key)
-        self.flows |= noted(seen.flows, node, self._members, self.unix_time)
+        self.flows |= noted(seen.flows, node, self._members, self._unix_time)
         return Accepted(node)
 
     def _disconnect(self, gone: Disconnect) -> Result:
@@ -354,7 +354,7 @@ class Draft:
                 ErrorCode.MALFORMED,
                 f"{node.name} is a plain WireGuard peer, and so offers nothing",
             )
-        decision = Decision(item, approved, self._actor, self.unix_time)
+        decision = Decision(item, approved, self._actor, self._unix_time)
         node = self._members.put(self._routes.decide(node, decision))
         self._routes.settle()
         return Accepted(self._members.get(node.key))
@@ -414,7 +414,7 @@ class Draft:
     # What several operations do.
 
     def _set_offline(self, node: Node) -> Node:
-        return self._members.put(replace(node, online=False, seen=self.unix_time))
+        return self._members.put(replace(node, online=False, seen=self._unix_time))
 
     def _drop(self, node: Node) -> Accepted:
         self._members.remove(node)

@@ -30,9 +30,12 @@ class RecordViews:
         self._everybody = RecordHistory(registry.records)
         self._histories: dict[int, RecordHistory] = {}
         self._places: dict[str, tuple[object, ...]] = {}
-        """Of nodes that have changed, what records follow; kept while there are any."""
+        """What records follow of each node; kept while there are any."""
         self._table = registry.classes
         self._leads = {} if self._table is None else leads_of(registry)
+        self._version = registry.version
+        """The mesh's version that the leads are of."""
+        self._have_moved(Changes(self._version))
 
     def apply(self, changes: Changes) -> bool:
         """Take committed changes over, which the registry has already.
@@ -45,13 +48,14 @@ class RecordViews:
             news = self._everybody.put(changes.records, changes.version)
             may_differ = True
         if table is None or not (may_differ or table is not self._table):
+            self._version = max(self._version, changes.version)
             return news
         self._table = table
         for number in [each for each in self._histories if each not in table.classes]:
             del self._histories[number]
-        self._leads = leads_of(registry)
+        self._leads, self._version = leads_of(registry), registry.version
         for number, history in self._histories.items():
-            news |= history.put(self._seen_by(number), registry.version)
+            news |= history.put(self._seen_by(number), self._version)
         return news
 
     def of(self, key: str) -> RecordHistory:
@@ -63,7 +67,8 @@ class RecordViews:
         history = self._histories.get(number)
         if history is None:
             # What was seen before is not known, so it is as if all had changed now.
-            present = RecordSet(self._seen_by(number), self._registry.version)
+            # The registry may know already what is still to be applied here.
+            present = RecordSet(self._seen_by(number), self._version)
             history = self._histories[number] = RecordHistory(present)
         return history
 
@@ -81,15 +86,22 @@ class RecordViews:
         if not self._registry.records.records:
             self._places.clear()
             return False
+        if not self._places:
+            nodes = self._registry.nodes
+            self._places = {key: _place(node) for key, node in nodes.items()}
         moved = False
         for key in changes.removed:
             self._places.pop(key, None)
             moved = True
         for node in changes.nodes:
-            place = (node.name, node.number, node.routes, node.policy_class)
-            moved |= self._places.get(node.key) != place
-            self._places[node.key] = place
+            moved |= self._places.get(node.key) != _place(node)
+            self._places[node.key] = _place(node)
         return moved
+
+
+def _place(node: Node) -> tuple[object, ...]:
+    """Return what records follow of a node."""
+    return node.name, node.number, node.routes, node.policy_class
 
 
 def leads_of(registry: Registry) -> dict[DnsRecord, Classes]:

@@ -16,10 +16,8 @@ async def read_flows(connection: AsyncConnection) -> dict[Flow, float]:
     return {Flow(*row.flow.split(" ")): row.at for row in rows}
 
 
-async def write_flows(
-    connection: AsyncConnection, flows: Mapping[Flow, float], unix_time: float
-) -> None:
-    """Add flows, and forget those that are too old, or too many."""
+async def write_flows(connection: AsyncConnection, flows: Mapping[Flow, float]) -> None:
+    """Add flows that were seen just now; forget those that are too old, or too many."""
     if not flows:
         return
     rows = [
@@ -30,5 +28,5 @@ async def write_flows(
     await upsert(connection, table, "flow", rows)
     order = select(table.c.at).order_by(table.c.at.desc())
     floor = await connection.scalar(order.offset(MAX_FLOWS).limit(1))
-    oldest = max(unix_time - KEPT, float("-inf") if floor is None else floor)
+    oldest = max(max(flows.values()) - KEPT, float("-inf") if floor is None else floor)
     await connection.execute(delete(table).where(table.c.at <= oldest))

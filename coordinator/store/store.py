@@ -435,7 +435,7 @@ class Store:
             rows = [dataclasses.asdict(user) for user in draft.users.values()]
             await upsert(connection, schema.users, "name", rows)
         await self._write_audit(connection, draft.audited)
-        await write_flows(connection, draft.flows, draft.unix_time)
+        await write_flows(connection, draft.flows)
         if not draft.is_new_version:
             return
         if draft.records is not None:

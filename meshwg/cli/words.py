@@ -115,7 +115,8 @@ def names_text(names: dict[str, Any]) -> str:
     """Return how programs of this machine find names of the mesh."""
     if names["mode"] == "off":
         return "left alone, as --no-dns says"
-    return f"those in {names['domain']} are known by {names['mode']}"
+    by = {"file": "/etc/resolv.conf"}.get(names["mode"], names["mode"])
+    return f"those in {names['domain']} are known by {by}"
 
 
 def policy_text(policy: dict[str, Any]) -> str:

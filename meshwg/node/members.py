@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from meshwg import prefixes
-from meshwg.control.client import ControlClient
+from meshwg.control.client import ControlClient, ControlState
 from meshwg.health import Health
 from meshwg.keys import parse_key
 from meshwg.node.access import AccessControl
@@ -190,8 +190,10 @@ class Members:
         self.update_interface()
 
     def tell_flows(self, now: float) -> None:
-        """Tell the coordinator what the policy lets pass here."""
-        self._control.tell_flows(self._access.filter.sightings.take(now), now)
+        """Tell the coordinator what the policy lets pass here, while it is there."""
+        if self._control.state is ControlState.CONNECTED:
+            flows = self._access.filter.sightings.take(now)
+            self._control.tell_flows(flows, now)
 
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""

@@ -116,10 +116,7 @@ def test_a_policy_opens_its_ports_and_cuts_what_it_revokes(lab: Lab) -> None:
 def test_a_policy_that_is_wrong_changes_nothing_and_outlives_no_restart(
     lab: Lab,
 ) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    coordinator.command("user", "add", "alice@example.org")
-    alice = joined(lab, coordinator, "alice", "--owner", "alice@example.org")
-    db = joined(lab, coordinator, "db", "--tag", "db")
+    coordinator, alice, db = alice_and_db(lab)
     apply(coordinator, lab, POLICY)
     alice.wait_until_sees("db")
 
@@ -146,10 +143,7 @@ def test_a_policy_that_is_wrong_changes_nothing_and_outlives_no_restart(
 def test_thousands_of_rules_are_kept_and_a_damaged_copy_of_them_denies_all(
     lab: Lab,
 ) -> None:
-    coordinator = Coordinator.on_the_internet(lab)
-    coordinator.command("user", "add", "alice@example.org")
-    alice = joined(lab, coordinator, "alice", "--owner", "alice@example.org")
-    db = joined(lab, coordinator, "db", "--tag", "db")
+    coordinator, alice, db = alice_and_db(lab)
     listening(db)
     alice.reaches(db)
 
@@ -189,6 +183,13 @@ def test_thousands_of_rules_are_kept_and_a_damaged_copy_of_them_denies_all(
     alice.host.wait_until(
         lambda: scanned(alice, address)[22] == "open", "alice gets in again", 60
     )
+
+
+def alice_and_db(lab: Lab) -> tuple[Coordinator, Member, Member]:
+    coordinator = Coordinator.on_the_internet(lab)
+    coordinator.command("user", "add", "alice@example.org")
+    alice = joined(lab, coordinator, "alice", "--owner", "alice@example.org")
+    return coordinator, alice, joined(lab, coordinator, "db", "--tag", "db")
 
 
 def joined(lab: Lab, coordinator: Coordinator, name: str, *identity: str) -> Member:

@@ -3,9 +3,16 @@
 import json
 
 from coordinator.mesh.flows import Flow
-from coordinator.mesh.operations import Accepted, ApplyPolicy, Assign, Refused
+from coordinator.mesh.operations import (
+    Accepted,
+    AddRecord,
+    ApplyPolicy,
+    Assign,
+    Refused,
+)
 from meshwg.packet.refusal import TCP_RST
 from meshwg.wire import control
+from meshwg.wire.dnsrecords import read_record
 from tests.policy.packets import ACK, PSH, SYN, tcp
 from tests.world.node import SimNode
 from tests.world.world import World
@@ -55,6 +62,33 @@ def test_what_is_allowed_passes_and_the_rest_does_not() -> None:
     assert db.node.access.status()["default"] == "deny"
 
 
+def test_nodes_are_told_of_records_that_lead_to_what_they_may_see() -> None:
+    world = made()
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    perform(world, AddRecord(read_record("www", "CNAME", "db")))
+    perform(world, AddRecord(read_record("out", "A", "203.0.113.7")))
+    world.advance(1)
+    assert [records(each) for each in (alice, bob)] == [{"www", "out"}] * 2
+
+    apply(world, POLICY)
+    assert [records(each) for each in (alice, bob)] == [{"www", "out"}, {"out"}]
+
+    perform(world, AddRecord(read_record("more", "CNAME", "www")))
+    world.advance(1)
+    world.coordinators[0].stop()
+    world.coordinators[0].start()
+    world.settle(60)
+    assert records(alice) == {"www", "out", "more"}
+    assert records(bob) == {"out"}
+
+    apply(world, POLICY.replace("alice@", "bob@"))
+    assert [records(each) for each in (alice, bob)] == [
+        {"out"},
+        {"www", "out", "more"},
+    ]
+    assert world.coordinators[0].server.counters["resyncs"] == 0
+
+
 def test_who_speaks_to_which_port_is_told_by_whom_it_reaches_and_once() -> None:
     world = made()
     alice, db = world.nodes["alice"], world.nodes["db"]
@@ -66,6 +100,22 @@ def test_who_speaks_to_which_port_is_told_by_whom_it_reaches_and_once() -> None:
         world.advance(40.0)
 
     assert list(world.ledger.flows) == [Flow(alice.key, db.key, "tcp/22")]
+
+
+def test_flows_that_began_without_the_coordinator_are_told_when_it_is_back() -> None:
+    world = made()
+    alice, db = world.nodes["alice"], world.nodes["db"]
+    apply(world, POLICY)
+    assert alice.reaches(db)
+    world.advance(40.0)
+    world.coordinators[0].stop()
+    assert says(world, alice, db, 22)
+    world.advance(60.0)
+
+    world.coordinators[0].start()
+    world.settle(60.0)
+
+    assert Flow(alice.key, db.key, "tcp/22") in world.ledger.flows
 
 
 def test_who_breaks_the_rules_is_stopped_at_the_other_end() -> None:
@@ -320,6 +370,10 @@ def made() -> World:
     return world
 
 
+def records(node: SimNode) -> set[str]:
+    return {each.name for each in node.client.records.records}
+
+
 def join(
     world: World, name: str, *, owner: str = "", tags: tuple[str, ...] = ()
 ) -> SimNode:
@@ -334,7 +388,9 @@ def apply(world: World, text: str, seconds: float = 1.0) -> None:
     world.advance(seconds)
 
 
-def perform(world: World, operation: ApplyPolicy | Assign) -> Accepted | Refused:
+def perform(
+    world: World, operation: AddRecord | ApplyPolicy | Assign
+) -> Accepted | Refused:
     return world.coordinators[0].perform(operation)
 
 

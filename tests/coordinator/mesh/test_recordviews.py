@@ -169,6 +169,20 @@ def test_records_come_and_go_with_what_may_be_seen() -> None:
     assert stage.seen(HERS) == {"api"}
 
 
+def test_who_asks_before_a_change_is_taken_over_is_told_of_it_after() -> None:
+    stage = Stage()
+    draft = stage.mesh.draft()
+    draft.perform(AddRecord(read_record("api", "CNAME", "db")))
+    stage.mesh.registry.apply(draft.changes)
+
+    early = stage.views.of(HERS)
+    assert early.since(0) == []
+    assert stage.views.apply(draft.changes)
+
+    assert stage.views.of(HERS) is early
+    assert stage.seen(HERS) == {"api"}
+
+
 def test_what_no_record_follows_is_no_news() -> None:
     stage = Stage()
     assert not stage.do(Rename("db", "store"))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 
-from coordinator.mesh.operations import Update
+from coordinator.mesh.operations import Assign, Update
 from coordinator.store import engine, schema
 from coordinator.store.engine import StoreError
 from coordinator.store.rows import to_node
@@ -29,6 +30,29 @@ async def test_the_migrations_make_exactly_the_schema(process: Process) -> None:
 
     async with engine.transaction(process.store._engine) as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_owners_of_before_are_news_to_nodes_that_hold_a_netmap(
+    process: Process, database_url: str
+) -> None:
+    key = await auth_key(process)
+    await process.do(join("owned", key), join("other", key))
+    await process.do(Assign("owned", "", ("db",)))
+    before = process.registry.version
+    versions = {each.key: each.version for each in process.registry.nodes.values()}
+    script = ScriptDirectory(str(engine.MIGRATIONS)).get_revision("0009")
+
+    async with engine.transaction(process.store._engine) as connection:
+        await connection.execute(text("DROP TABLE flows"))
+        older = text("UPDATE alembic_version SET version_num = :below")
+        await connection.execute(older, {"below": script.down_revision})
+        await connection.run_sync(engine.upgrade, "0009")
+    again = await Process.start(database_url)
+
+    assert again.registry.version == before + 1
+    assert again.registry.nodes["owned"].version == before + 1
+    assert again.registry.nodes["other"].version == versions["other"]
+    await again.store.close()
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(

@@ -11,15 +11,15 @@ from tests.coordinator.store.processes import Process
 SSH, WEB = Flow("a", "b", "tcp/22"), Flow("10.0.0.5", "b", "tcp/443")
 
 
-async def write(process: Process, flows: dict[Flow, float], now: float) -> None:
+async def write(process: Process, flows: dict[Flow, float]) -> None:
     async with transaction(process.store._engine) as connection:
-        await write_flows(connection, flows, now)
+        await write_flows(connection, flows)
 
 
 async def test_each_is_there_once_as_it_was_seen_last(process: Process) -> None:
-    await write(process, {SSH: 10.0, WEB: 10.0}, 10.0)
-    await write(process, {SSH: 20.0}, 20.0)
-    await write(process, {}, 30.0)
+    await write(process, {SSH: 10.0, WEB: 10.0})
+    await write(process, {SSH: 20.0})
+    await write(process, {})
 
     async with transaction(process.store._engine) as connection:
         assert await read_flows(connection) == {SSH: 20.0, WEB: 10.0}
@@ -27,8 +27,8 @@ async def test_each_is_there_once_as_it_was_seen_last(process: Process) -> None:
 
 
 async def test_old_ones_are_forgotten(process: Process) -> None:
-    await write(process, {WEB: 10.0}, 10.0)
-    await write(process, {SSH: 10.0 + KEPT}, 10.0 + KEPT)
+    await write(process, {WEB: 10.0})
+    await write(process, {SSH: 10.0 + KEPT})
 
     assert await process.store.flows() == {SSH: 10.0 + KEPT}
 
@@ -38,7 +38,7 @@ async def test_of_too_many_the_last_ones_stay(
 ) -> None:
     monkeypatch.setattr(module, "MAX_FLOWS", 2)
     for now in range(5):
-        await write(process, {Flow("a", "b", f"tcp/{now + 1}"): now}, now)
+        await write(process, {Flow("a", "b", f"tcp/{now + 1}"): now})
 
     assert sorted(each.port for each in await process.store.flows()) == [
         "tcp/4",

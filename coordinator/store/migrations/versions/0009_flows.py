@@ -1,10 +1,10 @@
-"""Who has spoken to whom in the last days."""
+"""Who has spoken to whom in the last days; and all are told of owners and tags."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -17,6 +17,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("flow", name="pk_flows"),
     )
     op.create_index("ix_flows_at", "flows", ["at"])
+    # Netmaps say now to whom nodes belong: that is news to those who hold one.
+    op.execute("UPDATE mesh SET version = version + 1")
+    now = "(SELECT version FROM mesh)"
+    op.execute(
+        f"UPDATE nodes SET version = {now}, revision = {now} "
+        "WHERE owner <> '' OR tags <> '[]'"
+    )
 
 
 def downgrade() -> None:
