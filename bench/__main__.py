@@ -18,6 +18,7 @@ BENCHMARKS = {
     "tunnel": "one tunnel of meshwg-wg next to wireguard-go and boringtun: the targets",
     "scaling": "throughput with 1, 10, 100 and 1,000 active peers",
     "flood": "an established session while others send what no session opens",
+    "refusals": "first packets of one member while another's are refused",
     "policy": "what 500 rules and 10,000 flows cost a data path",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",

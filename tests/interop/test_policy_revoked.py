@@ -124,10 +124,10 @@ def mesh(
     put_policy(coordinator, POLICY.format(port=SERVICE))
     members = {}
     for name, token in tokens.items():
-        where = lab.internet
-        if name in ("alice", "db"):
-            where = lab.add_router(f"{name}s-office", OFFICE)
-        member = members[name] = Member(lab.add_host(name, where))
+        is_inside = name in ("alice", "db")
+        office = lab.add_router(f"{name}s-office", OFFICE) if is_inside else None
+        host = lab.add_host(name, office or lab.internet)
+        member = members[name] = Member(host)
         options = ["--hub"] if name == "hub" else []
         environment = {"MESHWG_DATAPATH": datapath}
         member.start("--join", token, *options, env=environment)
