@@ -19,6 +19,7 @@ BENCHMARKS = {
     "scaling": "throughput with 1, 10, 100 and 1,000 active peers",
     "threads": "what threads and queues of the compiled core are worth",
     "flood": "an established session while others send what no session opens",
+    "refusals": "first packets of one member while another's are refused",
     "policy": "what 500 rules and 10,000 flows cost a data path",
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",

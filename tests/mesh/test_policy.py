@@ -11,14 +11,15 @@ from coordinator.mesh.operations import (
     Refused,
 )
 from meshwg.packet.refusal import TCP_RST
+from meshwg.policy.ports import UDP
 from meshwg.wire import control
 from meshwg.wire.dnsrecords import read_record
-from tests.policy.packets import ACK, PSH, SYN, tcp
+from tests.policy.packets import ACK, PSH, SYN, tcp, udp
 from tests.world.node import SimNode
 from tests.world.world import World
 
 SITE = "10.42.0.0/16"
-SSH = (40_000, 22)
+SSH, DNS = (40_000, 22), (40_000, 53)
 POLICY = """
 [[allow]]
 from = ["alice@example.org"]
@@ -141,6 +142,30 @@ def test_a_connection_that_is_revoked_is_ended_at_both_ends_within_a_second() ->
     world.advance(0.5)
 
     assert [ends_of(alice.packets[-1]), ends_of(db.packets[-1])] == [TCP_RST] * 2
+
+
+def test_datagrams_that_are_revoked_pass_no_more_and_their_sender_is_told() -> None:
+    world = made()
+    alice, db = world.nodes["alice"], world.nodes["db"]
+    apply(world, POLICY.replace('"tcp/22"', '"tcp/22", "udp/53"'))
+    assert alice.reaches(db)
+    ends = alice.address, db.address
+    for _ in range(2):
+        alice.write(udp(*ends, DNS))
+        world.advance(0.1)
+        db.write(udp(*ends[::-1], DNS[::-1]))
+        world.advance(0.1)
+    before = len(db.packets), len(alice.packets)
+    assert (db.packets[-1][9], alice.packets[-1][9]) == (UDP, UDP)
+
+    apply(world, POLICY, seconds=0.5)
+    alice.write(udp(*ends, DNS))
+    db.write(udp(*ends[::-1], DNS[::-1]))
+    world.advance(0.5)
+
+    told = [packets[-1][20:22] for packets in (alice.packets, db.packets)]
+    assert told == [bytes((3, 13))] * 2
+    assert (len(db.packets), len(alice.packets)) == (before[0] + 1, before[1] + 1)
 
 
 def test_so_it_is_if_the_ends_do_not_even_know_each_other_any_more() -> None:

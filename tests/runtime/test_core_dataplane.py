@@ -22,7 +22,7 @@ from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Transmit
-from meshwg.wireguard.core_datapath import CoreDatapath
+from meshwg.wireguard.core_datapath import JUDGED_AT_ONCE, CoreDatapath
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
 from meshwg.wireguard.filtering import REFUSED
@@ -150,6 +150,25 @@ async def test_what_waits_to_be_judged_is_bounded_and_none_passes_meanwhile() ->
         assert alice.device.drops[Drop.DENIED_OUTBOUND] == len(judge.asked)
         alice.core.set_filter(None)
         await alice.says_to(bob)
+
+
+async def test_a_flood_to_one_peer_pushes_out_nothing_that_is_for_another() -> None:
+    lone = ipv4("10.0.0.1", "10.0.0.3", b"first of its flow")
+    async with tunnel() as (alice, bob):
+        await alice.says_to(bob)
+        carol = alice.device.add_peer(PrivateKey.generate(os.urandom).public_bytes)
+        alice.device.allowed_ips.insert(ip_network("10.0.0.3"), carol.lane)
+        judge = Judge(REFUSED)
+        alice.core.set_filter(judge)
+        for number in range(3000):
+            select.select([], [alice.kernel], [])
+            alice.kernel.send(ipv4("10.0.0.1", "10.0.0.2", number.to_bytes(20)))
+            if number == 0:
+                alice.kernel.send(lone)
+        overflows = alice.core.core.overflows
+        await until(lambda: len(judge.asked) + overflows() == 3001)
+        assert overflows() > 1000
+        assert (lone, False) in judge.asked[:JUDGED_AT_ONCE]
 
 
 async def test_what_goes_over_another_way_is_left_to_it() -> None:
