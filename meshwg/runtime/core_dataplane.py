@@ -7,7 +7,8 @@ sockets.
 
 Anybody can send what the core does not know. Whoever sends a lot of it gets a share of
 the time, and what does not fit is dropped: after a full batch this rests several times
-as long as it took.
+as long as it took. While the threads have a lot to carry, the share is smaller, and
+counts for small batches, too: each wake-up of Python takes time from them.
 
 If a thread of the core panics, that is logged once, and from then on this is a
 :class:`~meshwg.runtime.dataplane.Dataplane` like any other.
@@ -18,6 +19,7 @@ import errno
 import logging
 from collections.abc import Callable
 
+from meshwg.limits import TimeShare
 from meshwg.runtime import clock
 from meshwg.runtime.dataplane import Dataplane, Engine
 from meshwg.runtime.routes import Routes
@@ -29,11 +31,16 @@ from meshwg.wireguard.core_datapath import EXCEPTIONS_AT_ONCE, CoreDatapath
 from meshwg.wireguard.datapath import Datapath
 
 THREADS = 2
-"""One for each direction; see docs/design.md for what that is worth."""
+"""One while packets come one by one, one for each direction under load; see
+docs/design.md for what that is worth."""
 REST_RATIO = 3
 """How many times as long as a full batch took there is a rest after it."""
 MAX_REST = 0.05
 """Seconds of the longest rest."""
+PART_UNDER_LOAD = 1 / 8
+"""The part of the time for what the core does not know, while it has a lot to carry."""
+BURST_UNDER_LOAD = 0.02
+"""Seconds of it that come before any rest: dozens of handshakes."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +65,7 @@ class CoreDataplane(Dataplane):
         self._core = datapath.core
         self._is_carrying = False
         self._rest: asyncio.TimerHandle | None = None
+        self._share = TimeShare(PART_UNDER_LOAD, BURST_UNDER_LOAD, clock.now())
         self._is_reported = False
 
     # As the plain one, with other means.
@@ -146,19 +154,24 @@ class CoreDataplane(Dataplane):
                 self._datapath.fall_back(what)
             elif where is not None:
                 self._unpin(Endpoint(where[0], where[1], where[2]))
-        before = self._datapath.taken
+        taken, unknown = self._datapath.taken, self._datapath.unknown
         self._engine.collect(began)
         if self._datapath.failure is not None:
             self._take_over()
             return
         self._finish_turn(clock.now())
-        if self._is_carrying and self._datapath.taken - before >= EXCEPTIONS_AT_ONCE:
-            self._rest_a_while(clock.now() - began)
+        pause = 0.0
+        if self._datapath.taken - taken >= EXCEPTIONS_AT_ONCE:
+            pause = (clock.now() - began) * REST_RATIO
+        if self._datapath.unknown > unknown and self._core.is_crowded():
+            now = clock.now()
+            pause = max(pause, self._share.spend(now - began, now))
+        if self._is_carrying and pause > 0:
+            self._rest_for(min(pause, MAX_REST))
 
-    def _rest_a_while(self, took: float) -> None:
+    def _rest_for(self, pause: float) -> None:
         """Leave the time to others for a while; the queues of the core have bounds."""
         self._loop.remove_reader(self._core.fileno())
-        pause = min(took * REST_RATIO, MAX_REST)
         self._rest = self._loop.call_later(pause, self._end_rest)
 
     def _end_rest(self) -> None:

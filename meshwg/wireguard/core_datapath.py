@@ -41,18 +41,21 @@ class CoreDatapath:
     :ivar failure: what the core said when it panicked, ``None`` while it carries.
     :ivar taken: how much was taken up: datagrams that the core did not know, and
         packets to be judged.
+    :ivar unknown: how many of these were such datagrams.
     :param roaming: as of :class:`PythonDatapath`.
     """
 
     def __init__(self, core: CompiledCore, *, roaming: bool = True) -> None:
         self.core = core
         self.failure: str | None = None
-        self.taken = 0
+        self.taken = self.unknown = 0
         self._told = PythonDatapath(roaming=roaming)
         self._told.allowed_ips = _MirroredIPs(self)
         self._lanes: dict[int, Lane] = {}
         self._numbers: dict[Lane, int] = {}
         self._sessions: dict[int, CoreSession] = {}
+        # Removed ones, of which there may be notes that were not taken yet.
+        self._removed: dict[int, CoreSession] = {}
         self._flows: _MirroredFlows | None = None
         core.set_mtu(self.mtu)
 
@@ -180,7 +183,9 @@ class CoreDatapath:
     def remove_session(self, session: Session) -> None:
         assert isinstance(session, CoreSession), "sessions are made by their data path"
         self._told.remove_session(session)
-        self._sessions.pop(session.compiled.id, None)
+        number = session.compiled.id
+        if self._sessions.pop(number, None) is not None:
+            self._removed[number] = session
         self.core.remove_session(session.compiled)
 
     def set_channel(self, peer: Endpoint, server: Endpoint, number: int | None) -> None:
@@ -295,10 +300,11 @@ class CoreDatapath:
             if heard is None:
                 notes.append((lane, None, None, length, is_data, at))
                 continue
-            session = self._sessions.get(heard[0])
+            session = self._sessions.get(heard[0]) or self._removed.get(heard[0])
             if session is not None:
                 endpoint = _known(lane, heard[1])
                 notes.append((lane, session, endpoint, length, is_data, at))
+        self._removed.clear()
         return notes + self._told.take_notes()
 
     def take_unsent(self) -> list[tuple[Lane, Sequence[Buffer], float]]:
@@ -314,7 +320,9 @@ class CoreDatapath:
             (datagrams, _endpoint(endpoint))
             for datagrams, endpoint in self.core.take_exceptions(EXCEPTIONS_AT_ONCE)
         ]
-        self.taken += sum(len(datagrams) for datagrams, _ in exceptions)
+        count = sum(len(datagrams) for datagrams, _ in exceptions)
+        self.taken += count
+        self.unknown += count
         if self._flows is not None:
             self._judge(JUDGED_AT_ONCE)
         return exceptions + self._told.take_exceptions()
