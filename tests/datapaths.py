@@ -42,6 +42,10 @@ if has_core():
     MAKERS["core"] = core
 
 
+over_each = pytest.mark.parametrize("data_path", list(MAKERS), indirect=True)
+"""Repeats a test of whole programs over each of them (tests/interop/conftest.py)."""
+
+
 def use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make devices over that data path, unless they are given another."""
     monkeypatch.setattr("meshwg.wireguard.device.PythonDatapath", MAKERS[name])

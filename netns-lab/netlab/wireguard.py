@@ -13,6 +13,7 @@ from ipaddress import ip_interface
 from netlab import links
 from netlab.errors import NotReady
 from netlab.machine import Host
+from netlab.process import Process
 
 MESHWG = (sys.executable, "-m", "meshwg.cli.wg")
 WIREGUARD_GO = ("wireguard-go",)
@@ -101,6 +102,11 @@ class Tunnel:
                 for network in self.config.peer.allowed_ips.split(",")
             ),
         )
+
+    @property
+    def process(self) -> Process:
+        """The engine that runs now, or ran last."""
+        return self._engine
 
     def stop(self) -> None:
         """Stop the engine, which removes the interface."""

@@ -16,6 +16,7 @@ from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.netns import pids_inside
 from netlab.process import Process
+from tests import datapaths
 
 pytestmark = pytest.mark.netns
 
@@ -173,6 +174,7 @@ def test_a_malformed_configuration_changes_nothing(host: Host) -> None:
     assert wg(host, "showconf", "wg0") == before
 
 
+@datapaths.over_each
 def test_the_link_opens_and_closes_the_port_and_keeps_its_number(host: Host) -> None:
     start(host)
     assert udp_ports(host) == set()
@@ -197,6 +199,7 @@ def test_a_port_taken_while_the_link_was_down_can_be_changed(host: Host) -> None
     wait_for_udp_ports(host, {51820, 51821})
 
 
+@datapaths.over_each
 def test_wg_quick_makes_a_tunnel_and_removes_it(lab: Lab) -> None:
     a, b = pair(lab)
     ping(a, "10.0.0.2")
@@ -207,6 +210,7 @@ def test_wg_quick_makes_a_tunnel_and_removes_it(lab: Lab) -> None:
     assert not is_clean(b)
 
 
+@datapaths.over_each
 def test_handshakes_and_every_byte_are_shown(lab: Lab) -> None:
     a, _ = pair(lab)
     begin = int(time.time())
@@ -228,6 +232,7 @@ def test_wg_quick_can_send_everything_through_the_tunnel(lab: Lab) -> None:
     assert "lookup 51820" not in a.run(["ip", "rule"]).stdout
 
 
+@datapaths.over_each
 def test_an_interface_works_on_in_another_namespace(lab: Lab) -> None:
     a, _ = pair(lab)
     inner = lab.add_host("inner", lab.add_switch("empty"))
@@ -246,6 +251,7 @@ def test_an_interface_works_on_in_another_namespace(lab: Lab) -> None:
     until(lambda: is_clean(a))
 
 
+@datapaths.over_each
 def test_the_mtu_is_followed_in_another_namespace(lab: Lab) -> None:
     a, _ = pair(lab)
     inner = lab.add_host("inner", lab.add_switch("empty"))
@@ -272,6 +278,7 @@ def test_a_signal_ends_it(host: Host, number: signal.Signals) -> None:
     assert is_clean(host)
 
 
+@datapaths.over_each
 @pytest.mark.parametrize("state", ["up", "down"])
 def test_removal_of_the_interface_ends_it(host: Host, state: str) -> None:
     process = start_in_foreground(host)
@@ -296,6 +303,7 @@ def test_what_a_killed_process_left_behind_is_no_obstacle(host: Host) -> None:
     assert wg(host, "show", "wg0", "dump") == "(none)\t(none)\t0\toff\n"
 
 
+@datapaths.over_each
 def test_a_device_and_a_socket_can_be_handed_over(host: Host) -> None:
     program = """
 import os, sys

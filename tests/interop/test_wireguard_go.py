@@ -19,6 +19,7 @@ from netlab.machine import Host, Request
 from netlab.nat import Behaviour
 from netlab.router import Router
 from netlab.wireguard import MESHWG, MTU, WIREGUARD_GO
+from tests import datapaths
 from tests.interop.tunnels import (
     INTERFACE,
     IPV4_AND_ICMP,
@@ -62,6 +63,7 @@ long_or_short = pytest.mark.parametrize(
 """Pings before something happens: after some, our side has a socket for the peer."""
 
 
+@datapaths.over_each
 @both_roles
 def test_a_first_ping_makes_a_session_and_none_is_lost(
     lab: Lab, engines: Engines
@@ -77,6 +79,7 @@ def test_a_first_ping_makes_a_session_and_none_is_lost(
     assert responder.peer_endpoint() == initiator.endpoint()
 
 
+@datapaths.over_each
 @both_roles
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_megabyte_arrives_each_way_over_both_families(
@@ -89,6 +92,7 @@ def test_a_megabyte_arrives_each_way_over_both_families(
         transfer(responder, initiator, ip, PAYLOAD)
 
 
+@datapaths.over_each
 @both_roles
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_largest_packets_need_no_fragments(
@@ -101,6 +105,7 @@ def test_the_largest_packets_need_no_fragments(
         assert counted(sender.host, "*FragCreates") == 0
 
 
+@datapaths.over_each
 @both_roles
 def test_long_transfers_use_segmentation_offloads_on_our_side(
     lab: Lab, engines: Engines
@@ -148,6 +153,7 @@ def test_a_new_private_key_is_a_new_session(lab: Lab, engines: Engines) -> None:
     ping(responder, initiator.ip)
 
 
+@datapaths.over_each
 def test_sessions_are_renewed_under_traffic_and_nothing_is_lost(lab: Lab) -> None:
     initiator, responder = join_on_a_switch(lab, (HASTY, WIREGUARD_GO))
     wire = initiator.host.capture(filter="udp")
@@ -163,6 +169,7 @@ def test_a_side_that_lost_its_state_is_found_again(lab: Lab) -> None:
     ping(responder, initiator.ip)
 
 
+@datapaths.over_each
 @both_roles
 def test_either_side_can_be_restarted(lab: Lab, engines: Engines) -> None:
     initiator, responder = join_on_a_switch(lab, engines)
@@ -191,6 +198,7 @@ def test_our_side_roams_to_another_network_and_is_followed(
     expect_followed(ours, theirs, version)
 
 
+@datapaths.over_each
 @both_roles
 @long_or_short
 @pytest.mark.parametrize(
@@ -294,6 +302,7 @@ def test_a_router_that_reboots_or_redials_cuts_no_node_off(
         assert server.peer_endpoint().startswith(f"{router.address()}:")
 
 
+@datapaths.over_each
 @long_or_short
 def test_both_interfaces_can_move_away_from_their_sockets(
     lab: Lab, before: int
@@ -306,6 +315,7 @@ def test_both_interfaces_can_move_away_from_their_sockets(
         sender.run(["ping", "-q", "-c", "1", "-W", "1", receiver.ip])
 
 
+@datapaths.over_each
 def test_a_new_mark_applies_to_a_conversation_in_progress(lab: Lab) -> None:
     ours, theirs = join_on_a_switch(lab, (MESHWG, WIREGUARD_GO))
     ours.host.run(["ip", "rule", "add", "fwmark", "77", "unreachable"])
