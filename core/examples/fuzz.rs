@@ -7,24 +7,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use meshwg_core::channel;
 use meshwg_core::coalesce::{Coalescer, Offloads};
 use meshwg_core::constants::{DATA_HEADER_LENGTH, TAG_LENGTH};
 use meshwg_core::datapath::Datapath;
 use meshwg_core::endpoint::Endpoint;
-use meshwg_core::packet::{put_word, stated_length, TCP, UDP};
+use meshwg_core::flows::{Direction, FlowKey, Flows};
+use meshwg_core::packet::{folded, put_word, stated_length, word_sum, TCP, UDP};
 use meshwg_core::random::Random;
 use meshwg_core::segment::Segments;
 use meshwg_core::session::{Session, SessionTerms};
 use meshwg_core::shared::Shared;
+use meshwg_core::toobig::{fragments, too_big};
 use meshwg_core::vnet;
 
 type Target = (&'static str, fn(&mut Random));
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 8] = [
     ("open", open),
     ("seal", seal),
     ("segment", segment),
     ("coalesce", coalesce),
+    ("both", both),
+    ("relay", relay),
+    ("flow", flow),
+    ("toobig", toobig),
 ];
 
 fn main() {
@@ -230,4 +237,112 @@ fn coalesce(random: &mut Random) {
         written += packets;
     });
     assert_eq!(written, count);
+}
+
+/// Whatever superpacket there is, its packets can be joined again, and hold the same.
+fn both(random: &mut Random) {
+    let size = 1 + random.below(1400) as usize;
+    let payload = 1 + random.below(20_000) as usize;
+    let is_ipv6 = random.one_in(2);
+    let (start, end) = if is_ipv6 { (40, 60) } else { (20, 40) };
+    let mut packet = random.bytes(end + payload);
+    packet[0] = if is_ipv6 { 0x60 } else { 0x45 };
+    packet[if is_ipv6 { 6 } else { 9 }] = TCP;
+    packet[start + 12] = 0x50;
+    if !is_ipv6 {
+        put_word(&mut packet, 6, 0x4000);
+    }
+    let header = vnet::Header {
+        flags: vnet::NEEDS_CSUM,
+        gso_type: if is_ipv6 {
+            vnet::GSO_TCPV6
+        } else {
+            vnet::GSO_TCPV4
+        },
+        header_length: 0,
+        gso_size: size as u16,
+        checksum_start: start as u16,
+        checksum_offset: 16,
+    };
+    let segments = Segments::of(&header, &packet).expect("nothing contradicts itself");
+    let mut buffer = Vec::new();
+    let mut coalescer = Coalescer::new(Offloads {
+        has_header: true,
+        tcp: true,
+        udp: true,
+    });
+    for index in 0..segments.count {
+        let from = buffer.len();
+        buffer.resize(from + segments.length(index), 0);
+        segments.write(index, &mut buffer[from..]);
+        coalescer.add(&buffer, from..buffer.len());
+    }
+    let mut written = Vec::new();
+    coalescer.flush(&buffer, |parts, _| {
+        let whole: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        written.extend_from_slice(&whole[vnet::LENGTH + end..]);
+    });
+    assert!(written == packet[end..], "the payload is the same");
+}
+
+/// Whatever comes from a relay, only what was sealed for us comes out, and once.
+fn relay(random: &mut Random) {
+    let (path, far) = datapath(random);
+    let mut inner = packet(random, 200);
+    inner.splice(0..0, [0; DATA_HEADER_LENGTH]);
+    inner.extend([0; TAG_LENGTH]);
+    far.seal(&mut inner);
+    let mut wrapped = vec![0; channel::HEADER_LENGTH];
+    wrapped.extend(inner);
+    let number = *pick(random, &[0x4001, 0x4001, 0x4002, 0x3fff, 0x8000]);
+    channel::write_header(&mut wrapped, number);
+    match random.below(4) {
+        0 => {
+            let place = random.below(wrapped.len() as u64) as usize;
+            wrapped[place] = random.number() as u8;
+        }
+        1 => wrapped.truncate(random.below(wrapped.len() as u64 + 1) as usize),
+        2 => {
+            let length = random.below(7) as usize;
+            wrapped.extend(random.bytes(length));
+        }
+        _ => (),
+    }
+    let from = Endpoint::parse("192.0.2.7", 7, 0, None).expect("it is numeric");
+    path.receive_datagrams([&wrapped[..], &wrapped[..]], from, 1.0);
+    assert!(path.packets_to_write().len() <= 1);
+}
+
+/// Whatever packet there is, its flow has one key, which is written as it is read.
+fn flow(random: &mut Random) {
+    let packet = packet(random, 120);
+    let mut flows = Flows::default();
+    assert!(!flows.pass(&packet, Direction::Inbound, 1.0));
+    let Some(key) = FlowKey::of(&packet) else {
+        return;
+    };
+    assert_eq!(FlowKey::from_bytes(key.as_bytes()), Some(key));
+    flows.set(key, Direction::Inbound, Some(2.0));
+    assert!(flows.pass(&packet, Direction::Inbound, 1.0));
+    assert!(!flows.pass(&packet, Direction::Outbound, 1.0));
+}
+
+/// Whatever is too long, its fragments hold all of it, and answers are sound.
+fn toobig(random: &mut Random) {
+    let packet = packet(random, 3000);
+    let longest = *pick(random, &[0, 19, 28, 60, 576, 1280, 1400]);
+    if let Some(parts) = fragments(&packet, longest) {
+        let stated = stated_length(&packet);
+        let carried: usize = parts.iter().map(|part| part.len() - 20).sum();
+        assert_eq!(carried + 20, stated);
+        for part in parts {
+            assert!(part.len() <= longest);
+            assert_eq!(stated_length(&part), part.len());
+            assert_eq!(folded(word_sum(&part[..20])), 0xffff);
+        }
+    }
+    if let Some(answer) = too_big(&packet, longest) {
+        assert!(answer.len() <= 1280);
+        assert_eq!(stated_length(&answer), answer.len());
+    }
 }
