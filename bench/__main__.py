@@ -17,6 +17,7 @@ REPORT = Path(__file__).parent / "report"
 BENCHMARKS = {
     "tunnel": "one tunnel of meshwg-wg next to wireguard-go and boringtun: the targets",
     "scaling": "throughput with 1, 10, 100 and 1,000 active peers",
+    "threads": "what threads and queues of the compiled core are worth",
     "flood": "an established session while others send what no session opens",
     "policy": "what 500 rules and 10,000 flows cost a data path",
     "stun": "STUN requests per second and CPU per request, next to coturn",

@@ -17,6 +17,8 @@ from netlab.process import Process
 
 ATTEMPTS = 3
 """A program that drowns in datagrams may lose iperf3's own connection, too."""
+IPERF3_PORT = 5201
+"""Its own."""
 GRACE = 20
 """Seconds that iperf3 may take longer than it is told to run."""
 LARGE, SMALL = 1372, 64
@@ -38,15 +40,22 @@ class Load:
 
 
 def iperf3(
-    client: Host, server: Host, address: str, *options: str, seconds: int
+    client: Host,
+    server: Host,
+    address: str,
+    *options: str,
+    seconds: int,
+    port: int = IPERF3_PORT,
 ) -> Load:
     """Run iperf3 from one host to another, and return what arrived.
 
+    :param port: that nothing else uses meanwhile.
     :raises CommandFailed: if it fails several times.
     """
-    command = ["iperf3", "-J", "-c", address, "-t", str(seconds), *options]
+    at = ["-p", str(port)]
+    command = ["iperf3", "-J", "-c", address, *at, "-t", str(seconds), *options]
     for attempt in range(1, ATTEMPTS + 1):
-        listener = server.popen(["iperf3", "-s", "-1", "--forceflush"])
+        listener = server.popen(["iperf3", "-s", "-1", "--forceflush", *at])
         listener.wait_for_line("Server listening")
         try:
             done = client.run(command, timeout=seconds + GRACE)
@@ -60,11 +69,17 @@ def iperf3(
 
 
 def streams(
-    client: Host, server: Host, address: str, *, count: int = 1, seconds: int
+    client: Host,
+    server: Host,
+    address: str,
+    *,
+    count: int = 1,
+    seconds: int,
+    port: int = IPERF3_PORT,
 ) -> Load:
     """Send TCP streams from one host to another."""
     options = ("-P", str(count), "-O", "1")
-    return iperf3(client, server, address, *options, seconds=seconds)
+    return iperf3(client, server, address, *options, seconds=seconds, port=port)
 
 
 def both_ways(client: Host, server: Host, address: str, *, seconds: int) -> Load:

@@ -1,7 +1,7 @@
 """Two hosts, one cable, one tunnel between them, and any program that carries it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,13 +53,14 @@ def tunnel(program: Program) -> Iterator[TunnelEnds]:
     with Lab(title="bench tunnel") as lab:
         switch = lab.add_switch("cable", NETWORK)
         hosts = [lab.add_host(name, switch) for name in ("left", "right")]
-        keys = [make_keys(host) for host in hosts]
-        ends = [_start(program, host, n) for n, host in enumerate(hosts, 1)]
-        for number in (0, 1):
-            _configure(ends[number], keys[number], ends[1 - number], keys[1 - number])
-        left, right = ends
-        left.host.ping(right.address)
+        left, right = _join(program, hosts, 0)
         yield TunnelEnds(lab, switch, left, right)
+
+
+def beside(program: Program, pair: TunnelEnds) -> TunnelEnds:
+    """Bring up another tunnel between the same hosts: 10.100.0.1 and 10.100.0.2."""
+    left, right = _join(program, [pair.left.host, pair.right.host], 1)
+    return TunnelEnds(pair.lab, pair.cable, left, right)
 
 
 def start(program: Program, host: Host, interface: str = "wg0") -> Process:
@@ -71,16 +72,29 @@ def start(program: Program, host: Host, interface: str = "wg0") -> Process:
     return process
 
 
-def _start(program: Program, host: Host, number: int) -> End:
-    return End(host, start(program, host), f"10.99.0.{number}")
+def _join(program: Program, hosts: Sequence[Host], number: int) -> list[End]:
+    """Return both ends of the tunnel of that number, which is up."""
+    interface = f"wg{number}"
+    ends = [
+        End(host, start(program, host, interface), f"10.{99 + number}.0.{which}")
+        for which, host in enumerate(hosts, 1)
+    ]
+    keys = [make_keys(host) for host in hosts]
+    for which in (0, 1):
+        other = 1 - which
+        _configure(ends[which], keys[which], ends[other], keys[other], number)
+    ends[0].host.ping(ends[1].address)
+    return ends
 
 
-def _configure(end: End, keys: KeyPair, other: End, others: KeyPair) -> None:
-    host = end.host
-    key = host.write_file("key", keys.private)
-    endpoint = f"{other.host.address(4)}:{PORT}"
-    settings = f"listen-port {PORT} private-key {key} peer {others.public}"
+def _configure(
+    end: End, keys: KeyPair, other: End, others: KeyPair, number: int
+) -> None:
+    host, interface, port = end.host, f"wg{number}", str(PORT + number)
+    key = host.write_file(f"{interface}.key", keys.private)
+    settings = f"listen-port {port} private-key {key} peer {others.public}"
+    endpoint = f"{other.host.address(4)}:{port}"
     allowed = f"allowed-ips {other.address}/32 endpoint {endpoint}"
-    host.run(["wg", "set", "wg0", *settings.split(), *allowed.split()])
-    host.run(["ip", "address", "add", f"{end.address}/24", "dev", "wg0"])
-    host.run(["ip", "link", "set", "wg0", "mtu", str(MTU), "up"])
+    host.run(["wg", "set", interface, *settings.split(), *allowed.split()])
+    host.run(["ip", "address", "add", f"{end.address}/24", "dev", interface])
+    host.run(["ip", "link", "set", interface, "mtu", str(MTU), "up"])
