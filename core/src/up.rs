@@ -130,9 +130,15 @@ impl Up {
 
     /// Return, once, whether notes have waited long enough.
     pub fn are_notes_to_be_told(&mut self, now: f64) -> bool {
-        let is_due = !self.is_told && self.noted_at.is_some_and(|at| now >= at + NOTES_WAIT);
-        self.is_told |= is_due;
-        is_due
+        let is_due = self.noted_at.is_some_and(|at| now >= at + NOTES_WAIT);
+        is_due && self.tell_of_notes()
+    }
+
+    /// Return, once, whether there are notes, however short they have waited.
+    pub fn tell_of_notes(&mut self) -> bool {
+        let has_notes = self.has_notes_to_tell();
+        self.is_told |= has_notes;
+        has_notes
     }
 
     /// Return all notes in the order of their times, and forget them.
@@ -306,6 +312,8 @@ mod tests {
         up.take_notes();
         up.note(sent(1, 3.0), false);
         assert!(up.has_notes_to_tell());
+        assert!(up.tell_of_notes());
+        assert!(!up.tell_of_notes());
     }
 
     #[test]

@@ -111,9 +111,13 @@ impl Worker {
 
     /// Return for how many milliseconds to wait.
     fn patience(&self) -> i32 {
-        if self.state.shared.up().has_notes_to_tell() {
+        let is_second = self.role == Role::Second;
+        let are_apart = self.state.duties.are_apart();
+        if is_second && !are_apart {
+            -1
+        } else if self.state.shared.up().has_notes_to_tell() {
             (NOTES_WAIT * 1000.0) as i32
-        } else if self.role == Role::Second && self.state.duties.are_apart() {
+        } else if is_second {
             (CALM * 1000.0) as i32
         } else {
             -1
@@ -133,7 +137,13 @@ impl Worker {
         let (duties, sockets) = (&self.state.duties, &self.state.sockets);
         match self.role {
             Role::First if std::mem::take(&mut self.is_loaded) => duties.part(sockets),
-            Role::Second if !duties.is_crowded(now) => duties.join(sockets),
+            Role::Second if !duties.is_crowded(now) => {
+                // The first thread may be asleep, and knows nothing of its notes.
+                if self.state.shared.up().tell_of_notes() {
+                    self.state.shared.bell.ring();
+                }
+                duties.join(sockets)
+            }
             _ => Ok(()),
         }
     }

@@ -10,8 +10,10 @@ import os
 import select
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from ipaddress import ip_network
+from typing import cast
 
 import pytest
 
@@ -22,6 +24,7 @@ from meshwg.runtime.dataplane import Dataplane
 from meshwg.runtime.tun import TunDevice
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.transmit import Endpoint, Transmit
+from meshwg.wireguard.core import CompiledCore
 from meshwg.wireguard.core_datapath import JUDGED_AT_ONCE, CoreDatapath
 from meshwg.wireguard.device import Device
 from meshwg.wireguard.drop import Drop
@@ -38,6 +41,8 @@ pytestmark = pytest.mark.skipif(
 LINK = 5
 PATIENCE = 20.0
 FOREVER = float("inf")
+CALM = 0.05
+"""Seconds without crowds after which one thread of a core carries alone."""
 
 
 async def test_packets_cross_both_ways_from_the_first_one_on() -> None:
@@ -108,6 +113,42 @@ async def test_a_flood_of_what_it_does_not_know_is_bounded_and_packets_cross() -
             return drops[Drop.INVALID_MESSAGE] + drops[Drop.QUEUE_FULL] == 3000
 
         await until(is_through)
+
+
+async def test_under_load_what_it_does_not_know_is_taken_up_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datapaths, "new_core", partial(crowded, datapaths.new_core))
+    async with tunnel() as (alice, bob):
+        await alice.says_to(bob)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+            for number in range(1500):
+                flood.sendto(number.to_bytes(4) * 12, ("127.0.0.1", bob.port))
+                if number % 500 == 0:
+                    await alice.says_to(bob)
+
+        def is_through() -> bool:
+            drops = bob.device.drops
+            return drops[Drop.INVALID_MESSAGE] + drops[Drop.QUEUE_FULL] == 1500
+
+        await until(is_through)
+        await bob.says_to(alice)
+
+
+async def test_crowds_and_lone_packets_cross_in_turns() -> None:
+    async with tunnel() as (alice, bob):
+        await alice.says_to(bob)
+        assert not alice.core.core.is_crowded()
+        for _ in range(3):
+            for one, other in ((alice, bob), (bob, alice)):
+                await one.crowds_to(other)
+            await alice.says_to(bob)
+            await bob.says_to(alice)
+            # Also once the second thread has surely given the sockets back.
+            await asyncio.sleep(2 * CALM)
+            await alice.says_to(bob)
+            await bob.says_to(alice)
+        assert alice.core.failure is bob.core.failure is None
 
 
 async def test_a_filter_is_asked_once_a_flow_until_it_says_something_else() -> None:
@@ -246,6 +287,26 @@ async def test_only_the_core_needs_this() -> None:
         tun.close()
 
 
+class Crowded:
+    """A core whose threads always have a lot to carry."""
+
+    def __init__(self, core: CompiledCore) -> None:
+        self._core = core
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._core, name)
+
+    def is_crowded(self) -> bool:
+        return True
+
+
+def crowded(
+    new_core: Callable[..., CompiledCore], *, roaming: bool = True
+) -> CompiledCore:
+    """Return a core that says so."""
+    return cast("CompiledCore", Crowded(new_core(roaming=roaming)))
+
+
 class RecordingLink:
     """A link that notes what it is to send."""
 
@@ -326,6 +387,27 @@ class CoreSide:
         self.kernel.send(packet)
         while await other.delivered() != packet:
             pass
+
+    async def crowds_to(self, other: "CoreSide") -> None:
+        """Let many packets cross, until the core says that they come in crowds."""
+        packet = ipv4(self.address, other.address, bytes(8))
+        for _ in range(100):
+            for _ in range(8):
+                with suppress(BlockingIOError):
+                    self.kernel.send(packet)
+            await asyncio.sleep(0)
+            other.drain()
+        await until(self.core.core.is_crowded)
+        # What is still on its way would fill the kernel's side, which is short.
+        await until(lambda: not other.drain() and not self.core.core.is_crowded())
+
+    def drain(self) -> int:
+        """Forget what the kernel got, and return how many packets that was."""
+        count = 0
+        with suppress(BlockingIOError):
+            while self.kernel.recv(65536):
+                count += 1
+        return count
 
     def close(self) -> None:
         self.pump.stop()
