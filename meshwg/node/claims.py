@@ -1,66 +1,71 @@
 """Which of the networks that peers announce this node sends after them.
 
-The coordinator tells of each network only once, if it is of this version; a node judges
-for itself, all the same. Of several peers the first keeps a network, and the next one
-has it when that has gone, or announces it no more.
+The coordinator tells of networks that an administrator has approved; a node judges for
+itself, all the same. Several peers may announce the same network: which of them has it
+is decided by :mod:`meshwg.node.routers`.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable, Mapping
 from ipaddress import ip_network
 
 from meshwg import prefixes
 from meshwg.health import Complaint, Severity
+from meshwg.node.routers import Contender
 from meshwg.prefixes import IPNetwork
+from meshwg.wire.routes import DEFAULT_PRIORITY
 
 CODE = "route-refused"
 TOO_MUCH = "peers together would have too much of the internet behind them"
+NO_PRIORITIES: Mapping[str, int] = {}
 
 
 class Claims:
-    """What peers announce, and what each of them has of that."""
+    """What peers announce, and which of that this node believes."""
 
     def __init__(self) -> None:
         self._mesh: tuple[IPNetwork, ...] = ()
         self._own: frozenset[str] = frozenset()
-        self._announced: dict[str, tuple[str, ...]] = {}
-        self._holders: dict[str, str] = {}
+        self._announced: dict[str, dict[str, int]] = {}
+        self._known: dict[str, tuple[Contender, ...]] = {}
         self._refused: dict[str, str] = {}
 
     def set_mesh(self, mesh: tuple[IPNetwork, ...], own: Iterable[str]) -> None:
         """Know the networks of the mesh, and those behind this node itself."""
         self._mesh, self._own = mesh, frozenset(own)
 
-    def announce(self, key: str, routes: tuple[str, ...]) -> None:
-        """Take note of what a peer announces, nothing if it has gone."""
+    def announce(
+        self,
+        key: str,
+        routes: Collection[str],
+        priorities: Mapping[str, int] = NO_PRIORITIES,
+    ) -> None:
+        """Take note of what a peer announces, nothing if it has gone.
+
+        :param priorities: by network, of those that are not as all others.
+        """
         if routes:
-            self._announced[key] = routes
+            self._announced[key] = {
+                text: priorities.get(text, DEFAULT_PRIORITY) for text in routes
+            }
         else:
             self._announced.pop(key, None)
 
-    def settle(self) -> dict[str, tuple[str, ...]]:
-        """Return what peers have now, those whose routes changed included."""
-        before = self._holders
-        self._holders, self._refused = {}, {}
+    def settle(self) -> dict[str, tuple[Contender, ...]]:
+        """Return the peers that can have each network, in the order of their news."""
+        before, self._refused = self._known, {}
+        found: dict[str, list[Contender]] = {}
         for key, routes in self._announced.items():
-            for text in routes:
-                if self._may_have(text) and (
-                    before.get(text) == key or text not in self._holders
-                ):
-                    self._holders[text] = key
-        self._hold_to_share(before)
-        changed = {
-            key
-            for text in before.keys() | self._holders.keys()
-            if before.get(text) != self._holders.get(text)
-            for key in (before.get(text), self._holders.get(text))
-            if key is not None
-        }
-        return {key: self.of(key) for key in sorted(changed)}
+            for text, priority in routes.items():
+                if self._may_have(text):
+                    found.setdefault(text, []).append(Contender(key, priority))
+        self._hold_to_share(found, before)
+        self._known = {text: tuple(contenders) for text, contenders in found.items()}
+        return self._known
 
     def of(self, key: str) -> tuple[str, ...]:
-        """Return what a peer has."""
+        """Return what a peer announces, in its order, as far as it is believed."""
         announced = self._announced.get(key, ())
-        return tuple(text for text in announced if self._holders.get(text) == key)
+        return tuple(text for text in announced if text in self._known)
 
     def complaint(self) -> Complaint | None:
         """Return what the user should know of networks that nobody can have."""
@@ -75,16 +80,18 @@ class Claims:
             "Update the coordinator, which should not have told of it.",
         )
 
-    def _hold_to_share(self, before: Container[str]) -> None:
+    def _hold_to_share(
+        self, found: dict[str, list[Contender]], before: Container[str]
+    ) -> None:
         """Let all together have no more than a share of the internet.
 
         :param before: networks that somebody had already, which come first.
         """
         room = dict(prefixes.PUBLIC_SHARE)
-        for text in sorted(self._holders, key=lambda text: text not in before):
+        for text in sorted(found, key=lambda text: text not in before):
             version, size = 6 if ":" in text else 4, prefixes.public_size(text)
             if size > room[version]:
-                del self._holders[text]
+                del found[text]
                 self._refused[text] = TOO_MUCH
             else:
                 room[version] -= size
