@@ -34,6 +34,7 @@ MESHWG_LAYERS = (
         "meshwg.prefixes",
         "meshwg.health",
         "meshwg.firewall",
+        "meshwg.forwarding",
         "meshwg.routing",
     ),
     ("meshwg.errors",),

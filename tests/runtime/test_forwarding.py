@@ -198,8 +198,8 @@ def test_where_forwarding_was_on_nothing_is_dropped(
     run(hub, Forwarding("eth2", state).enable)
 
     assert reaches(one, two)
-    assert "nfproto ipv6" in tables(hub)
-    assert "nfproto ipv4" not in tables(hub)
+    assert "nfproto ipv6 iifname {" in tables(hub)
+    assert "nfproto ipv4 iifname {" not in tables(hub)
 
 
 def test_switching_off_what_was_never_on_is_not_an_error(
