@@ -14,7 +14,7 @@ from meshwg.node.routers import Contender
 from meshwg.prefixes import IPNetwork
 from meshwg.wire.routes import DEFAULT_PRIORITY
 
-CODE = "route-refused"
+CODE = "peer-route-refused"
 TOO_MUCH = "peers together would have too much of the internet behind them"
 NO_PRIORITIES: Mapping[str, int] = {}
 
@@ -61,6 +61,11 @@ class Claims:
         self._hold_to_share(found, before)
         self._known = {text: tuple(contenders) for text, contenders in found.items()}
         return self._known
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The networks that some peer can have."""
+        return self._known.keys()
 
     def of(self, key: str) -> tuple[str, ...]:
         """Return what a peer announces, in its order, as far as it is believed."""

@@ -79,9 +79,9 @@ class Failover:
         """Return the key of the peer that packets to a network go to."""
         return self._routers.holder(network)
 
-    def standings(self, network: str, now: float) -> tuple[RouterStanding, ...]:
+    def standings(self, network: str) -> tuple[RouterStanding, ...]:
         """Return how the routers of a network stand, the one in use first."""
-        return self._routers.standings(network, now)
+        return self._routers.standings(network, self._now)
 
     def why(self, move: Move) -> str:
         """Return the reason of a move, nothing where there is none worth a word."""

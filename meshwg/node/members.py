@@ -11,9 +11,10 @@ from ipaddress import ip_address, ip_network
 
 from meshwg import prefixes
 from meshwg.control.client import ControlClient
-from meshwg.health import Complaint, Health, Severity
+from meshwg.health import Health
 from meshwg.keys import parse_key
 from meshwg.node.access import AccessControl
+from meshwg.node.approvals import OwnOffers
 from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import (
     InterfaceChanged,
@@ -32,7 +33,6 @@ from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
-NOT_TOLD = "route-not-approved"
 MAX_TOLD = 64
 """Peers that are held, and networks behind peers, that are told of at once, so that no
 coordinator fills the log."""
@@ -80,6 +80,8 @@ class Members:
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
         self._claims = Claims()
+        self.offers = OwnOffers(client, public_key)
+        """What this node offers to the mesh, with what became of it."""
         self._delivered: tuple[tuple[str, ...], bool] | None = None
         self._health = health
         self._trust = trust
@@ -120,6 +122,15 @@ class Members:
     def held(self) -> Mapping[str, Held]:
         """The peers that are not trusted, by public key."""
         return self._trust.held
+
+    def routers(self) -> Iterator[tuple[str, MeshPeer]]:
+        """Yield networks behind peers with each peer that has them, the chosen first.
+
+        Networks are in the order of their texts.
+        """
+        for network in sorted(self._claims.networks):
+            for each in self._failover.standings(network):
+                yield network, self.peers[each.key]
 
     def find(self, name: str) -> MeshPeer | None:
         """Return the peer of a name, a mesh address or a public key."""
@@ -206,7 +217,7 @@ class Members:
             for address in self.assigned_addresses()
         )
         self._deliver()
-        self._tell_of_routes()
+        self.offers.complain(self._health)
         change = InterfaceChanged(
             addresses,
             tuple(sorted(map(str, overlay.routes))),
@@ -242,22 +253,6 @@ class Members:
             self._delivered = delivered
             networks = map(ip_network, delivered[0])
             self._device.datapath.deliver_only(networks, members=is_hub)
-
-    def _tell_of_routes(self) -> None:
-        """Tell the user of networks that this node offers and others do not hear of."""
-        itself, known = self.itself, self.own_routes()
-        missing = [each for each in self._control.offered_routes if each not in known]
-        complaint = None
-        if missing and itself is not None:
-            complaint = Complaint(
-                NOT_TOLD,
-                Severity.WARNING,
-                f"The others are not told of {', '.join(missing[:5])}, which this node "
-                "offers.",
-                "Have it approved by approve_routes in the coordinator's settings, or "
-                "see in the notice who has it.",
-            )
-        self._health.put(NOT_TOLD, complaint)
 
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""

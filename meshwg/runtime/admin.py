@@ -35,6 +35,9 @@ class Commands(Protocol):
     def why(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def trust(self) -> dict[str, Any]: ...
     def accept(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def routes(self) -> dict[str, Any]: ...
+    def add_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def remove_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def dns(self) -> dict[str, Any]: ...
     async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
@@ -58,6 +61,9 @@ class AdminServer:
             "/v1/join": ("POST", self._join),
             "/v1/trust": ("GET", self._trust),
             "/v1/trust/accept": ("POST", self._accept),
+            "/v1/routes": ("GET", self._list_routes),
+            "/v1/routes/add": ("POST", self._add_route),
+            "/v1/routes/remove": ("POST", self._remove_route),
             "/v1/dns": ("GET", self._dns),
             "/v1/dns/query": ("POST", self._dns_query),
             "/v1/down": ("POST", self._down),
@@ -131,6 +137,17 @@ class AdminServer:
     async def _accept(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(self._commands.accept(_body(request, name=str, key=str)))
+
+    async def _list_routes(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.routes())
+
+    async def _add_route(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.add_route(_body(request, route=str)))
+
+    async def _remove_route(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.remove_route(_body(request, route=str)))
 
     async def _dns(self, request: HttpRequest) -> HttpAnswer:
         return _json(self._commands.dns())

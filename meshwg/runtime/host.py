@@ -17,7 +17,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.health import Complaint, Severity
-from meshwg.keys import PrivateKey, format_key
+from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
     CoordinatorKeyChanged,
@@ -35,7 +35,6 @@ from meshwg.node import (
     TrustChanged,
 )
 from meshwg.node.trust import Trust
-from meshwg.path import events as path_events
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
 from meshwg.relay.transactions import TurnCredentials
@@ -46,12 +45,14 @@ from meshwg.runtime.coordinator_news import CoordinatorNews
 from meshwg.runtime.core import make_datapath
 from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
+from meshwg.runtime.event_log import log_event
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.guardfile import read_guard
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
+from meshwg.runtime.offered_routes import OfferedRoutes, announced, traits_of
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
@@ -102,6 +103,8 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self.routes = OfferedRoutes(config.routes, state)
+        """The networks behind this node, which may change while it runs."""
         self._pins = state.pins()
         self._saving = TaskSet()
         self._saves = asyncio.Lock()
@@ -144,7 +147,8 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        own = identity(self._config, self._membership.stored, private_key)
+        stored, routes = self._membership.stored, self.routes.current
+        own = identity(self._config, stored, private_key, routes)
         return ControlClient(
             own,
             now=clock.now(),
@@ -386,6 +390,14 @@ class NodeHost:
             why = client.error or "The coordinator does not answer"
             raise NotJoined(f"{why.rstrip('.')}: the node goes on trying") from None
 
+    def offer_routes(self) -> None:
+        """Tell the mesh which networks are behind this node now."""
+        routes = self.routes.current
+        self.node.background.offer_routes(
+            announced(routes), traits_of(routes), clock.now()
+        )
+        self.turn()
+
     async def _give_back(self) -> None:
         self.node.stop(clock.now(), for_good=self.leaves)
         for transmit in self.node.datagrams_to_send():
@@ -442,13 +454,13 @@ class NodeHost:
                 self._names_changed()
             case CoordinatorKeyChanged(key, former):
                 self._membership.coordinator_key_changed(key, former)
-                _log(event)
+                log_event(event)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():
                 self._on_expelled(event)
             case PeerHeld() | RouteTaken() | PathChanged():
-                _log(event)
+                log_event(event)
             case _:
                 self._ways_out.carry_out(event)
 
@@ -576,26 +588,3 @@ def _open_sockets(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "
             "--listen-port, or 0 for any"
         ) from None
-
-
-def _log(event: NodeEvent) -> None:
-    """Tell the user of what needs nothing to be done."""
-    match event:
-        case CoordinatorKeyChanged(key, former):
-            if former is not None:
-                said = "The coordinator has a new key, as the old one said: %s"
-                logger.warning(said, format_key(key))
-        case PeerHeld(name, reason):
-            logger.warning("No traffic with %s: %s", name, reason)
-        case RouteTaken(name, network, why):
-            because = f", since {why}" if why else ""
-            logger.info("Packets to %s go to %s%s", network, name, because)
-        case PathChanged(peer, change):
-            _log_path(peer.entry.name, change)
-
-
-def _log_path(name: str, change: path_events.SelectionChanged) -> None:
-    if change.kind is None:
-        logger.debug("%s: no path", name)
-    else:
-        logger.info("%s: path %s %s", name, change.kind.value, change.endpoint)

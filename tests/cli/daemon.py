@@ -56,6 +56,18 @@ class FakeDaemon:
             raise self.refusal
         return self.report
 
+    def routes(self) -> Json:
+        return self.report
+
+    def add_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
+    def remove_route(self, request: Json) -> Json:
+        return self.add_route(request)
+
     def dns(self) -> Json:
         return self.report
 

@@ -20,7 +20,7 @@ def test_all_routers_are_held_and_the_preferred_one_has_the_network() -> None:
     stage, first, second = two_routers()
     assert owner(stage) is second.tunnel.lane
     assert (first.entry.routes, second.entry.routes) == ((), (SITE,))
-    standings = stage.node.failover.standings(SITE, NOW)
+    standings = stage.node.failover.standings(SITE)
     assert [each.key for each in standings] == [second.key, first.key]
 
 

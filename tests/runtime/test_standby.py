@@ -53,6 +53,19 @@ async def test_it_shows_whose_keys_were_pinned(tmp_path: Path) -> None:
         standby.accept({"name": "bob"})
 
 
+async def test_what_it_offers_may_be_changed_for_when_it_is_up(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+
+    added = standby.add_route({"route": "10.1.0.0/16,priority=5"})
+
+    assert (added["prefix"], added["state"]) == ("10.1.0.0/16", "withdrawn")
+    assert standby.routes()["own"] == [added]
+    assert standby.remove_route({"route": "10.1.0.0/16"}) == {"prefix": "10.1.0.0/16"}
+    assert standby.routes()["own"] == []
+    with pytest.raises(MeshError, match="host bits"):
+        standby.add_route({"route": "10.1.0.1/16"})
+
+
 async def test_it_can_leave_the_mesh(tmp_path: Path) -> None:
     standby = a_standby(tmp_path)
 
