@@ -12,7 +12,7 @@ from meshwg import prefixes
 from meshwg.health import Complaint, Severity
 from meshwg.node.routers import Contender
 from meshwg.prefixes import IPNetwork
-from meshwg.wire.routes import DEFAULT_PRIORITY
+from meshwg.routeoptions import DEFAULT_PRIORITY
 
 CODE = "peer-route-refused"
 TOO_MUCH = "peers together would have too much of the internet behind them"

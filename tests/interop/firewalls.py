@@ -5,6 +5,7 @@ the packages lie over this machine's files.
 """
 
 import shlex
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,9 +79,8 @@ class Packages:
         return self._host.run(self._command(script)).stdout
 
     def start(self, script: str) -> Process:
-        """Run one that goes on, with processes of its own."""
-        apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        return self._host.popen([*apart, *self._command(script)], log="firewall.log")
+        """Run one that goes on."""
+        return self._host.popen(self._command(script), log="firewall.log")
 
     def _command(self, script: str) -> list[str]:
         lines = ["set -e", "mount --make-rprivate /"]
@@ -145,31 +145,24 @@ class Firewalld:
         self._process = self._packages.start(
             "mount -t tmpfs tmpfs /run\nmkdir -p /run/dbus\n"
             "mount -t tmpfs tmpfs /var/log\n"
-            "dbus-daemon --system --fork --nopidfile\n"
-            "firewalld --nofork --nopid &\n"
-            "child=$!\n"
-            "trap 'kill -HUP $child' HUP\n"
-            "while kill -0 $child 2>/dev/null; do wait $child || true; done\n"
+            "dbus-daemon --system --nofork --nopidfile &\n"
+            "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.1; done\n"
+            "exec firewalld --nofork --nopid\n"
         )
         self._wait()
 
     def reload(self) -> None:
         self._host.run(["nft", "flush", "chain", "inet", "firewalld", "filter_FORWARD"])
-        self._packages.run("pkill -HUP --ns $$ --nslist net -f 'firewalld --nofork'")
+        self._process.send_signal(signal.SIGHUP)
         self._wait()
 
     def close(self) -> None:
-        self._process.stop()
+        self._process.kill()
 
     def _wait(self) -> None:
         chain = ["nft", "list", "chain", "inet", "firewalld", "filter_FORWARD"]
-        self._host.run(
-            [
-                "sh",
-                "-c",
-                f"until {shlex.join(chain)} | grep -q reject; do sleep 0.2; done",
-            ]
-        )
+        has_loaded = f"{shlex.join(chain)} | grep -q reject"
+        self._host.run(["sh", "-c", f"until {has_loaded}; do sleep 0.2; done"])
 
 
 class Docker:

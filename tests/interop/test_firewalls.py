@@ -1,7 +1,7 @@
 """A hub and router beside real firewalls that forward nothing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,8 +15,13 @@ from tests.interop.test_routes import behind
 pytestmark = pytest.mark.netns
 
 SITE = "10.77.1.0/24"
-KINDS = {"ufw": Ufw, "firewalld": Firewalld, "docker": Docker, "legacy": Legacy}
 OtherFirewall = Ufw | Firewalld | Docker | Legacy
+KINDS: dict[str, Callable[[Host], OtherFirewall]] = {
+    "ufw": Ufw,
+    "firewalld": Firewalld,
+    "docker": Docker,
+    "legacy": Legacy,
+}
 
 
 @pytest.fixture
@@ -34,11 +39,7 @@ def firewall(request: pytest.FixtureRequest, gateway: Host) -> Iterator[OtherFir
 def test_a_hub_and_router_forwards_beside_it_also_when_it_is_loaded_again(
     firewall: OtherFirewall, gateway: Host, lab: Lab
 ) -> None:
-    settings = lab.directory / "coordinator.toml"
-    settings.write_text(f'approve_routes = ["{SITE}"]\n')
-    coordinator = Coordinator.on_the_internet(
-        lab, "--no-relay", "--config", str(settings)
-    )
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
     token = coordinator.token(reusable=True)
     printer = behind(gateway, lab, "eth1", "printer", SITE)
     before = rules(gateway)
@@ -47,11 +48,11 @@ def test_a_hub_and_router_forwards_beside_it_also_when_it_is_loaded_again(
     options = ("--hub", "--route", SITE, "--listen-port", str(PORT))
     hub.start("--join", token, *options, env={"PATH": programs})
     alice, bob = (
-        Member(lab.add_host(name, lab.add_router(f"{name}s-office", OFFICE))).join(
-            token
-        )
+        Member(lab.add_host(name, lab.add_router(f"{name}-nat", OFFICE))).join(token)
         for name in ("alice", "bob")
     )
+    coordinator.command("node", "approve", "gateway", "--hub")
+    coordinator.command("route", "approve", "gateway", SITE)
     alice.wait_until_sees("gateway", "bob")
     bob.wait_until_sees("gateway", "alice")
 
