@@ -120,17 +120,24 @@ class Briefing:
 
     def _on_change(self, change: NetMapChange) -> None:
         self._settle_policy()
-        if change.peers.changed or change.peers.removed:
+        is_told = bool(change.peers.changed or change.peers.removed)
+        if is_told:
             self._events.append(change.peers)
         if change.itself is not None:
-            self._on_self_changed(change.itself)
+            is_renamed = self._on_self_changed(change.itself)
+            if not is_renamed and not is_told:
+                # What is behind this node, or its role, is news for itself as well.
+                self._events.append(change.peers)
 
-    def _on_self_changed(self, itself: PeerEntry) -> None:
+    def _on_self_changed(self, itself: PeerEntry) -> bool:
+        """Return whether this node has another name, or other addresses, now."""
         known = self.registered
         if known and (known.name, known.addresses) != (itself.name, itself.addresses):
             name, addresses = itself.name, itself.addresses
             self.registered = replace(known, name=name, addresses=addresses)
             self._events.append(SelfChanged(itself))
+            return True
+        return False
 
     def _on_itself(self, itself: PeerEntry) -> None:
         """Take note of the own entry, where the netmap does not have it."""

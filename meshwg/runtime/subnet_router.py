@@ -194,8 +194,10 @@ class SubnetRouter:
         ]
         if any(each.code == NOT_FORWARDED for each in self._node.health):
             dead = list(self._announced)
-        self._node.own_routes.set_dead(sorted(dead), clock.now())
-        self._turn()
+        if sorted(dead) != list(self._node.own_routes.dead):
+            self._node.own_routes.set_dead(sorted(dead), clock.now())
+            # Not here: this may be in the middle of what the last turn brought.
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 def _forwarded(route: RouteOptions) -> ForwardedRoute:

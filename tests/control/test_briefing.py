@@ -142,3 +142,11 @@ def test_the_cache_brings_back_what_was_told() -> None:
 
 def test_what_is_about_something_else_is_left_alone() -> None:
     assert Listener().hear(control.Ping(id=1)) == []
+
+
+def test_what_is_approved_of_this_node_is_news_though_nothing_else_is() -> None:
+    listener = Listener()
+    listener.hear(netmap(ITSELF))
+    approved = replace(ITSELF, version=2, routes=("10.1.0.0/16",))
+
+    assert listener.hear(netmap(approved, version=2)) == [PeersChanged((), ())]
