@@ -9,7 +9,9 @@ from scenarios.hub import HUB
 from scenarios.kubernetes import KUBERNETES
 from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
+from scenarios.router import ROUTER
 
 ALL: dict[str, Scenario[Any]] = {
-    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS)
+    each.name: each
+    for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS, ROUTER)
 }
