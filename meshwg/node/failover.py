@@ -9,7 +9,14 @@ them this node sends to. Answers may come by another one.
 from collections.abc import Mapping
 from ipaddress import ip_network
 
-from meshwg.node.routers import Contender, Move, MoveReason, Routers, RouterStanding
+from meshwg.node.routers import (
+    Contender,
+    Move,
+    MoveReason,
+    RouterHealth,
+    Routers,
+    RouterStanding,
+)
 from meshwg.path.routereport import RouteReport
 from meshwg.peer import MeshPeer
 from meshwg.wireguard.allowedips import Network
@@ -82,6 +89,11 @@ class Failover:
     def standings(self, network: str) -> tuple[RouterStanding, ...]:
         """Return how the routers of a network stand, the one in use first."""
         return self._routers.standings(network, self._now)
+
+    def is_good(self, network: str) -> bool:
+        """Tell whether the router of a network works, as far as is known."""
+        first = next(iter(self.standings(network)), None)
+        return first is None or first.health is RouterHealth.GOOD
 
     def why(self, move: Move) -> str:
         """Return the reason of a move, nothing where there is none worth a word."""

@@ -26,7 +26,7 @@ from meshwg.node.events import (
 from meshwg.node.failover import Failover
 from meshwg.node.hubs import HUB, Diversions
 from meshwg.node.paths import Paths
-from meshwg.node.routers import Move, MoveReason
+from meshwg.node.routers import Move, MoveReason, RouterStanding
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import MeshPeer
@@ -123,14 +123,14 @@ class Members:
         """The peers that are not trusted, by public key."""
         return self._trust.held
 
-    def routers(self) -> Iterator[tuple[str, MeshPeer]]:
+    def routers(self) -> Iterator[tuple[str, MeshPeer, RouterStanding]]:
         """Yield networks behind peers with each peer that has them, the chosen first.
 
         Networks are in the order of their texts.
         """
         for network in sorted(self._claims.networks):
             for each in self._failover.standings(network):
-                yield network, self.peers[each.key]
+                yield network, self.peers[each.key], each
 
     def find(self, name: str) -> MeshPeer | None:
         """Return the peer of a name, a mesh address or a public key."""

@@ -93,6 +93,28 @@ class RouterStanding(NamedTuple):
     round_trip: float | None
     """Seconds."""
 
+    @property
+    def state(self) -> str:
+        """It in a word."""
+        if self.leaves:
+            return "leaving"
+        if self.health is not RouterHealth.GOOD:
+            return self.health.name.lower()
+        return "used" if self.is_chosen else "reserve"
+
+    @property
+    def sentence(self) -> str:
+        """What is said of a router that is not as it should be, after its name."""
+        return _SENTENCES.get(self.state, "")
+
+
+_SENTENCES = {
+    "leaving": "stops",
+    "away": "is offline",
+    "silent": "does not answer",
+    "dead": "does not reach it",
+}
+
 
 @dataclass(slots=True)
 class _Router:

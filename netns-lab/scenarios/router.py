@@ -69,7 +69,8 @@ def build(lab: Lab) -> Site:
     for name in ("first", "second"):
         command = (*COORDINATOR, "route", "approve", name, LAN, *where)
         mesh.coordinator.host.run(list(command))
-    return Site(*(mesh.nodes[host.name] for host in hosts), printer)
+    nodes = mesh.nodes
+    return Site(nodes["alice"], nodes["first"], nodes["second"], printer)
 
 
 def verify(site: Site, narrator: Narrator) -> None:
