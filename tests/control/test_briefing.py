@@ -100,6 +100,25 @@ def test_the_own_entry_changes_what_this_node_is_called() -> None:
     assert listener.briefing.registered == replace(REGISTERED, name="other")
 
 
+def test_what_others_are_told_of_this_node_is_news_and_where_it_is_is_none() -> None:
+    listener = Listener()
+    assert listener.hear(netmap(ITSELF)) == []
+
+    moved = replace(ITSELF, version=2, online=True)
+    assert listener.hear(netmap(moved, version=2)) == []
+    for version, entry in enumerate(
+        (
+            replace(ITSELF, routes=("10.1.0.0/16",)),
+            replace(ITSELF, exit=True),
+            replace(ITSELF, role="hub"),
+            ITSELF,
+        ),
+        start=3,
+    ):
+        told = netmap(replace(entry, version=version), version=version)
+        assert listener.hear(told) == [PeersChanged((), ())]
+
+
 def test_what_does_not_add_up_has_to_be_told_again() -> None:
     briefing = Listener().briefing
 
@@ -142,11 +161,3 @@ def test_the_cache_brings_back_what_was_told() -> None:
 
 def test_what_is_about_something_else_is_left_alone() -> None:
     assert Listener().hear(control.Ping(id=1)) == []
-
-
-def test_what_is_approved_of_this_node_is_news_though_nothing_else_is() -> None:
-    listener = Listener()
-    listener.hear(netmap(ITSELF))
-    approved = replace(ITSELF, version=2, routes=("10.1.0.0/16",))
-
-    assert listener.hear(netmap(approved, version=2)) == [PeersChanged((), ())]
