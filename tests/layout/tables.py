@@ -181,6 +181,7 @@ AT_IMPORT = {
     "bench/programs.py": _SETTING,
     "bench/policy.py": _SETTING,
     "bench/relay.py": _SETTING,
+    "bench/routers.py": _SETTING,
     "bench/scaling.py": _SETTING,
     "bench/start.py": _SETTING,
     "bench/stun.py": _SETTING,
