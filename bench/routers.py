@@ -82,7 +82,9 @@ def _build(lab: Lab) -> Site:
 def _traffic(site: Site) -> tuple[Process, Process]:
     """Begin to ping, and to send."""
     address = site.behind.address(4)
-    server = site.behind.popen(["iperf3", "-s"], log="iperf3-server.log")
+    server = site.behind.popen(
+        ["iperf3", "-s", "--forceflush"], log="iperf3-server.log"
+    )
     server.wait_for_line("listening")
     options = ["-n", "-D", "-i", str(INTERVAL), "-W", "1"]
     ping = site.user.host.popen(["ping", *options, address], log="pings.log")
@@ -134,9 +136,7 @@ def _is_in_reserve(status: dict[str, Any], name: str) -> bool:
 def _longest(ping: Process, since: float) -> float:
     """Return the longest time without a ping that was answered, 0 if all were."""
     found = re.findall(r"\[(\d+\.\d+)\] .*icmp_seq=(\d+) ttl", ping.output())
-    answers = [
-        (float(at), int(number)) for at, number in found if float(at) >= since - 1
-    ]
+    answers = [(at, int(each)) for at, each in found if float(at) >= since - 1]
     gaps = [
         (after - before) * INTERVAL
         for (_, before), (_, after) in pairwise(answers)
@@ -153,10 +153,11 @@ def _shown(found: dict[str, list[float]]) -> dict[str, Any]:
             continue
         middle, worst = median(gaps), max(gaps)
         good = middle <= MEDIAN_TARGETS[kind] and worst <= WORST_TARGETS[kind]
+        verdict = "as wanted" if good else "not as wanted"
+        wanted = f"{MEDIAN_TARGETS[kind]:g} and {WORST_TARGETS[kind]:g} s"
         print(
-            f"  {kind:8} {len(gaps):3} times: median {middle:.2f} s, worst {worst:.2f} s"
-            f" ({'as' if good else 'not as'} wanted: {MEDIAN_TARGETS[kind]:g} s, "
-            f"{WORST_TARGETS[kind]:g} s)",
+            f"  {kind:8} {len(gaps):3} times: median {middle:.2f} s, "
+            f"worst {worst:.2f} s, {verdict} ({wanted})",
             flush=True,
         )
         figures[kind] = {"gaps": gaps, "median": middle, "worst": worst, "good": good}
