@@ -51,6 +51,7 @@ class Connection:
         "records",
         "refused",
         "registered",
+        "revision",
         "session",
         "state",
         "version",
@@ -80,6 +81,8 @@ class Connection:
         """The version of its own entry that it was told apart from the netmap."""
         self.approvals = NOTHING
         """What the node was told of its offers."""
+        self.revision = -1
+        """Of the node, as of which it was told of them."""
         self.records = 0
         """The version of the zone's records that the node has been sent."""
         self.writable = True

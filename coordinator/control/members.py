@@ -199,6 +199,9 @@ class Members:
         node = self._registry.nodes.get(connection.key)
         if node is None or not connection.writable:
             return
+        if node.revision == connection.revision:
+            return
+        connection.revision = node.revision
         approvals = approvals_of(node)
         if approvals != connection.approvals:
             connection.approvals = approvals

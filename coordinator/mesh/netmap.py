@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
-from meshwg.wire.control import format_digest, pack, peer_digest
+from meshwg.wire.control import pack
+from meshwg.wire.digest import format_digest, peer_digest
 
 MAX_TOMBSTONES = 4096
 SNAPSHOT_SLACK = 32

@@ -52,6 +52,12 @@ from meshwg.control.identity import Identity
 from meshwg.control.netmap import PeerTable
 from meshwg.control.offers import OfferMemory
 from meshwg.control.records import RecordTable
+from meshwg.control.refusals import (
+    FORGOTTEN,
+    HOPELESS,
+    MEMBERSHIP_LOST,
+    TOKEN_REFUSED,
+)
 from meshwg.control.reports import Reports
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
@@ -65,26 +71,6 @@ from meshwg.wire.control import (
     ReportedCandidate,
 )
 from meshwg.wire.routes import RouteTraits
-
-FORGOTTEN = (
-    "The coordinator's database was lost or set back and no longer knows this node"
-)
-
-MEMBERSHIP_LOST = {ErrorCode.NOT_A_MEMBER, ErrorCode.NODE_EXPIRED}
-_TOKEN_REFUSED = {
-    ErrorCode.TOKEN_UNKNOWN,
-    ErrorCode.TOKEN_EXPIRED,
-    ErrorCode.TOKEN_USED,
-    ErrorCode.TOKEN_REVOKED,
-}
-_HOPELESS = (
-    MEMBERSHIP_LOST
-    | _TOKEN_REFUSED
-    | {
-        ErrorCode.MESH_FULL,
-        ErrorCode.PROTOCOL,
-    }
-)
 
 
 class ControlState(StrEnum):
@@ -531,11 +517,11 @@ class ControlClient:
             return
         if error.code in MEMBERSHIP_LOST and self.registered is not None:
             self._on_membership_lost(connection, error, now)
-        elif error.code in _TOKEN_REFUSED and self.registered is not None:
+        elif error.code in TOKEN_REFUSED and self.registered is not None:
             # It was to bring a member back, which loses nothing by another's mistake.
             self._must_authenticate = False
             self._lose(connection, error.message, now)
-        elif error.code in _HOPELESS:
+        elif error.code in HOPELESS:
             self._end_refused(error.code, error.message, now)
         else:
             # The other holder of the key would only be replaced in turn.

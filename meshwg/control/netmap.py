@@ -11,10 +11,9 @@ from meshwg.wire.control import (
     PolicyMessage,
     Records,
     Registered,
-    format_digest,
-    peer_digest,
     to_json,
 )
+from meshwg.wire.digest import format_digest, peer_digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
-from meshwg.control.client import MEMBERSHIP_LOST
 from meshwg.control.identity import Identity
+from meshwg.control.refusals import MEMBERSHIP_LOST
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
 from meshwg.node import Expelled

@@ -9,7 +9,6 @@ On the wire a message is a *payload*: one byte that says how the rest is packed,
 (0) or zlib (1), and the JSON text. :mod:`meshwg.wire.channel` encrypts payloads.
 """
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -304,7 +303,7 @@ class Delta:
     """The version it applies to; it also applies to any later one up to `version`."""
     version: Count
     digest: Annotated[str, MaxLength(16)]
-    """Of the whole netmap after the change, see :func:`peer_digest`."""
+    """Of the whole netmap after the change, see :mod:`meshwg.wire.digest`."""
     changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
 
@@ -575,22 +574,6 @@ def unpack(payload: bytes, limit: int) -> bytes:
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise InvalidMessage("A message is too large when unpacked, or truncated")
     return unpacked
-
-
-def peer_digest(public_key: str, version: int) -> int:
-    """Return the 64 bits that one peer adds to a netmap's digest.
-
-    The digest of a netmap is the exclusive or over its peers, as 16 hexadecimal digits.
-    Either side keeps it up to date at the cost of a change, and a node whose digest
-    differs asks for the whole netmap. It guards against mistakes, not against anyone.
-    """
-    text = f"{public_key} {version}".encode()
-    return int.from_bytes(hashlib.blake2s(text, digest_size=8).digest())
-
-
-def format_digest(digest: int) -> str:
-    """Return a netmap's digest as messages carry it."""
-    return f"{digest:016x}"
 
 
 def _parsed(text: bytes) -> object:

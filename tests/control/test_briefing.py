@@ -12,7 +12,8 @@ from meshwg.control.events import (
     SelfChanged,
 )
 from meshwg.wire import control
-from meshwg.wire.control import PeerEntry, PolicyMessage, Records, format_digest
+from meshwg.wire.control import PeerEntry, PolicyMessage, Records
+from meshwg.wire.digest import format_digest, peer_digest
 from meshwg.wire.dnsrecords import DnsRecord
 from tests.control.link import OTHER_KEY, OWN_KEY, REGISTERED
 
@@ -45,7 +46,7 @@ class Listener:
 def netmap(*peers: PeerEntry, version: int = 1) -> control.NetMap:
     digest = 0
     for peer in peers:
-        digest ^= control.peer_digest(peer.public_key, peer.version)
+        digest ^= peer_digest(peer.public_key, peer.version)
     return control.NetMap(version=version, digest=format_digest(digest), peers=peers)
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from meshwg.control import events
 from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
 from meshwg.control.client import (
-    FORGOTTEN,
     ControlDrop,
     ControlState,
 )
+from meshwg.control.refusals import FORGOTTEN
 from meshwg.control.reports import FIRST_REPORT
 from meshwg.control.succession import CONNECT_TIMEOUT, PROBE_TIMEOUT
 from meshwg.keys import format_key
@@ -27,11 +27,10 @@ from meshwg.wire.control import (
     PeerEntry,
     Relay,
     ReportedCandidate,
-    format_digest,
     pack,
-    peer_digest,
     to_json,
 )
+from meshwg.wire.digest import format_digest, peer_digest
 from meshwg.wire.dnsrecords import DnsRecord
 from tests.control.link import CANDIDATE, OTHER_KEY, OWN_KEY, REGISTERED, Link
 

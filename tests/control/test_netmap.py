@@ -10,10 +10,9 @@ from meshwg.wire.control import (
     NetMap,
     PeerEntry,
     Registered,
-    format_digest,
     load_cache,
-    peer_digest,
 )
+from meshwg.wire.digest import format_digest, peer_digest
 
 KEYS = [format_key(bytes([number]) * 32) for number in range(8)]
 OWN_KEY = KEYS[0]

@@ -10,6 +10,7 @@ from coordinator.mesh.views import Views
 from meshwg.control.netmap import PeerTable
 from meshwg.wire import control
 from meshwg.wire.control import decode_from_coordinator
+from meshwg.wire.digest import format_digest
 from tests.coordinator.mesh.drafting import Mesh
 from tests.coordinator.policy.policies import ALICE, BOB
 
@@ -135,9 +136,7 @@ def test_views_are_those_of_every_pair_at_every_version() -> None:
         stage.follow(tables)
         for key, (table, _) in tables.items():
             assert {each.name for each in table.peers} == stage.expected(key)
-            assert table.digest == control.format_digest(
-                stage.views.of(key).history._digest
-            )
+            assert table.digest == format_digest(stage.views.of(key).history._digest)
 
 
 class Stage:
