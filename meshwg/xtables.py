@@ -4,13 +4,15 @@ They are those that ``iptables-legacy -S`` prints, of the table *filter*: one op
 line, ``-P CHAIN POLICY``, ``-N CHAIN``, ``-A CHAIN … -j TARGET``.
 """
 
-import shlex
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from meshwg.firewall import MAX_DEPTH
-
 FORWARD = "FORWARD"
+MAX_DEPTH = 16
+"""Jumps that are followed, as many as are in the tables of ordinary machines."""
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+"""A word, which may be quoted."""
 _DROPPING = ("DROP", "REJECT")
 
 
@@ -49,10 +51,7 @@ class LegacyRules:
         policies: dict[str, str] = {}
         rules: list[LegacyRule] = []
         for line in text.splitlines():
-            try:
-                kind, chain, *words = shlex.split(line)
-            except ValueError:
-                continue
+            kind, chain, *words = _words(line) + [""] * (2 - len(_words(line)))
             if kind == "-P" and words:
                 policies[chain] = words[0]
             elif kind == "-A":
@@ -86,3 +85,10 @@ class LegacyRules:
 
     def _in(self, chain: str) -> Iterator[LegacyRule]:
         return (rule for rule in self.rules if rule.chain == chain)
+
+
+def _words(line: str) -> list[str]:
+    return [
+        re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+        for quoted, plain in _WORD.findall(line)
+    ]

@@ -36,7 +36,7 @@ SETTLED = 40
 
 
 @dataclass(slots=True)
-class Site:
+class RoutedLan:
     """The LAN's two routers, the printer behind them, and alice elsewhere."""
 
     alice: MeshNode
@@ -51,7 +51,7 @@ class Site:
         return ", ".join(each["name"] for each in peers if LAN in each["routes"])
 
 
-def build(lab: Lab) -> Site:
+def build(lab: Lab) -> RoutedLan:
     mesh = Mesh(lab)
     lan = lab.add_switch("lan", LAN)
     hosts = [lab.add_host(name, lab.internet) for name in ("alice", "first", "second")]
@@ -70,10 +70,10 @@ def build(lab: Lab) -> Site:
         command = (*COORDINATOR, "route", "approve", name, LAN, *where)
         mesh.coordinator.host.run(list(command))
     nodes = mesh.nodes
-    return Site(nodes["alice"], nodes["first"], nodes["second"], printer)
+    return RoutedLan(nodes["alice"], nodes["first"], nodes["second"], printer)
 
 
-def verify(site: Site, narrator: Narrator) -> None:
+def verify(site: RoutedLan, narrator: Narrator) -> None:
     with narrator.step("alice reaches the printer, by the router that is preferred"):
         site.alice.host.ping(site.printer.address(4))
         expect_gateway(site, "first")
@@ -106,7 +106,7 @@ def verify(site: Site, narrator: Narrator) -> None:
         expect_nothing_left(site.first.host)
 
 
-def start_pings(site: Site) -> Process:
+def start_pings(site: RoutedLan) -> Process:
     """Ping the printer from alice's machine from now on."""
     address = site.printer.address(4)
     options = ["-n", "-i", str(INTERVAL), "-W", "1"]
@@ -120,7 +120,7 @@ def answered(ping: Process) -> set[int]:
     return {int(each) for each in re.findall(r"icmp_seq=(\d+) ttl", ping.output())}
 
 
-def wait_for_pings(site: Site, ping: Process) -> None:
+def wait_for_pings(site: RoutedLan, ping: Process) -> None:
     """Wait until some more pings are answered."""
     count = len(answered(ping)) + SETTLED
     site.alice.host.wait_until(
@@ -136,7 +136,7 @@ def longest_gap(numbers: set[int]) -> int:
 
 
 def expect_blackout(
-    site: Site,
+    site: RoutedLan,
     ping: Process,
     within: float,
     act: Callable[[], object],
@@ -155,7 +155,7 @@ def expect_blackout(
         )
 
 
-def expect_gateway(site: Site, name: str) -> None:
+def expect_gateway(site: RoutedLan, name: str) -> None:
     """Wait until alice's packets to the LAN go to a router."""
     site.alice.host.wait_until(
         lambda: site.gateway == name,

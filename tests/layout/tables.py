@@ -36,6 +36,7 @@ MESHWG_LAYERS = (
         "meshwg.health",
         "meshwg.firewall",
         "meshwg.forwarding",
+        "meshwg.xtables",
         "meshwg.routing",
     ),
     ("meshwg.errors",),

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from meshwg.errors import NotPermitted
-from meshwg.runtime import lanprobe
 from meshwg.runtime.lanprobe import LanProbe
 from netlab.lab import Lab
 from netlab.machine import Host
@@ -23,7 +22,7 @@ def test_an_address_that_answers_no_more_is_dead_until_it_does(
 ) -> None:
     cable = lab.add_switch("cable", "192.0.2.0/24")
     host, printer = (lab.add_host(name, cable) for name in ("host", "printer"))
-    host.namespace.set_sysctl({"net.ipv4.ping_group_range": group})
+    host.run(["sysctl", "-qw", f"net.ipv4.ping_group_range={group}"])
 
     async def work() -> None:
         changed = asyncio.Event()
@@ -45,7 +44,7 @@ def test_without_permission_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -
     def refuse(*_: object) -> socket.socket:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(lanprobe.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(NotPermitted, match="ping_group_range"):
         LanProbe("192.0.2.1", 0, lambda: None)
 

@@ -8,7 +8,8 @@ import pytest
 from meshwg.runtime import xtables
 from meshwg.runtime.xtables import LegacyFirewall, legacy_owners
 
-WANTED = {"meshwg-m0": (None, ("-i", "m0", "-o", "m0"))}
+Wanted = dict[str, tuple[int | None, tuple[str, ...]]]
+WANTED: Wanted = {"meshwg-m0": (None, ("-i", "m0", "-o", "m0"))}
 ACCEPT = "-w -I FORWARD 1 -i m0 -o m0 -m comment --comment meshwg-m0 -j ACCEPT"
 OURS = "-A FORWARD -i m0 -o m0 -m comment --comment meshwg-m0 -j ACCEPT"
 
@@ -41,7 +42,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return names
 
 
-def let_pass(wanted: dict[str, tuple[int | None, tuple[str, ...]]]) -> dict[str, str]:
+def let_pass(wanted: Wanted) -> dict[str, str]:
     return asyncio.run(LegacyFirewall("meshwg-m0").let_pass(wanted))
 
 
