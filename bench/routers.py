@@ -100,7 +100,7 @@ def _round(site: Site, ping: Process, kind: str) -> float:
     actions: dict[str, Callable[[], object]] = {
         "killed": router.process.kill,
         "network": lambda: router.host.run([*cable, "down"]),
-        "stopped": router.stop,
+        "stopped": router.process.stop,
     }
     time.sleep(STEADY)
     since = time.time()

@@ -195,8 +195,10 @@ def _route(node: Node, peer: MeshPeer, address: str) -> LayerAnswer:
     route = next(
         each for each in peer.entry.routes if ip_address(address) in ip_network(each)
     )
-    said = [_router(node, each) for each in node.failover.standings(route)]
-    chosen, *others = said or [peer.entry.name]
+    standings = node.failover.standings(route)
+    chosen, *others = [_router(node, each) for each in standings] or [peer.entry.name]
+    if not others and node.failover.is_good(route):
+        chosen = peer.entry.name
     reserve = f"; in reserve: {', '.join(others)}" if others else ""
     ok = node.failover.is_good(route)
     text = f"{route} is behind {chosen}{reserve}"
