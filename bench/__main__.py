@@ -27,6 +27,7 @@ BENCHMARKS = {
     "control": "nodes held by one coordinator, and how fast they learn of a change",
     "start": "how soon a node is there, what it costs, how long its commands take",
     "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
+    "routers": "two routers of a network, killed, cut off, stopped: the targets",
     "floods": "what a node beside an attack notices, before, during and after",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }

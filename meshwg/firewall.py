@@ -20,6 +20,9 @@ IPNetwork = IPv4Network | IPv6Network
 OWN_TABLES = "meshwg-"
 """How the names of the node's own tables begin, and the comments of its rules."""
 
+FOR_USERS = "DOCKER-USER"
+"""The chain that Docker leaves to others, and asks before its own."""
+
 MAX_DEPTH = 16
 """Jumps that are followed, as many as the kernel follows."""
 
@@ -91,6 +94,30 @@ class Ruleset:
             for chain in self._entered_by("forward")
             if chain.policy == "drop" or self._may_drop(chain, 0)
         ]
+
+    def place_in(self, chain: Chain) -> Chain:
+        """Return where to accept something before a chain drops it.
+
+        That is the chain itself, unless it asks Docker's chain for users first: when
+        Docker starts, it puts its own rules before all others.
+        """
+        for rule in chain.rules:
+            for expression in rule.expressions:
+                target = self._target(chain, expression)
+                if target is not None and target.name == FOR_USERS:
+                    return target
+            if self._drops_in(chain, rule, 0):
+                break
+        return chain
+
+    def is_first(self, chain: Chain, rule: FirewallRule) -> bool:
+        """Tell whether nothing is dropped in a chain before one of its rules."""
+        for each in chain.rules:
+            if each.handle == rule.handle:
+                return True
+            if self._drops_in(chain, each, 0):
+                return False
+        return False
 
     def rules_of(self, owner: str) -> list[tuple[Chain, FirewallRule]]:
         """Return the rules in chains of others whose comment begins with this word."""
@@ -167,14 +194,16 @@ class Ruleset:
                 yield chain
 
     def _may_drop(self, chain: Chain, depth: int) -> bool:
-        for rule in chain.rules:
-            for expression in rule.expressions:
-                if "drop" in expression or "reject" in expression:
-                    return True
-                target = self._target(chain, expression)
-                is_followed = target is not None and depth < MAX_DEPTH
-                if target and is_followed and self._may_drop(target, depth + 1):
-                    return True
+        return any(self._drops_in(chain, rule, depth) for rule in chain.rules)
+
+    def _drops_in(self, chain: Chain, rule: FirewallRule, depth: int) -> bool:
+        for expression in rule.expressions:
+            if _drops(expression):
+                return True
+            target = self._target(chain, expression)
+            is_followed = target is not None and depth < MAX_DEPTH
+            if target and is_followed and self._may_drop(target, depth + 1):
+                return True
         return False
 
     def _target(self, chain: Chain, expression: Mapping[str, Any]) -> Chain | None:

@@ -21,6 +21,7 @@ from meshwg.path.tunnels import OwnTunnels
 from meshwg.path.veil import Veil
 from meshwg.transmit import Endpoint, Random
 from meshwg.wire import control
+from meshwg.wireguard.news import MessageKind
 from meshwg.wireguard.peer import Peer as Tunnel
 
 NOTE_INTERVAL = 0.25
@@ -148,6 +149,18 @@ class MeshPeer:
             return False
         self._sent_at = now
         return True
+
+    def count_heard(
+        self, endpoint: Endpoint, length: int, message: MessageKind, now: float
+    ) -> None:
+        """Have the agent count authentic messages that came from an endpoint."""
+        if self.agent is None:
+            return
+        if message is MessageKind.DATA:
+            self.agent.data_received(endpoint, length)
+        else:
+            is_initiation = message is MessageKind.INITIATION
+            self.agent.handshake_received(endpoint, now, is_initiation=is_initiation)
 
     def is_reported_at(self, endpoint: Endpoint) -> bool:
         """Tell whether the netmap has the peer at an endpoint."""

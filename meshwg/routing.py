@@ -228,8 +228,11 @@ def _rules(
     version: int, priority: int, wanted: Configuration, table: int, bit: int
 ) -> Iterable[RoutingRule]:
     """Yield the rules of one family (see the module's description)."""
-    own = [ip_network(each.ip) for each in wanted.addresses if each.version == version]
-    sources = own + [each for each in wanted.announced if each.version == version]
+    own = [each for each in wanted.addresses if each.version == version]
+    # What a hub forwards has other members' addresses, and firewalls ask for the route
+    # back as if this machine sent it (nft's "fib saddr . iif", for IPv6).
+    sources = [each.network if version == 6 else ip_network(each.ip) for each in own]
+    sources += [each for each in wanted.announced if each.version == version]
     if version == 4:
         sources.append(ip_network("0.0.0.0/32"))
     for source in sources:

@@ -176,12 +176,19 @@ def trust_status(trust: Trust) -> dict[str, Any]:
 
 
 def _peers(node: Node, now: float, unix_time: float) -> Iterator[dict[str, Any]]:
+    reserves: dict[str, list[dict[str, str]]] = {}
+    for network, peer, standing in node.members.routers():
+        if not standing.is_chosen:
+            entry = {"prefix": network, "state": standing.state}
+            reserves.setdefault(peer.key, []).append(entry)
     for peer in node.peers.values():
         shown = peer.status(now, unix_time, node.paths.refusal_of(peer))
-        yield {**shown, **_identity(node, peer.entry)}
+        reserve = reserves.get(peer.key, [])
+        yield {**shown, **_identity(node, peer.entry), "reserve": reserve}
     for held in node.members.held.values():
         reason = f"Held, with no session and no routes: {held.reason}"
-        yield {**held_status(held.entry, reason), **_identity(node, held.entry)}
+        shown = held_status(held.entry, reason)
+        yield {**shown, **_identity(node, held.entry), "reserve": []}
 
 
 def _identity(node: Node, entry: control.PeerEntry) -> dict[str, Any]:

@@ -41,6 +41,30 @@ def test_a_chain_that_drops_nothing_is_left_alone() -> None:
     assert found.chains_that_drop_forwarded() == []
 
 
+def test_docker_is_met_in_the_chain_that_it_leaves_to_others() -> None:
+    docker = ruleset(
+        chain("FORWARD", "forward", "drop"),
+        rule("FORWARD", jump("DOCKER-USER")),
+        rule("FORWARD", jump("DOCKER-FORWARD")),
+        chain("DOCKER-USER"),
+        chain("DOCKER-FORWARD"),
+        rule("DOCKER-FORWARD", DROP),
+    )
+    (found,) = docker.chains_that_drop_forwarded()
+    assert docker.place_in(found).name == "DOCKER-USER"
+
+
+def test_but_not_where_something_drops_before_it_is_asked() -> None:
+    other = ruleset(
+        chain("FORWARD", "forward", "accept"),
+        rule("FORWARD", DROP),
+        rule("FORWARD", jump("DOCKER-USER")),
+        chain("DOCKER-USER"),
+    )
+    (found,) = other.chains_that_drop_forwarded()
+    assert other.place_in(found) is found
+
+
 def test_chains_that_lead_in_circles_end() -> None:
     found = ruleset(
         chain("FORWARD", "forward", "accept"),

@@ -123,7 +123,7 @@ def test_only_what_the_mesh_accepts_is_led_into_it() -> None:
 
 def test_an_ipv6_packet_without_a_source_gets_one_first() -> None:
     (rule,) = [r for r in planned().rules if r.version == 6 and r.is_local]
-    assert str(rule.source) == "fd00::1/128"
+    assert str(rule.source) == "fd00::/48"
     assert rule.finds_source
 
 

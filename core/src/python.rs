@@ -156,6 +156,16 @@ impl Core {
         Ok(())
     }
 
+    fn accept_from(&self, networks: Vec<(String, u32, Vec<LaneId>)>) -> PyResult<()> {
+        let networks: Vec<_> = networks
+            .into_iter()
+            .map(|(address, length, lanes)| Ok((host(&address)?, length, lanes)))
+            .collect::<PyResult<_>>()?;
+        let mut table = self.shared().table_to_change();
+        table.accept_from(networks);
+        Ok(())
+    }
+
     fn deliver_only(&self, networks: Vec<(String, u32)>, members: bool) -> PyResult<()> {
         let networks: Vec<_> = networks
             .into_iter()

@@ -68,6 +68,9 @@ pub struct Table {
     /// What passes the filter of the owner, if it has one.
     pub flows: Option<Flows>,
     delivered: Networks<()>,
+    /// Which of the lanes below may send what has its source in a network.
+    speakers: Networks<usize>,
+    spoken_by: Vec<Vec<LaneId>>,
     last_lane: LaneId,
     sessions: ById<(Arc<Session>, LaneId)>,
     /// Channels both ways: by relayed address, and by server and number.
@@ -88,6 +91,8 @@ impl Table {
             forwards: false,
             flows: None,
             delivered: Networks::new(),
+            speakers: Networks::new(),
+            spoken_by: Vec::new(),
             last_lane: 0,
             sessions: ById::default(),
             channels: HashMap::new(),
@@ -122,6 +127,20 @@ impl Table {
         self.sessions.get(&index)
     }
 
+    /// Take what has its source in a network from any of these lanes.
+    pub fn accept_from(
+        &mut self,
+        networks: impl IntoIterator<Item = (IpAddr, u32, Vec<LaneId>)>,
+    ) {
+        self.speakers = Networks::new();
+        self.spoken_by.clear();
+        for (address, length, lanes) in networks {
+            let place = self.spoken_by.len();
+            self.speakers.insert(address, length, place);
+            self.spoken_by.push(lanes);
+        }
+    }
+
     /// Take from peers only what is for these networks.
     pub fn deliver_only(
         &mut self,
@@ -143,9 +162,15 @@ impl Table {
             Some(owner) => {
                 let forwards = self.lanes.get(&lane).is_some_and(|hub| hub.forwards);
                 let via = self.lanes.get(&owner).and_then(|peer| peer.via);
-                forwards && via == Some(lane)
+                (forwards && via == Some(lane)) || self.is_spoken_for(lane, source)
             }
         }
+    }
+
+    fn is_spoken_for(&self, lane: LaneId, source: &[u8]) -> bool {
+        self.speakers
+            .lookup(source)
+            .is_some_and(|place| self.spoken_by[place].contains(&lane))
     }
 
     /// Return whether what is for that destination is taken.
@@ -308,6 +333,28 @@ mod tests {
         table.lanes.get_mut(&peer).unwrap().via = Some(hub);
         assert!(table.may_come(hub, &source));
         assert!(!table.may_come(hub, &[10, 0, 0, 3]));
+    }
+
+    #[test]
+    fn any_router_of_a_network_may_send_what_comes_from_there() {
+        let mut table = Table::new(1420);
+        let lanes = [table.add_lane(), table.add_lane(), table.add_lane()];
+        let network: IpAddr = "10.1.0.0".parse().unwrap();
+        table.networks.insert(network, 16, lanes[0]);
+        let source = [10, 1, 0, 2];
+        assert!(!table.may_come(lanes[1], &source));
+        table.accept_from([(network, 16, vec![lanes[0], lanes[1]])]);
+        let allowed = lanes.map(|lane| table.may_come(lane, &source));
+        assert_eq!(allowed, [true, true, false]);
+        assert!(!table.may_come(lanes[1], &[10, 2, 0, 2]));
+
+        // A longer network is its own routers' alone.
+        table.networks.insert(network, 24, lanes[2]);
+        let wide = (network, 16, vec![lanes[0], lanes[1]]);
+        table.accept_from([wide, (network, 24, vec![lanes[2]])]);
+        assert!(!table.may_come(lanes[1], &source));
+        table.accept_from([]);
+        assert!(!table.may_come(lanes[1], &[10, 1, 9, 9]));
     }
 
     #[test]

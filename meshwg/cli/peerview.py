@@ -24,6 +24,14 @@ from meshwg.errors import MeshError
 
 NAMES_SHOWN = 10
 ATTEMPTS_SHOWN = 16
+_STATES = {
+    "reserve": "in reserve",
+    "silent": "not used: it does not answer",
+    "dead": "not used: it does not reach it",
+    "leaving": "not used: it stops",
+    "away": "not used: it is offline",
+}
+"""Of networks for which another router is used."""
 
 
 def short_name(report: dict[str, Any], name: str) -> str:
@@ -53,6 +61,12 @@ def find_peer(peers: Sequence[dict[str, Any]], wanted: str) -> dict[str, Any]:
     raise MeshError(f"There is no peer '{wanted}': use one of {names or 'none'}{more}")
 
 
+def _reserve_text(route: dict[str, str]) -> str:
+    """Return what is said of a network that another router is used for."""
+    state = _STATES.get(route["state"], route["state"])
+    return f"{route['prefix']} ({state})"
+
+
 def render_peer(peer: dict[str, Any], unix_time: float, size: int) -> list[str]:
     """Return the lines that a person sees.
 
@@ -76,6 +90,9 @@ def render_peer(peer: dict[str, Any], unix_time: float, size: int) -> list[str]:
         rows.insert(2, ("belongs to", identity))
     if peer.get("class"):
         rows.insert(-1, ("policy", peer["class"]))
+    routes = [*peer.get("routes", ()), *map(_reserve_text, peer.get("reserve", ()))]
+    if routes:
+        rows.append(("routes", ", ".join(routes)))
     if path["kind"] != "none":
         rows.append(("quality", quality))
     rows += [

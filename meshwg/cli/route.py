@@ -16,6 +16,8 @@ _PEERS = (
     ("NETWORK", "PEER", "USED"),
 )
 """Columns of what peers have, the richest first."""
+_UNUSED = {"silent": "no answer", "dead": "LAN dead", "leaving": "stops"}
+"""Why a router is not used, where that is not because another one is."""
 
 
 @click.group()
@@ -114,7 +116,7 @@ def _peer_row(each: dict[str, Any], heads: Sequence[str]) -> tuple[str, ...]:
         "PEER": peer,
         "PRIORITY": str(each["priority"]),
         "REALLY": each["real"] or "-",
-        "USED": "yes" if each["used"] else "no",
+        "USED": "yes" if each["used"] else _UNUSED.get(each.get("state", ""), "no"),
     }
     return tuple(cells[head] for head in heads)
 

@@ -68,6 +68,8 @@ class RouteTaken:
 
     name: str
     network: str
+    why: str = ""
+    """Why they go there now, if they went elsewhere before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.paths`       the path agents, and what they decide
 :mod:`meshwg.node.streaming`   streams to peers
 :mod:`meshwg.node.hubs`        who is reached through a hub
+:mod:`meshwg.node.failover`    which router packets to a network go to
+:mod:`meshwg.node.ownroutes`   what this node says of the networks behind it
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
 :mod:`meshwg.node.access`      who may reach what
 :mod:`meshwg.node.background`  the coordinator, the relays, where this node is
@@ -29,8 +31,10 @@ from meshwg.node.access import AccessControl
 from meshwg.node.background import Background
 from meshwg.node.echoes import Echoes
 from meshwg.node.events import NodeEvent
+from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.members import Members
+from meshwg.node.ownroutes import OwnRoutes
 from meshwg.node.paths import Paths
 from meshwg.node.streaming import Streaming
 from meshwg.node.streams import Streams
@@ -95,6 +99,7 @@ class Node:
         self._sounded_at = float("-inf")
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
+        self.failover = Failover(self.peers, self.device, now)
         self.access = AccessControl(self.device.datapath, self.health, now)
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
@@ -108,9 +113,11 @@ class Node:
             overlay,
             streams,
             self._events,
+            self.failover,
             random=random,
             birthday=birthday,
         )
+        self.own_routes = OwnRoutes(self.paths, self.health, unix_time)
         self.members = self._make_members(overlay, unix_time)
         self.background = self._make_background(streams)
         self.echoes = Echoes(
@@ -138,6 +145,7 @@ class Node:
             self.trust,
             unix_time,
             self.access,
+            self.failover,
         )
 
     def _make_background(self, streams: Streams) -> Background:
@@ -272,6 +280,7 @@ class Node:
             self.paths.get_timer(),
             self.background.get_timer(),
             self._hubs.get_timer(),
+            self.failover.get_timer(),
             self.streaming.get_timer(),
         )
         return min((when for when in times if when is not None), default=None)
@@ -283,11 +292,14 @@ class Node:
         self._traffic.pass_on_news()
         self.paths.handle_timer(now)
         self._ask_far_ends(now)
+        for peer in self.failover.handle_timer(now):
+            self.paths.sound(peer, now)
         self.streaming.handle_timer(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
             self.background.handle_timer(now)
         self._traffic.pass_on_news()
+        self._settle(now)
 
     def _ask_far_ends(self, now: float) -> None:
         """Ask peers for echoes through their hubs, as far as that is allowed."""
@@ -312,3 +324,5 @@ class Node:
         """Collect what the other machines have to say, if one of them was called."""
         if self._traffic.has_asked:
             self.background.settle(now)
+        if self.failover.has_moved:
+            self.members.update_interface()

@@ -23,8 +23,10 @@ from meshwg.node.events import (
     RouteTaken,
     TrustChanged,
 )
+from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
+from meshwg.node.routers import Move, MoveReason, RouterStanding
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import HUB, PLAIN, MeshPeer
@@ -47,6 +49,7 @@ class Members:
     :param trust: which keys are whose; peers that it objects to are no members here.
     :param unix_time: returns the wall clock's time for a time of the node's clock.
     :param access: who may reach what, which follows the members.
+    :param failover: which router packets to each network go to.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class Members:
         trust: Trust,
         unix_time: Callable[[float], float],
         access: AccessControl,
+        failover: Failover,
     ) -> None:
         self.peers = peers
+        self._failover = failover
         self._access = access
         self._public_key = public_key
         self._device = device
@@ -119,14 +124,14 @@ class Members:
         """The peers that are not trusted, by public key."""
         return self._trust.held
 
-    def routers(self) -> Iterator[tuple[str, MeshPeer]]:
+    def routers(self) -> Iterator[tuple[str, MeshPeer, RouterStanding]]:
         """Yield networks behind peers with each peer that has them, the chosen first.
 
         Networks are in the order of their texts.
         """
-        for network, owners in sorted(self._claims.owners.items()):
-            for key in owners:
-                yield network, self.peers[key]
+        for network in sorted(self._claims.networks):
+            for each in self._failover.standings(network):
+                yield network, self.peers[each.key], each
 
     def find(self, name: str) -> MeshPeer | None:
         """Return the peer of a name, a mesh address or a public key."""
@@ -356,21 +361,40 @@ class Members:
     def _settle_routes(self) -> None:
         """Give each network to the peer that has it now."""
         self._claims.set_mesh(self._overlay.mesh, self.own_routes())
-        changed = self._claims.settle()
-        # First take away, then give.
-        for key in sorted(changed, key=lambda each: len(changed[each])):
-            peer = self.peers.get(key)
-            if peer is not None and peer.entry.routes != changed[key]:
-                self._tell_of_taken(peer, changed[key])
-                peer.entry = replace(peer.entry, routes=changed[key])
+        self._failover.follow(self._claims.settle())
+        moves = self._failover.take_moves()
+        for move in moves:
+            self._tell_of_taken(move)
+        # First give, which takes away: not for a moment has a network nobody.
+        keys = (key for move in moves for key in (move.after, move.before))
+        for key in sorted(dict.fromkeys(keys), key=lambda key: not self._gains(key)):
+            peer = self.peers.get(key or "")
+            if peer is not None and peer.entry.routes != self._routes_of(peer):
+                peer.entry = replace(peer.entry, routes=self._routes_of(peer))
                 self._hubs.peer_changed(peer)
+        for move in moves:
+            self._failover.send_on(move)
         self._health.put(CODE, self._claims.complaint())
 
-    def _tell_of_taken(self, peer: MeshPeer, routes: Iterable[str]) -> None:
-        for text in routes:
-            if text not in peer.entry.routes and self._routes_told < MAX_TOLD:
-                self._routes_told += 1
-                self._events.append(RouteTaken(peer.entry.name, text))
+    def _routes_of(self, peer: MeshPeer) -> tuple[str, ...]:
+        """Return the networks that packets are sent to after a peer."""
+        holder, believed = self._failover.holder, self._claims.of(peer.key)
+        return tuple(text for text in believed if holder(text) == peer.key)
+
+    def _gains(self, key: str | None) -> bool:
+        peer = self.peers.get(key or "")
+        return peer is not None and len(self._routes_of(peer)) > len(peer.entry.routes)
+
+    def _tell_of_taken(self, move: Move) -> None:
+        peer = self.peers.get(move.after or "")
+        if peer is None:
+            return
+        if move.reason is MoveReason.FIRST:
+            if self._routes_told >= MAX_TOLD:
+                return
+            self._routes_told += 1
+        why = self._failover.why(move)
+        self._events.append(RouteTaken(peer.entry.name, move.network, why))
 
     def _remove(self, key: str) -> None:
         self._claims.announce(key, ())

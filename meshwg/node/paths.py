@@ -15,6 +15,7 @@ from meshwg.control.client import ControlClient
 from meshwg.keys import PrivateKey
 from meshwg.node.askers import Askers
 from meshwg.node.events import NodeEvent, PathChanged, SocketsClosed, SocketsWanted
+from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.node.orphans import Orphans
@@ -26,6 +27,7 @@ from meshwg.path.candidate import CandidateKind, admit_candidates
 from meshwg.path.limiter import PunchLimiter
 from meshwg.path.offer import Offer, from_message, to_message
 from meshwg.path.overlay import Overlay
+from meshwg.path.routereport import RouteReport
 from meshwg.path.traits import NatTraits
 from meshwg.path.tunnels import OwnTunnels
 from meshwg.peer import MeshPeer
@@ -46,6 +48,7 @@ class Paths:
     :param hubs: the way to peers that cannot be reached otherwise.
     :param overlay: what is reached through the mesh.
     :param events: where requests to the runtime are put.
+    :param failover: which hears what comes from peers, and goes to them.
     :ivar has_asked: set when the control client, the relays or the whereabouts were
         given something to do, and may want to be woken earlier.
     """
@@ -61,6 +64,7 @@ class Paths:
         overlay: Overlay,
         streams: Streams,
         events: deque[NodeEvent],
+        failover: Failover,
         *,
         random: Random,
         birthday: bool,
@@ -86,6 +90,8 @@ class Paths:
         self._requests: dict[int, MeshPeer | int] = {}
         self._next_request = 0
         self._orphans = Orphans()
+        self._failover = failover
+        self._route_report: RouteReport | None = None
         self._transmits: list[Transmit] = []
         self._agenda: Agenda[MeshPeer] = Agenda()
 
@@ -147,6 +153,7 @@ class Paths:
         if agent is not None:
             # Checks have lengths that are multiples of four.
             agent.longest = (self._device.mtu + DATA_OVERHEAD) // 4 * 4
+            agent.checks.routes = self._route_report
             self._begun[peer] = agent
             self._askers.begin(peer)
             agent.set_stun_server(self._whereabouts.stun_server())
@@ -184,8 +191,8 @@ class Paths:
         if endpoint.link < UDP and self._streams.owner(endpoint.link) is not peer:
             self._streams.may_hear(endpoint.link, peer)
             return
-        if peer.agent is not None:
-            self._count_heard(peer.agent, endpoint, length, message, now)
+        self._failover.heard(peer, now, is_data=message is MessageKind.DATA)
+        peer.count_heard(endpoint, length, message, now)
         if not peer.is_news(endpoint, now):
             return
         is_first = peer.agent is None
@@ -193,31 +200,18 @@ class Paths:
         if agent is None:
             return
         if is_first:
-            self._count_heard(agent, endpoint, length, message, now)
+            peer.count_heard(endpoint, length, message, now)
         if endpoint.link >= FIRST_LINK:
             self._learn_relayed(peer, endpoint, now)
         agent.authenticated(endpoint, now)
         self._settle(peer, now)
-
-    @staticmethod
-    def _count_heard(
-        agent: PathAgent,
-        endpoint: Endpoint,
-        length: int,
-        message: MessageKind,
-        now: float,
-    ) -> None:
-        if message is MessageKind.DATA:
-            agent.data_received(endpoint, length)
-        else:
-            is_initiation = message is MessageKind.INITIATION
-            agent.handshake_received(endpoint, now, is_initiation=is_initiation)
 
     def sent(self, lane: Lane, length: int, message: MessageKind, now: float) -> None:
         """Note that messages are on their way to a peer."""
         peer, to = self._by_lane.get(lane), lane.endpoint
         if peer is None or peer.agent is None or to is None:
             return
+        self._failover.sent(peer, now)
         agent, is_copied = peer.agent, lane.second is not None
         if message is not MessageKind.DATA:
             is_initiation = message is MessageKind.INITIATION
@@ -250,6 +244,7 @@ class Paths:
         peer = self._by_lane.get(lane)
         if peer is None:
             return
+        self._failover.sent(peer, now)
         agent = self.begin(peer, now)
         if agent is not None and peer.is_traffic_news(now):
             agent.sent(now)
@@ -305,8 +300,10 @@ class Paths:
             is_answer = message.cls is not Class.REQUEST
             self._learn_relayed(peer, source, now, is_answer=is_answer)
         is_authentic = agent.receive_stun(message, source, now)
-        if is_authentic and source.link < UDP:
-            self._streams.heard(source.link, peer)
+        if is_authentic:
+            self._failover.heard(peer, now, is_data=False)
+            if source.link < UDP:
+                self._streams.heard(source.link, peer)
         self._settle(peer, now)
 
     def receive_offer(
@@ -429,6 +426,16 @@ class Paths:
         for agent in self._begun.values():
             agent.set_stun_server(self._whereabouts.stun_server())
 
+    def tell_routes(self, report: RouteReport | None, now: float) -> list[MeshPeer]:
+        """Tell peers how the networks behind this node are; return those told now."""
+        self._route_report = report
+        told = []
+        for peer, agent in self._begun.items():
+            if agent.tell_routes(report, now):
+                told.append(peer)
+            self._settle(peer, now)
+        return told
+
     def network_changed(self, now: float) -> None:
         """Doubt all paths: addresses or routes changed, or the machine slept."""
         for peer, agent in self._begun.items():
@@ -521,6 +528,8 @@ class Paths:
                     overdue = True
                 case path_events.ProbeWanted(endpoint, handshake):
                     self._probe(peer, agent, endpoint, handshake, now)
+                case path_events.RoutesReported(report):
+                    self._failover.reported(peer, report, now)
         self._steer(peer, agent.endpoints, now)
         self._device.set_limit(peer.tunnel, agent.limit)
         if overdue:

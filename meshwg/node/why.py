@@ -10,6 +10,7 @@ from typing import Any
 
 from meshwg.node.access import AccessControl
 from meshwg.node.machine import Node
+from meshwg.node.routers import RouterStanding
 from meshwg.peer import MeshPeer
 from meshwg.policy.filter import DenyReason
 from meshwg.policy.ports import ports_label
@@ -75,7 +76,7 @@ def _steps(
         where = f"{address}, behind {peer.entry.name}"
     yield LayerAnswer("name", True, f"{target} is {where}")
     yield _policy(node, address, protocol, port)
-    yield _route(peer, address)
+    yield _route(node, peer, address)
     path = peer.path_json(now, unix_time)
     if path["kind"] == "none" and not peer.is_online(unix_time):
         text = f"{peer.entry.name} is offline, and there is no path to it"
@@ -188,13 +189,31 @@ def _nearest(
         yield f"line {rule.line} is only for {', '.join(rule.ports)}"
 
 
-def _route(peer: MeshPeer, address: str) -> LayerAnswer:
+def _route(node: Node, peer: MeshPeer, address: str) -> LayerAnswer:
     if address in peer.entry.addresses:
         return LayerAnswer("route", True, f"the address is {peer.entry.name}'s own")
     route = next(
         each for each in peer.entry.routes if ip_address(address) in ip_network(each)
     )
-    return LayerAnswer("route", True, f"{route} is behind {peer.entry.name}")
+    standings = node.failover.standings(route)
+    chosen, *others = [_router(node, each) for each in standings] or [peer.entry.name]
+    if not others and node.failover.is_good(route):
+        chosen = peer.entry.name
+    reserve = f"; in reserve: {', '.join(others)}" if others else ""
+    ok = node.failover.is_good(route)
+    text = f"{route} is behind {chosen}{reserve}"
+    mend = "" if ok else f"See 'meshwg status' on {peer.entry.name}."
+    return LayerAnswer("route", ok, text, mend)
+
+
+def _router(node: Node, standing: RouterStanding) -> str:
+    """Return what is known of a router of a network."""
+    name = node.peers[standing.key].entry.name
+    trip = standing.round_trip
+    known = [f"priority {standing.priority}"]
+    known += [f"{trip * 1000:.0f} ms"] if trip is not None else []
+    known += [f"it {standing.sentence}"] if standing.sentence else []
+    return f"{name} ({', '.join(known)})"
 
 
 def _path(peer: MeshPeer, path: dict[str, Any], now: float) -> LayerAnswer:

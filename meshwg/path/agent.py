@@ -41,6 +41,7 @@ from meshwg.path.events import (
     Event,
     PathStatus,
     PeerStreams,
+    RoutesReported,
 )
 from meshwg.path.holepunching import HolePunching
 from meshwg.path.ledger import Ledger
@@ -50,9 +51,10 @@ from meshwg.path.overlay import IPAddress
 from meshwg.path.puncher import Puncher
 from meshwg.path.rendezvous import Rendezvous
 from meshwg.path.rounds import Trigger
+from meshwg.path.routereport import RouteReport
 from meshwg.path.silence import Silence, Step
 from meshwg.path.sockets import SocketKeeper
-from meshwg.path.sounding import Sounding, sound, soundings
+from meshwg.path.sounding import Sounding, sound, soundings, tell
 from meshwg.path.standing import Standing
 from meshwg.path.streams import StreamKeeper
 from meshwg.path.table import PathTable
@@ -166,6 +168,12 @@ class PathAgent:
         return selected.longest.limit if selected is not None else None
 
     @property
+    def round_trip(self) -> float | None:
+        """Seconds there and back on the path in use, if that was measured."""
+        selected = self._table.selected
+        return None if selected is None else selected.statistics.rtt
+
+    @property
     def drops(self) -> Counter[CheckDrop]:
         """STUN messages that were ignored, by reason."""
         return self.checks.drops
@@ -184,6 +192,17 @@ class PathAgent:
         self._settle(now)
 
     # In: what this node knows
+
+    def tell_routes(self, report: RouteReport | None, now: float) -> bool:
+        """Have checks say this of the networks behind this node, from now on.
+
+        :returns: whether the peer is told at once, by a path that works.
+        """
+        is_news, self.checks.routes = report != self.checks.routes, report
+        is_told = is_news and tell(self._table, now)
+        if is_told:
+            self._settle(now)
+        return is_told
 
     def set_local_candidates(
         self, candidates: Iterable[Candidate], nat: NatTraits, now: float
@@ -434,6 +453,8 @@ class PathAgent:
             self._sockets.answered(source.link, now)
             self._learn(source, now)
             self._delivery.asked(source, outcome.report)
+            if outcome.routes is not None:
+                self._events.append(RoutesReported(outcome.routes))
         else:
             self._prove(outcome, now)
         self._settle(now)

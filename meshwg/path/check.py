@@ -33,6 +33,7 @@ from meshwg.keys import PrivateKey
 from meshwg.noise import hkdf
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.report import DeliveryReport
+from meshwg.path.routereport import RouteReport
 from meshwg.path.tally import NOTHING, Amount
 from meshwg.path.veil import ROUTE_LENGTH, TAG_LENGTH, TAGS, Veil
 from meshwg.transmit import Endpoint, Random
@@ -146,6 +147,8 @@ class Asked:
     answer: bytes = field(repr=False)
     report: DeliveryReport | None = None
     """What has reached the peer by this path, if it says so."""
+    routes: RouteReport | None = None
+    """What the peer says of the networks behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ class Checks:
         """Others that the peer gave."""
         self._veil = veil
         self.route = _free_route(random(ROUTE_LENGTH), taken)
+        self.routes: RouteReport | None = None
+        """What this node's checks say of the networks behind it."""
         self.drops: Counter[CheckDrop] = Counter()
         self._random = random
         self._pending: OrderedDict[bytes, Check] = OrderedDict()
@@ -245,6 +250,8 @@ class Checks:
             message.attributes[Attribute.PADDING] = bytes(size - _PADDED_LENGTH)
         if report is not None:
             message.attributes[Attribute.DELIVERY_REPORT] = report.pack()
+        if self.routes is not None and not size:
+            message.attributes[Attribute.ROUTE_REPORT] = self.routes.pack()
         return stun.encode(message, self.keys.outgoing.key, fingerprint=True)
 
     def receive(
@@ -333,7 +340,8 @@ class Checks:
         if told is not None and report is not None:
             # So an answer is never longer than what it answers.
             answer.attributes[Attribute.DELIVERY_REPORT] = report().pack()
-        return Asked(stun.encode(answer, key, fingerprint=True), told)
+        routes = RouteReport.parse(message.attributes.get(Attribute.ROUTE_REPORT))
+        return Asked(stun.encode(answer, key, fingerprint=True), told, routes)
 
     def _judge_answer(self, message: Message, source: Endpoint, now: float) -> Outcome:
         check = self._pending.get(message.transaction_id)

@@ -5,6 +5,7 @@ from enum import Enum
 
 from meshwg.path.candidate import CandidateKind
 from meshwg.path.offer import Offer
+from meshwg.path.routereport import RouteReport
 from meshwg.transmit import Endpoint
 
 
@@ -56,6 +57,13 @@ class PeerStreams:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutesReported:
+    """The peer has said how the networks behind it are."""
+
+    report: RouteReport
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeOverdue:
     """Begin the handshake that is under way anew: its last message was in vain."""
 
@@ -77,6 +85,7 @@ Event = (
     | PeerStreams
     | HandshakeOverdue
     | ProbeWanted
+    | RoutesReported
 )
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from meshwg.path.table import PathTable
 from meshwg.transmit import Endpoint
 
+TELLING = (0.0, 0.15, 0.4, 0.9)
+"""Seconds at which checks are sent that have news, until one is answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
@@ -34,6 +37,17 @@ def sound(table: PathTable, now: float) -> None:
     for path in list(table):
         if path.is_relayed or path.is_proven:
             path.check_by(now)
+
+
+def tell(table: PathTable, now: float) -> bool:
+    """Check every path that may work several times: checks have news for the peer.
+
+    :returns: whether there is one.
+    """
+    paths = [path for path in table if path.has_consent(now)]
+    for path in paths:
+        path.burst(now, TELLING)
+    return bool(paths)
 
 
 def soundings(table: PathTable, since: float) -> tuple[Sounding, ...]:

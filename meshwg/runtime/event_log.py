@@ -24,8 +24,9 @@ def log_event(event: NodeEvent) -> None:
                 logger.warning(said, format_key(key))
         case PeerHeld(name, reason):
             logger.warning("No traffic with %s: %s", name, reason)
-        case RouteTaken(name, network):
-            logger.info("Packets to %s go to %s", network, name)
+        case RouteTaken(name, network, why):
+            because = f", since {why}" if why else ""
+            logger.info("Packets to %s go to %s%s", network, name, because)
         case PathChanged(peer, change):
             _log_path(peer.entry.name, change)
 

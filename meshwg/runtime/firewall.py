@@ -19,6 +19,7 @@ from meshwg.health import Complaint, Health, Severity
 from meshwg.runtime.changes import ChangeWatcher
 from meshwg.runtime.nft import list_ruleset, nft
 from meshwg.runtime.tasks import TaskSet
+from meshwg.runtime.xtables import LegacyFirewall, legacy_owners
 
 DROPS_MESH = "firewall-drops-mesh"
 DROPS_FORWARDED = "firewall-drops-forwarded"
@@ -30,6 +31,8 @@ NFTABLES_CHANGES = 1 << 6
 
 SETTLE = 1.0
 """Seconds for a firewall to be loaded whole."""
+LEGACY_INTERVAL = 15.0
+"""Seconds between two looks at the tables of iptables-legacy, and with them at all."""
 INTERVAL = 60.0
 """Seconds between two looks on average, where rules change all the time."""
 BURST = 10
@@ -53,6 +56,7 @@ class Firewall:
         self._forwards = forwards
         self._networks: tuple[str, ...] = ()
         self._announced: tuple[str, ...] = ()
+        self._legacy = LegacyFirewall(self._owner)
         self._watcher: ChangeWatcher | None = None
         self._lock = asyncio.Lock()
         self._tasks = TaskSet()
@@ -70,6 +74,14 @@ class Firewall:
             )
         if self._forwards:
             await self._look()
+        self._tasks.run(self._look_from_time_to_time())
+
+    async def _look_from_time_to_time(self) -> None:
+        """Look where nothing tells of changes."""
+        while True:
+            await asyncio.sleep(LEGACY_INTERVAL)
+            if self._forwards or self._announced:
+                self._look_again()
 
     def want(self, networks: Iterable[str], announced: Iterable[str] = ()) -> None:
         """Take note of the networks of the mesh, and of those behind this node.
@@ -90,6 +102,7 @@ class Firewall:
         async with self._lock:
             if self._forwards or self._has_rules:
                 await remove_rules({self._owner})
+            await self._legacy.close()
 
     def _look_again(self) -> None:
         self._tasks.run(self._look())
@@ -119,18 +132,35 @@ class Firewall:
     async def _let_pass(self, ruleset: Ruleset) -> Complaint | None:
         """Accept what is forwarded in all chains that might drop it."""
         wanted, present = self._wanted(), set()
+        dropping = ruleset.chains_that_drop_forwarded() if wanted else ()
+        places = {each.place: each for each in map(ruleset.place_in, dropping)}
         for chain, rule in ruleset.rules_of(self._owner):
-            if rule.comment in wanted:
+            is_good = chain.place in places and ruleset.is_first(chain, rule)
+            if rule.comment in wanted and is_good:
                 present.add((chain.place, rule.comment))
             else:
                 await _remove(chain, rule)
         refusing: dict[str, str] = {}
-        for chain in ruleset.chains_that_drop_forwarded() if wanted else ():
+        for chain in places.values():
             for comment, (version, condition) in wanted.items():
                 if (chain.place, comment) not in present and chain.has(version):
                     text = f'{condition} counter accept comment "{comment}"'
                     await self._insert(chain, text, refusing)
+        refusing |= await self._let_pass_legacy()
         return _not_passing(refusing, self._interface)
+
+    async def _let_pass_legacy(self) -> dict[str, str]:
+        """Do the same in the tables that are apart; return what refuses."""
+        name = self._interface
+        wanted: dict[str, tuple[int | None, tuple[str, ...]]] = {}
+        if self._forwards:
+            wanted[self._owner] = None, ("-i", name, "-o", name)
+        for network in map(ip_network, self._announced):
+            there = ("-i", name, "-d", str(network))
+            back = ("-o", name, "-s", str(network))
+            wanted[f"{self._owner} to {network}"] = network.version, there
+            wanted[f"{self._owner} from {network}"] = network.version, back
+        return await self._legacy.let_pass(wanted)
 
     async def _insert(self, chain: Chain, text: str, refusing: dict[str, str]) -> None:
         try:
@@ -175,6 +205,9 @@ async def read_ruleset() -> Ruleset | None:
 
 async def remove_rules(owners: Iterable[str]) -> list[str]:
     """Remove the rules of these owners; return the chains they were in."""
+    owners = list(owners)
+    for owner in owners:
+        await LegacyFirewall(owner).close()
     ruleset = await read_ruleset()
     if ruleset is None:
         return []
@@ -190,7 +223,8 @@ async def remove_leftover_rules() -> list[str]:
     if ruleset is None:
         return []
     alive = {owner_of(name) for _, name in socket.if_nameindex()}
-    removed = await remove_rules(ruleset.owners() - alive)
+    owners = ruleset.owners() | await legacy_owners(OWN_TABLES)
+    removed = await remove_rules(sorted(owners - alive))
     return [f"a rule in the firewall's chain {place}" for place in removed]
 
 

@@ -1,7 +1,7 @@
-"""What a hub needs of the system: it forwards packets between members of the mesh.
+"""What a hub and a router need of the system: it forwards packets of the mesh.
 
-Forwarding is switched on, and an nftables table of the hub's own lets the packets
-through and keeps TCP from sending segments that the next tunnel cannot carry. The table
+Forwarding is switched on, and an nftables table of the node's own lets through what is
+meant (:mod:`meshwg.forwarding`). The table
 also drops the redirects with which the kernel would point senders to a shorter way:
 there is none. What was switched on lets the machine's other interfaces forward to each
 other, too, which nobody asked for. So where forwarding was off before, the table drops
@@ -14,17 +14,20 @@ is killed undoes its changes at its next start, hub or not; if the system was bo
 since, or the node is in another network namespace, nothing is changed.
 """
 
+import asyncio
 import contextlib
 import logging
 import re
 import socket
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.forwarding import ForwardedRoute, forwarding_rules
 from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
+from meshwg.wireguard.constants import DEFAULT_MTU
 
 _SWITCHES = {
     Path("/proc/sys/net/ipv4/ip_forward"): "ipv4",
@@ -37,32 +40,34 @@ _SETTINGS = "/proc/sys/net/"
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
-_RULES = """
-table inet {table}
-delete table inet {table}
-table inet {table} {{
-  chain forward {{
-    type filter hook forward priority filter; policy accept
-    iifname {name} oifname {name} tcp flags syn tcp option maxseg size set rt mtu
-    iifname {name} oifname {name} accept
-{drops}  }}
-  chain output {{
-    type filter hook output priority filter; policy accept
-    oifname {name} icmp type redirect drop
-    oifname {name} icmpv6 type nd-redirect drop
-  }}
-}}
-"""
 
 
 logger = logging.getLogger(__name__)
 
 
 class Forwarding:
-    """Forwarding between the peers on one interface."""
+    """Forwarding between the peers on one interface, and to networks behind the node.
 
-    def __init__(self, interface: str, state: StateDirectory) -> None:
+    :param mtu: of the interface, in bytes.
+    :param members: whether peers reach each other through this node.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        state: StateDirectory,
+        *,
+        mtu: int = DEFAULT_MTU,
+        members: bool = True,
+    ) -> None:
         self._interface = interface
+        self._mtu = mtu
+        self._members = members
+        self._routes: tuple[ForwardedRoute, ...] = ()
+        self._kept_apart: list[str] = []
+        self._lock = asyncio.Lock()
+        self.is_on = False
+        """Whether the system forwards for this node."""
         self._state = state
         self._table = _of(interface)
         self._changes: dict[Path, tuple[str, str]] = {}
@@ -92,11 +97,9 @@ class Forwarding:
         :raises NotPermitted: without the right to change the system's settings.
         """
         self._changes = _planned()
-        drops = _drops(await self._others(), self._changes)
-        name = f'"{self._interface}"'
-        rules = _RULES.format(table=self._table, name=name, drops=drops)
+        self._kept_apart = _drops(await self._others(), self._changes)
         try:
-            await nft(rules)
+            await nft(self._rules(self._routes))
         except ConfigError:
             self._changes.clear()
             raise
@@ -108,10 +111,36 @@ class Forwarding:
                 f"Forwarding cannot be switched on ({error.strerror}): run the hub as "
                 "root, outside of a container that forbids it"
             ) from None
+        self.is_on = True
+
+    async def want(self, routes: Iterable[ForwardedRoute]) -> None:
+        """Forward between the mesh and these networks behind the node, and no others.
+
+        :raises ConfigError: if nftables refuses the rules; those before stand then.
+        """
+        async with self._lock:
+            wanted = tuple(routes)
+            if wanted == self._routes:
+                return
+            if self.is_on:
+                await nft(self._rules(wanted))
+            self._routes = wanted
+
+    def _rules(self, routes: Sequence[ForwardedRoute]) -> str:
+        return forwarding_rules(
+            self._table,
+            self._interface,
+            mtu=self._mtu,
+            members=self._members,
+            routes=routes,
+            kept_apart=self._kept_apart,
+        )
 
     async def disable(self) -> None:
         """Undo everything."""
-        await self._undo(self._table)
+        async with self._lock:
+            self.is_on = False
+            await self._undo(self._table)
         self._state.save_forwarding(None)
 
     async def _undo(self, table: str) -> None:
@@ -183,14 +212,14 @@ def _planned() -> dict[Path, tuple[str, str]]:
     }
 
 
-def _drops(interfaces: list[str], changes: Container[Path]) -> str:
+def _drops(interfaces: list[str], changes: Container[Path]) -> list[str]:
     """Return the rules that keep interfaces from forwarding to each other.
 
     :param changes: what was off before; where it was on, nothing is kept.
     """
     protocols = [each for setting, each in _SWITCHES.items() if setting in changes]
     if len(interfaces) < 2 or not protocols:
-        return ""
+        return []
     # What a bridge passes between its ports goes through this chain on some systems.
     lines = [
         f'iifname "{each}" oifname "{each}" accept'
@@ -202,7 +231,7 @@ def _drops(interfaces: list[str], changes: Container[Path]) -> str:
         f"meta nfproto {each} iifname {{ {those} }} oifname {{ {those} }} counter drop"
         for each in protocols
     ]
-    return "".join(f"    {line}\n" for line in lines)
+    return lines
 
 
 def _exists(interface: str) -> bool:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Self
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
-from meshwg.health import Complaint, Severity
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
@@ -47,8 +46,6 @@ from meshwg.runtime.core import make_datapath
 from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.event_log import log_event
-from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
-from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
@@ -57,6 +54,7 @@ from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
 from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.subnet_router import SubnetRouter
 from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tasks import TaskSet
@@ -207,8 +205,15 @@ class NodeHost:
             self._on_ipv6,
             self._state.is_news,
         )
-        self._firewall = Firewall(
-            self._tun.name, self.node.health, forwards=self._config.role == "hub"
+        self._router = SubnetRouter(
+            self.node,
+            self._tun.name,
+            self._state,
+            self.turn,
+            lambda: self.routes.current,
+            mtu=self.mtu,
+            is_hub=self._config.role == "hub",
+            fwmark=self._interface.fwmark,
         )
         self._host_network = HostNetwork(
             self._on_network,
@@ -265,14 +270,8 @@ class NodeHost:
 
         :raises MeshError: if the system refuses something; then close the host.
         """
-        forwarding = Forwarding(self._tun.name, self._state)
-        if await forwarding.recover():
-            await remove_rules({owner_of(self._tun.name)})
-        if self._config.role == "hub" or self.routes.current:
-            self._undo.push_async_callback(forwarding.disable)
-            await self._forward(forwarding)
-        self._undo.push_async_callback(self._firewall.close)
-        await self._firewall.start()
+        self._undo.push_async_callback(self._router.close)
+        await self._router.start()
         await asyncio.to_thread(self._interface.settle)
         self._undo.callback(self._host_network.close)
         await self._host_network.start()
@@ -301,28 +300,10 @@ class NodeHost:
 
             await recover_names(self._state)
 
-    async def _forward(self, forwarding: Forwarding) -> None:
-        """Have the system forward for a hub, or to the networks behind this node.
-
-        :raises MeshError: if a hub cannot.
-        """
-        try:
-            await forwarding.enable()
-        except MeshError as error:
-            if self._config.role == "hub":
-                raise
-            complaint = Complaint(
-                "route-not-forwarded",
-                Severity.FAILURE,
-                f"Nobody reaches the networks behind this node: {error}.",
-                "Start the node again after that.",
-            )
-            logger.warning("%s", complaint.text)
-            self.node.health.set(complaint)
-
     async def close(self) -> None:
         """Take leave, and give everything back to the system."""
         self.finished.set()
+        await self._router.leave()
         await self._undo.aclose()
 
     def stop(self) -> None:
@@ -396,6 +377,7 @@ class NodeHost:
         self.node.background.offer_routes(
             announced(routes), traits_of(routes), clock.now()
         )
+        self._router.refresh()
         self.turn()
 
     async def _give_back(self) -> None:
@@ -437,7 +419,7 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
-                self._firewall.want(event.networks, event.announced)
+                self._router.want(event.networks, event.announced)
                 self._names_changed()
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)

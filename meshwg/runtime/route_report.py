@@ -26,7 +26,7 @@ def peer_routes(members: Members) -> list[dict[str, Any]]:
     The first of one network is where packets to it go.
     """
     listed: list[dict[str, Any]] = []
-    for network, peer in members.routers():
+    for network, peer, standing in members.routers():
         traits = next(
             (each for each in peer.entry.traits if each.prefix == network),
             RouteTraits(prefix=network),
@@ -39,7 +39,8 @@ def peer_routes(members: Members) -> list[dict[str, Any]]:
                 "online": peer.entry.online,
                 "priority": traits.priority,
                 "real": traits.mapped,
-                "used": not listed or listed[-1]["prefix"] != network,
+                "used": standing.is_chosen,
+                "state": standing.state,
             }
         )
     return listed

@@ -97,6 +97,8 @@ class Attribute(IntEnum):
     OTHER_ADDRESS = 0x802C
     DELIVERY_REPORT = 0xC0D7
     """This project's own: see :mod:`meshwg.path.report`."""
+    ROUTE_REPORT = 0xC0D8
+    """This project's own: see :mod:`meshwg.path.routereport`."""
 
 
 class Change(IntFlag):
@@ -387,6 +389,7 @@ _CODECS: dict[int, values.Codec] = {
     Attribute.RESPONSE_ORIGIN: values.ADDRESS,
     Attribute.OTHER_ADDRESS: values.ADDRESS,
     Attribute.DELIVERY_REPORT: values.OCTETS,
+    Attribute.ROUTE_REPORT: values.OCTETS,
 }
 _CLASSIC_CODECS: dict[int, values.Codec] = {
     attribute: _CODECS[attribute]

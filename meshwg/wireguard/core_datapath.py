@@ -143,6 +143,16 @@ class CoreDatapath:
         number = None if hub is None else self._numbers.get(hub)
         self.core.let_come_by(self._numbers[lane], number)
 
+    def accept_from(self, networks: Iterable[tuple[Network, Sequence[Lane]]]) -> None:
+        networks = [(network, tuple(lanes)) for network, lanes in networks]
+        self._told.accept_from(networks)
+        self.core.accept_from(
+            [
+                (*_plain(network), [self._numbers[each] for each in lanes])
+                for network, lanes in networks
+            ]
+        )
+
     def deliver_only(self, networks: Iterable[Network], *, members: bool) -> None:
         networks = list(networks)
         self._told.deliver_only(networks, members=members)

@@ -77,6 +77,16 @@ class Datapath(Protocol):
     def let_come_by(self, lane: Lane, hub: Lane | None) -> None:
         """Take what a lane's peer sent from a hub's lane, too, if that forwards."""
 
+    def accept_from(self, networks: Iterable[tuple[Network, Sequence[Lane]]]) -> None:
+        """Take what has its source in a network from any of these lanes' peers.
+
+        That replaces what was said before. Where packets *to* a network go is still
+        one lane, that which it belongs to.
+
+        :param networks: with all that lead to peers: a source is judged by the longest
+            of them that it is in.
+        """
+
     def deliver_only(self, networks: Iterable[Network], *, members: bool) -> None:
         """Take from peers only what is for these networks; at first for all.
 

@@ -327,6 +327,12 @@ class Device:
             peer.send_keepalive(now)
         self._schedule(peer)
 
+    def keep_warm(self, peer: Peer, now: float) -> None:
+        """Have a session with a peer, and let it hear of this node."""
+        if self.is_up:
+            peer.send_keepalive(now)
+            self._schedule(peer)
+
     def start_peer(self, peer: Peer, now: float) -> None:
         """Send what waited for the peer's configuration."""
         if self.is_up:

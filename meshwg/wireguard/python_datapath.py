@@ -64,6 +64,7 @@ class PythonDatapath:
         self.mtu = DEFAULT_MTU
         self.allowed_ips: AllowedIPs[Lane] = AllowedIPs()
         self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
+        self._speakers: AllowedIPs[tuple[Lane, ...]] = AllowedIPs()
         self._delivered: AllowedIPs[bool] = AllowedIPs()
         self.deliver_only(_EVERYTHING, members=False)
         self._roaming = roaming
@@ -316,9 +317,7 @@ class PythonDatapath:
             self.drops[Drop.INVALID_PACKET] += 1
             return 0
         owner = self.allowed_ips.lookup(source)
-        if owner is not lane and (
-            owner is None or not lane.forwards or owner.via is not lane
-        ):
+        if owner is not lane and not self._speaks_for(lane, owner, source):
             self.drops[Drop.FORBIDDEN_SOURCE] += 1
             return 0
         if not self._delivered.lookup(destination) and not (
@@ -327,6 +326,14 @@ class PythonDatapath:
             self.drops[Drop.FORBIDDEN_DESTINATION] += 1
             return 0
         return length
+
+    def _speaks_for(self, lane: Lane, owner: Lane | None, source: bytes) -> bool:
+        """Tell whether a lane's peer may send what has a source that is another's."""
+        if owner is None:
+            return False
+        if lane.forwards and owner.via is lane:
+            return True
+        return lane in (self._speakers.lookup(source) or ())
 
     def _is_echo(self, packet: bytes) -> bool:
         """Keep a reply to the owner's own echo request from the interface."""
@@ -504,6 +511,11 @@ class PythonDatapath:
 
     def let_come_by(self, lane: Lane, hub: Lane | None) -> None:
         lane.via = hub
+
+    def accept_from(self, networks: Iterable[tuple[Network, Sequence[Lane]]]) -> None:
+        self._speakers = AllowedIPs()
+        for network, lanes in networks:
+            self._speakers.insert(network, tuple(lanes))
 
     def deliver_only(self, networks: Iterable[Network], *, members: bool) -> None:
         self._delivered, self._forwards = AllowedIPs(), members

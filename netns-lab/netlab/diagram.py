@@ -53,6 +53,11 @@ def draw(topology: Topology, title: str) -> str:
     _hang(places, topology, lower, width, bar + BAR + ROW / 2 + HEIGHT / 4)
     bottom = max([place.y for place in places.values()], default=bar) + HEIGHT / 2
     body = [_link(site, places, bar) for site in topology.sites]
+    body += [
+        line(places[site.name].x, places[site.name].y, places[each].x, places[each].y)
+        for site in topology.sites
+        for each in site.others
+    ]
     body.append(_bar(width, bar))
     lanes = itertools.count()
     body += [_curve(way, places, bar, lanes) for way in topology.ways]

@@ -23,6 +23,8 @@ class Site:
     """Its address, or what its router does."""
     uplink: str | None
     """The name of the machine that it is attached to."""
+    others: tuple[str, ...] = ()
+    """Those that it is attached to as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,28 @@ class Topology:
 
 def survey(lab: Lab, ways: tuple[Way, ...] = ()) -> Topology:
     """Return the present topology of a lab."""
-    return Topology(tuple(map(_site, lab.machines.values())), ways)
+    machines = list(lab.machines.values())
+    carried: dict[str, str] = {}
+    for machine in machines:
+        for name in _uplinks(machine)[1:]:
+            # A cable hangs below the first machine that has it beside another one.
+            carried.setdefault(name, machine.name)
+    return Topology(tuple(_site(machine, carried) for machine in machines), ways)
 
 
-def _site(machine: Machine) -> Site:
-    first = next(iter(machine.attachments.values()), None)
-    uplink = None if first is None else _owner(first.uplink).name
-    return Site(machine.name, _kind(machine), _note(machine), uplink)
+def _site(machine: Machine, carried: dict[str, str]) -> Site:
+    """Return a machine.
+
+    :param carried: below which machine a cable hangs that leads nowhere else.
+    """
+    uplinks = _uplinks(machine)
+    uplink = uplinks[0] if uplinks else carried.get(machine.name)
+    others = tuple(each for each in uplinks[1:] if carried[each] != machine.name)
+    return Site(machine.name, _kind(machine), _note(machine), uplink, others)
+
+
+def _uplinks(machine: Machine) -> list[str]:
+    return [_owner(each.uplink).name for each in machine.attachments.values()]
 
 
 def _owner(uplink: Uplink) -> Machine:

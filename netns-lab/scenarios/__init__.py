@@ -10,8 +10,9 @@ from scenarios.kubernetes import KUBERNETES
 from scenarios.phone import PHONE
 from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
+from scenarios.router import ROUTER
 
 ALL: dict[str, Scenario[Any]] = {
     each.name: each
-    for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS, PHONE)
+    for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS, PHONE, ROUTER)
 }

@@ -64,3 +64,18 @@ def test_it_fits_the_terminal(size: int) -> None:
     peer = a_peer(name="n" * 63, reason="A long sentence. " * 20)
     lines = render_peer(peer, UNIX_TIME, size)
     assert max(len(click.unstyle(line)) for line in lines) <= size
+
+
+def test_networks_behind_a_peer_are_shown_with_those_it_is_not_used_for() -> None:
+    reserve = [
+        {"prefix": "10.2.0.0/16", "state": "reserve"},
+        {"prefix": "10.3.0.0/16", "state": "silent"},
+    ]
+    peer = a_peer(routes=["10.1.0.0/16"], reserve=reserve)
+
+    lines = [click.unstyle(line) for line in render_peer(peer, UNIX_TIME, 120)]
+
+    assert (
+        "routes      10.1.0.0/16, 10.2.0.0/16 (in reserve), 10.3.0.0/16 (not used: it "
+        "does not answer)"
+    ) in lines

@@ -65,3 +65,17 @@ def test_a_lab_is_surveyed_as_it_was_built(lab: Lab) -> None:
     ]
     assert topology.sites[1].note == "home-router"
     assert topology.sites[3].note == lab.host("server").address(4)
+
+
+@pytest.mark.netns
+def test_a_cable_that_leads_nowhere_else_hangs_below_who_has_it(lab: Lab) -> None:
+    cable = lab.add_switch("cable", "10.77.1.0/24")
+    for name in ("first", "second"):
+        lab.add_host(name, lab.internet).attach(cable, "eth1")
+    lab.add_host("printer", cable)
+
+    sites = {site.name: site for site in survey(lab).sites}
+
+    assert sites["cable"].uplink == "first"
+    assert sites["printer"].uplink == "cable"
+    assert (sites["first"].others, sites["second"].others) == ((), ("cable",))

@@ -7,6 +7,7 @@ from meshwg.control.client import ControlClient
 from meshwg.control.identity import Identity
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node.events import NodeEvent
+from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.node.streams import Streams
@@ -88,6 +89,7 @@ class Stage:
             self.overlay,
             self.streams,
             self.events,
+            Failover({}, self.device, NOW),
             random=source,
             birthday=True,
         )

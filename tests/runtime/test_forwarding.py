@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from meshwg.errors import ConfigError, NotPermitted
+from meshwg.forwarding import ForwardedRoute
 from meshwg.runtime.forwarding import Forwarding, remove_tables
 from meshwg.runtime.state import FORWARDING_FILE, StateDirectory
 from netlab.lab import Lab
@@ -16,6 +17,9 @@ from netlab.machine import Host
 
 pytestmark = pytest.mark.netns
 
+NET = "198.51.0.0/24"
+NONSENSE = ForwardedRoute("10.1.0.0/24 oops", "10.1.0.0/24")
+"""What no option can name."""
 SETTINGS = (
     "net.ipv4.ip_forward",
     "net.ipv6.conf.all.forwarding",
@@ -198,8 +202,8 @@ def test_where_forwarding_was_on_nothing_is_dropped(
     run(hub, Forwarding("eth2", state).enable)
 
     assert reaches(one, two)
-    assert "nfproto ipv6" in tables(hub)
-    assert "nfproto ipv4" not in tables(hub)
+    assert "nfproto ipv6 iifname {" in tables(hub)
+    assert "nfproto ipv4 iifname {" not in tables(hub)
 
 
 def test_switching_off_what_was_never_on_is_not_an_error(
@@ -241,6 +245,61 @@ def test_settings_that_are_read_only_are_explained(
         run(hub, forwarding.enable)
 
     assert tables(hub) == ""
+
+
+def test_only_approved_networks_are_reached_and_know_nothing_of_the_mesh(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, two, peer = crossroads(lab)
+    forwarding = Forwarding("eth2", state, members=False)
+    one.run(["ip", "route", "flush", "exact", address(peer)])
+    run(hub, forwarding.enable)
+    assert reaches(peer, two)
+
+    run(hub, lambda: forwarding.want([ForwardedRoute(NET, NET)]))
+    assert reaches(peer, one)
+    assert not reaches(peer, two)
+
+    run(hub, lambda: forwarding.want([ForwardedRoute(NET, NET, masquerade=False)]))
+    assert not reaches(peer, one)
+    route(one, peer, hub, "eth0")
+    assert reaches(peer, one)
+    assert reaches(one, peer)
+
+    run(hub, forwarding.disable)
+    assert tables(hub) == ""
+    assert settings(hub)[:2] == ["0", "0"]
+
+
+def test_a_mapped_network_is_reached_by_its_other_addresses_both_ways(
+    lab: Lab, state: StateDirectory
+) -> None:
+    hub, one, _, peer = crossroads(lab)
+    forwarding = Forwarding("eth2", state, members=False)
+    run(hub, forwarding.enable)
+    mapped = ForwardedRoute("10.201.1.0/24", NET, masquerade=False)
+    run(hub, lambda: forwarding.want([mapped]))
+    via = address(hub, "eth2")
+    peer.run(["ip", "route", "add", "10.201.1.0/24", "via", via])
+    peer.run(["ip", "route", "flush", "exact", address(one)])
+
+    there = f"10.201.1.{address(one).rpartition('.')[2]}"
+    assert peer.run(["ping", "-n", "-c", "2", "-W", "2", there]).returncode == 0
+    # Who is there has the other address here, too.
+    assert reaches(one, peer)
+
+
+def test_rules_that_are_refused_leave_those_before(
+    hub: Host, state: StateDirectory
+) -> None:
+    forwarding = Forwarding("meshwg0", state)
+    run(hub, forwarding.enable)
+    before = tables(hub)
+
+    with pytest.raises(ConfigError, match="nftables refuses"):
+        run(hub, lambda: forwarding.want([ForwardedRoute(NET, NET), NONSENSE]))
+
+    assert tables(hub) == before
 
 
 def crossroads(lab: Lab, later: str = "") -> tuple[Host, Host, Host, Host]:

@@ -130,6 +130,7 @@ class Steps:
             self._seal,
             self._channel,
             self._hub,
+            self._accept_from,
             self._deliver_only,
             self._sessions,
             self._echoes,
@@ -299,6 +300,12 @@ class Steps:
         for path, lanes in self.both:
             path.let_forward(lanes[hub], forwards)
             path.let_come_by(lanes[peer], lanes[hub] if by else None)
+
+    def _accept_from(self) -> None:
+        text = self.random.choice(["10.0.0.0/16", "10.0.1.0/24", "10.0.2.1/32"])
+        who = self.random.sample(range(len(PEERS)), self.random.randrange(3))
+        for path, lanes in self.both:
+            path.accept_from([(ip_network(text), [lanes[each] for each in who])])
 
     def _deliver_only(self) -> None:
         text = self.random.choice(["10.0.0.0/24", "0.0.0.0/0", "10.0.0.1/32"])

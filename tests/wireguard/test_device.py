@@ -171,6 +171,30 @@ def test_a_forwarder_forwards_what_other_peers_sent_and_nothing_else() -> None:
     assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 4}
 
 
+def test_what_comes_from_a_network_of_several_is_taken_from_each_of_them() -> None:
+    pair = Pair()
+    pair.connect()
+    path, site = pair.bob.device.datapath, ip_network("10.3.0.0/16")
+    other = pair.bob.device.add_peer(os.urandom(32)).lane
+    alice = pair.bob.device.peers[pair.alice.public_key].lane
+    pair.bob.device.allowed_ips.insert(site, other)
+    packet = ipv4("10.3.0.1", "10.0.0.2")
+    path.accept_from([(site, (other, alice))])
+    pair.send(pair.alice, packet, ipv4("10.4.0.1", "10.0.0.2"))
+    assert pair.bob.received == [packet]
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 1}
+
+    # A part of it that another has alone is that one's alone.
+    part = ip_network("10.3.0.0/24")
+    pair.bob.device.allowed_ips.insert(part, other)
+    path.accept_from([(site, (other, alice)), (part, (other,))])
+    pair.send(pair.alice, packet)
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 2}
+    path.accept_from([])
+    pair.send(pair.alice, ipv4("10.3.1.1", "10.0.0.2"))
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 3}
+
+
 def test_what_is_for_others_is_not_delivered() -> None:
     pair = Pair()
     pair.connect()

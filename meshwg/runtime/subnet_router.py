@@ -1,0 +1,213 @@
+"""What a node does for the networks behind it, and a hub for its members.
+
+It has the system forward, keeps the host's firewall from dropping that, asks whether
+the networks are there, and lets the others go elsewhere before it stops. Where the
+system cannot be had to forward, nothing is changed in it, and peers are told to use
+other routers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from meshwg.errors import MeshError
+from meshwg.forwarding import ForwardedRoute
+from meshwg.health import Complaint, Severity
+from meshwg.node import Node
+from meshwg.routeoptions import RouteOptions
+from meshwg.runtime import clock
+from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
+from meshwg.runtime.forwarding import Forwarding
+from meshwg.runtime.lanprobe import LanProbe
+from meshwg.runtime.state import StateDirectory
+from meshwg.runtime.tasks import TaskSet
+
+NOT_FORWARDED = "route-not-forwarded"
+NOT_PROBED = "route-not-probed"
+LOOK = 0.02
+"""Seconds between two looks whether all peers have heard that this node stops."""
+LOOKS = 75
+"""How often it is looked at most."""
+AFTERWARDS = 0.3
+"""Seconds to forward what was on its way to this node, and the answers to that."""
+
+logger = logging.getLogger(__name__)
+
+
+class SubnetRouter:
+    """The forwarding of one node.
+
+    :param turn: carries out what the node was told.
+    :param offered: returns the networks behind the node, approved or not.
+    :param mtu: of the interface, in bytes.
+    :param fwmark: of the node's own sockets.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        interface: str,
+        state: StateDirectory,
+        turn: Callable[[], None],
+        offered: Callable[[], Sequence[RouteOptions]],
+        *,
+        mtu: int,
+        is_hub: bool,
+        fwmark: int,
+    ) -> None:
+        self._node = node
+        self._interface = interface
+        self._turn = turn
+        self._offered = offered
+        self._is_hub = is_hub
+        self._fwmark = fwmark
+        self._forwarding = Forwarding(interface, state, mtu=mtu, members=is_hub)
+        self._firewall = Firewall(interface, node.health, forwards=is_hub)
+        self._networks: tuple[str, ...] = ()
+        self._announced: tuple[str, ...] = ()
+        self._probes: dict[tuple[str, str], LanProbe] = {}
+        self._lock = asyncio.Lock()
+        self._tasks = TaskSet()
+        self._is_leaving = False
+
+    async def start(self) -> None:
+        """Undo what a killed node left, and forward if there is anything to.
+
+        :raises MeshError: if a hub cannot.
+        """
+        if await self._forwarding.recover():
+            await remove_rules({owner_of(self._interface)})
+        if self._is_hub:
+            await self._forwarding.enable()
+        elif self._offered():
+            await self._enable()
+        await self._firewall.start()
+
+    async def close(self) -> None:
+        """Undo everything."""
+        self._tasks.cancel()
+        for probe in self._probes.values():
+            probe.close()
+        self._probes.clear()
+        await self._firewall.close()
+        async with self._lock:
+            if self._forwarding.is_on:
+                await self._forwarding.disable()
+
+    def want(self, networks: Iterable[str], announced: Iterable[str]) -> None:
+        """Take note of the mesh's networks, and of those behind this node.
+
+        :param announced: those that are approved, as the mesh knows them.
+        """
+        self._networks, self._announced = tuple(networks), tuple(announced)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take note that networks behind this node are served in another way."""
+        routes = self.approved()
+        self._firewall.want(self._networks, [each.prefix for each in routes])
+        self._watch(routes)
+        self._tasks.run(self._forward(tuple(map(_forwarded, routes))))
+
+    def approved(self) -> tuple[RouteOptions, ...]:
+        """Return the networks behind this node that others are told of."""
+        known = self._announced
+        return tuple(each for each in self._offered() if each.announced in known)
+
+    async def leave(self) -> None:
+        """Let peers go elsewhere, while this node still forwards."""
+        if not self._announced or self._is_leaving:
+            return
+        self._is_leaving = True
+        self._node.own_routes.leave(clock.now())
+        self._turn()
+        own_routes = self._node.own_routes
+        if own_routes.has_told():
+            return
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK)
+            if own_routes.has_told():
+                break
+        await asyncio.sleep(AFTERWARDS)
+
+    # Forwarding.
+
+    async def _forward(self, routes: tuple[ForwardedRoute, ...]) -> None:
+        async with self._lock:
+            if routes and not self._forwarding.is_on:
+                await self._enable()
+            try:
+                await self._forwarding.want(routes)
+            except MeshError as error:
+                self._complain(error)
+
+    async def _enable(self) -> None:
+        try:
+            await self._forwarding.enable()
+        except MeshError as error:
+            self._complain(error)
+        else:
+            self._node.health.clear(NOT_FORWARDED)
+
+    def _complain(self, error: MeshError) -> None:
+        complaint = Complaint(
+            NOT_FORWARDED,
+            Severity.FAILURE,
+            f"Nobody reaches the networks behind this node: {error}.",
+            "Start the node again after that.",
+        )
+        if complaint not in self._node.health:
+            logger.warning("%s", complaint.text)
+        self._node.health.set(complaint)
+        self._tell_dead()
+
+    # Whether the networks are there.
+
+    def _watch(self, routes: Collection[RouteOptions]) -> None:
+        """Probe the networks that are to be probed, and no others."""
+        wanted = {
+            (each.announced, each.probe) for each in routes if each.probe is not None
+        }
+        for key in [each for each in self._probes if each not in wanted]:
+            self._probes.pop(key).close()
+        complaint = None
+        for network, address in sorted(wanted):
+            if (network, address) in self._probes:
+                continue
+            try:
+                probe = LanProbe(address, self._fwmark, self._tell_dead)
+            except MeshError as error:
+                complaint = _not_probed(network, error)
+                continue
+            self._probes[network, address] = probe
+        if wanted and complaint is not None:
+            logger.warning("%s", complaint.text)
+        self._node.health.put(NOT_PROBED, complaint)
+        self._tell_dead()
+
+    def _tell_dead(self) -> None:
+        """Tell peers which networks this node does not reach."""
+        if self._is_leaving:
+            return
+        dead = [
+            network for (network, _), probe in self._probes.items() if probe.is_dead
+        ]
+        if any(each.code == NOT_FORWARDED for each in self._node.health):
+            dead = list(self._announced)
+        if sorted(dead) != list(self._node.own_routes.dead):
+            self._node.own_routes.set_dead(sorted(dead), clock.now())
+            # Not here: this may be in the middle of what the last turn brought.
+            asyncio.get_running_loop().call_soon(self._turn)
+
+
+def _forwarded(route: RouteOptions) -> ForwardedRoute:
+    return ForwardedRoute(route.announced, route.prefix, masquerade=route.snat)
+
+
+def _not_probed(network: str, error: MeshError) -> Complaint:
+    return Complaint(
+        NOT_PROBED,
+        Severity.WARNING,
+        f"It is not known whether {network} can be reached: {error}.",
+        "Start the node again after that, or leave 'probe=' out.",
+    )
