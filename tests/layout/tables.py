@@ -31,12 +31,11 @@ MESHWG_LAYERS = (
         "meshwg.nattypes",
         "meshwg.agenda",
         "meshwg.limits",
-        "meshwg.prefixes",
         "meshwg.health",
         "meshwg.firewall",
         "meshwg.routing",
     ),
-    ("meshwg.errors",),
+    ("meshwg.errors", "meshwg.prefixes"),
     ("meshwg.packet",),
     ("meshwg",),
 )
