@@ -233,6 +233,7 @@ def _parse_rule(body: bytes) -> RoutingRule:
         table=_number(found.get(_FRA_TABLE, bytes([table]))) if is_lookup else 0,
         source=ip_network((found[_FRA_SRC], length)) if _FRA_SRC in found else None,
         unmarked=mask if mark == 0 and not inverted else 0,
+        marked=mask if mark == mask and not inverted else 0,
         is_local=is_from_here and not inverted,
         is_forwarded=is_from_here and inverted,
         finds_source=bool(flags & _FIB_RULE_FIND_SADDR),
@@ -362,6 +363,8 @@ def _change_route(kind: int, flags: int, table: int, index: int, route: Route) -
     body += attribute(_RTA_TABLE, struct.pack("=I", table))
     if has_link:
         body += attribute(_RTA_OIF, struct.pack("=I", index))
+    if route.metric:
+        body += attribute(_RTA_PRIORITY, struct.pack("=I", route.metric))
     if route.source is not None:
         body += attribute(_RTA_PREFSRC, ip_address(route.source).packed)
     _change(kind, flags, body)
@@ -381,9 +384,9 @@ def _rule_body(rule: RoutingRule) -> bytes:
         body += attribute(_FRA_IIFNAME, _LOOPBACK.encode() + b"\0")
     if rule.source is not None:
         body += attribute(_FRA_SRC, rule.source.network_address.packed)
-    if rule.unmarked:
-        body += attribute(_FRA_FWMARK, bytes(4))
-        body += attribute(_FRA_FWMASK, struct.pack("=I", rule.unmarked))
+    if mask := rule.unmarked | rule.marked:
+        body += attribute(_FRA_FWMARK, struct.pack("=I", rule.marked))
+        body += attribute(_FRA_FWMASK, struct.pack("=I", mask))
     return body
 
 
