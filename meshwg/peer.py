@@ -44,6 +44,8 @@ class MeshPeer:
         """Its relayed address, on the link of our relay."""
         self.via: MeshPeer | None = None
         """The hub that forwards to it, while there is no other way."""
+        self.beyond: tuple[IPv4Network | IPv6Network, ...] = ()
+        """The internet, while it is the exit of this node."""
         self._keys: CheckKeys | None = None
         self._session = ""
         self._heard_from: Endpoint | None = None
@@ -55,10 +57,9 @@ class MeshPeer:
         return format_key(self.tunnel.public_key)
 
     def networks(self) -> list[IPv4Network | IPv6Network]:
-        """Return what belongs to it: its addresses, and the networks behind it."""
-        return [
-            ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
-        ]
+        """Return what belongs to it: its addresses, and what is behind it."""
+        own = (*self.entry.addresses, *self.entry.routes)
+        return [*map(ip_network, own), *self.beyond]
 
     def relay_candidates(self) -> list[control.ReportedCandidate]:
         """Return the relayed addresses that it reported, the one it prefers first."""

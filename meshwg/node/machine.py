@@ -7,6 +7,7 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.paths`       the path agents, and what they decide
 :mod:`meshwg.node.streaming`   streams to peers
 :mod:`meshwg.node.hubs`        who is reached through a hub
+:mod:`meshwg.node.exits`       through whom the internet is reached
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
 :mod:`meshwg.node.access`      who may reach what
 :mod:`meshwg.node.background`  the coordinator, the relays, where this node is
@@ -29,6 +30,7 @@ from meshwg.node.access import AccessControl
 from meshwg.node.background import Background
 from meshwg.node.echoes import Echoes
 from meshwg.node.events import NodeEvent
+from meshwg.node.exits import ChosenExit, Exits
 from meshwg.node.hubs import Diversions
 from meshwg.node.members import Members
 from meshwg.node.paths import Paths
@@ -96,6 +98,7 @@ class Node:
         self._events: deque[NodeEvent] = deque()
         self._hubs = Diversions(self.device)
         self.access = AccessControl(self.device.datapath, self.health, now)
+        self.exits = Exits(self.peers, self._events, self.health)
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
         self.paths = Paths(
@@ -136,6 +139,7 @@ class Node:
             self.trust,
             unix_time,
             self.access,
+            self.exits,
         )
 
     def _make_background(self, streams: Streams) -> Background:
@@ -249,6 +253,13 @@ class Node:
     def control_changed(self, now: float) -> None:
         """Frames or news of the connection have reached the control client."""
         self.background.settle(now)
+        self.exits.look(now)
+
+    def use_exit(self, chosen: ChosenExit | None, now: float) -> None:
+        """Reach the internet through a peer from now on, ``None`` as without a mesh."""
+        self.exits.choose(chosen)
+        self.members.update_interface()
+        self.exits.look(now)
 
     def stop(self, now: float, *, for_good: bool = False) -> None:
         """Say goodbye to the coordinator and the relays.
@@ -282,6 +293,7 @@ class Node:
         self.paths.handle_timer(now)
         self._hubs.handle_timer(now)
         self.streaming.handle_timer(now)
+        self.exits.look(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
             self.background.handle_timer(now)
