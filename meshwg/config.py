@@ -89,6 +89,8 @@ class NodeConfig:
     """A hub forwards between others."""
     routes: tuple[Annotated[str, Converted(_network)], ...] = ()
     """Networks behind this node that others reach through it."""
+    exit: bool = False
+    """Whether to offer this node as an exit to the internet."""
     port_mapping: bool = True
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
     guard: Path = DEFAULT_GUARD

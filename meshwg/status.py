@@ -64,6 +64,7 @@ def status(
             "nat": None if nat is None else _nat_json(nat),
             "notice": registered.notice if registered is not None else "",
             "policy": node.access.status(),
+            "exit": {"using": node.exits.status(now), "offering": None},
             "coordinator": {
                 "url": coordinator_url,
                 "state": _COORDINATOR_STATES[client.state],
@@ -110,6 +111,7 @@ def standby_status(
             "nat": None,
             "notice": "",
             "policy": None,
+            "exit": {"using": None, "offering": None},
             "coordinator": {
                 "url": coordinator_url,
                 "state": "offline",

@@ -19,6 +19,7 @@ COMMANDS = {
     "ip": "meshwg.cli.ip:ip",
     "whois": "meshwg.cli.ip:whois",
     "dns": "meshwg.cli.dns:dns",
+    "exit": "meshwg.cli.exit:exit_",
     "trust": "meshwg.cli.trust:trust",
     "why": "meshwg.cli.why:why",
     "doctor": "meshwg.cli.doctor:doctor",
@@ -30,7 +31,7 @@ COMMANDS = {
 }
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
-    "The mesh": ("status", "ping", "ip", "whois", "dns", "trust"),
+    "The mesh": ("status", "ping", "ip", "whois", "dns", "exit", "trust"),
     "Finding faults": ("why", "doctor", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
+from meshwg.runtime import exitside, killswitch
 from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
 
@@ -35,6 +36,8 @@ _INTERFACES = Path("/sys/class/net")
 _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _SETTINGS = "/proc/sys/net/"
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
+_KINDS = (killswitch.PREFIX, exitside.PREFIX, "meshwg-")
+"""How names of tables begin, before the interface's; the shortest last."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 _RULES = """
@@ -147,11 +150,11 @@ class Forwarding:
 
 
 async def remove_tables() -> list[str]:
-    """Remove the tables of hubs whose interface is gone; return what was undone."""
+    """Remove the tables of nodes whose interface is gone; return what was undone."""
     undone = []
     with contextlib.suppress(ConfigError):
         for name in await _own_tables():
-            if not _exists(name.removeprefix("meshwg-")):
+            if not _exists(_interface_of(name)):
                 await nft(f"delete table inet {name}")
                 undone.append(f"the nftables table {name}")
     return undone
@@ -169,6 +172,12 @@ async def _own_tables() -> list[str]:
 
 def _of(interface: str) -> str:
     return f"meshwg-{interface}"
+
+
+def _interface_of(table: str) -> str:
+    """Return whose a table is."""
+    kind = next(each for each in _KINDS if table.startswith(each))
+    return table.removeprefix(kind)
 
 
 def _planned() -> dict[Path, tuple[str, str]]:

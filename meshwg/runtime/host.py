@@ -17,11 +17,12 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
 from meshwg.errors import ConfigError, MeshError, NotJoined
 from meshwg.health import Complaint, Severity
-from meshwg.keys import PrivateKey, format_key
+from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
     CoordinatorKeyChanged,
     EchoReceived,
+    ExitChanged,
     Expelled,
     InterfaceChanged,
     Joined,
@@ -35,10 +36,10 @@ from meshwg.node import (
     TrustChanged,
 )
 from meshwg.node.trust import Trust
-from meshwg.path import events as path_events
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
 from meshwg.relay.transactions import TurnCredentials
+from meshwg.routing import DEFAULTS
 from meshwg.runtime import clock
 from meshwg.runtime.addressing import Addressing
 from meshwg.runtime.control import ControlLink
@@ -46,6 +47,9 @@ from meshwg.runtime.coordinator_news import CoordinatorNews
 from meshwg.runtime.core import make_datapath
 from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
+from meshwg.runtime.eventlog import log_event
+from meshwg.runtime.exits import ExitClient
+from meshwg.runtime.exitside import ExitSide
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
 from meshwg.runtime.guardfile import read_guard
@@ -170,6 +174,7 @@ class NodeHost:
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)
         node.members.has_ipv6 = self._interface.has_ipv6()
+        node.exits.is_offered = self._config.exit
         return node
 
     def _make_parts(self, client: ControlClient) -> None:
@@ -203,6 +208,10 @@ class NodeHost:
             self._on_ipv6,
             self._state.is_news,
         )
+        self.exits = ExitClient(
+            self.node, self._interface, self._state, self._settle_interface
+        )
+        self._exit_side = ExitSide(self._tun.name, self.node.health)
         self._firewall = Firewall(
             self._tun.name, self.node.health, forwards=self._config.role == "hub"
         )
@@ -261,12 +270,15 @@ class NodeHost:
 
         :raises MeshError: if the system refuses something; then close the host.
         """
+        self._undo.push_async_callback(self.exits.close)
+        await self.exits.start()
         forwarding = Forwarding(self._tun.name, self._state)
         if await forwarding.recover():
             await remove_rules({owner_of(self._tun.name)})
-        if self._config.role == "hub" or self._config.routes:
+        if self._config.role == "hub" or self._config.routes or self._config.exit:
             self._undo.push_async_callback(forwarding.disable)
             await self._forward(forwarding)
+        self._undo.push_async_callback(self._exit_side.close)
         self._undo.push_async_callback(self._firewall.close)
         await self._firewall.start()
         await asyncio.to_thread(self._interface.settle)
@@ -327,7 +339,7 @@ class NodeHost:
 
     def leave(self) -> None:
         """Stop, and be a member no longer."""
-        self.leaves = True
+        self.leaves = self.exits.frees = True
         self.stop()
 
     def turn(self) -> None:
@@ -425,7 +437,9 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
-                self._firewall.want(event.networks, event.announced)
+                self._exit_side.follow(event.is_exit)
+                internet = tuple(map(str, DEFAULTS.values())) if event.is_exit else ()
+                self._firewall.want(event.networks, (*event.announced, *internet))
                 self._names_changed()
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
@@ -442,13 +456,13 @@ class NodeHost:
                 self._names_changed()
             case CoordinatorKeyChanged(key, former):
                 self._membership.coordinator_key_changed(key, former)
-                _log(event)
+                log_event(event)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():
                 self._on_expelled(event)
-            case PeerHeld() | RouteTaken() | PathChanged():
-                _log(event)
+            case PeerHeld() | RouteTaken() | PathChanged() | ExitChanged():
+                log_event(event)
             case _:
                 self._ways_out.carry_out(event)
 
@@ -532,6 +546,7 @@ class NodeHost:
     def _on_network(self, network: Network, is_elsewhere: bool) -> None:
         now = clock.now()
         self._set_hosts(network, now)
+        self.exits.look()
         if is_elsewhere:
             self.node.network_changed(now)
             for mapper in self._mappers():
@@ -544,6 +559,11 @@ class NodeHost:
         self.node.set_hosts(
             network.addresses, now, network.networks, dict(network.tunnels)
         )
+
+    async def _settle_interface(self) -> None:
+        """Have the interface as the node wants it by now."""
+        self.turn()
+        await self._addressing.settle()
 
     def _on_ipv6(self, has_ipv6: bool) -> None:
         if has_ipv6 != self.node.members.has_ipv6:
@@ -576,25 +596,3 @@ def _open_sockets(
             f"UDP port {port} cannot be used ({error.strerror}): choose another "
             "--listen-port, or 0 for any"
         ) from None
-
-
-def _log(event: NodeEvent) -> None:
-    """Tell the user of what needs nothing to be done."""
-    match event:
-        case CoordinatorKeyChanged(key, former):
-            if former is not None:
-                said = "The coordinator has a new key, as the old one said: %s"
-                logger.warning(said, format_key(key))
-        case PeerHeld(name, reason):
-            logger.warning("No traffic with %s: %s", name, reason)
-        case RouteTaken(name, network):
-            logger.info("Packets to %s go to %s", network, name)
-        case PathChanged(peer, change):
-            _log_path(peer.entry.name, change)
-
-
-def _log_path(name: str, change: path_events.SelectionChanged) -> None:
-    if change.kind is None:
-        logger.debug("%s: no path", name)
-    else:
-        logger.info("%s: path %s %s", name, change.kind.value, change.endpoint)

@@ -56,6 +56,20 @@ class FakeDaemon:
             raise self.refusal
         return self.report
 
+    def exits(self) -> Json:
+        return self.report
+
+    async def use_exit(self, request: Json) -> Json:
+        self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
+    async def exit_off(self) -> Json:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
     def dns(self) -> Json:
         return self.report
 
