@@ -116,6 +116,11 @@ class Members:
         return tuple(each for each in self.itself.routes if each in offered)
 
     @property
+    def mesh(self) -> tuple[IPNetwork, ...]:
+        """The networks of the mesh."""
+        return self._overlay.mesh
+
+    @property
     def is_exit(self) -> bool:
         """Whether this node offers itself as an exit, and is approved as one."""
         itself = self.itself
