@@ -10,12 +10,12 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from meshwg import prefixes
 from meshwg.errors import ConfigError
+from meshwg.routeoptions import canonical_route, distinct_routes
 from meshwg.schema import Converted, Malformed, Unknown, Within, read
 
 DEFAULT_FILE = Path("/etc/meshwg/node.toml")
@@ -29,6 +29,7 @@ _SWITCHES: dict[str, Callable[[bool], tuple[str, Any]]] = {
     "no_birthday": lambda on: ("birthday", not on),
     "no_tcp": lambda on: ("tcp", not on),
     "no_port_mapping": lambda on: ("port_mapping", not on),
+    "no_accept_routes": lambda on: ("accept_routes", not on),
     "no_dns": lambda on: ("dns", not on),
 }
 """Options that say the same as a key in another way."""
@@ -54,17 +55,6 @@ def _address(text: str) -> str:
     return str(address)
 
 
-def _network(text: str) -> str:
-    """Return a network in its usual form; raise ``ValueError`` if it is not one."""
-    network = ip_network(prefixes.canonical(text))
-    if network.prefixlen == 0:
-        raise ValueError(f"{text} is a default route: a node cannot offer one")
-    why = prefixes.refusal(network, ())
-    if why is not None:
-        raise ValueError(f"{text} cannot be behind a node: {why}")
-    return str(network)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """Everything that ``meshwg node`` can be told."""
@@ -87,10 +77,16 @@ class NodeConfig:
     mtu: Annotated[int, Within(ge=MIN_MTU, le=MAX_MTU)] | None = None
     role: Literal["node", "hub"] = "node"
     """A hub forwards between others."""
-    routes: tuple[Annotated[str, Converted(_network)], ...] = ()
-    """Networks behind this node that others reach through it."""
+    routes: Annotated[
+        tuple[Annotated[str, Converted(canonical_route)], ...],
+        Converted(distinct_routes),
+    ] = ()
+    """Networks behind this node that others reach through it, each with how it is
+    served: see :mod:`meshwg.routeoptions`."""
     exit: bool = False
-    """Whether to offer this node as an exit to the internet."""
+    """Whether others may reach the internet through this node."""
+    accept_routes: bool = True
+    """Whether networks behind other nodes are reached through these."""
     port_mapping: bool = True
     """Whether to ask the router for a port by PCP, NAT-PMP or UPnP."""
     guard: Path = DEFAULT_GUARD

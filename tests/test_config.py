@@ -42,6 +42,14 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
             NodeConfig(tcp=False, port_mapping=False),
         ),
         ('route = ["10.1.0.0/16"]', NodeConfig(routes=("10.1.0.0/16",))),
+        (
+            'route = ["10.1.0.0/16=10.2.0.0/16, priority=100, snat=no"]',
+            NodeConfig(routes=("10.1.0.0/16=10.2.0.0/16,snat=no",)),
+        ),
+        (
+            "exit = true\nno-accept-routes = true",
+            NodeConfig(exit=True, accept_routes=False),
+        ),
         ("listen-port = 5", NodeConfig(listen_port=5)),
     ],
 )

@@ -1,8 +1,8 @@
 """``meshwg-coordinator``: the server and its administration.
 
-Each command is imported only when it is used. ``token``, ``node`` and ``dns`` work on
-the database and ``key`` on files, so they need no running server; one that runs notices
-within a second.
+Each command is imported only when it is used. ``token``, ``node``, ``route`` and
+``dns`` work on the database and ``key`` on files, so they need no running server; one
+that runs notices within a second.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
     "node": "coordinator.cli.node:node",
+    "route": "coordinator.cli.route:route",
     "dns": "coordinator.cli.dns:dns",
     "key": "coordinator.cli.key:key",
     "user": "coordinator.cli.user:user",

@@ -19,18 +19,23 @@ from coordinator.cli.common import (
     run,
     time_text,
 )
+from coordinator.mesh.approvals import EXIT, HUB
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
+    Approve,
     Assign,
     Expire,
     Operation,
+    Refuse,
     Remove,
     Rename,
     RevokeAuthKey,
 )
 from coordinator.mesh.records import auth_key_record, node_record
+from meshwg.cli.table import terminal_width, wrap
+from meshwg.errors import ConfigError
 
 LAYOUTS = (
     ("NAME", "STATE", "ADDRESSES", "ROLE", "SEEN", "PUBLIC KEY"),
@@ -40,6 +45,9 @@ LAYOUTS = (
 )
 """Columns of the list, for terminals from the widest to the narrowest."""
 
+MAX_WAITING = 3
+"""Items of one node that the list tells of."""
+MEND_HUB = "'meshwg-coordinator node approve {name} --hub' lets it."
 PINNED = (
     "Nodes have pinned its key: if another machine, or a new key, is to be called "
     "{name}, each of them holds that until 'meshwg trust accept {name}' there."
@@ -48,7 +56,7 @@ PINNED = (
 
 @click.group()
 def node() -> None:
-    """List, rename, tag, expire and remove nodes."""
+    """List, rename, tag, approve, expire and remove nodes."""
 
 
 @node.command("list")
@@ -72,12 +80,7 @@ def list_(
                 for layout in LAYOUTS
             ]
             echo_fitted(tables, "No node has joined yet.")
-            for each in nodes:
-                if refused := [r for r in each.announced if r not in each.routes]:
-                    click.echo(
-                        f"Others are not told of {', '.join(refused)} behind "
-                        f"{each.name}: see approve_routes, and who has it already."
-                    )
+            _echo_waiting(nodes)
 
     run(show())
 
@@ -119,6 +122,28 @@ def tag(
             click.echo(f"{assigned.name} is {identity} to policies.")
 
     run(store())
+
+
+@node.command()
+@click.argument("name")
+@click.option("--hub", is_flag=True, help="Its wish to be a hub.")
+@database_options
+@json_option
+def approve(name: str, hub: bool, as_json: bool, **where: Any) -> None:
+    """Approve a node's wish to be a hub, which forwards between others."""
+    _require_hub(hub)
+    _perform(Approve(name, HUB), "may be a hub", as_json, where)
+
+
+@node.command()
+@click.argument("name")
+@click.option("--hub", is_flag=True, help="Its wish to be a hub.")
+@database_options
+@json_option
+def refuse(name: str, hub: bool, as_json: bool, **where: Any) -> None:
+    """Refuse a node's wish to be a hub, also if that was approved before."""
+    _require_hub(hub)
+    _perform(Refuse(name, HUB), "is no hub", as_json, where)
 
 
 @node.command()
@@ -205,6 +230,37 @@ def _perform(
             click.echo(f"{accepted.node.name} {said}.")
 
     run(store())
+
+
+def _require_hub(hub: bool) -> None:
+    """Leave room for what else may wait for an approval.
+
+    :raises ConfigError: without the option.
+    """
+    if not hub:
+        raise ConfigError(
+            "Members need no approval in this mesh, but hubs, networks and exits do: "
+            "add --hub, or use 'meshwg-coordinator route'"
+        )
+
+
+def _echo_waiting(nodes: Sequence[Node]) -> None:
+    """Say under the list what nodes offer and others are not told of."""
+    for each in nodes:
+        wishes = [state for state in each.withheld if not each.expired]
+        for state in wishes[:MAX_WAITING]:
+            if state.item == HUB:
+                mend = MEND_HUB.format(name=each.name)
+                text = f"{each.name} wants to be a hub: {state.reason}. {mend}"
+            else:
+                what = "its exit" if state.item == EXIT else state.item
+                text = f"Others are not told of {what} of {each.name}: {state.reason}."
+            click.echo("\n".join(wrap(text, terminal_width())))
+        if wishes[MAX_WAITING:]:
+            click.echo(
+                f"{len(wishes) - MAX_WAITING} more of {each.name} wait: see "
+                "'meshwg-coordinator route list'."
+            )
 
 
 def _row(each: Node, networks: Networks, layout: Sequence[str]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def token() -> None:
     help="For at most so many nodes.",
 )
 @click.option("--ephemeral", is_flag=True, help="Nodes are removed after they leave.")
+@click.option("--hub", is_flag=True, help="Nodes may be hubs, if they want to.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="TIME")
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", help="What nodes are, to policies."
@@ -58,6 +59,7 @@ def create(
     reusable: bool,
     uses: int | None,
     ephemeral: bool,
+    hub: bool,
     expires: str,
     tags: tuple[str, ...],
     owner: str,
@@ -77,6 +79,7 @@ def create(
         lifetime=parse_lifetime(expires),
         owner=owner,
         tags=tuple(dict.fromkeys(tags)),
+        hub=hub,
     )
 
     async def store_and_print() -> None:
@@ -163,6 +166,8 @@ def _row(key: AuthKey, now: float) -> tuple[str, ...]:
     kind = "reusable" if key.reusable else "single"
     if key.ephemeral:
         kind += ", ephemeral"
+    if key.hub:
+        kind += ", hub"
     return (
         key.number,
         key.state(now),

@@ -2,6 +2,7 @@
 
 from enum import Enum, auto
 
+from coordinator.control.approvals import NOTHING
 from coordinator.mesh.netmap import NetMapHistory
 from meshwg.limits import TokenBucket
 from meshwg.wire.channel import Channel
@@ -38,6 +39,7 @@ class Connection:
 
     __slots__ = (
         "address",
+        "approvals",
         "channel",
         "coordinator_key",
         "history",
@@ -76,6 +78,8 @@ class Connection:
         """Of which :attr:`version` is, once it is known to be one of that."""
         self.itself = -1
         """The version of its own entry that it was told apart from the netmap."""
+        self.approvals = NOTHING
+        """What the node was told of its offers."""
         self.records = 0
         """The version of the zone's records that the node has been sent."""
         self.writable = True

@@ -10,6 +10,7 @@ missed as one payload when it reads again.
 from collections.abc import Iterable, Sequence
 
 from coordinator import credentials
+from coordinator.control.approvals import approvals_of
 from coordinator.control.carriers import Carriers, due
 from coordinator.control.connection import Connection, State
 from coordinator.control.counters import ControlCounters
@@ -178,6 +179,7 @@ class Members:
                 self._carriers.send(connection, view.policy, now)
                 payloads = payloads or [view.history.nothing()]
         self._tell_of_itself(connection, now)
+        self._tell_of_offers(connection, now)
         for payload in payloads:
             self._carriers.send(connection, payload, now)
         connection.version = view.history.version
@@ -191,6 +193,16 @@ class Members:
         if itself is not None and connection.itself < itself.version:
             connection.itself = itself.version
             self._carriers.send(connection, self._views.entry(itself), now)
+
+    def _tell_of_offers(self, connection: Connection, now: float) -> None:
+        """Tell a member what became of what it offers, if that is news."""
+        node = self._registry.nodes.get(connection.key)
+        if node is None or not connection.writable:
+            return
+        approvals = approvals_of(node)
+        if approvals != connection.approvals:
+            connection.approvals = approvals
+            self.send(connection, approvals, now)
 
     def _tell_some(self, now: float) -> None:
         """Tell the next slice of members about the present version."""
@@ -227,6 +239,8 @@ class Members:
                 self._revoke(node.key, reason, now)
             elif connection is not None and connection.session != node.session:
                 self._replace(connection, now)
+            elif connection is not None:
+                self._tell_of_offers(connection, now)
 
     def _revoke(self, key: str, reason: str, now: float) -> None:
         connection = self._members.get(key)

@@ -29,7 +29,9 @@ class PendingOperations:
         slot = _slot(operation)
         if isinstance(operation, Update):
             # It goes to the end: a join that it must follow may be waiting, too.
-            self._waiting.pop(slot, None)
+            older = self._waiting.pop(slot, None)
+            if isinstance(older, Update):
+                operation = operation.after(older)
         self._waiting[slot] = operation
 
     def take(self, now: float) -> list[Operation]:

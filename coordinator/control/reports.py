@@ -23,14 +23,19 @@ class Reports:
         """By key, with when it is to be stored; in the order of these times."""
 
     def add(self, update: Update, now: float) -> None:
-        """Take a report in the place of one that is held."""
+        """Take a report in the place of one that is held, whose news it need not say
+        again."""
         held = self._held.get(update.key)
         if held is not None:
-            self._held[update.key] = held[0], update
+            self._held[update.key] = held[0], update.after(held[1])
         elif self._rate.take(update.key, now):
             self._due.append(update)
         elif len(self._held) < MAX_NODES:
             self._held[update.key] = now + 1 / REPORT_RATE, update
+
+    def forget(self, key: str) -> None:
+        """Drop what is held of a node that says all of it anew."""
+        self._held.pop(key, None)
 
     def due(self, now: float) -> list[Update]:
         """Return, once, the reports that are to be stored now."""

@@ -29,6 +29,7 @@ from coordinator.control.pending import PendingOperations
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.reports import Reports
 from coordinator.control.settings import Settings
+from coordinator.mesh.approvals import HUB, Announcement
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Changes,
@@ -303,6 +304,7 @@ class ControlServer:
         connection.version = message.version if resumes else -1
         connection.view = message.view
         connection.records = message.records if resumes else 0
+        self._reports.forget(connection.key)
         candidates, nat = _report_json(message.candidates, message.nat)
         join = Join(
             key=connection.key,
@@ -314,6 +316,8 @@ class ControlServer:
             routes=message.routes,
             candidates=candidates,
             nat=nat,
+            traits=message.traits,
+            exit=message.exit,
         )
         self._members.join(connection, join)
 
@@ -323,7 +327,8 @@ class ControlServer:
         match message:
             case control.Report():
                 report = _report_json(message.candidates, message.nat)
-                self._reports.add(Update(connection.key, *report), now)
+                update = Update(connection.key, *report, _announcement(message))
+                self._reports.add(update, now)
                 self._store_reports(now)
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
@@ -382,6 +387,18 @@ class ControlServer:
             "matching versions of meshwg on both sides"
         )
         self._members.fail(connection, ErrorCode.PROTOCOL, message, now)
+
+
+def _announcement(report: control.Report) -> Announcement | None:
+    """Return what a report says of what the node offers, if it does."""
+    if report.routes is None and report.role is None:
+        return None
+    return Announcement(
+        report.routes,
+        report.traits,
+        None if report.routes is None else report.exit,
+        None if report.role is None else report.role == HUB,
+    )
 
 
 def _report_json(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from coordinator.mesh.approvals import Decision
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
@@ -121,7 +122,15 @@ def auth_key_state(key: AuthKey | None) -> str:
         expires=key.expires,
         owner=key.owner,
         tags=list(key.tags),
+        hub=key.hub,
     )
+
+
+def decision_state(decision: Decision | None) -> str:
+    """Return the same of what a node offers."""
+    if decision is None:
+        return "null"
+    return _json(approved=decision.approved, by=decision.by)
 
 
 def policy_state(policy: PolicyVersion | None) -> str:

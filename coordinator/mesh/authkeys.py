@@ -41,6 +41,8 @@ class AuthKey:
     """The user to whom nodes belong that join with it."""
     tags: tuple[str, ...] = ()
     """Those of nodes that join with it."""
+    hub: bool = False
+    """Nodes that join with it may be hubs."""
 
     @classmethod
     def from_text(
@@ -54,6 +56,7 @@ class AuthKey:
         limit: int | None = None,
         owner: str = "",
         tags: tuple[str, ...] = (),
+        hub: bool = False,
     ) -> "AuthKey":
         """Return the record of a key in clear."""
         return cls(
@@ -66,6 +69,7 @@ class AuthKey:
             limit=limit,
             owner=owner,
             tags=tags,
+            hub=hub,
         )
 
     @property
@@ -113,6 +117,7 @@ def new_auth_key(
     limit: int | None = None,
     owner: str = "",
     tags: tuple[str, ...] = (),
+    hub: bool = False,
 ) -> tuple[AuthKeyText, AuthKey]:
     """Return a new auth key in clear, and the record of it to store."""
     text = AuthKeyText.generate(random)
@@ -125,6 +130,7 @@ def new_auth_key(
         limit=limit,
         owner=owner,
         tags=tags,
+        hub=hub,
     )
     return text, key
 

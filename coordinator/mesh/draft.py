@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from coordinator.mesh.access import NO_USERS, Access
+from coordinator.mesh.approvals import Decision
 from coordinator.mesh.audit import (
     AuditEntry,
     auth_key_state,
+    decision_state,
     node_state,
     policy_state,
     records_state,
@@ -32,6 +34,7 @@ from coordinator.mesh.operations import (
     AddUser,
     Administered,
     ApplyPolicy,
+    Approve,
     Assign,
     Changes,
     CreateAuthKey,
@@ -41,6 +44,7 @@ from coordinator.mesh.operations import (
     Join,
     MarkOffline,
     Operation,
+    Refuse,
     Refused,
     Remove,
     RemoveRecord,
@@ -60,6 +64,8 @@ from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
 
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
+SOMEBODY = "an administrator"
+"""Who decides, where that is not said."""
 EPHEMERAL_GRACE = 300.0
 """Seconds that an ephemeral node may be away without having said that it leaves."""
 
@@ -68,7 +74,8 @@ class Draft:
     """Decides the operations of one transaction, in order.
 
     :param auth_keys: those that the operations mention, by number.
-    :param approved_routes: networks inside which nodes may announce routes.
+    :param approved_routes: networks inside which the settings approve of routes, see
+        :class:`~coordinator.mesh.routes.Routes`.
     :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
     :param users: whom the operations may name.
     :param token_tags: the tags of auth keys.
@@ -81,13 +88,14 @@ class Draft:
         *,
         unix_time: float,
         random: Random,
-        approved_routes: Iterable[str] = (),
+        approved_routes: Iterable[str] | None = None,
         admissions: RateLimiter | None = None,
         users: Mapping[str, User] = NO_USERS,
         token_tags: frozenset[str] = frozenset(),
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
+        self._actor = SOMEBODY
         self.audited: list[AuditEntry] = []
         """What administrators did, in order."""
         self.url: str | None = None
@@ -181,13 +189,14 @@ class Draft:
         return self._HANDLERS[type(operation)](self, operation)
 
     def settle_routes(self) -> None:
-        """Give networks that nobody has any more to the next who announce them."""
+        """Judge anew what nodes offer."""
         self._routes.settle()
 
     def _administer(self, wanted: Administered) -> Result:
         """Decide what an administrator wants, and note it."""
         operation = wanted.operation
         target, before = self._state_of(operation)
+        self._actor = wanted.actor
         result = self.perform(operation)
         if isinstance(result, Accepted):
             after = self._state_of(operation, result)[1]
@@ -220,6 +229,10 @@ class Draft:
                     # By another name, or not any more.
                     node = self._members.get(result.node.key)
                 return name, node_state(node)
+            case Approve(node=name, item=item) | Refuse(node=name, item=item):
+                node = self._members.find(name)
+                known = None if node is None else node.decision_on(item)
+                return f"{name} {item}", decision_state(known)
             case (
                 CreateAuthKey(auth_key=AuthKey(number=number))
                 | RevokeAuthKey(number=number)
@@ -238,18 +251,24 @@ class Draft:
     def _join(self, join: Join) -> Result:
         before = self._members.get(join.key)
         result = self._joining.join(join)
-        after = self._members.get(join.key)
-        if before is not None and before.routes and before != after:
-            # What it announces no more is somebody else's now.
-            self._routes.settle()
+        self._pass_on(before, self._members.get(join.key))
         return result
 
     def _update(self, update: Update) -> Result:
-        node = self._members.get(update.key)
-        if node is None:
+        before = self._members.get(update.key)
+        if before is None:
             return _unknown(update.key)
-        node = replace(node, candidates=update.candidates, nat=update.nat)
-        return Accepted(self._members.put(node))
+        node = replace(before, candidates=update.candidates, nat=update.nat)
+        if update.announcement is not None:
+            node = self._routes.announce(node, update.announcement)
+        node = self._members.put(node)
+        self._pass_on(before, node)
+        return Accepted(node)
+
+    def _pass_on(self, before: Node | None, after: Node | None) -> None:
+        """Let others have what a node has no more."""
+        if before is not None and after is not None and before.routes != after.routes:
+            self._routes.settle()
 
     def _disconnect(self, gone: Disconnect) -> Result:
         node = self._members.get(gone.key)
@@ -295,13 +314,35 @@ class Draft:
         if refused is not None:
             return refused
         node = replace(node, owner=assign.owner, tags=assign.tags)
-        return Accepted(self._members.put(node))
+        self._members.put(node)
+        # The policy may approve of more for it, or of less.
+        self._routes.settle()
+        return Accepted(self._members.get(node.key))
+
+    def _approve(self, approve: Approve) -> Result:
+        why = self._routes.refusal(approve.item)
+        if why is not None:
+            text = f"Nobody can have {approve.item} behind a node: {why}"
+            return Refused(ErrorCode.MALFORMED, text)
+        return self._decide(approve.node, approve.item, approved=True)
+
+    def _refuse(self, refuse: Refuse) -> Result:
+        return self._decide(refuse.node, refuse.item, approved=False)
+
+    def _decide(self, name: str, item: str, *, approved: bool) -> Result:
+        node = self._members.find(name)
+        if node is None:
+            return _unknown(name)
+        decision = Decision(item, approved, self._actor, self._unix_time)
+        node = self._members.put(self._routes.decide(node, decision))
+        self._routes.settle()
+        return Accepted(self._members.get(node.key))
 
     def _expire(self, expire: Expire) -> Result:
         node = self._members.find(expire.node)
         if node is None:
             return _unknown(expire.node)
-        node = replace(node, expired=True, online=False, routes=())
+        node = replace(node, expired=True, online=False, routes=(), exit=False)
         expired = self._members.put(node)
         self._routes.settle()
         return Accepted(expired)
@@ -321,7 +362,7 @@ class Draft:
     def _apply_policy(self, apply: ApplyPolicy) -> Result:
         result = self._access.apply(apply)
         if self._access.changed is not None:
-            # It may approve networks that nobody has.
+            # It may approve of more, or of less.
             self._routes.settle()
         return result
 
@@ -365,6 +406,8 @@ class Draft:
         Sweep: _sweep,
         Rename: _rename,
         Assign: _assign,
+        Approve: _approve,
+        Refuse: _refuse,
         Expire: _expire,
         Remove: _remove,
         CreateAuthKey: _create_auth_key,

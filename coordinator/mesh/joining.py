@@ -6,6 +6,7 @@ expired, needs an auth key, which is spent only if it lets the node in.
 
 from dataclasses import replace
 
+from coordinator.mesh.approvals import HUB, Announcement, Decision
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.ipam import allocate
@@ -16,8 +17,6 @@ from coordinator.mesh.routes import Routes
 from meshwg.limits import RateLimiter
 from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
-
-ROLES = ("node", "hub")
 
 ADMISSION_RATE, ADMISSION_BURST = 1.0, 200.0
 """New nodes that one auth key lets in a second, and at once. Whoever has stolen a
@@ -68,7 +67,7 @@ class Joining:
                 owner=auth_key.owner,
                 tags=auth_key.tags,
             )
-            result: Result = self._welcome(again, join)
+            result: Result = self._welcome(again, join, auth_key)
         else:
             result = self._admit(join, auth_key)
         if isinstance(result, Accepted):
@@ -103,9 +102,14 @@ class Joining:
             tags=auth_key.tags,
         )
         members.admit(join.key)
-        return self._welcome(node, join)
+        return self._welcome(node, join, auth_key)
 
-    def _welcome(self, node: Node, join: Join) -> Accepted:
+    def _welcome(
+        self, node: Node, join: Join, auth_key: AuthKey | None = None
+    ) -> Accepted:
+        if auth_key is not None and auth_key.hub:
+            by = f"token {auth_key.number}"
+            node = self._routes.decide(node, Decision(HUB, True, by, self._unix_time))
         label = to_label(join.name)
         name = node.name
         if label != node.requested_name:
@@ -114,7 +118,6 @@ class Joining:
             node,
             name=name,
             requested_name=label,
-            role=join.role if join.role in ROLES else "node",
             candidates=join.candidates,
             nat=join.nat,
             online=True,
@@ -123,7 +126,10 @@ class Joining:
             session=join.session,
             seen=self._unix_time,
         )
-        node = self._members.put(self._routes.announce(node, join.routes))
+        announcement = Announcement(
+            join.routes, join.traits, join.exit, hub=join.role == HUB
+        )
+        node = self._members.put(self._routes.announce(node, announcement))
         notices = (_notice(label, node), self._routes.explain(node))
         return Accepted(node, ". ".join(each for each in notices if each))
 

@@ -3,12 +3,20 @@
 import json
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_network
 
+from coordinator.mesh.approvals import (
+    EXIT,
+    HUB,
+    Announcement,
+    Decision,
+    ItemState,
+)
 from coordinator.mesh.ipam import Networks
 from coordinator.policy.selectors import Subject
+from meshwg.wire.routes import ApprovalState, RouteTraits, plain_traits
 
 MAX_NAME_LENGTH = 63
 """Of a DNS label (RFC 1035 section 2.3.4), because names become host names."""
@@ -32,6 +40,17 @@ class Node:
     """The networks behind it, of which the others are told."""
     announced: tuple[str, ...] = ()
     """Those that it offers, see :mod:`coordinator.mesh.routes`."""
+    traits: tuple[RouteTraits, ...] = ()
+    """Of those that it offers and that are not as all others."""
+    exit: bool = False
+    """Others may reach the internet through it, and are told so."""
+    wants_exit: bool = False
+    wants_hub: bool = False
+    """It offers that; whether it is one is its :attr:`role`."""
+    decisions: tuple[Decision, ...] = ()
+    """What administrators have decided on what it offers, or did once."""
+    withheld: tuple[ItemState, ...] = ()
+    """What it offers and others are not told of."""
     candidates: str = "[]"
     """JSON text, as it goes into netmaps."""
     nat: str = "null"
@@ -67,6 +86,8 @@ class Node:
             self.number,
             self.role,
             self.routes,
+            self.told_traits,
+            self.exit,
             self.candidates,
             self.nat,
             self.online,
@@ -74,6 +95,54 @@ class Node:
             self.ephemeral,
             self.policy_class,
         )
+
+    @property
+    def told_traits(self) -> tuple[RouteTraits, ...]:
+        """The traits of those networks that others are told of."""
+        return tuple(each for each in self.traits if each.prefix in self.routes)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The items that it offers."""
+        wishes = ((EXIT, self.wants_exit), (HUB, self.wants_hub))
+        return (*self.announced, *(item for item, wanted in wishes if wanted))
+
+    def decision_on(self, item: str) -> Decision | None:
+        """Return what was decided on an item."""
+        return next((each for each in self.decisions if each.item == item), None)
+
+    def state_of(self, item: str) -> ItemState | None:
+        """Return how it stands with an item, ``None`` if it never was one."""
+        decision = self.decision_on(item)
+        known = next((each for each in self.withheld if each.item == item), None)
+        if item in self.offered:
+            return known or ItemState(item, ApprovalState.APPROVED)
+        if decision is None:
+            return None
+        if decision.approved:
+            reason = "the node does not offer it now"
+            return ItemState(item, ApprovalState.WITHDRAWN, reason)
+        return ItemState(item, ApprovalState.REFUSED, f"{decision.by} has refused it")
+
+    def states(self) -> tuple[ItemState, ...]:
+        """Return how it stands with all that it offers, or that was decided on."""
+        decided = (each.item for each in self.decisions)
+        items = dict.fromkeys((*self.offered, *decided))
+        states = map(self.state_of, items)
+        return tuple(each for each in states if each is not None)
+
+    def announcing(self, announcement: Announcement) -> "Node":
+        """Return the node as it is when it offers something else."""
+        node = self
+        if announcement.routes is not None:
+            routes = tuple(sorted(dict.fromkeys(announcement.routes)))
+            traits = tuple(t for t in announcement.traits if t.prefix in routes)
+            node = replace(node, announced=routes, traits=traits)
+        if announcement.exit is not None:
+            node = replace(node, wants_exit=announcement.exit)
+        if announcement.hub is not None:
+            node = replace(node, wants_hub=announcement.hub)
+        return node
 
     @property
     def subject(self) -> Subject:
@@ -96,6 +165,10 @@ class Node:
             peer["ephemeral"] = True
         if self.routes:
             peer["routes"] = self.routes
+        if self.told_traits:
+            peer["traits"] = plain_traits(self.told_traits)
+        if self.exit:
+            peer["exit"] = True
         if self.policy_class:
             peer["policy_class"] = self.policy_class
         head = json.dumps(peer, separators=(",", ":"))[:-1]

@@ -4,13 +4,15 @@ An operation is decided by :class:`coordinator.mesh.draft.Draft` inside one data
 transaction, and answered only after that has been committed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
+from meshwg.wire.routes import RouteTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,27 @@ class Join(Operation):
     routes: tuple[str, ...] = ()
     candidates: str = "[]"
     nat: str = "null"
+    traits: tuple[RouteTraits, ...] = ()
+    exit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Update(Operation):
-    """A member is reachable at other addresses."""
+    """A member is reachable at other addresses, or offers something else."""
 
     key: str
     candidates: str
     nat: str
+    announcement: Announcement | None = None
+    """``None``: it offers what it did."""
+
+    def after(self, older: "Update") -> "Update":
+        """Return what two updates of a member say together, this being the later."""
+        if self.announcement is None or older.announcement is None:
+            said = self.announcement or older.announcement
+        else:
+            said = self.announcement.after(older.announcement)
+        return replace(self, announcement=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,23 @@ class Assign(Operation):
     node: str
     owner: str
     tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(Operation):
+    """Let others be told of something that a node offers, now or later."""
+
+    node: str
+    item: str
+    """A network, ``exit`` or ``hub``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Operation):
+    """Let nobody be told of something that a node offers."""
+
+    node: str
+    item: str
 
 
 @dataclass(frozen=True, slots=True)

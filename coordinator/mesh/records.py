@@ -1,7 +1,9 @@
 """Nodes and auth keys as the administration shows them: the objects of ``--json``."""
 
 import json
+from collections.abc import Iterable
 
+from coordinator.mesh.approvals import HUB, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.ipam import Networks
@@ -9,6 +11,7 @@ from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
 from coordinator.policy.diff import Difference
 from meshwg.wire.dnsrecords import DnsRecord
+from meshwg.wire.routes import RouteTraits
 
 
 def node_record(node: Node, networks: Networks) -> dict[str, object]:
@@ -21,6 +24,11 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "role": node.role,
         "routes": list(node.routes),
         "announced": list(node.announced),
+        "exit": node.exit,
+        "waiting": [
+            {"item": each.item, "state": each.state, "reason": each.reason}
+            for each in node.withheld
+        ],
         "ephemeral": node.ephemeral,
         "expired": node.expired,
         "joined": node.joined,
@@ -29,6 +37,36 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "owner": node.owner or None,
         "tags": list(node.tags),
     }
+
+
+def route_record(node: Node, state: ItemState) -> dict[str, object]:
+    """Return how it stands with a network, or a wish to be an exit, as JSON."""
+    decision = node.decision_on(state.item)
+    known = (each for each in node.traits if each.prefix == state.item)
+    traits = next(known, RouteTraits(prefix=state.item))
+    return {
+        "node": node.name,
+        "public_key": node.key,
+        "prefix": state.item,
+        "state": state.state,
+        "reason": state.reason,
+        "online": node.online,
+        "priority": traits.priority,
+        "real": traits.mapped,
+        "by": None if decision is None else decision.by,
+        "at": None if decision is None else decision.at,
+    }
+
+
+def route_records(nodes: Iterable[Node]) -> list[dict[str, object]]:
+    """Return the same of all nodes, by the names of these; hubs are in their list."""
+    return [
+        route_record(node, state)
+        for node in sorted(nodes, key=lambda each: each.name)
+        if not node.expired
+        for state in sorted(node.states(), key=lambda each: each.item)
+        if state.item != HUB
+    ]
 
 
 def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
@@ -45,6 +83,7 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
         "used": key.used,
         "owner": key.owner or None,
         "tags": list(key.tags),
+        "hub": key.hub,
     }
 
 

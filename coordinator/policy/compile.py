@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.policy.document import Allow, Document
+from coordinator.policy.document import Allow, Approval, Document
 from coordinator.policy.selectors import (
     HUB,
     Party,
@@ -136,13 +136,28 @@ class Policy:
             for each in rule.destinations
         )
 
-    def approves(self, subject: Subject, route: IPNetwork) -> bool:
-        """Tell whether a node may have a network behind it without being asked."""
+    def approves(
+        self, subject: Subject, route: IPNetwork, *, exactly: bool = False
+    ) -> bool:
+        """Tell whether a node may have a network behind it without being asked.
+
+        :param exactly: whether the policy has to name just this network.
+        """
         return any(
-            any(each.matches(subject, self.groups) for each in approval.by)
-            and any(is_within(route, each) for each in approval.routes)
-            for approval in self.document.approvals
+            route in approval.routes
+            if exactly
+            else any(is_within(route, each) for each in approval.routes)
+            for approval in self._approvals_for(subject)
         )
+
+    def approves_exit(self, subject: Subject) -> bool:
+        """Tell whether a node may be an exit without being asked."""
+        return any(approval.exits for approval in self._approvals_for(subject))
+
+    def _approvals_for(self, subject: Subject) -> Iterator[Approval]:
+        for approval in self.document.approvals:
+            if any(each.matches(subject, self.groups) for each in approval.by):
+                yield approval
 
     def may_put(self, tag: str, user: str) -> bool:
         """Tell whether a user may have a tag put on his nodes."""

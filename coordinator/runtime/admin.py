@@ -1,7 +1,6 @@
 """The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
 
-It is at ``/v1/nodes``, ``/v1/tokens`` and ``/v1/dns``. Answers are JSON. Errors are
-``{"error": "one sentence"}``.
+Answers are JSON. Errors are ``{"error": "one sentence"}``.
 """
 
 import asyncio
@@ -33,8 +32,13 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, dns_record, node_record
 from coordinator.mesh.registry import Registry
-from coordinator.runtime.policyadmin import PolicyAdministration, perform
+from coordinator.runtime.policyadmin import (
+    PolicyAdministration,
+    perform,
+    read_object,
+)
 from coordinator.runtime.proxied import came_in_clear, is_loopback
+from coordinator.runtime.routeadmin import RouteAdministration
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Store
@@ -79,6 +83,7 @@ class Administration:
         self._worker = worker
         self._registry = registry
         self._policy = PolicyAdministration(store, worker, registry)
+        self._routes = RouteAdministration(worker, registry)
         self._expected = f"Bearer {token}".encode()
         self._url = url
         self.coordinator_key = coordinator_key
@@ -97,6 +102,9 @@ class Administration:
             web.get("/v1/dns", self._guard(self._list_records)),
             web.post("/v1/dns", self._guard(self._add_record)),
             web.delete("/v1/dns/{name}", self._guard(self._remove_records)),
+            web.get("/v1/routes", self._guard(self._routes.show)),
+            web.post("/v1/routes/approve", self._guard(self._routes.approve)),
+            web.post("/v1/routes/refuse", self._guard(self._routes.refuse)),
             web.get("/v1/policy", self._guard(self._policy.show)),
             web.put("/v1/policy", self._guard(self._policy.apply)),
             web.get("/v1/policy/history", self._guard(self._policy.history)),
@@ -135,7 +143,7 @@ class Administration:
         )
 
     async def _change_node(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         node = request.match_info["node"]
         if "owner" in body and "tags" in body:
             assign = Assign(node, _owner(body), _tags(body))
@@ -173,7 +181,7 @@ class Administration:
         return web.json_response({"schema": 1, "tokens": tokens})
 
     async def _create_token(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         now = time.time()
         uses = body.get("uses")
         if uses is not None and not _is_number_of_uses(uses):
@@ -183,6 +191,7 @@ class Administration:
             reusable=body.get("reusable") is True if uses is None else uses > 1,
             limit=uses,
             ephemeral=body.get("ephemeral") is True,
+            hub=body.get("hub") is True,
             created=now,
             lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
             owner=_owner(body),
@@ -210,7 +219,7 @@ class Administration:
         return self._records_response(records)
 
     async def _add_record(self, request: web.Request) -> web.Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         words = [body.get(each) for each in ("name", "type", "value")]
         name, kind, value = (each if isinstance(each, str) else "" for each in words)
         try:
@@ -261,23 +270,6 @@ def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
         # A Unix socket, whose ends have no addresses.
         return isinstance(peer, str | bytes)
     return bool(peer) and is_loopback(str(peer[0]))
-
-
-async def _read_object(request: web.Request) -> dict[str, object]:
-    """Return the JSON object in a body, which may be missing.
-
-    :raises MeshError: if it is something else.
-    """
-    if not request.can_read_body:
-        return {}
-    try:
-        body = await request.json()
-    except (ValueError, LookupError, RecursionError):
-        # It is not JSON, in an unknown encoding, or nested more deeply than Python.
-        body = None
-    if not isinstance(body, dict):
-        raise MeshError("The body is not a JSON object")
-    return body
 
 
 def _owner(body: dict[str, object]) -> str:

@@ -99,6 +99,23 @@ async def perform(
     return await worker.perform(operation, address=request.remote or "")
 
 
+async def read_object(request: web.Request) -> dict[str, object]:
+    """Return the JSON object in a body, which may be missing.
+
+    :raises MeshError: if it is something else.
+    """
+    if not request.can_read_body:
+        return {}
+    try:
+        body = await request.json()
+    except (ValueError, LookupError, RecursionError):
+        # It is not JSON, in an unknown encoding, or nested more deeply than Python.
+        body = None
+    if not isinstance(body, dict):
+        raise MeshError("The body is not a JSON object")
+    return body
+
+
 async def _text(request: web.Request) -> str:
     """Return the body.
 

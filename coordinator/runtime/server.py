@@ -271,6 +271,7 @@ class CoordinatorProcess:
             return
         logging.getLogger().setLevel(new.log_level.upper())
         self._foundation.store.approve_routes(new.approve_routes)
+        self._worker.look()
         self._policy_file.look()
         logger.info("The settings and the certificate were read again")
         live = LIVE if self._tls is None else LIVE + LIVE_WITH_TLS

@@ -18,6 +18,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.unexpected import Unexpected
+from coordinator.runtime.waiting import WaitingOffers
 from coordinator.store.engine import StoreError
 from coordinator.store.salvage import carry_out
 from coordinator.store.store import Store
@@ -57,6 +58,7 @@ class StoreWorker:
         self._stopping = False
         self._requests: list[tuple[Operation, asyncio.Future[Result]]] = []
         self._forwards: set[asyncio.Task[None]] = set()
+        self._waiting = WaitingOffers()
         self.failing = False
         """The last transaction failed."""
         self.commits = 0
@@ -130,6 +132,7 @@ class StoreWorker:
         )
         outcomes = done.outcomes[: len(operations)]
         self._server.committed(outcomes, done.changes, self._now())
+        self._waiting.look(done.changes)
         answers = done.outcomes[len(operations) :]
         for (_, future), (_, result) in zip(requests, answers, strict=False):
             if not future.done():

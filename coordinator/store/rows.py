@@ -8,11 +8,16 @@ from sqlalchemy import Row, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
 from meshwg import prefixes
+from meshwg.wire.routes import RouteTraits
+
+_PARTS = {"traits": RouteTraits, "decisions": Decision, "withheld": ItemState}
+"""Columns of nodes with lists of objects, and what these are."""
 
 Values = dict[str, Any]
 """The columns of a row by name."""
@@ -23,12 +28,14 @@ def to_node(row: Row[Any]) -> Node:
     for name in ("routes", "announced"):
         values[name] = prefixes.readable(json.loads(values[name]))
     values["tags"] = tuple(json.loads(values["tags"]))
+    for name, kind in _PARTS.items():
+        values[name] = tuple(kind(**each) for each in json.loads(values[name]))
     return Node(**values)
 
 
 def from_node(node: Node) -> Values:
     values = dataclasses.asdict(node)
-    for name in ("routes", "announced", "tags"):
+    for name in ("routes", "announced", "tags", *_PARTS):
         values[name] = json.dumps(values[name])
     return values
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -55,6 +56,12 @@ nodes = Table(
     Column("role", String(32), nullable=False),
     Column("routes", Text, nullable=False),
     Column("announced", Text, nullable=False, server_default="[]"),
+    Column("traits", Text, nullable=False, server_default="[]"),
+    Column("exit", Boolean, nullable=False, server_default=false()),
+    Column("wants_exit", Boolean, nullable=False, server_default=false()),
+    Column("wants_hub", Boolean, nullable=False, server_default=false()),
+    Column("decisions", Text, nullable=False, server_default="[]"),
+    Column("withheld", Text, nullable=False, server_default="[]"),
     Column("candidates", Text, nullable=False),
     Column("nat", Text, nullable=False),
     Column("online", Boolean, nullable=False),
@@ -95,6 +102,7 @@ auth_keys = Table(
     Column("limit", Integer, nullable=True),
     Column("owner", String(255), nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),
+    Column("hub", Boolean, nullable=False, server_default=false()),
 )
 
 policies = Table(

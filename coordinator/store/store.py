@@ -26,6 +26,7 @@ from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
 from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
+from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     NAMING,
     Changes,
@@ -74,7 +75,9 @@ class MeshConfig:
     coordinator_key: str
     network4: str | None = None
     network6: str | None = None
-    approved_routes: tuple[str, ...] = ()
+    approved_routes: tuple[str, ...] | None = None
+    """Networks inside which the settings approve of routes; ``None``: they are not
+    known to this process."""
     taken: tuple[IPv4Network, ...] = ()
     """Networks of this machine, which a new mesh avoids."""
     begins: bool = True
@@ -102,8 +105,9 @@ class Store:
         self._random = random
         self._registry: Registry | None = None
         self._unreported: list[Changes] = []
-        self._is_settled = True
-        """Whether no other process has made networks free since the last commit."""
+        self._is_settled = config.approved_routes is None
+        """Whether what nodes offer was judged since the settings, or what another
+        process has decided, changed."""
         self._admissions = make_admissions()
 
     @classmethod
@@ -198,8 +202,12 @@ class Store:
             await connection.execute(update(schema.mesh).values(version=same))
 
     def approve_routes(self, approved_routes: tuple[str, ...]) -> None:
-        """Let nodes announce routes inside these networks from now on."""
+        """Let nodes announce routes inside these networks from now on.
+
+        The next commit judges what they announce.
+        """
         self._config = replace(self._config, approved_routes=approved_routes)
+        self._is_settled = False
 
     # Queries of the administration.
 
@@ -367,11 +375,11 @@ class Store:
             mesh.reclassed,
             records,
         )
+        if _may_free_networks(changes, registry):
+            # A command of the administration need not know what the settings approve.
+            self._is_settled = False
         registry.apply(changes)
         self._unreported.append(changes)
-        if changes.removed or any(node.expired for node in changes.nodes):
-            # A command of the administration need not know which are approved.
-            self._is_settled = False
 
     async def _read_auth_keys(
         self, connection: AsyncConnection, operations: Iterable[Operation]
@@ -489,6 +497,24 @@ class Store:
         """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
+
+
+def _may_free_networks(changes: Changes, registry: Registry) -> bool:
+    """Tell whether another process may have left networks to whom the settings approve.
+
+    :param registry: as it was before.
+    """
+    if changes.removed or changes.policy is not None:
+        return True
+    for node in changes.nodes:
+        before = registry.nodes.get(node.key)
+        if node.expired or (before is not None and _was_decided_on(node, before)):
+            return True
+    return False
+
+
+def _was_decided_on(node: Node, before: Node) -> bool:
+    return (node.decisions, node.tags) != (before.decisions, before.tags)
 
 
 async def _require_mesh(url: URL) -> None:

@@ -76,8 +76,19 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     "routes",
     multiple=True,
     envvar=["MESHWG_ROUTE", "MESHWG_ROUTES"],
-    metavar="CIDR",
-    help="A network behind this node.",
+    metavar="PREFIX[=MAPPED][,probe=ADDRESS][,priority=N][,snat=yes|no]",
+    help="A network behind this node, and how others see it and reach it.",
+)
+@click.option(
+    "--exit/--no-exit",
+    "exit",
+    default=None,
+    help="Whether to offer others the internet through this node.",
+)
+@click.option(
+    "--accept-routes/--no-accept-routes",
+    default=None,
+    help="Whether to reach networks behind other nodes through these.",
 )
 @click.option(
     "--guard",
@@ -116,7 +127,7 @@ def node(
     options["routes"] = options["routes"] or None
     options["nameservers"] = options["nameservers"] or None
     options["role"] = "hub" if hub else options["role"]
-    for switch in ("birthday", "tcp", "port_mapping", "dns"):
+    for switch in ("birthday", "tcp", "port_mapping", "dns", "accept_routes"):
         if options[switch] is None and _is_set(f"MESHWG_NO_{switch.upper()}"):
             options[switch] = False
     config = load(config_file, options)

@@ -5,18 +5,18 @@ hub. Each of these needs an administrator's approval before others are told of i
 the node hears what became of it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from meshwg import prefixes
-from meshwg.schema import Converted, MaxLength, Within
+from meshwg.routeoptions import DEFAULT_PRIORITY, MAX_PRIORITY
+from meshwg.schema import Converted, MaxLength, Within, plain
 from meshwg.wire.fields import Prefix, Sentence, Word
 
 MAX_ROUTES: Final = 64
 """Of one node."""
-DEFAULT_PRIORITY: Final = 100
-MAX_PRIORITY: Final = 1000
 
 OfferedRoutes = Annotated[
     tuple[str, ...], MaxLength(MAX_ROUTES), Converted(prefixes.without_zones)
@@ -73,3 +73,8 @@ class WishState:
 
     state: Word
     reason: Sentence = ""
+
+
+def plain_traits(traits: Iterable[RouteTraits]) -> list[dict[str, Any]]:
+    """Return traits as JSON has them."""
+    return [plain(each) for each in traits]

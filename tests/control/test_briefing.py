@@ -53,7 +53,7 @@ def test_a_policy_waits_for_the_netmap_that_follows_it() -> None:
     listener = Listener()
 
     assert listener.hear(POLICY) == []
-    assert listener.briefing.policy is None
+    assert listener.briefing.view == ""
 
     assert listener.hear(netmap()) == [PolicyChanged()]
     assert listener.briefing.policy == POLICY

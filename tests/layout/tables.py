@@ -22,6 +22,7 @@ MESHWG_LAYERS = (
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
+    ("meshwg.routeoptions",),
     ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),

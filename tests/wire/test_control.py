@@ -141,7 +141,6 @@ def test_unknown_types_are_ignored() -> None:
         b'{"type":"report","routes":[],"role":"Boss!"}',
         b'{"type":"report","traits":[{"prefix":"10.0.0.0/8","priority":1001}]}',
         b'{"type":"report","traits":[{"prefix":"fd00::%lo/64"}]}',
-        b'{"type":"report","exit":1}',
         b'{"type":"report","candidates":[{"kind":"host","host":"h","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1%lo","port":1}]}',
         b'{"type":"report","candidates":[{"kind":"host","host":"::1","port":0}]}',

@@ -1,6 +1,8 @@
-"""What messages say of routes, exits and hubs: by default nothing, so older ones fit."""
+"""What messages say of routes, exits and hubs: where nothing is said, as before."""
 
+from meshwg.routeoptions import DEFAULT_PRIORITY
 from meshwg.wire.control import (
+    MAX_NODE_PAYLOAD,
     Approvals,
     PeerEntry,
     Register,
@@ -12,7 +14,6 @@ from meshwg.wire.control import (
 )
 from meshwg.wire.models import decode_from_node
 from meshwg.wire.routes import (
-    DEFAULT_PRIORITY,
     MAX_ROUTES,
     ApprovalState,
     RouteState,
@@ -58,10 +59,10 @@ def test_the_states_are_words_of_messages() -> None:
 
 
 def test_the_largest_offer_of_a_node_fits_into_its_message() -> None:
-    routes = tuple(f"2001:db8:{number:x}::/48" for number in range(MAX_ROUTES))
+    routes = tuple(f"2001:db8:{number:x}::/48" for number in range(1, MAX_ROUTES + 1))
     mapped = "fd00:1234:5678::/48"
     traits = tuple(RouteTraits(prefix=each, mapped=mapped) for each in routes)
     report = Report(routes=routes, traits=traits, exit=True, role="hub")
 
-    assert len(unpack(encode(report), 1 << 20)) < 16 * 1024
+    assert len(unpack(encode(report), 1 << 20)) < MAX_NODE_PAYLOAD
     assert decode_from_node(encode(report)) == report

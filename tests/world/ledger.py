@@ -51,8 +51,12 @@ class Ledger:
         lifetime: float = 86400.0,
         owner: str = "",
         tags: tuple[str, ...] = (),
+        hub: bool = True,
     ) -> str:
-        """Return a new auth key in clear."""
+        """Return a new auth key in clear.
+
+        :param hub: whether nodes may be hubs that join with it.
+        """
         text = AuthKeyText.generate(self.network.random.randbytes)
         self.auth_keys[text.number] = AuthKey.from_text(
             text,
@@ -62,6 +66,7 @@ class Ledger:
             lifetime=lifetime,
             owner=owner,
             tags=tags,
+            hub=hub,
         )
         if owner:
             self.users[owner] = User(owner, self.network.unix_time)

@@ -1,6 +1,7 @@
 """Operations on their way to the database: in order, bounded, never lost."""
 
 from coordinator.control.pending import BATCH, RETRY_INTERVAL, PendingOperations
+from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.operations import Disconnect, Join, Operation, Sweep, Update
 
 
@@ -52,3 +53,12 @@ def filled(*operations: Operation) -> PendingOperations:
 
 def join(key: str) -> Join:
     return Join(key, "s", "home", "name")
+
+
+def test_an_update_says_again_what_the_one_before_announced() -> None:
+    routes, role = Announcement(routes=("10.1.0.0/16",)), Announcement(hub=True)
+    pending = filled(
+        Update("a", "1", "", routes), Update("a", "2", ""), Update("a", "3", "", role)
+    )
+    together = Announcement(routes=("10.1.0.0/16",), hub=True)
+    assert pending.take(0.0) == [Update("a", "3", "", together)]

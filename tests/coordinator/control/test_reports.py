@@ -1,10 +1,13 @@
 """Reports: the first are stored at once, and of too many the last."""
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.control import reports as module
 from coordinator.control.connection import REPORT_BURST, REPORT_RATE
 from coordinator.control.reports import Reports
+from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.operations import Update
 
 
@@ -35,6 +38,21 @@ def test_a_flood_of_reports_becomes_few() -> None:
         reports.add(update("a", number), now)
         stored += len(reports.due(now))
     assert stored <= REPORT_BURST + 60 * REPORT_RATE + 1
+
+
+def test_what_was_announced_is_not_lost_and_what_is_void_is_not_stored() -> None:
+    reports = Reports()
+    for number in range(int(REPORT_BURST) + 1):
+        reports.add(update("a", number), 0.0)
+    reports.due(0.0)
+    said = Announcement(routes=("10.1.0.0/16",))
+    reports.add(replace(update("a", 1), announcement=said), 0.0)
+    reports.add(update("a", 2), 0.0)
+    assert reports.due(1 / REPORT_RATE) == [replace(update("a", 2), announcement=said)]
+
+    reports.add(update("a", 3), 1 / REPORT_RATE)
+    reports.forget("a")
+    assert reports.due(10 / REPORT_RATE) == []
 
 
 def test_nodes_do_not_wait_for_each_other() -> None:

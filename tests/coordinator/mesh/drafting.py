@@ -25,7 +25,8 @@ class Mesh:
         networks: Networks = NETWORKS,
         reusable: bool = True,
         ephemeral: bool = False,
-        approved: tuple[str, ...] = (),
+        approved: tuple[str, ...] | None = (),
+        hub: bool = False,
     ) -> None:
         self.registry = Registry(networks, "epoch")
         self.random = random.Random(1).randbytes
@@ -38,6 +39,7 @@ class Mesh:
             ephemeral=ephemeral,
             created=0.0,
             lifetime=1e6,
+            hub=hub,
         )
         self.auth_keys = {key.number: key}
         self.users: dict[str, User] = {}
@@ -62,6 +64,12 @@ class Mesh:
         self.users |= draft.users
         self.registry.apply(draft.changes)
         return results
+
+    def settle(self) -> None:
+        """Judge anew what nodes offer."""
+        draft = self.draft()
+        draft.settle_routes()
+        self.registry.apply(draft.changes)
 
     def node(self, operation: Operation) -> Node:
         """Carry out an operation that is accepted; return its node."""
@@ -93,5 +101,6 @@ def join(
     home: str = "home",
     role: str = "node",
     routes: tuple[str, ...] = (),
+    exit_: bool = False,
 ) -> Join:
-    return Join(key, session, home, name, auth_key, role, routes)
+    return Join(key, session, home, name, auth_key, role, routes, exit=exit_)

@@ -151,7 +151,21 @@ def test_a_mesh_without_free_addresses_refuses_and_uses_up_no_key() -> None:
 def test_an_unknown_role_is_an_ordinary_node() -> None:
     mesh = Mesh()
     assert mesh.node(join("a", auth_key=str(mesh.text), role="king")).role == "node"
-    assert mesh.node(join("b", auth_key=str(mesh.text), role="hub")).role == "hub"
+
+
+def test_only_a_token_for_hubs_lets_a_hub_in_that_nobody_approves() -> None:
+    mesh, for_hubs = Mesh(), Mesh(hub=True)
+    wish = join("a", auth_key=str(mesh.text), role="hub")
+
+    node = mesh.node(wish)
+
+    assert node.role == "node"
+    assert [each.item for each in node.withheld] == ["hub"]
+    hub = for_hubs.node(replace(wish, auth_key=str(for_hubs.text)))
+    assert hub.role == "hub"
+    assert hub.withheld == ()
+    assert for_hubs.node(replace(wish, auth_key=None, role="node")).role == "node"
+    assert for_hubs.node(replace(wish, auth_key=None)).role == "hub"
 
 
 def test_only_approved_routes_are_told_to_peers() -> None:

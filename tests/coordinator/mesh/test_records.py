@@ -3,6 +3,7 @@
 import json
 import random
 
+from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
@@ -13,11 +14,13 @@ from coordinator.mesh.records import (
     dns_record,
     node_record,
     policy_record,
+    route_records,
     user_record,
 )
 from coordinator.policy.diff import Difference
 from meshwg.policy.ports import ICMP, TCP, Ports
 from meshwg.wire.dnsrecords import DnsRecord
+from meshwg.wire.routes import RouteTraits
 
 NETWORKS = Networks.parse("100.64.0.0/16", "fd00::/48")
 
@@ -42,6 +45,8 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "role": "node",
         "routes": ["10.0.0.0/8"],
         "announced": ["10.0.0.0/8", "11.0.0.0/8"],
+        "exit": False,
+        "waiting": [],
         "ephemeral": False,
         "expired": False,
         "joined": 1.0,
@@ -50,6 +55,46 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "owner": None,
         "tags": [],
     }
+
+
+def test_each_offer_of_a_node_is_shown_but_its_wish_to_be_a_hub() -> None:
+    node = Node(
+        "key",
+        "router",
+        "router",
+        7,
+        routes=("10.1.0.0/16",),
+        announced=("10.1.0.0/16", "10.2.0.0/16"),
+        traits=(
+            RouteTraits(prefix="10.1.0.0/16", priority=5, mapped="192.168.0.0/16"),
+        ),
+        wants_hub=True,
+        decisions=(Decision("10.3.0.0/16", True, "alice", 5.0),),
+        withheld=(
+            ItemState("10.2.0.0/16", "advertised", "why"),
+            ItemState("hub", "advertised", "why"),
+        ),
+    )
+    expired = Node("other", "gone", "gone", 8, announced=("10.1.0.0/16",), expired=True)
+
+    approved, waiting, withdrawn = route_records([expired, node])
+
+    assert (approved["state"], approved["priority"]) == ("approved", 5)
+    assert approved["real"] == "192.168.0.0/16"
+    assert (waiting["prefix"], waiting["state"]) == ("10.2.0.0/16", "advertised")
+    assert (waiting["reason"], waiting["priority"]) == ("why", 100)
+    assert (withdrawn["state"], withdrawn["by"], withdrawn["at"]) == (
+        "withdrawn",
+        "alice",
+        5.0,
+    )
+    assert [each["item"] for each in list_of(node, "waiting")] == ["10.2.0.0/16", "hub"]
+
+
+def list_of(node: Node, name: str) -> list[dict[str, object]]:
+    found = node_record(node, NETWORKS)[name]
+    assert isinstance(found, list)
+    return found
 
 
 def test_what_is_only_for_coordinators_is_not_shown() -> None:
@@ -80,6 +125,7 @@ def test_an_auth_key_is_shown_without_secret_and_hash() -> None:
         "used": None,
         "owner": None,
         "tags": [],
+        "hub": False,
     }
     shown = json.dumps(record)
     assert text.secret.hex() not in shown

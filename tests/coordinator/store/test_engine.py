@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from coordinator.mesh.operations import Update
 from coordinator.store import engine, schema
 from coordinator.store.engine import StoreError
+from coordinator.store.rows import to_node
 from meshwg.errors import ConfigError
 from tests.coordinator.store.processes import Process, auth_key, join
 
@@ -136,3 +137,36 @@ def test_a_start_imports_nothing_that_it_does_not_need() -> None:
     loaded = set(done.stdout.split())
     assert "sqlalchemy" in loaded
     assert not loaded & {"alembic", "mako", "asyncpg", "sqlalchemy.dialects.postgresql"}
+
+
+async def test_who_had_networks_or_was_a_hub_keeps_that_after_the_update(
+    database_url: str,
+) -> None:
+    made = engine.create_engine(engine.parse_url(database_url))
+    async with engine.transaction(made) as connection:
+        await connection.run_sync(engine.upgrade, "0006")
+        for name, number, role, routes in (
+            ("hub", 1, "hub", '["10.1.0.0/16"]'),
+            ("plain", 2, "node", "[]"),
+        ):
+            await connection.execute(
+                text(
+                    "INSERT INTO nodes (key, name, requested_name, number, role, "
+                    "routes, candidates, nat, online, ephemeral, expired, home, "
+                    "session, joined, seen, version, revision) VALUES (:n, :n, :n, "
+                    ":number, :role, :routes, '[]', 'null', false, false, false, '', "
+                    "'', 1.0, 1.0, 1, 1)"
+                ),
+                {"n": name, "number": number, "role": role, "routes": routes},
+            )
+        await connection.run_sync(engine.upgrade)
+        rows = await connection.execute(select(schema.nodes).order_by("name"))
+        hub, plain = (to_node(row) for row in rows)
+    await made.dispose()
+
+    assert hub.wants_hub
+    assert [(each.item, each.approved) for each in hub.decisions] == [
+        ("10.1.0.0/16", True),
+        ("hub", True),
+    ]
+    assert (plain.wants_hub, plain.decisions) == (False, ())

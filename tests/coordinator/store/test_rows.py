@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.nodes import Node
 from coordinator.store import schema
@@ -17,6 +18,7 @@ from coordinator.store.rows import (
     to_node,
     upsert,
 )
+from meshwg.wire.routes import RouteTraits
 from tests.coordinator.store.processes import Process
 
 NODE = Node(
@@ -26,6 +28,12 @@ NODE = Node(
     number=7,
     role="hub",
     routes=("10.0.0.0/8", "fd00::/8"),
+    traits=(RouteTraits(prefix="10.0.0.0/8", priority=5, mapped="11.0.0.0/8"),),
+    exit=True,
+    wants_exit=True,
+    wants_hub=True,
+    decisions=(Decision("10.0.0.0/8", True, "alice", 1.5),),
+    withheld=(ItemState("10.2.0.0/16", "advertised", "why"),),
     candidates='[{"kind":"host"}]',
     nat='{"mapping":"é"}',
     online=True,

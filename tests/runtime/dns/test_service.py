@@ -253,7 +253,7 @@ async def test_another_mesh_of_the_machine_asks_the_others_itself(
 async def test_a_new_address_is_told(scene: Scene) -> None:
     await scene.start()
     scene.stage.node.members.has_ipv6 = False
-    itself = scene.stage.node.control
+    itself = scene.stage.node.control.briefing
     assert itself.registered is not None
 
     itself.registered = replace(itself.registered, addresses=("100.64.0.9",))

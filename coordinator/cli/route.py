@@ -1,0 +1,165 @@
+"""``meshwg-coordinator route``: networks behind nodes, and exits."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.cli.common import (
+    Mesh,
+    database_options,
+    echo_fitted,
+    echo_json,
+    json_option,
+    open_mesh,
+    run,
+    time_text,
+)
+from coordinator.mesh.approvals import HUB, parse_item
+from coordinator.mesh.nodes import Node
+from coordinator.mesh.operations import Approve, Operation, Refuse
+from coordinator.mesh.records import route_record, route_records
+from meshwg.cli.table import terminal_width, wrap
+from meshwg.errors import ConfigError
+from meshwg.wire.routes import ApprovalState
+
+LAYOUTS = (
+    ("NODE", "NETWORK", "STATE", "PRIORITY", "REALLY", "DECIDED BY", "AT"),
+    ("NODE", "NETWORK", "STATE", "DECIDED BY", "AT"),
+    ("NODE", "NETWORK", "STATE", "DECIDED BY"),
+    ("NODE", "NETWORK", "STATE"),
+)
+"""Columns of the list, for terminals from the widest to the narrowest."""
+MEND = (
+    "'meshwg-coordinator route approve NODE NETWORK' approves what waits, and 'route "
+    "refuse' ends the waiting."
+)
+
+
+@click.group()
+def route() -> None:
+    """List, approve and refuse networks behind nodes, and exits."""
+
+
+@route.command("list")
+@database_options
+@json_option
+def list_(
+    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
+) -> None:
+    """Show what nodes offer, and what has become of it."""
+
+    async def show() -> None:
+        async with open_mesh(config, data_dir, database) as mesh:
+            registry = await mesh.registry()
+        records = route_records(registry.nodes.values())
+        if as_json:
+            echo_json({"routes": records})
+            return
+        tables = [
+            (layout, [_row(each, layout) for each in records]) for layout in LAYOUTS
+        ]
+        echo_fitted(tables, "No node offers a network, or itself as an exit.")
+        _echo_reasons(records)
+
+    run(show())
+
+
+@route.command()
+@click.argument("node")
+@click.argument("prefix", metavar="PREFIX|exit")
+@database_options
+@json_option
+def approve(node: str, prefix: str, as_json: bool, **where: Any) -> None:
+    """Let others be told of a network behind NODE, or that it is an exit."""
+    _decide(Approve(node, _item(prefix)), as_json, where)
+
+
+@route.command()
+@click.argument("node")
+@click.argument("prefix", metavar="PREFIX|exit")
+@database_options
+@json_option
+def refuse(node: str, prefix: str, as_json: bool, **where: Any) -> None:
+    """Let nobody be told of a network behind NODE, or that it is an exit."""
+    _decide(Refuse(node, _item(prefix)), as_json, where)
+
+
+def _item(text: str) -> str:
+    """Return what is meant.
+
+    :raises ConfigError: if it is no network and not the word ``exit``.
+    """
+    try:
+        item = parse_item(text)
+    except ValueError as error:
+        raise ConfigError(f"{error}") from None
+    if item == HUB:
+        raise ConfigError(
+            "A hub is no route: use 'meshwg-coordinator node approve NAME --hub'"
+        )
+    return item
+
+
+def _decide(operation: Approve | Refuse, as_json: bool, where: dict[str, Any]) -> None:
+    async def store() -> None:
+        async with open_mesh(**where) as mesh:
+            node = await _decided(mesh, operation)
+        state = node.state_of(operation.item)
+        assert state is not None
+        if as_json:
+            echo_json({"route": route_record(node, state)})
+        else:
+            click.echo(_said(node, operation, state.state))
+
+    run(store())
+
+
+async def _decided(mesh: Mesh, operation: Operation) -> Node:
+    node = (await mesh.perform(operation)).node
+    assert node is not None
+    return node
+
+
+def _said(node: Node, operation: Approve | Refuse, state: str) -> str:
+    """Return what the decision does, in a sentence."""
+    item = operation.item
+    what = "being an exit" if item == "exit" else item
+    if isinstance(operation, Refuse):
+        return f"{what} of {node.name} is refused: nobody is told of it."
+    if state == ApprovalState.WITHDRAWN:
+        return (
+            f"{what} of {node.name} is approved, but {node.name} does not offer it "
+            "now; others are told as soon as it does."
+        )
+    return f"{what} of {node.name} is approved, and others are told of it."
+
+
+def _row(record: dict[str, Any], layout: tuple[str, ...]) -> tuple[str, ...]:
+    cells = {
+        "NODE": record["node"],
+        "NETWORK": record["prefix"],
+        "STATE": record["state"],
+        "PRIORITY": str(record["priority"]),
+        "REALLY": record["real"] or "-",
+        "DECIDED BY": record["by"] or "-",
+        "AT": time_text(record["at"]),
+    }
+    return tuple(cells[head] for head in layout)
+
+
+def _echo_reasons(records: list[dict[str, Any]]) -> None:
+    """Say under the list why others are not told of something, and what mends it."""
+    missing = [
+        each
+        for each in records
+        if each["state"] in (ApprovalState.ADVERTISED, ApprovalState.REFUSED)
+    ]
+    sentences = [
+        f"Others are not told of {each['prefix']} of {each['node']}: {each['reason']}."
+        for each in missing
+    ]
+    if any(each["state"] == ApprovalState.ADVERTISED for each in missing):
+        sentences.append(MEND)
+    for sentence in sentences:
+        click.echo("\n".join(wrap(sentence, terminal_width())))
