@@ -25,7 +25,7 @@ mesh's table, of the kind *throw*, which ends the search there and goes on with 
 rule. Of two routes to the same network the main table's own is used.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import (
@@ -240,8 +240,9 @@ def plan(
         for rule in _rules(version, priority, wanted, table, bit)
     )
     routes = frozenset(_routes(wanted, elsewhere, others))
+    taken = frozenset(each.prefix for each in routes)
     return Plan(
-        routes=routes.union(_exit_routes(wanted, routes, others, links)),
+        routes=routes.union(_exit_routes(wanted, taken, others, links)),
         rules=frozenset(rules),
         shadowed=tuple(each for each in usable if each in elsewhere),
     )
@@ -272,33 +273,34 @@ def _routes(
 
 def _exit_routes(
     wanted: Configuration,
-    routes: Iterable[Route],
+    taken: Container[IPNetwork],
     others: Collection[IPNetwork],
     links: Collection[IPNetwork],
 ) -> Iterable[Route]:
-    """Yield the routes that there are beside others while an exit is used."""
+    """Yield the routes that there are beside others while an exit is used.
+
+    :param taken: networks that have a route already.
+    """
     chosen = wanted.exit
     if chosen is None:
         return
+    near = [each for each in links if chosen.lan and _is_private(each)]
     sources = {each.version: str(each.ip) for each in reversed(wanted.addresses)}
-    taken = {each.prefix for each in routes}
     for version, source in sources.items():
         default = DEFAULTS[version]
         yield Route(default, Action.UNREACHABLE, metric=LAST_METRIC)
         if chosen.is_there:
             yield Route(default, source=source)
-        private = prefixes.private(version)
-        near = [each for each in links if _is_in(each, private)] if chosen.lan else []
-        apart = [each for each in (*others, *LINK_NETWORKS) if each.version == version]
-        for each in dict.fromkeys((*near, *apart)):
+        apart = (*near, *others, *LINK_NETWORKS)
+        actions = dict.fromkeys(prefixes.private(version), Action.UNREACHABLE)
+        actions |= dict.fromkeys(apart, Action.THROW)
+        for each, action in actions.items():
             if each.version == version and each not in taken:
-                yield Route(each, Action.THROW)
-        for each in private:
-            if each not in taken and each not in near and each not in apart:
-                yield Route(each, Action.UNREACHABLE)
+                yield Route(each, action)
 
 
-def _is_in(network: IPNetwork, wider: Iterable[IPNetwork]) -> bool:
+def _is_private(network: IPNetwork) -> bool:
+    wider = prefixes.private(network.version)
     return any(prefixes.is_within(network, each) for each in wider)
 
 

@@ -11,6 +11,7 @@ from meshwg.node import Node
 from meshwg.node.trust import Trust
 from meshwg.peer import held_status
 from meshwg.relay.allocation import RelayState
+from meshwg.wire.routes import WishState
 
 SCHEMA = 1
 NO_NAMES = {"mode": "off", "domain": None, "error": None}
@@ -64,7 +65,6 @@ def status(
             "nat": None if nat is None else _nat_json(nat),
             "notice": registered.notice if registered is not None else "",
             "policy": node.access.status(),
-            "exit": {"using": node.exits.status(now), "offering": None},
             "coordinator": {
                 "url": coordinator_url,
                 "state": _COORDINATOR_STATES[client.state],
@@ -72,6 +72,15 @@ def status(
                 "error": client.error,
             },
             "relay": _relay(node),
+            "routes": [
+                {"prefix": each.prefix, "state": each.state, "reason": each.reason}
+                for each in node.members.offers.routes()
+            ],
+            "exit": {
+                "using": node.exits.status(now),
+                "offering": _wish(node.members.offers.exit()),
+            },
+            "hub": _wish(node.members.offers.hub()),
             "dns": NO_NAMES,
         },
         "peers": sorted(_peers(node, now, unix_time), key=lambda peer: peer["name"]),
@@ -111,7 +120,6 @@ def standby_status(
             "nat": None,
             "notice": "",
             "policy": None,
-            "exit": {"using": None, "offering": None},
             "coordinator": {
                 "url": coordinator_url,
                 "state": "offline",
@@ -126,6 +134,9 @@ def standby_status(
                 "rtt_ms": None,
                 "error": why,
             },
+            "routes": [],
+            "exit": {"using": None, "offering": None},
+            "hub": None,
             "dns": NO_NAMES,
         },
         "peers": [],
@@ -188,6 +199,11 @@ def all_drops(node: Node) -> Counter[str]:
 
 def _nat_json(nat: NatBehavior) -> dict[str, Any]:
     return nat.to_json() | {"difficulty": nat.difficulty.value}
+
+
+def _wish(state: WishState | None) -> dict[str, str] | None:
+    """Return what became of the wish to be something, ``None`` without one."""
+    return None if state is None else {"state": state.state, "reason": state.reason}
 
 
 def _relay(node: Node) -> dict[str, Any]:

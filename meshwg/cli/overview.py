@@ -21,6 +21,7 @@ from meshwg.cli.words import (
     coordinator_text,
     loss_text,
     nat_text,
+    offers_text,
     path_text,
     policy_text,
     relay_text,
@@ -101,6 +102,8 @@ def own_lines(own: dict[str, Any], unix_time: float, size: int) -> list[str]:
         rows.insert(2, ("data path", DATAPATHS[own["datapath"]]))
     if policy := own.get("policy"):
         rows.append(("policy", policy_text(policy)))
+    if offers := offers_text(own):
+        rows.append(("offers", offers))
     if own.get("state") == "down":
         rows = [rows[0], ("state", _styled("down: 'meshwg up' connects it", "yellow"))]
     if own["notice"]:

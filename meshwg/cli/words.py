@@ -9,6 +9,8 @@ from meshwg.cli.table import duration_text, milliseconds_text
 ACTIVE_WITHIN = 180.0
 """Seconds since a handshake for which a session lives: as long as it is used."""
 
+OFFERS_SHOWN = 5
+_STATE_COLOURS = {"approved": "green", "advertised": "yellow", "refused": "red"}
 _COLOURS = {"direct": "green", "relay": "yellow", "none": "red"}
 _DIFFICULTIES = {"none": "no NAT", "easy": "easy NAT", "hard": "hard NAT"}
 _KINDS = {
@@ -111,3 +113,19 @@ def policy_text(policy: dict[str, Any]) -> str:
     if policy["default"] == "deny":
         return f"lost: all is denied until the coordinator tells it again{guard}"
     return f"none: all nodes reach each other{guard}"
+
+
+def offers_text(own: dict[str, Any]) -> str:
+    """Return what a node offers to others, and what became of it."""
+    offers = [(each["prefix"], each) for each in own.get("routes", ())]
+    wishes = (
+        ("an exit", own.get("exit", {}).get("offering")),
+        ("a hub", own.get("hub")),
+    )
+    offers += [(what, wish) for what, wish in wishes if wish is not None]
+    shown = [
+        f"{what} {click.style(state['state'], fg=_STATE_COLOURS.get(state['state']))}"
+        for what, state in offers[:OFFERS_SHOWN]
+    ]
+    more = len(offers) - OFFERS_SHOWN
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])

@@ -1,4 +1,4 @@
-"""What a node was told of its mesh: itself, the others, the policy, the zone's records.
+"""What a node was told of its mesh: itself, the others, the policy, names, approvals.
 
 A policy is in force with the netmap that follows it, because its rules and the classes
 of peers fit only together.
@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import replace
 
 from meshwg.control.events import (
+    ApprovalsChanged,
     ControlEvent,
     PeersChanged,
     PolicyChanged,
@@ -39,6 +40,8 @@ class Briefing:
         self.policy: control.PolicyMessage | None = None
         """Who may reach what. If it is missing, and :attr:`registered` says that there
         is one, it has been lost."""
+        self.approvals: control.Approvals | None = None
+        """What became of what this node offers; ``None`` if that was not said."""
         self._next_policy: control.PolicyMessage | None = None
         """In force with the netmap that comes next."""
         if cache is not None:
@@ -63,6 +66,7 @@ class Briefing:
             # Another database: versions of the old one mean nothing in it.
             self._events.append(self.peers.clear())
             self.records.clear()
+            self.approvals = None
         self.registered = registered
         self._next_policy = None
         if not registered.policy and self.policy is not None:
@@ -73,7 +77,7 @@ class Briefing:
         """Forget everything: this node is a member no longer."""
         removed = self.peers.clear()
         self.records.clear()
-        self.registered = self.policy = None
+        self.registered = self.policy = self.approvals = None
         if removed.removed:
             self._events.append(removed)
 
@@ -93,6 +97,9 @@ class Briefing:
                 self._on_itself(message.peer)
             case control.Records():
                 return self._on_records(message)
+            case control.Approvals():
+                self.approvals = message
+                self._events.append(ApprovalsChanged())
             case control.Credentials():
                 assert self.registered is not None
                 self.registered = replace(self.registered, relays=message.relays)

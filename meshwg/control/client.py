@@ -62,9 +62,9 @@ from meshwg.wire.control import (
     CloseCode,
     ErrorCode,
     NatReport,
-    PeerEntry,
     ReportedCandidate,
 )
+from meshwg.wire.routes import RouteTraits
 
 FORGOTTEN = (
     "The coordinator's database was lost or set back and no longer knows this node"
@@ -176,6 +176,16 @@ class ControlClient:
         """What this node was started as."""
         return self._identity.role
 
+    @property
+    def offers_exit(self) -> bool:
+        """Whether this node offers itself as an exit."""
+        return self._identity.exit
+
+    @property
+    def approvals(self) -> control.Approvals | None:
+        """What became of all that, see :attr:`Briefing.approvals`."""
+        return self.briefing.approvals
+
     # The carrier.
 
     @property
@@ -241,7 +251,22 @@ class ControlClient:
     ) -> None:
         """Tell the mesh where this node is reachable, now and after reconnecting."""
         told = tuple(candidates)[: control.MAX_CANDIDATES]
-        self._reports.change(control.Report(candidates=told, nat=nat))
+        self._reports.change(replace(self._reports.latest, candidates=told, nat=nat))
+        self._send_report(now)
+
+    def offer_routes(
+        self, routes: Sequence[str], traits: Sequence[RouteTraits], now: float
+    ) -> None:
+        """Offer these networks to the mesh, now and after reconnecting."""
+        identity = replace(self._identity, routes=tuple(routes), traits=tuple(traits))
+        self._identity = identity
+        report = replace(
+            self._reports.latest,
+            routes=identity.routes,
+            traits=identity.traits,
+            exit=identity.exit,
+        )
+        self._reports.change(report)
         self._send_report(now)
 
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
@@ -387,6 +412,8 @@ class ControlClient:
             software=identity.software,
             role=identity.role,
             routes=identity.routes,
+            traits=identity.traits,
+            exit=identity.exit,
             epoch=known.epoch if known else "",
             version=self.peers.version,
             candidates=report.candidates,

@@ -41,6 +41,11 @@ class PolicyChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalsChanged(ControlEvent):
+    """Something became of what this node offers: see the client's approvals."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsChanged(ControlEvent):
     """Records of the mesh's zone came, or went."""
 

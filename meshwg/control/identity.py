@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from meshwg.keys import PrivateKey
+from meshwg.wire.routes import RouteTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,10 @@ class Identity:
     """Of the join token; not needed once the coordinator knows this node."""
     role: str = "node"
     routes: tuple[str, ...] = ()
+    traits: tuple[RouteTraits, ...] = ()
+    """Of those of its routes that are not as all others."""
+    exit: bool = False
+    """It offers itself as an exit."""
     software: str = ""
     former_key: bytes | None = None
     """The coordinator's key before, until it has proved that it has the other."""

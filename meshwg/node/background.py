@@ -6,7 +6,7 @@ tell is passed on at once, and their next deadline is noted.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshwg.control import events as control_events
 from meshwg.control.client import ControlClient
@@ -35,6 +35,7 @@ from meshwg.whereabouts import (
     Whereabouts,
 )
 from meshwg.wire import control
+from meshwg.wire.routes import RouteTraits
 from meshwg.wireguard.datapath import Datapath
 
 
@@ -92,6 +93,14 @@ class Background:
         self._whereabouts.set_stun_servers(servers, now)
         self._relays.set_servers(relays, now)
         self._paths.servers_changed(relay.address for relay in relays)
+        self.settle(now)
+
+    def offer_routes(
+        self, routes: Sequence[str], traits: Sequence[RouteTraits], now: float
+    ) -> None:
+        """Offer these networks behind this node to the mesh, and no others."""
+        self._control.offer_routes(routes, traits, now)
+        self._members.update_interface()
         self.settle(now)
 
     def set_mapped(self, endpoint: Endpoint | None, now: float) -> None:
@@ -202,6 +211,8 @@ class Background:
                     self._events.append(NetmapChanged())
                 case control_events.RecordsChanged():
                     self._events.append(NetmapChanged())
+                case control_events.ApprovalsChanged():
+                    self._members.update_interface()
                 case control_events.OfferReceived(offer):
                     self._receive_offer(offer, now)
                 case control_events.RelaysChanged(relays):
@@ -209,12 +220,8 @@ class Background:
                         self._events.append(ServersChanged(known.stun, relays))
                 case control_events.AuthorityChanged(key, former):
                     self._events.append(CoordinatorKeyChanged(key, former))
-                case control_events.MembershipRevoked(reason):
-                    self._events.append(Expelled(reason, forget=True))
-                case control_events.Refused(error):
-                    self._events.append(
-                        Expelled(error.message, forget=False, code=error.code)
-                    )
+                case control_events.MembershipRevoked() | control_events.Refused():
+                    self._events.append(_expelled(event))
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")
@@ -274,3 +281,11 @@ class Background:
             ),
             now,
         )
+
+
+def _expelled(
+    event: control_events.MembershipRevoked | control_events.Refused,
+) -> Expelled:
+    if isinstance(event, control_events.MembershipRevoked):
+        return Expelled(event.reason, forget=True)
+    return Expelled(event.error.message, forget=False, code=event.error.code)

@@ -50,8 +50,6 @@ class Exits:
         self, peers: Mapping[str, MeshPeer], events: deque[NodeEvent], health: Health
     ) -> None:
         self.chosen: ChosenExit | None = None
-        self.is_offered = False
-        """Whether this node offers itself as an exit."""
         self._peers = peers
         self._events = events
         self._health = health

@@ -11,9 +11,10 @@ from ipaddress import ip_address, ip_network
 
 from meshwg import prefixes
 from meshwg.control.client import ControlClient
-from meshwg.health import Complaint, Health, Severity
+from meshwg.health import Health
 from meshwg.keys import parse_key
 from meshwg.node.access import AccessControl
+from meshwg.node.approvals import OwnOffers
 from meshwg.node.claims import CODE, Claims
 from meshwg.node.events import (
     InterfaceChanged,
@@ -31,7 +32,6 @@ from meshwg.peer import MeshPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
-NOT_TOLD = "route-not-approved"
 MAX_TOLD = 64
 """Peers that are held, and networks behind peers, that are told of at once, so that no
 coordinator fills the log."""
@@ -79,6 +79,8 @@ class Members:
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
         self._claims = Claims()
+        self.offers = OwnOffers(client, public_key)
+        """What this node offers to the mesh, with what became of it."""
         self._delivered: tuple[tuple[IPNetwork, ...], bool] | None = None
         self._health = health
         self._trust = trust
@@ -124,7 +126,7 @@ class Members:
     def is_exit(self) -> bool:
         """Whether this node offers itself as an exit, and is approved as one."""
         itself = self.itself
-        return self._exits.is_offered and itself is not None and itself.exit
+        return self._control.offers_exit and itself is not None and itself.exit
 
     def own_internet(self) -> tuple[IPNetwork, ...]:
         """Return what others reach through this node as an exit: the internet.
@@ -140,6 +142,15 @@ class Members:
     def held(self) -> Mapping[str, Held]:
         """The peers that are not trusted, by public key."""
         return self._trust.held
+
+    def routers(self) -> Iterator[tuple[str, MeshPeer]]:
+        """Yield networks behind peers with each peer that has them, the chosen first.
+
+        Networks are in the order of their texts.
+        """
+        for network, owners in sorted(self._claims.owners.items()):
+            for key in owners:
+                yield network, self.peers[key]
 
     def find(self, name: str) -> MeshPeer | None:
         """Return the peer of a name, a mesh address or a public key."""
@@ -228,7 +239,7 @@ class Members:
             for address in self.assigned_addresses()
         )
         self._deliver()
-        self._tell_of_routes()
+        self.offers.complain(self._health)
         change = InterfaceChanged(
             addresses,
             tuple(sorted(map(str, overlay.routes))),
@@ -273,22 +284,6 @@ class Members:
         """Return the exits that this node asks for names, or is asked as one."""
         own = self.assigned_addresses() if self.is_exit else ()
         return (*own, *(self._exits.name_servers() or ()))
-
-    def _tell_of_routes(self) -> None:
-        """Tell the user of networks that this node offers and others do not hear of."""
-        itself, known = self.itself, self.own_routes()
-        missing = [each for each in self._control.offered_routes if each not in known]
-        complaint = None
-        if missing and itself is not None:
-            complaint = Complaint(
-                NOT_TOLD,
-                Severity.WARNING,
-                f"The others are not told of {', '.join(missing[:5])}, which this node "
-                "offers.",
-                "Have it approved by approve_routes in the coordinator's settings, or "
-                "see in the notice who has it.",
-            )
-        self._health.put(NOT_TOLD, complaint)
 
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""
@@ -345,7 +340,8 @@ class Members:
 
     def _put(self, entry: control.PeerEntry, now: float) -> None:
         peer = self.peers.get(entry.public_key)
-        self._claims.announce(entry.public_key, entry.routes)
+        priorities = {each.prefix: each.priority for each in entry.traits}
+        self._claims.announce(entry.public_key, entry.routes, priorities)
         # What it had it has until all of the news is known.
         had = peer.entry.routes if peer is not None else ()
         kept = tuple(text for text in entry.routes if text in had)

@@ -38,6 +38,9 @@ class Commands(Protocol):
     def exits(self) -> dict[str, Any]: ...
     async def use_exit(self, request: dict[str, Any]) -> dict[str, Any]: ...
     async def exit_off(self) -> dict[str, Any]: ...
+    def routes(self) -> dict[str, Any]: ...
+    def add_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def remove_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def dns(self) -> dict[str, Any]: ...
     async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
@@ -64,6 +67,9 @@ class AdminServer:
             "/v1/exit": ("GET", self._exits),
             "/v1/exit/use": ("POST", self._use_exit),
             "/v1/exit/off": ("POST", self._exit_off),
+            "/v1/routes": ("GET", self._list_routes),
+            "/v1/routes/add": ("POST", self._add_route),
+            "/v1/routes/remove": ("POST", self._remove_route),
             "/v1/dns": ("GET", self._dns),
             "/v1/dns/query": ("POST", self._dns_query),
             "/v1/down": ("POST", self._down),
@@ -148,6 +154,17 @@ class AdminServer:
     async def _exit_off(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(await self._commands.exit_off())
+
+    async def _list_routes(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.routes())
+
+    async def _add_route(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.add_route(_body(request, route=str)))
+
+    async def _remove_route(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(self._commands.remove_route(_body(request, route=str)))
 
     async def _dns(self, request: HttpRequest) -> HttpAnswer:
         return _json(self._commands.dns())

@@ -16,6 +16,7 @@ from meshwg.runtime.echo import Pinger
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
+from meshwg.runtime.route_report import own_routes, peer_routes
 from meshwg.status import NO_NAMES, SCHEMA, status, trust_status
 from meshwg.wire.token import JoinToken
 
@@ -170,6 +171,31 @@ class NodeCommands:
     async def exit_off(self) -> dict[str, Any]:
         """Use no exit; return which one was used."""
         return await self._host.exits.off()
+
+    def routes(self) -> dict[str, Any]:
+        """Return ``meshwg route list --json``."""
+        host = self._host
+        own = own_routes(host.routes.current, host.node.members.offers.routes())
+        return {"schema": SCHEMA, "own": own, "peers": peer_routes(host.node.members)}
+
+    def add_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer a network behind this node; return it as the list has it.
+
+        :raises MeshError: if that is none, or cannot be remembered.
+        """
+        route = self._host.routes.add(request.get("route") or "")
+        self._host.offer_routes()
+        (shown,) = own_routes([route], self._host.node.members.offers.routes())
+        return shown
+
+    def remove_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer a network no more; return which.
+
+        :raises MeshError: if it is not offered, or that cannot be remembered.
+        """
+        route = self._host.routes.remove(request.get("route") or "")
+        self._host.offer_routes()
+        return {"prefix": route.announced}
 
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
-from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.errors import MeshError, NotJoined
 from meshwg.health import Complaint, Severity
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
@@ -47,7 +47,7 @@ from meshwg.runtime.coordinator_news import CoordinatorNews
 from meshwg.runtime.core import make_datapath
 from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
-from meshwg.runtime.eventlog import log_event
+from meshwg.runtime.event_log import log_event
 from meshwg.runtime.exits import ExitClient
 from meshwg.runtime.exitside import ExitSide
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
@@ -56,6 +56,7 @@ from meshwg.runtime.guardfile import read_guard
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
+from meshwg.runtime.offered_routes import OfferedRoutes, announced, traits_of
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
 from meshwg.runtime.routes import watch_routes
@@ -65,7 +66,7 @@ from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tasks import TaskSet
 from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
-from meshwg.runtime.udp import UdpSockets
+from meshwg.runtime.udp import open_sockets
 from meshwg.runtime.ways_out import WaysOut
 from meshwg.transmit import Endpoint
 from meshwg.wire.token import JoinToken
@@ -106,6 +107,8 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self.routes = OfferedRoutes(config.routes, state)
+        """The networks behind this node, which may change while it runs."""
         self._pins = state.pins()
         self._saving = TaskSet()
         self._saves = asyncio.Lock()
@@ -126,7 +129,7 @@ class NodeHost:
             undo.callback(self._tun.close)
             self._interface = MeshInterface(self._tun.name, self.mtu)
             undo.callback(self._interface.close)
-            self._sockets = _open_sockets(
+            self._sockets = open_sockets(
                 self._config.listen_port,
                 self._state.last_port(),
                 self._interface.fwmark,
@@ -148,7 +151,8 @@ class NodeHost:
         self._undo.push_async_callback(self._give_back)
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
-        own = identity(self._config, self._membership.stored, private_key)
+        stored, routes = self._membership.stored, self.routes.current
+        own = identity(self._config, stored, private_key, routes)
         return ControlClient(
             own,
             now=clock.now(),
@@ -174,7 +178,6 @@ class NodeHost:
         node.relays.remember(self._state.relay_credentials())
         node.members.set_apart(self._interface.is_apart)
         node.members.has_ipv6 = self._interface.has_ipv6()
-        node.exits.is_offered = self._config.exit
         return node
 
     def _make_parts(self, client: ControlClient) -> None:
@@ -398,6 +401,14 @@ class NodeHost:
             why = client.error or "The coordinator does not answer"
             raise NotJoined(f"{why.rstrip('.')}: the node goes on trying") from None
 
+    def offer_routes(self) -> None:
+        """Tell the mesh which networks are behind this node now."""
+        routes = self.routes.current
+        self.node.background.offer_routes(
+            announced(routes), traits_of(routes), clock.now()
+        )
+        self.turn()
+
     async def _give_back(self) -> None:
         self.node.stop(clock.now(), for_good=self.leaves)
         for transmit in self.node.datagrams_to_send():
@@ -580,19 +591,3 @@ class NodeHost:
     def _fail(self, error: MeshError) -> None:
         self.failure = error
         self.finished.set()
-
-
-def _open_sockets(
-    port: int, last_port: int, fwmark: int, on_unpinned: Callable[[Endpoint], None]
-) -> UdpSockets:
-    """Open the node's sockets; where any port will do, those of the last run."""
-    if port == 0 and last_port != 0:
-        with contextlib.suppress(OSError):
-            return UdpSockets.open(last_port, fwmark, on_unpinned)
-    try:
-        return UdpSockets.open(port, fwmark, on_unpinned)
-    except OSError as error:
-        raise ConfigError(
-            f"UDP port {port} cannot be used ({error.strerror}): choose another "
-            "--listen-port, or 0 for any"
-        ) from None

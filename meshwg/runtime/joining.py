@@ -11,6 +11,7 @@ from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.control import ControlLink
 from meshwg.runtime.membership import MembershipRecord, identity
+from meshwg.runtime.offered_routes import OfferedRoutes
 from meshwg.runtime.state import StateDirectory
 from meshwg.wire.control import Registered
 
@@ -41,10 +42,10 @@ class _Visit:
         self._state = state
         self._before = state.membership()
         self._record = MembershipRecord(config, state, new_key=new_key)
-        stored = self._record.stored
+        stored, routes = self._record.stored, OfferedRoutes(config.routes, state)
         self._url = stored.url
         self._client = ControlClient(
-            identity(config, stored, state.private_key(os.urandom)),
+            identity(config, stored, state.private_key(os.urandom), routes.current),
             now=clock.now(),
             random=os.urandom,
             cache=self._record.cached_netmap(),

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from meshwg import __version__
@@ -12,6 +12,8 @@ from meshwg.control.identity import Identity
 from meshwg.errors import ConfigError, CoordinatorError, MeshError, NotJoined, Removed
 from meshwg.keys import PrivateKey
 from meshwg.node import Expelled
+from meshwg.routeoptions import RouteOptions
+from meshwg.runtime.offered_routes import announced, traits_of
 from meshwg.runtime.saver import SavedFile, Saver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
@@ -125,16 +127,24 @@ class MembershipRecord:
 
 
 def identity(
-    config: NodeConfig, stored: StoredMembership, private_key: PrivateKey
+    config: NodeConfig,
+    stored: StoredMembership,
+    private_key: PrivateKey,
+    routes: Sequence[RouteOptions],
 ) -> Identity:
-    """Return what a node is to its coordinator."""
+    """Return what a node is to its coordinator.
+
+    :param routes: the networks behind it.
+    """
     return Identity(
         private_key,
         stored.coordinator_key,
         config.name or socket.gethostname(),
         auth_key=stored.auth_key,
         role=config.role,
-        routes=config.routes,
+        routes=announced(routes),
+        traits=traits_of(routes),
+        exit=config.exit,
         software=f"meshwg {__version__}",
         former_key=stored.former_key,
     )

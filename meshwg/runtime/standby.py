@@ -9,20 +9,24 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from meshwg.config import NodeConfig
 from meshwg.errors import MeshError
 from meshwg.keys import format_key
 from meshwg.node.trust import Trust
+from meshwg.routeoptions import RouteOptions
 from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
 from meshwg.runtime.exits import let_out
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.membership import MembershipRecord
+from meshwg.runtime.offered_routes import OfferedRoutes
+from meshwg.runtime.route_report import own_routes
 from meshwg.runtime.state import StateDirectory
 from meshwg.status import NO_NAMES, SCHEMA, standby_status, trust_status
+from meshwg.wire.routes import ApprovalState, RouteState
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +120,22 @@ class Standby:
         """Use no exit when the node is up again."""
         return await let_out(self._config.interface, self._state)
 
+    def routes(self) -> dict[str, Any]:
+        """Return ``meshwg route list --json``: nobody is told of anything now."""
+        offered = OfferedRoutes(self._config.routes, self._state).current
+        return {"schema": SCHEMA, "own": _withdrawn(offered), "peers": []}
+
+    def add_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer a network when the node is connected again."""
+        offered = OfferedRoutes(self._config.routes, self._state)
+        (shown,) = _withdrawn([offered.add(request.get("route") or "")])
+        return shown
+
+    def remove_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer a network no more when the node is connected again."""
+        offered = OfferedRoutes(self._config.routes, self._state)
+        return {"prefix": offered.remove(request.get("route") or "").announced}
+
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""
         return {"schema": SCHEMA, **NO_NAMES, "error": DOWN}
@@ -138,3 +158,12 @@ class Standby:
         self._state.forget()
         self._finished.set()
         return {"told": False}
+
+
+def _withdrawn(routes: Sequence[RouteOptions]) -> list[dict[str, Any]]:
+    """Return networks of a node that is down."""
+    state = ApprovalState.WITHDRAWN
+    states = [
+        RouteState(prefix=each.announced, state=state, reason=DOWN) for each in routes
+    ]
+    return own_routes(routes, states)

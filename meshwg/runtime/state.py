@@ -32,6 +32,7 @@ EXIT_FILE = "exit.json"
 DOMAIN_FILE = "domain"
 DOWN_FILE = "down"
 TOLD_FILE = "told"
+ROUTES_FILE = "routes.json"
 LOCK_FILE = "lock"
 
 
@@ -45,6 +46,7 @@ _OF_A_MESH = (
     TOLD_FILE,
     DOMAIN_FILE,
     EXIT_FILE,
+    ROUTES_FILE,
     KEY_FILE,
 )
 """What is forgotten when a mesh is left; the key last."""
@@ -318,6 +320,31 @@ class StateDirectory:
         with contextlib.suppress(MeshError):
             self._write(path, f"{said}\n")
         return said
+
+    def routes(self) -> dict[str, Any]:
+        """Return what was changed of the networks that the settings name.
+
+        :raises ConfigError: if the file is damaged.
+        """
+        path = self._path / ROUTES_FILE
+        text = self._read(path)
+        try:
+            changed = json.loads("{}" if text is None else text)
+        except ValueError:
+            changed = None
+        if not isinstance(changed, dict):
+            raise ConfigError(
+                f"The networks in {path} are damaged: remove the file, and use "
+                "'meshwg route add' again"
+            )
+        return changed
+
+    def save_routes(self, changed: dict[str, Any]) -> None:
+        """Remember what was changed of them.
+
+        :raises MeshError: if it cannot be written; the old file then stays.
+        """
+        self._write(self._path / ROUTES_FILE, json.dumps(changed) + "\n")
 
     def dns(self) -> dict[str, Any] | None:
         """Return how the system was told of this node's names, if not undone since."""

@@ -60,15 +60,24 @@ class FakeDaemon:
         return self.report
 
     async def use_exit(self, request: Json) -> Json:
-        self.requests.append(request)
-        if self.refusal is not None:
-            raise self.refusal
-        return self.report
+        return self.add_route(request)
 
     async def exit_off(self) -> Json:
         if self.refusal is not None:
             raise self.refusal
         return self.report
+
+    def routes(self) -> Json:
+        return self.report
+
+    def add_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
+    def remove_route(self, request: Json) -> Json:
+        return self.add_route(request)
 
     def dns(self) -> Json:
         return self.report

@@ -11,6 +11,7 @@ from meshwg.cli.words import (
     is_active,
     loss_text,
     nat_text,
+    offers_text,
     path_text,
     relay_text,
 )
@@ -68,3 +69,23 @@ def test_errors_stand_behind_what_they_are_about() -> None:
 
     assert text == "https://mesh.example offline for 1 min: It is away"
     assert relay_text(relay) == "turn:mesh.example:3478 connecting: No answer"
+
+
+def test_what_a_node_offers_is_said_with_what_became_of_it() -> None:
+    states = ("approved", "advertised", "refused", "approved", "approved", "approved")
+    routes = [
+        {"prefix": f"10.{number}.0.0/16", "state": state, "reason": ""}
+        for number, state in enumerate(states)
+    ]
+    own = {
+        "routes": routes[:2],
+        "exit": {"using": None, "offering": {"state": "advertised", "reason": "why"}},
+        "hub": {"state": "refused", "reason": "no"},
+    }
+
+    assert click.unstyle(offers_text(own)) == (
+        "10.0.0.0/16 approved, 10.1.0.0/16 advertised, an exit advertised, "
+        "a hub refused"
+    )
+    assert click.unstyle(offers_text({"routes": routes})).endswith(", 1 more")
+    assert offers_text({}) == ""

@@ -47,8 +47,8 @@ def test_a_node_is_told_of_what_others_are_not_told_of() -> None:
 
     assert list(owner.node.health) == []
     (theft,), (refusal,) = thief.node.health, far.node.health
-    assert theft.code == refusal.code == "route-not-approved"
-    assert SITE in theft.text
+    assert theft.code == refusal.code == "route-waiting"
+    assert f"{SITE}, which this node offers: owner has it already" in theft.text
     assert "172.16.0.0/12" in refusal.text
     assert "10.43" not in refusal.text
     assert far.client.registered is not None

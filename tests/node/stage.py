@@ -29,12 +29,17 @@ class Stage:
 
     :param addresses: its own, in the mesh.
     :param routes: networks that it offers.
+    :param role: what it was started as.
+    :param exit_: whether it offers itself as an exit.
     """
 
     def __init__(
         self,
         addresses: tuple[str, ...] = (HOME, "fd00::1"),
         routes: tuple[str, ...] = (),
+        *,
+        role: str = "node",
+        exit_: bool = False,
     ) -> None:
         self._random = random.Random(11).randbytes
         self.key = PrivateKey.generate(self._random)
@@ -49,7 +54,14 @@ class Stage:
         self.node = Node(
             self.key,
             ControlClient(
-                Identity(self.key, coordinator, "home", routes=routes),
+                Identity(
+                    self.key,
+                    coordinator,
+                    "home",
+                    role=role,
+                    routes=routes,
+                    exit=exit_,
+                ),
                 now=NOW,
                 random=self._random,
                 cache=control.Cache(registered=registered, version=1, peers=()),

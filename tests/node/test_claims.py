@@ -21,6 +21,22 @@ def test_the_first_has_it_and_then_the_next() -> None:
     assert claims.settle() == {}
 
 
+def test_all_who_have_it_are_owners_and_the_preferred_one_is_sent_to() -> None:
+    claims = Claims()
+    claims.announce("a", (SITE,), {SITE: 200})
+    claims.announce("b", (SITE,))
+    claims.announce("c", (SITE,), {SITE: 100})
+
+    assert claims.settle() == {"b": (SITE,)}
+    assert claims.owners == {SITE: ("b", "c", "a")}
+    claims.announce("a", (SITE,), {SITE: 5})
+    assert claims.settle() == {"a": (SITE,), "b": ()}
+    claims.announce("b", (SITE,), {SITE: 5})
+    # Who has it keeps it, as long as nobody is better.
+    assert claims.settle() == {}
+    assert claims.owners == {SITE: ("a", "b", "c")}
+
+
 def test_what_is_this_nodes_own_or_everybodys_is_no_peers() -> None:
     claims = Claims()
     claims.set_mesh(MESH, [SITE])

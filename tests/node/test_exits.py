@@ -222,8 +222,7 @@ def using(stage: Stage, *, lan: bool = False) -> MeshPeer:
 
 def offering(*, approved: bool, offered: bool = True) -> tuple[Stage, MeshPeer]:
     """Return a node that may be an exit, and a peer with a session to it."""
-    stage = Stage()
-    stage.node.exits.is_offered = offered
+    stage = Stage(exit_=offered)
     bob = stage.add_peer("bob", BOB)
     stage.connect(bob)
     itself = stage.entry("home", HOME, exit=approved)

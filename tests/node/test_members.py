@@ -215,7 +215,7 @@ def test_no_peer_takes_everything_or_what_is_anothers_in_the_mesh(wide: str) -> 
         assert owner(stage, address) is bob
     assert owner(stage, "8.8.8.8") is None
     assert owner(stage, "192.168.7.9") is eve
-    assert [each.code for each in stage.node.health] == ["route-refused"]
+    assert [each.code for each in stage.node.health] == ["peer-route-refused"]
     stage.add_peer("eve", "100.64.0.66", routes=[BEHIND_BOB])
     assert list(stage.node.health) == []
 

@@ -88,6 +88,18 @@ async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
     assert daemon.is_stopped
 
 
+async def test_its_own_user_may_change_what_is_offered(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        assert (await ask(session, "GET", "/v1/routes"))[0] == 200
+        body = {"route": "10.1.0.0/16,priority=5"}
+        assert await ask(session, "POST", "/v1/routes/add", body) == (200, {})
+        assert await ask(session, "POST", "/v1/routes/remove", body) == (200, {})
+        status, _ = await ask(session, "POST", "/v1/routes/add", {"route": 7})
+
+    assert status == 400
+    assert daemon.requests == [body, body]
+
+
 async def test_its_own_user_may_accept_a_key(tmp_path: Path) -> None:
     async with serving(tmp_path) as (daemon, session):
         body = {"name": "bob", "key": None}
@@ -310,6 +322,17 @@ class FakeDaemon:
 
     async def exit_off(self) -> Json:
         return {"was": "bob"}
+
+    def routes(self) -> Json:
+        return {"schema": 1, "own": [], "peers": []}
+
+    def add_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
+    def remove_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
 
     def dns(self) -> Json:
         return {"schema": 1, "mode": "off"}

@@ -1,6 +1,7 @@
 """What the commands answer, and how they refuse."""
 
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from meshwg.runtime import commands as module
 from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.netcheck import NetcheckReport
+from meshwg.runtime.offered_routes import OfferedRoutes, announced
+from meshwg.runtime.state import StateDirectory
 from meshwg.transmit import Endpoint
 from meshwg.wire.control import PeerEntry
 
@@ -30,19 +33,30 @@ class StandInHost:
         self.behaviour = NatBehavior(reachable=True)
         self.is_stopped = False
         self.fwmark = MARK
+        self.routes: OfferedRoutes
+        self.offered: list[tuple[str, ...]] = []
         self.names: SimpleNamespace | None = None
         self.exits = SimpleNamespace()
         self.node: SimpleNamespace = SimpleNamespace(
             whereabouts=SimpleNamespace(stun_server=lambda: STUN),
             control=SimpleNamespace(registered="something"),
             peers={name: a_peer(name) for name in ("bob", "alice")},
-            members=SimpleNamespace(find=self._find, held={}, accept=self._accept),
+            members=SimpleNamespace(
+                find=self._find,
+                held={},
+                accept=self._accept,
+                offers=SimpleNamespace(routes=lambda: ()),
+                routers=lambda: iter(()),
+            ),
             trust=Trust(),
         )
         self.commands = NodeCommands(cast(NodeHost, self), self._stop)
 
     def turn(self) -> None:
         pass
+
+    def offer_routes(self) -> None:
+        self.offered.append(announced(self.routes.current))
 
     def _find(self, name: str) -> SimpleNamespace | None:
         peer: SimpleNamespace | None = self.node.peers.get(name)
@@ -187,7 +201,7 @@ async def test_the_number_of_concurrent_pings_is_limited(host: StandInHost) -> N
 
 
 async def test_before_it_has_joined_a_node_pings_nobody(host: StandInHost) -> None:
-    host.node.control.briefing.registered = None
+    host.node.control.registered = None
 
     with pytest.raises(NotJoined, match="has not joined a mesh yet"):
         await anext(host.commands.ping({"peer": "bob"}))
@@ -232,6 +246,24 @@ async def test_a_node_that_leaves_names_alone_says_so(host: StandInHost) -> None
     }
     with pytest.raises(MeshError, match="--no-dns"):
         await host.commands.dns_query({"name": "db"})
+
+
+def test_what_is_offered_is_changed_and_told_at_once(
+    host: StandInHost, tmp_path: Path
+) -> None:
+    state = StateDirectory(tmp_path)
+    host.routes = OfferedRoutes([], state)
+
+    added = host.commands.add_route({"route": "10.1.0.0/16"})
+
+    assert added["prefix"] == "10.1.0.0/16"
+    assert host.offered == [("10.1.0.0/16",)]
+    assert host.commands.routes() == {"schema": 1, "own": [added], "peers": []}
+    host.commands.remove_route({"route": "10.1.0.0/16"})
+    assert host.offered[-1] == ()
+    with pytest.raises(MeshError, match="does not offer"):
+        host.commands.remove_route({"route": "10.1.0.0/16"})
+    state.close()
 
 
 async def test_down_stops_the_node(host: StandInHost) -> None:

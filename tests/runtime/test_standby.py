@@ -72,6 +72,19 @@ async def test_it_uses_no_exit_and_can_forget_the_one_it_used(
     assert told == ["meshwg0"]
 
 
+async def test_what_it_offers_may_be_changed_for_when_it_is_up(tmp_path: Path) -> None:
+    standby = a_standby(tmp_path)
+
+    added = standby.add_route({"route": "10.1.0.0/16,priority=5"})
+
+    assert (added["prefix"], added["state"]) == ("10.1.0.0/16", "withdrawn")
+    assert standby.routes()["own"] == [added]
+    assert standby.remove_route({"route": "10.1.0.0/16"}) == {"prefix": "10.1.0.0/16"}
+    assert standby.routes()["own"] == []
+    with pytest.raises(MeshError, match="host bits"):
+        standby.add_route({"route": "10.1.0.1/16"})
+
+
 async def test_it_can_leave_the_mesh(tmp_path: Path) -> None:
     standby = a_standby(tmp_path)
 

@@ -1,4 +1,4 @@
-"""What the user is told of a node's events that need nothing to be done."""
+"""What the log says of events of a node that need nothing to be done."""
 
 import logging
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_event(event: NodeEvent) -> None:
-    """Write down what there is to say of an event."""
+    """Tell the user of what needs nothing to be done."""
     match event:
         case CoordinatorKeyChanged(key, former):
             if former is not None:
