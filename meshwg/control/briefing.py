@@ -120,7 +120,8 @@ class Briefing:
 
     def _on_change(self, change: NetMapChange) -> None:
         self._settle_policy()
-        if change.peers.changed or change.peers.removed:
+        # What others are told of this node matters here, too: what it delivers.
+        if change.peers.changed or change.peers.removed or change.itself is not None:
             self._events.append(change.peers)
         if change.itself is not None:
             self._on_self_changed(change.itself)

@@ -100,6 +100,17 @@ def test_the_own_entry_changes_what_this_node_is_called() -> None:
     assert listener.briefing.registered == replace(REGISTERED, name="other")
 
 
+def test_what_others_are_told_of_this_node_is_news() -> None:
+    listener = Listener()
+    listener.hear(netmap(ITSELF))
+    approved = replace(ITSELF, exit=True, version=2)
+    digest = format_digest(control.peer_digest(approved.public_key, 2))
+
+    assert listener.hear(
+        control.Delta(base=1, version=2, digest=digest, changed=(approved,))
+    ) == [PeersChanged((), ())]
+
+
 def test_what_does_not_add_up_has_to_be_told_again() -> None:
     briefing = Listener().briefing
 
