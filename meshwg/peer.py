@@ -118,6 +118,11 @@ class MeshPeer:
         self._heard_from, self._heard_at = endpoint, now
         return True
 
+    @property
+    def heard_at(self) -> float:
+        """When it was last heard, minus infinity for never."""
+        return self._heard_at
+
     def is_traffic_news(self, now: float) -> bool:
         """Tell the same of messages sent."""
         if now < self._sent_at + NOTE_INTERVAL:

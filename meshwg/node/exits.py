@@ -21,6 +21,8 @@ from meshwg.peer import MeshPeer
 from meshwg.prefixes import IPNetwork
 
 AWAY = "exit-away"
+SILENCE = 10.0
+"""Seconds after which an exit that is offline for the coordinator is away, too."""
 NAMES_SHOWN = 20
 
 
@@ -145,8 +147,8 @@ class Exits:
             return f"{name} is not in the mesh any more, or is not to be seen from here"
         if not peer.entry.exit:
             return f"{name} is not an approved exit any more"
-        if not peer.entry.online and peer.path_json(now, now)["kind"] == "none":
-            return f"{name} is offline, and there is no path to it"
+        if not peer.entry.online and now >= peer.heard_at + SILENCE:
+            return f"{name} is offline, and was not heard for {SILENCE:.0f} s"
         return ""
 
     def status(self, now: float) -> dict[str, Any] | None:

@@ -119,14 +119,17 @@ def test_it_is_chosen_by_its_key_whatever_it_is_called() -> None:
 def test_the_user_is_told_once_that_it_is_away_and_what_helps() -> None:
     stage = Stage()
     using(stage)
+    stage.connect(stage.node.peers[stage.node.exits.find("bob").key])
+    stage.events(ExitChanged)
+    stage.add_peer("bob", BOB, exit=True, online=False)
+    stage.node.handle_timer(NOW + 5)
     assert list(stage.node.health) == []
 
-    stage.add_peer("bob", BOB, exit=True, online=False)
     for now in (LATER, LATER + 1):
         stage.node.handle_timer(now)
 
     (told,) = stage.events(ExitChanged)
-    assert told == ExitChanged("bob", "bob is offline, and there is no path to it")
+    assert told == ExitChanged("bob", "bob is offline, and was not heard for 10 s")
     (complaint,) = stage.node.health
     assert "bob is offline" in complaint.text
     assert "meshwg exit off" in complaint.mend
