@@ -37,9 +37,10 @@ from meshwg.runtime.nft import nft
 from meshwg.runtime.tasks import TaskSet
 
 PREFIX = "meshwg-killswitch-"
-SETTLE, INTERVAL, BURST = 0.05, 2.0, 10
-"""Seconds to wait for a firewall to be loaded whole, and between two looks on average
-where rules change all the time; and the looks that may come sooner."""
+INTERVAL, BURST = 2.0, 10
+"""Seconds between two looks on average, where rules change all the time, and the looks
+that may come sooner. The first comes at once: while the table is gone, only routes keep
+things in, and they cannot hold a program that binds its sockets to an interface."""
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 _RULES = """
@@ -152,7 +153,7 @@ class KillSwitch:
             self._watcher = ChangeWatcher(
                 NFTABLES_CHANGES,
                 self._look_again,
-                settle=SETTLE,
+                settle=0.0,
                 interval=INTERVAL,
                 burst=BURST,
                 protocol=NETFILTER,

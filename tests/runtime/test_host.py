@@ -289,6 +289,7 @@ class StandInNode:
     """A node to which an event and datagrams follow from whatever it is told."""
 
     def __init__(self, order: list[str], whereabouts: SimpleNamespace) -> None:
+        self.exits = SimpleNamespace(chosen=None)
         self.whereabouts = whereabouts
         self.device = SimpleNamespace(mtu=0)
         self.relays = SimpleNamespace(remember=lambda credentials: None)
