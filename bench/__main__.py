@@ -26,6 +26,7 @@ BENCHMARKS = {
     "start": "how soon a node is there, what it costs, how long its commands take",
     "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
     "floods": "what a node beside an attack notices, before, during and after",
+    "exits": "what leaves a machine beside its exit, whatever happens to it",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

@@ -5,11 +5,13 @@ from typing import Any
 from netlab.scenario import Scenario
 from scenarios.access import ACCESS
 from scenarios.container import CONTAINER
+from scenarios.exit import EXIT
 from scenarios.hub import HUB
 from scenarios.kubernetes import KUBERNETES
 from scenarios.public import PUBLIC
 from scenarios.punch import PUNCH
 
 ALL: dict[str, Scenario[Any]] = {
-    each.name: each for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS)
+    each.name: each
+    for each in (CONTAINER, PUBLIC, HUB, PUNCH, KUBERNETES, ACCESS, EXIT)
 }

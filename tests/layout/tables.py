@@ -97,6 +97,8 @@ ACROSS = {
     # It asks nodes for their status as the command line does.
     "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
     "bench": ("meshwg", "coordinator", "netlab"),
+    # It disturbs a scenario far more often than the lab does.
+    "bench.exits": ("scenarios",),
 }
 """What a package may import of other trees."""
 
