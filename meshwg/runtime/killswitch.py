@@ -15,6 +15,10 @@ ends, however it ends; the next run of the node replaces it in one step.
 
 Who began a connection is what the kernel's tracking of connections says. For those that
 were there before it began to look, the sockets say it (:mod:`~.connections`).
+
+A program that answers over UDP without saying from which address gets one of the mesh,
+where all goes that says nothing. Where it was asked at another address, that is put in,
+before the connection is looked at, and the packet goes where that is.
 """
 
 import asyncio
@@ -41,6 +45,11 @@ INTERVAL, BURST = 2.0, 10
 """Seconds between two looks on average, where rules change all the time, and the looks
 that may come sooner. The first comes at once: while the table is gone, only routes keep
 things in, and they cannot hold a program that binds its sockets to an interface."""
+MAX_ASKED = 65_536
+"""Askers over UDP that are remembered, of each version of IP."""
+ANSWER_WITHIN = 180
+"""Seconds within which a datagram is an answer to another one, as for the kernel's
+tracking of connections."""
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 _RULES = """
@@ -52,7 +61,15 @@ table inet {table} {{
     type filter hook prerouting priority mangle; policy accept
     iifname {inside} accept
     ct state new ct mark set ct mark or {bit}
+    ct direction original {asked4}
+    ct direction original {asked6}
     ct direction reply ct mark and {bit} == {bit} meta mark set meta mark or {answer}
+  }}
+  chain answer {{
+    type route hook output priority raw; policy accept
+    oifname != "{interface}" accept
+    {answer4}
+    {answer6}
   }}
   chain input {{
     type filter hook input priority -10; policy accept
@@ -94,6 +111,14 @@ _LAN = """\
     ip daddr @near4 accept
     ip6 daddr @near6 accept
 """
+_ASKED = (
+    "update @asked{version} {{ {ip} saddr . udp sport . udp dport }} "
+    "update @place{version} {{ {ip} saddr : {ip} daddr }}"
+)
+_ANSWER = (
+    "{ip} daddr . udp dport . udp sport @asked{version} "
+    "{ip} saddr set {ip} daddr map @place{version}"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +205,9 @@ class KillSwitch:
     async def _install(self, wanted: tuple[int, bool, tuple[str, ...]]) -> None:
         bit, lan, others = wanted
         names = ("lo", self._interface, *others)
-        text = rules_text(self._table, names, bit, self._earlier, lan=lan)
+        text = rules_text(
+            self._table, self._interface, names, bit, self._earlier, lan=lan
+        )
         await nft(text)
 
 
@@ -195,6 +222,7 @@ async def is_on(interface: str) -> bool:
 
 def rules_text(
     table: str,
+    interface: str,
     inside: Iterable[str],
     bit: int,
     earlier: EarlierConnections,
@@ -203,6 +231,7 @@ def rules_text(
 ) -> str:
     """Return the table for nft, in place of an earlier one.
 
+    :param interface: the mesh's.
     :param inside: interfaces of meshes, and of the machine itself.
     """
     names = ", ".join(f'"{each}"' for each in inside if _NAME.fullmatch(each))
@@ -210,6 +239,11 @@ def rules_text(
         table=table,
         inside=f"{{ {names} }}",
         bit=f"0x{bit:08x}",
+        interface=interface,
+        asked4=_ASKED.format(ip="ip", version=4),
+        asked6=_ASKED.format(ip="ip6", version=6),
+        answer4=_ANSWER.format(ip="ip", version=4),
+        answer6=_ANSWER.format(ip="ip6", version=6),
         answer=f"0x{answer_mark(bit):08x}",
         sets=_sets(earlier),
         lan=_LAN if lan else "",
@@ -226,6 +260,9 @@ def _sets(earlier: EarlierConnections) -> str:
         ):
             lines.append(_set(f"{name}{version}", of, _texts(connections, version)))
         near = (*prefixes.private(version), *LINK_NETWORKS)
+        kept = f"flags dynamic, timeout; size {MAX_ASKED}; timeout {ANSWER_WITHIN}s"
+        lines.append(f"  set asked{version} {{ {of}; {kept}; }}")
+        lines.append(f"  map place{version} {{ type {kind} : {kind}; {kept}; }}")
         texts = [str(each) for each in near if each.version == version]
         lines.append(_set(f"near{version}", f"type {kind}; flags interval", texts))
     lines.append(_set("ports", "type inet_service", list(map(str, earlier.ports))))

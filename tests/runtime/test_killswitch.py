@@ -5,13 +5,15 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
 
 from meshwg.errors import ConfigError
-from meshwg.routing import MARKS, mark_of
+from meshwg.routing import MARKS, Configuration, ExitRoutes, mark_of
 from meshwg.runtime import connections
+from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.killswitch import KillSwitch, is_on
 from meshwg.runtime.nft import nft
 from netlab.lab import Lab
@@ -74,6 +76,37 @@ def test_who_comes_from_outside_is_answered(machines: Pair, version: int) -> Non
     with listening(host, version):
         assert knock(outside, host.address(version)) == 0
     outside.ping(host.address(version))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_service_bound_to_no_address_answers_from_that_at_which_it_was_asked(
+    machines: Pair, version: int
+) -> None:
+    host, outside = machines
+    mesh = host.call(lambda: MeshInterface(MESH, 1400))
+    addresses = (ip_interface("100.64.0.1/16"), ip_interface("fd00::1/48"))
+    mesh.want(Configuration(addresses, exit=ExitRoutes(is_there=True)))
+    host.call(mesh.settle)
+    on(host)
+    anywhere = "::" if version == 6 else "0.0.0.0"
+    server = host.udp_socket(anywhere, PORT)
+    asker = outside.udp_socket(outside.address(version))
+    asker.settimeout(5)
+    asker.connect((host.address(version), PORT))
+
+    for question in (b"who?", b"who else?"):
+        asker.send(question)
+        asked, place = server.recvfrom(100)
+        server.sendto(asked, place)
+        assert asker.recv(100) == question
+    # Nobody else hears anything, not even at the same address.
+    other = outside.udp_socket(outside.address(version))
+    other.settimeout(0.3)
+    with contextlib.suppress(PermissionError):
+        server.sendto(b"hello", other.getsockname()[:2])
+    with pytest.raises(TimeoutError):
+        other.recv(100)
+    host.call(mesh.close)
 
 
 def test_connections_from_outside_that_were_there_before_go_on(machines: Pair) -> None:
