@@ -88,7 +88,8 @@ class Briefing:
         """
         match message:
             case control.NetMap():
-                self._on_change(self.peers.replace(message))
+                before = self.peers.itself
+                self._on_change(self.peers.replace(message), before)
             case control.Delta():
                 return self._on_delta(message)
             case control.PolicyMessage():
@@ -107,9 +108,10 @@ class Briefing:
         return True
 
     def _on_delta(self, delta: control.Delta) -> bool:
+        before = self.peers.itself
         change = self.peers.update(delta)
         if change is not None:
-            self._on_change(change)
+            self._on_change(change, before)
         return change is not None and change.consistent
 
     def _on_records(self, records: control.Records) -> bool:
@@ -118,13 +120,18 @@ class Briefing:
             self._events.append(RecordsChanged())
         return has_changed is not None
 
-    def _on_change(self, change: NetMapChange) -> None:
+    def _on_change(self, change: NetMapChange, before: PeerEntry | None) -> None:
+        """Tell of a change of the netmap.
+
+        :param before: this node's own entry until then.
+        """
         self._settle_policy()
-        # What others are told of this node matters here, too: what it delivers.
-        if change.peers.changed or change.peers.removed or change.itself is not None:
+        itself = change.itself
+        is_other = itself is not None and _offered(itself) != _offered(before)
+        if change.peers.changed or change.peers.removed or is_other:
             self._events.append(change.peers)
-        if change.itself is not None:
-            self._on_self_changed(change.itself)
+        if itself is not None:
+            self._on_self_changed(itself)
 
     def _on_self_changed(self, itself: PeerEntry) -> None:
         known = self.registered
@@ -152,3 +159,10 @@ class Briefing:
                 self.registered = replace(self.registered, policy=version)
         elif self.policy is None and self.registered and self.registered.policy:
             self._events.append(PolicyChanged())
+
+
+def _offered(itself: PeerEntry | None) -> tuple[object, ...]:
+    """Return what others are told that a node is to them."""
+    if itself is None:
+        return "node", (), False
+    return itself.role, itself.routes, itself.exit

@@ -53,6 +53,11 @@ class PeerTable:
         return list(self._nodes.values())
 
     @property
+    def itself(self) -> PeerEntry | None:
+        """This node as others see it."""
+        return self.get(self._own_key)
+
+    @property
     def digest(self) -> str:
         return format_digest(self._digest)
 

@@ -56,7 +56,7 @@ class OwnOffers:
 
     def complain(self, health: Health) -> None:
         """Tell the user of what others are not told of, once that is known."""
-        is_known = self._itself is not None
+        is_known = self._client.approvals is not None or self._itself is not None
         states = [each for each in self.routes() if is_known and self._is_said(each)]
         waiting = _in_state(states, ApprovalState.ADVERTISED)
         refused = _in_state(states, ApprovalState.REFUSED)
@@ -82,8 +82,8 @@ class OwnOffers:
 
     @property
     def _name(self) -> str:
-        itself = self._itself
-        return "NAME" if itself is None else itself.name
+        registered = self._client.registered
+        return "NAME" if registered is None else registered.name
 
     def _state_of(self, prefix: str) -> RouteState:
         approvals, itself = self._client.approvals, self._itself

@@ -278,7 +278,7 @@ class NodeHost:
         forwarding = Forwarding(self._tun.name, self._state)
         if await forwarding.recover():
             await remove_rules({owner_of(self._tun.name)})
-        if self._config.role == "hub" or self._config.routes or self._config.exit:
+        if self._config.role == "hub" or self.routes.current or self._config.exit:
             self._undo.push_async_callback(forwarding.disable)
             await self._forward(forwarding)
         self._undo.push_async_callback(self._exit_side.close)

@@ -65,9 +65,10 @@ class Coordinator:
         self.process.wait_for_line("ready")
 
     def token(self) -> str:
-        """Return a new join token that any number of nodes can use."""
+        """Return a new join token that any number of nodes can use, also hubs."""
         where = ["--data-dir", str(self.data_dir)]
-        done = self.host.run([*COORDINATOR, "token", "create", "--reusable", *where])
+        command = [*COORDINATOR, "token", "create", "--reusable", "--hub", *where]
+        done = self.host.run(command)
         return done.stdout.split()[0]
 
 

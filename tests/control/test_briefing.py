@@ -100,15 +100,23 @@ def test_the_own_entry_changes_what_this_node_is_called() -> None:
     assert listener.briefing.registered == replace(REGISTERED, name="other")
 
 
-def test_what_others_are_told_of_this_node_is_news() -> None:
+def test_what_others_are_told_of_this_node_is_news_and_where_it_is_is_none() -> None:
     listener = Listener()
-    listener.hear(netmap(ITSELF))
-    approved = replace(ITSELF, exit=True, version=2)
-    digest = format_digest(control.peer_digest(approved.public_key, 2))
+    assert listener.hear(netmap(ITSELF)) == []
 
-    assert listener.hear(
-        control.Delta(base=1, version=2, digest=digest, changed=(approved,))
-    ) == [PeersChanged((), ())]
+    moved = replace(ITSELF, version=2, online=True)
+    assert listener.hear(netmap(moved, version=2)) == []
+    for version, entry in enumerate(
+        (
+            replace(ITSELF, routes=("10.1.0.0/16",)),
+            replace(ITSELF, exit=True),
+            replace(ITSELF, role="hub"),
+            ITSELF,
+        ),
+        start=3,
+    ):
+        told = netmap(replace(entry, version=version), version=version)
+        assert listener.hear(told) == [PeersChanged((), ())]
 
 
 def test_what_does_not_add_up_has_to_be_told_again() -> None:

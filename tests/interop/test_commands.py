@@ -38,7 +38,7 @@ class Pair:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.coordinator = Coordinator.on_the_internet(lab)
-        self.token = self.coordinator.token(reusable=True)
+        self.token = self.coordinator.token(reusable=True, hub=True)
         self.alice, self.bob = (
             Member(lab.add_host(name, lab.internet)).join(self.token)
             for name in ("alice", "bob")

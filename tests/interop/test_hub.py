@@ -38,7 +38,7 @@ class Star:
 @pytest.fixture
 def star(lab: Lab) -> Star:
     coordinator = Coordinator.on_the_internet(lab, "--no-relay")
-    token = coordinator.token(reusable=True)
+    token = coordinator.token(reusable=True, hub=True)
     hub = Member(lab.add_host("hub", lab.internet))
     alice, bob = (
         Member(lab.add_host(name, lab.add_router(f"{name}s-office", OFFICE)))

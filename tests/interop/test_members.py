@@ -16,11 +16,11 @@ from meshwg.wire.stun import Attribute, Class, Message, Method, encode, parse
 from meshwg.wire.token import JoinToken
 from netlab.lab import Lab
 from netlab.machine import Host
-from tests.interop.meshes import Coordinator, Member
+from tests.interop.meshes import Coordinator, Json, Member
 
 pytestmark = pytest.mark.netns
 
-OFFICE = "10.77.1.0/24"
+OFFICE, CELLAR = "10.77.1.0/24", "10.88.1.0/24"
 PRINTER = "10.77.1.9"
 STUN_PORT = 3478
 FORBIDDEN = 403
@@ -39,7 +39,9 @@ def test_a_thief_gets_a_network_only_after_its_owner_is_removed(lab: Lab) -> Non
     alice.host.ping(PRINTER)
     assert routes(coordinator) == {"alice": [], "owner": [OFFICE], "thief": []}
     assert asked(alice.host, printer, trap) == (3, 0)
-    assert "route-not-approved" in complaints(thief)
+    assert "route-waiting" in complaints(thief)
+    shown = listed(coordinator)
+    assert shown["thief", OFFICE]["reason"] == "owner has it already"
 
     coordinator.command("node", "remove", "owner")
     assert owner.wait_for_end() == 6
@@ -73,6 +75,121 @@ def test_a_route_that_is_none_is_refused_and_stops_no_other(lab: Lab) -> None:
     assert routes(coordinator)["a-stranger"] == []
     assert coordinator.process is not None
     assert "Traceback" not in coordinator.process.output() + alice.log()
+
+
+def test_what_a_member_makes_up_has_no_effect_and_is_told_to_the_administrator(
+    lab: Lab,
+) -> None:
+    settings = lab.directory / "coordinator.toml"
+    settings.write_text('approve_routes = ["0.0.0.0/0", "::/0"]\n')
+    coordinator = Coordinator.on_the_internet(lab, "--config", str(settings))
+    token = coordinator.token(reusable=True)
+    alice, bob = (
+        Member(lab.add_host(name, lab.internet)).join(token)
+        for name in ("alice", "bob")
+    )
+    alice.wait_until_sees("bob")
+    before = ways(alice.host)
+    address, address6 = bob.addresses
+    wide = ("0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0", "::/0", "fd00::/8")
+    theirs = (f"{address}/32", f"{address6}/128", "100.64.0.0/10")
+    # A member whose software does not look.
+    stranger = lab.add_host("stranger", lab.internet)
+    offers = (*wide, *theirs)
+    stranger.call(
+        lambda: asyncio.run(register(token, "thief", offers, role="hub", exit_=True))
+    )
+    alice.wait_until(
+        lambda status: "thief" in {each["name"] for each in status["peers"]},
+        "alice has heard of the thief",
+    )
+
+    assert ways(alice.host) == before
+    alice.host.ping(address)
+    alice.host.ping(address6)
+    thief = alice.peers()["thief"]
+    assert (thief["role"], thief["routes"], thief["exit"]) == ("node", [], False)
+    # The coordinator told nobody of it, so there was nothing to refuse.
+    assert "peer-route-refused" not in complaints(alice) + complaints(bob)
+    # Each is told to the administrator.
+    shown = listed(coordinator)
+    assert {item: shown["thief", item]["state"] for item in (*offers, "exit")} == {
+        **dict.fromkeys(offers, "refused"),
+        "exit": "advertised",
+    }
+    (node,) = (n for name, n in coordinator.nodes().items() if name == "thief")
+    assert "hub" in [each["item"] for each in node["waiting"]]
+    assert coordinator.process is not None
+    log = coordinator.process.output()
+    for item in offers:
+        assert log.count(f"thief offers the network {item}, and others are not") == 1
+    assert log.count("thief offers to be a hub") == 1
+
+
+def test_a_hub_is_one_only_after_it_was_approved(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    token = coordinator.token(reusable=True)
+    alice = Member(lab.add_host("alice", lab.internet)).join(token)
+    hub = Member(lab.add_host("hub", lab.internet)).join(token, "--hub")
+    alice.wait_until_sees("hub")
+
+    assert alice.peers()["hub"]["role"] == "node"
+    assert complaints(hub) == ["hub-waiting"]
+    assert hub.status()["self"]["hub"]["state"] == "advertised"
+    said = hub.meshwg("status").stdout
+    assert "node approve hub --hub" in " ".join(said.split())
+
+    coordinator.command("node", "approve", "hub", "--hub")
+    alice.wait_until(
+        lambda status: status["peers"][0]["role"] == "hub", "alice hears of the hub"
+    )
+    hub.wait_until(lambda status: not status["health"], "the hub hears of it")
+    coordinator.command("node", "refuse", "hub", "--hub")
+    alice.wait_until(
+        lambda status: status["peers"][0]["role"] == "node", "it is no hub any more"
+    )
+    hub.wait_until(lambda status: bool(status["health"]), "the hub hears of that")
+    assert complaints(hub) == ["hub-refused"]
+
+
+def test_a_network_is_offered_and_approved_while_all_run(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    token = coordinator.token(reusable=True)
+    alice = Member(lab.add_host("alice", lab.internet)).join(token)
+    gateway = Member(lab.add_host("gateway", lab.internet))
+    behind(gateway.host, lab)
+    gateway.join(token, "--route", CELLAR)
+    coordinator.command("route", "approve", "gateway", CELLAR)
+    gateway.wait_until(lambda status: not status["health"], "one network is approved")
+
+    said = gateway.meshwg("route", "add", OFFICE).stdout
+    assert said.startswith(f"This node offers {OFFICE}: ")
+    gateway.wait_until(lambda status: bool(status["health"]), "it waits")
+    assert complaints(gateway) == ["route-waiting"]
+    refused = gateway.meshwg("route", "add", "10.77.1.1/24", check=False)
+    assert (refused.returncode, "host bits" in refused.stderr) == (2, True)
+
+    coordinator.command("route", "approve", "gateway", OFFICE)
+    alice.wait_until(
+        lambda status: status["peers"][0]["routes"] == [OFFICE, CELLAR],
+        "alice has the route",
+    )
+    alice.host.ping(PRINTER)
+    assert gateway.status()["self"]["routes"] == [
+        {"prefix": each, "state": "approved", "reason": ""} for each in (OFFICE, CELLAR)
+    ]
+    assert alice.meshwg("route", "list").stdout.count(OFFICE) == 1
+
+    # It is remembered over a restart, as its approval is.
+    gateway.meshwg("down")
+    gateway.wait_for_end()
+    gateway.start("--join", token, "--route", CELLAR).wait_until_connected()
+    alice.host.ping(PRINTER)
+    gateway.meshwg("route", "remove", OFFICE)
+    alice.wait_until(
+        lambda status: status["peers"][0]["routes"] == [CELLAR], "the route is gone"
+    )
+    assert listed(coordinator)["gateway", OFFICE]["state"] == "withdrawn"
 
 
 def test_the_relay_leads_a_member_nowhere_but_to_members(lab: Lab) -> None:
@@ -155,6 +272,22 @@ def datagrams(sock: socket.socket) -> Iterator[bytes]:
         return
 
 
+def listed(coordinator: Coordinator) -> dict[tuple[str, str], Json]:
+    """Return what nodes offer, by node and item."""
+    records = coordinator.command("route", "list")["routes"]
+    return {(each["node"], each["prefix"]): each for each in records}
+
+
+def ways(host: Host) -> list[str]:
+    """Return by which interface a host sends to addresses all over."""
+    targets = ("8.8.8.8", "203.0.113.1", "192.168.77.1", "2001:db8::1", "fd77::1")
+    found = []
+    for target in targets:
+        way = host.run(["ip", "route", "get", target], check=False)
+        found.append("dev meshwg0" if "dev meshwg0" in way.stdout else "elsewhere")
+    return found
+
+
 def routes(coordinator: Coordinator) -> dict[str, list[str]]:
     return {name: node["routes"] for name, node in coordinator.nodes().items()}
 
@@ -164,7 +297,12 @@ def complaints(member: Member) -> list[str]:
 
 
 async def register(
-    text: str, name: str, routes: tuple[str, ...] = ()
+    text: str,
+    name: str,
+    routes: tuple[str, ...] = (),
+    *,
+    role: str = "node",
+    exit_: bool = False,
 ) -> control.Registered:
     """Become a member by hand, and vanish."""
     token = JoinToken.parse(text)
@@ -177,7 +315,9 @@ async def register(
     assert response is not None
     secure = handshake.read_response(response)
     key = str(token.auth_key)
-    message = control.Register(name=name, auth_key=key, routes=routes)
+    message = control.Register(
+        name=name, auth_key=key, routes=routes, role=role, exit=exit_
+    )
     await websocket.send(secure.seal(control.encode(message)))
     answer = await websocket.receive()
     assert answer is not None

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from coordinator.mesh.operations import Approve, Refuse, Remove
+from meshwg.node.events import InterfaceChanged
 from meshwg.wire import control
 from tests.world.node import SimNode
 from tests.world.world import World
@@ -86,6 +87,7 @@ def test_routes_change_while_a_node_runs_and_their_approval_stays() -> None:
     world.coordinator.perform(Approve("router", ELSEWHERE))
     world.advance(5)
     assert way(alice, "172.20.0.1") == router.key
+    assert router.found(InterfaceChanged)[-1].announced == (ELSEWHERE,)
 
     offer(world, router)
     assert way(alice, "172.20.0.1") is None

@@ -130,6 +130,16 @@ def test_what_was_offered_just_now_is_no_complaint_yet() -> None:
     assert offering.complaints() == {}
 
 
+def test_what_waits_is_told_also_to_who_is_alone_in_the_mesh() -> None:
+    offering = Offering(SITE)
+
+    offering.said(
+        Approvals(routes=(RouteState(prefix=SITE, state="advertised", reason="no"),))
+    )
+
+    assert list(offering.complaints()) == ["route-waiting"]
+
+
 def test_a_node_that_has_not_joined_complains_of_nothing() -> None:
     offering = Offering(SITE, role="hub", exit_=True)
 
