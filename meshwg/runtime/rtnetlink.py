@@ -354,7 +354,9 @@ def _change_address(
 
 def _change_route(kind: int, flags: int, table: int, index: int, route: Route) -> None:
     prefix, has_link = route.prefix, route.action is Action.UNICAST
-    scope = SCOPE_LINK if prefix.version == 4 and has_link else SCOPE_UNIVERSE
+    # No gateway of another route is looked for behind a default route of this scope.
+    is_near = prefix.version == 4 and has_link and prefix.prefixlen > 0
+    scope = SCOPE_LINK if is_near else SCOPE_UNIVERSE
     body = _ROUTE_MESSAGE.pack(
         _FAMILIES[prefix.version],
         *(prefix.prefixlen, 0, 0, 0, PROTOCOL, scope, route.action, 0),

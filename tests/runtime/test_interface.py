@@ -377,6 +377,18 @@ def test_with_an_exit_all_goes_into_the_mesh_but_not_the_underlay(
     assert host.call(mesh.settle) == Settlement()
 
 
+def test_a_gateway_named_without_its_interface_is_not_looked_for_at_the_exit(
+    host: Host, mesh: MeshInterface
+) -> None:
+    use_exit(host, mesh)
+    host.run(["ip", "route", "del", "default"])
+
+    host.run(["ip", "route", "replace", "default", "via", "192.0.2.254"])
+
+    assert "dev eth0" in host.run(["ip", "route", "show", "default"]).stdout
+    assert host.call(mesh.settle) == Settlement()
+
+
 def test_without_its_interface_an_exit_lets_nothing_out(
     host: Host, mesh: MeshInterface
 ) -> None:
