@@ -29,6 +29,7 @@ BENCHMARKS = {
     "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
     "routers": "two routers of a network, killed, cut off, stopped: the targets",
     "floods": "what a node beside an attack notices, before, during and after",
+    "exits": "what leaves a machine beside its exit, whatever happens to it",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

@@ -47,12 +47,15 @@ def forwarding_rules(
     members: bool,
     routes: Sequence[ForwardedRoute],
     kept_apart: Iterable[str],
+    is_exit: bool = False,
 ) -> str:
     """Return commands for nft that replace a node's table, in one transaction.
 
     :param mtu: of the node's interface, in bytes.
     :param members: whether members reach each other through this node.
     :param kept_apart: rules, one a line, that keep other interfaces from forwarding.
+    :param is_exit: whether members reach the internet through this node, for which it
+        has a table of its own (:mod:`meshwg.runtime.exitside`).
     """
     name = f'"{interface}"'
     chains = [
@@ -62,7 +65,7 @@ def forwarding_rules(
             [
                 *_clamping(name, mtu),
                 *([f"iifname {name} oifname {name} accept"] if members else []),
-                *_passing(name, routes),
+                *_passing(name, routes, is_exit=is_exit),
                 *kept_apart,
             ],
         ),
@@ -114,7 +117,9 @@ def _clamping(name: str, mtu: int) -> list[str]:
     return rules
 
 
-def _passing(name: str, routes: Sequence[ForwardedRoute]) -> list[str]:
+def _passing(
+    name: str, routes: Sequence[ForwardedRoute], *, is_exit: bool
+) -> list[str]:
     """Return the rules of what goes between the mesh and networks behind the node."""
     if not routes:
         return []
@@ -128,7 +133,8 @@ def _passing(name: str, routes: Sequence[ForwardedRoute]) -> list[str]:
         # ports of its own that lead elsewhere, to containers for example.
         f"iifname {name} ct state established,related accept",
         f"iifname {name} ct status dnat accept",
-        f"iifname {name} counter drop",
+        # An exit's data path delivers nothing but what goes to the internet.
+        *([] if is_exit else [f"iifname {name} counter drop"]),
     ]
 
 

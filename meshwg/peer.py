@@ -56,6 +56,8 @@ class MeshPeer:
         yet."""
         self.is_served = False
         """It is plain, and this node is its hub."""
+        self.beyond: tuple[IPv4Network | IPv6Network, ...] = ()
+        """The internet, while it is the exit of this node."""
         self._keys: CheckKeys | None = None
         self._session = ""
         self._heard_from: Endpoint | None = None
@@ -81,10 +83,9 @@ class MeshPeer:
         return self.entry.online
 
     def networks(self) -> list[IPv4Network | IPv6Network]:
-        """Return what belongs to it: its addresses, and the networks behind it."""
-        return [
-            ip_network(text) for text in (*self.entry.addresses, *self.entry.routes)
-        ]
+        """Return what belongs to it: its addresses, and what is behind it."""
+        own = (*self.entry.addresses, *self.entry.routes)
+        return [*map(ip_network, own), *self.beyond]
 
     def relay_candidates(self) -> list[control.ReportedCandidate]:
         """Return the relayed addresses that it reported, the one it prefers first."""
@@ -142,6 +143,11 @@ class MeshPeer:
             return False
         self._heard_from, self._heard_at = endpoint, now
         return True
+
+    @property
+    def heard_at(self) -> float:
+        """When it was last heard, minus infinity for never."""
+        return self._heard_at
 
     def is_traffic_news(self, now: float) -> bool:
         """Tell the same of messages sent."""

@@ -35,6 +35,11 @@ _PRIVATE = tuple(
     )
 )
 
+_IPV6_INTERNET = ip_network("2000::/3")
+"""The part of IPv6 that is in use."""
+_SIX_TO_FOUR = ip_network("2002::/16")
+"""IPv4 addresses in disguise, private ones too (RFC 3056)."""
+
 _NOBODYS = tuple(
     ip_network(text)
     for text in (
@@ -105,6 +110,40 @@ def is_private(address: IPv4Address | IPv6Address) -> bool:
         address.version == each.version and address in each
         for each in (*_PRIVATE, *_NOBODYS)
     )
+
+
+def private(version: int) -> tuple[IPNetwork, ...]:
+    """Return the networks of an IP version that many have, each for itself."""
+    return tuple(each for each in _PRIVATE if each.version == version)
+
+
+@lru_cache(maxsize=64)
+def internet(*but: IPNetwork) -> tuple[IPNetwork, ...]:
+    """Return what the internet consists of: addresses that are one machine's anywhere.
+
+    :param but: networks that are left out, for example those that a machine is in.
+    """
+    left: list[IPNetwork] = [ip_network("0.0.0.0/0"), _IPV6_INTERNET]
+    for taken in (*_PRIVATE, *_NOBODYS, _SIX_TO_FOUR, *but):
+        left = [part for each in left for part in _without(each, taken)]
+    return tuple(sorted(left, key=_by_address))
+
+
+def _without(network: IPNetwork, taken: IPNetwork) -> Iterable[IPNetwork]:
+    """Return the parts of a network that are outside of another one."""
+    if not overlap(network, taken):
+        return (network,)
+    if is_within(network, taken):
+        return ()
+    if isinstance(network, IPv4Network) and isinstance(taken, IPv4Network):
+        return network.address_exclude(taken)
+    if isinstance(network, IPv6Network) and isinstance(taken, IPv6Network):
+        return network.address_exclude(taken)
+    return (network,)
+
+
+def _by_address(network: IPNetwork) -> tuple[int, int]:
+    return network.version, int(network.network_address)
 
 
 def is_within(part: IPNetwork, whole: IPNetwork) -> bool:

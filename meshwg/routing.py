@@ -14,12 +14,18 @@ connection that came in over the physical network, goes back there, marked or no
 since the kernel's reverse path filter asks for the route back from that address, it
 finds the physical network, too, in strict mode.
 
+While an exit is used, the table has a default route, too, and below it one that leads
+nowhere: when the interface is gone, so is the former, and nothing leaves. The networks
+that many have each for itself lead nowhere as well, but for those of the machine's own
+links where the local network is to be reached. A network assigned by whoever runs that
+link cannot take addresses of the internet out of the tunnel: only private ones count.
+
 The main table's more specific routes keep their meaning: each has a counterpart in the
 mesh's table, of the kind *throw*, which ends the search there and goes on with the next
 rule. Of two routes to the same network the main table's own is used.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import (
@@ -29,6 +35,8 @@ from ipaddress import (
     IPv6Network,
     ip_network,
 )
+
+from meshwg import prefixes
 
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
@@ -50,8 +58,22 @@ rule's own bit. So the underlay of one mesh may run through another mesh, as thr
 other network, but only through one of a lower bit: two meshes never run through each
 other.
 """
+ANSWER = 1 << 31
+"""Marks, together with an interface's bit, what is forwarded as the answer to somebody
+outside who began to talk, while an exit is used: it goes back there."""
 MAIN_TABLE = 254
 LOCAL_TABLE = 255
+LAST_METRIC = 0xFFFFFFFF
+"""Of a route that is there if no other is."""
+DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+LINK_NETWORKS = tuple(
+    ip_network(text)
+    for text in (
+        *("169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
+        *("fe80::/10", "ff00::/8"),
+    )
+)
+"""What is on a link, or for a group there: no tunnel leads to these."""
 MAX_EXCEPTIONS = 4096
 """Throw routes of one interface: a router may have hundreds of thousands of routes."""
 
@@ -72,6 +94,8 @@ class Route:
     action: Action = Action.UNICAST
     source: str | None = None
     """The address that packets without one are sent from."""
+    metric: int = 0
+    """The lowest is used; 0 is what the kernel takes if it is told nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +110,8 @@ class RoutingRule:
     source: IPNetwork | None = None
     unmarked: int = 0
     """Bits that a packet's mark must not have, 0 if the mark does not matter."""
+    marked: int = 0
+    """Bits that a packet's mark must have."""
     is_local: bool = False
     """Whether it is for what this machine sends itself."""
     is_forwarded: bool = False
@@ -107,6 +133,16 @@ class RoutingRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExitRoutes:
+    """How packets to the internet go while an exit is used."""
+
+    is_there: bool
+    """Whether they go to it; else they go nowhere."""
+    lan: bool = False
+    """Whether the machine's own private networks are reached beside it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """What an interface is to have."""
 
@@ -117,6 +153,8 @@ class Configuration:
     """Networks that this node announces: peers accept packets from them."""
     unreachable: tuple[IPNetwork, ...] = ()
     """Networks that nobody in the mesh has, and senders are told so."""
+    exit: ExitRoutes | None = None
+    """``None`` while none is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +180,11 @@ def interface_of(table: int) -> int | None:
 def mark_of(bit: int) -> int:
     """Return the mark of a node whose rules have this bit."""
     return sum(each for each in MARKS if each >= bit)
+
+
+def answer_mark(bit: int) -> int:
+    """Return the mark of forwarded answers to the outside, of a node with this bit."""
+    return ANSWER | bit
 
 
 def mark_beside(rules: Iterable[RoutingRule]) -> int:
@@ -173,6 +216,7 @@ def plan(
     wanted: Configuration,
     elsewhere: Collection[IPNetwork],
     others: Collection[IPNetwork] = (),
+    links: Collection[IPNetwork] = (),
     *,
     table: int,
     bit: int,
@@ -183,6 +227,7 @@ def plan(
     :param elsewhere: networks that the machine has routes of its own to.
     :param others: networks in or behind other meshes of this machine; they keep what is
         more specific, and each mesh its own where two have the same.
+    :param links: networks that the machine is in itself.
     :param bit: of the marks, for this interface.
     :param priorities: of the rules, by IP version: only for these are there any.
     """
@@ -194,8 +239,10 @@ def plan(
         if version in versions
         for rule in _rules(version, priority, wanted, table, bit)
     )
+    routes = frozenset(_routes(wanted, elsewhere, others))
+    taken = frozenset(each.prefix for each in routes)
     return Plan(
-        routes=frozenset(_routes(wanted, elsewhere, others)),
+        routes=routes.union(_exit_routes(wanted, taken, others, links)),
         rules=frozenset(rules),
         shadowed=tuple(each for each in usable if each in elsewhere),
     )
@@ -224,6 +271,39 @@ def _routes(
             yield Route(each, Action.UNREACHABLE)
 
 
+def _exit_routes(
+    wanted: Configuration,
+    taken: Container[IPNetwork],
+    others: Collection[IPNetwork],
+    links: Collection[IPNetwork],
+) -> Iterable[Route]:
+    """Yield the routes that there are beside others while an exit is used.
+
+    :param taken: networks that have a route already.
+    """
+    chosen = wanted.exit
+    if chosen is None:
+        return
+    near = [each for each in links if chosen.lan and _is_private(each)]
+    sources = {each.version: str(each.ip) for each in reversed(wanted.addresses)}
+    for version, source in sources.items():
+        default = DEFAULTS[version]
+        yield Route(default, Action.UNREACHABLE, metric=LAST_METRIC)
+        if chosen.is_there:
+            yield Route(default, source=source)
+        apart = (*near, *others, *LINK_NETWORKS)
+        actions = dict.fromkeys(prefixes.private(version), Action.UNREACHABLE)
+        actions |= dict.fromkeys(apart, Action.THROW)
+        for each, action in actions.items():
+            if each.version == version and each not in taken:
+                yield Route(each, action)
+
+
+def _is_private(network: IPNetwork) -> bool:
+    wider = prefixes.private(network.version)
+    return any(prefixes.is_within(network, each) for each in wider)
+
+
 def _rules(
     version: int, priority: int, wanted: Configuration, table: int, bit: int
 ) -> Iterable[RoutingRule]:
@@ -245,6 +325,12 @@ def _rules(
             is_local=True,
             finds_source=version == 6,
             is_ours=True,
+        )
+    if wanted.exit is not None and priority > 1:
+        # What has an address of the outside needs none: only the forwarded is marked.
+        answers = answer_mark(bit)
+        yield RoutingRule(
+            version, priority - 1, MAIN_TABLE, marked=answers, is_ours=True
         )
     yield RoutingRule(version, priority, table, is_forwarded=True, is_ours=True)
 
@@ -287,6 +373,16 @@ def stale(tables: Iterable[int], interfaces: Iterable[int], own: int) -> set[int
         if (number := interface_of(table)) is not None
         and (table == own or number not in alive)
     }
+
+
+def orphaned(rules: Iterable[RoutingRule], tables: Collection[int]) -> set[int]:
+    """Return the marks of answers whose nodes were killed.
+
+    :param tables: those of killed nodes.
+    """
+    ours = [rule for rule in rules if rule.is_ours]
+    alive = {answer_mark(each.unmarked) for each in ours if each.table not in tables}
+    return {each.marked for each in ours if each.marked and each.marked not in alive}
 
 
 def _by_length(network: IPNetwork) -> tuple[int, int, int]:

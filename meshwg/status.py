@@ -78,7 +78,10 @@ def status(
                 {"prefix": each.prefix, "state": each.state, "reason": each.reason}
                 for each in node.members.offers.routes()
             ],
-            "exit": {"using": None, "offering": _wish(node.members.offers.exit())},
+            "exit": {
+                "using": node.exits.status(now),
+                "offering": _wish(node.members.offers.exit()),
+            },
             "hub": _wish(node.members.offers.hub()),
             "dns": NO_NAMES,
         },

@@ -1,6 +1,6 @@
 """Which networks a node can announce."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -76,3 +76,29 @@ def test_only_what_older_nodes_take_for_a_network_is_left_out() -> None:
 )
 def test_private_networks_are_nothing_of_the_internet(text: str, size: int) -> None:
     assert prefixes.public_size(text) == size
+
+
+def test_the_internet_is_what_is_nobodys_own() -> None:
+    inside = prefixes.internet(*MESH)
+    for text in ("8.8.8.8", "203.0.113.9", "100.63.0.1", "2001:db8::1", "2606:4700::1"):
+        assert covering(inside, text) == 1
+    for text in (
+        *("10.1.2.3", "172.31.0.1", "192.168.1.1", "100.70.0.9", "127.0.0.1"),
+        *("169.254.169.254", "224.0.0.251", "255.255.255.255", "0.0.0.1"),
+        *("fd77::1", "fc00::1", "fe80::1", "ff02::1", "::1", "2002:a00:1::1"),
+        *("::ffff:10.0.0.1", "64:ff9b::a00:1"),
+    ):
+        assert covering(inside, text) == 0, text
+
+
+def test_what_a_machine_is_in_is_left_out_of_the_internet() -> None:
+    inside = prefixes.internet(
+        ip_network("203.0.113.0/24"), ip_network("2001:db8:7::/64")
+    )
+    assert covering(inside, "203.0.113.9") == covering(inside, "2001:db8:7::9") == 0
+    assert covering(inside, "203.0.112.255") == covering(inside, "2001:db8:8::9") == 1
+    assert prefixes.internet(ip_network("0.0.0.0/0"), ip_network("::/0")) == ()
+
+
+def covering(networks: tuple[prefixes.IPNetwork, ...], text: str) -> int:
+    return sum(ip_address(text) in network for network in networks)

@@ -9,6 +9,7 @@ import pytest
 
 from meshwg.routing import (
     INTERFACE_MASK,
+    LAST_METRIC,
     MAIN_TABLE,
     MARKS,
     MAX_EXCEPTIONS,
@@ -16,13 +17,17 @@ from meshwg.routing import (
     TABLES,
     Action,
     Configuration,
+    ExitRoutes,
     IPNetwork,
     Plan,
+    Route,
     RoutingRule,
+    answer_mark,
     choose_bit,
     interface_of,
     mark_beside,
     mark_of,
+    orphaned,
     plan,
     priority_before,
     stale,
@@ -236,17 +241,81 @@ def test_what_finds_no_way_into_the_mesh_looks_where_it_would_without_it() -> No
     assert tables_after([], PRIORITY) == {MAIN_TABLE}
 
 
+def test_an_exit_takes_all_and_what_it_cannot_take_goes_nowhere() -> None:
+    made = planned(wanted=replace(WANTED, exit=ExitRoutes(is_there=True)))
+    for default, source in (("0.0.0.0/0", "100.64.0.1"), ("::/0", "fd00::1")):
+        last = Route(ip_network(default), Action.UNREACHABLE, metric=LAST_METRIC)
+        assert last in made.routes
+        assert Route(ip_network(default), source=source) in made.routes
+    assert {"10.0.0.0/8", "192.168.0.0/16", "fc00::/7"} <= unreachable(made)
+    assert "fe80::/10" in exceptions(made)
+
+
+def test_while_the_exit_is_away_all_goes_nowhere() -> None:
+    made = planned(wanted=replace(WANTED, exit=ExitRoutes(is_there=False)))
+    assert ways(made) == {*MESH}
+    assert {"0.0.0.0/0", "::/0"} <= unreachable(made)
+
+
+@pytest.mark.parametrize("lan", [True, False])
+def test_private_networks_of_the_machines_links_are_left_out_where_that_is_wanted(
+    lan: bool,
+) -> None:
+    wanted = replace(WANTED, exit=ExitRoutes(is_there=True, lan=lan))
+    links = ["192.168.1.0/24", "203.0.113.0/24", "0.0.0.0/1", "fd99::/64"]
+    made = planned(wanted=wanted, elsewhere=[*links, "10.9.0.0/16"], links=links)
+
+    thrown = {"192.168.1.0/24", "fd99::/64"}
+    assert thrown & {*exceptions(made)} == (thrown if lan else set())
+    # Whoever runs the link cannot lead the internet's addresses past the exit.
+    assert not {"203.0.113.0/24", "0.0.0.0/1", "10.9.0.0/16"} & {*exceptions(made)}
+
+
+def test_other_meshes_and_networks_behind_peers_are_reached_beside_an_exit() -> None:
+    wanted = replace(WANTED, exit=ExitRoutes(is_there=True))
+    made = planned("10.0.0.0/8", wanted=wanted, others=["10.200.0.0/16", "fd01::/48"])
+    assert "10.0.0.0/8" in ways(made)
+    assert "10.0.0.0/8" not in unreachable(made)
+    assert {"10.200.0.0/16", "fd01::/48"} <= {*exceptions(made)}
+
+
+def test_answers_that_are_forwarded_to_the_outside_are_told_by_their_mark() -> None:
+    made = planned(wanted=replace(WANTED, exit=ExitRoutes(is_there=True)))
+    answers = [
+        RoutingRule(version, PRIORITY - 1, MAIN_TABLE, marked=mark, is_ours=True)
+        for version in (4, 6)
+        for mark in (answer_mark(BIT),)
+    ]
+    assert {*answers} <= made.rules
+    # The underlay is led nowhere by them.
+    assert mark_of(BIT) & answer_mark(BIT) != answer_mark(BIT)
+    assert not any(rule.marked for rule in planned().rules)
+
+
+def test_marks_of_answers_are_orphaned_with_the_node_that_used_them() -> None:
+    rules = [
+        ours(TABLE, unmarked=MARKS[0]),
+        replace(ours(MAIN_TABLE), marked=answer_mark(MARKS[0])),
+        ours(table_of(8), unmarked=MARKS[1]),
+        replace(ours(MAIN_TABLE), marked=answer_mark(MARKS[1])),
+    ]
+    assert orphaned(rules, {TABLE}) == {answer_mark(MARKS[0])}
+    assert orphaned(rules, ()) == set()
+
+
 def planned(
     *more: str,
     wanted: Configuration = WANTED,
     elsewhere: Iterable[str] = (),
     others: Iterable[str] = (),
+    links: Iterable[str] = (),
 ) -> Plan:
     """Return the plan for the mesh and more networks behind peers."""
     return plan(
         replace(wanted, prefixes=(*wanted.prefixes, *networks(more))),
         set(networks(elsewhere)),
         set(networks(others)),
+        set(networks(links)),
         table=TABLE,
         bit=BIT,
         priorities={4: PRIORITY, 6: PRIORITY},
@@ -261,8 +330,13 @@ def ways(made: Plan) -> set[str]:
     return {str(r.prefix) for r in made.routes if r.action is Action.UNICAST}
 
 
+def unreachable(made: Plan) -> set[str]:
+    return {str(r.prefix) for r in made.routes if r.action is Action.UNREACHABLE}
+
+
 def exceptions(made: Plan) -> list[str]:
-    found = sorted(r.prefix for r in made.routes if r.action is Action.THROW)
+    found = [r.prefix for r in made.routes if r.action is Action.THROW]
+    found.sort(key=lambda each: (each.version, int(each.network_address)))
     return [str(each) for each in found]
 
 

@@ -165,7 +165,9 @@ class Node:
     @property
     def subject(self) -> Subject:
         """The node as a policy sees it."""
-        return subject_of(self.name, self.owner, self.tags, self.role, self.routes)
+        return subject_of(
+            self.name, self.owner, self.tags, self.role, self.routes, self.exit
+        )
 
     def peer_json(self, networks: Networks) -> bytes:
         """Return the node as a ``peer`` of a netmap."""
@@ -208,10 +210,15 @@ class Node:
 
 @lru_cache(maxsize=16_384)
 def subject_of(
-    name: str, owner: str, tags: tuple[str, ...], role: str, routes: tuple[str, ...]
+    name: str,
+    owner: str,
+    tags: tuple[str, ...],
+    role: str,
+    routes: tuple[str, ...],
+    is_exit: bool,
 ) -> Subject:
     """Return a node as a policy sees it."""
-    return Subject(name, owner, tags, role, tuple(map(ip_network, routes)))
+    return Subject(name, owner, tags, role, tuple(map(ip_network, routes)), is_exit)
 
 
 def to_label(name: str) -> str:

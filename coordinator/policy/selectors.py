@@ -42,6 +42,8 @@ class Subject:
     tags: tuple[str, ...] = ()
     role: str = "node"
     routes: tuple[IPNetwork, ...] = ()
+    exit: bool = False
+    """Whether the internet is behind it, for those who choose that."""
 
     @property
     def user(self) -> str:
@@ -92,7 +94,7 @@ class Selector:
         """Tell whether addresses behind a node are meant."""
         network = self.network
         if self.kind is SelectorKind.INTERNET:
-            return any(route.prefixlen == 0 for route in subject.routes)
+            return subject.exit
         return network is not None and any(
             overlap(network, route) for route in subject.routes
         )

@@ -19,6 +19,7 @@ COMMANDS = {
     "ip": "meshwg.cli.ip:ip",
     "whois": "meshwg.cli.ip:whois",
     "dns": "meshwg.cli.dns:dns",
+    "exit": "meshwg.cli.exit:exit_",
     "route": "meshwg.cli.route:route",
     "trust": "meshwg.cli.trust:trust",
     "why": "meshwg.cli.why:why",
@@ -31,7 +32,10 @@ COMMANDS = {
 }
 SECTIONS = {
     "The node": ("node", "join", "up", "down", "leave"),
-    "The mesh": ("status", "ping", "ip", "whois", "dns", "route", "trust"),
+    "The mesh": (
+        *("status", "ping", "ip", "whois", "dns"),
+        *("route", "exit", "trust"),
+    ),
     "Finding faults": ("why", "doctor", "netcheck", "bugreport", "cleanup"),
     "This program": ("completion", "version"),
 }

@@ -19,6 +19,7 @@ from meshwg.cli.table import (
 from meshwg.cli.words import (
     age_text,
     coordinator_text,
+    exit_text,
     loss_text,
     nat_text,
     offers_text,
@@ -100,6 +101,8 @@ def own_lines(own: dict[str, Any], unix_time: float, size: int) -> list[str]:
     ]
     if own.get("datapath"):
         rows.insert(2, ("data path", DATAPATHS[own["datapath"]]))
+    if using := (own.get("exit") or {}).get("using"):
+        rows.append(("exit", exit_text(using)))
     if policy := own.get("policy"):
         rows.append(("policy", policy_text(policy)))
     if offers := offers_text(own):

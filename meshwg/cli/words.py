@@ -143,3 +143,11 @@ def offers_text(own: dict[str, Any]) -> str:
     ]
     more = len(offers) - OFFERS_SHOWN
     return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
+
+
+def exit_text(using: dict[str, Any]) -> str:
+    """Return through whom the internet is reached."""
+    if using["state"] == "away":
+        return f"{using['name']}, which is away: nothing gets to the internet"
+    beside = ", and the local network beside it" if using["lan"] else ""
+    return f"{using['name']} alone leads to the internet{beside}"

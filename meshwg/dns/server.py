@@ -1,9 +1,10 @@
 """A name server for the machine it runs on.
 
 It answers for the mesh's zone, and only if it is told to does it pass other questions
-on (:mod:`meshwg.dns.forwarder`). Whoever asks from another machine is refused, a few
-times a second, and after that not heard at all. Everything has a bound: questions at
-once, bytes of one, askers that are remembered.
+on (:mod:`meshwg.dns.forwarder`). At an exit, members may ask for names of the internet,
+but not for those of the mesh, of which each sees others. Whoever else asks from another
+machine is refused, a few times a second, and after that not heard at all. Everything
+has a bound: questions at once, bytes of one, askers that are remembered.
 
 After every call in, send :meth:`NameServer.answers_to_send` and what
 :attr:`NameServer.forwarder` has to ask; call :meth:`NameServer.handle_timer` when
@@ -12,6 +13,7 @@ After every call in, send :meth:`NameServer.answers_to_send` and what
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from ipaddress import ip_address
 
 from meshwg.dns.forwarder import Asker, DnsDrop, Forwarder
 from meshwg.dns.message import (
@@ -28,6 +30,7 @@ from meshwg.dns.message import (
 )
 from meshwg.dns.zone import TTL, Zone
 from meshwg.limits import RateLimiter, TokenBucket
+from meshwg.prefixes import IPNetwork
 from meshwg.transmit import Random
 
 RATE, BURST = 2000.0, 4000.0
@@ -53,6 +56,7 @@ class NameServer:
         """Whether other questions are passed on."""
         self.forwarder = Forwarder(random, self.drops)
         self._own: Collection[str] = ()
+        self._members: tuple[IPNetwork, ...] = ()
         self._answers: list[tuple[Asker, bytes]] = []
         self._askers = RateLimiter(RATE, BURST, max_keys=MAX_SOURCES)
         self._strangers = RateLimiter(
@@ -65,6 +69,10 @@ class NameServer:
         has."""
         self._own = own
 
+    def serve_members(self, networks: Iterable[IPNetwork]) -> None:
+        """Pass questions on for whoever asks from these networks, too."""
+        self._members = tuple(networks)
+
     def use_servers(self, servers: Iterable[str]) -> None:
         """Pass questions on to these, but not to this one itself."""
         self.forwarder.use(each for each in servers if each not in self._own)
@@ -72,20 +80,24 @@ class NameServer:
     def receive_query(self, data: bytes, asker: Asker, now: float) -> None:
         """Take what somebody has sent."""
         is_own = _is_loopback(asker.host) or asker.host in self._own
-        if not is_own and not self._may_be_refused(asker, now):
+        is_member = not is_own and self._is_member(asker.host)
+        is_served = is_own or is_member
+        if not is_served and not self._may_be_refused(asker, now):
             return
-        if is_own and not self._askers.take(asker.host, now):
+        if is_served and not self._askers.take(asker.host, now):
             self.drops[DnsDrop.TOO_MANY] += 1
             return
         query = read_query(data)
         if query is None:
             self.drops[DnsDrop.NOT_A_QUERY] += 1
-        elif not is_own:
+        elif not is_served:
             self._answer(query, asker, ResponseCode.REFUSED)
         elif query.fault or query.question is None:
             self._answer(query, asker, query.fault)
         else:
-            self._receive_question(query, query.question, asker, now)
+            self._receive_question(
+                query, query.question, asker, now, is_member=is_member
+            )
 
     def answers_to_send(self) -> list[tuple[Asker, bytes]]:
         """Return answers, and who gets them."""
@@ -100,21 +112,36 @@ class NameServer:
         """Do what is due."""
         self.forwarder.handle_timer(now)
 
+    def _is_member(self, host: str) -> bool:
+        if not self._members or "%" in host:
+            return False
+        address = ip_address(host)
+        return any(address in network for network in self._members)
+
     def _may_be_refused(self, asker: Asker, now: float) -> bool:
         """Tell whether another machine is worth an answer, which is a refusal."""
         self.drops[DnsDrop.STRANGER] += 1
         return self._strangers.take(asker.host, now) and self._refusals.take(now)
 
     def _receive_question(
-        self, query: Query, question: Question, asker: Asker, now: float
+        self,
+        query: Query,
+        question: Question,
+        asker: Asker,
+        now: float,
+        *,
+        is_member: bool,
     ) -> None:
         name, zone = question.name.lower(), self.zone
         is_transfer = question.type in (RecordType.AXFR, RecordType.IXFR)
         if is_transfer or question.kind not in (CLASS_IN, CLASS_ANY):
             self._answer(query, asker, ResponseCode.REFUSED)
         elif zone is not None and zone.covers(name):
-            self._answer_from(zone, name, query, question, asker)
-        elif not self.forwards:
+            if is_member:
+                self._answer(query, asker, ResponseCode.REFUSED)
+            else:
+                self._answer_from(zone, name, query, question, asker)
+        elif not self.forwards and not is_member:
             self._answer(query, asker, ResponseCode.REFUSED)
         elif not self.forwarder.forward(query, asker, now):
             self._answer(query, asker, ResponseCode.SERVFAIL)

@@ -3,6 +3,8 @@
 from meshwg.node.events import (
     CoordinatorKeyChanged,
     EchoReceived,
+    ExitChanged,
+    ExitInterface,
     Expelled,
     InterfaceChanged,
     Joined,
@@ -23,6 +25,8 @@ __all__ = [
     "CoordinatorKeyChanged",
     "DialWanted",
     "EchoReceived",
+    "ExitChanged",
+    "ExitInterface",
     "Expelled",
     "InterfaceChanged",
     "Joined",

@@ -20,6 +20,7 @@ from meshwg.policy.guard import GuardRule, resolve_guard
 from meshwg.policy.places import Places
 from meshwg.policy.ports import EVERYTHING
 from meshwg.policy.rules import AllowRule, RuleTable
+from meshwg.prefixes import IPNetwork
 from meshwg.wire import control
 from meshwg.wireguard.datapath import Datapath
 
@@ -98,6 +99,7 @@ class AccessControl:
         peers: Iterable[MeshPeer],
         addresses: Sequence[str],
         routes: Sequence[str],
+        beyond: Sequence[IPNetwork] = (),
         *,
         judged: Sequence[str] = (),
         forwards: bool,
@@ -108,6 +110,7 @@ class AccessControl:
         :param routes: networks behind it.
         :param judged: addresses of plain peers whose hub it is. Nobody else judges what
             they receive.
+        :param beyond: networks of the internet that are reached through it.
         :param forwards: whether it passes on what is for others, as a hub does.
         """
         if not self.is_on:
@@ -131,10 +134,14 @@ class AccessControl:
             if key not in known:
                 self._places.remove(key)
         self._known = known
-        self.filter.set_own((*addresses, *routes, *judged), forwards=forwards)
+        self.filter.set_own((*addresses, *routes, *judged, *beyond), forwards=forwards)
         if changed:
             self.filter.places_changed()
         self._resolve(named)
+
+    def serve_names(self, addresses: Iterable[str]) -> None:
+        """Let whoever may ask name servers of the internet ask these, too."""
+        self.filter.set_name_servers(ip_address(each).packed for each in addresses)
 
     # What is said of it.
 

@@ -10,6 +10,25 @@ from meshwg.wire import control
 
 
 @dataclass(frozen=True, slots=True)
+class ExitInterface:
+    """What the interface is to do with packets to the internet."""
+
+    is_there: bool
+    """Whether they go into the mesh; else they go nowhere."""
+    lan: bool
+    """Whether the machine's own private networks are reached beside the exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitChanged:
+    """For the user: the exit in use went away, or is there again."""
+
+    name: str
+    reason: str
+    """Why it is away, empty if it is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class InterfaceChanged:
     """The interface is to have these addresses, and routes to these networks."""
 
@@ -28,6 +47,10 @@ class InterfaceChanged:
     """Networks behind this node, which peers accept packets from."""
     unreachable: tuple[str, ...] = ()
     """Addresses of peers that these cannot have, so that packets there are refused."""
+    is_exit: bool = False
+    """Whether members reach the internet through this node."""
+    exit: ExitInterface | None = None
+    """How packets to the internet go, ``None`` while no exit is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +159,7 @@ NodeEvent = (
     | NetmapChanged
     | PeerHeld
     | RouteTaken
+    | ExitChanged
     | TrustChanged
     | CoordinatorKeyChanged
     | Joined

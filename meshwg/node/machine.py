@@ -9,6 +9,7 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.hubs`        who is reached through a hub
 :mod:`meshwg.node.failover`    which router packets to a network go to
 :mod:`meshwg.node.ownroutes`   what this node says of the networks behind it
+:mod:`meshwg.node.exits`       through whom the internet is reached
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
 :mod:`meshwg.node.access`      who may reach what
 :mod:`meshwg.node.background`  the coordinator, the relays, where this node is
@@ -31,6 +32,7 @@ from meshwg.node.access import AccessControl
 from meshwg.node.background import Background
 from meshwg.node.echoes import Echoes
 from meshwg.node.events import NodeEvent
+from meshwg.node.exits import ChosenExit, Exits
 from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.members import Members
@@ -101,6 +103,7 @@ class Node:
         self._hubs = Diversions(self.device)
         self.failover = Failover(self.peers, self.device, now)
         self.access = AccessControl(self.device.datapath, self.health, now)
+        self.exits = Exits(self.peers, self._events, self.health)
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
         self.paths = Paths(
@@ -146,6 +149,7 @@ class Node:
             unix_time,
             self.access,
             self.failover,
+            self.exits,
         )
 
     def _make_background(self, streams: Streams) -> Background:
@@ -259,6 +263,13 @@ class Node:
     def control_changed(self, now: float) -> None:
         """Frames or news of the connection have reached the control client."""
         self.background.settle(now)
+        self.exits.look(now)
+
+    def use_exit(self, chosen: ChosenExit | None, now: float) -> None:
+        """Reach the internet through a peer from now on, ``None`` as without a mesh."""
+        self.exits.choose(chosen)
+        self.members.update_interface()
+        self.exits.look(now)
 
     def stop(self, now: float, *, for_good: bool = False) -> None:
         """Say goodbye to the coordinator and the relays.
@@ -295,6 +306,7 @@ class Node:
         for peer in self.failover.handle_timer(now):
             self.paths.sound(peer, now)
         self.streaming.handle_timer(now)
+        self.exits.look(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
             self.background.handle_timer(now)

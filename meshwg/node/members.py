@@ -23,6 +23,7 @@ from meshwg.node.events import (
     RouteTaken,
     TrustChanged,
 )
+from meshwg.node.exits import Exits
 from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
@@ -50,6 +51,7 @@ class Members:
     :param unix_time: returns the wall clock's time for a time of the node's clock.
     :param access: who may reach what, which follows the members.
     :param failover: which router packets to each network go to.
+    :param exits: which of the members has the internet behind it for this node.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Members:
         unix_time: Callable[[float], float],
         access: AccessControl,
         failover: Failover,
+        exits: Exits,
     ) -> None:
         self.peers = peers
         self._failover = failover
+        self._exits = exits
         self._access = access
         self._public_key = public_key
         self._device = device
@@ -83,7 +87,7 @@ class Members:
         self._claims = Claims()
         self.offers = OwnOffers(client, public_key)
         """What this node offers to the mesh, with what became of it."""
-        self._delivered: tuple[tuple[str, ...], bool] | None = None
+        self._delivered: tuple[tuple[IPNetwork, ...], bool] | None = None
         self._health = health
         self._trust = trust
         self._unix_time = unix_time
@@ -118,6 +122,27 @@ class Members:
             return ()
         offered = prefixes.readable(self._control.offered_routes)
         return tuple(each for each in self.itself.routes if each in offered)
+
+    @property
+    def mesh(self) -> tuple[IPNetwork, ...]:
+        """The networks of the mesh."""
+        return self._overlay.mesh
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether this node offers itself as an exit, and is approved as one."""
+        itself = self.itself
+        return self._control.offers_exit and itself is not None and itself.exit
+
+    def own_internet(self) -> tuple[IPNetwork, ...]:
+        """Return what others reach through this node as an exit: the internet.
+
+        Neither the networks that its machine is in are of that, nor private ones.
+        """
+        if not self.is_exit:
+            return ()
+        own = [each for each in self._overlay.own if each.prefixlen]
+        return prefixes.internet(*self._overlay.mesh, *own)
 
     @property
     def held(self) -> Mapping[str, Held]:
@@ -226,6 +251,8 @@ class Members:
         """Say what addresses and routes the interface has to have."""
         self._settle_routes()
         overlay = self._overlay
+        for peer in self._exits.settle(overlay.mesh):
+            self._hubs.peer_changed(peer)
         overlay.announce(
             prefix for peer in self.peers.values() for prefix in peer.entry.routes
         )
@@ -246,6 +273,8 @@ class Members:
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
             self.own_routes(),
             tuple(sorted({*self._unreachable()})),
+            self.is_exit,
+            self._exits.interface(),
         )
         if change != self._interface:
             if self._interface in self._events:
@@ -265,14 +294,21 @@ class Members:
             self.peers.values(),
             self.assigned_addresses(),
             self.own_routes(),
+            self.own_internet(),
             judged=self._hubs.plain.served_addresses(),
             forwards=is_hub,
         )
-        delivered = (*self.assigned_addresses(), *self.own_routes()), is_hub
+        self._access.serve_names(self._name_servers())
+        own = map(ip_network, (*self.assigned_addresses(), *self.own_routes()))
+        delivered = (*own, *self.own_internet()), is_hub
         if delivered != self._delivered:
             self._delivered = delivered
-            networks = map(ip_network, delivered[0])
-            self._device.datapath.deliver_only(networks, members=is_hub)
+            self._device.datapath.deliver_only(delivered[0], members=is_hub)
+
+    def _name_servers(self) -> tuple[str, ...]:
+        """Return the exits that this node asks for names, or is asked as one."""
+        own = self.assigned_addresses() if self.is_exit else ()
+        return (*own, *(self._exits.name_servers() or ()))
 
     def _hosts_in(self, networks: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
         """Yield the addresses of peers that are in some networks."""

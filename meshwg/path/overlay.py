@@ -31,6 +31,11 @@ class Overlay:
         self._is_apart = False
         self._settle()
 
+    @property
+    def own(self) -> tuple[IPNetwork, ...]:
+        """The networks that the machine is in itself."""
+        return tuple(self._own)
+
     def set_apart(self, is_apart: bool) -> None:
         """Know whether the node's own datagrams never go where routes to peers lead."""
         self._is_apart = is_apart

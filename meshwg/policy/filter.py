@@ -38,7 +38,7 @@ from meshwg.policy.flows import (
     Fragments,
 )
 from meshwg.policy.headers import Headers, Kind, parse_headers
-from meshwg.policy.places import Places
+from meshwg.policy.places import OUTSIDE, Places
 from meshwg.policy.rules import AllowRule, RuleTable
 from meshwg.policy.sightings import Sightings
 from meshwg.prefixes import IPNetwork
@@ -49,6 +49,7 @@ HOLD = {Kind.TCP: 30.0, Kind.UDP: 5.0, Kind.REQUEST: 5.0, Kind.REPLY: 5.0}
 """Seconds for which packets of a flow need not be judged, by kind. It is kept for so
 much longer, as nothing is heard of it meanwhile."""
 REFUSED = -1.0
+_DNS = 53
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _BY_START = _SYN | _ACK | _RST | _FIN
@@ -82,6 +83,7 @@ class Filter:
         self._guard: RuleTable | None = None
         self._own: tuple[tuple[int, int, int], ...] = ()
         self._forwards = False
+        self._name_servers: frozenset[bytes] = frozenset()
         self._tables = {
             Kind.TCP: FlowTable(MAX_TCP),
             Kind.UDP: FlowTable(MAX_UDP),
@@ -139,6 +141,13 @@ class Filter:
             self._own, self._forwards = own, forwards
             self.generation += 1
 
+    def set_name_servers(self, addresses: Iterable[bytes]) -> None:
+        """Know the exits that are asked for names of the internet, in its place."""
+        known = frozenset(addresses)
+        if known != self._name_servers:
+            self._name_servers = known
+            self.generation += 1
+
     def places_changed(self) -> None:
         """Judge all flows again: addresses are somebody else's now."""
         self.generation += 1
@@ -189,6 +198,9 @@ class Filter:
         rule = None
         if self._policy is not None:
             rule = self._policy.find(*ends, protocol, port)
+            if rule is None and port == _DNS and destination in self._name_servers:
+                outside = OUTSIDE, destination
+                rule = self._policy.find(ends[0], outside, protocol, port)
             if rule is None:
                 return None, DenyReason.NO_RULE
         if self._guard is not None:

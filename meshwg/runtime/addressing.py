@@ -9,8 +9,8 @@ from ipaddress import ip_interface, ip_network
 from meshwg.contention import CODE as CONTENTION
 from meshwg.contention import Contention
 from meshwg.health import Complaint, Health, Severity
-from meshwg.node import InterfaceChanged
-from meshwg.routing import Configuration
+from meshwg.node import ExitInterface, InterfaceChanged
+from meshwg.routing import Configuration, ExitRoutes
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.interface import MeshInterface, Settlement
@@ -64,9 +64,10 @@ class Addressing:
                 ),
                 tuple(ip_network(each) for each in wanted.announced),
                 tuple(ip_network(each) for each in wanted.unreachable),
+                _exit_routes(wanted.exit),
             )
         )
-        self._tasks.run(self._settle())
+        self._tasks.run(self.settle())
 
     def look(self) -> None:
         """Put back what another program has changed, unless it does so all the time."""
@@ -74,7 +75,7 @@ class Addressing:
         if now < self._contention.resumes_at():
             self._alarm.set(self._contention.resumes_at(), now)
         else:
-            self._tasks.run(self._settle())
+            self._tasks.run(self.settle())
 
     def close(self) -> None:
         """Stop configuring."""
@@ -83,9 +84,10 @@ class Addressing:
 
     def _on_alarm(self) -> None:
         self._tell_of_contention(clock.now())
-        self._tasks.run(self._settle())
+        self._tasks.run(self.settle())
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """Have the interface as it is to be, and say what stands in the way."""
         async with self._lock:
             outcome = await asyncio.to_thread(self._interface.settle)
         now = clock.now()
@@ -121,6 +123,10 @@ class Addressing:
         if complaint is not None and complaint not in self._health:
             logger.warning("%s", f"{complaint.text} {complaint.mend}".rstrip())
         self._health.put(code, complaint)
+
+
+def _exit_routes(wanted: ExitInterface | None) -> ExitRoutes | None:
+    return None if wanted is None else ExitRoutes(wanted.is_there, wanted.lan)
 
 
 def _unused(networks: list[str]) -> Complaint | None:

@@ -35,6 +35,9 @@ class Commands(Protocol):
     def why(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def trust(self) -> dict[str, Any]: ...
     def accept(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def exits(self) -> dict[str, Any]: ...
+    async def use_exit(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    async def exit_off(self) -> dict[str, Any]: ...
     def routes(self) -> dict[str, Any]: ...
     def add_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def remove_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -61,6 +64,9 @@ class AdminServer:
             "/v1/join": ("POST", self._join),
             "/v1/trust": ("GET", self._trust),
             "/v1/trust/accept": ("POST", self._accept),
+            "/v1/exit": ("GET", self._exits),
+            "/v1/exit/use": ("POST", self._use_exit),
+            "/v1/exit/off": ("POST", self._exit_off),
             "/v1/routes": ("GET", self._list_routes),
             "/v1/routes/add": ("POST", self._add_route),
             "/v1/routes/remove": ("POST", self._remove_route),
@@ -137,6 +143,17 @@ class AdminServer:
     async def _accept(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(self._commands.accept(_body(request, name=str, key=str)))
+
+    async def _exits(self, request: HttpRequest) -> HttpAnswer:
+        return _json(self._commands.exits())
+
+    async def _use_exit(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(await self._commands.use_exit(_body(request, name=str, lan=bool)))
+
+    async def _exit_off(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        return _json(await self._commands.exit_off())
 
     async def _list_routes(self, request: HttpRequest) -> HttpAnswer:
         return _json(self._commands.routes())

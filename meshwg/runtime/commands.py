@@ -154,6 +154,24 @@ class NodeCommands:
             "known_key": held.owner,
         }
 
+    def exits(self) -> dict[str, Any]:
+        """Return ``meshwg exit list --json``."""
+        now = clock.now()
+        exits = self._host.node.exits
+        return {"schema": SCHEMA, **exits.report(now, clock.unix_time(now))}
+
+    async def use_exit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Reach the internet through a peer; return what is used then.
+
+        :raises MeshError: if there is no such exit, or the system refuses it.
+        """
+        name = self._short(request.get("name") or "")
+        return await self._host.exits.use(name, lan=bool(request.get("lan")))
+
+    async def exit_off(self) -> dict[str, Any]:
+        """Use no exit; return which one was used."""
+        return await self._host.exits.off()
+
     def routes(self) -> dict[str, Any]:
         """Return ``meshwg route list --json``."""
         host = self._host

@@ -111,6 +111,7 @@ class Daemon:
 
     def _take_down(self) -> None:
         """End, and stay down when the node is started again."""
+        self._host.exits.frees = True
         try:
             self._state.set_down(True)
         except MeshError as error:

@@ -5,6 +5,7 @@ import logging
 from meshwg.keys import format_key
 from meshwg.node import (
     CoordinatorKeyChanged,
+    ExitChanged,
     NodeEvent,
     PathChanged,
     PeerHeld,
@@ -27,6 +28,10 @@ def log_event(event: NodeEvent) -> None:
         case RouteTaken(name, network, why):
             because = f", since {why}" if why else ""
             logger.info("Packets to %s go to %s%s", network, name, because)
+        case ExitChanged(name, ""):
+            logger.info("The internet is reached through %s", name)
+        case ExitChanged(_, reason):
+            logger.warning("Nothing gets to the internet: %s", reason)
         case PathChanged(peer, change):
             _log_path(peer.entry.name, change)
 

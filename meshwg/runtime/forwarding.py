@@ -25,6 +25,7 @@ from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
 from meshwg.forwarding import ForwardedRoute, forwarding_rules
+from meshwg.runtime import exitside, killswitch
 from meshwg.runtime.nft import nft
 from meshwg.runtime.state import StateDirectory
 from meshwg.wireguard.constants import DEFAULT_MTU
@@ -38,6 +39,8 @@ _INTERFACES = Path("/sys/class/net")
 _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _SETTINGS = "/proc/sys/net/"
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
+_KINDS = (killswitch.PREFIX, exitside.PREFIX, "meshwg-")
+"""How names of tables begin, before the interface's; the shortest last."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 
@@ -64,6 +67,7 @@ class Forwarding:
         self._mtu = mtu
         self._members = members
         self._routes: tuple[ForwardedRoute, ...] = ()
+        self._is_exit = False
         self._kept_apart: list[str] = []
         self._lock = asyncio.Lock()
         self.is_on = False
@@ -99,7 +103,7 @@ class Forwarding:
         self._changes = _planned()
         self._kept_apart = _drops(await self._others(), self._changes)
         try:
-            await nft(self._rules(self._routes))
+            await nft(self._rules(self._routes, is_exit=self._is_exit))
         except ConfigError:
             self._changes.clear()
             raise
@@ -113,26 +117,30 @@ class Forwarding:
             ) from None
         self.is_on = True
 
-    async def want(self, routes: Iterable[ForwardedRoute]) -> None:
+    async def want(
+        self, routes: Iterable[ForwardedRoute], *, is_exit: bool = False
+    ) -> None:
         """Forward between the mesh and these networks behind the node, and no others.
 
+        :param is_exit: whether the internet is behind it, too.
         :raises ConfigError: if nftables refuses the rules; those before stand then.
         """
         async with self._lock:
             wanted = tuple(routes)
-            if wanted == self._routes:
+            if (wanted, is_exit) == (self._routes, self._is_exit):
                 return
             if self.is_on:
-                await nft(self._rules(wanted))
-            self._routes = wanted
+                await nft(self._rules(wanted, is_exit=is_exit))
+            self._routes, self._is_exit = wanted, is_exit
 
-    def _rules(self, routes: Sequence[ForwardedRoute]) -> str:
+    def _rules(self, routes: Sequence[ForwardedRoute], *, is_exit: bool) -> str:
         return forwarding_rules(
             self._table,
             self._interface,
             mtu=self._mtu,
             members=self._members,
             routes=routes,
+            is_exit=is_exit,
             kept_apart=self._kept_apart,
         )
 
@@ -176,11 +184,11 @@ class Forwarding:
 
 
 async def remove_tables() -> list[str]:
-    """Remove the tables of hubs whose interface is gone; return what was undone."""
+    """Remove the tables of nodes whose interface is gone; return what was undone."""
     undone = []
     with contextlib.suppress(ConfigError):
         for name in await _own_tables():
-            if not _exists(name.removeprefix("meshwg-")):
+            if not _exists(_interface_of(name)):
                 await nft(f"delete table inet {name}")
                 undone.append(f"the nftables table {name}")
     return undone
@@ -198,6 +206,12 @@ async def _own_tables() -> list[str]:
 
 def _of(interface: str) -> str:
     return f"meshwg-{interface}"
+
+
+def _interface_of(table: str) -> str:
+    """Return whose a table is."""
+    kind = next(each for each in _KINDS if table.startswith(each))
+    return table.removeprefix(kind)
 
 
 def _planned() -> dict[Path, tuple[str, str]]:

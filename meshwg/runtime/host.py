@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Self
 
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient, ControlState
-from meshwg.errors import ConfigError, MeshError, NotJoined
+from meshwg.errors import MeshError, NotJoined
 from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
     CoordinatorKeyChanged,
     EchoReceived,
+    ExitChanged,
     Expelled,
     InterfaceChanged,
     Joined,
@@ -46,6 +47,8 @@ from meshwg.runtime.core import make_datapath
 from meshwg.runtime.core_dataplane import make_dataplane
 from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.event_log import log_event
+from meshwg.runtime.exits import ExitClient
+from meshwg.runtime.exitside import ExitSide
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
@@ -60,7 +63,7 @@ from meshwg.runtime.surroundings import Network
 from meshwg.runtime.tasks import TaskSet
 from meshwg.runtime.tcp import TcpPort
 from meshwg.runtime.tun import TunDevice
-from meshwg.runtime.udp import UdpSockets
+from meshwg.runtime.udp import open_sockets
 from meshwg.runtime.ways_out import WaysOut
 from meshwg.transmit import Endpoint
 from meshwg.wire.token import JoinToken
@@ -123,7 +126,7 @@ class NodeHost:
             undo.callback(self._tun.close)
             self._interface = MeshInterface(self._tun.name, self.mtu)
             undo.callback(self._interface.close)
-            self._sockets = _open_sockets(
+            self._sockets = open_sockets(
                 self._config.listen_port,
                 self._state.last_port(),
                 self._interface.fwmark,
@@ -205,6 +208,10 @@ class NodeHost:
             self._on_ipv6,
             self._state.is_news,
         )
+        self.exits = ExitClient(
+            self.node, self._interface, self._state, self._settle_interface
+        )
+        self._exit_side = ExitSide(self._tun.name, self.node.health)
         self._router = SubnetRouter(
             self.node,
             self._tun.name,
@@ -213,6 +220,7 @@ class NodeHost:
             lambda: self.routes.current,
             mtu=self.mtu,
             is_hub=self._config.role == "hub",
+            may_be_exit=self._config.exit,
             fwmark=self._interface.fwmark,
         )
         self._host_network = HostNetwork(
@@ -270,6 +278,9 @@ class NodeHost:
 
         :raises MeshError: if the system refuses something; then close the host.
         """
+        self._undo.push_async_callback(self.exits.close)
+        await self.exits.start()
+        self._undo.push_async_callback(self._exit_side.close)
         self._undo.push_async_callback(self._router.close)
         await self._router.start()
         await asyncio.to_thread(self._interface.settle)
@@ -312,7 +323,7 @@ class NodeHost:
 
     def leave(self) -> None:
         """Stop, and be a member no longer."""
-        self.leaves = True
+        self.leaves = self.exits.frees = True
         self.stop()
 
     def turn(self) -> None:
@@ -419,7 +430,10 @@ class NodeHost:
         match event:
             case InterfaceChanged():
                 self._addressing.change(event)
-                self._router.want(event.networks, event.announced)
+                self._exit_side.follow(event.is_exit)
+                self._router.want(
+                    event.networks, event.announced, is_exit=event.is_exit
+                )
                 self._names_changed()
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
@@ -441,7 +455,7 @@ class NodeHost:
                 self._on_joined(notice)
             case Expelled():
                 self._on_expelled(event)
-            case PeerHeld() | RouteTaken() | PathChanged():
+            case PeerHeld() | RouteTaken() | PathChanged() | ExitChanged():
                 log_event(event)
             case _:
                 self._ways_out.carry_out(event)
@@ -526,6 +540,7 @@ class NodeHost:
     def _on_network(self, network: Network, is_elsewhere: bool) -> None:
         now = clock.now()
         self._set_hosts(network, now)
+        self.exits.look()
         if is_elsewhere:
             self.node.network_changed(now)
             for mapper in self._mappers():
@@ -538,6 +553,11 @@ class NodeHost:
         self.node.set_hosts(
             network.addresses, now, network.networks, dict(network.tunnels)
         )
+
+    async def _settle_interface(self) -> None:
+        """Have the interface as the node wants it by now."""
+        self.turn()
+        await self._addressing.settle()
 
     def _on_ipv6(self, has_ipv6: bool) -> None:
         if has_ipv6 != self.node.members.has_ipv6:
@@ -554,19 +574,3 @@ class NodeHost:
     def _fail(self, error: MeshError) -> None:
         self.failure = error
         self.finished.set()
-
-
-def _open_sockets(
-    port: int, last_port: int, fwmark: int, on_unpinned: Callable[[Endpoint], None]
-) -> UdpSockets:
-    """Open the node's sockets; where any port will do, those of the last run."""
-    if port == 0 and last_port != 0:
-        with contextlib.suppress(OSError):
-            return UdpSockets.open(last_port, fwmark, on_unpinned)
-    try:
-        return UdpSockets.open(port, fwmark, on_unpinned)
-    except OSError as error:
-        raise ConfigError(
-            f"UDP port {port} cannot be used ({error.strerror}): choose another "
-            "--listen-port, or 0 for any"
-        ) from None

@@ -82,6 +82,11 @@ class MeshInterface:
         self._part()
 
     @property
+    def bit(self) -> int:
+        """The bit of marks by which rules leave the underlay out, 0 for none."""
+        return self._bit
+
+    @property
     def is_apart(self) -> bool:
         """Whether the underlay never sees routes into the mesh."""
         return self.fwmark != 0
@@ -89,6 +94,10 @@ class MeshInterface:
     def want(self, wanted: Configuration) -> None:
         """Note what the interface is to have; :meth:`settle` makes it so."""
         self._wanted = wanted
+
+    @property
+    def _answer_mark(self) -> int:
+        return routing.answer_mark(self._bit)
 
     def has_ipv6(self) -> bool:
         """Tell whether the interface can have IPv6 addresses."""
@@ -112,7 +121,9 @@ class MeshInterface:
     def close(self) -> None:
         """Remove what would stay when the interface has gone."""
         with contextlib.suppress(OSError):
-            _remove_table(rtnetlink.take_snapshot(), self.table, self.index)
+            now = rtnetlink.take_snapshot()
+            _remove_table(now, self.table, self.index)
+            _remove_marked(now, {self._answer_mark})
 
     # The underlay, apart from the mesh.
 
@@ -204,6 +215,7 @@ class MeshInterface:
             self._possible(),
             self._elsewhere(now, priorities),
             _of_other_meshes(now, self.table),
+            _on_links(now, self.index),
             table=self.table,
             bit=self._bit,
             priorities=priorities,
@@ -229,10 +241,10 @@ class MeshInterface:
                 partial(rtnetlink.add_route, self.table, self.index, route),
                 outcome,
             )
-        kept = {route.prefix for route in plan.routes}
+        kept = {(route.prefix, route.metric) for route in plan.routes}
         for route in sorted(present.keys() - plan.routes, key=lambda each: each.action):
             self._made.discard(route)
-            if route.prefix not in kept:
+            if (route.prefix, route.metric) not in kept:
                 with contextlib.suppress(OSError):
                     rtnetlink.remove_route(self.table, self.index, route)
 
@@ -241,7 +253,8 @@ class MeshInterface:
             rule
             for rules in now.rules.values()
             for rule in rules
-            if rule.is_ours and rule.table == self.table
+            if rule.is_ours
+            if rule.table == self.table or rule.marked == self._answer_mark
         }
         for rule in sorted(plan.rules - present, key=str):
             self._do(
@@ -322,7 +335,10 @@ def _is_local(now: Snapshot, address: IPInterface) -> bool:
 def _as_planned(route: KernelRoute) -> Route:
     """Return what a route in the mesh's table would be in a plan."""
     action = next((a for a in Action if a == route.action), Action.UNICAST)
-    return Route(route.prefix, action, route.source)
+    # Where no metric is said, IPv6 has one all the same.
+    is_last = route.metric == routing.LAST_METRIC
+    metric = routing.LAST_METRIC if is_last else 0
+    return Route(route.prefix, action, route.source, metric)
 
 
 def _prefixes_in(now: Snapshot, tables: Collection[int], but: int) -> set[IPNetwork]:
@@ -341,6 +357,21 @@ def _prefixes_in(now: Snapshot, tables: Collection[int], but: int) -> set[IPNetw
         elif route.gateway and not ip_address(route.gateway).is_link_local:
             found.add(ip_network(route.gateway))
     return found
+
+
+def _on_links(now: Snapshot, but: int) -> set[IPNetwork]:
+    """Return the networks that the machine is in itself.
+
+    :param but: number of the interface that does not count.
+    """
+    return {
+        route.prefix
+        for route in now.routes
+        if route.table == routing.MAIN_TABLE
+        and route.link not in (0, but)
+        and route.prefix.prefixlen
+        and not route.gateway
+    }
 
 
 def _of_other_meshes(now: Snapshot, table: int) -> set[IPNetwork]:
@@ -370,6 +401,8 @@ def _remove_stale(now: Snapshot, own: int) -> list[str]:
     stale = list(routing.stale(tables, (link.number for link in now.links), own))
     for table in stale:
         _remove_table(now, table, 0)
+    rules = [rule for each in now.rules.values() for rule in each]
+    _remove_marked(now, routing.orphaned(rules, stale))
     return [f"rules and routes of table {table}" for table in stale]
 
 
@@ -384,6 +417,15 @@ def _remove_table(now: Snapshot, table: int, index: int) -> None:
         if route.table == table and route.protocol == routing.PROTOCOL:
             with contextlib.suppress(OSError):
                 rtnetlink.remove_route(table, index, _as_planned(route))
+
+
+def _remove_marked(now: Snapshot, marks: Collection[int]) -> None:
+    """Remove the rules for answers that have these marks."""
+    for rules in now.rules.values():
+        for rule in rules:
+            if rule.is_ours and rule.marked in marks:
+                with contextlib.suppress(OSError):
+                    rtnetlink.remove_rule(rule)
 
 
 def _set_loose_filter(name: str) -> None:

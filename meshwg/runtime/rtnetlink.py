@@ -233,6 +233,7 @@ def _parse_rule(body: bytes) -> RoutingRule:
         table=_number(found.get(_FRA_TABLE, bytes([table]))) if is_lookup else 0,
         source=ip_network((found[_FRA_SRC], length)) if _FRA_SRC in found else None,
         unmarked=mask if mark == 0 and not inverted else 0,
+        marked=mask if mark == mask and not inverted else 0,
         is_local=is_from_here and not inverted,
         is_forwarded=is_from_here and inverted,
         finds_source=bool(flags & _FIB_RULE_FIND_SADDR),
@@ -353,7 +354,9 @@ def _change_address(
 
 def _change_route(kind: int, flags: int, table: int, index: int, route: Route) -> None:
     prefix, has_link = route.prefix, route.action is Action.UNICAST
-    scope = SCOPE_LINK if prefix.version == 4 and has_link else SCOPE_UNIVERSE
+    # No gateway of another route is looked for behind a default route of this scope.
+    is_near = prefix.version == 4 and has_link and prefix.prefixlen > 0
+    scope = SCOPE_LINK if is_near else SCOPE_UNIVERSE
     body = _ROUTE_MESSAGE.pack(
         _FAMILIES[prefix.version],
         *(prefix.prefixlen, 0, 0, 0, PROTOCOL, scope, route.action, 0),
@@ -362,6 +365,8 @@ def _change_route(kind: int, flags: int, table: int, index: int, route: Route) -
     body += attribute(_RTA_TABLE, struct.pack("=I", table))
     if has_link:
         body += attribute(_RTA_OIF, struct.pack("=I", index))
+    if route.metric:
+        body += attribute(_RTA_PRIORITY, struct.pack("=I", route.metric))
     if route.source is not None:
         body += attribute(_RTA_PREFSRC, ip_address(route.source).packed)
     _change(kind, flags, body)
@@ -381,9 +386,9 @@ def _rule_body(rule: RoutingRule) -> bytes:
         body += attribute(_FRA_IIFNAME, _LOOPBACK.encode() + b"\0")
     if rule.source is not None:
         body += attribute(_FRA_SRC, rule.source.network_address.packed)
-    if rule.unmarked:
-        body += attribute(_FRA_FWMARK, bytes(4))
-        body += attribute(_FRA_FWMASK, struct.pack("=I", rule.unmarked))
+    if mask := rule.unmarked | rule.marked:
+        body += attribute(_FRA_FWMARK, struct.pack("=I", rule.marked))
+        body += attribute(_FRA_FWMASK, struct.pack("=I", mask))
     return body
 
 

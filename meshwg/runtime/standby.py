@@ -19,6 +19,7 @@ from meshwg.node.trust import Trust
 from meshwg.routeoptions import RouteOptions
 from meshwg.runtime import clock, systemd
 from meshwg.runtime.admin import AdminServer
+from meshwg.runtime.exits import let_out
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.membership import MembershipRecord
 from meshwg.runtime.offered_routes import OfferedRoutes
@@ -106,6 +107,18 @@ class Standby:
     def accept(self, request: dict[str, Any]) -> dict[str, Any]:
         """Refuse: who is there now is not known."""
         raise MeshError(DOWN)
+
+    def exits(self) -> dict[str, Any]:
+        """Return ``meshwg exit list --json``: no exit is used now."""
+        return {"schema": SCHEMA, "using": None, "exits": []}
+
+    async def use_exit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: no exit is known."""
+        raise MeshError(DOWN)
+
+    async def exit_off(self) -> dict[str, Any]:
+        """Use no exit when the node is up again."""
+        return await let_out(self._config.interface, self._state)
 
     def routes(self) -> dict[str, Any]:
         """Return ``meshwg route list --json``: nobody is told of anything now."""

@@ -28,6 +28,7 @@ PORT_FILE = "port"
 RELAYS_FILE = "relays.json"
 FORWARDING_FILE = "forwarding.json"
 DNS_FILE = "dns.json"
+EXIT_FILE = "exit.json"
 DOMAIN_FILE = "domain"
 DOWN_FILE = "down"
 TOLD_FILE = "told"
@@ -44,6 +45,7 @@ _OF_A_MESH = (
     DOWN_FILE,
     TOLD_FILE,
     DOMAIN_FILE,
+    EXIT_FILE,
     ROUTES_FILE,
     KEY_FILE,
 )
@@ -362,6 +364,24 @@ class StateDirectory:
         else:
             with contextlib.suppress(OSError):
                 (self._path / DNS_FILE).unlink(missing_ok=True)
+
+    def exit(self) -> dict[str, Any] | None:
+        """Return which exit is used, ``None`` for none."""
+        try:
+            note = json.loads(self._read(self._path / EXIT_FILE) or "null")
+        except ValueError:
+            return None
+        return note if isinstance(note, dict) else None
+
+    def save_exit(self, note: dict[str, Any] | None) -> None:
+        """Remember which exit is used, over restarts of node and machine.
+
+        :raises MeshError: if it cannot be written.
+        """
+        if note is not None:
+            self._write(self._path / EXIT_FILE, json.dumps(note) + "\n")
+        else:
+            self._remove(EXIT_FILE)
 
     def _remove(self, name: str) -> None:
         path = self._path / name

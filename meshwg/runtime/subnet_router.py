@@ -15,6 +15,7 @@ from meshwg.forwarding import ForwardedRoute
 from meshwg.health import Complaint, Severity
 from meshwg.node import Node
 from meshwg.routeoptions import RouteOptions
+from meshwg.routing import DEFAULTS
 from meshwg.runtime import clock
 from meshwg.runtime.firewall import Firewall, owner_of, remove_rules
 from meshwg.runtime.forwarding import Forwarding
@@ -40,6 +41,7 @@ class SubnetRouter:
     :param turn: carries out what the node was told.
     :param offered: returns the networks behind the node, approved or not.
     :param mtu: of the interface, in bytes.
+    :param may_be_exit: whether the node offers itself as an exit.
     :param fwmark: of the node's own sockets.
     """
 
@@ -53,6 +55,7 @@ class SubnetRouter:
         *,
         mtu: int,
         is_hub: bool,
+        may_be_exit: bool = False,
         fwmark: int,
     ) -> None:
         self._node = node
@@ -60,11 +63,13 @@ class SubnetRouter:
         self._turn = turn
         self._offered = offered
         self._is_hub = is_hub
+        self._may_be_exit = may_be_exit
         self._fwmark = fwmark
         self._forwarding = Forwarding(interface, state, mtu=mtu, members=is_hub)
         self._firewall = Firewall(interface, node.health, forwards=is_hub)
         self._networks: tuple[str, ...] = ()
         self._announced: tuple[str, ...] = ()
+        self._is_exit = False
         self._probes: dict[tuple[str, str], LanProbe] = {}
         self._lock = asyncio.Lock()
         self._tasks = TaskSet()
@@ -79,7 +84,7 @@ class SubnetRouter:
             await remove_rules({owner_of(self._interface)})
         if self._is_hub:
             await self._forwarding.enable()
-        elif self._offered():
+        elif self._offered() or self._may_be_exit:
             await self._enable()
         await self._firewall.start()
 
@@ -94,20 +99,31 @@ class SubnetRouter:
             if self._forwarding.is_on:
                 await self._forwarding.disable()
 
-    def want(self, networks: Iterable[str], announced: Iterable[str]) -> None:
+    def want(
+        self,
+        networks: Iterable[str],
+        announced: Iterable[str],
+        *,
+        is_exit: bool = False,
+    ) -> None:
         """Take note of the mesh's networks, and of those behind this node.
 
         :param announced: those that are approved, as the mesh knows them.
+        :param is_exit: whether the internet is behind it, too.
         """
         self._networks, self._announced = tuple(networks), tuple(announced)
+        self._is_exit = is_exit
         self.refresh()
 
     def refresh(self) -> None:
         """Take note that networks behind this node are served in another way."""
         routes = self.approved()
-        self._firewall.want(self._networks, [each.prefix for each in routes])
+        behind = [each.prefix for each in routes]
+        internet = map(str, DEFAULTS.values()) if self._is_exit else ()
+        self._firewall.want(self._networks, [*behind, *internet])
         self._watch(routes)
-        self._tasks.run(self._forward(tuple(map(_forwarded, routes))))
+        forwarded = tuple(map(_forwarded, routes))
+        self._tasks.run(self._forward(forwarded, is_exit=self._is_exit))
 
     def approved(self) -> tuple[RouteOptions, ...]:
         """Return the networks behind this node that others are told of."""
@@ -132,12 +148,14 @@ class SubnetRouter:
 
     # Forwarding.
 
-    async def _forward(self, routes: tuple[ForwardedRoute, ...]) -> None:
+    async def _forward(
+        self, routes: tuple[ForwardedRoute, ...], *, is_exit: bool
+    ) -> None:
         async with self._lock:
-            if routes and not self._forwarding.is_on:
+            if (routes or is_exit) and not self._forwarding.is_on:
                 await self._enable()
             try:
-                await self._forwarding.want(routes)
+                await self._forwarding.want(routes, is_exit=is_exit)
             except MeshError as error:
                 self._complain(error)
 

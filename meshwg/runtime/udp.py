@@ -9,6 +9,7 @@ Nothing that the network does raises: a datagram that cannot be sent is counted,
 it had been lost on its way.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -16,6 +17,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 
+from meshwg.errors import ConfigError
 from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.pktinfo import (
     Address,
@@ -337,3 +339,22 @@ def _end_of_run(datagrams: Sequence[bytes], start: int, limit: int) -> int:
     if end < stop and 0 < len(datagrams[end]) < size:
         end += 1
     return end
+
+
+def open_sockets(
+    port: int, last_port: int, fwmark: int, on_unpinned: Callable[[Endpoint], None]
+) -> UdpSockets:
+    """Open a node's sockets; where any port will do, those of the last run.
+
+    :raises ConfigError: if the port cannot be had.
+    """
+    if port == 0 and last_port != 0:
+        with contextlib.suppress(OSError):
+            return UdpSockets.open(last_port, fwmark, on_unpinned)
+    try:
+        return UdpSockets.open(port, fwmark, on_unpinned)
+    except OSError as error:
+        raise ConfigError(
+            f"UDP port {port} cannot be used ({error.strerror}): choose another "
+            "--listen-port, or 0 for any"
+        ) from None

@@ -56,6 +56,17 @@ class FakeDaemon:
             raise self.refusal
         return self.report
 
+    def exits(self) -> Json:
+        return self.report
+
+    async def use_exit(self, request: Json) -> Json:
+        return self.add_route(request)
+
+    async def exit_off(self) -> Json:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report
+
     def routes(self) -> Json:
         return self.report
 

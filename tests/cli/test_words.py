@@ -8,6 +8,7 @@ import pytest
 from meshwg.cli.words import (
     age_text,
     coordinator_text,
+    exit_text,
     is_active,
     loss_text,
     nat_text,
@@ -89,3 +90,19 @@ def test_what_a_node_offers_is_said_with_what_became_of_it() -> None:
     )
     assert click.unstyle(offers_text({"routes": routes})).endswith(", 1 more")
     assert offers_text({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "lan", "text"),
+    [
+        ("up", False, "ams alone leads to the internet"),
+        (
+            "up",
+            True,
+            "ams alone leads to the internet, and the local network beside it",
+        ),
+        ("away", True, "ams, which is away: nothing gets to the internet"),
+    ],
+)
+def test_the_exit_in_use_is_named(state: str, lan: bool, text: str) -> None:
+    assert exit_text({"name": "ams", "state": state, "lan": lan}) == text

@@ -2,6 +2,7 @@
 
 import os
 import random
+from ipaddress import ip_network
 from typing import Any
 
 import dns.flags
@@ -109,6 +110,26 @@ def test_whole_zones_are_not_handed_out(server: NameServer) -> None:
     assert answer is not None
     assert [each.rdtype for each in answer.answer] == [dns.rdatatype.HINFO]
     assert code(server, "db.mesh.internal", rdclass="CH") == "REFUSED"
+
+
+@pytest.mark.parametrize("host", ["100.77.0.9", "fd12::9"])
+def test_members_may_ask_an_exit_for_names_of_the_internet_alone(
+    server: NameServer, host: str
+) -> None:
+    member = Asker(host, False)
+    server.use_servers(["192.0.2.53"])
+    server.serve_members([ip_network("100.77.0.0/16"), ip_network("fd12::/48")])
+
+    assert ask(server, "example.org", asker=member) is None
+    (asked,) = server.forwarder.asked()
+    assert asked.host == "192.0.2.53"
+    assert code(server, "db.mesh.internal", asker=member) == "REFUSED"
+    assert code(server, "example.org", asker=Asker("100.78.0.9", False)) == "REFUSED"
+    # This machine itself asks whom it always asks.
+    assert code(server, "example.org") == "REFUSED"
+
+    server.serve_members(())
+    assert code(server, "example.org", asker=member) == "REFUSED"
 
 
 def test_another_machine_is_refused(server: NameServer) -> None:

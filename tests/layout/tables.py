@@ -32,14 +32,13 @@ MESHWG_LAYERS = (
         "meshwg.nattypes",
         "meshwg.agenda",
         "meshwg.limits",
-        "meshwg.prefixes",
         "meshwg.health",
         "meshwg.firewall",
         "meshwg.forwarding",
         "meshwg.xtables",
         "meshwg.routing",
     ),
-    ("meshwg.errors",),
+    ("meshwg.errors", "meshwg.prefixes"),
     ("meshwg.packet",),
     ("meshwg",),
 )
@@ -101,6 +100,8 @@ ACROSS = {
     # It asks nodes for their status as the command line does.
     "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
     "bench": ("meshwg", "coordinator", "netlab"),
+    # It disturbs a scenario far more often than the lab does.
+    "bench.exits": ("scenarios",),
 }
 """What a package may import of other trees."""
 

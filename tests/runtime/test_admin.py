@@ -67,6 +67,20 @@ async def test_everybody_may_ask_why(tmp_path: Path) -> None:
     assert status == 400
 
 
+async def test_everybody_may_see_exits_and_the_owner_may_choose(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (daemon, session):
+        status, shown = await ask(session, "GET", "/v1/exit")
+        assert (status, shown["exits"]) == (200, [])
+        body = {"name": "bob", "lan": True}
+        assert await ask(session, "POST", "/v1/exit/use", body) == (
+            200,
+            {"name": "bob"},
+        )
+        assert await ask(session, "POST", "/v1/exit/off", {}) == (200, {"was": "bob"})
+
+    assert daemon.requests == [body]
+
+
 async def test_its_own_user_may_stop_the_daemon(tmp_path: Path) -> None:
     async with serving(tmp_path) as (daemon, session):
         assert await ask(session, "POST", "/v1/down", {}) == (200, {})
@@ -107,7 +121,9 @@ async def test_other_users_may_not(
         joining = await ask(session, "POST", "/v1/join", {"token": "mwg1-x"})
         accepting = await ask(session, "POST", "/v1/trust/accept", {"name": "bob"})
         looking = await ask(session, "GET", "/v1/trust")
+        leaving = await ask(session, "POST", "/v1/exit/off", {})
 
+    assert (leaving[0], leaving[1]["kind"]) == (400, "NotPermitted")
     assert (status, answer["kind"]) == (400, "NotPermitted")
     assert "run as root" in answer["error"]
     assert not daemon.is_stopped
@@ -296,6 +312,16 @@ class FakeDaemon:
     def accept(self, request: Json) -> Json:
         self.requests.append(request)
         return {}
+
+    def exits(self) -> Json:
+        return {"schema": 1, "using": None, "exits": []}
+
+    async def use_exit(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {"name": "bob"}
+
+    async def exit_off(self) -> Json:
+        return {"was": "bob"}
 
     def routes(self) -> Json:
         return {"schema": 1, "own": [], "peers": []}

@@ -36,6 +36,7 @@ class StandInHost:
         self.routes: OfferedRoutes
         self.offered: list[tuple[str, ...]] = []
         self.names: SimpleNamespace | None = None
+        self.exits = SimpleNamespace()
         self.node: SimpleNamespace = SimpleNamespace(
             whereabouts=SimpleNamespace(stun_server=lambda: STUN),
             control=SimpleNamespace(registered="something"),
@@ -116,6 +117,34 @@ async def test_the_lifetime_is_not_measured_where_nothing_answers(
     report = await host.commands.netcheck({"lifetime": True})
 
     assert report["ipv4"]["lifetime_s"] is None
+
+
+async def test_an_exit_is_chosen_by_its_short_name_or_that_of_the_mesh(
+    host: StandInHost,
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    async def use(name: str, *, lan: bool) -> Json:
+        asked.append((name, lan))
+        return {"name": name}
+
+    async def off() -> Json:
+        return {"was": "ams"}
+
+    host.exits = SimpleNamespace(use=use, off=off)
+    host.names = SimpleNamespace(domain="mesh.internal")
+
+    assert await host.commands.use_exit({"name": "ams"}) == {"name": "ams"}
+    await host.commands.use_exit({"name": "ams.mesh.internal", "lan": True})
+    assert await host.commands.exit_off() == {"was": "ams"}
+    assert asked == [("ams", False), ("ams", True)]
+
+
+def test_exits_are_shown(host: StandInHost) -> None:
+    report: Json = {"using": None, "exits": []}
+    host.node.exits = SimpleNamespace(report=lambda now, unix_time: report)
+
+    assert host.commands.exits() == {"schema": 1, **report}
 
 
 async def test_a_ping_listens_for_echoes_until_it_ends(host: StandInHost) -> None:

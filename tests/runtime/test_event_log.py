@@ -6,6 +6,7 @@ import pytest
 
 from meshwg.node import (
     CoordinatorKeyChanged,
+    ExitChanged,
     NetmapChanged,
     NodeEvent,
     PeerHeld,
@@ -19,12 +20,17 @@ from meshwg.runtime.event_log import log_event
     [
         (PeerHeld("bob", "another key"), "No traffic with bob: another key"),
         (RouteTaken("bob", "10.1.0.0/16"), "Packets to 10.1.0.0/16 go to bob"),
+        (ExitChanged("bob", ""), "The internet is reached through bob"),
+        (
+            ExitChanged("bob", "bob is offline"),
+            "Nothing gets to the internet: bob is offline",
+        ),
         (
             CoordinatorKeyChanged(bytes(32), bytes(32)),
             f"The coordinator has a new key, as the old one said: {'A' * 43}=",
         ),
     ],
-    ids=["held", "route", "key"],
+    ids=["held", "route", "exit", "away", "key"],
 )
 def test_what_the_user_should_know_is_one_line(
     caplog: pytest.LogCaptureFixture, event: NodeEvent, message: str

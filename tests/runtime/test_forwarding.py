@@ -193,6 +193,17 @@ def test_tables_whose_interface_is_gone_are_removed_with_their_drops(
     assert reaches(one, two)
 
 
+def test_tables_about_exits_go_with_their_interface(lab: Lab) -> None:
+    hub, *_ = crossroads(lab)
+    for name in ("killswitch-eth2", "exit-eth2", "killswitch-meshwg0", "exit-meshwg0"):
+        hub.run(["nft", "add", "table", "inet", f"meshwg-{name}"])
+
+    run(hub, remove_tables)
+
+    left = hub.run(["nft", "list", "tables"]).stdout.split()
+    assert left[2::3] == ["meshwg-killswitch-eth2", "meshwg-exit-eth2"]
+
+
 def test_where_forwarding_was_on_nothing_is_dropped(
     lab: Lab, state: StateDirectory
 ) -> None:

@@ -32,32 +32,6 @@ from tests.descriptors import open_descriptors
 
 IDENTIFIER = 5
 
-# Which port
-
-
-def test_any_port_is_that_of_the_last_run_if_it_is_free() -> None:
-    first = module._open_sockets(0, 0, 0, lambda endpoint: None)
-    port = first.port
-
-    second = module._open_sockets(0, port, 0, lambda endpoint: None)
-    assert second.port != port
-    first.close()
-    second.close()
-
-    third = module._open_sockets(0, port, 0, lambda endpoint: None)
-    assert third.port == port
-    third.close()
-
-
-def test_a_port_that_was_asked_for_must_be_free() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("", 0))
-        port = other.getsockname()[1]
-
-        with pytest.raises(ConfigError, match=f"UDP port {port} cannot be used"):
-            module._open_sockets(port, 0, 0, lambda endpoint: None)
-
-
 # What happens
 
 
@@ -315,6 +289,7 @@ class StandInNode:
     """A node to which an event and datagrams follow from whatever it is told."""
 
     def __init__(self, order: list[str], whereabouts: SimpleNamespace) -> None:
+        self.exits = SimpleNamespace(chosen=None)
         self.whereabouts = whereabouts
         self.device = SimpleNamespace(mtu=0)
         self.relays = SimpleNamespace(remember=lambda credentials: None)

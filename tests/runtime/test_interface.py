@@ -8,7 +8,14 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from meshwg.routing import MARKS, PRIORITY, Configuration, mark_of
+from meshwg.routing import (
+    MARKS,
+    PRIORITY,
+    Configuration,
+    ExitRoutes,
+    answer_mark,
+    mark_of,
+)
 from meshwg.runtime import rtnetlink
 from meshwg.runtime.interface import MeshInterface, Settlement
 from netlab.lab import Lab
@@ -350,6 +357,84 @@ def test_what_the_system_refuses_is_named(host: Host, mesh: MeshInterface) -> No
 
     assert outcome.problems[0].what == "the address 100.64.0.1/16"
     assert outcome.problems[0].reason == "No such device"
+
+
+ELSEWHERE, ELSEWHERE6 = "198.51.100.1", "2001:db8:1::1"
+
+
+def test_with_an_exit_all_goes_into_the_mesh_but_not_the_underlay(
+    host: Host, mesh: MeshInterface
+) -> None:
+    assert use_exit(host, mesh) == Settlement()
+
+    for destination in (ELSEWHERE, ELSEWHERE6, COORDINATOR, INSIDE):
+        assert way(host, destination) == MESH
+    assert way(host, ELSEWHERE, "mark", str(mesh.fwmark)) == "eth0"
+    assert way(host, ELSEWHERE, "from", host.address(4)) == "eth0"
+    assert way(host, "192.168.9.9") == way(host, "fd99::9") == ""
+    answer = str(answer_mark(MARKS[0]))
+    assert way(host, ELSEWHERE, "mark", answer) == "eth0"
+    assert host.call(mesh.settle) == Settlement()
+
+
+def test_a_gateway_named_without_its_interface_is_not_looked_for_at_the_exit(
+    host: Host, mesh: MeshInterface
+) -> None:
+    use_exit(host, mesh)
+    host.run(["ip", "route", "del", "default"])
+
+    host.run(["ip", "route", "replace", "default", "via", "192.0.2.254"])
+
+    assert "dev eth0" in host.run(["ip", "route", "show", "default"]).stdout
+    assert host.call(mesh.settle) == Settlement()
+
+
+def test_without_its_interface_an_exit_lets_nothing_out(
+    host: Host, mesh: MeshInterface
+) -> None:
+    use_exit(host, mesh)
+    host.run(["ip", "link", "del", MESH])
+
+    refused = host.run(["ip", "route", "get", ELSEWHERE], check=False)
+    assert "No route to host" in refused.stderr
+
+
+def test_an_exit_that_went_away_leaves_no_way(host: Host, mesh: MeshInterface) -> None:
+    use_exit(host, mesh)
+    use_exit(host, mesh, is_there=False)
+
+    assert way(host, ELSEWHERE) == way(host, ELSEWHERE6) == ""
+    use_exit(host, mesh)
+    assert way(host, ELSEWHERE) == way(host, ELSEWHERE6) == MESH
+
+
+def test_the_local_network_is_reached_beside_an_exit_if_that_is_wanted(
+    host: Host, mesh: MeshInterface
+) -> None:
+    host.run(["ip", "address", "add", "192.168.9.1/24", "dev", "eth0"])
+    use_exit(host, mesh)
+    assert way(host, "192.168.9.9") == ""
+
+    use_exit(host, mesh, lan=True)
+    assert way(host, "192.168.9.9") == "eth0"
+    assert way(host, "192.168.8.9") == ""
+
+
+def test_without_an_exit_all_is_as_before(host: Host, mesh: MeshInterface) -> None:
+    use_exit(host, mesh)
+    assert configure(host, mesh) == Settlement()
+
+    assert way(host, ELSEWHERE) == "eth0"
+    assert "unreachable" not in table(host, mesh.table)
+    assert host.call(mesh.settle) == Settlement()
+
+
+def use_exit(
+    host: Host, mesh: MeshInterface, *, is_there: bool = True, lan: bool = False
+) -> Settlement:
+    configuration = wanted("100.64.0.1/16", "fd00::1/48", more=[BEHIND])
+    mesh.want(replace(configuration, exit=ExitRoutes(is_there, lan)))
+    return host.call(mesh.settle)
 
 
 def wanted(

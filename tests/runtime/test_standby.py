@@ -9,6 +9,7 @@ from meshwg.cli.client import DaemonClient
 from meshwg.config import NodeConfig
 from meshwg.errors import MeshError, NotJoined
 from meshwg.node.trust import Pins, Trust
+from meshwg.runtime import standby as module
 from meshwg.runtime.standby import DOWN, Standby
 from meshwg.runtime.state import StateDirectory, StoredMembership
 
@@ -51,6 +52,24 @@ async def test_it_shows_whose_keys_were_pinned(tmp_path: Path) -> None:
     assert standby.trust()["networks"] == ["100.64.0.0/16"]
     with pytest.raises(MeshError, match="'meshwg up'"):
         standby.accept({"name": "bob"})
+
+
+async def test_it_uses_no_exit_and_can_forget_the_one_it_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standby, told = a_standby(tmp_path), []
+
+    async def let_out(interface: str, state: StateDirectory) -> dict[str, str]:
+        told.append(interface)
+        return {"was": "ams"}
+
+    monkeypatch.setattr(module, "let_out", let_out)
+
+    assert standby.exits()["using"] is None
+    with pytest.raises(MeshError, match="'meshwg up' connects it"):
+        await standby.use_exit({"name": "ams"})
+    assert await standby.exit_off() == {"was": "ams"}
+    assert told == ["meshwg0"]
 
 
 async def test_what_it_offers_may_be_changed_for_when_it_is_up(tmp_path: Path) -> None:

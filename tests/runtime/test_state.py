@@ -227,6 +227,23 @@ def test_secrets_are_not_shown(state: StateDirectory) -> None:
     assert "secret" not in repr(MEMBERSHIP)
 
 
+def test_the_exit_in_use_is_remembered_until_the_mesh_is_left(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    assert state.exit() is None
+
+    state.save_exit({"name": "ams"})
+    assert state.exit() == {"name": "ams"}
+    for damaged in ("nonsense", "[]", "null", ""):
+        (tmp_path / "exit.json").write_text(damaged)
+        assert state.exit() is None
+
+    state.save_exit({"name": "ams"})
+    state.forget()
+    assert state.exit() is None
+    state.save_exit(None)
+    state.close()
+
+
 def fill(state: StateDirectory) -> None:
     """Write every file there is."""
     state.private_key(RANDOM)

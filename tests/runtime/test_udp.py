@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from meshwg.errors import ConfigError
 from meshwg.runtime.socket_options import SOL_UDP, UDP_SEGMENT
 from meshwg.runtime.udp import (
     MAX_WAITING,
     UdpSocket,
     UdpSockets,
+    open_sockets,
 )
 from meshwg.transmit import Endpoint, Source, Transmit
 from netlab.lab import Lab
@@ -51,6 +53,29 @@ def scripted() -> Iterator[Factory]:
     yield make
     for each in made:
         each.close()
+
+
+def test_any_port_is_that_of_the_last_run_if_it_is_free() -> None:
+    first = open_sockets(0, 0, 0, lambda endpoint: None)
+    port = first.port
+
+    second = open_sockets(0, port, 0, lambda endpoint: None)
+    assert second.port != port
+    first.close()
+    second.close()
+
+    third = open_sockets(0, port, 0, lambda endpoint: None)
+    assert third.port == port
+    third.close()
+
+
+def test_a_port_that_was_asked_for_must_be_free() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 0))
+        port = other.getsockname()[1]
+
+        with pytest.raises(ConfigError, match=f"UDP port {port} cannot be used"):
+            open_sockets(port, 0, 0, lambda endpoint: None)
 
 
 def test_both_families_share_a_port() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from meshwg.config import NodeConfig
+from meshwg.dns import resolvconf
 from meshwg.dns.forwarder import Asker
 from meshwg.dns.server import NameServer
 from meshwg.errors import MeshError
@@ -20,6 +21,7 @@ from meshwg.health import Complaint, Severity
 from meshwg.node import Node
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
+from meshwg.runtime.dns.file import RESOLV_CONF, read
 from meshwg.runtime.dns.integration import Integration, Registration
 from meshwg.runtime.dns.recovery import recover_names
 from meshwg.runtime.dns.stub import DNS_PORT, Place, Stub
@@ -216,6 +218,8 @@ class MeshNames:
             self._said_domain(),
             node.members.own_addresses(),
             own_name(node),
+            node.exits.name_servers(),
+            node.members.is_exit,
         )
 
     async def _settle(self) -> None:
@@ -297,15 +301,22 @@ class MeshNames:
         self._refresh()
         zones = () if server.zone is None else tuple(server.zone.reverse_zones)
         host, port = place
-        wanted = Registration(
-            *self._interface, host, port, domain, zones, bool(config.nameservers)
-        )
+        exits = self._node.exits.name_servers()
+        takes_all = bool(config.nameservers) or exits is not None
+        wanted = Registration(*self._interface, host, port, domain, zones, takes_all)
         servers = await integration.apply(wanted)
-        server.forwards = integration.forwards or bool(config.nameservers)
-        # A server of another mesh asks the others by itself.
-        meshes = [each for each in servers if each in LOOPBACKS and each != host]
-        others = [each for each in servers if each != host]
-        server.use_servers(config.nameservers or meshes or others)
+        server.forwards = integration.forwards or takes_all
+        is_exit = self._node.members.is_exit
+        server.serve_members(self._node.members.mesh if is_exit else ())
+        if exits is not None:
+            # Who is near would hear what is asked for; if the exit is away, nobody is.
+            server.use_servers(config.nameservers or exits)
+            return
+        others = _others(servers, host)
+        if is_exit and not others:
+            text = await asyncio.to_thread(read, RESOLV_CONF)
+            others = resolvconf.read(text or "").servers
+        server.use_servers(config.nameservers or others)
 
     async def _listen(
         self, addresses: Sequence[str], integration: Integration
@@ -383,6 +394,16 @@ class MeshNames:
             "If that is right, remove the file 'domain' in the node's state directory, "
             "and start it again.",
         )
+
+
+def _others(servers: Sequence[str], own: str) -> Sequence[str]:
+    """Return whom to ask for names of others.
+
+    :param servers: whom the system asks, nobody if it passes only ours on.
+    """
+    # A server of another mesh asks the others by itself.
+    meshes = [each for each in servers if each in LOOPBACKS and each != own]
+    return meshes or [each for each in servers if each != own]
 
 
 def _shown(place: Place) -> str:

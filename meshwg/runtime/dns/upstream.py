@@ -2,7 +2,8 @@
 
 Each message goes out of a socket of its own, at a port that the system chooses at
 random, and only the server it was sent to can answer there. The sockets carry no mark:
-such a server is reached as the machine's other programs reach it.
+such a server is reached as the machine's other programs reach it, through the exit if
+one is used.
 """
 
 import asyncio

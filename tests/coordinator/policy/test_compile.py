@@ -46,6 +46,22 @@ def test_numbers_follow_from_the_selectors_alone() -> None:
     assert 0 < make_class([]).number < 1 << 48
 
 
+def test_whoever_may_reach_the_internet_sees_exits_which_judge_that() -> None:
+    policy = load('[[allow]]\nfrom = ["role:member"]\nto = ["internet"]')
+    leaving = Subject("ams", tags=("web",), exit=True)
+    member, guest = NODES["laptop-alice"], NODES["guest"]
+    numbers = [policy.class_of(each).number for each in (leaving, member, guest)]
+    known = ClassTable(policy, map(policy.class_of, (leaving, member, guest)))
+
+    assert numbers[0] in known.sees(numbers[1])
+    assert numbers[0] not in known.sees(numbers[2])
+    for number in numbers[:2]:
+        (rule,) = known.rules_of(number)
+        assert rule.internet
+        assert rule.destinations == ()
+    assert known.rules_of(numbers[2]) == ()
+
+
 def test_a_node_that_joins_an_old_class_changes_no_rule() -> None:
     policy = load()
     before = table(policy)

@@ -15,6 +15,8 @@ from meshwg.config import NodeConfig
 from meshwg.dns.message import RECURSION_DESIRED, Question, RecordType, write_query
 from meshwg.dns.name import to_wire
 from meshwg.errors import MeshError
+from meshwg.node.exits import ChosenExit
+from meshwg.node.members import Members
 from meshwg.runtime.dns import service as module
 from meshwg.runtime.dns.integration import Integration, Registration
 from meshwg.runtime.dns.service import CODE, DOMAIN_CODE, LOOPBACKS, MeshNames
@@ -198,6 +200,43 @@ async def test_a_name_server_of_the_user_s_is_asked_for_all_others(
 
     assert scene.system.applied[0].takes_all
     assert scene.names.report()["forwards_to"] == ["192.0.2.53"]
+
+
+async def test_while_an_exit_is_used_it_is_asked_for_all_others(scene: Scene) -> None:
+    scene.system.servers = ("192.0.2.1",)
+    bob = scene.stage.add_peer("bob", BOB, exit=True)
+    await scene.start()
+    assert not scene.system.applied[0].takes_all
+
+    scene.stage.node.use_exit(ChosenExit(bob.key, "bob"), 0.0)
+    scene.names.changed()
+    await scene.settle()
+    assert scene.system.applied[-1].takes_all
+    assert scene.names.report()["forwards_to"] == [BOB]
+
+    # While it is away nobody else hears what is asked for.
+    scene.stage.add_peer("bob", BOB)
+    scene.names.changed()
+    await scene.settle()
+    assert scene.names.report()["forwards_to"] == []
+    assert await scene.ask("example.org") == "SERVFAIL"
+
+    scene.stage.node.use_exit(None, 0.0)
+    scene.names.changed()
+    await scene.settle()
+    assert not scene.system.applied[-1].takes_all
+
+
+async def test_an_exit_asks_as_its_machine_does(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read", lambda path: "nameserver 127.0.0.53\n")
+    monkeypatch.setattr(Members, "is_exit", True)
+    scene.stage.add_peer("bob", BOB)
+
+    await scene.start()
+
+    assert scene.names.server.forwarder.servers == ["127.0.0.53"]
 
 
 async def test_another_mesh_of_the_machine_asks_the_others_itself(
