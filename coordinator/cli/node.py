@@ -47,7 +47,10 @@ LAYOUTS = (
 
 MAX_WAITING = 3
 """Items of one node that the list tells of."""
-MEND_HUB = "'meshwg-coordinator node approve {name} --hub' lets it."
+MENDS = {
+    EXIT: "'meshwg-coordinator route approve {name} exit' lets it.",
+    HUB: "'meshwg-coordinator node approve {name} --hub' lets it.",
+}
 PINNED = (
     "Nodes have pinned its key: if another machine, or a new key, is to be called "
     "{name}, each of them holds that until 'meshwg trust accept {name}' there."
@@ -249,12 +252,12 @@ def _echo_waiting(nodes: Sequence[Node]) -> None:
     for each in nodes:
         wishes = [state for state in each.withheld if not each.expired]
         for state in wishes[:MAX_WAITING]:
-            if state.item == HUB:
-                mend = MEND_HUB.format(name=each.name)
-                text = f"{each.name} wants to be a hub: {state.reason}. {mend}"
+            if state.item in (EXIT, HUB):
+                what = "an exit" if state.item == EXIT else "a hub"
+                mend = MENDS[state.item].format(name=each.name)
+                text = f"{each.name} wants to be {what}: {state.reason}. {mend}"
             else:
-                what = "its exit" if state.item == EXIT else state.item
-                text = f"Others are not told of {what} of {each.name}: {state.reason}."
+                text = f"{each.name} offers {state.item}: {state.reason}."
             click.echo("\n".join(wrap(text, terminal_width())))
         if wishes[MAX_WAITING:]:
             click.echo(

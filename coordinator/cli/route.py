@@ -19,7 +19,8 @@ from coordinator.mesh.approvals import HUB, parse_item
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Approve, Operation, Refuse
 from coordinator.mesh.records import route_record, route_records
-from meshwg.cli.table import terminal_width, wrap
+from coordinator.mesh.routes import UNDECIDED
+from meshwg.cli.table import fields, terminal_width, wrap
 from meshwg.errors import ConfigError
 from meshwg.wire.routes import ApprovalState
 
@@ -31,8 +32,8 @@ LAYOUTS = (
 )
 """Columns of the list, for terminals from the widest to the narrowest."""
 MEND = (
-    "'meshwg-coordinator route approve NODE NETWORK' approves what waits, and 'route "
-    "refuse' ends the waiting."
+    "Others are not told of what is advertised before 'meshwg-coordinator route "
+    "approve NODE NETWORK'; 'route refuse' ends the waiting."
 )
 
 
@@ -150,16 +151,15 @@ def _row(record: dict[str, Any], layout: tuple[str, ...]) -> tuple[str, ...]:
 
 def _echo_reasons(records: list[dict[str, Any]]) -> None:
     """Say under the list why others are not told of something, and what mends it."""
-    missing = [
-        each
+    size = terminal_width()
+    reasons = [
+        (f"{each['node']} {each['prefix']}", each["reason"])
         for each in records
         if each["state"] in (ApprovalState.ADVERTISED, ApprovalState.REFUSED)
+        and each["reason"] != UNDECIDED
     ]
-    sentences = [
-        f"Others are not told of {each['prefix']} of {each['node']}: {each['reason']}."
-        for each in missing
-    ]
-    if any(each["state"] == ApprovalState.ADVERTISED for each in missing):
-        sentences.append(MEND)
-    for sentence in sentences:
-        click.echo("\n".join(wrap(sentence, terminal_width())))
+    lines = ["", *fields(reasons, size)] if reasons else []
+    if any(each["state"] == ApprovalState.ADVERTISED for each in records):
+        lines += ["", *wrap(MEND, size)]
+    for line in lines:
+        click.echo(line)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coordinator.mesh.authkeys import new_auth_key
-from coordinator.mesh.operations import CreateAuthKey, Join
+from coordinator.mesh.operations import Administered, CreateAuthKey, Join, Refuse
 from meshwg.wire.routes import RouteTraits
 from tests.coordinator.cli.meshes import StoppedMesh
 from tests.coordinator.programs import Here
@@ -120,15 +120,16 @@ def test_the_list_fits_the_terminal_and_says_why_something_waits(
     monkeypatch.setenv("COLUMNS", str(size))
     offer(mesh, "gateway", "2001:db8:1234:5678::/64")
     run(here, tmp_path, "route", "approve", "gateway", "exit")
+    mesh.perform(Administered(Refuse("gateway", "2001:db8:1234:5678::/64"), "mesh"))
 
     lines = run(here, tmp_path, "route", "list").splitlines()
 
     assert max(map(len, lines)) <= size
     assert lines[0].startswith("NODE")
     assert lines[1].startswith("gateway")
-    text = " ".join(lines)
+    text = " ".join(" ".join(lines).split())
     assert "route approve NODE NETWORK" in text
-    assert "has not approved it" in text
+    assert "gateway 2001:db8:1234:5678::/64 mesh has refused it" in text
     assert ("REALLY" in lines[0]) is (size >= 120)
 
 
@@ -147,7 +148,8 @@ def test_a_hub_is_approved_as_a_node_and_shown_in_the_list_of_nodes(
     listed = run(here, tmp_path, "node", "list")
     assert "router wants to be a hub: " in listed
     assert "'meshwg-coordinator node approve router --hub' lets it." in listed
-    assert f"Others are not told of {SITE} of router: " in listed
+    assert f"router offers {SITE}: " in listed
+    assert "'meshwg-coordinator route approve router exit' lets it." in listed
 
     said = run(here, tmp_path, "node", "approve", "router", "--hub")
     assert said == "router may be a hub.\n"
