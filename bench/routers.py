@@ -136,10 +136,11 @@ def _is_in_reserve(status: dict[str, Any], name: str) -> bool:
 def _longest(ping: Process, since: float) -> float:
     """Return the longest time without a ping that was answered, 0 if all were."""
     found = re.findall(r"\[(\d+\.\d+)\] .*icmp_seq=(\d+) ttl", ping.output())
-    answers = [(at, int(each)) for at, each in found if float(at) >= since - 1]
+    # In the order of the pings: while the way changes, answers overtake each other.
+    numbers = sorted(int(number) for at, number in found if float(at) >= since - 1)
     gaps = [
-        (after - before) * INTERVAL
-        for (_, before), (_, after) in pairwise(answers)
+        (after - before - 1) * INTERVAL
+        for before, after in pairwise(numbers)
         if after > before + 1
     ]
     return max(gaps, default=0.0)
