@@ -353,7 +353,7 @@ def expect_no_leak(travel: Travel) -> None:
 
 def expect_away(travel: Travel) -> None:
     """Check what becomes of an exit that has gone."""
-    travel.exit.stop()
+    travel.exit.process.stop()
     travel.laptop.wait_until(
         lambda status: any(each["code"] == "exit-away" for each in status["health"]),
         "the exit is away",

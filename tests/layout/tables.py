@@ -177,6 +177,7 @@ _SETTING = "a setting of a benchmark, which is a program by itself"
 AT_IMPORT = {
     "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
     "bench/control.py": _SETTING,
+    "bench/exits.py": _SETTING,
     "bench/flood.py": _SETTING,
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
