@@ -162,9 +162,9 @@ impl Carrier {
         (state.dropped.load(Relaxed), state.malformed.load(Relaxed))
     }
 
-    /// Return whether packets came in crowds lately.
+    /// Return whether packets were carried in crowds lately.
     pub fn is_crowded(&self) -> bool {
-        self.state.duties.is_crowded(now())
+        self.state.duties.carries_crowds(now())
     }
 
     pub fn sockets(&self) -> &Sockets {

@@ -36,8 +36,10 @@ pub struct Duties {
     second: Option<Arc<Poll>>,
     /// Whether the second thread has the sockets.
     are_apart: Mutex<bool>,
-    /// The bits of the time at which a crowd came.
+    /// The bits of the time at which a crowd came, of whatever kind.
     crowded_at: AtomicU64,
+    /// The same of a crowd that was carried: not of what is unknown.
+    carried_at: AtomicU64,
 }
 
 impl Duties {
@@ -48,6 +50,7 @@ impl Duties {
             second: second.map(Arc::new),
             are_apart: Mutex::new(false),
             crowded_at: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
+            carried_at: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
         })
     }
 
@@ -79,14 +82,22 @@ impl Duties {
         }
     }
 
-    /// Note that packets came in a crowd.
-    pub fn note_crowd(&self, now: f64) {
+    /// Note a crowd, and whether it was carried.
+    pub fn note_crowd(&self, is_carried: bool, now: f64) {
         self.crowded_at.store(now.to_bits(), Relaxed);
+        if is_carried {
+            self.carried_at.store(now.to_bits(), Relaxed);
+        }
     }
 
-    /// Return whether packets came in crowds lately.
+    /// Return whether crowds came lately, of whatever kind.
     pub fn is_crowded(&self, now: f64) -> bool {
         now - f64::from_bits(self.crowded_at.load(Relaxed)) < CALM
+    }
+
+    /// Return whether crowds were carried lately.
+    pub fn carries_crowds(&self, now: f64) -> bool {
+        now - f64::from_bits(self.carried_at.load(Relaxed)) < CALM
     }
 
     pub fn are_apart(&self) -> bool {
@@ -202,8 +213,12 @@ mod tests {
     fn crowds_are_remembered_for_a_while() {
         let duties = Duties::new(2).unwrap();
         assert!(!duties.is_crowded(1.0));
-        duties.note_crowd(1.0);
+        duties.note_crowd(false, 1.0);
         assert!(duties.is_crowded(1.0 + CALM / 2.0));
         assert!(!duties.is_crowded(1.0 + CALM * 2.0));
+        assert!(!duties.carries_crowds(1.0));
+        duties.note_crowd(true, 2.0);
+        assert!(duties.carries_crowds(2.0 + CALM / 2.0));
+        assert!(!duties.carries_crowds(2.0 + CALM * 2.0));
     }
 }

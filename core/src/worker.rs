@@ -165,10 +165,10 @@ impl Worker {
         }
     }
 
-    /// Note how many packets came together.
-    fn note_crowd(&mut self, count: usize, now: f64) {
+    /// Note how many packets came together, and how many of these were carried.
+    fn note_crowd(&mut self, count: usize, carried: usize, now: f64) {
         if count > 1 {
-            self.state.duties.note_crowd(now);
+            self.state.duties.note_crowd(carried > 1, now);
             self.is_loaded |= self.load.note(now);
         }
     }
@@ -198,7 +198,7 @@ impl Worker {
         drop(table);
         self.mind_the_gate();
         self.reads.note(count, now);
-        self.note_crowd(count, now);
+        self.note_crowd(count, count, now);
         if matches!(end, End::Unknown) {
             std::thread::sleep(REST);
         }
@@ -230,7 +230,7 @@ impl Worker {
         let mut receiver = Receiver::new(&state.shared, &table, now);
         let is_lone = self.receptions.is_lone(now);
         let calls = if is_lone { 1 } else { CALLS_PER_TURN };
-        let (mut used, mut count) = (0, 0);
+        let (mut used, mut count, mut carried) = (0, 0, 0);
         for call in 1..=calls {
             let room = &mut self.arrived[used..used + RECEIVE_SIZE];
             let Some(received) = state.receive(socket, room) else {
@@ -241,7 +241,7 @@ impl Worker {
             let is_last = call == calls || count >= PACKETS_PER_TURN;
             let is_late = is_last && !is_lone && socket.has_stood(now);
             let start = if is_late { received.stride } else { 0 };
-            self.take(&mut receiver, &received, used, start);
+            carried += self.take(&mut receiver, &received, used, start);
             used += received.length;
             if used >= ENOUGH {
                 state.write(&mut self.coalescer, &self.arrived);
@@ -257,15 +257,24 @@ impl Worker {
         state.shared.follow(changes);
         state.write(&mut self.coalescer, &self.arrived);
         self.receptions.note(count, now);
-        self.note_crowd(count, now);
+        self.note_crowd(count, carried, now);
     }
 
     /// Open what was received, from an offset on, which is in the buffer from `used` on.
-    fn take(&mut self, receiver: &mut Receiver, received: &Received, used: usize, offset: usize) {
+    ///
+    /// Return how many packets for the device there were.
+    fn take(
+        &mut self,
+        receiver: &mut Receiver,
+        received: &Received,
+        used: usize,
+        offset: usize,
+    ) -> usize {
         if self.state.is_refused(&received.from) {
             self.state.sockets.count(libc::ELOOP, 1);
-            return;
+            return 0;
         }
+        let mut count = 0;
         let end = used + received.length;
         let coalescer = &mut self.coalescer;
         // There is one at least: an empty datagram is a datagram.
@@ -275,9 +284,13 @@ impl Worker {
                 &mut self.arrived,
                 place,
                 received.from,
-                &mut |buffer, place| coalescer.add(buffer, place),
+                &mut |buffer, place| {
+                    count += 1;
+                    coalescer.add(buffer, place);
+                },
             );
         }
+        count
     }
 }
 
