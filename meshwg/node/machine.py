@@ -106,20 +106,7 @@ class Node:
         self.exits = Exits(self.peers, self._events, self.health)
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
-        self.paths = Paths(
-            private_key,
-            self.device,
-            client,
-            self.relays,
-            self.whereabouts,
-            self._hubs,
-            overlay,
-            streams,
-            self._events,
-            self.failover,
-            random=random,
-            birthday=birthday,
-        )
+        self.paths = self._make_paths(private_key, overlay, streams, random, birthday)
         self.own_routes = OwnRoutes(self.paths, self.health, unix_time)
         self.members = self._make_members(overlay, unix_time)
         self.background = self._make_background(streams)
@@ -131,6 +118,29 @@ class Node:
             self.device, self.paths, self.relays, self.whereabouts, self.streaming
         )
         self.background.recall(now)
+
+    def _make_paths(
+        self,
+        private_key: PrivateKey,
+        overlay: Overlay,
+        streams: Streams,
+        random: Random,
+        birthday: bool,
+    ) -> Paths:
+        return Paths(
+            private_key,
+            self.device,
+            self.control,
+            self.relays,
+            self.whereabouts,
+            self._hubs,
+            overlay,
+            streams,
+            self._events,
+            self.failover,
+            random=random,
+            birthday=birthday,
+        )
 
     def _make_members(
         self, overlay: Overlay, unix_time: Callable[[float], float]
