@@ -182,6 +182,7 @@ AT_IMPORT = {
     "bench/scaling.py": _SETTING,
     "bench/start.py": _SETTING,
     "bench/stun.py": _SETTING,
+    "bench/threads.py": _SETTING,
     "bench/tunnel.py": _SETTING,
 }
 """Files that may read the environment while they are imported."""
