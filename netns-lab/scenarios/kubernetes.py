@@ -55,7 +55,8 @@ def build(lab: Lab) -> Cluster:
         for number in (1, 2):
             name = f"pod-{letter}{number}"
             pods[name] = lab.add_host(name, bridge)
-        nodes[node] = ("--route", network)
+        # Pods see who they talk to.
+        nodes[node] = ("--route", f"{network},snat=no")
     mesh.join_all(nodes)
     return Cluster(mesh.nodes["node-a"], mesh.nodes["node-b"], pods)
 

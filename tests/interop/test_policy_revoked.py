@@ -91,7 +91,13 @@ def test_what_is_revoked_is_cut_at_once(
         for kind in ENDS
     }
     assert alice.peers()["db"]["path"]["via"] == "hub"
-    assert bob.peers()["db"]["path"]["kind"] == "direct"
+    bob.wait_until(
+        lambda status: any(
+            peer["name"] == "db" and peer["path"]["kind"] == "direct"
+            for peer in status["peers"]
+        ),
+        "Bob reaches the server directly",
+    )
     assert db.status()["self"]["datapath"] == datapath
 
     begun = put_policy(coordinator, POLICY.format(port=SERVICE + 1))
@@ -115,7 +121,7 @@ def mesh(
         "alice": ("--owner", "alice@example.org"),
         "bob": ("--owner", "bob@example.org"),
         "db": ("--tag", "db"),
-        "hub": (),
+        "hub": ("--hub",),
     }
     tokens = {
         name: coordinator.command("token", "create", *words)["token"]

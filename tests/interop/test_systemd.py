@@ -223,7 +223,7 @@ def node(machine: Machine) -> dict[str, Any]:
 
 
 def token(machine: Machine) -> str:
-    return coordinator(machine, "token create").stdout
+    return coordinator(machine, "token create --hub").stdout
 
 
 def coordinator(machine: Machine, command: str) -> "subprocess.CompletedProcess[str]":

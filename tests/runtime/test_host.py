@@ -295,7 +295,10 @@ class StandInNode:
         self.relays = SimpleNamespace(remember=lambda credentials: None)
         self.background = self
         self.members = SimpleNamespace(set_apart=lambda is_apart: None, has_ipv6=True)
-        self.access = SimpleNamespace(set_guard=lambda rules, now: None)
+        self.access = SimpleNamespace(
+            set_guard=lambda rules, now: None,
+            filter=SimpleNamespace(sightings=SimpleNamespace()),
+        )
         self.trust = Trust()
         self.health = Health()
         self._order = order
