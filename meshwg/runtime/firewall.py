@@ -60,6 +60,7 @@ class Firewall:
         self._watcher: ChangeWatcher | None = None
         self._lock = asyncio.Lock()
         self._tasks = TaskSet()
+        self._rounds = TaskSet()
 
     async def start(self) -> None:
         """Let pass what is forwarded, and watch the firewall from now on."""
@@ -74,7 +75,7 @@ class Firewall:
             )
         if self._forwards:
             await self._look()
-        self._tasks.run(self._look_from_time_to_time())
+        self._rounds.run(self._look_from_time_to_time())
 
     async def _look_from_time_to_time(self) -> None:
         """Look where nothing tells of changes."""
@@ -98,6 +99,7 @@ class Firewall:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+        self._rounds.cancel()
         self._tasks.cancel()
         async with self._lock:
             if self._forwards or self._has_rules:

@@ -251,5 +251,6 @@ async def accepting_rules() -> list[str]:
     """Return the node's rules, which must be the first of their chains."""
     lines = [line.strip() for line in (await nft("list ruleset")).splitlines()]
     found = [at for at, line in enumerate(lines) if "meshwg-meshwg0" in line]
-    assert all(lines[at - 1].startswith("type filter hook") for at in found)
+    first = ("type filter hook", "chain DOCKER-USER")
+    assert all(lines[at - 1].startswith(first) for at in found)
     return [lines[at] for at in found]
