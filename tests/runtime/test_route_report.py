@@ -37,8 +37,8 @@ def test_own_networks_have_how_they_are_served_and_what_became_of_them() -> None
 def test_networks_of_peers_have_all_routers_the_one_in_use_first() -> None:
     stage = Stage()
     traits = [{"prefix": SITE, "priority": 5, "mapped": "192.168.0.0/16"}]
-    stage.add_peer("bob", BOB, routes=[SITE, "10.2.0.0/16"])
-    stage.add_peer("carol", "100.64.0.3", routes=[SITE], traits=traits, online=False)
+    stage.add_peer("bob", BOB, routes=[SITE, "10.2.0.0/16"], online=False)
+    stage.add_peer("carol", "100.64.0.3", routes=[SITE], traits=traits)
 
     listed = peer_routes(stage.node.members)
 
@@ -48,4 +48,4 @@ def test_networks_of_peers_have_all_routers_the_one_in_use_first() -> None:
         ("10.2.0.0/16", "bob", True),
     ]
     assert (listed[0]["priority"], listed[0]["real"]) == (5, "192.168.0.0/16")
-    assert (listed[0]["online"], listed[1]["real"]) == (False, None)
+    assert (listed[1]["online"], listed[1]["real"]) == (False, None)
