@@ -15,7 +15,9 @@ looked at, whatever becomes of the node, of routes and rules, and of the network
 
 import contextlib
 import itertools
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +36,8 @@ from netlab.topology import Way
 
 NAME = "www.example.org"
 ROUNDS = 2
+ASLEEP = 2.0
+"""Seconds."""
 BASEMENT = "192.168.99.1"
 """The exit's own address in another network that it is in."""
 CURL = ("curl", "--silent", "--show-error", "--max-time", "5")
@@ -185,6 +189,7 @@ def disturbances(travel: Travel) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "all rules are flushed", lambda: flush_rules(host)
     yield "all routes are flushed", lambda: flush_routes(host)
     yield "the network is restarted", lambda: bounce(host)
+    yield "the laptop sleeps and wakes up", lambda: sleep(travel)
     yield "the laptop roams to the cafe", lambda: host.move_to(travel.cafe)
     yield "and back", lambda: host.move_to(travel.home)
 
@@ -221,6 +226,17 @@ def flush_routes(host: Host) -> None:
 def bounce(host: Host) -> None:
     host.set_link(up=False)
     host.set_link(up=True)
+
+
+def sleep(travel: Travel) -> None:
+    """Halt the node, have the network come back first, and then the node."""
+    process, host = travel.laptop.process, travel.laptop.host
+    process.send_signal(signal.SIGSTOP)
+    host.set_link(up=False)
+    time.sleep(ASLEEP)
+    host.set_link(up=True)
+    expect_unreachable(travel, travel.site.address())
+    process.send_signal(signal.SIGCONT)
 
 
 def serve_names(lab: Lab, site: Host) -> Host:
