@@ -128,10 +128,7 @@ impl Table {
     }
 
     /// Take what has its source in a network from any of these lanes.
-    pub fn accept_from(
-        &mut self,
-        networks: impl IntoIterator<Item = (IpAddr, u32, Vec<LaneId>)>,
-    ) {
+    pub fn accept_from(&mut self, networks: impl IntoIterator<Item = (IpAddr, u32, Vec<LaneId>)>) {
         self.speakers = Networks::new();
         self.spoken_by.clear();
         for (address, length, lanes) in networks {
