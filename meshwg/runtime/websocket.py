@@ -183,12 +183,20 @@ class WebSocket:
             if isinstance(event, events.BytesMessage):
                 self._take_part(event)
             elif isinstance(event, events.Ping):
-                self._writer.write(self._protocol.send(event.response()))
+                self._answer(event)
             elif isinstance(event, events.CloseConnection):
                 self.close_code = event.code
                 if not self._is_closing:
-                    self._writer.write(self._protocol.send(event.response()))
+                    self._answer(event)
                 self._is_closing = True
+
+    def _answer(self, event: events.Ping | events.CloseConnection) -> None:
+        """Answer, unless the connection broke while others were answered.
+
+        It would not be an error, but asyncio warns of each.
+        """
+        if not self._writer.transport.is_closing():
+            self._writer.write(self._protocol.send(event.response()))
 
     def _take_part(self, event: events.BytesMessage) -> None:
         if len(self._message) + len(event.data) > self._max_size:

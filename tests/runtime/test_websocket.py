@@ -272,6 +272,15 @@ async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> Non
         client._writer.transport.abort()
 
 
+async def test_pings_before_an_end_are_not_answered_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with scripted(b"") as (url, _), opened(url) as client:
+        client._writer.transport.abort()
+        client._take(frame(PING, b"still there?") * 100)
+    assert caplog.records == []
+
+
 async def test_a_connection_that_just_ends_is_closed() -> None:
     async with scripted(b"", stay=False) as (url, _), opened(url) as client:
         assert await client.receive() is None
