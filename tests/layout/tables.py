@@ -182,6 +182,7 @@ AT_IMPORT = {
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
     "bench/nodepath.py": _SETTING,
+    "bench/nodepolicy.py": _SETTING,
     "bench/paths.py": _SETTING,
     "bench/programs.py": _SETTING,
     "bench/policy.py": _SETTING,
