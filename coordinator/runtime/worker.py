@@ -8,7 +8,7 @@ from collections.abc import Callable
 from coordinator.control.pending import RETRY_INTERVAL
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
-from coordinator.mesh.homes import BEAT_INTERVAL, Homes
+from coordinator.mesh.homes import BEAT_INTERVAL, Home, Homes, Roll
 from coordinator.mesh.operations import (
     Administered,
     MarkOffline,
@@ -17,6 +17,7 @@ from coordinator.mesh.operations import (
     unwrapped,
 )
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.readiness import Readiness
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.waiting import WaitingOffers
 from coordinator.store.engine import StoreError
@@ -26,14 +27,20 @@ from coordinator.store.store import Store
 ADMINISTRATION = "administration over HTTP"
 """Who has shown the bearer token: nothing more is known of him."""
 
+MAX_FORWARDS = 256
+"""Offers on their way through the database. More are lost, as those are that nobody
+takes: a database that does not answer would gather them."""
+
 logger = logging.getLogger(__name__)
 
 
 class StoreWorker:
     """Carries operations of the server, and of administrators, out in the database.
 
-    :param home: the name of this process among those on one database.
+    :param home: this process among those on one database.
     :param on_commit: called after the server has been told what was committed.
+    :param forward_directly: passes an offer to another process without the database;
+        returns whether it could.
     """
 
     def __init__(
@@ -42,15 +49,19 @@ class StoreWorker:
         server: ControlServer,
         registry: Registry,
         *,
-        home: str,
+        home: Home,
         on_commit: Callable[[], None],
         unexpected: Unexpected,
+        readiness: Readiness,
+        forward_directly: Callable[[Delivery, Home], bool] = lambda *_: False,
     ) -> None:
         self._store = store
         self._server = server
         self._registry = registry
-        self._homes = Homes(home)
+        self._homes = Homes(home.name)
         self._home = home
+        self._readiness = readiness
+        self._forward_directly = forward_directly
         self._on_commit = on_commit
         self._unexpected = unexpected
         self._wake = asyncio.Event()
@@ -59,6 +70,8 @@ class StoreWorker:
         self._requests: list[tuple[Operation, asyncio.Future[Result]]] = []
         self._forwards: set[asyncio.Task[None]] = set()
         self._waiting = WaitingOffers()
+        self.roll = Roll({home.name: home})
+        """The processes on the database."""
         self.failing = False
         """The last transaction failed."""
         self.commits = 0
@@ -93,6 +106,12 @@ class StoreWorker:
     def forward(self, delivery: Delivery) -> None:
         """Send an offer to the process that is connected to its receiver."""
         if not self._store.is_shared:
+            return
+        home = self.roll.alive.get(delivery.home)
+        if home is not None and self._forward_directly(delivery, home):
+            return
+        if len(self._forwards) >= MAX_FORWARDS:
+            self._server.counters["offers_lost"] += 1
             return
         task = asyncio.create_task(self._forward(delivery))
         self._forwards.add(task)
@@ -152,12 +171,16 @@ class StoreWorker:
     async def keep_alive(self) -> None:
         """Report this process alive, and mark the nodes of dead ones offline."""
         while True:
+            overdue: frozenset[str] = frozenset()
             try:
-                alive = await self._store.beat(self._home)
+                self.roll = await self._store.beat(self._home)
+                self._server.use_coordinators(self.roll.others(self._home))
+                self._readiness.answered(self._now())
                 nodes = self._registry.nodes.values()
-                overdue = self._homes.overdue(nodes, alive, self._now())
-            except StoreError:
-                overdue = frozenset()
+                overdue = self._homes.overdue(nodes, self.roll.alive, self._now())
+            except StoreError as error:
+                # Those that wait for the database say it aloud, once.
+                logger.debug("No sign of life could be given: %s", error)
             if overdue:
                 self._server.submit(MarkOffline(overdue))
                 self.wake()

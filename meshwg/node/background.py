@@ -12,6 +12,7 @@ from meshwg.control import events as control_events
 from meshwg.control.client import ControlClient
 from meshwg.node.events import (
     CoordinatorKeyChanged,
+    CoordinatorsMoved,
     Expelled,
     Joined,
     NetmapChanged,
@@ -221,6 +222,8 @@ class Background:
                         self._events.append(ServersChanged(known.stun, relays))
                 case control_events.AuthorityChanged(key, former):
                     self._events.append(CoordinatorKeyChanged(key, former))
+                case control_events.CoordinatorsChanged(urls):
+                    self._events.append(CoordinatorsMoved(urls))
                 case control_events.MembershipRevoked() | control_events.Refused():
                     self._events.append(_expelled(event))
 

@@ -11,6 +11,7 @@ import pytest
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
+from coordinator.mesh.homes import Home, Roll
 from coordinator.mesh.operations import (
     MarkOffline,
     Operation,
@@ -20,11 +21,13 @@ from coordinator.mesh.operations import (
     unwrapped,
 )
 from coordinator.runtime import worker as worker_module
+from coordinator.runtime.readiness import Readiness
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store.engine import StoreError
 from coordinator.store.store import Commit, MeshConfig, Store
 from meshwg.keys import PrivateKey, format_key
+from tests.coordinator.live import eventually
 
 PATIENCE = 20.0
 FULL = StoreError("The disk that holds it is full; free some space")
@@ -62,15 +65,23 @@ class Bench:
         )
         self.drained = asyncio.Event()
         self.unexpected = Unexpected()
+        self.readiness = Readiness(0.0)
+        self.direct: list[tuple[Delivery, Home]] = []
         self.worker = StoreWorker(
             self.store,
             self.server,
             registry,
-            home="own",
+            home=Home("own"),
             on_commit=self.drained.set,
             unexpected=self.unexpected,
+            readiness=self.readiness,
+            forward_directly=lambda delivery, home: self.is_direct(delivery, home),
         )
         self.task = asyncio.create_task(self.worker.run())
+
+    def is_direct(self, delivery: Delivery, home: Home) -> bool:
+        self.direct.append((delivery, home))
+        return home.direct != ""
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -216,6 +227,71 @@ async def test_the_nodes_of_processes_that_do_not_return_are_marked_offline(
         await bench.drained.wait()
     alive.cancel()
     assert MarkOffline(overdue) in bench.committed
+
+
+async def test_a_database_that_answers_is_known_to_be_well(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BEAT_INTERVAL", 0.01)
+    heard = asyncio.Event()
+
+    async def beat(_: Home) -> Roll:
+        heard.set()
+        if bench.error is not None:
+            raise bench.error
+        return Roll({"own": Home("own")}, ("http://other",))
+
+    monkeypatch.setattr(bench.store, "beat", beat)
+    now = asyncio.get_running_loop().time() + 8.0
+    assert bench.readiness.ill(now, is_failing=False) is not None
+    alive = asyncio.create_task(bench.worker.keep_alive())
+    await eventually(lambda: bench.readiness.ill(now, is_failing=False) is None)
+    assert bench.worker.roll.others(Home("own")) == ("http://other",)
+    bench.error = FULL
+    for _ in range(2):
+        heard.clear()
+        await asyncio.wait_for(heard.wait(), PATIENCE)
+    assert not alive.done()
+    alive.cancel()
+    bench.error = None
+
+
+async def test_an_offer_goes_directly_where_that_is_possible(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[str] = []
+
+    async def forward(home: str, _: str) -> None:
+        stored.append(home)
+
+    monkeypatch.setattr(type(bench.store), "is_shared", True)
+    monkeypatch.setattr(bench.store, "forward", forward)
+    near, far = Home("near", direct="http://near"), Home("far")
+    bench.worker.roll = Roll({"near": near, "far": far})
+    for home in ("near", "far", "unknown"):
+        bench.worker.forward(Delivery("key", home, b"{}"))
+    await asyncio.sleep(0.01)
+    assert [home for _, home in bench.direct] == [near, far]
+    assert stored == ["far", "unknown"]
+
+
+async def test_a_database_that_does_not_answer_gathers_no_offers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+
+    async def forward(*_: str) -> None:
+        await answered.wait()
+
+    monkeypatch.setattr(type(bench.store), "is_shared", True)
+    monkeypatch.setattr(bench.store, "forward", forward)
+    for _ in range(worker_module.MAX_FORWARDS + 10):
+        bench.worker.forward(Delivery("key", "elsewhere", b"{}"))
+    assert len(bench.worker._forwards) == worker_module.MAX_FORWARDS
+    assert bench.server.counters["offers_lost"] == 10
+    answered.set()
+    await asyncio.wait(list(bench.worker._forwards))
+    assert not bench.worker._forwards
 
 
 async def test_offers_for_other_processes_go_nowhere_on_sqlite(bench: Bench) -> None:
