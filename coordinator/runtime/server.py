@@ -539,6 +539,8 @@ class CoordinatorProcess:
                 async with asyncio.timeout(DRAIN_LOOK):
                     await self._hurry.wait()
                     return
+        if left := self._server.members:
+            logger.warning("%d nodes have not found another coordinator", left)
 
     async def _tell_nodes(self) -> None:
         """Tell the nodes that this process stops."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from coordinator.control.pending import RETRY_INTERVAL
@@ -28,8 +29,8 @@ ADMINISTRATION = "administration over HTTP"
 """Who has shown the bearer token: nothing more is known of him."""
 
 MAX_FORWARDS = 256
-"""Offers on their way through the database. More are lost, as those are that nobody
-takes: a database that does not answer would gather them."""
+"""Offers that wait for the database. More are lost, as those are that nobody takes: a
+database that does not answer would gather them."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class StoreWorker:
         self._stale = False
         self._stopping = False
         self._requests: list[tuple[Operation, asyncio.Future[Result]]] = []
-        self._forwards: set[asyncio.Task[None]] = set()
+        self._forwards: deque[Delivery] = deque()
+        self._forwarder: asyncio.Task[None] | None = None
         self._waiting = WaitingOffers()
         self.roll = Roll({home.name: home})
         """The processes on the database."""
@@ -113,9 +115,9 @@ class StoreWorker:
         if len(self._forwards) >= MAX_FORWARDS:
             self._server.counters["offers_lost"] += 1
             return
-        task = asyncio.create_task(self._forward(delivery))
-        self._forwards.add(task)
-        task.add_done_callback(self._forwards.discard)
+        self._forwards.append(delivery)
+        if self._forwarder is None or self._forwarder.done():
+            self._forwarder = asyncio.create_task(self._forward_all())
 
     async def run(self) -> None:
         """Work until :meth:`stop`, and then carry out what is left.
@@ -186,11 +188,17 @@ class StoreWorker:
                 self.wake()
             await asyncio.sleep(BEAT_INTERVAL)
 
-    async def _forward(self, delivery: Delivery) -> None:
-        try:
-            await self._store.forward(delivery.home, delivery.text.decode())
-        except StoreError:
-            self._server.counters["offers_lost"] += 1
+    async def _forward_all(self) -> None:
+        """Send offers through the database, all that wait in one transaction: at its
+        commit it locks all others out."""
+        while self._forwards:
+            batch = list(self._forwards)
+            self._forwards.clear()
+            texts = [(each.home, each.text.decode()) for each in batch]
+            try:
+                await self._store.forward(texts)
+            except StoreError:
+                self._server.counters["offers_lost"] += len(batch)
 
     def _on_failure(
         self,

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from coordinator.dsn import DatabaseAddress, PostgresServer, SqliteFile
 from coordinator.store.faults import StoreError as StoreError
 from coordinator.store.faults import explain
 from coordinator.store.schema import OLDEST_READER
+from meshwg.errors import MeshError
 
 if TYPE_CHECKING:
     from coordinator.store.postgres import Connector
@@ -56,6 +57,8 @@ class Engine:
 
     def __init__(self, address: DatabaseAddress) -> None:
         self.address = address
+        self.answered_at = float("-inf")
+        """When a server answered a transaction last, by the loop's clock."""
         self._connector: Connector | None = None
         if isinstance(address, SqliteFile):
             self._pool = _open_sqlite(address)
@@ -94,17 +97,33 @@ class Engine:
             if self._connector is None:
                 async with self._pool.begin() as connection:
                     yield connection
-                return
-            patience_ends = _Deadline(patience, self.abort)
-            try:
-                async with self._pool.begin() as connection:
+            else:
+                async with self._limited(patience) as connection:
                     yield connection
-            except (SQLAlchemyError, OSError) as error:
-                if patience_ends.has_come:
-                    raise TimeoutError from error
-                raise
-            finally:
-                patience_ends.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _limited(self, patience: float) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction on PostgreSQL, and wait only so long.
+
+        :raises TimeoutError: if it takes longer.
+        """
+        deadline = _Deadline(patience, self)
+        try:
+            async with self._pool.begin() as connection:
+                raw = await connection.get_raw_connection()
+                deadline.driver = raw.driver_connection
+                self.answered_at = deadline.now()
+                yield connection
+            self.answered_at = deadline.now()
+        except Exception as error:
+            if deadline.has_come:
+                raise TimeoutError from error
+            if deadline.is_lost and not isinstance(error, SQLAlchemyError | MeshError):
+                # A driver whose connection is ended under it trips over anything.
+                raise ConnectionResetError("the connection was lost") from error
+            raise
+        finally:
+            deadline.cancel()
 
     def abort(self) -> None:
         """End all connections to a database that does not answer."""
@@ -113,7 +132,7 @@ class Engine:
 
     async def dispose(self) -> None:
         """Close all connections, also those to a database that does not answer."""
-        closing = _Deadline(CLOSE_TIMEOUT, self.abort)
+        closing = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
         try:
             await self._pool.dispose()
         finally:
@@ -121,22 +140,40 @@ class Engine:
 
 
 class _Deadline:
-    """Calls a function after some time, unless it is cancelled before.
+    """Ends the connection of a transaction that takes too long, or all connections if
+    the database has answered nobody since it began.
 
-    A driver that is only cancelled waits for a server that does not answer.
+    They are ended, since a driver that is only cancelled waits for the server; all of
+    them, since whoever came next would wait for the next one; and only then, since a
+    database that is just slow would be slower without them.
     """
 
-    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, engine: Engine) -> None:
         self.has_come = False
-        self._act = act
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._come)
+        self.driver: Any = None
+        """The connection, once there is one."""
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self.now()
+        self._handle = self._loop.call_later(seconds, self._come)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone."""
+        return self.driver is not None and bool(self.driver.is_closed())
+
+    def now(self) -> float:
+        return self._loop.time()
 
     def cancel(self) -> None:
         self._handle.cancel()
 
     def _come(self) -> None:
         self.has_come = True
-        self._act()
+        if self._engine.answered_at < self._began_at:
+            self._engine.abort()
+        elif self.driver is not None:
+            self.driver.terminate()
 
 
 def create_engine(address: DatabaseAddress) -> Engine:

@@ -297,12 +297,15 @@ class Store:
             urls = await living_urls(connection) if self.is_shared else []
         return urls or [each for each in (str(mesh.url),) if each]
 
-    async def forward(self, home: str, payload: str) -> None:
-        """Send a text of at most 7,999 bytes to another process; it is not stored."""
+    async def forward(self, messages: Sequence[tuple[str, str]]) -> None:
+        """Send texts to other processes; they are not stored.
+
+        :param messages: each the name of a process, and at most 7,999 bytes.
+        """
         async with transaction(self._engine) as connection:
-            await connection.execute(
-                select(func.pg_notify(offer_channel(home), payload))
-            )
+            for home, text_ in messages:
+                notify = func.pg_notify(offer_channel(home), text_)
+                await connection.execute(select(notify))
 
     # Inside a transaction.
 

@@ -135,6 +135,10 @@ class _Listener:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PULSE_INTERVAL):
                         await self._lost.wait()
+        except Exception:
+            # A driver whose connection is ended under it trips over anything.
+            if not connection.is_closed():
+                raise
         finally:
             connection.terminate()
 

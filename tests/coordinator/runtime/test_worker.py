@@ -261,8 +261,8 @@ async def test_an_offer_goes_directly_where_that_is_possible(
 ) -> None:
     stored: list[str] = []
 
-    async def forward(home: str, _: str) -> None:
-        stored.append(home)
+    async def forward(messages: Sequence[tuple[str, str]]) -> None:
+        stored.extend(home for home, _ in messages)
 
     monkeypatch.setattr(type(bench.store), "is_shared", True)
     monkeypatch.setattr(bench.store, "forward", forward)
@@ -270,7 +270,7 @@ async def test_an_offer_goes_directly_where_that_is_possible(
     bench.worker.roll = Roll({"near": near, "far": far})
     for home in ("near", "far", "unknown"):
         bench.worker.forward(Delivery("key", home, b"{}"))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: len(stored) == 2)
     assert [home for _, home in bench.direct] == [near, far]
     assert stored == ["far", "unknown"]
 
@@ -278,20 +278,24 @@ async def test_an_offer_goes_directly_where_that_is_possible(
 async def test_a_database_that_does_not_answer_gathers_no_offers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = asyncio.Event()
+    answered, sizes = asyncio.Event(), list[int]()
 
-    async def forward(*_: str) -> None:
+    async def forward(messages: Sequence[tuple[str, str]]) -> None:
+        sizes.append(len(messages))
         await answered.wait()
 
     monkeypatch.setattr(type(bench.store), "is_shared", True)
     monkeypatch.setattr(bench.store, "forward", forward)
+    bench.worker.forward(Delivery("key", "elsewhere", b"{}"))
+    await asyncio.sleep(0)
     for _ in range(worker_module.MAX_FORWARDS + 10):
         bench.worker.forward(Delivery("key", "elsewhere", b"{}"))
     assert len(bench.worker._forwards) == worker_module.MAX_FORWARDS
     assert bench.server.counters["offers_lost"] == 10
     answered.set()
-    await asyncio.wait(list(bench.worker._forwards))
-    assert not bench.worker._forwards
+    await eventually(lambda: not bench.worker._forwards)
+    # They go together, in one transaction.
+    assert sizes == [1, worker_module.MAX_FORWARDS]
 
 
 async def test_offers_for_other_processes_go_nowhere_on_sqlite(bench: Bench) -> None:

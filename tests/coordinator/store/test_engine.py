@@ -179,6 +179,29 @@ async def test_a_database_that_falls_silent_is_named_and_used_again(
 
 
 @pytest.mark.postgres
+async def test_a_transaction_that_takes_too_long_costs_no_other_one(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await Process.start(postgres_url)
+    connection = await process.store.engine.connect()
+    await connection.execute("BEGIN; SELECT * FROM mesh FOR UPDATE")
+    monkeypatch.setattr(engine, "PATIENCE", 3.0)
+
+    async def wait_for_lock() -> None:
+        with pytest.raises(StoreError, match="does not answer"):
+            await process.look()
+
+    waiting = asyncio.create_task(wait_for_lock())
+    while not waiting.done():
+        await process.store.users()
+        await asyncio.sleep(0.02)
+    await waiting
+    assert not connection.is_closed()
+    await connection.close()
+    await process.store.close()
+
+
+@pytest.mark.postgres
 async def test_a_connection_that_breaks_costs_no_other_transaction(
     postgres_url: str,
 ) -> None:

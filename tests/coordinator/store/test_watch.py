@@ -61,8 +61,8 @@ async def test_an_offer_reaches_the_process_it_is_for(postgres_url: str) -> None
     store = await Store.open(postgres_url, CONFIG, random=os.urandom)
     async with watching(store.engine) as (changes, offers):
         await changes.wait()
-        await store.forward("elsewhere", "not for us")
-        await store.forward("home", '{"for": "üs"}')
+        await store.forward([("elsewhere", "not for us")])
+        await store.forward([("home", '{"for": "üs"}')])
         assert await offers.get() == '{"for": "üs"}'.encode()
         assert offers.empty()
     await store.close()
@@ -124,7 +124,7 @@ async def test_a_server_that_falls_silent_is_left_and_found_again(
             # What was missed meanwhile is read, and offers arrive again.
             await changes.wait()
             await eventually(lambda: hears[-1:] == [True])
-            await store.forward("home", "{}")
+            await store.forward([("home", "{}")])
             assert await offers.get() == b"{}"
     assert "the server does not answer" in caplog.text
     assert "sends notifications again" in caplog.text
