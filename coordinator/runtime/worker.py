@@ -32,6 +32,10 @@ MAX_FORWARDS = 256
 """Offers that wait for the database. More are lost, as those are that nobody takes: a
 database that does not answer would gather them."""
 
+RECOVERY = 10.0
+"""Seconds after the last failure in which a database has to prove itself by what it is
+asked for: until then it is not enough that it answers."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,7 +79,8 @@ class StoreWorker:
         self.roll = Roll({home.name: home})
         """The processes on the database."""
         self.failing = False
-        """The last transaction failed."""
+        """The last transaction failed, or one just before that had more to do."""
+        self._failed_at = float("-inf")
         self.commits = 0
         """Transactions that were committed."""
         self.failures = 0
@@ -159,7 +164,7 @@ class StoreWorker:
             if not future.done():
                 future.set_result(result)
         if done.error is None:
-            self._on_success()
+            self._on_success(had_work=bool(operations or requests))
         else:
             rest = operations[len(outcomes) :], requests[len(answers) :]
             self._on_failure(done.error, *rest)
@@ -215,14 +220,21 @@ class StoreWorker:
         if not self.failing:
             logger.error("%s", error)
         self.failing = True
+        self._failed_at = self._now()
         self._stale = True
         self._server.failed(operations, self._now())
         asyncio.get_running_loop().call_later(RETRY_INTERVAL, self.wake)
 
-    def _on_success(self) -> None:
+    def _on_success(self, *, had_work: bool) -> None:
         self.commits += 1
-        if self.failing:
-            logger.warning("The database works again")
+        if not self.failing:
+            return
+        if not had_work and self._now() < self._failed_at + RECOVERY:
+            # A disk that is full has room for some things, and not for the next.
+            self._stale = True
+            asyncio.get_running_loop().call_later(RETRY_INTERVAL, self.wake)
+            return
+        logger.warning("The database works again")
         self.failing = False
 
     @staticmethod

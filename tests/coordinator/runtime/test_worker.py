@@ -43,12 +43,15 @@ class Bench:
         self.committed: list[Operation] = []
         self.poison: Operation | None = None
         """No transaction that this is in succeeds."""
+        self.too_much: Operation | None = None
+        """For this there is no room."""
         self.is_full = False
         """What is to be written fails, what is to be read does not."""
         self._commit, self._rewrite = store.commit, store.rewrite
         monkeypatch.setattr(store, "commit", self._commit_or_fail)
         monkeypatch.setattr(store, "rewrite", self._rewrite_or_fail)
         monkeypatch.setattr(worker_module, "RETRY_INTERVAL", 0.01)
+        monkeypatch.setattr(worker_module, "RECOVERY", 0.05)
         monkeypatch.setattr("coordinator.control.pending.RETRY_INTERVAL", 0.01)
 
     async def start(self) -> None:
@@ -95,6 +98,8 @@ class Bench:
         if self.error is not None:
             raise self.error
         if self.is_full and operations:
+            raise FULL
+        if self.too_much in [unwrapped(each) for each in operations]:
             raise FULL
         if self.poison in [unwrapped(each) for each in operations]:
             raise StoreError("no such letter", refused=True)
@@ -169,6 +174,27 @@ async def test_a_readable_full_disk_is_not_reported_as_recovered(
     bench.is_full = False
     await bench.until(lambda: not bench.worker.failing)
 
+    assert [record.message for record in caplog.records] == [
+        str(FULL),
+        "The database works again",
+    ]
+
+
+async def test_a_disk_that_has_room_for_little_is_not_said_to_work_each_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL finds room in its pages for a row that it rewrites."""
+    monkeypatch.setattr(worker_module, "RECOVERY", 3600.0)
+    bench.too_much = Rename("nobody", "x")
+    for _ in range(5):
+        with pytest.raises(StoreError, match="is full"):
+            await bench.worker.perform(bench.too_much)
+        before = bench.worker.commits
+        await bench.until(lambda: bench.worker.commits >= before + 2)
+        assert bench.worker.failing
+    bench.too_much = None
+    await bench.worker.perform(Rename("nobody", "x"))
+    assert not bench.worker.failing
     assert [record.message for record in caplog.records] == [
         str(FULL),
         "The database works again",
