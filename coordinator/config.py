@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coordinator.credentials import parse_relay_url
+from coordinator.dsn import parse_url
 from meshwg.errors import ConfigError
 from meshwg.wire.dnsrecords import canonical_domain
 from meshwg.wire.token import check_url
@@ -74,6 +75,9 @@ class CoordinatorConfig(BaseModel):
     """The host that nodes use, if it is not the one listened on."""
     url: str | None = None
     """The URL that nodes use, where a proxy passes on what is for this server."""
+    direct_url: str | None = None
+    """The URL at which the other coordinators on the database reach this one; by
+    default that of the address listened on."""
     domain: str | None = None
     """What the names of nodes end with; by default what the database has, which begins
     with ``mesh.internal``."""
@@ -207,7 +211,11 @@ def _check(config: CoordinatorConfig) -> None:
     if config.advertise is not None:
         _check_advertised(config.advertise)
     if config.url is not None:
-        _check_url(config.url)
+        _check_url("--url", config.url)
+    if config.direct_url is not None:
+        _check_url("--direct-url", config.direct_url)
+    if config.database is not None and not config.database.startswith(("@", "-")):
+        parse_url(config.database)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:
@@ -249,12 +257,12 @@ def _check_advertised(text: str) -> None:
     )
 
 
-def _check_url(text: str) -> None:
+def _check_url(option: str, text: str) -> None:
     """Refuse what nodes could not use, or what would not be the same for all."""
     parts = urlsplit(check_url(text))
     if parts.query or parts.fragment or parts.username is not None:
         raise ConfigError(
-            f"--url {text} has more than a host and a path: give it without user, "
+            f"{option} {text} has more than a host and a path: give it without user, "
             "query and fragment, such as https://mesh.example.org/mesh"
         )
 

@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from meshwg.control.client import ControlDrop
+from meshwg.control.drop import ControlDrop
 from meshwg.health import Complaint, Severity
 from meshwg.nat.gateway import GatewayDrop
 from meshwg.nat.probe import ProbeDrop

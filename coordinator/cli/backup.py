@@ -19,6 +19,7 @@ import click
 from coordinator.cli.common import database_options, echo_json, json_option, run
 from coordinator.cli.settings import load_settings
 from coordinator.config import CoordinatorConfig
+from coordinator.dsn import parse_url
 from coordinator.runtime.files import (
     KEY_FILE,
     SECRET_FILES,
@@ -27,7 +28,7 @@ from coordinator.runtime.files import (
 )
 from coordinator.store import archive
 from coordinator.store.archive import NoArchive
-from coordinator.store.engine import holds_mesh, parse_url
+from coordinator.store.engine import holds_mesh
 from meshwg import __version__
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import parse_key
@@ -60,8 +61,8 @@ def backup(
         )
 
     async def write() -> None:
-        url = parse_url(settings.database or directory.default_database)
-        if not await holds_mesh(url):
+        address = parse_url(settings.database or directory.default_database)
+        if not await holds_mesh(address):
             raise ConfigError(
                 f"The database of {settings.data_dir} holds no mesh, but its key "
                 "belongs to one: put an older backup back with 'restore'"
@@ -71,7 +72,7 @@ def backup(
             "software": f"meshwg {__version__}",
             "made": time.time(),
             "files": directory.contents(),
-            **await archive.take(url),
+            **await archive.take(address),
         }
         data = gzip.compress(json.dumps(record).encode())
         try:
@@ -132,11 +133,11 @@ async def _refuse_to_replace(
     settings: CoordinatorConfig, directory: DataDirectory, record: dict[str, Any]
 ) -> None:
     """Refuse if anything would be lost."""
-    url = parse_url(settings.database or directory.default_database)
+    address = parse_url(settings.database or directory.default_database)
     key = record["files"][KEY_FILE].strip()
     is_another = directory.exists and not directory.begin()
     is_another = is_another and directory.contents()[KEY_FILE].strip() != key
-    if is_another or await holds_mesh(url):
+    if is_another or await holds_mesh(address):
         raise MeshError(
             f"{settings.data_dir} already holds a mesh; name another --data-dir, or "
             "give --replace to lose that mesh"

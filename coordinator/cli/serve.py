@@ -43,6 +43,11 @@ PATH = click.Path(path_type=Path)
     help="What nodes use, where a proxy is in front: https://mesh.example.org.",
 )
 @click.option(
+    "--direct-url",
+    metavar="URL",
+    help="What other coordinators on the database use. Default: by --listen.",
+)
+@click.option(
     "--domain",
     metavar="DOMAIN",
     help="What names of nodes end with. Default: mesh.internal.",

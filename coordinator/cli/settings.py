@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.config import CoordinatorConfig, load
+from coordinator.dsn import parse_url
 from meshwg.cli.secrets import read_secret
 
 
@@ -16,4 +17,5 @@ def load_settings(config: Path | None, options: dict[str, Any]) -> CoordinatorCo
     if settings.database is None:
         return settings
     url = read_secret(settings.database, "database's URL")
+    parse_url(url)
     return settings.model_copy(update={"database": url})

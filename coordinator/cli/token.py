@@ -51,7 +51,10 @@ def token() -> None:
 )
 @click.option("--owner", default="", metavar="USER", help="Whose the nodes are.")
 @click.option(
-    "--url", metavar="URL", help="The coordinator's URL, if not the usual one."
+    "--url",
+    multiple=True,
+    metavar="URL",
+    help="The coordinator's URL, if not the usual one; once for each coordinator.",
 )
 @database_options
 @json_option
@@ -63,7 +66,7 @@ def create(
     expires: str,
     tags: tuple[str, ...],
     owner: str,
-    url: str | None,
+    url: tuple[str, ...],
     config: Path | None,
     data_dir: Path | None,
     database: str | None,
@@ -84,14 +87,16 @@ def create(
 
     async def store_and_print() -> None:
         async with open_mesh(config, data_dir, database) as mesh:
-            address = check_url(url) if url else await mesh.store.mesh_url()
-            if not address:
+            urls = [check_url(each) for each in url]
+            urls = urls or await mesh.store.coordinator_urls()
+            if not urls:
                 raise MeshError(
                     "The coordinator's address is not known yet; start "
                     "'meshwg-coordinator serve' once, or give --url"
                 )
             await mesh.perform(CreateAuthKey(key))
-            word = str(JoinToken(address, mesh.coordinator_key, text))
+            key_of_mesh = mesh.coordinator_key
+            word = str(JoinToken.of_mesh(urls, key_of_mesh, text))
         if as_json:
             echo_json({"token": word, **auth_key_record(key, key.created)})
         else:

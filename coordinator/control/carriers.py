@@ -18,6 +18,9 @@ from meshwg.transmit import Random
 from meshwg.wire import channel
 from meshwg.wire.control import CloseCode
 
+LASTING = (State.MEMBER, State.SIBLING)
+"""The states of connections that last as long as both ends are heard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Close:
@@ -53,6 +56,7 @@ class Carriers:
         )
         self._presence = Presence(settings.silence, settings.own_heartbeat)
         self._deadlines: dict[Connection, float] = {}
+        self._is_shut = False
         self._frames: list[tuple[int, bytes]] = []
         self._closes: list[Close] = []
 
@@ -70,6 +74,10 @@ class Carriers:
     def use_keys(self, private_key: PrivateKey, former: PrivateKey | None) -> None:
         """Answer by another key, and by the one before if that is still served."""
         self._keys = (private_key,) if former is None else (private_key, former)
+
+    def shut(self) -> None:
+        """Take no more connections: the process is about to stop."""
+        self._is_shut = True
 
     def open(self, address: str, now: float) -> Connection | None:
         """Take a new connection, or ``None`` if there are too many."""
@@ -105,6 +113,15 @@ class Carriers:
         self._deadlines.pop(connection, None)
         self._presence.add(connection.id, now)
 
+    def admit_sibling(self, connection: Connection, now: float) -> None:
+        """Keep the connection of another coordinator, and say so."""
+        connection.registered = True
+        self._limits.registered(connection.address)
+        self._newcomers.leave(connection)
+        self._deadlines.pop(connection, None)
+        self._presence.add(connection.id, now)
+        self.send(connection, channel.HEARTBEAT, now)
+
     def receive(
         self, connection: Connection, frame: bytes, now: float
     ) -> bytes | CloseCode | None:
@@ -120,7 +137,7 @@ class Carriers:
         except AuthenticationFailed:
             self._counters["frames_not_authentic"] += 1
             return CloseCode.MALFORMED
-        if connection.state is State.MEMBER:
+        if connection.registered and connection.state in LASTING:
             self._presence.heard(connection.id, now)
         return payload
 
@@ -129,7 +146,7 @@ class Carriers:
         if connection.channel is None or connection.state is State.CLOSED:
             return
         self._frames.append((connection.id, connection.channel.seal(payload)))
-        if connection.state is State.MEMBER:
+        if connection.state in LASTING:
             self._presence.spoke(connection.id, now)
 
     def close(self, connection: Connection, code: CloseCode) -> None:
@@ -174,7 +191,7 @@ class Carriers:
             self.send(self._connections[number], channel.HEARTBEAT, now)
 
     def _may_open(self, connection: Connection) -> bool:
-        if len(self._connections) >= self._settings.max_connections:
+        if self._is_shut or len(self._connections) >= self._settings.max_connections:
             return False
         if not self._limits.opened(connection.address):
             return False
@@ -196,7 +213,8 @@ class Carriers:
                 return CloseCode.MALFORMED
             connection.key, connection.channel = format_key(key), secure
             connection.coordinator_key = own.public_bytes
-            connection.state = State.REGISTER
+            is_own = key in (each.public_bytes for each in self._keys)
+            connection.state = State.SIBLING if is_own else State.REGISTER
             self._frames.append((connection.id, response))
             return None
         self._counters["handshakes_failed"] += 1

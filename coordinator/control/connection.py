@@ -32,6 +32,8 @@ class State(Enum):
     JOINING = auto()
     """Waiting for the database."""
     MEMBER = auto()
+    SIBLING = auto()
+    """Opened by another coordinator on the database, with the same key."""
     CLOSED = auto()
     """Nothing is sent or read any more; the carrier is being closed."""
 

@@ -18,7 +18,7 @@ from coordinator.control.deliveries import Deliveries
 from coordinator.control.pending import PendingOperations
 from coordinator.control.rounds import Rounds
 from coordinator.control.settings import Settings
-from coordinator.control.welcome import Welcomes
+from coordinator.control.welcome import Welcomes, spread
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
@@ -126,6 +126,10 @@ class Members:
             self._carriers.send(connection, payload, now)
 
     # What they are told.
+
+    def use_coordinators(self, urls: Sequence[str]) -> None:
+        """Tell those that come from now on where the other coordinators are."""
+        self._welcomes.coordinators = tuple(urls[: control.MAX_COORDINATORS])
 
     def key_changed(self, now: float) -> None:
         """Tell all who know this coordinator by another key what it is now."""
@@ -303,6 +307,19 @@ class Members:
         if self._members.get(connection.key) is connection:
             del self._members[connection.key]
             self._pending.add(Disconnect(connection.key, connection.session, left))
+
+    def send_elsewhere(self, urls: Sequence[str], now: float) -> float:
+        """Tell all to connect to other coordinators, and return in which time.
+
+        They stay until the others have registered them.
+        """
+        within = spread(len(self._members))
+        message = control.Elsewhere(
+            within=within, coordinators=tuple(urls[: control.MAX_COORDINATORS])
+        )
+        for connection in self._members.values():
+            self.send(connection, message, now)
+        return within
 
     def shut_down(self, now: float) -> None:
         """Tell all that this process stops, and leave them online in the database."""

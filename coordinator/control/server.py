@@ -119,6 +119,10 @@ class ControlServer:
         self._carriers.use_keys(private_key, former)
         self._members.key_changed(now)
 
+    def use_coordinators(self, urls: Sequence[str]) -> None:
+        """Tell nodes that come from now on where the other coordinators are."""
+        self._members.use_coordinators(urls)
+
     # The carriers.
 
     def connect(self, address: str, now: float) -> int | None:
@@ -137,7 +141,11 @@ class ControlServer:
         received = self._carriers.receive(connection, frame, now)
         if isinstance(received, CloseCode):
             self._members.close(connection, received)
-        elif received is not None:
+        elif received is None:
+            return
+        elif connection.state is State.SIBLING:
+            self._receive_of_sibling(connection, received, now)
+        else:
             self._receive_payload(connection, received, now)
 
     def receive_ping(self, number: int, now: float) -> bool:
@@ -214,6 +222,34 @@ class ControlServer:
         self._pending.put_back(again, now)
 
     # Other coordinator processes on one database.
+
+    @property
+    def members(self) -> int:
+        """How many nodes are connected."""
+        return len(self._members)
+
+    def send_elsewhere(self, urls: Sequence[str], now: float) -> float:
+        """Tell all nodes to connect to other coordinators, and let no more in.
+
+        :param urls: where the others are.
+        :returns: the seconds in which they do so, all together.
+        """
+        self._carriers.shut()
+        return self._members.send_elsewhere(urls, now)
+
+    def _receive_of_sibling(
+        self, connection: Connection, payload: bytes, now: float
+    ) -> None:
+        """Take what another coordinator says on a connection that it has opened."""
+        if connection.registered:
+            if payload != channel.HEARTBEAT:
+                self._offers.receive_forwarded(payload, now)
+        elif payload == self._home.encode():
+            self.counters["siblings"] += 1
+            self._carriers.admit_sibling(connection, now)
+        else:
+            # It looks for another process.
+            self._members.close(connection, CloseCode.REFUSED)
 
     def offers_to_forward(self) -> list[Delivery]:
         """Return the offers for nodes that are connected to other processes."""

@@ -20,6 +20,8 @@ class Welcomes:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
+        self.coordinators: tuple[str, ...] = ()
+        """Where the other coordinators are."""
 
     def registered(
         self, node: Node, *, notice: str, observed: str, members: int, unix_time: float
@@ -38,13 +40,14 @@ class Welcomes:
             networks=networks.prefixes,
             notice=notice[:MAX_SENTENCE],
             heartbeat=settings.heartbeat,
-            spread=min(MAX_SPREAD, 1.0 + members / RECONNECTIONS_PER_SECOND),
+            spread=spread(members),
             observed=_numeric(observed),
             time=unix_time,
             domain=self._registry.domain,
             stun=settings.stun,
             relays=self.relays(node.key, unix_time),
             policy=0 if policy is None else policy.record.version,
+            coordinators=self.coordinators,
         )
 
     def relays(self, key: str, unix_time: float) -> tuple[Relay, ...]:
@@ -59,6 +62,11 @@ class Welcomes:
             )
             for url in settings.relays
         )
+
+
+def spread(members: int) -> float:
+    """Return the seconds over which so many nodes are to connect anew."""
+    return min(MAX_SPREAD, 1.0 + members / RECONNECTIONS_PER_SECOND)
 
 
 def _numeric(address: str) -> str | None:

@@ -6,7 +6,8 @@ Only those that do not are marked offline. So a restart of the coordinator chang
 nothing that peers see.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from coordinator.mesh.nodes import Node
 
@@ -16,6 +17,37 @@ BEAT_TIMEOUT = 10.0
 """Seconds without a sign of life after which a process counts as dead."""
 GRACE = 40.0
 """Seconds for the nodes of a dead process to come back: more than their back-off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A coordinator process, as all on one database know it."""
+
+    name: str
+    url: str = ""
+    """Where nodes find it."""
+    direct: str = ""
+    """Where the other coordinators find it, and no other one; empty if nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """What a process hears of the others when it gives a sign of life."""
+
+    alive: Mapping[str, Home]
+    """Those that gave one lately, by name."""
+    urls: tuple[str, ...] = ()
+    """Where nodes find those that gave one in the last hour: some may be away just now,
+    and back when a node looks for them."""
+
+    def others(self, own: Home) -> tuple[str, ...]:
+        """Return where nodes find others than a process, dead or alive."""
+        return tuple(each for each in self.urls if each != own.url)
+
+    def living(self, own: Home) -> tuple[str, ...]:
+        """Return where nodes find others than a process that are alive."""
+        urls = dict.fromkeys(home.url for home in self.alive.values())
+        return tuple(each for each in urls if each and each != own.url)
 
 
 class Homes:

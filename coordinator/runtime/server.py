@@ -8,8 +8,9 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from coordinator.addresses import PublicAddresses, join
 from coordinator.config import WILDCARDS, CoordinatorConfig, differences
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
+from coordinator.mesh.homes import Home
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import SetUrl
 from coordinator.mesh.registry import Registry
@@ -44,12 +46,16 @@ from coordinator.runtime.metrics import (
     gauge,
 )
 from coordinator.runtime.policyfile import PolicyFile
+from coordinator.runtime.readiness import Readiness
 from coordinator.runtime.services import make_services
+from coordinator.runtime.siblings import Siblings
 from coordinator.runtime.taken import taken_networks
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
+from coordinator.store import durability
+from coordinator.store.engine import StoreError
 from coordinator.store.store import MeshConfig, Store
-from coordinator.store.watch import watch
+from coordinator.store.watch import Ears, watch
 from meshwg.errors import MeshError
 from meshwg.keys import PrivateKey, format_key
 from meshwg.runtime.hangup import on_hangup
@@ -65,6 +71,14 @@ READ_BUFFER = 16 * 1024
 CONTROL_PATH = "/v1/control"
 KEY_INTERVAL = 1.0
 """Seconds between two looks at the files of the coordinator's keys."""
+DRAIN_MARGIN = 5.0
+"""Seconds beyond their time in which nodes may connect to other coordinators."""
+DRAIN_LOOK = 0.1
+"""Seconds between two looks at how many are left."""
+ENDURE_INTERVAL = 1.0
+"""Seconds until something is begun again that ended as nobody expected."""
+STOP_TIMEOUT = 20.0
+"""Seconds for the last transaction, after which the database is waited for no more."""
 
 SHARED_SECRET = (
     "The relays %s share a secret, so each can make credentials for the others: write "
@@ -115,7 +129,7 @@ async def serve(
             async with process.run():
                 on_hangup(lambda: process.reload(reload), process.stop)
                 announce(process.ready_line)
-                process.say_what_lacks()
+                await process.say_what_lacks()
                 await process.wait()
 
 
@@ -168,7 +182,6 @@ class CoordinatorProcess:
     def __init__(self, foundation: Foundation) -> None:
         self._foundation = foundation
         config = self._config = foundation.config
-        self._home = os.urandom(8).hex()
         self._stopping = asyncio.Event()
         self._tls: ssl.SSLContext | None = None
         self._listener = bind(*config.listen_address)
@@ -178,6 +191,13 @@ class CoordinatorProcess:
             self._listener.getsockname()[1],
             primary_address(config.listen_address[0]),
         )
+        self._home = Home(
+            os.urandom(8).hex(), self.public.url, config.direct_url or self._direct_url
+        )
+        self._hurry = asyncio.Event()
+        self._private_key = foundation.private_key
+        self._siblings = Siblings(lambda: self._private_key, CONTROL_PATH)
+        self._readiness = Readiness(asyncio.get_running_loop().time())
         self._relay_secret = foundation.relay_secrets.own(self.public.host)
         self._services = make_services(
             config, self.public, self._relay_secret, foundation.registry
@@ -191,6 +211,8 @@ class CoordinatorProcess:
             home=self._home,
             on_commit=self._on_commit,
             unexpected=self._unexpected,
+            readiness=self._readiness,
+            forward_directly=self._siblings.forward,
         )
         self._policy_file = PolicyFile(config.policy, self._worker)
         self._endpoint = ControlEndpoint(
@@ -208,6 +230,14 @@ class CoordinatorProcess:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
+    def _direct_url(self) -> str:
+        """Where the other coordinators on the database find this process."""
+        host, _ = self._config.listen_address
+        scheme = "https" if self._config.tls_cert else "http"
+        machine = self.public.machine if host in WILDCARDS else host
+        return f"{scheme}://{join(machine, self.public.port)}"
+
+    @property
     def ready_line(self) -> str:
         host, _ = self._config.listen_address
         return (
@@ -215,9 +245,17 @@ class CoordinatorProcess:
             f"{join(host, self.public.port)}, {len(self._foundation.registry)} nodes"
         )
 
-    def say_what_lacks(self) -> None:
+    async def say_what_lacks(self) -> None:
         """Log what nodes cannot have of this process as it is set up."""
         for sentence in self.public.lacks:
+            logger.warning(sentence)
+        engine = self._foundation.store.engine
+        try:
+            found = await durability.look(engine)
+        except StoreError as error:
+            logger.warning("What may be lost is not known: %s", error)
+            return
+        for sentence in () if found is None else found.risks(str(engine.address)):
             logger.warning(sentence)
 
     @contextlib.asynccontextmanager
@@ -225,7 +263,7 @@ class CoordinatorProcess:
         """Open everything; close it at the end, in the other order."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._on_signal)
         loop.set_exception_handler(self._unexpected.note_in_loop)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._listener.close)
@@ -248,6 +286,7 @@ class CoordinatorProcess:
             stack.callback(listener.close)
             await self._store_url()
             stack.callback(self._endpoint.stop)
+            stack.push_async_callback(self._siblings.close)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
             stack.push_async_callback(self._tell_nodes)
@@ -255,6 +294,12 @@ class CoordinatorProcess:
 
     def stop(self) -> None:
         """End :meth:`wait`."""
+        self._stopping.set()
+
+    def _on_signal(self) -> None:
+        """Stop; at once, if that is said twice."""
+        if self._stopping.is_set():
+            self._hurry.set()
         self._stopping.set()
 
     def reload(self, read: Callable[[], CoordinatorConfig]) -> None:
@@ -298,7 +343,7 @@ class CoordinatorProcess:
     def _make_server(self) -> ControlServer:
         config, foundation = self._config, self._foundation
         settings = Settings(
-            home=self._home,
+            home=self._home.name,
             stun=self.public.stun,
             relays=self.public.relays,
             relay_secret=self._relay_secret,
@@ -358,6 +403,7 @@ class CoordinatorProcess:
             [
                 web.get(CONTROL_PATH, self._endpoint.handle),
                 web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
                 web.get("/metrics", self._show_metrics),
                 *self._administration.routes(),
             ]
@@ -365,12 +411,21 @@ class CoordinatorProcess:
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        failing = self._worker.failing
+        now = asyncio.get_running_loop().time()
+        problem = self._readiness.ill(now, is_failing=self._worker.failing)
+        if problem is not None:
+            return web.json_response({"status": problem}, status=503)
         policy = self._foundation.registry.policy
-        status = "the database fails" if failing else "ok"
-        if not failing and policy is not None and policy.problem:
+        status = "ok"
+        if policy is not None and policy.problem:
             status = f"the policy allows nothing: {policy.problem}"
-        return web.json_response({"status": status}, status=503 if failing else 200)
+        return web.json_response({"status": status})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        now = asyncio.get_running_loop().time()
+        problem = self._readiness.unready(now, is_failing=self._worker.failing)
+        status = 200 if problem is None else 503
+        return web.json_response({"status": problem or "ready"}, status=status)
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         page = self._page.render()
@@ -389,6 +444,8 @@ class CoordinatorProcess:
         yield counter("commits_failed", "Transactions that failed", worker.failures)
         built = self._foundation.history.built
         yield counter("netmaps_built", "Netmaps and deltas serialised", built)
+        direct = self._siblings.forwarded
+        yield counter("offers_direct", "Offers passed to other coordinators", direct)
         yield counters("control", "Control events", "event", server.counters)
         unexpected = self._unexpected.count
         yield counter("unexpected", "What nobody expected; see the log", unexpected)
@@ -405,20 +462,26 @@ class CoordinatorProcess:
 
     def _start_tasks(self) -> None:
         worker, store = self._worker, self._foundation.store
-        watching = watch(
-            store.url,
-            self._home,
-            on_change=worker.look,
-            on_offer=self._on_offer,
-        )
+        ears = Ears(worker.look, self._on_offer, self._readiness.listening)
         self._work = asyncio.create_task(worker.run())
         others = (
-            worker.keep_alive(),
-            watching,
-            self._watch_keys(),
-            self._policy_file.watch(),
+            worker.keep_alive,
+            lambda: watch(store.engine, self._home.name, ears),
+            self._watch_keys,
+            self._policy_file.watch,
         )
-        self._tasks = [self._work, *(asyncio.create_task(task) for task in others)]
+        endured = [asyncio.create_task(self._endure(each)) for each in others]
+        self._tasks = [self._work, *endured]
+
+    async def _endure(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something for ever, whatever happens to it."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                now = asyncio.get_running_loop().time()
+                self._unexpected.note("looking after the mesh", error, now)
+            await asyncio.sleep(ENDURE_INTERVAL)
 
     async def _watch_keys(self) -> None:
         """Take over the keys whenever an administrator has changed them."""
@@ -442,6 +505,7 @@ class CoordinatorProcess:
         key, former = directory.private_key(), directory.former_key()
         await self._foundation.store.change_key(format_key(key.public_bytes))
         self._server.use_keys(key, former, asyncio.get_running_loop().time())
+        self._private_key = key
         self._administration.coordinator_key = key.public_bytes
         self._endpoint.drain()
         logger.info(
@@ -458,8 +522,29 @@ class CoordinatorProcess:
         self._server.receive_forwarded(text, asyncio.get_running_loop().time())
         self._endpoint.drain()
 
+    async def _drain(self) -> None:
+        """Have nodes connect to other coordinators, if there are any, before this one
+        stops."""
+        self._readiness.leave()
+        others = self._worker.roll.living(self._home)
+        if not others or not self._server.members:
+            return
+        loop = asyncio.get_running_loop()
+        within = self._server.send_elsewhere(others, loop.time())
+        self._endpoint.drain()
+        logger.info("%d nodes are sent to other coordinators", self._server.members)
+        end = loop.time() + within + DRAIN_MARGIN
+        while self._server.members and loop.time() < end:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_LOOK):
+                    await self._hurry.wait()
+                    return
+        if left := self._server.members:
+            logger.warning("%d nodes have not found another coordinator", left)
+
     async def _tell_nodes(self) -> None:
         """Tell the nodes that this process stops."""
+        await self._drain()
         self._server.shut_down(asyncio.get_running_loop().time())
         self._endpoint.drain()
         with contextlib.suppress(TimeoutError):
@@ -472,7 +557,10 @@ class CoordinatorProcess:
         for task in self._tasks:
             if task is not self._work:
                 task.cancel()
-        await asyncio.wait(self._tasks)
+        _, late = await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT)
+        if late:
+            self._foundation.store.engine.abort()
+            await asyncio.wait(late)
 
 
 def advertised_host(config: CoordinatorConfig) -> str:

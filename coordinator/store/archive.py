@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, insert, select, text, update
-from sqlalchemy.engine import URL
 
+from coordinator.dsn import DatabaseAddress
 from coordinator.mesh.homes import BEAT_TIMEOUT
 from coordinator.store import schema
 from coordinator.store.engine import (
+    LONG_PATIENCE,
     create_engine,
     revision_of,
     transaction,
@@ -29,7 +30,7 @@ from meshwg.transmit import Random
 Archive = dict[str, Any]
 """``revision``, and ``tables``: by name, ``columns`` and ``rows``."""
 
-PASSING = ("alembic_version", schema.homes.name)
+PASSING = ("alembic_version", schema.homes.name, schema.writers.name)
 """Tables whose rows are of no use elsewhere."""
 
 
@@ -37,14 +38,14 @@ class NoArchive(MeshError):
     """What should be put back was never taken out of a database."""
 
 
-async def take(url: URL) -> Archive:
+async def take(address: DatabaseAddress) -> Archive:
     """Return everything that a database holds.
 
     :raises StoreError: if the database cannot be used.
     """
-    engine = create_engine(url)
+    engine = create_engine(address)
     try:
-        async with transaction(engine) as connection:
+        async with transaction(engine, LONG_PATIENCE) as connection:
             # Nobody writes, and all tables are read at one moment.
             await connection.execute(select(schema.mesh).with_for_update())
             return await connection.run_sync(_take)
@@ -53,7 +54,11 @@ async def take(url: URL) -> Archive:
 
 
 async def put_back(
-    url: URL, archive: Archive, *, random: Random, before_commit: Callable[[], None]
+    address: DatabaseAddress,
+    archive: Archive,
+    *,
+    random: Random,
+    before_commit: Callable[[], None],
 ) -> None:
     """Replace everything that a database holds.
 
@@ -63,9 +68,9 @@ async def put_back(
     :raises NoArchive: if the archive is damaged.
     :raises MeshError: if coordinators run on the database.
     """
-    engine = create_engine(url)
+    engine = create_engine(address)
     try:
-        async with transaction(engine) as connection:
+        async with transaction(engine, LONG_PATIENCE) as connection:
             await wait_for_others(connection)
             await connection.run_sync(_refuse_if_in_use)
             await connection.run_sync(_put_back, archive, random)

@@ -1,10 +1,11 @@
-"""Opening a database: its URL, its settings, its schema, and its errors as sentences.
+"""Opening a database: its settings, its schema, and how long it may take to answer.
 
 SQLite runs in WAL mode with ``synchronous = FULL``, so what was committed survives a
 power cut, not only a crash. Transactions begin with the write lock: a reader that
 became a writer half-way could only fail.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -12,14 +13,21 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from meshwg.errors import ConfigError, CoordinatorError
+from coordinator.dsn import DatabaseAddress, PostgresServer, SqliteFile
+from coordinator.store.faults import StoreError as StoreError
+from coordinator.store.faults import explain
+from coordinator.store.schema import OLDEST_READER
+from meshwg.errors import MeshError
+
+if TYPE_CHECKING:
+    from coordinator.store.postgres import Connector
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 5.0
@@ -30,64 +38,160 @@ WAL_RETRY = 0.02
 START_LOCK = 0x6D657368
 """PostgreSQL's advisory lock, so that only one process starts at a time."""
 
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-}
+PATIENCE = 15.0
+"""Seconds for a whole transaction on PostgreSQL, with the wait for those of others."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds in which connections are taken leave of."""
+LONG_PATIENCE = 1800.0
+"""Seconds for one that goes through everything: a migration, a backup."""
+
+logger = logging.getLogger(__name__)
 
 
-class StoreError(CoordinatorError):
-    """The database cannot be used.
+class Engine:
+    """A database, its connections, and how long it may take to answer.
 
-    :param damaged: its contents are wrong; waiting will not help.
-    :param refused: it works, and did not take what it was given.
+    SQLite's transactions are bounded by its own time-out; one that was interrupted
+    would keep its lock.
     """
 
-    def __init__(
-        self, message: str, *, damaged: bool = False, refused: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.damaged = damaged
-        self.refused = refused
+    def __init__(self, address: DatabaseAddress) -> None:
+        self.address = address
+        self.answered_at = float("-inf")
+        """When a server answered a transaction last, by the loop's clock."""
+        self._connector: Connector | None = None
+        if isinstance(address, SqliteFile):
+            self._pool = _open_sqlite(address)
+        else:
+            self._connector = _connector(address)
+            self._pool = create_async_engine(
+                URL.create("postgresql+asyncpg"),
+                async_creator=self._connector.connect,
+                execution_options={"place": str(address)},
+                pool_pre_ping=True,
+                pool_size=4,
+                pool_timeout=PATIENCE,
+            )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several coordinators may use the database at once."""
+        return self._connector is not None
+
+    async def connect(self) -> Any:
+        """Return a connection of PostgreSQL's driver, beside those of transactions.
+
+        :raises StoreError: if there is none.
+        """
+        assert self._connector is not None, "a file has no connections"
+        return await self._connector.connect()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, patience: float) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that is committed at the end.
+
+        :param patience: seconds for all of it, where that can be interrupted.
+        :raises StoreError: if the database does not do it.
+        """
+        with plain_errors(self.address):
+            if self._connector is None:
+                async with self._pool.begin() as connection:
+                    yield connection
+            else:
+                async with self._limited(patience) as connection:
+                    yield connection
+
+    @contextlib.asynccontextmanager
+    async def _limited(self, patience: float) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction on PostgreSQL, and wait only so long.
+
+        :raises TimeoutError: if it takes longer.
+        """
+        deadline = _Deadline(patience, self)
+        try:
+            async with self._pool.begin() as connection:
+                raw = await connection.get_raw_connection()
+                deadline.driver = raw.driver_connection
+                self.answered_at = deadline.now()
+                yield connection
+            self.answered_at = deadline.now()
+        except Exception as error:
+            if deadline.has_come:
+                raise TimeoutError from error
+            if deadline.is_lost and not isinstance(error, SQLAlchemyError | MeshError):
+                # A driver whose connection is ended under it trips over anything.
+                raise ConnectionResetError("the connection was lost") from error
+            raise
+        finally:
+            deadline.cancel()
+
+    def abort(self) -> None:
+        """End all connections to a database that does not answer."""
+        if self._connector is not None:
+            self._connector.abort()
+
+    async def dispose(self) -> None:
+        """Close all connections, also those to a database that does not answer."""
+        closing = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+        try:
+            await self._pool.dispose()
+        finally:
+            closing.cancel()
 
 
-def parse_url(url: str) -> URL:
-    """Return a database URL with the driver that this program uses.
+class _Deadline:
+    """Ends the connection of a transaction that takes too long, or all connections if
+    the database has answered nobody since it began.
 
-    :raises ConfigError: if it names no database that this program can use.
+    They are ended, since a driver that is only cancelled waits for the server; all of
+    them, since whoever came next would wait for the next one; and only then, since a
+    database that is just slow would be slower without them.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError(_url_help()) from None
-    driver = _DRIVERS.get(parsed.drivername.partition("+")[0])
-    if driver is None or (driver.startswith("sqlite") and not parsed.database):
-        raise ConfigError(_url_help())
-    return parsed.set(drivername=driver)
+
+    def __init__(self, seconds: float, engine: Engine) -> None:
+        self.has_come = False
+        self.driver: Any = None
+        """The connection, once there is one."""
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self.now()
+        self._handle = self._loop.call_later(seconds, self._come)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone."""
+        return self.driver is not None and bool(self.driver.is_closed())
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _come(self) -> None:
+        self.has_come = True
+        if self._engine.answered_at < self._began_at:
+            self._engine.abort()
+        elif self.driver is not None:
+            self.driver.terminate()
 
 
-def create_engine(url: URL) -> AsyncEngine:
-    """Return an engine; nothing is opened before it is used."""
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True, pool_size=4)
-    _create_private_file(Path(url.database or ""))
-    engine = create_async_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None}
-    )
-    event.listen(engine.sync_engine, "connect", _configure_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_immediate)
-    return engine
+def create_engine(address: DatabaseAddress) -> Engine:
+    """Return an engine; of PostgreSQL nothing is opened before it is used.
+
+    :raises StoreError: if a file cannot be opened.
+    """
+    return Engine(address)
 
 
-async def holds_mesh(url: URL) -> bool:
+async def holds_mesh(address: DatabaseAddress) -> bool:
     """Tell whether there is a mesh in a database, which is not changed.
 
     :raises StoreError: if the database cannot be used.
     """
-    if _is_missing_file(url):
+    if _is_missing_file(address):
         return False
-    engine = create_engine(url)
+    engine = create_engine(address)
     try:
         async with transaction(engine) as connection:
             if not await connection.run_sync(lambda it: inspect(it).has_table("mesh")):
@@ -97,15 +201,38 @@ async def holds_mesh(url: URL) -> bool:
         await engine.dispose()
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema to the newest version.
+async def migrate(engine: Engine) -> None:
+    """Bring the schema to this program's version, or see that a newer one will do.
 
-    :raises StoreError: if the database cannot be used, or is newer than this program.
+    :raises StoreError: if the database cannot be used, or its schema is newer and no
+        longer for this program.
     """
-    async with transaction(engine) as connection:
+    async with transaction(engine, LONG_PATIENCE) as connection:
         await wait_for_others(connection)
-        if await connection.run_sync(revision_of) != newest_revision():
-            await connection.run_sync(upgrade)
+        found = await connection.run_sync(revision_of)
+        if found == newest_revision():
+            return
+        if found is not None and found > newest_revision():
+            await _check_newer(connection, found)
+            return
+        await connection.run_sync(upgrade)
+        oldest = {"oldest": OLDEST_READER}
+        await connection.execute(text("UPDATE mesh SET oldest = :oldest"), oldest)
+
+
+async def _check_newer(connection: AsyncConnection, found: str) -> None:
+    """See whether this program may use a schema that is newer than it.
+
+    :raises StoreError: if it may not.
+    """
+    oldest = await connection.scalar(text("SELECT oldest FROM mesh"))
+    if oldest is None or str(oldest) > newest_revision():
+        raise _is_newer(connection.sync_connection)
+    logger.info(
+        "The database is of a newer version (%s), which this one (%s) may use, too",
+        found,
+        newest_revision(),
+    )
 
 
 async def wait_for_others(connection: AsyncConnection) -> None:
@@ -118,19 +245,19 @@ async def wait_for_others(connection: AsyncConnection) -> None:
         await connection.execute(lock, {"lock": START_LOCK})
 
 
-@contextlib.asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+def transaction(
+    engine: Engine, patience: float | None = None
+) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
     """Open a transaction that is committed at the end.
 
+    :param patience: seconds for all of it, if not :data:`PATIENCE`.
     :raises StoreError: if the database does not do it.
     """
-    with plain_errors(engine.url):
-        async with engine.begin() as connection:
-            yield connection
+    return engine.transaction(PATIENCE if patience is None else patience)
 
 
 @contextlib.contextmanager
-def plain_errors(url: URL) -> Iterator[None]:
+def plain_errors(address: DatabaseAddress) -> Iterator[None]:
     """Turn what the database's driver raises into one sentence.
 
     :raises StoreError: instead of the driver's exceptions.
@@ -138,7 +265,15 @@ def plain_errors(url: URL) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError, sqlite3.Error) as error:
-        raise _explain(error, url) from error
+        is_drivers = isinstance(error, DBAPIError)
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        raise explain(
+            cause,
+            str(address),
+            sqlstate=getattr(cause, "sqlstate", None),
+            is_answer=is_drivers and not is_lost,
+        ) from error
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
@@ -158,10 +293,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     try:
         command.upgrade(config, revision)
     except CommandError:
-        raise StoreError(
-            f"The database {show(connection.engine.url)} was made by a newer version; "
-            "update meshwg"
-        ) from None
+        raise _is_newer(connection) from None
 
 
 def newest_revision() -> str:
@@ -178,9 +310,35 @@ def revision_of(connection: Connection) -> str | None:
     return None if revision is None else str(revision)
 
 
-def _is_missing_file(url: URL) -> bool:
-    is_file = url.get_backend_name() == "sqlite"
-    return is_file and not Path(url.database or "").exists()
+def _is_missing_file(address: DatabaseAddress) -> bool:
+    return isinstance(address, SqliteFile) and not Path(address.path).exists()
+
+
+def _is_newer(connection: Connection | None) -> StoreError:
+    options = {} if connection is None else connection.get_execution_options()
+    place = options.get("place", "")
+    return StoreError(
+        f"The database {place} was made by a newer version; update meshwg"
+    )
+
+
+def _connector(address: PostgresServer) -> "Connector":
+    # With SQLite nothing of the driver is needed.
+    from coordinator.store.postgres import Connector
+
+    return Connector(address)
+
+
+def _open_sqlite(address: SqliteFile) -> AsyncEngine:
+    _create_private_file(Path(address.path))
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=address.path),
+        connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+        execution_options={"place": str(address)},
+    )
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return engine
 
 
 def _create_private_file(path: Path) -> None:
@@ -221,40 +379,3 @@ def _switch_to_wal(cursor: Any) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _explain(error: Exception, url: URL) -> StoreError:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    reason = str(cause).strip().splitlines()[0] if str(cause).strip() else repr(cause)
-    place = show(url)
-    if "malformed" in reason or "not a database" in reason:
-        return StoreError(
-            f"The database {place} is damaged; restore it from a backup, or move it "
-            "away to begin a new mesh",
-            damaged=True,
-        )
-    if "disk is full" in reason or "No space left" in reason:
-        return StoreError(f"The disk that holds {place} is full; free some space")
-    if "locked" in reason:
-        return StoreError(f"The database {place} is locked by another program")
-    if "readonly" in reason or "unable to open" in reason:
-        return StoreError(f"The database {place} cannot be written: {reason}")
-    if isinstance(error, DBAPIError) and not error.connection_invalidated:
-        return StoreError(
-            f"The database {place} refused a request: {reason}", refused=True
-        )
-    return StoreError(f"The database {place} cannot be reached: {reason}")
-
-
-def show(url: URL) -> str:
-    """Return a URL, or SQLite's file, without a password."""
-    if url.get_backend_name() == "sqlite":
-        return url.database or ""
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
-
-
-def _url_help() -> str:
-    return (
-        "A database URL looks like sqlite:////path/to/file or "
-        "postgresql://USER:PASSWORD@HOST/NAME"
-    )

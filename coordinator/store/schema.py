@@ -3,6 +3,8 @@
 ``mesh`` has one row. Whoever writes locks it first, so transactions run one after the
 other, and each that changes nodes raises ``version`` by one. A node's ``revision`` is
 the version that last changed its row; ``version``, the one that changed what peers see.
+``mesh.oldest`` is the oldest revision of the schema whose programs may still use it,
+and ``writers`` what each of the processes that write has committed last.
 ``flows.flow`` is source, destination and port, with spaces between.
 ``mesh.policy`` is the version of the policy in force, 0 for none, and ``reclassed`` the
 version of the mesh that last changed the class of a node that was there.
@@ -21,6 +23,11 @@ from sqlalchemy import (
     Text,
     false,
 )
+
+OLDEST_READER = "0012"
+"""The oldest revision whose programs can use the schema as it is now. Migrations add
+what has a default, and leave the rest alone, until all programs in use can do without
+what is to go: only then is it removed, and this raised to the first that could."""
 
 metadata = MetaData(
     naming_convention={
@@ -45,6 +52,7 @@ mesh = Table(
     Column("reclassed", BigInteger, nullable=False, server_default="0"),
     Column("domain", String(100), nullable=False, server_default="mesh.internal"),
     Column("records_version", BigInteger, nullable=False, server_default="0"),
+    Column("oldest", String(8), nullable=False, server_default="0012"),
 )
 
 nodes = Table(
@@ -165,4 +173,14 @@ homes = Table(
     metadata,
     Column("home", String(32), primary_key=True),
     Column("beat", Double, nullable=False),
+    Column("url", String(255), nullable=False, server_default=""),
+    Column("direct", String(255), nullable=False, server_default=""),
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
 )

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, text, update
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from coordinator.dsn import DatabaseAddress, parse_url
 from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.flows import Flow
-from coordinator.mesh.homes import BEAT_TIMEOUT
+from coordinator.mesh.homes import Home, Roll
 from coordinator.mesh.ipam import Networks, choose_networks
 from coordinator.mesh.joining import make_admissions
 from coordinator.mesh.keyring import mentioned
@@ -38,17 +38,18 @@ from coordinator.mesh.operations import (
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion, User
 from coordinator.mesh.registry import Registry
 from coordinator.store import schema
+from coordinator.store.doubt import Doubt
 from coordinator.store.engine import (
+    Engine,
     StoreError,
     create_engine,
     holds_mesh,
     migrate,
-    parse_url,
-    show,
     transaction,
     wait_for_others,
 )
 from coordinator.store.flows import read_flows, write_flows
+from coordinator.store.homes import beat, living_urls
 from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_auth_key,
@@ -67,7 +68,8 @@ from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
 VERSION_CHANNEL = "meshwg_version"
 """PostgreSQL's notification channel for new versions."""
 
-_FORGET_HOME = 86400.0
+BEAT_PATIENCE = 6.0
+"""Seconds in which a sign of life has to be given; after that it is late anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,9 @@ class Commit:
 class Store:
     """One database, and the registry that this process has of it."""
 
-    def __init__(self, engine: AsyncEngine, config: MeshConfig, random: Random) -> None:
+    def __init__(self, engine: Engine, config: MeshConfig, random: Random) -> None:
         self._engine = engine
+        self._doubt = Doubt(random(8).hex())
         self._config = config
         self._random = random
         self._registry: Registry | None = None
@@ -134,13 +137,14 @@ class Store:
         return store
 
     @property
-    def url(self) -> URL:
-        return self._engine.url
+    def engine(self) -> Engine:
+        """The database itself."""
+        return self._engine
 
     @property
     def is_shared(self) -> bool:
         """Whether other coordinator processes may use the database, too."""
-        return self._engine.dialect.name == "postgresql"
+        return self._engine.is_shared
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -170,11 +174,27 @@ class Store:
     async def commit(self, operations: Sequence[Operation], unix_time: float) -> Commit:
         """Carry operations out in one transaction; without any, only catch up.
 
-        :raises StoreError: if nothing was carried out.
+        If the database breaks off instead of answering, it is asked once what became of
+        them. If it cannot say, that is found out by the next call, which does what is
+        among its operations a second time only if it was not done the first time.
+
+        :raises StoreError: if nothing was carried out, or nobody knows.
         """
+        was_in_doubt = bool(self._doubt)
+        try:
+            return await self._commit(operations, unix_time)
+        except StoreError:
+            if was_in_doubt or not self._doubt:
+                raise
+        return await self._commit(operations, unix_time)
+
+    async def _commit(
+        self, operations: Sequence[Operation], unix_time: float
+    ) -> Commit:
         registry = self._loaded()
         async with transaction(self._engine) as connection:
             await self._catch_up(connection, registry)
+            done = await self._doubt.outcomes(connection)
             draft = Draft(
                 registry,
                 await self._read_auth_keys(connection, operations),
@@ -186,8 +206,13 @@ class Store:
             )
             if not self._is_settled:
                 draft.settle_routes()
-            outcomes = [(each, draft.perform(each)) for each in operations]
+            outcomes = [
+                (each, done.get(id(each)) or draft.perform(each)) for each in operations
+            ]
             await self._write(connection, draft)
+            if self.is_shared and operations:
+                await self._doubt.note(connection, outcomes)
+        self._doubt.settle()
         self._is_settled = True
         if draft.is_new_version:
             registry.apply(draft.changes)
@@ -256,35 +281,31 @@ class Store:
 
     # Several processes on one database.
 
-    async def beat(self, home: str) -> set[str]:
-        """Give a sign of life, by the database's clock; return who gave one lately."""
+    async def beat(self, home: Home) -> Roll:
+        """Give a sign of life, by the database's clock; return who else gave one."""
         if not self.is_shared:
-            return {home}
-        clock = "extract(epoch from clock_timestamp())"
-        async with transaction(self._engine) as connection:
-            await connection.execute(
-                text(
-                    f"INSERT INTO homes (home, beat) VALUES (:home, {clock}) "
-                    f"ON CONFLICT (home) DO UPDATE SET beat = {clock}"
-                ),
-                {"home": home},
-            )
-            await connection.execute(
-                text(f"DELETE FROM homes WHERE beat < {clock} - :age"),
-                {"age": _FORGET_HOME},
-            )
-            rows = await connection.execute(
-                text(f"SELECT home FROM homes WHERE beat > {clock} - :age"),
-                {"age": BEAT_TIMEOUT},
-            )
-            return {row.home for row in rows}
+            return Roll({home.name: home})
+        async with transaction(self._engine, BEAT_PATIENCE) as connection:
+            return await beat(connection, home)
 
-    async def forward(self, home: str, payload: str) -> None:
-        """Send a text of at most 7,999 bytes to another process; it is not stored."""
+    async def coordinator_urls(self) -> list[str]:
+        """Return what join tokens carry: where nodes find the coordinators that run,
+        or, if none does, the one that ran last.
+        """
         async with transaction(self._engine) as connection:
-            await connection.execute(
-                select(func.pg_notify(offer_channel(home), payload))
-            )
+            mesh = await self._lock(connection)
+            urls = await living_urls(connection) if self.is_shared else []
+        return urls or [each for each in (str(mesh.url),) if each]
+
+    async def forward(self, messages: Sequence[tuple[str, str]]) -> None:
+        """Send texts to other processes; they are not stored.
+
+        :param messages: each the name of a process, and at most 7,999 bytes.
+        """
+        async with transaction(self._engine) as connection:
+            for home, text_ in messages:
+                notify = func.pg_notify(offer_channel(home), text_)
+                await connection.execute(select(notify))
 
     # Inside a transaction.
 
@@ -309,6 +330,7 @@ class Store:
                 "url": "",
                 "domain": config.domain or DEFAULT_DOMAIN,
                 "records_version": 0,
+                "oldest": schema.OLDEST_READER,
             }
             await connection.execute(insert(schema.mesh), row)
             return
@@ -525,14 +547,14 @@ def _was_decided_on(node: Node, before: Node) -> bool:
     return (node.decisions, node.tags) != (before.decisions, before.tags)
 
 
-async def _require_mesh(url: URL) -> None:
+async def _require_mesh(address: DatabaseAddress) -> None:
     """Look for a mesh, and write nothing.
 
     :raises ConfigError: if there is none.
     """
-    if not await holds_mesh(url):
+    if not await holds_mesh(address):
         raise ConfigError(
-            f"The database {show(url)} holds no mesh, but coordinator.key belongs to "
+            f"The database {address} holds no mesh, but coordinator.key belongs to "
             "one: put the database back with 'meshwg-coordinator restore' (a copy of a "
             "running SQLite database needs its -wal file, too), or move the key away "
             "to begin a new mesh"

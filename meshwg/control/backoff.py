@@ -13,6 +13,10 @@ CONTESTED_RETRY_MIN = 15.0
 """Seconds to wait at least while another machine connects with this node's key."""
 
 
+NEXT_TRY = 0.5
+"""Seconds at most until another coordinator is tried where one has failed."""
+
+
 class BackOff:
     """The failures so far, and the pause that follows from them.
 
@@ -43,5 +47,11 @@ class BackOff:
         low, high = RETRY_MIN, min(bound, RETRY_MAX)
         if self.is_contested:
             low, high = CONTESTED_RETRY_MIN, RETRY_MAX
-        share = int.from_bytes(self._random(4)) / (1 << 32)
-        return low + share * (high - low)
+        return low + self._share() * (high - low)
+
+    def next_try(self) -> float:
+        """Return the seconds until another coordinator is tried."""
+        return NEXT_TRY * (1 + self._share()) / 2
+
+    def _share(self) -> float:
+        return int.from_bytes(self._random(4)) / (1 << 32)

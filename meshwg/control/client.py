@@ -38,10 +38,13 @@ from meshwg.control.authority import Authority
 from meshwg.control.backoff import RETRY_MIN, BackOff
 from meshwg.control.briefing import Briefing
 from meshwg.control.connection import Connection
+from meshwg.control.coordinators import CoordinatorUrls
+from meshwg.control.drop import ControlDrop
 from meshwg.control.events import (
     Accepted,
     AuthorityChanged,
     ControlEvent,
+    CoordinatorsChanged,
     Disconnected,
     MembershipRevoked,
     OfferReceived,
@@ -64,12 +67,7 @@ from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import format_key, parse_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
-from meshwg.wire.control import (
-    CloseCode,
-    ErrorCode,
-    NatReport,
-    ReportedCandidate,
-)
+from meshwg.wire.control import CloseCode, ErrorCode, NatReport, ReportedCandidate
 from meshwg.wire.routes import RouteTraits
 
 
@@ -80,18 +78,6 @@ class ControlState(StrEnum):
     CONNECTING = "connecting"
     CONNECTED = "connected"
     ENDED = "ended"
-
-
-class ControlDrop(StrEnum):
-    """Why something from the coordinator was ignored."""
-
-    MALFORMED = "control-malformed"
-    UNKNOWN_TYPE = "control-unknown-type"
-    """A message of a newer coordinator."""
-    UNEXPECTED = "control-unexpected"
-    """A message before its time, or an offer that is not for this node."""
-    NOT_AUTHENTIC = "control-not-authentic"
-    """A frame that the coordinator's key did not seal."""
 
 
 class ControlClient:
@@ -124,6 +110,8 @@ class ControlClient:
         self._authority = Authority(
             identity.coordinator_key, identity.former_key, random
         )
+        self.coordinators = CoordinatorUrls(identity.urls, random)
+        """Where WebSockets are to lead."""
         self._must_authenticate = identity.auth_key is not None
         self._back_off = BackOff(random)
         self._retry_at = now
@@ -203,10 +191,12 @@ class ControlClient:
         connection = self._succession.find(number)
         if connection is None:
             return
-        never_joined = self.registered is None
-        if code == CloseCode.WRONG_KEY and not connection.is_secure:
+        is_stranger = code == CloseCode.WRONG_KEY and not connection.is_secure
+        if is_stranger:
             self._authority.refused(connection.coordinator_key)
-        if code == CloseCode.WRONG_KEY and not connection.is_secure and never_joined:
+        self.coordinators.failed(number)
+        is_last = self.registered is None and not self.coordinators.has_untried
+        if is_stranger and is_last:
             self._end_refused("wrong-key", reason, now)
         else:
             self._lose(connection, reason, now)
@@ -357,7 +347,7 @@ class ControlClient:
             self._lose(member, "The coordinator has fallen silent", now)
             return
         if any(at <= now for at in self._times_to_succeed()):
-            self._authority.move_at = None
+            self._authority.move_at = self.coordinators.move_at = None
             self._succession.begin(now)
         self._send_report(now)
         if now >= member.sent_at + self.registered.heartbeat:
@@ -377,7 +367,11 @@ class ControlClient:
         """Return when another connection is to be made beside the member's."""
         if self._succession.attempt is not None:
             return []
-        times = (self._succession.succeed_at, self._authority.move_at)
+        times = (
+            self._succession.succeed_at,
+            self._authority.move_at,
+            self.coordinators.move_at,
+        )
         return [each for each in times if each is not None]
 
     # From the coordinator.
@@ -463,6 +457,8 @@ class ControlClient:
                 self._on_offer(message)
             case control.Successor():
                 self._on_successor(member, message, now)
+            case control.Elsewhere(within=within, coordinators=urls):
+                self.coordinators.leave(within, urls, now)
             case control.Ping():
                 member.send(control.Pong(id=message.id), now)
             case control.Pong():
@@ -477,6 +473,8 @@ class ControlClient:
         # An auth key is for joining: a node that was removed must not come back by it.
         self._must_authenticate = False
         self.error, self.is_forgotten = None, False
+        if self.coordinators.learn(message.coordinators, connection.number):
+            self._events.append(CoordinatorsChanged(self.coordinators.all))
         if self._succession.register(connection, now):
             if self._authority.proved(connection.coordinator_key):
                 self._tell_authority()
@@ -554,6 +552,7 @@ class ControlClient:
 
     def _lose(self, connection: Connection, reason: str, now: float) -> None:
         """Drop a connection; without another, set the time of the next attempt."""
+        self.coordinators.failed(connection.number)
         if not self._succession.lose(connection, now):
             return
         self.error = reason
@@ -562,7 +561,10 @@ class ControlClient:
         else:
             lasted = now - self.since if self.state is ControlState.CONNECTED else None
             spread = self.registered.spread if self.registered is not None else 0.0
-            self._retry_at = now + self._back_off.next_pause(lasted, spread)
+            if lasted is None and self.coordinators.has_untried:
+                self._retry_at = now + self._back_off.next_try()
+            else:
+                self._retry_at = now + self._back_off.next_pause(lasted, spread)
             self._enter(ControlState.OFFLINE, now)
         self._events.append(Disconnected(reason))
 

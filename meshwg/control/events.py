@@ -74,6 +74,14 @@ class AuthorityChanged(ControlEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CoordinatorsChanged(ControlEvent):
+    """The coordinators of the mesh are at other URLs: remember them."""
+
+    urls: tuple[str, ...]
+    """The one that this node is connected to in front."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferRefused(ControlEvent):
     """The coordinator did not pass an offer on."""
 

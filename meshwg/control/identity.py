@@ -22,5 +22,7 @@ class Identity:
     exit: bool = False
     """It offers itself as an exit."""
     software: str = ""
+    urls: tuple[str, ...] = ()
+    """Where its coordinators may be, the one to be asked first in front."""
     former_key: bytes | None = None
     """The coordinator's key before, until it has proved that it has the other."""

@@ -2,6 +2,7 @@
 
 from meshwg.node.events import (
     CoordinatorKeyChanged,
+    CoordinatorsMoved,
     EchoReceived,
     ExitChanged,
     ExitInterface,
@@ -23,6 +24,7 @@ from meshwg.node.machine import Node
 
 __all__ = [
     "CoordinatorKeyChanged",
+    "CoordinatorsMoved",
     "DialWanted",
     "EchoReceived",
     "ExitChanged",

@@ -12,6 +12,7 @@ from meshwg.control import events as control_events
 from meshwg.control.client import ControlClient
 from meshwg.node.events import (
     CoordinatorKeyChanged,
+    CoordinatorsMoved,
     Expelled,
     Joined,
     NetmapChanged,
@@ -219,8 +220,11 @@ class Background:
                 case control_events.RelaysChanged(relays):
                     if (known := self._control.registered) is not None:
                         self._events.append(ServersChanged(known.stun, relays))
-                case control_events.AuthorityChanged(key, former):
-                    self._events.append(CoordinatorKeyChanged(key, former))
+                case (
+                    control_events.AuthorityChanged()
+                    | control_events.CoordinatorsChanged()
+                ):
+                    self._events.append(_to_remember(event))
                 case control_events.MembershipRevoked() | control_events.Refused():
                     self._events.append(_expelled(event))
 
@@ -282,6 +286,15 @@ class Background:
             ),
             now,
         )
+
+
+def _to_remember(
+    event: control_events.AuthorityChanged | control_events.CoordinatorsChanged,
+) -> CoordinatorKeyChanged | CoordinatorsMoved:
+    """Return what is kept of what was learnt of the coordinators."""
+    if isinstance(event, control_events.AuthorityChanged):
+        return CoordinatorKeyChanged(event.key, event.former)
+    return CoordinatorsMoved(event.urls)
 
 
 def _expelled(

@@ -105,6 +105,13 @@ class CoordinatorKeyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CoordinatorsMoved:
+    """The coordinators of the mesh are at other URLs: remember them."""
+
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TrustChanged:
     """The pinned keys are worth saving again."""
 
@@ -162,6 +169,7 @@ NodeEvent = (
     | ExitChanged
     | TrustChanged
     | CoordinatorKeyChanged
+    | CoordinatorsMoved
     | Joined
     | Expelled
     | PathChanged

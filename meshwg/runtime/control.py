@@ -38,7 +38,7 @@ class ControlLink:
 
     It has no timers: the owner of the client calls its ``handle_timer``.
 
-    :param url: the coordinator's URL from the join token.
+    :param url: the coordinator's URL, where the client knows none.
     :param on_activity: called after every input to the client, so that its owner can
         take its events and set its timer; the owner then calls :meth:`update`.
     :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
@@ -88,7 +88,7 @@ class ControlLink:
 
     def _open(self, number: int) -> "_WebSocket":
         return _WebSocket(
-            self._url,
+            self._client.coordinators.of(number) or self._url,
             self._fwmark,
             on_open=lambda: self._on_open(number),
             on_frame=lambda frame: self._on_frame(number, frame),

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class CoordinatorNews:
     """Watches one control client for the log and the health of its node.
 
-    :param url: the coordinator's.
+    :param url: the coordinator's, where the client knows none.
     """
 
     def __init__(self, client: ControlClient, health: Health, url: str) -> None:
@@ -55,7 +55,8 @@ class CoordinatorNews:
         since = ""
         if self._away_since is not None:
             since = f" again, after {now - self._away_since:.0f} s"
-        logger.info("Connected to the coordinator %s%s", self._url, since)
+        url = self._client.coordinators.current or self._url
+        logger.info("Connected to the coordinator %s%s", url, since)
         self._health.clear(CODE)
         self._away_since = None
         self._causes.clear()

@@ -20,6 +20,7 @@ from meshwg.keys import PrivateKey
 from meshwg.nat.gateway import Mapped, MappedProtocol
 from meshwg.node import (
     CoordinatorKeyChanged,
+    CoordinatorsMoved,
     EchoReceived,
     ExitChanged,
     Expelled,
@@ -254,8 +255,8 @@ class NodeHost:
 
     @property
     def coordinator_url(self) -> str:
-        """Where the coordinator is."""
-        return self._membership.stored.url
+        """Where the coordinator is that this node is connected to, or asks next."""
+        return self.node.control.coordinators.current or self._membership.stored.url
 
     @property
     def is_member(self) -> bool:
@@ -451,6 +452,8 @@ class NodeHost:
             case CoordinatorKeyChanged(key, former):
                 self._membership.coordinator_key_changed(key, former)
                 log_event(event)
+            case CoordinatorsMoved(urls):
+                self._membership.coordinators_changed(urls)
             case Joined(notice):
                 self._on_joined(notice)
             case Expelled():

@@ -5,7 +5,12 @@ import os
 
 from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient
-from meshwg.control.events import Accepted, MembershipRevoked, Refused
+from meshwg.control.events import (
+    Accepted,
+    CoordinatorsChanged,
+    MembershipRevoked,
+    Refused,
+)
 from meshwg.errors import NotJoined
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
@@ -90,6 +95,8 @@ class _Visit:
             match event:
                 case Accepted(registered) if not self._joined.done():
                     self._joined.set_result(registered)
+                case CoordinatorsChanged(urls):
+                    self._record.coordinators_changed(urls)
                 case Refused(error) if not self._joined.done():
                     self._joined.set_exception(
                         NotJoined(f"{error.message.rstrip('.')}.")

@@ -87,6 +87,11 @@ class MembershipRecord:
         """The coordinator is known by another key from now on."""
         self._store(replace(self.stored, coordinator_key=key, former_key=former))
 
+    def coordinators_changed(self, urls: Sequence[str]) -> None:
+        """The coordinators of the mesh are there now."""
+        url, *others = urls
+        self._store(replace(self.stored, url=url, others=tuple(others)))
+
     def _store(self, stored: StoredMembership) -> None:
         self.stored = stored
         try:
@@ -106,7 +111,8 @@ class MembershipRecord:
                 f"and use another --state-dir{_IF_NEW_KEY}"
             )
         self.stored = _renewed(self.stored, token)
-        self._state.save_membership(replace(self.stored, url=token.url))
+        url, others = token.url, token.others
+        self._state.save_membership(replace(self.stored, url=url, others=others))
 
     def expelled(self) -> None:
         """The node is no longer a member: forget the netmap when this is closed."""
@@ -149,6 +155,7 @@ def identity(
         traits=traits_of(routes),
         exit=config.exit,
         software=f"meshwg {__version__}",
+        urls=stored.urls,
         former_key=stored.former_key,
     )
 
@@ -173,10 +180,10 @@ def choose_membership(
     token = JoinToken.parse(config.join)
     if known is None or not _was_accepted(known, state):
         membership = StoredMembership(
-            token.url, token.coordinator_key, str(token.auth_key)
+            token.url, token.coordinator_key, str(token.auth_key), others=token.others
         )
     elif known.knows(token.coordinator_key) or new_key:
-        membership = replace(_renewed(known, token), url=token.url)
+        membership = replace(_renewed(known, token), url=token.url, others=token.others)
     else:
         raise ConfigError(
             "This node already belongs to another mesh: use another --state-dir, or "

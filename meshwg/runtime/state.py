@@ -62,6 +62,13 @@ class StoredMembership:
     """Until the coordinator has accepted the node for the first time."""
     former_key: bytes | None = None
     """The coordinator's key before, until it has proved that it has the other."""
+    others: tuple[str, ...] = ()
+    """URLs of other coordinators of the mesh."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the coordinators are, the one to be asked first in front."""
+        return (self.url, *self.others)
 
     def knows(self, key: bytes) -> bool:
         """Tell whether the coordinator is known by a key."""
@@ -144,6 +151,7 @@ class StateDirectory:
                 key,
                 raw.get("auth_key"),
                 None if former is None else parse_key(former),
+                tuple(str(each) for each in raw.get("others", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
@@ -153,13 +161,15 @@ class StateDirectory:
 
     def save_membership(self, membership: StoredMembership) -> None:
         """Remember the mesh for the next start."""
-        raw = {
+        raw: dict[str, Any] = {
             "url": membership.url,
             "coordinator_key": format_key(membership.coordinator_key),
             "auth_key": membership.auth_key,
         }
         if membership.former_key is not None:
             raw["former_key"] = format_key(membership.former_key)
+        if membership.others:
+            raw["others"] = list(membership.others)
         self._write(self._path / MEMBERSHIP_FILE, json.dumps(raw) + "\n")
 
     def forget_membership(self) -> None:

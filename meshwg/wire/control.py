@@ -58,8 +58,13 @@ MAX_FLOWS: Final = 128
 """In one message about them."""
 MAX_TAGS: Final = 32
 """Of one node that others are told of."""
+MAX_COORDINATORS: Final = 16
+"""Of one mesh that nodes are told of."""
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
+
+Coordinators = Annotated[tuple[Url, ...], MaxLength(MAX_COORDINATORS)]
+"""URLs of coordinators."""
 
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 _COMPRESS_FROM = 256
@@ -310,6 +315,9 @@ class Registered:
     relays: Annotated[tuple[Relay, ...], MaxLength(16)] = ()
     policy: Count = 0
     """The version of the policy; 0 if there is none, and all is allowed."""
+    coordinators: Coordinators = ()
+    """Where the other coordinators of the mesh are, as URLs that join tokens have;
+    empty if there are none, or that is not said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,6 +440,17 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """I am about to stop: connect to another coordinator, at a random time within these
+    seconds, and leave this one when that has registered you."""
+
+    type: Literal["elsewhere"] = "elsewhere"
+    within: Annotated[float, Within(ge=0, le=60)] = 1.0
+    coordinators: Coordinators = ()
+    """Those that go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
     """You are no longer a member; the connection ends."""
 
@@ -540,6 +559,7 @@ FromCoordinator = (
     | Pong
     | Credentials
     | Successor
+    | Elsewhere
     | Revoked
     | Error
 )

@@ -7,16 +7,20 @@ A token is one word, ``mwg1-`` and the unpadded URL-safe base64 of::
         32      6   number of the auth key, by which the coordinator finds it
         38     16   secret of the auth key; the coordinator stores only its hash
         54      n   the coordinator's URL, UTF-8, ``http://`` or ``https://``
-    54 + n      4   checksum: BLAKE2s of "mwg1-" and all bytes before, cut to 4 bytes
+    54 + n      4   checksum: BLAKE2s of the prefix and all bytes before, cut to 4 bytes
 
-The digit in the prefix is the version: it changes with the layout. The checksum finds
-words that were cut or mistyped; it proves nothing, because it needs no key.
+The digit in the prefix is the version: it changes with the layout. Version 2, which is
+``mwg2-``, has several URLs with newlines between, the one to be tried first in front;
+it is used only for a mesh of several coordinators, as older nodes do not know it. The
+checksum finds words that were cut or mistyped; it proves nothing, because it needs no
+key.
 """
 
 import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -26,6 +30,9 @@ from meshwg.keys import KEY_LENGTH
 from meshwg.transmit import Random
 
 PREFIX = "mwg1-"
+PREFIX_OF_SEVERAL = "mwg2-"
+MAX_URLS = 8
+"""URLs in one token."""
 ID_LENGTH = 6
 SECRET_LENGTH = 16
 CHECKSUM_LENGTH = 4
@@ -42,7 +49,8 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _AUTH_KEY_END = KEY_LENGTH + ID_LENGTH + SECRET_LENGTH
 _MIN_LENGTH = _AUTH_KEY_END + CHECKSUM_LENGTH
-MAX_TOKEN_LENGTH = len(PREFIX) + 4 * (_MIN_LENGTH + MAX_URL_LENGTH) // 3 + 4
+_MAX_URLS_LENGTH = MAX_URLS * (MAX_URL_LENGTH + 1)
+MAX_TOKEN_LENGTH = len(PREFIX) + 4 * (_MIN_LENGTH + _MAX_URLS_LENGTH) // 3 + 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +89,34 @@ class JoinToken:
     url: str
     coordinator_key: bytes
     auth_key: AuthKeyText
+    others: tuple[str, ...] = ()
+    """URLs of other coordinators of the mesh."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the coordinators are, the one to be tried first in front."""
+        return (self.url, *self.others)
 
     def __str__(self) -> str:
+        prefix = PREFIX_OF_SEVERAL if self.others else PREFIX
         body = (
             self.coordinator_key
             + bytes.fromhex(self.auth_key.number)
             + self.auth_key.secret
-            + self.url.encode()
+            + "\n".join(self.urls).encode()
         )
-        text = base64.urlsafe_b64encode(body + _checksum(body)).decode("ascii")
-        return PREFIX + text.rstrip("=")
+        data = body + _checksum(prefix, body)
+        return prefix + base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
+
+    @classmethod
+    def of_mesh(
+        cls, urls: Sequence[str], coordinator_key: bytes, auth_key: AuthKeyText
+    ) -> "JoinToken":
+        """Return the token of a mesh with these coordinators, of which the first are
+        named if they are too many for one.
+        """
+        first, *others = list(dict.fromkeys(urls))[:MAX_URLS]
+        return cls(first, coordinator_key, auth_key, tuple(others))
 
     @classmethod
     def parse(cls, text: str) -> "JoinToken":
@@ -98,11 +124,12 @@ class JoinToken:
 
         :raises ConfigError: with a sentence that says what is wrong with it.
         """
-        body = _checked_body(text.strip())
-        url = _checked_url(body[_AUTH_KEY_END:])
+        prefix, body = _checked_body(text.strip())
+        urls = _checked_urls(prefix, body[_AUTH_KEY_END:])
         number = body[KEY_LENGTH : KEY_LENGTH + ID_LENGTH].hex()
         secret = body[KEY_LENGTH + ID_LENGTH : _AUTH_KEY_END]
-        return cls(url, body[:KEY_LENGTH], AuthKeyText(number, secret))
+        auth_key = AuthKeyText(number, secret)
+        return cls(urls[0], body[:KEY_LENGTH], auth_key, urls[1:])
 
 
 def is_auth_key_number(text: str) -> bool:
@@ -144,10 +171,12 @@ def host_name(text: str) -> str:
     return name
 
 
-def _checked_body(text: str) -> bytes:
-    if not text.startswith(PREFIX):
+def _checked_body(text: str) -> tuple[str, bytes]:
+    """Return the prefix of a token, and what it stands before, without the checksum."""
+    prefix = text[: len(PREFIX)]
+    if prefix not in (PREFIX, PREFIX_OF_SEVERAL):
         raise ConfigError(_explain_prefix(text))
-    encoded = text[len(PREFIX) :]
+    encoded = text[len(prefix) :]
     try:
         data = base64.b64decode(
             encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True
@@ -156,12 +185,12 @@ def _checked_body(text: str) -> bytes:
         data = b""
     body, checksum = data[:-CHECKSUM_LENGTH], data[-CHECKSUM_LENGTH:]
     intact = len(data) > _MIN_LENGTH and len(text) <= MAX_TOKEN_LENGTH
-    if not intact or checksum != _checksum(body):
+    if not intact or checksum != _checksum(prefix, body):
         raise ConfigError(
             "The join token is damaged or incomplete; copy all of it again, or make a "
             "new one with 'meshwg-coordinator token create'"
         )
-    return body
+    return prefix, body
 
 
 def _explain_prefix(text: str) -> str:
@@ -176,12 +205,16 @@ def _explain_prefix(text: str) -> str:
     )
 
 
-def _checked_url(data: bytes) -> str:
+def _checked_urls(prefix: str, data: bytes) -> tuple[str, ...]:
     try:
-        return check_url(data.decode())
+        text = data.decode()
     except UnicodeDecodeError:
         raise ConfigError("The join token holds no usable coordinator URL") from None
+    urls = [text] if prefix == PREFIX else text.split("\n")
+    if len(urls) > MAX_URLS:
+        raise ConfigError(f"The join token holds more than {MAX_URLS} URLs")
+    return tuple(dict.fromkeys(check_url(url) for url in urls))
 
 
-def _checksum(body: bytes) -> bytes:
-    return hashlib.blake2s(PREFIX.encode() + body).digest()[:CHECKSUM_LENGTH]
+def _checksum(prefix: str, body: bytes) -> bytes:
+    return hashlib.blake2s(prefix.encode() + body).digest()[:CHECKSUM_LENGTH]

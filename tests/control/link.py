@@ -37,11 +37,12 @@ class Link:
         auth_key: str | None = None,
         coordinator_key: bytes = COORDINATOR.public_bytes,
         cache: control.Cache | None = None,
+        urls: tuple[str, ...] = (),
         seed: int = 3,
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed).randbytes
-        membership = Identity(NODE, coordinator_key, name, auth_key)
+        membership = Identity(NODE, coordinator_key, name, auth_key, urls=urls)
         self.client = ControlClient(
             membership, now=self.now, random=self.random, cache=cache
         )

@@ -5,6 +5,7 @@ import random
 from meshwg.control.backoff import (
     CONTESTED_RETRY_MIN,
     FORGET_FAILURES,
+    NEXT_TRY,
     RETRY_MAX,
     RETRY_MIN,
     BackOff,
@@ -34,6 +35,11 @@ def test_the_coordinator_spreads_those_that_it_had() -> None:
     spread = max(failed(0, seed).next_pause(1.0, 20.0) for seed in range(30))
     alone = max(failed(0, seed).next_pause(None, 20.0) for seed in range(30))
     assert alone <= 2 * RETRY_MIN < spread <= 20.0
+
+
+def test_another_coordinator_is_tried_soon_whatever_failed_before() -> None:
+    for seed in range(30):
+        assert NEXT_TRY / 2 <= failed(12, seed).next_try() <= NEXT_TRY
 
 
 def test_a_contested_key_is_not_fought_over() -> None:

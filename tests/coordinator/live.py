@@ -18,6 +18,17 @@ _Event = TypeVar("_Event", bound=ControlEvent)
 
 PATIENCE = 20.0
 """Seconds a test waits for what must come; it is reached only when a test fails."""
+LOOK = 0.01
+"""Seconds between two looks at what nobody tells of."""
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nobody tells of."""
+    for _ in range(int(PATIENCE / LOOK)):
+        if condition():
+            return
+        await asyncio.sleep(LOOK)
+    raise AssertionError("It never happens")
 
 
 class LiveNode:

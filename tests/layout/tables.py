@@ -56,7 +56,7 @@ COORDINATOR_LAYERS = (
         "coordinator.relaysecrets",
     ),
     ("coordinator.policy", "coordinator.config"),
-    ("coordinator.credentials",),
+    ("coordinator.credentials", "coordinator.dsn"),
     ("coordinator",),
 )
 LAB_LAYERS = (("__main__",), ("scenarios",), ("netlab",))

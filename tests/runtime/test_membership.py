@@ -121,6 +121,26 @@ async def test_a_key_that_the_coordinator_named_is_remembered(
     await record.close()
 
 
+async def test_where_the_coordinators_are_is_remembered(state: StateDirectory) -> None:
+    record = record_of_a_member(state)
+    record.coordinators_changed((OTHER_URL, URL))
+    stored = state.membership()
+    assert stored == record.stored
+    assert stored is not None
+    assert stored.urls == (OTHER_URL, URL)
+    assert (stored.url, stored.coordinator_key) == (OTHER_URL, KEY)
+    await record.close()
+
+
+def test_a_token_may_name_several_coordinators(state: StateDirectory) -> None:
+    token = JoinToken.of_mesh([URL, OTHER_URL], KEY, AuthKeyText.generate(RANDOM))
+    membership = choose(state, token)
+    assert membership.urls == (URL, OTHER_URL)
+    assert state.membership() == membership
+    again = choose(state, JoinToken(OTHER_URL, KEY, token.auth_key))
+    assert again.urls == (OTHER_URL,)
+
+
 async def test_a_running_node_renews_its_membership_by_its_own_mesh_only(
     state: StateDirectory,
 ) -> None:

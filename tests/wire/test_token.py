@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from meshwg.errors import ConfigError
 from meshwg.wire.token import (
     MAX_URL_LENGTH,
+    MAX_URLS,
     AuthKeyText,
     JoinToken,
     check_url,
@@ -55,12 +56,52 @@ def test_a_foreign_token_is_refused_with_where_to_get_a_valid_one(text: str) -> 
 
 def test_a_token_of_another_version_asks_for_an_update() -> None:
     with pytest.raises(ConfigError, match="update meshwg"):
-        JoinToken.parse("mwg2-abc")
+        JoinToken.parse("mwg3-abc")
+
+
+def test_a_token_may_name_several_coordinators() -> None:
+    urls = ["http://one:8443", "https://two.example/mesh", "http://[2001:db8::3]:1"]
+    token = JoinToken.of_mesh([*urls, urls[1]], bytes(32), sample().auth_key)
+    assert str(token).startswith("mwg2-")
+    parsed = JoinToken.parse(str(token))
+    assert parsed == token
+    assert list(parsed.urls) == urls
+
+
+def test_a_token_of_one_coordinator_is_one_that_all_nodes_know() -> None:
+    token = JoinToken.of_mesh([URL, URL], bytes(range(32)), sample().auth_key)
+    assert token == sample()
+    assert str(token) == str(sample())
+
+
+def test_a_token_names_only_so_many_coordinators() -> None:
+    urls = [f"http://h{number}.example/{'p' * 200}" for number in range(20)]
+    token = JoinToken.of_mesh(urls, bytes(32), sample().auth_key)
+    assert list(JoinToken.parse(str(token)).urls) == urls[:MAX_URLS]
+    key = sample().auth_key
+    more = str(JoinToken("http://h", bytes(32), key, tuple(urls[:MAX_URLS])))
+    with pytest.raises(ConfigError, match=r"more than 8 URLs|damaged"):
+        JoinToken.parse(more)
+
+
+@pytest.mark.parametrize("others", [("ftp://h",), ("",), ("http://h", "nonsense")])
+def test_each_url_of_a_token_has_to_be_usable(others: tuple[str, ...]) -> None:
+    token = JoinToken(URL, bytes(32), sample().auth_key, others)
+    with pytest.raises(ConfigError, match="looks like"):
+        JoinToken.parse(str(token))
+
+
+def test_one_prefix_does_not_stand_for_the_other() -> None:
+    several = JoinToken(URL, bytes(32), sample().auth_key, ("http://h",))
+    for text in (str(several), str(sample())):
+        swapped = ("mwg1-" if text.startswith("mwg2-") else "mwg2-") + text[5:]
+        with pytest.raises(ConfigError, match="damaged or incomplete"):
+            JoinToken.parse(swapped)
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_refused_in_a_sentence(text: str) -> None:
-    for candidate in (text, f"mwg1-{text}"):
+    for candidate in (text, f"mwg1-{text}", f"mwg2-{text}"):
         with pytest.raises(ConfigError):
             JoinToken.parse(candidate)
 

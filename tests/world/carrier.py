@@ -28,10 +28,29 @@ FIRST_REPETITION = 1.0
 class Line:
     """One connection, at the node's end."""
 
+    carrier: "Carrier"
+    own: int
+    """What the client calls it."""
+    coordinator: "SimCoordinator"
+    """Whom it was dialled to."""
     route: Hashable
     """The way that it was dialled over."""
     number: int | None = None
     """What the coordinator calls it; ``None`` while it is dialled."""
+
+    # What the coordinator's end does.
+
+    def receive_later(self, number: int, frame: bytes) -> None:
+        """Take a frame when it has travelled."""
+        self.carrier.receive_later(self, frame)
+
+    def closed_later(self, number: int, code: int) -> None:
+        """Learn in a moment that the coordinator has closed the connection."""
+        self.carrier.closed_later(self, code)
+
+    def cut(self, reason: str) -> None:
+        """Learn at once that the connection is broken."""
+        self.carrier.lose(self, reason)
 
 
 class Carrier:
@@ -89,7 +108,7 @@ class Carrier:
         lines, self._lines = self._lines, {}
         for own, line in lines.items():
             if line.number is not None:
-                self.coordinator.disconnect(line.number)
+                line.coordinator.disconnect(line.number)
             self.client.control_closed(own, reason, self.network.now)
         if lines:
             self.on_news()
@@ -102,37 +121,41 @@ class Carrier:
 
     # What the coordinator's end does.
 
-    def receive_later(self, number: int, frame: bytes) -> None:
+    def receive_later(self, line: Line, frame: bytes) -> None:
         """Take a frame when it has travelled."""
 
         def arrive() -> None:
-            for own, line in self._lines.items():
-                if line.number == number and self._is_whole(line):
-                    self.client.receive_control(own, frame, self.network.now)
-                    self.on_news()
-                    return
+            if self._lines.get(line.own) is line and self._is_whole(line):
+                self.client.receive_control(line.own, frame, self.network.now)
+                self.on_news()
 
         self.network.after(self.latency, arrive)
 
-    def closed_later(self, number: int, code: int) -> None:
+    def closed_later(self, line: Line, code: int) -> None:
         """Learn in a moment that the coordinator has closed the connection."""
 
         def arrive() -> None:
-            for own, line in list(self._lines.items()):
-                if line.number == number and self._is_whole(line):
-                    del self._lines[own]
-                    reason = "The coordinator closed the connection"
-                    self.client.control_closed(own, reason, self.network.now, code)
-                    self.on_news()
-                    return
+            if self._lines.get(line.own) is line and self._is_whole(line):
+                del self._lines[line.own]
+                reason = "The coordinator closed the connection"
+                self.client.control_closed(line.own, reason, self.network.now, code)
+                self.on_news()
 
         self.network.after(LATENCY, arrive)
+
+    def lose(self, line: Line, reason: str) -> None:
+        """Learn at once that the coordinator's end is gone."""
+        if self._lines.get(line.own) is line:
+            del self._lines[line.own]
+            self.client.control_closed(line.own, reason, self.network.now)
+            self.on_news()
 
     def _is_whole(self, line: Line) -> bool:
         return not self.silent and line.route == self._route()
 
     def _dial(self, own: int) -> None:
-        line = self._lines[own] = Line(self._route())
+        coordinator = self.coordinator.find(self.client.coordinators.of(own))
+        line = self._lines[own] = Line(self, own, coordinator, self._route())
         self.dialled += 1
         self._ask(own, line, FIRST_REPETITION)
 
@@ -155,7 +178,7 @@ class Carrier:
         now = self.network.now
         if line.route is not None:
             self.observed = self._address()
-            line.number = self.coordinator.connect(self, self.observed)
+            line.number = line.coordinator.connect(line, self.observed)
         if line.number is None:
             del self._lines[own]
             self.client.control_closed(own, "It cannot be reached", now)
@@ -163,12 +186,12 @@ class Carrier:
             self.client.control_opened(own, now)
 
     def _hang_up(self, line: Line) -> None:
-        number, coordinator = line.number, self.coordinator
+        number, coordinator = line.number, line.coordinator
         if number is not None and self._is_whole(line):
             self.network.after(LATENCY, lambda: coordinator.disconnect(number))
 
     def _send_later(self, line: Line, frame: bytes) -> None:
-        coordinator = self.coordinator
+        coordinator = line.coordinator
 
         def arrive() -> None:
             if line.number is not None and self._is_whole(line):

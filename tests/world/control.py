@@ -51,6 +51,8 @@ class ControlWorld:
             self.network, self.ledger, self.key, self.settings, self.coordinators, home
         )
         self.coordinators.append(coordinator)
+        for each in self.coordinators:
+            each.introduce()
         return coordinator
 
     def add_member(

@@ -75,6 +75,26 @@ class SimCoordinator:
         self._boot()
 
     @property
+    def url(self) -> str:
+        """Where nodes find it."""
+        return f"http://{self.home}"
+
+    def find(self, url: str) -> "SimCoordinator":
+        """Return the process at a URL; this one if nothing else is there."""
+        return next((each for each in self._siblings if each.url == url), self)
+
+    def number_of(self, carrier: object) -> int:
+        """Return what this process calls the connection of a node."""
+        ends = self.carriers.items()
+        return next(n for n, end in ends if getattr(end, "carrier", None) is carrier)
+
+    def send_elsewhere(self) -> None:
+        """Have nodes connect to the others, as before a planned stop."""
+        others = [each.url for each in self._siblings if each is not self]
+        self.server.send_elsewhere(others, self.network.now)
+        self.drain()
+
+    @property
     def public_key(self) -> bytes:
         return self._key.public_bytes
 
@@ -188,6 +208,12 @@ class SimCoordinator:
             random=self.network.random.randbytes,
         )
         self.server.use_keys(self._key, self._former, self.network.now)
+        self.introduce()
+
+    def introduce(self) -> None:
+        """Say to nodes that come from now on where the other processes are."""
+        others = [each.url for each in self._siblings if each is not self]
+        self.server.use_coordinators(others)
 
     def _ask_database(self) -> None:
         if self._busy:

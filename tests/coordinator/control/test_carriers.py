@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.control.settings import Settings
-from meshwg.control.events import Disconnected
+from meshwg.control.events import Disconnected, OfferReceived
 from meshwg.keys import PrivateKey
-from meshwg.wire.control import CloseCode
+from meshwg.wire import channel
+from meshwg.wire.control import CloseCode, OfferMessage, to_json
 from tests.coordinator.control.visitor import Visitor, mesh
 from tests.world.control import ControlWorld
 
@@ -40,6 +41,70 @@ def test_two_keys_are_answered_while_one_replaces_the_other() -> None:
     late = Visitor(world, coordinator)
     late.shake_hands_with(world.key.public_bytes)
     assert late.code == CloseCode.WRONG_KEY
+
+
+def test_another_coordinator_passes_offers_on_over_a_connection_of_its_own() -> None:
+    world, a, b = mesh()
+    coordinator = world.coordinators[0]
+    sibling = Visitor(world, coordinator)
+    sibling.private_key = world.key
+    sibling.greet()
+    sibling.say_payload(coordinator.home.encode())
+    offer = OfferMessage(to=a.key, sender=b.key, sequence=7, candidates=())
+    sibling.say_payload(to_json(offer))
+    world.advance(0.5)
+    (received,) = a.found(OfferReceived)
+    assert isinstance(received, OfferReceived)
+    assert received.offer.sequence == 7
+    assert coordinator.server.counters["siblings"] == 1
+
+    for _ in range(10):
+        world.advance(5.0)
+        sibling.say_payload(channel.HEARTBEAT)
+    assert sibling.code is None
+    world.advance(30.0)
+    assert sibling.code == CloseCode.SILENT
+
+
+def test_a_coordinator_that_looks_for_another_process_is_sent_away() -> None:
+    world, a, b = mesh()
+    sibling = Visitor(world, world.coordinators[0])
+    sibling.private_key = world.key
+    sibling.greet()
+    sibling.say_payload(b"elsewhere")
+    assert sibling.code == CloseCode.REFUSED
+    assert a.connected
+    assert b.connected
+
+
+def test_a_node_cannot_speak_as_a_coordinator() -> None:
+    world, a, b = mesh()
+    visitor = Visitor(world, world.coordinators[0]).greet()
+    visitor.say_payload(world.coordinators[0].home.encode())
+    offer = OfferMessage(to=a.key, sender=b.key, sequence=7, candidates=())
+    visitor.say_payload(to_json(offer))
+    world.advance(0.5)
+    assert not a.found(OfferReceived)
+    assert visitor.code == CloseCode.REFUSED
+
+
+def test_garbage_of_a_coordinator_is_no_offer() -> None:
+    world, a, b = mesh()
+    sibling = Visitor(world, world.coordinators[0])
+    sibling.private_key = world.key
+    sibling.greet()
+    sibling.say_payload(world.coordinators[0].home.encode())
+    for payload in (
+        b"{",
+        b"\xff" * 900,
+        b'{"type":"offer"}',
+        b'{"type":"ping","id":1}',
+    ):
+        sibling.say_payload(payload)
+    world.advance(1.0)
+    assert not a.found(OfferReceived)
+    assert not b.found(OfferReceived)
+    assert a.connected
 
 
 def test_a_recorded_initiation_does_not_disturb_the_node_it_is_from() -> None:

@@ -1,5 +1,6 @@
 """The connected members: how they arrive, what they are told, and how they leave."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from coordinator.mesh.operations import (
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Accepted,
+    CoordinatorsChanged,
     Disconnected,
     MembershipRevoked,
     OfferReceived,
@@ -184,7 +186,7 @@ def test_a_report_reaches_all_others_and_a_repeated_one_none() -> None:
 def test_a_node_that_does_not_read_catches_up_later() -> None:
     world, a, b = mesh()
     coordinator = world.coordinators[0]
-    number = next(n for n, c in coordinator.carriers.items() if c is b)
+    number = coordinator.number_of(b)
     coordinator.server.set_writable(number, False, world.now)
     for port in range(1, 6):
         a.client.report([replace(CANDIDATE, port=port)], None, world.now)
@@ -384,6 +386,128 @@ def test_a_large_mesh_is_asked_to_spread_its_return() -> None:
     world.advance(5.0)
     spreads = [n.client.registered.spread for n in world.members if n.client.registered]
     assert max(spreads) > min(spreads) >= 1.0
+
+
+# Several coordinators.
+
+
+def test_nodes_of_a_coordinator_that_dies_go_to_the_others() -> None:
+    world = several()
+    first = world.coordinators[0]
+    nodes = [world.add_member(f"n{number}") for number in range(12)]
+    world.advance(5.0)
+    assert first.server.members == 12
+    first.stop()
+    assert world.took(lambda: all(node.connected for node in nodes)) < 5.0
+    shares = [each.server.members for each in world.coordinators[1:]]
+    assert sum(shares) == 12
+    assert min(shares) > 0
+
+
+def test_nodes_are_told_of_the_others_and_remember_them() -> None:
+    world = several()
+    node = world.add_member()
+    world.advance(2.0)
+    (event,) = node.found(CoordinatorsChanged)
+    assert isinstance(event, CoordinatorsChanged)
+    assert set(event.urls) == {"http://two", "http://three"}
+
+
+def test_a_coordinator_that_stops_has_its_nodes_elsewhere_before() -> None:
+    world = several()
+    first = world.coordinators[0]
+    nodes = [world.add_member(f"n{number}") for number in range(20)]
+    world.advance(5.0)
+    first.send_elsewhere()
+    sequence = 0
+
+    def talk() -> bool:
+        nonlocal sequence
+        sequence += 1
+        for one, other in itertools.pairwise(nodes):
+            offer = control.OfferMessage(
+                to=other.key, sequence=sequence, candidates=(CANDIDATE,)
+            )
+            one.client.offer(offer, world.now)
+            one.run()
+        world.advance(0.1)
+        return first.server.members == 0
+
+    while not talk():
+        assert all(node.connected for node in nodes)
+    world.advance(1.0)
+    assert not any(node.found(Disconnected) for node in nodes)
+    assert sum(each.server.members for each in world.coordinators[1:]) == 20
+    for node in nodes[1:]:
+        heard = node.found(OfferReceived)
+        numbers = {e.offer.sequence for e in heard if isinstance(e, OfferReceived)}
+        # One may be on its way at that moment; whoever sent it repeats it.
+        assert len(numbers) >= sequence - 1
+
+
+def test_nodes_leave_a_coordinator_that_stops_over_a_while() -> None:
+    world = several()
+    first = world.coordinators[0]
+    for number in range(60):
+        world.add_member(f"n{number}")
+    world.advance(5.0)
+    within = first.server.send_elsewhere(["http://two", "http://three"], world.now)
+    first.drain()
+    left = [first.server.members]
+    for _ in range(13):
+        world.advance(within / 10)
+        left.append(first.server.members)
+    assert left[0] == 60
+    assert left[-1] == 0
+    # Not all at once: each tenth of the time sees a part of them go.
+    assert max(before - after for before, after in itertools.pairwise(left)) < 25
+
+
+def test_a_coordinator_that_stops_takes_nobody_in() -> None:
+    world = several()
+    first = world.coordinators[0]
+    first.send_elsewhere()
+    assert first.server.connect("192.0.2.77", world.now) is None
+    node = world.add_member()
+    # It knows no other, as it was never told.
+    world.advance(10.0)
+    assert not node.connected
+
+
+def test_a_node_that_does_not_know_of_it_is_told_at_the_end() -> None:
+    world = several()
+    first = world.coordinators[0]
+    node = world.add_member()
+    world.advance(2.0)
+    first.server.shut_down(world.now)
+    first.drain()
+    first.stop()
+    assert world.took(lambda: node.connected, 20.0) < 5.0
+    assert first.server.members == 0
+
+
+def test_nodes_that_move_do_not_come_back_to_be_replaced() -> None:
+    world = several()
+    first = world.coordinators[0]
+    node = world.add_member()
+    world.advance(2.0)
+    for coordinator in world.coordinators:
+        coordinator.server.send_elsewhere(["http://two"], world.now)
+        coordinator.drain()
+        break
+    world.advance(10.0)
+    assert node.connected
+    assert first.server.members == 0
+    assert world.coordinators[1].server.members == 1
+    assert world.ledger.nodes[node.key].home == "two"
+
+
+def several() -> ControlWorld:
+    """Three coordinators on one database; nodes begin at the first."""
+    world = ControlWorld()
+    for home in ("one", "two", "three"):
+        world.add_coordinator(home)
+    return world
 
 
 def changes_of(observer: SimMember, node: SimMember) -> list[control.PeerEntry]:

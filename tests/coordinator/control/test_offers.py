@@ -79,7 +79,7 @@ def test_too_many_offers_are_refused_and_others_are_not_disturbed() -> None:
 def test_an_offer_is_never_kept_for_a_node_that_does_not_read() -> None:
     world, a, b = mesh()
     server = world.coordinators[0].server
-    number = next(n for n, c in world.coordinators[0].carriers.items() if c is b)
+    number = world.coordinators[0].number_of(b)
     server.set_writable(number, False, world.now)
     a.client.offer(OfferMessage(to=b.key, sequence=1), world.now)
     world.advance(1.0)

@@ -1,6 +1,6 @@
 """Coordinator processes that live, and the nodes of those that do not."""
 
-from coordinator.mesh.homes import GRACE, Homes
+from coordinator.mesh.homes import GRACE, Home, Homes, Roll
 from coordinator.mesh.nodes import Node
 
 
@@ -40,6 +40,16 @@ def test_nodes_that_are_offline_already_do_not_matter() -> None:
     offline = Node(key="a", name="a", requested_name="a", number=1, home="dead")
     homes.overdue([offline], (), 0.0)
     assert homes.overdue([offline], (), GRACE) == frozenset()
+
+
+def test_a_process_tells_of_the_others_and_not_of_its_own_address() -> None:
+    own, other = Home("own", "http://own"), Home("other", "http://other")
+    shared = Home("behind the same address", "http://own")
+    urls = ("http://own", "http://other", "http://away")
+    roll = Roll({each.name: each for each in (own, other, shared, Home("old"))}, urls)
+    assert roll.others(own) == ("http://other", "http://away")
+    assert roll.living(own) == ("http://other",)
+    assert Roll({"own": own}).others(own) == Roll({"own": own}).living(own) == ()
 
 
 def node(key: str, home: str) -> Node:

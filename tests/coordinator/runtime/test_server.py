@@ -1,9 +1,11 @@
 """A whole coordinator over real sockets: nodes, offers, administration, restarts."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -12,10 +14,13 @@ import pytest
 from coordinator.mesh.operations import Remove
 from coordinator.runtime import server
 from coordinator.runtime.control import FRAME_LIMIT
+from coordinator.runtime.server import CoordinatorProcess, Foundation
+from coordinator.store import watch as watch_module
 from meshwg.control.client import ControlState
 from meshwg.control.events import (
     Accepted,
     AuthorityChanged,
+    Disconnected,
     MembershipRevoked,
     OfferReceived,
     Refused,
@@ -31,7 +36,7 @@ from meshwg.wire.control import (
     load_cache,
 )
 from meshwg.wire.token import JoinToken
-from tests.coordinator.live import LiveNode
+from tests.coordinator.live import PATIENCE, LiveNode, eventually
 from tests.coordinator.programs import (
     loopback,
     make_certificate,
@@ -40,6 +45,7 @@ from tests.coordinator.programs import (
     running,
 )
 from tests.coordinator.proxy import CLIENT, proxy
+from tests.coordinator.store.middlebox import Middlebox
 from tests.coordinator.strangers import register
 
 CANDIDATE = ReportedCandidate(kind="host", host="192.0.2.1", port=7)
@@ -291,7 +297,7 @@ async def test_what_cannot_be_reached_behind_a_proxy_is_said(
 ) -> None:
     url, listen = "https://mesh.example.org", f"{loopback()}:0"
     async with running(tmp_path, url=url, listen=listen) as (process, _):
-        process.say_what_lacks()
+        await process.say_what_lacks()
 
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3
@@ -383,6 +389,74 @@ async def test_two_coordinators_on_one_postgresql_act_as_one(
 
 
 @pytest.mark.postgres
+async def test_a_coordinator_that_stops_has_its_nodes_at_another_one_before(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with two_coordinators(tmp_path, postgres_url) as (first, second, found, stop):
+        token = await make_token(first, found)
+        nodes = [await LiveNode(token, f"n{number}").joined() for number in range(6)]
+        for node in nodes:
+            accepted = await node.event(Accepted)
+            assert accepted.registered.coordinators == (second.public.url,)
+        await stop()
+        assert second._server.members == 6
+        assert not any(
+            isinstance(event, Disconnected) for node in nodes for event in node.events
+        )
+        for node in nodes:
+            await node.joined()
+            await node.vanish()
+
+
+@pytest.mark.postgres
+async def test_offers_between_two_coordinators_go_directly(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with two_coordinators(tmp_path, postgres_url) as (first, second, found, _):
+        a = await LiveNode(await make_token(first, found), "a").joined()
+        b = await LiveNode(await make_token(second, found), "b").joined()
+        await a.until(lambda: online(a, b))
+        sequence = 0
+        async with asyncio.timeout(PATIENCE):
+            while not first._siblings.forwarded:
+                sequence += 1
+                offer = OfferMessage(to=b.key, sequence=sequence)
+                a.client.offer(offer, asyncio.get_running_loop().time())
+                a.act()
+                assert (await b.event(OfferReceived)).offer.sequence == sequence
+        assert second._server.counters["siblings"] == 1
+        await a.vanish()
+        await b.vanish()
+
+
+@pytest.mark.postgres
+async def test_a_coordinator_is_ready_while_it_hears_of_what_others_write(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "RECONNECT_INTERVAL", 0.05)
+    monkeypatch.setattr(watch_module, "PULSE_INTERVAL", 0.05)
+    monkeypatch.setattr(watch_module, "PULSE_TIMEOUT", 1.0)
+    async with (
+        Middlebox(postgres_url).running() as box,
+        running(tmp_path, database=box.url) as (process, _),
+    ):
+        await answers(process, "/readyz", 200, "ready")
+        box.freeze()
+        await answers(process, "/readyz", 503, "notifications")
+        box.thaw()
+        await answers(process, "/readyz", 200, "ready")
+        await answers(process, "/healthz", 200, "ok")
+
+
+async def test_a_coordinator_that_stops_is_not_ready(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _):
+        await answers(process, "/readyz", 200, "ready")
+        process._readiness.leave()
+        await answers(process, "/readyz", 503, "about to stop")
+        await answers(process, "/healthz", 200, "ok")
+
+
+@pytest.mark.postgres
 async def test_a_second_coordinator_with_another_key_is_refused(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -418,6 +492,50 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
         with pytest.raises(MeshError, match=f"{port} cannot be listened on"):
             async with running(tmp_path, listen=f"{host}:{port}"):
                 pass
+
+
+@contextlib.asynccontextmanager
+async def two_coordinators(
+    tmp_path: Path, url: str
+) -> AsyncIterator[
+    tuple[
+        CoordinatorProcess,
+        CoordinatorProcess,
+        Foundation,
+        Callable[[], Awaitable[None]],
+    ]
+]:
+    """Run two on one database that know of each other.
+
+    Yields both, and what stops the first before the second.
+    """
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with contextlib.AsyncExitStack() as first_stack:
+        first, foundation = await first_stack.enter_async_context(
+            running(tmp_path / "one", database=url)
+        )
+        key = (tmp_path / "one" / "coordinator.key").read_bytes()
+        (tmp_path / "two" / "coordinator.key").write_bytes(key)
+        async with running(tmp_path / "two", database=url) as (second, _):
+            await eventually(lambda: len(first._worker.roll.alive) == 2)
+            yield first, second, foundation, first_stack.aclose
+
+
+async def answers(
+    process: CoordinatorProcess, path: str, status: int, named: str
+) -> None:
+    """Wait until a process answers like this."""
+    async with (
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession(process.public.url) as session,
+    ):
+        while True:
+            async with session.get(path) as response:
+                body = await response.json()
+                if response.status == status and named in body["status"]:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def knows(node: LiveNode, count: int) -> None:

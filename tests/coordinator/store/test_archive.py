@@ -5,6 +5,8 @@ import os
 import pytest
 from sqlalchemy import text
 
+from coordinator.dsn import parse_url
+from coordinator.mesh.homes import Home
 from coordinator.mesh.operations import Remove
 from coordinator.store import archive, engine
 from coordinator.store.archive import NoArchive
@@ -17,7 +19,7 @@ async def test_what_was_taken_is_put_back_in_a_new_epoch(
 ) -> None:
     key = await auth_key(process)
     await process.do(join("a", key), join("b", key))
-    taken = await archive.take(engine.parse_url(database_url))
+    taken = await archive.take(parse_url(database_url))
     await process.do(Remove("a"))
 
     await put_back(database_url, taken)
@@ -36,20 +38,20 @@ async def test_what_cannot_be_put_back_replaces_nothing(
 ) -> None:
     key = await auth_key(process)
     await process.do(join("a", key))
-    taken = await archive.take(engine.parse_url(database_url))
+    taken = await archive.take(parse_url(database_url))
     taken["tables"]["mesh"]["rows"] = []
 
     with pytest.raises(NoArchive, match="no mesh in it"):
         await put_back(database_url, taken)
 
-    assert await engine.holds_mesh(engine.parse_url(database_url))
+    assert await engine.holds_mesh(parse_url(database_url))
 
 
 @pytest.mark.postgres
 async def test_a_database_in_use_is_not_replaced(postgres_url: str) -> None:
     process = await Process.start(postgres_url)
-    await process.store.beat("home")
-    taken = await archive.take(engine.parse_url(postgres_url))
+    await process.store.beat(Home("home"))
+    taken = await archive.take(parse_url(postgres_url))
 
     with pytest.raises(MeshError, match="stop all that do"):
         await put_back(postgres_url, taken)
@@ -62,5 +64,5 @@ async def test_a_database_in_use_is_not_replaced(postgres_url: str) -> None:
 
 async def put_back(url: str, taken: archive.Archive) -> None:
     await archive.put_back(
-        engine.parse_url(url), taken, random=os.urandom, before_commit=lambda: None
+        parse_url(url), taken, random=os.urandom, before_commit=lambda: None
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from coordinator.mesh.homes import Home, Roll
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Accepted,
@@ -204,9 +205,27 @@ async def test_the_mesh_url_is_kept(process: Process, other: Process) -> None:
 
 
 async def test_a_sign_of_life_is_seen_by_all(process: Process, other: Process) -> None:
-    await process.store.beat("one")
-    alive = await other.store.beat("two")
-    assert alive == ({"one", "two"} if process.store.is_shared else {"two"})
+    one, two = Home("one", "http://one", "http://10.0.0.1"), Home("two", "http://two")
+    await process.store.beat(one)
+    roll = await other.store.beat(two)
+    if not process.store.is_shared:
+        assert roll == Roll({"two": two})
+        return
+    assert roll.alive == {"one": one, "two": two}
+    assert roll.others(two) == roll.living(two) == ("http://one",)
+
+
+async def test_tokens_name_the_coordinators_that_run_or_the_last_one_that_ran(
+    process: Process,
+) -> None:
+    assert await process.store.coordinator_urls() == []
+    await process.do(SetUrl("http://last"))
+    assert await process.store.coordinator_urls() == ["http://last"]
+    await process.store.beat(Home("one", "http://one"))
+    await process.store.beat(Home("two", "http://two"))
+    found = await process.store.coordinator_urls()
+    several = ["http://one", "http://two"]
+    assert found == (several if process.store.is_shared else ["http://last"])
 
 
 async def test_a_database_of_another_coordinator_is_refused(
