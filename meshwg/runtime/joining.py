@@ -7,6 +7,7 @@ from meshwg.config import NodeConfig
 from meshwg.control.client import ControlClient
 from meshwg.control.events import Accepted, MembershipRevoked, Refused
 from meshwg.errors import NotJoined
+from meshwg.proxies import Proxies
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.control import ControlLink
@@ -50,7 +51,9 @@ class _Visit:
             random=os.urandom,
             cache=self._record.cached_netmap(),
         )
-        self._link = ControlLink(self._client, stored.url, self._turn)
+        self._link = ControlLink(
+            self._client, stored.url, self._turn, proxies=Proxies.read(os.environ)
+        )
         self._alarm = Alarm(self._on_alarm)
         self._joined: asyncio.Future[Registered] = asyncio.Future()
 
