@@ -12,6 +12,7 @@ import click
 
 from coordinator.cli.settings import load_settings
 from coordinator.config import load
+from meshwg.runtime.hangup import held_hangup
 
 CONFIG_HELP = "A TOML file. Default: /etc/meshwg/coordinator.toml, if it is there."
 PATH = click.Path(path_type=Path)
@@ -41,6 +42,13 @@ PATH = click.Path(path_type=Path)
     "--url",
     metavar="URL",
     help="What nodes use, where a proxy is in front: https://mesh.example.org.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="CIDR",
+    help="Proxies that may say whose requests they pass on.",
 )
 @click.option(
     "--domain",
@@ -106,6 +114,7 @@ PATH = click.Path(path_type=Path)
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="Default: info.",
 )
+@held_hangup()
 def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
     settings = load_settings(config, options)
@@ -142,3 +151,5 @@ def _log_to_stderr(level: str) -> None:
     # At INFO these report every connection.
     for name in ("aiohttp", "aiosqlite", "asyncio", "alembic", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of each request for a subprotocol, of which anybody may send many.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
