@@ -228,13 +228,22 @@ class _WebSocket:
     async def _send(self, websocket: WebSocket) -> None:
         # A connection that fails here also ends the loop that reads it.
         with contextlib.suppress(ConnectionError):
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outgoing:
-                    await websocket.send(self._outgoing[0])
-                    self._outgoing.popleft()
-                self._idle.set()
+            try:
+                await self._send_all(websocket)
+            except OSError:
+                raise
+            except Exception as error:
+                self._surprises.note(error)
+                websocket.leave()
+
+    async def _send_all(self, websocket: WebSocket) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outgoing:
+                await websocket.send(self._outgoing[0])
+                self._outgoing.popleft()
+            self._idle.set()
 
     def _explain_close(self, code: int | None) -> str:
         what = _REASONS.get(CloseCode(code)) if code in _REASONS else None

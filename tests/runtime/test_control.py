@@ -20,6 +20,7 @@ from meshwg.keys import PrivateKey
 from meshwg.proxies import Proxies
 from meshwg.runtime import clock, dialing
 from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
+from meshwg.runtime.websocket import WebSocket
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
 from meshwg.wire.models import decode_from_node
@@ -357,6 +358,33 @@ async def test_what_nobody_expected_is_logged_once_and_the_link_comes_back(
     (record,) = logged(caplog)
     assert "OverflowError" in record.getMessage()
     assert record.exc_info is not None
+
+
+async def test_a_frame_that_cannot_be_sent_ends_only_its_connection(
+    coordinator: Coordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    send, failures = WebSocket.send, 2
+
+    async def fail(websocket: WebSocket, message: bytes) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OverflowError("nobody expected this")
+        await send(websocket, message)
+
+    monkeypatch.setattr(WebSocket, "send", fail)
+    daemon = Daemon(coordinator.url)
+    for _ in range(2):
+        await daemon.until(ControlState.OFFLINE)
+        daemon.client.network_changed(clock.now())
+        daemon.tick()
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    (record,) = logged(caplog)
+    assert "OverflowError" in record.getMessage()
 
 
 async def test_an_owner_that_fails_does_not_end_the_link(
