@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from coordinator.cli.settings import load_settings
-from coordinator.config import load
 from meshwg.runtime.hangup import held_hangup
 
 CONFIG_HELP = "A TOML file. Default: /etc/meshwg/coordinator.toml, if it is there."
@@ -117,6 +115,10 @@ PATH = click.Path(path_type=Path)
 @held_hangup()
 def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
+    # Only here, while a SIGHUP waits: it takes a good part of the start.
+    from coordinator.cli.settings import load_settings
+    from coordinator.config import load
+
     settings = load_settings(config, options)
     _log_to_stderr(settings.log_level)
     _raise_open_files()
