@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from coordinator.config import WILDCARDS, CoordinatorConfig, HostPort
+from meshwg.wire.token import MAX_URL_LENGTH
+
+RELAY_PATH = "/v1/relay"
+"""Where WebSockets carry TURN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,30 @@ class PublicAddresses:
 
     @property
     def relays(self) -> tuple[str, ...]:
-        """TURN URLs, the cheapest first: UDP, then TCP, then others'."""
+        """TURN URLs, the cheapest first: UDP, TCP, WebSockets, then others'."""
         own: list[str] = []
         if self.config.relay:
             own += [f"turn:{address}?transport=udp" for address in self.stun[:1]]
             if self._is_reachable(self.config.listen_address[0]):
                 where = join(self.host, self.port)
                 own.append(f"{self._stream_scheme}:{where}?transport=tcp")
+            if self._websocket is not None:
+                own.append(self._websocket)
         return (*own, *self.config.relays)
+
+    @property
+    def _websocket(self) -> str | None:
+        """Where a proxy leads to the relay: what passes on the control channel passes
+        this on, too."""
+        url = f"ws{self.url.removeprefix('http')}{RELAY_PATH}"
+        is_usable = self.config.url is not None and len(url) <= MAX_URL_LENGTH
+        return url if is_usable else None
 
     @property
     def lacks(self) -> tuple[str, ...]:
         """What nodes do without, and what to do about it, as sentences.
 
-        A proxy passes on HTTP and WebSockets, and no TURN.
+        A proxy passes on HTTP and WebSockets, and no UDP.
         """
         relays = self.relays
         found = []
@@ -67,13 +81,6 @@ class PublicAddresses:
             found.append(
                 "No relay over UDP is advertised, as none can be reached: give "
                 "--stun 0.0.0.0, or name another one with --relay-server"
-            )
-        streams = [url for url in relays if not url.endswith("=udp")]
-        if not streams and self.config.relay:
-            found.append(
-                "Nodes that have no UDP get no relay, as a proxy passes none on: let "
-                "them reach a port of this server with --listen 0.0.0.0:8443, or name "
-                "another relay with --relay-server turns:HOST:443?transport=tcp"
             )
         return tuple(found)
 

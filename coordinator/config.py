@@ -25,7 +25,11 @@ DEFAULT_FILE = Path("/etc/meshwg/coordinator.toml")
 """Read if it is there and no other file is named."""
 DEFAULT_DATA_DIR = Path("/var/lib/meshwg-coordinator")
 
-_SINGULARS = {"approve_route": "approve_routes", "relay_server": "relays"}
+_SINGULARS = {
+    "approve_route": "approve_routes",
+    "relay_server": "relays",
+    "trusted_proxy": "trusted_proxies",
+}
 """Options that may be given several times, and their keys."""
 
 MAX_NAME = 253
@@ -78,6 +82,9 @@ class CoordinatorConfig(BaseModel):
     direct_url: str | None = None
     """The URL at which the other coordinators on the database reach this one; by
     default that of the address listened on."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies that may say whose requests they pass on, beside those on the
+    loopback where there is a :attr:`url`."""
     domain: str | None = None
     """What the names of nodes end with; by default what the database has, which begins
     with ``mesh.internal``."""
@@ -223,6 +230,7 @@ def _check(config: CoordinatorConfig) -> None:
     for option, networks in (
         ("approve_routes", config.approve_routes),
         ("relay_allow", config.relay_allow),
+        ("trusted_proxies", config.trusted_proxies),
     ):
         for network in networks:
             _check_network(option, network)

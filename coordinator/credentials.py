@@ -32,8 +32,9 @@ ROUNDS = 4
 (Luby and Rackoff, 1988), even if many names have one expiry."""
 
 _WORD = re.compile(f"[0-9a-f]{{{2 * USER_LENGTH}}}", re.ASCII)
+_HOST = r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?"
 _RELAY_URL = re.compile(
-    r"turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+    rf"(?:turns?:{_HOST}(\?transport=(udp|tcp))?|wss?://{_HOST}(/[\w.~/-]*)?)"
 )
 
 
@@ -113,7 +114,7 @@ def expired(username: str, unix_time: float) -> bool:
 def relay_host(url: str) -> str:
     """Return the host of a relay's URL."""
     found = _RELAY_URL.fullmatch(url)
-    return url if found is None else found[1]
+    return url if found is None else found[1] or found[5]
 
 
 def parse_relay_url(url: str) -> str:
@@ -124,6 +125,6 @@ def parse_relay_url(url: str) -> str:
     if len(url) > MAX_URL_LENGTH or _RELAY_URL.fullmatch(url) is None:
         raise ConfigError(
             f"{url} is not a relay; write turn:HOST:PORT?transport=udp, or tcp, or "
-            "turns:…"
+            "turns:…, or wss://HOST/v1/relay"
         )
     return url

@@ -39,8 +39,8 @@ def _check_all(settings: CoordinatorConfig) -> None:
     :raises ConfigError: if it cannot be used.
     """
     # Only here, because they import what takes half a second.
+    from coordinator.runtime.certificate import load_tls
     from coordinator.runtime.files import read_relay_secrets
-    from coordinator.runtime.listener import load_tls
 
     choose_networks(os.urandom, settings.network4, settings.network6)
     try:

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from coordinator.cli.settings import load_settings
-from coordinator.config import load
+from meshwg.runtime.hangup import held_hangup
 
 CONFIG_HELP = "A TOML file. Default: /etc/meshwg/coordinator.toml, if it is there."
 PATH = click.Path(path_type=Path)
@@ -46,6 +45,13 @@ PATH = click.Path(path_type=Path)
     "--direct-url",
     metavar="URL",
     help="What other coordinators on the database use. Default: by --listen.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="CIDR",
+    help="Proxies that may say whose requests they pass on.",
 )
 @click.option(
     "--domain",
@@ -111,8 +117,13 @@ PATH = click.Path(path_type=Path)
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="Default: info.",
 )
+@held_hangup()
 def serve(config: Path | None, **options: Any) -> None:
     """Run the coordinator until it is told to stop."""
+    # Only here, while a SIGHUP waits: it takes a good part of the start.
+    from coordinator.cli.settings import load_settings
+    from coordinator.config import load
+
     settings = load_settings(config, options)
     _log_to_stderr(settings.log_level)
     _raise_open_files()
@@ -147,3 +158,5 @@ def _log_to_stderr(level: str) -> None:
     # At INFO these report every connection.
     for name in ("aiohttp", "aiosqlite", "asyncio", "alembic", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of each request for a subprotocol, of which anybody may send many.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

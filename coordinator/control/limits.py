@@ -79,15 +79,16 @@ class FairSlots(Generic[Holder]):
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._hosts
 
-    def enter(self, holder: Holder, host: str) -> bool:
+    def enter(self, holder: Holder, host: str, *, is_shared: bool = False) -> bool:
         """Take a place; return whether its site and network may have one more.
 
         See :meth:`evicted` for who has to go.
+
+        :param is_shared: whether others come from there, who are not known yet; then
+            all of them together have no less than there is.
         """
         site, network = site_of(host), network_of(host)
-        if self._sites[site] >= self._per_site:
-            return False
-        if len(self._networks.get(network, ())) >= self._per_network:
+        if not is_shared and self._is_full(site, network):
             return False
         if len(self._hosts) >= self._most:
             self._evict()
@@ -124,6 +125,10 @@ class FairSlots(Generic[Holder]):
         """Return, once, the holders whose places others have got."""
         evicted, self._evicted = self._evicted, []
         return evicted
+
+    def _is_full(self, site: str, network: str) -> bool:
+        has_many = len(self._networks.get(network, ())) >= self._per_network
+        return has_many or self._sites[site] >= self._per_site
 
     def _evict(self) -> None:
         fullest = next(iter(self._by_size[max(self._by_size)]))

@@ -32,6 +32,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.records import auth_key_record, dns_record, node_record
 from coordinator.mesh.registry import Registry
+from coordinator.runtime.listener import visit_of
 from coordinator.runtime.peeradmin import WG_PATH, PeerAdministration
 from coordinator.runtime.policyadmin import (
     PolicyAdministration,
@@ -278,19 +279,33 @@ class Administration:
 
 
 def is_exposed(request: web.Request) -> bool:
-    """Return whether somebody on the way can read a request, and the answer."""
-    return not is_confidential(request.transport) or came_in_clear(request)
+    """Return whether somebody on the way can read a request, and the answer.
+
+    A proxy on this machine that passes a connection on as it is has got it over the
+    network.
+    """
+    visit = visit_of(request)
+    is_forwarded = visit is not None and visit.forwarded_for is not None
+    return not is_confidential(
+        request.transport, is_forwarded=is_forwarded
+    ) or came_in_clear(request)
 
 
-def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
+def is_confidential(
+    transport: asyncio.BaseTransport | None, *, is_forwarded: bool = False
+) -> bool:
     """Return whether nobody else on the way can read what goes through a connection.
 
     That is so with TLS, and where both ends are on this machine.
+
+    :param is_forwarded: whether its other end is only a proxy's.
     """
     if transport is None:
         return False
     if transport.get_extra_info("sslcontext") is not None:
         return True
+    if is_forwarded:
+        return False
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         # A Unix socket, whose ends have no addresses.

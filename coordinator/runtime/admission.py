@@ -7,7 +7,9 @@ a TURN stream.
 import asyncio
 from collections import Counter
 
+from coordinator.config import HostPort
 from coordinator.control.limits import FairSlots
+from coordinator.runtime.proxied import TrustedProxies
 from meshwg.runtime.alarm import Alarm
 
 EXCHANGE_TIMEOUT = 15.0
@@ -28,9 +30,14 @@ MAX_EXCHANGES = 2048
 
 
 class Admission:
-    """Counts the connections in the middle of an exchange, and bounds them."""
+    """Counts the connections in the middle of an exchange, and bounds them.
 
-    def __init__(self) -> None:
+    :param proxies: whose connections are others', and are counted as these when they
+        are known; by default there are none.
+    """
+
+    def __init__(self, proxies: TrustedProxies | None = None) -> None:
+        self.proxies = proxies or TrustedProxies()
         self._slots: FairSlots[Visit] = FairSlots(
             MAX_EXCHANGES,
             per_site=EXCHANGES_PER_ADDRESS,
@@ -55,7 +62,8 @@ class Admission:
 
     def admit(self, visit: "Visit", host: str) -> bool:
         """Count a connection; return whether it is allowed."""
-        if not self._slots.enter(visit, host):
+        is_shared = self.proxies.trusts(host)
+        if not self._slots.enter(visit, host, is_shared=is_shared):
             self.cut["refused"] += 1
             return False
         for other in self._slots.evicted():
@@ -77,7 +85,10 @@ class Visit:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._transport: asyncio.Transport | None = None
-        self._host = ""
+        self.host = ""
+        """Whose it is, as far as that is known."""
+        self.forwarded_for: HostPort | None = None
+        """Whose a proxy said it is, before anything else."""
         self._size = 0
         self._limit = EXCHANGE_LIMIT
         self._is_counted = False
@@ -91,13 +102,25 @@ class Visit:
         if self._transport is not None:
             self._transport = transport
             return True
-        self._host = (transport.get_extra_info("peername") or ("",))[0]
-        if not self._admission.admit(self, self._host):
+        self.host = (transport.get_extra_info("peername") or ("",))[0]
+        if not self._admission.admit(self, self.host):
             transport.abort()
             return False
         self._transport, self._is_counted = transport, True
         self._alarm.set(EXCHANGE_TIMEOUT, 0.0)
         return True
+
+    def belongs_to(self, client: str) -> bool:
+        """Count it as a client's, whom a proxy has named; return whether it may stay.
+
+        If it may not, it is counted no more, and the caller is to end it.
+        """
+        if client == self.host or not self._is_counted:
+            return True
+        self._admission.release(self)
+        self.host = client
+        self._is_counted = self._admission.admit(self, client)
+        return self._is_counted
 
     def heard(self, size: int) -> bool:
         """So many bytes have come; return whether to read on."""
@@ -126,7 +149,7 @@ class Visit:
         """Somebody else has done with it: it is to end soon, read or not."""
         if self._transport is None or self._is_counted:
             return
-        if self._admission.admit(self, self._host):
+        if self._admission.admit(self, self.host):
             self._is_counted, self._size = True, 0
             self._alarm.set(CLOSE_TIMEOUT, 0.0)
         else:

@@ -9,9 +9,10 @@ from aiohttp import WSMsgType, web
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.runtime.admission import Visit
-from coordinator.runtime.listener import take_over
+from coordinator.runtime.listener import client_of, take_over
 from coordinator.runtime.outbox import Outbox
-from coordinator.runtime.proxied import address_of
+from coordinator.runtime.proxied import TrustedProxies
+from coordinator.runtime.upgrades import is_upgrade, upgrade_required
 from meshwg.runtime.alarm import Alarm
 from meshwg.wire.control import MAX_NODE_PAYLOAD, CloseCode
 
@@ -27,7 +28,7 @@ class ControlEndpoint:
 
     :param on_operations: called when there may be operations for the database.
     :param on_forward: called with offers for nodes at other processes.
-    :param is_proxied: whether a proxy on this machine says who a node is.
+    :param proxies: who may say who a node is; by default nobody.
     """
 
     def __init__(
@@ -36,10 +37,10 @@ class ControlEndpoint:
         *,
         on_operations: Callable[[], None],
         on_forward: Callable[[Delivery], None],
-        is_proxied: bool = False,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._server = server
-        self._is_proxied = is_proxied
+        self._proxies = proxies or TrustedProxies()
         self._on_operations = on_operations
         self._on_forward = on_forward
         self._outboxes: dict[int, Outbox] = {}
@@ -55,10 +56,9 @@ class ControlEndpoint:
             timeout=CLOSE_TIMEOUT,
             autoping=False,
         )
-        if request.can_read_body or not _is_upgrade(request, socket):
-            text = "Only the WebSocket of a node is served here\n"
-            return web.Response(status=400, text=text)
-        address = address_of(request, is_proxied=self._is_proxied)
+        if not is_upgrade(request, socket):
+            return upgrade_required()
+        address = client_of(request, self._proxies)
         number = self._server.connect(address, self._loop.time())
         self.drain()
         if number is None:
@@ -140,11 +140,3 @@ class ControlEndpoint:
     def _on_alarm(self) -> None:
         self._server.handle_timer(self._loop.time(), time.time())
         self.drain()
-
-
-def _is_upgrade(request: web.Request, socket: web.WebSocketResponse) -> bool:
-    try:
-        return bool(socket.can_prepare(request))
-    except ValueError:
-        # A header is no text: the key is to be decoded, or a refusal would quote it.
-        return False

@@ -8,7 +8,8 @@ Every connection costs a descriptor and memory, even one that says nothing, says
 letter by letter, or does not read its answer. So each is counted from when it is
 accepted until it is gone (:mod:`coordinator.runtime.admission`), and TLS begins with
 the first byte. Control connections and TURN streams have limits of their own, and are
-not counted here while these apply.
+not counted here while these apply. Where a proxy is in front, its connections are its
+clients' (:mod:`coordinator.runtime.arrivals`).
 """
 
 import asyncio
@@ -23,9 +24,12 @@ from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
+from coordinator.config import HostPort
 from coordinator.runtime.admission import Admission, Visit
+from coordinator.runtime.arrivals import Arrival
+from coordinator.runtime.proxied import TrustedProxies
 from coordinator.runtime.unexpected import Unexpected
 from meshwg.errors import MeshError, NotPermitted
 
@@ -45,6 +49,8 @@ BACKLOG = 1024
 """Connections that wait to be accepted: a whole mesh may come back at once."""
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
+StreamFactory = Callable[[HostPort | None], asyncio.Protocol]
+"""Makes the protocol of a stream; it is told of whom, if a proxy has said that."""
 
 
 class _Reading(TypingProtocol):
@@ -63,7 +69,7 @@ class NewConnection(asyncio.Protocol):
         self,
         visit: Visit,
         http: ProtocolFactory,
-        stream: ProtocolFactory | None,
+        stream: StreamFactory | None,
     ) -> None:
         self.visit, self._http, self._stream = visit, http, stream
         self._transport: asyncio.Transport | None = None
@@ -88,7 +94,7 @@ class NewConnection(asyncio.Protocol):
         elif self._stream is None:
             transport.abort()
         else:
-            self._inner = self._stream()
+            self._inner = self._stream(self.visit.forwarded_for)
             self.visit.leave()
             transport.set_protocol(self._inner)
             _read_at_once(transport, STREAM_READ_SIZE)
@@ -206,6 +212,27 @@ def refuse_expectations(server: web.Server) -> None:
     server.request_handler = handle
 
 
+def count_clients(proxies: TrustedProxies) -> Middleware:
+    """Return a middleware that counts a proxy's connections as its clients'."""
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        visit = visit_of(request)
+        if visit is None or visit.belongs_to(client_of(request, proxies)):
+            return await handler(request)
+        text = "Too many requests at once; try again later\n"
+        return web.Response(status=503, text=text, headers={"Retry-After": "10"})
+
+    return count
+
+
+def client_of(request: web.Request, proxies: TrustedProxies) -> str:
+    """Return the address of whoever has sent a request, as far as it is known."""
+    visit = visit_of(request)
+    remote = request.remote or "" if visit is None else visit.host
+    return proxies.client_of(remote, request.headers)
+
+
 def take_over(request: web.Request) -> Visit | None:
     """Take over the connection of a request; the caller counts it from now on.
 
@@ -283,7 +310,7 @@ async def listen(
     http: web.Server,
     *,
     admission: Admission,
-    stream: ProtocolFactory | None,
+    stream: StreamFactory | None,
     tls: ssl.SSLContext | None,
 ) -> asyncio.Server:
     """Serve on a listening socket; the application needs :func:`one_request`.
@@ -294,34 +321,10 @@ async def listen(
     def accept() -> asyncio.Protocol:
         visit = Visit(admission)
         connection = NewConnection(visit, http, stream)
-        return connection if tls is None else NewTlsConnection(visit, connection, tls)
+        if tls is None:
+            return Arrival(visit, connection, admission.proxies)
+        secured = NewTlsConnection(visit, connection, tls)
+        return Arrival(visit, secured, admission.proxies)
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(accept, sock=listener, backlog=BACKLOG)
-
-
-def load_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """Return the TLS context of the TCP port.
-
-    :raises MeshError: if certificate or key cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:
-        # An SSLError is an OSError whose text is in other places.
-        reason = getattr(error, "reason", None) or error.strerror
-        raise MeshError(
-            f"The TLS certificate {certificate} with key {key} cannot be used: {reason}"
-        ) from None
-    return context
-
-
-def renew_tls(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Let new connections see another certificate.
-
-    :raises MeshError: if it cannot be used; the old one then stays.
-    """
-    # A context that fails half-way would be left with a key of another certificate.
-    load_tls(certificate, key)
-    context.load_cert_chain(certificate, key)

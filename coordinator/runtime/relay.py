@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
+from coordinator.config import HostPort
 from coordinator.control.limits import FairSlots
 from coordinator.runtime.metrics import Metric, counter, counters, gauge
 from coordinator.runtime.sockets import BatchSocket
@@ -124,9 +125,12 @@ class Relay:
 
     # From clients over streams: what a TurnStream calls.
 
-    def stream_protocol(self) -> TurnStream:
-        """Return the protocol for a new connection: an asyncio protocol factory."""
-        return TurnStream(self)
+    def stream_protocol(self, client_address: HostPort | None = None) -> TurnStream:
+        """Return the protocol for a new connection.
+
+        :param client_address: whose it is, if a proxy has said that.
+        """
+        return TurnStream(self, client_address)
 
     def stream_opened(self, stream: TurnStream, host: str, port: int) -> Endpoint:
         """Return the endpoint of a new client, with a link of its own."""

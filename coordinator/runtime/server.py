@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from coordinator.addresses import PublicAddresses, join
+from coordinator.addresses import RELAY_PATH, PublicAddresses, join
 from coordinator.config import WILDCARDS, CoordinatorConfig, differences
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
@@ -26,16 +25,16 @@ from coordinator.mesh.registry import Registry
 from coordinator.relaysecrets import RelaySecrets
 from coordinator.runtime.admin import BODY_LIMIT, Administration
 from coordinator.runtime.admission import Admission
+from coordinator.runtime.certificate import Certificate
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_relay_secrets
 from coordinator.runtime.listener import (
     MalformedRequests,
     bind,
+    count_clients,
     listen,
-    load_tls,
     one_request,
     refuse_expectations,
-    renew_tls,
 )
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
@@ -47,9 +46,11 @@ from coordinator.runtime.metrics import (
 )
 from coordinator.runtime.policyfile import PolicyFile
 from coordinator.runtime.readiness import Readiness
+from coordinator.runtime.proxied import TrustedProxies
 from coordinator.runtime.services import make_services
 from coordinator.runtime.siblings import Siblings
 from coordinator.runtime.taken import taken_networks
+from coordinator.runtime.turnwebsocket import RelayEndpoint
 from coordinator.runtime.unexpected import Unexpected
 from coordinator.runtime.worker import StoreWorker
 from coordinator.store import durability
@@ -87,7 +88,7 @@ SHARED_SECRET = (
 )
 FORMER_SERVED = "The key before is served, too, until 'meshwg-coordinator key retire'"
 
-LIVE = ("log_level", "approve_routes")
+LIVE = ("log_level", "approve_routes", "trusted_proxies")
 LIVE_WITH_TLS = ("tls_cert", "tls_key")
 """Settings that need no restart, the latter if there was a certificate before."""
 
@@ -183,7 +184,7 @@ class CoordinatorProcess:
         self._foundation = foundation
         config = self._config = foundation.config
         self._stopping = asyncio.Event()
-        self._tls: ssl.SSLContext | None = None
+        self._certificate: Certificate | None = None
         self._listener = bind(*config.listen_address)
         self.public = PublicAddresses(
             config,
@@ -215,13 +216,16 @@ class CoordinatorProcess:
             forward_directly=self._siblings.forward,
         )
         self._policy_file = PolicyFile(config.policy, self._worker)
+        self._proxies = TrustedProxies(
+            config.trusted_proxies, loopback=config.url is not None
+        )
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
-            is_proxied=config.url is not None,
+            proxies=self._proxies,
         )
-        self._admission = Admission()
+        self._admission = Admission(self._proxies)
         self._malformed = MalformedRequests(self._unexpected)
         self._page = MetricsPage()
         self._page.add(self._metrics)
@@ -309,17 +313,18 @@ class CoordinatorProcess:
         """
         try:
             new = read()
-            if self._tls is not None and new.tls_cert and new.tls_key:
-                renew_tls(self._tls, str(new.tls_cert), str(new.tls_key))
+            if self._certificate is not None and new.tls_cert and new.tls_key:
+                self._certificate.renew(new.tls_cert, new.tls_key)
         except MeshError as error:
             logger.error("The settings stay as they are: %s", error)
             return
         logging.getLogger().setLevel(new.log_level.upper())
         self._foundation.store.approve_routes(new.approve_routes)
+        self._proxies.use(new.trusted_proxies)
         self._worker.look()
         self._policy_file.look()
         logger.info("The settings and the certificate were read again")
-        live = LIVE if self._tls is None else LIVE + LIVE_WITH_TLS
+        live = LIVE if self._certificate is None else LIVE + LIVE_WITH_TLS
         later = [each for each in differences(self._config, new) if each not in live]
         if later:
             names = ", ".join(later)
@@ -372,23 +377,27 @@ class CoordinatorProcess:
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config
         if config.tls_cert is not None and config.tls_key is not None:
-            self._tls = load_tls(str(config.tls_cert), str(config.tls_key))
+            self._certificate = Certificate(config.tls_cert, config.tls_key)
         assert runner.server is not None
         refuse_expectations(runner.server)
-        stream = self._services.stream
+        stream, certificate = self._services.stream, self._certificate
         return await listen(
             self._listener,
             runner.server,
             admission=self._admission,
             stream=stream,
-            tls=self._tls,
+            tls=None if certificate is None else certificate.context,
         )
 
     def _make_application(self) -> web.Application:
         foundation = self._foundation
         application = web.Application(
             client_max_size=BODY_LIMIT,
-            middlewares=[one_request, self._unexpected.middleware],
+            middlewares=[
+                one_request,
+                count_clients(self._proxies),
+                self._unexpected.middleware,
+            ],
         )
         self._administration = Administration(
             foundation.store,
@@ -408,6 +417,10 @@ class CoordinatorProcess:
                 *self._administration.routes(),
             ]
         )
+        if self._services.stream is not None:
+            relay = RelayEndpoint(self._services.stream, self._proxies)
+            application.router.add_get(RELAY_PATH, relay.handle)
+            application.on_shutdown.append(relay.close)
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -464,12 +477,14 @@ class CoordinatorProcess:
         worker, store = self._worker, self._foundation.store
         ears = Ears(worker.look, self._on_offer, self._readiness.listening)
         self._work = asyncio.create_task(worker.run())
-        others = (
+        others = [
             worker.keep_alive,
             lambda: watch(store.engine, self._home.name, ears),
             self._watch_keys,
             self._policy_file.watch,
-        )
+        ]
+        if self._certificate is not None:
+            others.append(self._certificate.watch)
         endured = [asyncio.create_task(self._endure(each)) for each in others]
         self._tasks = [self._work, *endured]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.addresses import PublicAddresses
-from coordinator.config import CoordinatorConfig
+from coordinator.config import CoordinatorConfig, HostPort
 from coordinator.mesh.registry import Registry
 from coordinator.mesh.relayusers import RelayUsers
-from coordinator.runtime.listener import ProtocolFactory
 from coordinator.runtime.metrics import Metric
 from coordinator.runtime.relay import Relay
+from coordinator.runtime.tcp import TurnStream
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
@@ -44,8 +44,8 @@ class Services:
     """All services of one process."""
 
     services: tuple[Service, ...]
-    stream: ProtocolFactory | None
-    """Makes the protocol of a STUN-framed stream on the TCP port."""
+    stream: Callable[[HostPort | None], TurnStream] | None
+    """Makes the protocol of a STUN-framed stream, on the TCP port or in a WebSocket."""
     on_members: Callable[[], None] = lambda: None
     """To be called when the members may have changed."""
 

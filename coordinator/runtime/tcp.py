@@ -1,15 +1,17 @@
-"""TURN over TCP and TLS: one asyncio protocol per client.
+"""TURN over TCP, TLS and WebSockets: one asyncio protocol per client.
 
 The coordinator's TCP port hands a connection over when its first byte is STUN's, see
-:mod:`coordinator.runtime.listener`. A client that reads more slowly than its peers send
-holds nobody up: what does not fit is dropped, the oldest first, and always between two
-messages.
+:mod:`coordinator.runtime.listener`; WebSockets come from
+:mod:`coordinator.runtime.turnwebsocket`. A client that reads more slowly than its peers
+send holds nobody up: what does not fit is dropped, the oldest first, and always between
+two messages.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from coordinator.config import HostPort
 from coordinator.turn.backlog import Backlog
 from meshwg.errors import InvalidMessage
 from meshwg.runtime.alarm import Alarm
@@ -45,10 +47,16 @@ class StreamOwner(Protocol):
 
 
 class TurnStream(asyncio.Protocol):
-    """The server's end of a client's connection."""
+    """The server's end of a client's connection.
 
-    def __init__(self, owner: StreamOwner) -> None:
+    :param client_address: whose it is, if not of who is at its other end.
+    """
+
+    def __init__(
+        self, owner: StreamOwner, client_address: HostPort | None = None
+    ) -> None:
         self._owner = owner
+        self._client_address = client_address
         self._framer = StreamFramer(EARLY_LIMIT)
         self._backlog: Backlog[bytes] = Backlog(BACKLOG)
         self._transport: asyncio.Transport | None = None
@@ -60,7 +68,8 @@ class TurnStream(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        peer = self._client_address or transport.get_extra_info("peername")
+        host, port = (peer or ("", 0))[:2]
         self._client = self._owner.stream_opened(self, host, port)
         self._alarm.set(ALLOCATION_TIMEOUT, 0.0)
 

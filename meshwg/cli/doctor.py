@@ -3,6 +3,7 @@
 import email.utils
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -20,6 +21,7 @@ from meshwg.cli.hostchecks import device, machine_findings
 from meshwg.cli.table import fields, terminal_width
 from meshwg.cli.words import names_text, policy_text
 from meshwg.errors import DaemonNotRunning, MeshError
+from meshwg.proxies import Proxies, Proxy
 
 PATIENCE = 3.0
 """Seconds for the coordinator to answer."""
@@ -138,6 +140,8 @@ def _name(url: str) -> Finding:
         return Finding("dns", "ok", f"{host} is an address, and needs no name server")
     except ValueError:
         pass
+    if (proxy := _proxy_to(url)) is not None:
+        return Finding("dns", "ok", f"{host} is looked up by the proxy {proxy}")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -168,8 +172,9 @@ def _date_at(url: str) -> float:
     :raises OSError: if nobody answers.
     :raises ValueError: if the answer has no date.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port
+    parts, proxy = urlsplit(url), _proxy_to(url)
+    end = parts.hostname or "", parts.port
+    host, port = end if proxy is None else (proxy.host, proxy.port)
     connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
     if parts.scheme == "https":
         # A node checks no certificate: the key in the token is what it trusts.
@@ -178,9 +183,20 @@ def _date_at(url: str) -> float:
         connection = http.client.HTTPSConnection(
             host, port, timeout=PATIENCE, context=trusting
         )
+    if proxy is not None:
+        connection.set_tunnel(*end, headers=proxy.headers)
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/healthz")
         date = connection.getresponse().getheader("Date") or ""
     finally:
         connection.close()
     return email.utils.parsedate_to_datetime(date).timestamp()
+
+
+def _proxy_to(url: str) -> Proxy | None:
+    """Return the proxy through which a coordinator is reached from here."""
+    parts = urlsplit(url)
+    is_secure = parts.scheme == "https"
+    port = parts.port or (443 if is_secure else 80)
+    proxies = Proxies.read(os.environ)
+    return proxies.find(parts.hostname or "", port, secure=is_secure)

@@ -11,6 +11,7 @@ import click
 
 from meshwg.cli.startup import kept
 from meshwg.errors import NotPermitted
+from meshwg.runtime.hangup import held_hangup
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
@@ -113,6 +114,7 @@ _JOURNAL_FORMAT = "%(levelname)s: %(message)s"
     metavar="ADDRESS",
     help="Whom to ask for all other names. Default: as the machine does.",
 )
+@held_hangup()
 def node(
     config_file: Path | None,
     hub: bool,

@@ -118,7 +118,7 @@ class Lookout:
         relayed = [
             Endpoint(server.address, server.url.port)
             for server in relays
-            if server.transport is Transport.TCP
+            if server.transport is Transport.TCP and not server.is_proxied
         ]
         others = [
             Endpoint(server.host, relay.port) for relay in relayed for server in stun

@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 
-Each server is reached in one or more *ways*: over UDP, TCP, TLS. A way that is tried
-has a :class:`~meshwg.relay.client.RelayClient` and a link number of its own. The first
-to have an allocation becomes *home*: its relayed address is the node's.
+Each server is reached in one or more *ways*: over UDP, TCP, TLS, in a WebSocket. A way
+that is tried has a :class:`~meshwg.relay.client.RelayClient` and a link number of its
+own. The first to have an allocation becomes *home*: its relayed address is the node's.
 
 *Contest.* Without a home, all UDP servers are asked for their round trip at once, and
 whoever answers first, which is the nearest, is asked for an allocation. When none has

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from meshwg.control.client import ControlClient
+from meshwg.proxies import Proxies
 from meshwg.runtime import clock
 from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.websocket import NoWebSocket, WebSocket
@@ -23,6 +24,11 @@ ACKNOWLEDGEMENT_TIMEOUT = 10.0
 limit TCP tries for a quarter of an hour; a heartbeat every 3 s finds out."""
 FLUSH_TIMEOUT = 2.0
 """Seconds that stopping waits for the last message to leave."""
+
+UPGRADE_REQUIRED = 426
+BAD_GATEWAY = (502, 504)
+BUSY = (429, 503)
+"""Statuses of HTTP (RFC 9110 section 15)."""
 
 _FRAME_LIMIT = MAX_COORDINATOR_PAYLOAD + 64 * 1024
 _REASONS = {
@@ -42,6 +48,7 @@ class ControlLink:
     :param on_activity: called after every input to the client, so that its owner can
         take its events and set its timer; the owner then calls :meth:`update`.
     :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+    :param proxies: by which the coordinator is reached; by default directly.
     """
 
     def __init__(
@@ -50,10 +57,12 @@ class ControlLink:
         url: str,
         on_activity: Callable[[], None],
         fwmark: int = 0,
+        proxies: Proxies | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._fwmark = fwmark
+        self._proxies = proxies
         self._on_activity = on_activity
         self._sockets: dict[int, _WebSocket] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -90,6 +99,7 @@ class ControlLink:
         return _WebSocket(
             self._client.coordinators.of(number) or self._url,
             self._fwmark,
+            self._proxies,
             on_open=lambda: self._on_open(number),
             on_frame=lambda frame: self._on_frame(number, frame),
             on_close=lambda reason, code: self._on_close(number, reason, code),
@@ -134,6 +144,7 @@ class _WebSocket:
         self,
         url: str,
         fwmark: int,
+        proxies: Proxies | None,
         *,
         on_open: Callable[[], None],
         on_frame: Callable[[bytes], None],
@@ -142,6 +153,7 @@ class _WebSocket:
     ) -> None:
         self._url = url
         self._fwmark = fwmark
+        self._proxies = proxies
         self._on_open = on_open
         self._on_frame = on_frame
         self._on_close = on_close
@@ -194,7 +206,10 @@ class _WebSocket:
     async def _dial(self) -> WebSocket:
         async with asyncio.timeout(DIAL_TIMEOUT):
             websocket = await WebSocket.open(
-                self._url + PATH, max_size=_FRAME_LIMIT, fwmark=self._fwmark
+                self._url + PATH,
+                max_size=_FRAME_LIMIT,
+                fwmark=self._fwmark,
+                proxies=self._proxies,
             )
         _limit_silence(websocket.socket)
         return websocket
@@ -213,13 +228,22 @@ class _WebSocket:
     async def _send(self, websocket: WebSocket) -> None:
         # A connection that fails here also ends the loop that reads it.
         with contextlib.suppress(ConnectionError):
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outgoing:
-                    await websocket.send(self._outgoing[0])
-                    self._outgoing.popleft()
-                self._idle.set()
+            try:
+                await self._send_all(websocket)
+            except OSError:
+                raise
+            except Exception as error:
+                self._surprises.note(error)
+                websocket.leave()
+
+    async def _send_all(self, websocket: WebSocket) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outgoing:
+                await websocket.send(self._outgoing[0])
+                self._outgoing.popleft()
+            self._idle.set()
 
     def _explain_close(self, code: int | None) -> str:
         what = _REASONS.get(CloseCode(code)) if code in _REASONS else None
@@ -229,15 +253,30 @@ class _WebSocket:
         if isinstance(error, TimeoutError):
             return f"The coordinator at {self._url} does not answer"
         if isinstance(error, NoWebSocket):
-            if 300 <= error.status < 400:
-                return (
-                    f"The server at {self._url} sends nodes elsewhere (HTTP "
-                    f"{error.status}): join with a token that has the URL it leads to"
-                )
-            if error.status in (429, 503):
-                return f"The coordinator at {self._url} is busy (HTTP {error.status})"
-            return f"There is no coordinator at {self._url} (HTTP {error.status})"
+            return _explain_refusal(self._url, error.status)
         return f"The coordinator at {self._url} cannot be reached: {error}"
+
+
+def _explain_refusal(url: str, status: int) -> str:
+    """Return what an HTTP answer without a WebSocket means."""
+    if 300 <= status < 400:
+        return (
+            f"The server at {url} sends nodes elsewhere (HTTP {status}): join with a "
+            "token that has the URL it leads to"
+        )
+    if status == UPGRADE_REQUIRED:
+        return (
+            f"The coordinator at {url} is behind a proxy that takes 'Upgrade' off "
+            "requests: have that proxy pass on the headers Upgrade and Connection"
+        )
+    if status in BAD_GATEWAY:
+        return (
+            f"The proxy at {url} gets no answer from the coordinator behind it (HTTP "
+            f"{status})"
+        )
+    if status in BUSY:
+        return f"The coordinator at {url} is busy (HTTP {status})"
+    return f"There is no coordinator at {url} (HTTP {status})"
 
 
 def _limit_silence(sock: socket.socket) -> None:

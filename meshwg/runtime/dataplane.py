@@ -26,6 +26,7 @@ left to the way of the crowds.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -36,11 +37,16 @@ from meshwg.runtime.connected_udp import ConnectedUdpSocket
 from meshwg.runtime.packetloop import PacketLoop, Poll
 from meshwg.runtime.peersockets import PeerSockets
 from meshwg.runtime.routes import Routes
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.tun import TunDevice, TunGone
 from meshwg.runtime.udp import UdpSocket, UdpSockets
 from meshwg.runtime.udp_receiver import UdpReceiver
 from meshwg.transmit import UDP, Endpoint, Transmit
 
+logger = logging.getLogger(__name__)
+
+AFTER_SURPRISE = 1.0
+"""Seconds until the engine is woken again after a timer of its failed."""
 TURN = 0.002
 """Seconds for which packets are carried before the rest of the program goes on."""
 QUIET = 0.001
@@ -136,6 +142,7 @@ class Dataplane:
         self._send_alone: Callable[[bytes], int]
         self._tun_is_gone = False
         self._alarm = Alarm(self._on_alarm)
+        self._surprises = Surprises(logger)
 
     def start(self, sockets: UdpSockets) -> None:
         """Begin to carry: from now on the TUN device and the sockets are read."""
@@ -355,8 +362,14 @@ class Dataplane:
 
     def _on_alarm(self) -> None:
         now = clock.now()
-        self._engine.handle_timer(now)
-        self._finish_turn(now)
+        try:
+            self._engine.handle_timer(now)
+            self._finish_turn(now)
+        except Exception as error:
+            # A fault in one part, such as what speaks to the coordinator, would be the
+            # end of every timer: the next one is set by what comes after it.
+            self._surprises.note(error)
+            self._alarm.set(now + AFTER_SURPRISE, now)
 
     def _finish_turn(self, now: float) -> None:
         self._engine.settle()

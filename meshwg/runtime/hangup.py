@@ -3,17 +3,31 @@
 The kernel takes the terminal away from a session before it sends the signal. So a
 process that was started at a terminal and has none any more was left by its user, and
 everything else is the wish of an administrator (``systemctl reload``, ``kill -HUP``).
-A process that was started to ignore the signal, as by nohup(1), goes on doing so.
+A process that was started to ignore the signal, as by nohup(1), goes on doing so. By
+default it ends a process, so a service has it wait from its first moment on.
 """
 
-import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _TERMINAL = "/dev/tty"
 _STANDARD = (0, 1, 2)
+
+
+@contextlib.contextmanager
+def held_hangup() -> Iterator[None]:
+    """Have SIGHUP wait until :func:`on_hangup` says what it means.
+
+    At a terminal it ends the program until then, as users expect.
+    """
+    held = () if _has_terminal() else (signal.SIGHUP,)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
@@ -21,6 +35,9 @@ def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
 
     :param stop: called when the terminal was closed.
     """
+    # Whoever only holds the signal may not want asyncio yet, which brings OpenSSL.
+    import asyncio
+
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
     had_terminal = _has_terminal()
@@ -34,6 +51,7 @@ def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
             reload()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, receive)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
 
 def _has_terminal() -> bool:

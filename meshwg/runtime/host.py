@@ -36,6 +36,7 @@ from meshwg.node import (
     TrustChanged,
 )
 from meshwg.node.trust import Trust
+from meshwg.proxies import Proxies
 from meshwg.relay.pool import CredentialsUsed
 from meshwg.relay.server import RelayServer
 from meshwg.relay.transactions import TurnCredentials
@@ -105,6 +106,7 @@ class NodeHost:
         self._config = config
         self._state = state
         self._membership = MembershipRecord(config, state)
+        self._proxies = _read_proxies()
         self.routes = OfferedRoutes(config.routes, state)
         """The networks behind this node, which may change while it runs."""
         self._pins = state.pins()
@@ -187,13 +189,7 @@ class NodeHost:
             on_tun_gone=self._on_tun_gone,
             on_turn=self._on_turn,
         )
-        self._control = ControlLink(
-            client,
-            self.coordinator_url,
-            self._on_control_activity,
-            self._interface.fwmark,
-        )
-        self._news = CoordinatorNews(client, self.node.health, self.coordinator_url)
+        self._make_control(client)
         self._ways_out = WaysOut(
             self.node,
             self._dataplane,
@@ -201,6 +197,7 @@ class NodeHost:
             refuses=self._tun.has_index,
             tcp=self._tcp,
             fwmark=self._interface.fwmark,
+            proxies=self._proxies,
         )
         self._addressing = Addressing(
             self._tun,
@@ -229,7 +226,7 @@ class NodeHost:
             self._addressing.look,
             except_interface=self._interface.index,
         )
-        self._resolver = Resolver(self._use_servers)
+        self._resolver = Resolver(self._use_servers, self._proxies)
         self._mapper: PortMapper | None = None
         if self._config.port_mapping:
             self._mapper = PortMapper(
@@ -237,6 +234,14 @@ class NodeHost:
             )
         self._tcp_mapper: PortMapper | None = None
         self._membership.save_from(client.cache, self.node.trust.to_json)
+
+    def _make_control(self, client: ControlClient) -> None:
+        """Make what carries between the node and its coordinator."""
+        url, fwmark = self.coordinator_url, self._interface.fwmark
+        self._control = ControlLink(
+            client, url, self._on_control_activity, fwmark, self._proxies
+        )
+        self._news = CoordinatorNews(client, self.node.health, url)
 
     @property
     def interface(self) -> str:
@@ -577,3 +582,11 @@ class NodeHost:
     def _fail(self, error: MeshError) -> None:
         self.failure = error
         self.finished.set()
+
+
+def _read_proxies() -> Proxies:
+    """Return the proxies that the environment names, and say which cannot be used."""
+    proxies = Proxies.read(os.environ)
+    for problem in proxies.unusable:
+        logger.warning("%s", problem)
+    return proxies

@@ -12,6 +12,7 @@ from meshwg.control.events import (
     Refused,
 )
 from meshwg.errors import NotJoined
+from meshwg.proxies import Proxies
 from meshwg.runtime import clock
 from meshwg.runtime.alarm import Alarm
 from meshwg.runtime.control import ControlLink
@@ -55,7 +56,9 @@ class _Visit:
             random=os.urandom,
             cache=self._record.cached_netmap(),
         )
-        self._link = ControlLink(self._client, stored.url, self._turn)
+        self._link = ControlLink(
+            self._client, stored.url, self._turn, proxies=Proxies.read(os.environ)
+        )
         self._alarm = Alarm(self._on_alarm)
         self._joined: asyncio.Future[Registered] = asyncio.Future()
 

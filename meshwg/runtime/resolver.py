@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from meshwg.relay.server import RelayServer, parse_url
+from meshwg.proxies import Proxies
+from meshwg.relay.server import RelayServer, RelayUrl, Transport, parse_url
 from meshwg.transmit import Endpoint
 from meshwg.wire.control import Relay
 
@@ -32,10 +33,12 @@ class Resolver:
     """Looks up one set of servers at a time; a newer set replaces an older one.
 
     :param on_resolved: called with what was found, and again when more is.
+    :param proxies: which look up the names of what is reached through them.
     """
 
-    def __init__(self, on_resolved: OnResolved) -> None:
+    def __init__(self, on_resolved: OnResolved, proxies: Proxies | None = None) -> None:
         self._on_resolved = on_resolved
+        self._proxies = proxies or Proxies()
         self._task: asyncio.Task[None] | None = None
 
     def resolve(self, stun: Iterable[str], relays: Iterable[Relay]) -> None:
@@ -52,8 +55,10 @@ class Resolver:
 
     async def _resolve(self, stun: tuple[str, ...], relays: tuple[Relay, ...]) -> None:
         while True:
-            servers, missing = await _stun_servers(stun)
-            relay_servers, missing_relays = await _relay_servers(relays)
+            # All at once: a dead name server takes its time for each name.
+            (servers, missing), (relay_servers, missing_relays) = await asyncio.gather(
+                _stun_servers(stun), _relay_servers(relays, self._proxies)
+            )
             self._on_resolved(servers, relay_servers)
             if not missing and not missing_relays:
                 return
@@ -119,7 +124,7 @@ def _is_port(text: str) -> bool:
 
 
 async def _relay_servers(
-    relays: tuple[Relay, ...],
+    relays: tuple[Relay, ...], proxies: Proxies
 ) -> tuple[list[RelayServer], bool]:
     servers: list[RelayServer] = []
     complete = True
@@ -129,13 +134,23 @@ async def _relay_servers(
         except ValueError:
             logger.debug("This version cannot use a relay: %s", relay.url)
             continue
-        addresses = await _addresses(url.host)
+        if _is_proxied(url, proxies):
+            addresses = [url.host]
+        else:
+            addresses = await _addresses(url.host)
         complete = complete and bool(addresses)
         servers += [
             RelayServer(url, address, relay.username, relay.password)
             for address in addresses[:1]
         ]
     return servers, not complete
+
+
+def _is_proxied(url: RelayUrl, proxies: Proxies) -> bool:
+    if url.transport is Transport.UDP:
+        return False
+    is_secure = url.transport is not Transport.WS
+    return proxies.find(url.host, url.port, secure=is_secure) is not None
 
 
 async def _addresses(host: str) -> list[str]:

@@ -7,12 +7,13 @@ node.
 
 import asyncio
 import os
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from meshwg.proxies import Proxies
 from meshwg.relay.server import RelayServer, Transport
+from meshwg.runtime.dialing import dial
 from meshwg.runtime.openssl import load_ssl, tls_failure
 from meshwg.transmit import Transmit
 
@@ -99,7 +100,7 @@ class MessageStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         ended = f"{self.far_end} closed it"
-        self._fail(_reason(exc) if exc is not None else ended)
+        self._fail(reason_of(exc) if exc is not None else ended)
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -123,7 +124,7 @@ class MessageStream(asyncio.Protocol):
                 await opening()
         except (OSError, TimeoutError, ValueError) as error:
             # A ValueError is of a name that no certificate could have.
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
 
     def _keep(self, data: bytes) -> None:
         self._backlog.append(data)
@@ -142,6 +143,7 @@ class RelayStream(MessageStream):
     """A connection to a relay, which is opened at once.
 
     :param fwmark: marks the packets (SO_MARK), 0 for no mark.
+    :param proxies: by which hosts are reached; by default directly.
     """
 
     far_end = "The relay"
@@ -154,19 +156,21 @@ class RelayStream(MessageStream):
         on_data: Callable[[bytes], None],
         on_close: Callable[[str], None],
         fwmark: int = 0,
+        proxies: Proxies | None = None,
     ) -> None:
         super().__init__(on_open=on_open, on_data=on_data, on_close=on_close)
         self._fwmark = fwmark
+        self._proxies = proxies or Proxies()
         self._connect(lambda: self._open(server))
 
     async def _open(self, server: RelayServer) -> None:
         loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        host, port = server.url.host, server.url.port
+        proxy = self._proxies.find(host, port, secure=True)
+        # Its address was looked up before, unless a proxy is to do that.
+        where = server.address if proxy is None else host
+        sock = await dial(where, port, fwmark=self._fwmark, proxy=proxy)
         try:
-            if self._fwmark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._fwmark)
-            await loop.sock_connect(sock, (server.address, server.url.port))
             is_tls = server.transport is Transport.TLS
             await loop.create_connection(
                 lambda: self,
@@ -192,7 +196,7 @@ def _tls() -> "SSLContext":
     return context
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return why a connection failed, as the system puts it."""
     if isinstance(error, TimeoutError):
         return "it could not be opened in time"

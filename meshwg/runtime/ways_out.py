@@ -7,6 +7,7 @@ data plane reads the sockets, and sends through all of them.
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from meshwg.node import (
     DialWanted,
@@ -15,11 +16,14 @@ from meshwg.node import (
     SocketsWanted,
     StreamsClosed,
 )
+from meshwg.proxies import Proxies
 from meshwg.relay.pool import CloseStream, OpenStream
-from meshwg.relay.server import RelayServer
+from meshwg.relay.server import WEBSOCKETS, RelayServer
 from meshwg.runtime import clock
 from meshwg.runtime.dataplane import Dataplane
+from meshwg.runtime.relaywebsocket import RelayWebSocket
 from meshwg.runtime.stream import RelayStream
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.tcp import PeerStream, TcpPort, refuse
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
@@ -35,7 +39,7 @@ LinkEvent = (
     | DialWanted
     | StreamsClosed
 )
-Way = UdpSocket | RelayStream | PeerStream
+Way = UdpSocket | RelayStream | RelayWebSocket | PeerStream
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ class WaysOut:
     :param refuses: of the sockets, too: whether an index is of the node's interface.
     :param fwmark: marks what sockets and streams send (SO_MARK), 0 for no mark.
     :param tcp: by which streams to peers are opened and accepted.
+    :param proxies: by which relays are reached where UDP does not get through.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class WaysOut:
         refuses: Callable[[int], bool],
         fwmark: int = 0,
         tcp: TcpPort | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._node = node
         self._dataplane = dataplane
@@ -65,6 +71,8 @@ class WaysOut:
         self._refuses = refuses
         self._fwmark = fwmark
         self._tcp = tcp
+        self._proxies = proxies
+        self._surprises = Surprises(logger)
         self._links: dict[int, Way] = {}
         self._last_link = 0
 
@@ -128,12 +136,16 @@ class WaysOut:
                 return self._last_link
 
     def _open_stream(self, link: int, server: RelayServer) -> None:
-        stream = RelayStream(
+        open_way: Callable[..., RelayStream | RelayWebSocket] = RelayStream
+        if server.transport in WEBSOCKETS:
+            open_way = partial(RelayWebSocket, surprises=self._surprises)
+        stream = open_way(
             server,
             on_open=lambda: self._on_stream_opened(link),
             on_data=lambda data: self._on_stream_data(link, data),
             on_close=lambda reason: self._on_stream_closed(link, reason),
             fwmark=self._fwmark,
+            proxies=self._proxies,
         )
         self._links[link] = stream
         self._dataplane.add_link(link, stream)

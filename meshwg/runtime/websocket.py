@@ -12,25 +12,24 @@ import functools
 import socket
 from base64 import b64encode
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from wsproto import ConnectionType, WSConnection, events
 from wsproto.utilities import ProtocolError
 
+from meshwg.proxies import Proxies
+from meshwg.runtime.dialing import dial
 from meshwg.runtime.openssl import load_ssl
-from meshwg.runtime.resolver import AddressInfo, look_up
-from meshwg.runtime.socket_options import set_fwmark
 from meshwg.wire.token import host_name
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+WRITE_BUFFER = 64 << 10
+"""Bytes that wait to be sent above which a WebSocket is full."""
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for the other end's half of the close."""
-NEXT_ADDRESS = 0.25
-"""Seconds after which the next address of a name is tried, too (RFC 8305)."""
 
 NORMAL_CLOSURE = 1000
 PROTOCOL_ERROR = 1002
@@ -67,22 +66,35 @@ class WebSocket:
         self._reader = reader
         self._writer = writer
         self._max_size = max_size
+        self._writer.transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._message = bytearray()
         self._messages: deque[bytes] = deque()
         self._is_closing = False
+        self._has_answered = False
+        """Whether an answer may still wait to be sent."""
 
     @classmethod
-    async def open(cls, url: str, *, max_size: int, fwmark: int = 0) -> "WebSocket":
+    async def open(
+        cls,
+        url: str,
+        *,
+        max_size: int,
+        fwmark: int = 0,
+        proxies: Proxies | None = None,
+    ) -> "WebSocket":
         """Return a WebSocket to the resource at a URL.
 
         :param max_size: bytes of the largest message that is received.
         :param fwmark: marks what is sent (SO_MARK), 0 for no mark.
+        :param proxies: by which hosts are reached; by default directly.
         :raises OSError: if there is no connection, or it breaks.
         :raises NoWebSocket: if the server does not want a WebSocket.
         """
         parts, host, port = _parse(url)
-        websocket = cls(*await _connect(parts.scheme, host, port, fwmark), max_size)
+        way = proxies or Proxies()
+        streams = await _connect(parts.scheme, host, port, fwmark, way)
+        websocket = cls(*streams, max_size)
         try:
             await websocket._shake_hands(parts, f"[{host}]" if ":" in host else host)
         except BaseException:
@@ -101,10 +113,37 @@ class WebSocket:
 
         :raises ConnectionError: if the connection is gone.
         """
-        if self._is_closing:
+        self.write(message)
+        await self._writer.drain()
+
+    def write(self, message: bytes) -> None:
+        """Send a message without waiting for room, see :attr:`is_full`.
+
+        :raises ConnectionError: if the connection is gone.
+        """
+        if self._is_closing or self._writer.transport.is_closing():
             raise ConnectionResetError("The WebSocket is closed")
         self._writer.write(self._protocol.send(events.BytesMessage(data=message)))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that more should wait elsewhere."""
+        transport = self._writer.transport
+        return transport.get_write_buffer_size() > WRITE_BUFFER
+
+    async def drain(self) -> None:
+        """Return when there is room for more.
+
+        :raises ConnectionError: if the connection is gone.
+        """
         await self._writer.drain()
+
+    def leave(self) -> None:
+        """Say goodbye, and close when all that was written before has left."""
+        if not self._is_closing and not self._writer.transport.is_closing():
+            self._say_goodbye(NORMAL_CLOSURE)
+        self._is_closing = True
+        self._writer.close()
 
     async def receive(self) -> bytes | None:
         """Return the next message, or ``None`` when the other end has closed.
@@ -118,8 +157,9 @@ class WebSocket:
             if not data:
                 self._is_closing = True
             self._take(data)
-            if not self._is_closing:
+            if self._has_answered and not self._is_closing:
                 # Whoever pings, and does not read the answers, is not read either.
+                self._has_answered = False
                 await self._writer.drain()
         return self._messages.popleft()
 
@@ -140,7 +180,7 @@ class WebSocket:
     async def _shake_hands(self, parts: SplitResult, host: str) -> None:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         request = events.Request(
-            host=host if parts.port is None else f"{host}:{parts.port}",
+            host=host if _is_usual(parts) else f"{host}:{parts.port}",
             target=quote(target, safe=_LITERAL),
             extra_headers=_authorization(parts),
         )
@@ -197,6 +237,7 @@ class WebSocket:
         """
         if not self._writer.transport.is_closing():
             self._writer.write(self._protocol.send(event.response()))
+            self._has_answered = True
 
     def _take_part(self, event: events.BytesMessage) -> None:
         if len(self._message) + len(event.data) > self._max_size:
@@ -212,6 +253,11 @@ class WebSocket:
         self._is_closing = True
         with contextlib.suppress(ProtocolError):
             self._writer.write(self._protocol.send(events.CloseConnection(code)))
+
+
+def _is_usual(parts: SplitResult) -> bool:
+    """Tell whether a URL's port is that of its scheme, which requests do not name."""
+    return parts.port in (None, _PORTS[parts.scheme])
 
 
 def _authorization(parts: SplitResult) -> list[tuple[bytes, bytes]]:
@@ -237,11 +283,12 @@ def _parse(url: str) -> tuple[SplitResult, str, int]:
 
 
 async def _connect(
-    scheme: str, host: str, port: int, fwmark: int
+    scheme: str, host: str, port: int, fwmark: int, proxies: Proxies
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    sock = await _reach(host, port, fwmark)
+    is_tls = scheme in ("https", "wss")
+    proxy = proxies.find(host, port, secure=is_tls)
+    sock = await dial(host, port, fwmark=fwmark, proxy=proxy)
     try:
-        is_tls = scheme in ("https", "wss")
         return await asyncio.open_connection(
             sock=sock,
             ssl=_tls() if is_tls else None,
@@ -250,84 +297,6 @@ async def _connect(
     except BaseException:
         sock.close()
         raise
-
-
-async def _reach(host: str, port: int, fwmark: int) -> socket.socket:
-    """Return a socket that is connected to a host.
-
-    First at the families of which this machine has a global address: it spares name
-    servers questions that some of them never answer. Then at all others: without a
-    global IPv4 address 127.0.0.1 serves all the same, and so may a private network.
-
-    :raises OSError: why it cannot be reached.
-    """
-    tried: list[AddressInfo] = []
-    error: OSError | None = None
-    for flags in (socket.AI_ADDRCONFIG, 0):
-        try:
-            kind = socket.SOCK_STREAM
-            found = await look_up(host, port, kind=kind, flags=flags)
-            new = [each for each in found if each not in tried]
-            tried += new
-            return await _race(new, fwmark)
-        except OSError as problem:
-            # What an address did says more than that there is no address.
-            if error is None or isinstance(error, socket.gaierror):
-                error = problem
-    assert error is not None
-    raise error
-
-
-async def _race(addresses: Sequence[AddressInfo], fwmark: int) -> socket.socket:
-    """Return a socket that is connected to the first address that answers.
-
-    :raises OSError: that of the last address, if none does.
-    """
-    waiting = deque(addresses)
-    attempts: set[asyncio.Task[socket.socket]] = set()
-    error = OSError("it has no address")
-    try:
-        while waiting or attempts:
-            if waiting:
-                work = _attempt(waiting.popleft(), fwmark)
-                attempts.add(asyncio.create_task(work))
-            done, attempts = await asyncio.wait(
-                attempts,
-                timeout=NEXT_ADDRESS if waiting else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            winners = [task for task in done if task.exception() is None]
-            for late in winners[1:]:
-                late.result().close()
-            if winners:
-                return winners[0].result()
-            for task in done:
-                failure = task.exception()
-                assert isinstance(failure, OSError)
-                error = failure
-        raise error
-    finally:
-        for task in attempts:
-            task.cancel()
-            task.add_done_callback(_close_late)
-
-
-def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
-    """Close a socket that was connected although nobody wants it any more."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().close()
-
-
-async def _attempt(address: AddressInfo, fwmark: int) -> socket.socket:
-    family, kind, protocol, _, where = address
-    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
-    try:
-        set_fwmark(sock, fwmark)
-        await asyncio.get_running_loop().sock_connect(sock, where)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 @functools.cache

@@ -117,7 +117,8 @@ class Relay:
     """A TURN server (RFC 8656) with credentials for one node."""
 
     url: Url
-    """``turn:HOST:PORT?transport=udp|tcp`` or ``turns:…`` (RFC 7065)."""
+    """``turn:HOST:PORT?transport=udp|tcp`` or ``turns:…`` (RFC 7065), or that of a
+    WebSocket that carries TURN, ``wss://HOST/PATH``. Others are passed over."""
     username: Annotated[str, MaxLength(128)]
     password: Annotated[str, MaxLength(128)] = field(repr=False)
     expires: UnixTime

@@ -162,6 +162,43 @@ def test_clocks_are_compared(off: float, severity: str, text: str) -> None:
     assert found.text.endswith(text)
 
 
+def test_a_proxy_of_the_environment_is_asked_for_name_and_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    class Leading(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(f"{self.path} {self.headers['Proxy-Authorization']}")
+            self.send_response(200)
+            self.end_headers()
+            # What is asked for next is for the coordinator.
+            self.close_connection = False
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Leading)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    where = f"http://me:secret@127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("http_proxy", where)
+    monkeypatch.setenv("https_proxy", where)
+
+    assert module._clock("http://mesh.test:8443").severity == "ok"
+    name = module._name("https://mesh.test")
+    server.shutdown()
+    server.server_close()
+
+    assert asked == ["mesh.test:8443 Basic bWU6c2VjcmV0"]
+    assert name.text.startswith("mesh.test is looked up by the proxy http://127.0.0.1:")
+    assert "secret" not in name.text
+
+
 def test_a_coordinator_that_does_not_answer_leaves_the_clock_alone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -16,6 +16,10 @@ class Proxy:
     def __init__(self) -> None:
         self.behind: tuple[str, int] = ("", 0)
         self.asked: list[str] = []
+        self.takes_off: tuple[str, ...] = ()
+        """Headers of requests that it does not pass on, in small letters."""
+        self.holds_back = 0.0
+        """Seconds for which it waits for more before it passes something on."""
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -26,10 +30,19 @@ class Proxy:
             first, _, rest = head.partition("\r\n")
             self.asked.append(first)
             line = first.replace(" /mesh/", " /", 1)
-            text = f"{line}\r\nX-Forwarded-For: 198.51.100.66, {CLIENT}\r\n{rest}"
+            kept = [
+                each
+                for each in rest.split("\r\n")
+                if each.partition(":")[0].lower() not in self.takes_off
+            ]
+            told = f"X-Forwarded-For: 198.51.100.66, {CLIENT}"
+            text = "\r\n".join([line, told, *kept])
             back, forth = await asyncio.open_connection(*self.behind)
             forth.write(text.encode())
-            await asyncio.gather(_pass_on(reader, forth), _pass_on(back, writer))
+            await asyncio.gather(
+                _pass_on(reader, forth, self.holds_back),
+                _pass_on(back, writer, self.holds_back),
+            )
         writer.close()
 
 
@@ -46,9 +59,12 @@ async def proxy() -> AsyncIterator[Proxy]:
         await server.wait_closed()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, holds_back: float
+) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(1 << 16):
+            await asyncio.sleep(holds_back)
             writer.write(data)
             await writer.drain()
     writer.close()

@@ -80,12 +80,11 @@ def test_behind_a_proxy_on_the_machine_nothing_else_can_be_reached() -> None:
     public = addresses(
         "mesh.example", listen="127.0.0.1:8443", url="https://mesh.example"
     )
-    assert public.relays == ()
+    assert public.relays == ("wss://mesh.example/v1/relay",)
     assert public.stun == ()
     assert [each.partition(",")[0] for each in public.lacks] == [
         "Nodes cannot find out about their NATs here",
         "No relay over UDP is advertised",
-        "Nodes that have no UDP get no relay",
     ]
 
 
@@ -96,9 +95,11 @@ def test_what_is_served_beside_a_proxy_is_advertised() -> None:
     }
     public = addresses("mesh.example", stun=("0.0.0.0:3478",), **behind)
     assert public.stun == ("mesh.example:3478",)
-    assert public.relays == ("turn:mesh.example:3478?transport=udp",)
-    (lack,) = public.lacks
-    assert "Nodes that have no UDP get no relay" in lack
+    assert public.relays == (
+        "turn:mesh.example:3478?transport=udp",
+        "wss://mesh.example/mesh/v1/relay",
+    )
+    assert public.lacks == ()
 
     other = "turns:relay.example:443?transport=tcp"
     public = addresses("mesh.example", stun=("0.0.0.0",), relays=(other,), **behind)
@@ -109,13 +110,21 @@ def test_what_is_served_beside_a_proxy_is_advertised() -> None:
     assert public.relays == (
         "turn:mesh.example:3478?transport=udp",
         "turn:mesh.example:8443?transport=tcp",
+        "wss://mesh.example/mesh/v1/relay",
     )
     assert public.lacks == ()
 
 
+def test_a_url_without_room_for_the_relays_path_is_told_without_it() -> None:
+    long = f"https://mesh.example/{'x' * 230}"
+    public = addresses("mesh.example", url=long, stun=("0.0.0.0",))
+    assert public.url == long
+    assert [url.partition(":")[0] for url in public.relays] == ["turn", "turn"]
+
+
 def test_a_mesh_on_one_machine_has_its_relay() -> None:
     public = addresses("localhost", listen="127.0.0.1:8443", url="http://localhost")
-    assert len(public.relays) == 2
+    assert public.relays[2] == "ws://localhost/v1/relay"
     assert public.lacks == ()
 
 

@@ -112,6 +112,7 @@ def test_an_invalid_address_is_refused(text: str) -> None:
         ({"relays": ("turn:h",) * 9}, "relays"),
         ({"approve_routes": ("10.0.0.1/8",)}, "approve_routes"),
         ({"relay_allow": ("x",)}, "relay_allow"),
+        ({"trusted_proxies": ("10.0.0.1/8",)}, "trusted_proxies"),
         ({"connections_per_address": 0}, "connections_per_address"),
         ({"log_level": "loud"}, "log_level"),
     ],

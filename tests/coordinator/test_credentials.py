@@ -13,6 +13,7 @@ from coordinator.credentials import (
     expired,
     mint,
     parse_relay_url,
+    relay_host,
     user,
     user_in,
 )
@@ -62,15 +63,29 @@ def test_a_name_without_a_time_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [URL, "turn:192.0.2.1", "turns:[2001:db8::1]:443?transport=tcp"]
+    "url",
+    [
+        *(URL, "turn:192.0.2.1", "turns:[2001:db8::1]:443?transport=tcp"),
+        *("wss://mesh.example/v1/relay", "ws://[2001:db8::1]:80/a/v1/relay"),
+    ],
 )
 def test_relay_urls_are_accepted(url: str) -> None:
     assert parse_relay_url(url) == url
 
 
 @pytest.mark.parametrize(
-    "url", ["", "stun:h", "turn:", "turn:h?transport=sctp", "turn:" + "h" * 300]
+    "url",
+    [
+        *("", "stun:h", "turn:", "turn:h?transport=sctp", "turn:" + "h" * 300),
+        *("wss:h", "wss://", "wss://h/?a=b", "wss://user@h/", "https://h/v1/relay"),
+    ],
 )
 def test_an_invalid_relay_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="is not a relay"):
         parse_relay_url(url)
+
+
+def test_the_host_of_a_relay_is_the_same_however_it_is_reached() -> None:
+    for url in ("turn:relay.test:1?transport=udp", "wss://relay.test:1/mesh/v1/relay"):
+        assert relay_host(url) == "relay.test"
+    assert relay_host("turns:[2001:db8::1]:443") == "[2001:db8::1]"

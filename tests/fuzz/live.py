@@ -38,13 +38,20 @@ UPGRADE = (
     b"GET /v1/control HTTP/1.1\r\nHost: mesh.test\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" + KEY + b"\r\n"
 )
+TO_RELAY = UPGRADE.replace(b"/v1/control", b"/v1/relay")
+PROXY_HEADERS = (
+    b"PROXY TCP4 203.0.113.7 192.0.2.1 40000 443\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12),
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+)
 ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
 PATHS = (
     *("/v1/nodes", "/v1/tokens", "/v1/nodes/a", "/v1/nodes/a/expire", "/v1/tokens/1"),
-    *("/healthz", "/metrics", "/v1/control", "/", "*", "/v1/nodes/%00"),
+    *("/healthz", "/metrics", "/v1/control", "/v1/relay", "/", "*", "/v1/nodes/%00"),
     "/../../etc/passwd",
 )
 BODIES: tuple[dict[str, object], ...] = (
@@ -145,10 +152,14 @@ class CoordinatorPorts(LiveTarget):
     """HTTP, WebSockets and TURN on the TCP port; STUN and TURN on the UDP port."""
 
     name = "ports"
-    ways = ("udp", "udp", "http", "http", "http", "upgrade", "frames", "member", "turn")
+    ways = (
+        *("udp", "udp", "http", "http", "http", "upgrade", "frames", "member", "turn"),
+        *("relay", "proxy"),
+    )
 
     async def _start(self) -> None:
-        running_here = running(self.folder / "data")
+        proxies = ("127.0.0.0/8",)
+        running_here = running(self.folder / "data", trusted_proxies=proxies)
         self._process, self._foundation = await self._stack.enter_async_context(
             running_here
         )
@@ -171,6 +182,13 @@ class CoordinatorPorts(LiveTarget):
                 data = mutation.mutate(random, UPGRADE)
             case "frames":
                 data = UPGRADE + _frames(random)
+            case "relay":
+                message = mutation.mutate_stun(random, self.pick(random))[:125]
+                frame = bytes((0x82, 0x80 | len(message))) + bytes(4) + message
+                data = TO_RELAY + frame + _frames(random)
+            case "proxy":
+                header = mutation.mutate(random, random.choice(PROXY_HEADERS))
+                data = header + random.choice((UPGRADE, TO_RELAY, self.pick(random)))
             case _:
                 text = control.to_json(random.choice(_MEMBER_SAYS))
                 data = mutation.pack(random, mutation.mutate_json(random, text))

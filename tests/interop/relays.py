@@ -1,6 +1,7 @@
 """Relays and their clients on the loopback: coturn, our server, a node's pool."""
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -9,28 +10,35 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from coordinator.addresses import RELAY_PATH
 from coordinator.credentials import password
 from coordinator.runtime.admission import Admission
 from coordinator.runtime.listener import bind, listen
+from coordinator.runtime.proxied import TrustedProxies
 from coordinator.runtime.relay import Relay
+from coordinator.runtime.turnwebsocket import RelayEndpoint
 from coordinator.runtime.udp import UdpService
 from coordinator.stun import StunServer
 from coordinator.turn import Limits, PeerRules, TurnServer
 from meshwg.relay.allocation import RelayState
 from meshwg.relay.pool import CloseStream, CredentialsUsed, OpenStream, RelayPool
-from meshwg.relay.server import RelayServer, RelayUrl, Transport
+from meshwg.relay.server import WEBSOCKETS, RelayServer, RelayUrl, Transport
 from meshwg.relay.transactions import TurnCredentials
+from meshwg.runtime.relaywebsocket import RelayWebSocket
 from meshwg.runtime.stream import RelayStream
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.udp import UdpSocket
 from meshwg.transmit import Endpoint
 from meshwg.wire.demux import DatagramKind, kind_of
 
 HOST, PEER_HOST = "127.0.0.1", "127.0.0.2"
+SURPRISES = Surprises(logging.getLogger(__name__))
 REALM = "mesh.test"
 SECRET = "top secret"
 
@@ -157,7 +165,11 @@ async def own_relay(
 ) -> AsyncIterator[OwnRelay]:
     """Serve for a while."""
     own = OwnRelay(limits)
-    runner = web.AppRunner(web.Application(), access_log=None)
+    application = web.Application()
+    websockets = RelayEndpoint(own.relay.stream_protocol, TrustedProxies(loopback=True))
+    application.router.add_get(RELAY_PATH, websockets.handle)
+    application.on_shutdown.append(websockets.close)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await own.udp.start()
     assert runner.server is not None
@@ -187,7 +199,7 @@ class LiveNode:
         self.used: tuple[tuple[str, TurnCredentials], ...] = ()
         """What it would have on its disk, for another process."""
         self.socket = UdpSocket.open(socket.AF_INET, port=port)
-        self._streams: dict[int, RelayStream] = {}
+        self._streams: dict[int, RelayStream | RelayWebSocket] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self.socket.fileno(), self._readable)
 
@@ -288,7 +300,10 @@ class LiveNode:
             pool.stream_closed(link, reason, now())
             self.drain()
 
-        self._streams[link] = RelayStream(
+        open_way: Callable[..., RelayStream | RelayWebSocket] = RelayStream
+        if event.server.transport in WEBSOCKETS:
+            open_way = partial(RelayWebSocket, surprises=SURPRISES)
+        self._streams[link] = open_way(
             event.server, on_open=on_open, on_data=on_data, on_close=on_close
         )
 
@@ -310,5 +325,6 @@ def server_at(
     lifetime: float = 3600,
 ) -> RelayServer:
     """Return a way to a relay on the loopback."""
-    url = RelayUrl(HOST, port, transport)
+    path = RELAY_PATH if transport in WEBSOCKETS else ""
+    url = RelayUrl(HOST, port, transport, path)
     return RelayServer(url, HOST, *credentials(node, lifetime))

@@ -37,6 +37,7 @@ MESHWG_LAYERS = (
         "meshwg.forwarding",
         "meshwg.xtables",
         "meshwg.routing",
+        "meshwg.proxies",
     ),
     ("meshwg.errors", "meshwg.prefixes"),
     ("meshwg.packet",),
@@ -52,6 +53,7 @@ COORDINATOR_LAYERS = (
         "coordinator.mesh",
         "coordinator.turn",
         "coordinator.stun",
+        "coordinator.proxyheader",
         "coordinator.addresses",
         "coordinator.relaysecrets",
     ),
@@ -86,12 +88,13 @@ ACROSS = {
     ),
     # A new mesh avoids what the kernel and the firewall of the machine know.
     "coordinator.runtime.taken": ("meshwg.firewall", "meshwg.runtime.rtnetlink"),
-    # Both command lines import their commands late, end alike, hide secrets, and fit
-    # the terminal.
+    # Both command lines import their commands late, end alike, hide secrets, fit the
+    # terminal, and have a SIGHUP wait that comes early.
     "coordinator.cli": (
         "meshwg.cli.program",
         "meshwg.cli.secrets",
         "meshwg.cli.table",
+        "meshwg.runtime.hangup",
     ),
     "__main__": ("scenarios", "netlab"),
     "scenarios": ("netlab", "meshwg.nattypes"),

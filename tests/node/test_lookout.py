@@ -1,6 +1,7 @@
 """Where a node accepts streams, and how it finds out what its NAT does."""
 
 import random
+from dataclasses import replace
 from itertools import count
 
 from meshwg.nattypes import Mapping
@@ -109,6 +110,16 @@ def test_servers_that_cannot_be_reached_end_the_look() -> None:
 
     assert not lookout.closed(links[0], NOW)
     assert lookout.closed(links[1], NOW)
+
+
+def test_a_relay_that_only_a_proxy_reaches_is_not_asked() -> None:
+    lookout = make()
+    hidden = replace(RELAY, address="r.test")
+
+    lookout.set_servers([STUN], [hidden])
+
+    assert lookout.look(NOW)
+    assert not lookout.events
 
 
 def make() -> Lookout:

@@ -17,11 +17,14 @@ from meshwg.control.client import ControlClient, ControlState
 from meshwg.control.identity import Identity
 from meshwg.control.succession import HEAD_START
 from meshwg.keys import PrivateKey
-from meshwg.runtime import clock, websocket
+from meshwg.proxies import Proxies
+from meshwg.runtime import clock, dialing
 from meshwg.runtime.control import ACKNOWLEDGEMENT_TIMEOUT, ControlLink
+from meshwg.runtime.websocket import WebSocket
 from meshwg.wire import channel, control
 from meshwg.wire.control import CloseCode, Registered
 from meshwg.wire.models import decode_from_node
+from tests.runtime.connectproxy import connect_proxy
 
 PATIENCE = 20.0
 KEY = PrivateKey.generate(random.Random(1).randbytes)
@@ -60,12 +63,14 @@ async def coordinator() -> AsyncIterator[Coordinator]:
 class Daemon:
     """The little that a daemon does around the link."""
 
-    def __init__(self, url: str, fwmark: int = 0) -> None:
+    def __init__(
+        self, url: str, fwmark: int = 0, proxies: Proxies | None = None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         membership = Identity(PrivateKey.generate(os.urandom), KEY.public_bytes, "n")
         self.client = ControlClient(membership, now=clock.now(), random=os.urandom)
         self._news = asyncio.Event()
-        self.link = ControlLink(self.client, url, self.on_activity, fwmark)
+        self.link = ControlLink(self.client, url, self.on_activity, fwmark, proxies)
         self.tick()
 
     def tick(self) -> None:
@@ -96,7 +101,7 @@ async def test_the_connection_carries_the_nodes_mark(
     coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks: list[int] = []
-    monkeypatch.setattr(websocket, "set_fwmark", lambda sock, mark: marks.append(mark))
+    monkeypatch.setattr(dialing, "set_fwmark", lambda sock, mark: marks.append(mark))
     daemon = Daemon(coordinator.url, fwmark=0x01000000)
     await daemon.until(ControlState.CONNECTED)
     await daemon.link.close()
@@ -245,7 +250,14 @@ async def test_close_codes_are_explained_in_words(
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "no coordinator at"), (503, "is busy"), (307, "sends nodes elsewhere")],
+    [
+        (404, "no coordinator at"),
+        (503, "is busy"),
+        (307, "sends nodes elsewhere"),
+        (426, "behind a proxy that takes 'Upgrade' off requests"),
+        (502, "gets no answer from the coordinator behind it"),
+        (504, "gets no answer from the coordinator behind it"),
+    ],
 )
 async def test_http_errors_are_explained_in_words(
     coordinator: Coordinator, status: int, words: str
@@ -255,6 +267,30 @@ async def test_http_errors_are_explained_in_words(
     await daemon.until(ControlState.OFFLINE)
     assert words in (daemon.client.error or "")
     await daemon.link.close()
+
+
+async def test_a_coordinator_is_reached_through_a_proxy(
+    coordinator: Coordinator,
+) -> None:
+    port = int(coordinator.url.rpartition(":")[2])
+    async with connect_proxy(port) as proxy:
+        daemon = Daemon("http://mesh.test:8443", proxies=proxy.proxies)
+        await daemon.until(ControlState.CONNECTED)
+        assert proxy.asked == ["CONNECT mesh.test:8443 HTTP/1.1"]
+        await daemon.link.close()
+
+
+async def test_a_proxy_that_leads_nowhere_is_named_and_its_password_is_not(
+    coordinator: Coordinator,
+) -> None:
+    async with connect_proxy(1) as proxy:
+        proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+        daemon = Daemon("http://mesh.test:8443", proxies=proxy.proxies)
+        await daemon.until(ControlState.OFFLINE)
+        said = daemon.client.error or ""
+        assert "does not lead to mesh.test:8443 (HTTP 403)" in said
+        assert "secret" not in said
+        await daemon.link.close()
 
 
 async def test_nobody_can_send_a_node_to_another_url(coordinator: Coordinator) -> None:
@@ -322,6 +358,33 @@ async def test_what_nobody_expected_is_logged_once_and_the_link_comes_back(
     (record,) = logged(caplog)
     assert "OverflowError" in record.getMessage()
     assert record.exc_info is not None
+
+
+async def test_a_frame_that_cannot_be_sent_ends_only_its_connection(
+    coordinator: Coordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    send, failures = WebSocket.send, 2
+
+    async def fail(websocket: WebSocket, message: bytes) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OverflowError("nobody expected this")
+        await send(websocket, message)
+
+    monkeypatch.setattr(WebSocket, "send", fail)
+    daemon = Daemon(coordinator.url)
+    for _ in range(2):
+        await daemon.until(ControlState.OFFLINE)
+        daemon.client.network_changed(clock.now())
+        daemon.tick()
+    await daemon.until(ControlState.CONNECTED)
+    await daemon.link.close()
+
+    (record,) = logged(caplog)
+    assert "OverflowError" in record.getMessage()
 
 
 async def test_an_owner_that_fails_does_not_end_the_link(

@@ -197,6 +197,30 @@ async def test_an_earlier_time_replaces_a_later_one() -> None:
         await world.until(lambda: world.engine.woken != [])
 
 
+async def test_a_timer_that_fails_is_logged_once_and_the_engine_is_woken_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dataplane, "AFTER_SURPRISE", 0.01)
+    async with pumping() as world:
+        handle_timer, failures = world.engine.handle_timer, 3
+
+        def fail(now: float) -> None:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise OverflowError("nobody expected this")
+            handle_timer(now)
+
+        monkeypatch.setattr(world.engine, "handle_timer", fail)
+        world.engine.timer = clock.now()
+        world.pump.turn()
+        await world.until(lambda: world.engine.woken != [])
+
+    assert failures == 0
+    (record,) = caplog.records
+    assert "OverflowError" in record.getMessage()
+
+
 async def test_a_turn_is_reported_once() -> None:
     turns: list[str] = []
     async with pumping(on_turn=lambda: turns.append("a turn")) as world:

@@ -38,6 +38,25 @@ def test_a_service_reads_its_settings_again(tmp_path: Path) -> None:
     process.wait()
 
 
+def test_a_signal_that_comes_while_a_service_starts_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    begin = (
+        "import os, signal\n"
+        "from meshwg.runtime.hangup import held_hangup\n"
+        "held = held_hangup()\n"
+        "held.__enter__()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    command = [sys.executable, "-c", begin + PROGRAM, str(tmp_path / "log")]
+    process = subprocess.Popen(command, start_new_session=True)
+
+    wait_for(tmp_path / "log", "reload")
+
+    process.kill()
+    process.wait()
+
+
 def test_a_program_at_a_terminal_does_so_too_as_long_as_it_is_there(
     tmp_path: Path,
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from meshwg.proxies import Proxies
 from meshwg.relay.server import RelayServer
 from meshwg.runtime import resolver as module
 from meshwg.runtime.resolver import Resolver
@@ -95,6 +96,26 @@ async def test_a_relay_of_an_unknown_kind_is_skipped(names: Names) -> None:
     )
 
     assert [server.url.host for server in found.relays] == ["relay.test"]
+
+
+async def test_names_behind_a_proxy_are_left_to_the_proxy(names: Names) -> None:
+    proxies = Proxies.read({"https_proxy": "proxy.test:3128", "no_proxy": "relay.test"})
+    relays = [
+        relay("turns:hidden.test:443?transport=tcp"),
+        relay("wss://hidden.test/v1/relay"),
+        relay("turn:hidden.test:3478?transport=udp"),
+        relay("ws://hidden.test/v1/relay"),
+        relay("wss://relay.test/v1/relay"),
+    ]
+
+    found = await resolve([], relays, proxies)
+
+    assert [(str(each.url), each.address) for each in found.relays] == [
+        ("turns:hidden.test:443?transport=tcp", "hidden.test"),
+        ("wss://hidden.test:443/v1/relay", "hidden.test"),
+        ("wss://relay.test:443/v1/relay", "192.0.2.9"),
+    ]
+    assert names.asked == ["hidden.test", "hidden.test", "relay.test"]
 
 
 async def test_what_was_not_found_is_looked_for_again(
@@ -193,10 +214,14 @@ class Found:
         raise AssertionError("It never happened")
 
 
-async def resolve(stun: Sequence[str], relays: Sequence[Relay] = ()) -> Found:
+async def resolve(
+    stun: Sequence[str],
+    relays: Sequence[Relay] = (),
+    proxies: Proxies | None = None,
+) -> Found:
     """Return what a resolver finds at first."""
     found = Found()
-    resolver = Resolver(found.take)
+    resolver = Resolver(found.take, proxies)
     resolver.resolve(stun, relays)
     await found.times(1)
     resolver.close()

@@ -4,16 +4,18 @@ import asyncio
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from meshwg.proxies import Proxies
 from meshwg.relay.server import RelayServer, RelayUrl, Transport
 from meshwg.runtime import stream as stream_module
 from meshwg.runtime.stream import BACKLOG, RelayStream
 from meshwg.transmit import Endpoint, Transmit
+from tests.runtime.connectproxy import connect_proxy
 
 HOST = "127.0.0.1"
 SOMEWHERE = Endpoint(HOST, 1, 70_000)
@@ -44,6 +46,27 @@ async def test_bytes_go_both_ways_over_tls(certificate: Path) -> None:
         await node.until(lambda: node.data == b"secret")
         node.stream.close()
         await node.stream_is_over()
+
+
+async def test_a_relay_is_reached_through_the_proxy_of_the_environment() -> None:
+    async with serving(echo) as port, connect_proxy(port) as proxy:
+        node = Node(443, proxies=proxy.proxies)
+        await node.event("open")
+
+        node.stream.send(Transmit(SOMEWHERE, [b"through"]))
+
+        await node.until(lambda: node.data == b"through")
+        assert proxy.asked == ["CONNECT relay.test:443 HTTP/1.1"]
+        node.stream.close()
+
+
+async def test_a_proxy_that_does_not_lead_to_a_relay_is_reported() -> None:
+    async with connect_proxy(1) as proxy:
+        proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+        node = Node(443, proxies=proxy.proxies)
+
+        await node.until(lambda: bool(node.events))
+        assert "does not lead to relay.test:443 (HTTP 403)" in node.events[0]
 
 
 async def test_a_refused_connection_is_reported_with_its_reason() -> None:
@@ -156,7 +179,12 @@ async def test_a_connection_that_blocked_goes_on_when_the_relay_reads_again() ->
 class Node:
     """What stands behind a stream: it notes what is told."""
 
-    def __init__(self, port: int, transport: Transport = Transport.TCP) -> None:
+    def __init__(
+        self,
+        port: int,
+        transport: Transport = Transport.TCP,
+        proxies: Proxies | None = None,
+    ) -> None:
         self.events: list[str] = []
         self.data = b""
         url = RelayUrl("relay.test", port, transport)
@@ -165,6 +193,7 @@ class Node:
             on_open=lambda: self.events.append("open"),
             on_data=self._on_data,
             on_close=lambda reason: self.events.append(f"closed: {reason}"),
+            proxies=proxies,
         )
 
     async def event(self, name: str) -> None:
@@ -187,14 +216,30 @@ class Node:
 
 @asynccontextmanager
 async def serving(
-    handle: Callable[..., object], context: ssl.SSLContext | None = None
+    handle: Callable[..., Awaitable[None]], context: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """Serve one kind of behaviour; yield the port."""
-    server = await asyncio.start_server(handle, HOST, 0, ssl=context)  # type: ignore[arg-type]
+    connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await handle(reader, writer)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections[asyncio.create_task(serve(reader, writer))] = writer
+
+    server = await asyncio.start_server(accept, HOST, 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        if connections:
+            await asyncio.wait(connections, timeout=0.2)
+        for task, writer in connections.items():
+            if task.cancel():
+                writer.transport.abort()
+        for _ in range(3):
+            # What is closed is gone after some turns of the loop.
+            await asyncio.sleep(0)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

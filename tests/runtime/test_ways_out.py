@@ -8,11 +8,13 @@ from typing import Any, cast
 import pytest
 
 from meshwg.node import Node, SocketsClosed, SocketsWanted
+from meshwg.proxies import Proxies
 from meshwg.relay.pool import CloseStream, OpenStream
 from meshwg.relay.server import RelayServer, parse_url
 from meshwg.runtime import udp
 from meshwg.runtime import ways_out as module
 from meshwg.runtime.dataplane import Dataplane, Link
+from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.udp import UdpSocket
 from meshwg.runtime.ways_out import MAX_LINK, WaysOut
 from meshwg.transmit import Transmit
@@ -37,12 +39,14 @@ class World:
         self.carried: dict[int, Link] = {}
         self.streams: list[StandInStream] = []
         self.background = self
+        self.proxies = Proxies()
         self.ways_out = WaysOut(
             cast(Node, self),
             cast(Dataplane, self),
             on_unpinned=lambda endpoint: None,
             refuses=refuses,
             fwmark=MARK,
+            proxies=self.proxies,
         )
 
     # As a node.
@@ -81,6 +85,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
         return made.streams[-1]
 
     monkeypatch.setattr(module, "RelayStream", open_stream)
+    monkeypatch.setattr(module, "RelayWebSocket", open_stream)
     yield made
     made.ways_out.close()
 
@@ -171,6 +176,23 @@ async def test_what_a_stream_brings_is_dealt_with_in_the_same_turn_of_the_loop(
     assert world.order == [told, "turn", "the next turn of the loop"]
 
 
+@pytest.mark.parametrize(
+    ("url", "is_websocket"),
+    [("turns:relay.test", False), ("wss://relay.test/", True), ("ws://a.test/", True)],
+)
+async def test_a_relay_in_a_websocket_gets_one(
+    world: World, url: str, is_websocket: bool
+) -> None:
+    server = RelayServer(parse_url(url), "192.0.2.1", "", "")
+
+    world.ways_out.carry_out(OpenStream(RELAY_LINK, server))
+
+    (stream,) = world.streams
+    assert stream.server == server
+    assert stream.proxies is world.proxies
+    assert (stream.surprises is not None) is is_websocket
+
+
 async def test_a_lost_stream_no_longer_carries_packets(world: World) -> None:
     world.ways_out.carry_out(OpenStream(RELAY_LINK, SERVER))
     assert world.carried == {RELAY_LINK: world.streams[0]}
@@ -213,8 +235,11 @@ class StandInStream:
         on_data: Callable[[bytes], None],
         on_close: Callable[[str], None],
         fwmark: int,
+        proxies: Proxies | None,
+        surprises: Surprises | None = None,
     ) -> None:
         self.server = server
+        self.proxies, self.surprises = proxies, surprises
         self.fwmark = fwmark
         self.on_open = on_open
         self.on_data = on_data

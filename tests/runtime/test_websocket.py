@@ -22,6 +22,7 @@ from meshwg.runtime.websocket import (
     NoWebSocket,
     WebSocket,
 )
+from tests.runtime.connectproxy import connect_proxy
 
 LIMIT = 1000
 BINARY, CONTINUATION, PING, CLOSE = 0x82, 0x80, 0x89, 0x88
@@ -70,6 +71,62 @@ async def test_closing_says_so() -> None:
         async with opened(url):
             pass
         assert await heard.get() is WSMsgType.CLOSE
+
+
+async def test_what_is_written_before_leaving_arrives_before_the_goodbye() -> None:
+    heard: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def listen(server: web.WebSocketResponse) -> None:
+        async for message in server:
+            heard.append(message.data)
+        ended.set()
+
+    async with serving(listen) as url:
+        client = await WebSocket.open(url, max_size=LIMIT)
+        client.write(b"one")
+        client.write(b"two")
+        client.leave()
+        client.leave()
+        with pytest.raises(ConnectionError):
+            client.write(b"late")
+        await ended.wait()
+
+    assert heard == [b"one", b"two"]
+
+
+async def test_a_server_that_does_not_read_makes_it_full_until_it_does() -> None:
+    may_read = asyncio.Event()
+
+    async def wait(server: web.WebSocketResponse) -> None:
+        await may_read.wait()
+        async for _ in server:
+            continue
+
+    async with serving(wait) as url, opened(url) as client:
+        for _ in range(1000):
+            client.write(bytes(LIMIT))
+            if client.is_full:
+                break
+            client.write(bytes(50 * LIMIT))
+        before = client.is_full
+        may_read.set()
+        await client.drain()
+        assert (before, client.is_full) == (True, False)
+
+
+async def test_a_host_may_be_reached_through_a_proxy(tmp_path: Path) -> None:
+    async with (
+        serving(echo, tls=server_context(tmp_path)) as url,
+        connect_proxy(int(url.rpartition(":")[2])) as proxy,
+    ):
+        client = await WebSocket.open(
+            "https://mesh.test", max_size=LIMIT, proxies=proxy.proxies
+        )
+        await client.send(b"through")
+        assert await client.receive() == b"through"
+        await client.close()
+    assert proxy.asked == ["CONNECT mesh.test:443 HTTP/1.1"]
 
 
 async def test_tls_needs_no_known_certificate(tmp_path: Path) -> None:
@@ -250,7 +307,7 @@ async def test_a_breach_of_the_protocol_ends_the_connection(wrong: bytes) -> Non
 
 async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> None:
     pings = frame(PING, bytes(125)) * 1000
-    stalled = asyncio.Event()
+    stalled, left, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(acceptance(await reader.readuntil(b"\r\n\r\n")))
@@ -260,6 +317,10 @@ async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> Non
                 async with asyncio.timeout(0.5):
                     await writer.drain()
         stalled.set()
+        await left.wait()
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        over.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -270,6 +331,8 @@ async def test_a_server_that_pings_and_does_not_read_is_not_read_either() -> Non
         receiving.cancel()
         await asyncio.wait([receiving])
         client._writer.transport.abort()
+        left.set()
+        await over.wait()
 
 
 async def test_pings_before_an_end_are_not_answered_after_it(

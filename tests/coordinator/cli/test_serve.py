@@ -3,6 +3,7 @@
 import os
 import pty
 import shutil
+import socket
 import sqlite3
 import ssl
 import time
@@ -71,9 +72,21 @@ def test_a_hangup_renews_certificate_and_settings(tmp_path: Path) -> None:
         (certificate, key), make_certificate(tmp_path / "new"), strict=True
     ):
         shutil.copy(new, old)
-    settings.write_text('log_level = "info"\nnetwork4 = "10.0.0.0/24"\n')
+    settings.write_text(
+        'log_level = "info"\nnetwork4 = "10.0.0.0/24"\n'
+        'trusted_proxies = ["10.1.0.5/32"]\n'
+    )
     server.hang_up()
     until(lambda: ssl.get_server_certificate((server.host, 8443)) != before)
+    renewed = ssl.get_server_certificate((server.host, 8443))
+
+    # Nobody says that they have changed.
+    (tmp_path / "newer").mkdir()
+    for old, new in zip(
+        (certificate, key), make_certificate(tmp_path / "newer"), strict=True
+    ):
+        shutil.copy(new, old)
+    until(lambda: ssl.get_server_certificate((server.host, 8443)) != renewed)
     renewed = ssl.get_server_certificate((server.host, 8443))
 
     # A key that belongs to another certificate, and settings that are none.
@@ -85,9 +98,28 @@ def test_a_hangup_renews_certificate_and_settings(tmp_path: Path) -> None:
 
     status, log = server.stop()
     assert status == 0
-    assert "After a restart only, these take effect: network4" in log
+    assert "After a restart only, these take effect: network4\n" in log
+    assert "has changed, and is used" in log
     assert "The settings stay as they are" in log
     assert "Traceback" not in log
+
+
+def test_strangers_cannot_fill_the_log(tmp_path: Path) -> None:
+    server = Program(tmp_path / "data")
+    server.start()
+    wish = (
+        "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Protocol: anything\r\n"
+    )
+    for path in ("/v1/control", "/v1/relay"):
+        with socket.create_connection((server.host, 8443)) as stranger:
+            stranger.sendall(f"GET {path} HTTP/1.1\r\n{wish}\r\n".encode())
+            assert stranger.recv(12) == b"HTTP/1.1 101"
+
+    status, log = server.stop()
+    assert status == 0
+    assert "protocol" not in log
 
 
 def test_a_closed_terminal_ends_the_server_in_good_order(tmp_path: Path) -> None:

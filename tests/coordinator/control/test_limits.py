@@ -66,6 +66,16 @@ def test_a_site_and_a_network_may_have_so_many_places() -> None:
     assert slots.evicted() == []
 
 
+def test_where_others_come_from_that_are_not_known_yet_only_all_places_count() -> None:
+    slots = FairSlots[int](4, per_site=1, per_network=1)
+    for number in range(4):
+        assert slots.enter(number, "192.0.2.1", is_shared=True)
+    assert not slots.enter(4, "192.0.2.1")
+    assert slots.enter(5, "192.0.2.1", is_shared=True)
+    assert slots.evicted() == [0]
+    assert len(slots) == 4
+
+
 def test_when_all_places_are_taken_the_fullest_network_gives_one() -> None:
     slots = FairSlots[str](5, per_site=4, per_network=4)
     for number in range(3):

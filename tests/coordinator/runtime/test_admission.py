@@ -7,6 +7,7 @@ import pytest
 
 from coordinator.runtime import admission as module
 from coordinator.runtime.admission import EXCHANGE_LIMIT, Admission, Visit
+from coordinator.runtime.proxied import TrustedProxies
 
 
 class Transport:
@@ -39,6 +40,33 @@ async def test_when_all_places_are_taken_a_newcomer_gets_that_of_a_silent_one(
     assert admission.cut["displaced"] == 1
     assert len(admission) == 4
     newcomer.end()
+
+
+async def test_connections_of_a_proxy_are_its_clients_as_soon_as_these_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "EXCHANGES_PER_ADDRESS", 2)
+    admission = Admission(TrustedProxies(["10.1.0.5/32"]))
+    unknown = [visit(admission, "10.1.0.5") for _ in range(4)]
+    assert admission.refused == 0
+
+    one, other, excess, _ = (each for each, _ in unknown)
+    assert one.belongs_to("203.0.113.7")
+    assert other.belongs_to("203.0.113.7")
+    assert not excess.belongs_to("203.0.113.7")
+    assert (one.host, len(admission)) == ("203.0.113.7", 3)
+
+    another: Any = Transport("203.0.113.7")
+    assert not Visit(admission).begin(another)
+    assert another.aborted
+
+
+async def test_what_somebody_else_counts_stays_whosever_it_is() -> None:
+    admission = Admission(TrustedProxies(["10.1.0.5/32"]))
+    one, _ = visit(admission, "10.1.0.5")
+    one.leave()
+    assert one.belongs_to("203.0.113.7")
+    assert len(admission) == 0
 
 
 async def test_what_is_larger_than_any_request_is_cut() -> None:

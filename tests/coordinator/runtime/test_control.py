@@ -80,7 +80,8 @@ async def test_an_excess_connection_is_told_when_to_retry() -> None:
 async def test_a_request_that_is_not_a_websocket_leaves_no_connection_behind() -> None:
     async with endpoint() as bench:
         async with bench.session.get(bench.url) as response:
-            assert response.status == 400
+            assert response.status == 426
+            assert response.headers["Upgrade"] == "websocket"
         await bench.empty()
 
 
@@ -107,7 +108,7 @@ async def test_a_request_with_a_body_is_no_websocket() -> None:
         for headers in ({}, upgrade):
             data = b"x" * 100
             async with bench.session.get(bench.url, data=data, headers=headers) as got:
-                assert got.status == 400
+                assert got.status == 426
         assert bench.server.connections == 0
         assert bench.server.counters["connections"] == 0
 
@@ -129,7 +130,7 @@ async def test_an_upgrade_that_is_no_text_is_refused(headers: bytes) -> None:
         async with asyncio.timeout(SECONDS):
             answer = await reader.readline()
         writer.close()
-        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.startswith(b"HTTP/1.1 426 ")
 
 
 async def test_a_newcomer_displaces_who_says_nothing() -> None:

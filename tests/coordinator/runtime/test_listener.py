@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from coordinator.config import HostPort
 from coordinator.runtime import admission as module
 from coordinator.runtime.admission import EXCHANGES_PER_ADDRESS, Admission
+from coordinator.runtime.certificate import load_tls
 from coordinator.runtime.listener import (
     MalformedRequests,
     bind,
     listen,
-    load_tls,
     one_request,
     refuse_expectations,
     take_over,
@@ -30,6 +31,9 @@ from tests.coordinator.runtime.relaying import until
 
 class Echo(asyncio.Protocol):
     """Stands in for TURN over TCP."""
+
+    def __init__(self, client: HostPort | None = None) -> None:
+        self.client = client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -293,11 +297,6 @@ def test_an_address_of_another_machine_is_named() -> None:
         bind("192.0.2.1", 8443)
 
 
-def test_a_missing_certificate_is_named() -> None:
-    with pytest.raises(MeshError, match="No such file"):
-        load_tls("/nowhere/cert.pem", "/nowhere/key.pem")
-
-
 @contextlib.asynccontextmanager
 async def tls_server(
     directory: Path,
@@ -305,8 +304,8 @@ async def tls_server(
     """A listener with TLS that makes the same of everything."""
     admission, inners = Admission(), list[Echo]()
 
-    def make() -> Echo:
-        inners.append(Echo())
+    def make(client: HostPort | None = None) -> Echo:
+        inners.append(Echo(client))
         return inners[-1]
 
     certificate, key = make_certificate(directory)

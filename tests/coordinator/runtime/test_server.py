@@ -14,6 +14,7 @@ import pytest
 from coordinator.mesh.operations import Remove
 from coordinator.runtime import server
 from coordinator.runtime.control import FRAME_LIMIT
+from coordinator.runtime.relay import Relay
 from coordinator.runtime.server import CoordinatorProcess, Foundation
 from coordinator.store import watch as watch_module
 from meshwg.control.client import ControlState
@@ -27,6 +28,7 @@ from meshwg.control.events import (
 )
 from meshwg.errors import ConfigError, MeshError
 from meshwg.keys import PrivateKey
+from meshwg.relay.server import RelayServer, parse_url
 from meshwg.wire.control import (
     CloseCode,
     Error,
@@ -44,7 +46,8 @@ from tests.coordinator.programs import (
     program,
     running,
 )
-from tests.coordinator.proxy import CLIENT, proxy
+from tests.coordinator.proxy import CLIENT, Proxy, proxy
+from tests.coordinator.runtime.relaying import Node
 from tests.coordinator.store.middlebox import Middlebox
 from tests.coordinator.strangers import register
 
@@ -292,6 +295,65 @@ async def test_nodes_join_through_a_proxy_at_a_path(tmp_path: Path) -> None:
     assert registered.observed == CLIENT
 
 
+async def test_nodes_join_through_a_proxy_that_holds_everything_back(
+    tmp_path: Path,
+) -> None:
+    async with proxy() as front, proxied(tmp_path, front) as (process, foundation):
+        front.holds_back = 0.3
+        node = await LiveNode(await make_token(process, foundation)).joined()
+        await node.stop()
+
+
+@pytest.mark.parametrize("header", ["upgrade", "connection"])
+async def test_a_proxy_that_takes_off_what_it_does_not_know_is_named(
+    tmp_path: Path, header: str
+) -> None:
+    async with proxy() as front, proxied(tmp_path, front) as (process, foundation):
+        front.takes_off = (header,)
+        node = LiveNode(await make_token(process, foundation))
+        await node.until(lambda: node.client.error is not None)
+        said = node.client.error or ""
+        assert "is behind a proxy that takes 'Upgrade' off requests" in said
+
+        front.takes_off = ()
+        await node.joined()
+        await node.stop()
+
+
+async def test_nodes_are_told_of_the_relay_behind_a_proxy_and_reach_it(
+    tmp_path: Path,
+) -> None:
+    async with proxy() as front, proxied(tmp_path, front) as (process, foundation):
+        node = await LiveNode(await make_token(process, foundation)).joined()
+        relays = (await node.event(Accepted)).registered.relays
+        (told,) = [relay for relay in relays if relay.url.startswith("ws:")]
+        assert told.url == f"ws://{front.host}:{front.port}/mesh/v1/relay"
+
+        async with Node() as client:
+            way = parse_url(told.url)
+            client.use(RelayServer(way, way.host, told.username, told.password))
+            await client.allocated()
+            assert front.asked[-1] == "GET /mesh/v1/relay HTTP/1.1"
+        await node.stop()
+
+
+async def test_a_server_with_a_relay_in_a_websocket_stops_at_once(
+    tmp_path: Path,
+) -> None:
+    async with Node() as client:
+        async with running(tmp_path) as (process, foundation):
+            node = await LiveNode(await make_token(process, foundation)).joined()
+            told = (await node.event(Accepted)).registered.relays[0]
+            await node.stop()
+            way = parse_url(f"ws{process.public.url.removeprefix('http')}/v1/relay")
+            client.use(RelayServer(way, way.host, told.username, told.password))
+            await client.allocated()
+            relay = process._services.services[1]
+            assert isinstance(relay, Relay)
+            assert relay._streams
+        assert not relay._streams
+
+
 async def test_what_cannot_be_reached_behind_a_proxy_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,7 +362,7 @@ async def test_what_cannot_be_reached_behind_a_proxy_is_said(
         await process.say_what_lacks()
 
     said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 3
+    assert len(said) == 2
     assert "No relay over UDP is advertised" in said[1]
     assert "https://mesh.example.org, listening on" in process.ready_line
 
@@ -536,6 +598,18 @@ async def answers(
                 if response.status == status and named in body["status"]:
                     return
             await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def proxied(
+    directory: Path, front: Proxy
+) -> AsyncIterator[tuple[CoordinatorProcess, Foundation]]:
+    """Run a coordinator that nodes reach through a proxy."""
+    url = f"http://{front.host}:{front.port}/mesh"
+    stun = (f"{loopback()}:3478",)
+    async with running(directory, url=url, listen="127.0.0.1:0", stun=stun) as made:
+        front.behind = "127.0.0.1", made[0].public.port
+        yield made
 
 
 async def knows(node: LiveNode, count: int) -> None:

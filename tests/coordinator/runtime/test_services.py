@@ -25,7 +25,7 @@ async def test_a_relay_is_served_on_the_sockets_of_stun(tmp_path: Path) -> None:
     assert isinstance(relay, Relay)
     assert udp.on_relay == relay.receive
     assert services.stream is not None
-    assert isinstance(services.stream(), TurnStream)
+    assert isinstance(services.stream(None), TurnStream)
 
 
 async def test_without_a_relay_there_is_only_stun_and_streams_are_cut(
