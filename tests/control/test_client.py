@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from meshwg.control import events
 from meshwg.control.backoff import CONTESTED_RETRY_MIN, RETRY_MAX, RETRY_MIN
-from meshwg.control.client import (
-    ControlDrop,
-    ControlState,
-)
+from meshwg.control.client import ControlState
+from meshwg.control.drop import ControlDrop
 from meshwg.control.refusals import FORGOTTEN
 from meshwg.control.reports import FIRST_REPORT
 from meshwg.control.succession import CONNECT_TIMEOUT, PROBE_TIMEOUT
