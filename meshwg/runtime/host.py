@@ -235,7 +235,7 @@ class NodeHost:
                 self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
             )
         self._tcp_mapper: PortMapper | None = None
-        self._membership.save_from(client.cache, self.node.trust.to_json)
+        self._membership.save_from(client.briefing.cache, self.node.trust.parts)
 
     @property
     def interface(self) -> str:
