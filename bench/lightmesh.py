@@ -24,7 +24,7 @@ that are not members yet."""
 PER_ADDRESS = 500
 HEARTBEAT = 3.0
 ATTEMPTS = 10
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for a node to join, or a change to arrive, until the benchmark gives up."""
 
 
