@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.control import Node
+from bench.lightmesh import LightNode
 from meshwg.keys import PrivateKey, parse_key
 from meshwg.runtime.websocket import NoWebSocket, WebSocket
 from meshwg.wire import channel, control
@@ -191,13 +191,13 @@ class Attack:
             await node.writable.wait()
 
 
-class Member(Node):
+class Member(LightNode):
     """A light node that comes back as itself."""
 
     def __init__(
         self, private_key: PrivateKey, token: JoinToken, done: "asyncio.Future[None]"
     ) -> None:
-        super().__init__(token, "flooder", done, lambda size: None)
+        super().__init__(token, "flooder", done, lambda node, size: None)
         self._handshake = channel.ClientHandshake(
             private_key, token.coordinator_key, random=secrets.token_bytes
         )

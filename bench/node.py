@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import nodepath
-from bench.control import Mesh as LightMesh
 from bench.idle import MEGABYTE, cpu_seconds, resident_bytes
+from bench.lightmesh import LightMesh
 from meshwg.wire.token import JoinToken
 from netlab import presets
 from netlab.lab import Lab
@@ -43,6 +43,8 @@ PORT = 9
 """The discard service's; a socket waits there, so that no error comes back."""
 
 SETTLING = 15.0
+LOOPBACK = "http://127.53.0.1:8443"
+"""Where light nodes reach the coordinator on its own machine."""
 DIRECT_WITHIN = 60.0
 
 
@@ -85,10 +87,11 @@ def _run_with_many_peers() -> dict[str, Any]:
 
 def _fill(mesh: Mesh, count: int) -> None:
     """Let light nodes join the mesh and leave it again, as members."""
-    token = JoinToken.parse(mesh.coordinator.token())
+    # A token lets in 200 nodes at once.
+    tokens = [JoinToken.parse(mesh.coordinator.token()) for _ in range(0, count, 200)]
 
     async def join_and_leave() -> None:
-        light = LightMesh(token)
+        light = LightMesh(*tokens, urls=[LOOPBACK])
         await light.grow(count)
         light.close()
 

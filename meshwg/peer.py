@@ -5,10 +5,11 @@ peers costs a thousand entries and nothing else.
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import asdict
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from dataclasses import fields
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
+from meshwg import prefixes
 from meshwg.keys import PrivateKey, format_key
 from meshwg.path.agent import PathAgent
 from meshwg.path.check import CheckKeys
@@ -32,6 +33,8 @@ HUB, PLAIN = "hub", "plain"
 ALIVE = 180.0
 """Seconds after its last handshake for which a plain peer counts as there: it renews
 its session at least that often (WireGuard paper, section 6.1)."""
+
+_NAT_FIELDS = tuple(each.name for each in fields(control.ReportedNat))
 
 IDLE_REASON = "There has been no traffic yet that needs a path."
 
@@ -85,7 +88,7 @@ class MeshPeer:
     def networks(self) -> list[IPv4Network | IPv6Network]:
         """Return what belongs to it: its addresses, and what is behind it."""
         own = (*self.entry.addresses, *self.entry.routes)
-        return [*map(ip_network, own), *self.beyond]
+        return [*map(prefixes.to_network, own), *self.beyond]
 
     def relay_candidates(self) -> list[control.ReportedCandidate]:
         """Return the relayed addresses that it reported, the one it prefers first."""
@@ -353,4 +356,4 @@ def _nat_json(report: control.NatReport | None) -> dict[str, Any] | None:
     if report is None:
         return None
     nat = report.ipv4 or report.ipv6
-    return None if nat is None else asdict(nat)
+    return None if nat is None else {name: getattr(nat, name) for name in _NAT_FIELDS}

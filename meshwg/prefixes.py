@@ -15,6 +15,7 @@ from ipaddress import (
     ip_network,
 )
 
+IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 SHORTEST = {4: 8, 6: 16}
@@ -48,6 +49,26 @@ _NOBODYS = tuple(
     )
 )
 """What is this machine's own, its link's or a group's, whoever announces it."""
+
+
+@lru_cache(maxsize=4096)
+def to_address(text: str) -> IPAddress:
+    """Return an address, the same object for what was read lately.
+
+    A netmap has thousands, and several parts of a node look at each of them at once.
+
+    :raises ValueError: if it is none.
+    """
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+@lru_cache(maxsize=4096)
+def to_network(text: str) -> IPNetwork:
+    """Return the same of a network, or of an address, which is one by itself.
+
+    :raises ValueError: if it is none, or has host bits.
+    """
+    return IPv6Network(text) if ":" in text else IPv4Network(text)
 
 
 def canonical(text: str) -> str:

@@ -124,9 +124,18 @@ class Matching(Rule):
     pattern: str
 
     def apply(self, value: Any) -> Any:
-        if not re.fullmatch(self.pattern, value):
-            raise ValueError(f"input should match {self.pattern}")
-        return value
+        return _matched(self.pattern, value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _matched(pattern: str, text: str) -> str:
+    """Return a text that matches, the same object for texts that come often.
+
+    :raises ValueError: if it does not match.
+    """
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"input should match {pattern}")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,26 @@ def plain(value: Any) -> Any:
     return value
 
 
+def sparse(value: Any) -> Any:
+    """Return the same, without fields that are at their default."""
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return {
+            name: sparse(each)
+            for name, default in _defaults(kind)
+            if (each := getattr(value, name)) is not None and each != default
+        }
+    if isinstance(value, tuple):
+        return [sparse(each) for each in value]
+    return value
+
+
+@functools.cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a dataclass with their defaults, ``MISSING`` without one."""
+    return tuple((each.name, each.default) for each in fields(kind))
+
+
 @functools.cache
 def _names(kind: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind))
@@ -193,20 +222,34 @@ def _reader(kind: Any) -> Reader:
 
 def _ruled(kind: Any, rules: tuple[Rule, ...]) -> Reader:
     reader = _reader(kind)
-    is_tuple = get_origin(kind) is tuple
+    applied = tuple(rule.apply for rule in rules)
+    if get_origin(kind) is tuple:
+        limits = tuple(r.apply for r in rules if isinstance(r, MaxLength))
+        reader = _limited(reader, limits)
+    if len(applied) == 1:
+        # Netmaps are read by the thousand values, and most have one rule.
+        (apply,) = applied
+        return lambda value: apply(reader(value))
 
     def read_ruled(value: Any) -> Any:
-        if is_tuple and isinstance(value, list):
-            # What is too long is not even read.
-            for rule in rules:
-                if isinstance(rule, MaxLength):
-                    rule.apply(value)
         value = reader(value)
-        for rule in rules:
-            value = rule.apply(value)
+        for apply in applied:
+            value = apply(value)
         return value
 
     return read_ruled
+
+
+def _limited(reader: Reader, limits: tuple[Reader, ...]) -> Reader:
+    """Return what reads lists that are not too long; others are not even read."""
+
+    def read_limited(value: Any) -> Any:
+        if isinstance(value, list):
+            for apply in limits:
+                apply(value)
+        return reader(value)
+
+    return read_limited
 
 
 def _optional(kinds: tuple[Any, ...]) -> Reader:

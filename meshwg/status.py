@@ -1,20 +1,22 @@
 """What ``meshwg status --json`` says about a node."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from meshwg import __version__
 from meshwg.control.client import ControlState
 from meshwg.nat.behaviour import NatBehavior
 from meshwg.node import Node
-from meshwg.node.trust import Trust
-from meshwg.peer import held_status
+from meshwg.node.trust import Held, Trust
+from meshwg.peer import MeshPeer, held_status
 from meshwg.relay.allocation import RelayState
 from meshwg.wire import control
 from meshwg.wire.routes import WishState
 
 SCHEMA = 1
+LISTED = 500
+"""Peers up to which a person is shown those, too, that were never spoken to."""
 NO_NAMES = {"mode": "off", "domain": None, "error": None}
 """``dns`` of a node that leaves names alone."""
 
@@ -46,6 +48,29 @@ def status(
     :param name: what the node calls itself, until the coordinator says otherwise.
     :param mtu: of the interface, in bytes.
     """
+    report = own_status(
+        node,
+        name=name,
+        interface=interface,
+        mtu=mtu,
+        coordinator_url=coordinator_url,
+        now=now,
+        unix_time=unix_time,
+    )
+    return report | {"peers": list(peers_status(node, now, unix_time))}
+
+
+def own_status(
+    node: Node,
+    *,
+    name: str,
+    interface: str,
+    mtu: int,
+    coordinator_url: str,
+    now: float,
+    unix_time: float,
+) -> dict[str, Any]:
+    """Return the same without peers."""
     client = node.control
     itself = node.members.itself
     registered = client.registered
@@ -85,7 +110,7 @@ def status(
             "hub": _wish(node.members.offers.hub()),
             "dns": NO_NAMES,
         },
-        "peers": sorted(_peers(node, now, unix_time), key=lambda peer: peer["name"]),
+        "peers": [],
         "health": [complaint.to_json() for complaint in node.health],
         "counters": {
             "drops": {reason: count for reason, count in drops.items() if count}
@@ -178,20 +203,47 @@ def trust_status(trust: Trust) -> dict[str, Any]:
     }
 
 
-def _peers(node: Node, now: float, unix_time: float) -> Iterator[dict[str, Any]]:
+def quiet_peers(node: Node) -> frozenset[str]:
+    """Return the keys of peers that were never spoken to, if there are very many peers.
+
+    Nobody reads thousands of lines that say so.
+    """
+    if len(node.peers) <= LISTED:
+        return frozenset()
+    return frozenset(
+        key
+        for key, peer in node.peers.items()
+        if peer.agent is None and peer.via is None and not peer.tunnel.rx_bytes
+    )
+
+
+def peers_status(
+    node: Node, now: float, unix_time: float, but: Container[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield what is said of each peer, by their names.
+
+    It is made as it is asked for, so that packets have their turn in a large mesh; who
+    has gone meanwhile is there all the same.
+
+    :param but: keys of peers that are left out.
+    """
     reserves: dict[str, list[dict[str, str]]] = {}
     for network, peer, standing in node.members.routers():
         if not standing.is_chosen:
             entry = {"prefix": network, "state": standing.state}
             reserves.setdefault(peer.key, []).append(entry)
-    for peer in node.peers.values():
-        shown = peer.status(now, unix_time, node.paths.refusal_of(peer))
-        reserve = reserves.get(peer.key, [])
-        yield {**shown, **_identity(node, peer.entry), "reserve": reserve}
-    for held in node.members.held.values():
-        reason = f"Held, with no session and no routes: {held.reason}"
-        shown = held_status(held.entry, reason)
-        yield {**shown, **_identity(node, held.entry), "reserve": []}
+    peers = [peer for key, peer in node.peers.items() if key not in but]
+    shown: list[MeshPeer | Held] = [*peers, *node.members.held.values()]
+    shown.sort(key=lambda each: each.entry.name)
+    for each in shown:
+        if isinstance(each, Held):
+            reason = f"Held, with no session and no routes: {each.reason}"
+            said = held_status(each.entry, reason)
+            reserve: list[dict[str, str]] = []
+        else:
+            said = each.status(now, unix_time, node.paths.refusal_of(each))
+            reserve = reserves.get(each.key, [])
+        yield {**said, **_identity(node, each.entry), "reserve": reserve}
 
 
 def _identity(node: Node, entry: control.PeerEntry) -> dict[str, Any]:

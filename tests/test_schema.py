@@ -15,6 +15,7 @@ from meshwg.schema import (
     Within,
     plain,
     read,
+    sparse,
 )
 
 
@@ -118,3 +119,11 @@ def test_plain_values_leave_out_what_is_not_there() -> None:
     assert value["leaves"] == [{"number": 1}]
     assert value["more"] == {"kept": None}
     assert read(Tree, value) == tree
+
+
+def test_sparse_values_leave_out_defaults_and_read_the_same() -> None:
+    tree = Tree(leaves=(Leaf(number=1),))
+
+    assert sparse(tree)["leaves"] == [{"number": 1}]
+    assert sparse(tree).keys() < plain(tree).keys()
+    assert read(Tree, sparse(tree)) == tree

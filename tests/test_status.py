@@ -5,6 +5,9 @@ import json
 import re
 from typing import Any
 
+import pytest
+
+from meshwg import status as module
 from meshwg.control.drop import ControlDrop
 from meshwg.health import Complaint, Severity
 from meshwg.nat.gateway import GatewayDrop
@@ -12,7 +15,7 @@ from meshwg.nat.probe import ProbeDrop
 from meshwg.path.candidate import Rejection
 from meshwg.path.check import CheckDrop
 from meshwg.relay.client import RelayDrop
-from meshwg.status import SCHEMA, status
+from meshwg.status import SCHEMA, peers_status, quiet_peers, status
 from meshwg.transmit import Endpoint
 from meshwg.wireguard.drop import Drop
 from tests import datapaths
@@ -75,6 +78,21 @@ def test_it_has_the_keys_that_programs_rely_on() -> None:
     assert peer["attempts"][0].keys() == {"at", "method", "result", "detail"}
     assert peer["last_handshake_age"] < 60
     assert peer["rx_bytes"] > 0 < peer["tx_bytes"]
+
+
+def test_of_very_many_peers_those_that_were_never_spoken_to_can_be_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, alice, _ = pair()
+    world.add("carol")
+    world.run(lambda: len(alice.node.peers) == 2)
+    assert quiet_peers(alice.node) == frozenset()
+
+    monkeypatch.setattr(module, "LISTED", 1)
+    quiet = quiet_peers(alice.node)
+    assert len(quiet) == 1
+    shown = peers_status(alice.node, world.now, world.unix_time, quiet)
+    assert [each["name"] for each in shown] == ["bob"]
 
 
 def test_it_says_what_is_wrong() -> None:

@@ -58,6 +58,8 @@ class Connection:
         "revision",
         "session",
         "state",
+        "takes_slices",
+        "through",
         "version",
         "view",
         "writable",
@@ -77,6 +79,11 @@ class Connection:
         """It is, or has been, a member's connection."""
         self.version = 0
         """The netmap version that the node has been sent."""
+        self.takes_slices = False
+        """The node knows of slices."""
+        self.through = 0
+        """To which version the slices were to lead that its last connection carried, if
+        they did not get there."""
         self.view = ""
         """What the node may see, and who may reach what, as it was told."""
         self.history: NetMapHistory | None = None

@@ -1,20 +1,23 @@
 """The connected members: how they come, what they are told, and how they go.
 
 A commit that changes what peers see starts a *round*
-(:mod:`~coordinator.control.rounds`): every member gets the payload that leads from the
-version it holds to the present one. Members that hold the same version get the same
-payload, built once. A member whose carrier is full is passed over, and gets what it
-missed as one payload when it reads again.
+(:mod:`~coordinator.control.rounds`): every member that sees it gets the payload that
+leads from the version it holds to the present one. Members that hold the same version
+get the same payload, built once. A member whose carrier is full is passed over, and
+gets what it missed together when it reads again. What is long is sent a few slices at a
+time (:mod:`~coordinator.control.feeds`).
 """
 
 from collections.abc import Iterable, Sequence
 
 from coordinator import credentials
 from coordinator.control.approvals import approvals_of
+from coordinator.control.audiences import Audiences
 from coordinator.control.carriers import Carriers, due
 from coordinator.control.connection import Connection, State
 from coordinator.control.counters import ControlCounters
 from coordinator.control.deliveries import Deliveries
+from coordinator.control.feeds import Feeds
 from coordinator.control.pending import PendingOperations
 from coordinator.control.rounds import Rounds
 from coordinator.control.settings import Settings
@@ -31,7 +34,7 @@ from coordinator.mesh.operations import (
 )
 from coordinator.mesh.recordviews import RecordViews
 from coordinator.mesh.registry import Registry
-from coordinator.mesh.views import Views
+from coordinator.mesh.views import View, Views
 from meshwg.keys import format_key
 from meshwg.wire import control
 from meshwg.wire.control import CloseCode, ErrorCode
@@ -72,6 +75,8 @@ class Members:
         self._members: dict[str, Connection] = {}
         self._renewals: dict[Connection, float] = {}
         self._rounds = Rounds(now)
+        self._audiences = Audiences()
+        self._feeds = Feeds()
 
     def __len__(self) -> int:
         return len(self._members)
@@ -154,42 +159,96 @@ class Members:
         now: float,
     ) -> None:
         """Answer joins, and tell everybody what has changed."""
-        news = [self._views.apply(change) for change in changes]
-        news += [self._records.apply(change) for change in changes]
+        for change in changes:
+            self._want_round(change)
         for operation, result in outcomes:
             if isinstance(operation, Join):
                 self.joined(operation, result, now)
         for change in changes:
             self._enforce(change, now)
-        if any(news):
-            self._rounds.want()
-            self._tell_some(now)
+        self._tell_some(now)
+
+    def _want_round(self, change: Changes) -> None:
+        """Take note of who has to be told of a change."""
+        audience = self._views.apply(change)
+        if self._records.apply(change) or audience.everybody:
+            self._rounds.want(self._members.values())
+            return
+        for number in audience.classes:
+            self._rounds.want(self._audiences.of(number))
+        if self._registry.classes is not None:
+            # Each is told of itself, and what it sees if its class is another now.
+            own = (self._members.get(node.key) for node in change.nodes)
+            self._rounds.want(each for each in own if each is not None)
+
+    def begin_anew(self, connection: Connection, now: float) -> None:
+        """Tell a member everything, since what it holds does not add up."""
+        self._feeds.stop(connection)
+        connection.version = connection.records = -1
+        connection.through = 0
+        self.bring_up_to_date(connection, now)
 
     def bring_up_to_date(self, connection: Connection, now: float) -> None:
         """Tell a member what leads from the version it holds to the present one."""
         if not connection.writable:
             return
         view = self._views.of(connection.key)
-        if connection.history is not view.history:
-            if _seen(connection.view) != view.seen:
-                # What it has seen is no base for what it sees now.
-                connection.version = -1
-                if connection.records:
-                    connection.records = -1
-            connection.history = view.history
-        payloads = view.history.since(connection.version)
-        if connection.view != view.digest:
-            connection.view = view.digest
-            if view.policy:
-                # It is in force with the netmap that follows, so one has to follow.
-                self._carriers.send(connection, view.policy, now)
-                payloads = payloads or [view.history.nothing()]
+        self._follow_view(connection, view)
+        must = connection.view != view.digest and bool(view.policy)
+        connection.view = view.digest
+        if must:
+            self._carriers.send(connection, view.policy, now)
         self._tell_of_itself(connection, now)
         self._tell_of_offers(connection, now)
-        for payload in payloads:
+        if connection not in self._feeds:
+            self._tell_changes(connection, view.history, now, must=must)
+        if connection not in self._feeds:
+            self._tell_records(connection, now)
+
+    def _follow_view(self, connection: Connection, view: View) -> None:
+        """Take note of what a member sees now."""
+        node = self._registry.nodes.get(connection.key)
+        self._audiences.put(connection, 0 if node is None else node.policy_class)
+        if connection.history is view.history:
+            return
+        self._feeds.stop(connection)
+        if _seen(connection.view) != view.seen:
+            # What it has seen is no base for what it sees now.
+            connection.version = -1
+            if connection.records:
+                connection.records = -1
+        connection.history = view.history
+
+    def _tell_changes(
+        self, connection: Connection, history: NetMapHistory, now: float, *, must: bool
+    ) -> None:
+        """Tell a member what has changed of those it sees.
+
+        :param must: whether it is told even if nothing has: a policy is in force with
+            the netmap that follows, so one has to follow.
+        """
+        payloads: Sequence[bytes] = ()
+        if not connection.takes_slices:
+            payloads = history.since(connection.version)
+        elif slices := history.slices(connection.version, connection.through):
+            if len(slices) > 1 or slices.version < history.version:
+                self._feeds.begin(connection, slices, slices.version)
+                return
+            payloads = slices
+        for payload in payloads or ([history.nothing()] if must else []):
             self._carriers.send(connection, payload, now)
-        connection.version = view.history.version
-        self._tell_records(connection, now)
+        connection.version, connection.through = history.version, 0
+
+    def _feed(self, now: float) -> None:
+        """Send the next slices of what is long."""
+        done = []
+        for connection, payload, version in self._feeds.take():
+            self._carriers.send(connection, payload, now)
+            if version is not None:
+                connection.version, connection.through = version, 0
+                done.append(connection)
+        for connection in done:
+            self.bring_up_to_date(connection, now)
 
     def _tell_records(self, connection: Connection, now: float) -> None:
         """Tell a member of the zone's records, as far as it may see them."""
@@ -220,9 +279,10 @@ class Members:
 
     def _tell_some(self, now: float) -> None:
         """Tell the next slice of members about the present version."""
-        for connection in self._rounds.next_slice(self._members.values(), now):
+        for connection in self._rounds.next_slice(now):
             if connection.state is State.MEMBER:
                 self.bring_up_to_date(connection, now)
+        self._feed(now)
 
     def _plan_renewal(self, connection: Connection, now: float) -> None:
         self._renewals.pop(connection, None)
@@ -304,6 +364,8 @@ class Members:
         """Forget a connection that is gone, or about to be closed."""
         self._joining.pop(connection.session, None)
         self._renewals.pop(connection, None)
+        self._audiences.remove(connection)
+        self._feeds.stop(connection)
         if self._members.get(connection.key) is connection:
             del self._members[connection.key]
             self._pending.add(Disconnect(connection.key, connection.session, left))
@@ -335,6 +397,7 @@ class Members:
     def get_timer(self) -> float | None:
         renewal = next(iter(self._renewals.values()), None)
         times = [renewal, self._rounds.get_timer(), self._carriers.get_timer()]
+        times.append(self._feeds.get_timer())
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float, unix_time: float) -> None:

@@ -2,7 +2,9 @@
 
 The first change after a quiet time starts a round at once. Versions that follow during
 the round, or the pause after it, are told together in the next one. A round takes
-members in slices, so that joins and offers are served in between.
+members in slices, so that joins and offers are served in between. It takes only those
+who see a difference, so a change costs as much as it has spectators, however large the
+mesh is.
 """
 
 from collections import deque
@@ -22,18 +24,18 @@ class Rounds:
 
     def __init__(self, now: float) -> None:
         self._queue: deque[Connection] = deque()
-        self._wanted = False
+        self._wanted: dict[Connection, None] = {}
         self._not_before = now
 
-    def want(self) -> None:
-        """There is news: start a round as soon as one may start."""
-        self._wanted = True
+    def want(self, members: Iterable[Connection]) -> None:
+        """There is news for these: start a round as soon as one may start."""
+        self._wanted |= dict.fromkeys(members)
 
-    def next_slice(self, members: Iterable[Connection], now: float) -> list[Connection]:
+    def next_slice(self, now: float) -> list[Connection]:
         """Return the members to tell now."""
         if not self._queue and self._wanted and now >= self._not_before:
-            self._queue.extend(members)
-            self._wanted = False
+            self._queue.extend(self._wanted)
+            self._wanted = {}
             self._not_before = now + len(self._queue) * PAUSE_PER_MEMBER
         count = min(SLICE, len(self._queue))
         return [self._queue.popleft() for _ in range(count)]

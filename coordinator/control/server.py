@@ -345,6 +345,8 @@ class ControlServer:
         # A version of another mesh means nothing here, and -1 stands for none.
         resumes = message.epoch == self._registry.epoch
         connection.version = message.version if resumes else -1
+        connection.through = message.through if resumes else 0
+        connection.takes_slices = message.slices
         connection.view = message.view
         connection.records = message.records if resumes else 0
         self._reports.forget(connection.key)
@@ -385,8 +387,7 @@ class ControlServer:
                 self._offers.pass_on(connection, message, now)
             case control.Resync():
                 self.counters["resyncs"] += 1
-                connection.version = connection.records = -1
-                self._members.bring_up_to_date(connection, now)
+                self._members.begin_anew(connection, now)
             case control.Leave(for_good=for_good):
                 if for_good:
                     self._pending.add(Remove(connection.key))

@@ -73,7 +73,8 @@ class Access:
         networks = self._members.networks
         inventory = inventory_of(nodes, self._known, self._token_tags, networks)
         try:
-            load_policy(apply.text, inventory, [node.subject for node in nodes])
+            subjects = [node.subject for node in nodes]
+            policy = load_policy(apply.text, inventory, subjects)
         except PolicyError as error:
             return Refused(ErrorCode.MALFORMED, str(error))
         before = self.policy
@@ -83,7 +84,7 @@ class Access:
         )
         if before is not None and before.sha256 == record.sha256:
             return Accepted(policy=before)
-        self.changed = ActivePolicy(record)
+        self.changed = ActivePolicy(record, policy.document)
         self._members.policy = self.changed.policy
         for node in self._members.all():
             self._members.put(node)

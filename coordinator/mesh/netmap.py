@@ -8,17 +8,21 @@ happens to hold. Tombstones are bounded. A node with a version older than the ne
 tombstone that was dropped gets everything.
 
 A whole netmap is built seldom: a newcomer gets the last one built and the delta since,
-until that delta would be an eighth of the mesh.
+until an eighth of the mesh has changed.
+
+Nodes that know of slices (:mod:`~coordinator.mesh.slices`) are told in those, which are
+made one by one, as they are sent.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
-from meshwg.wire.control import pack
-from meshwg.wire.digest import format_digest, peer_digest
+from coordinator.mesh.slices import Entry, Slices
+from meshwg.wire.digest import peer_digest
 
 MAX_TOMBSTONES = 4096
 SNAPSHOT_SLACK = 32
@@ -26,10 +30,17 @@ SNAPSHOT_SLACK = 32
 
 
 class NetMapHistory:
-    """What the mesh looks like, and what changed since any recent version."""
+    """What the mesh looks like, and what changed since any recent version.
 
-    def __init__(self, networks: Networks) -> None:
+    :param whole: the history of all nodes, if this one is of some of them: what is made
+        for that is used here, too.
+    """
+
+    def __init__(
+        self, networks: Networks, whole: "NetMapHistory | None" = None
+    ) -> None:
         self._networks = networks
+        self._whole = whole
         self._nodes: dict[str, Node] = {}
         self._fragments: dict[str, bytes] = {}
         self._changes: OrderedDict[str, int] = OrderedDict()
@@ -38,10 +49,13 @@ class NetMapHistory:
         self._digest = 0
         self.version = 0
         """The last version that changed anything peers see."""
-        self._deltas: dict[int, bytes] = {}
-        self._snapshot: tuple[int, bytes] | None = None
+        self._deltas: dict[tuple[int, bool], Slices] = {}
+        self._snapshots: dict[bool, tuple[int, Slices]] = {}
+        """Netmaps, whole or in slices, with the number of changes before each."""
+        self._recorded = 0
+        """Changes so far."""
         self.built = 0
-        """Payloads built so far; each is sent to many."""
+        """Netmaps and deltas built so far; each is sent to many."""
 
     def load(
         self, nodes: Iterable[Node], tombstones: Mapping[str, int], floor: int
@@ -70,6 +84,18 @@ class NetMapHistory:
         """The oldest version from which deltas are complete."""
         return self._floor
 
+    def node(self, key: str) -> Node | None:
+        """Return a node that peers see."""
+        return self._nodes.get(key)
+
+    def fragment(self, node: Node) -> bytes:
+        """Return a node as JSON, the same object for all whose netmaps have it."""
+        known = self._nodes.get(node.key)
+        if known is not None and known.version == node.version:
+            return self._fragments[node.key]
+        whole = self._whole
+        return node.peer_json(self._networks) if whole is None else whole.fragment(node)
+
     def apply(self, changes: Changes) -> bool:
         """Take committed changes over; return whether peers see a difference."""
         before = self.version
@@ -89,18 +115,30 @@ class NetMapHistory:
         """
         if not self._floor <= version <= self.version:
             return self.full()
-        return [self._delta(version)] if version < self.version else []
+        return list(self._delta(version, whole=True)) if version < self.version else []
 
     def nothing(self) -> bytes:
         """Return the payload that changes nothing at the present version."""
-        return self._delta(self.version)
+        return self._delta(self.version, whole=True)[0]
 
     def full(self) -> list[bytes]:
         """Return the payloads that lead from nothing to the present version."""
-        if self._snapshot is None or self._is_stale(self._snapshot[0]):
-            self._snapshot = (self.version, self._build_netmap())
-        version, payload = self._snapshot
-        return [payload, *self.since(version)]
+        snapshot = self._snapshot(whole=True)
+        return [*snapshot, *self.since(snapshot.version)]
+
+    def slices(self, version: int, through: int = 0) -> Slices | None:
+        """Return what leads on from a version, not always to the present one.
+
+        :param through: the version that slices were to lead to of which only those up
+            to ``version`` came: by them it is known who has gone, as of then.
+        :return: ``None`` if there is nothing to tell.
+        """
+        if version == self.version:
+            return None
+        known = max(version, through)
+        if 0 <= version < self.version and self._floor <= known <= self.version:
+            return self._delta(version, whole=False)
+        return self._snapshot(whole=False)
 
     def _record(self, key: str, node: Node | None, version: int) -> None:
         """Note that a node is as it is now, or is gone, since a version."""
@@ -111,13 +149,14 @@ class NetMapHistory:
         if known is not None:
             self._digest ^= peer_digest(key, known.version)
         if node is not None and visible:
+            self._fragments[key] = self.fragment(node)
             self._nodes[key] = node
-            self._fragments[key] = node.peer_json(self._networks)
             self._digest ^= peer_digest(key, node.version)
         self._changes[key] = version
         self._changes.move_to_end(key)
         self._tombstones += not visible
         self.version = max(self.version, version)
+        self._recorded += 1
         self._deltas.clear()
         self._forget_tombstones()
 
@@ -130,54 +169,43 @@ class NetMapHistory:
             self._floor = self._changes.pop(key)
             self._tombstones -= 1
 
-    def _is_stale(self, version: int) -> bool:
+    def _delta(self, version: int, *, whole: bool) -> Slices:
+        """Return what has changed since a version."""
+        delta = self._deltas.get((version, whole))
+        if delta is None:
+            newest = takewhile(
+                lambda change: change[1] > version, reversed(self._changes.items())
+            )
+            entries = [self._entry(key, changed) for key, changed in newest]
+            entries.reverse()
+            delta = self._make(entries, version, whole=whole)
+            self._deltas[version, whole] = delta
+        return delta
+
+    def _snapshot(self, *, whole: bool) -> Slices:
+        """Return a netmap that is not too old."""
+        at, snapshot = self._snapshots.get(whole, (0, None))
         limit = max(SNAPSHOT_SLACK, len(self._nodes) // 8)
-        if version < self._floor:
-            return True
-        for count, changed in enumerate(reversed(self._changes.values())):
-            if changed <= version:
-                return False
-            if count >= limit:
-                return True
-        return False
+        is_stale = self._recorded - at > limit
+        if snapshot is None or is_stale or snapshot.version < self._floor:
+            entries = [
+                self._entry(key, version)
+                for key, version in self._changes.items()
+                if key in self._nodes
+            ]
+            snapshot = self._make(entries, None, whole=whole)
+            self._snapshots[whole] = self._recorded, snapshot
+        return snapshot
 
-    def _delta(self, version: int) -> bytes:
-        payload = self._deltas.get(version)
-        if payload is None:
-            payload = self._deltas[version] = self._build_delta(version)
-        return payload
+    def _entry(self, key: str, version: int) -> Entry:
+        return Entry(version, key, self._fragments.get(key))
 
-    def _build_delta(self, base: int) -> bytes:
-        changed: list[bytes] = []
-        removed: list[bytes] = []
-        for key in reversed(self._changes):
-            if self._changes[key] <= base:
-                break
-            fragment = self._fragments.get(key)
-            if fragment is not None:
-                changed.append(fragment)
-            else:
-                removed.append(b'"' + key.encode() + b'"')
+    def _make(self, entries: list[Entry], base: int | None, *, whole: bool) -> Slices:
         self.built += 1
-        return pack(
-            b'{"type":"delta","base":%d,"version":%d,"digest":"%s",'
-            b'"changed":[%s],"removed":[%s]}'
-            % (
-                base,
-                self.version,
-                format_digest(self._digest).encode(),
-                b",".join(reversed(changed)),
-                b",".join(reversed(removed)),
-            )
-        )
-
-    def _build_netmap(self) -> bytes:
-        self.built += 1
-        return pack(
-            b'{"type":"netmap","version":%d,"digest":"%s","peers":[%s]}'
-            % (
-                self.version,
-                format_digest(self._digest).encode(),
-                b",".join(self._fragments.values()),
-            )
+        return Slices(
+            entries,
+            base=base,
+            version=self.version,
+            digest=self._digest,
+            whole=whole,
         )

@@ -2,7 +2,8 @@
 
 Without a policy all see all, and there is one view. With one, all nodes of a class see
 the same nodes, so there is one history of netmaps for each class, made when the first
-of its nodes asks: what is made once is still sent to many.
+of its nodes asks: what is made once is still sent to many. A change costs as much as
+there are classes that see it: who sees a class is whom that class sees.
 """
 
 import hashlib
@@ -36,6 +37,21 @@ class View:
     sees_itself: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who sees a difference.
+
+    :ivar everybody: all nodes.
+    :ivar classes: if not, the numbers of the classes whose nodes see one.
+    """
+
+    everybody: bool = False
+    classes: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.everybody or bool(self.classes)
+
+
 class Views:
     """The views of all classes, which follow the registry.
 
@@ -48,21 +64,63 @@ class Views:
         self._views: dict[int, View] = {}
         self._table = registry.classes
 
-    def apply(self, changes: Changes) -> bool:
+    def apply(self, changes: Changes) -> Audience:
         """Take committed changes over, which the registry has already.
 
-        :return: whether anybody sees a difference.
+        :return: who sees a difference.
         """
-        news = self._everybody.history.apply(changes)
-        table = self._registry.classes
+        everybody, table = self._everybody.history, self._registry.classes
+        before = self._classes_of(changes) if table is not None else {}
+        has_news = everybody.apply(changes)
         if self._table is not table:
             known = () if self._table is None else self._table.classes
             self._table = table
             self._renew(known)
-            news = True
-        for view in self._views.values():
-            view.history.apply(_seen_of(changes, view.classes))
-        return news
+            for view in self._views.values():
+                view.history.apply(_seen_of(changes, view.classes))
+            return Audience(everybody=True)
+        if table is None:
+            return Audience(everybody=has_news)
+        told = self._parts(changes, before, table)
+        return Audience(
+            classes=tuple(n for n, part in told.items() if self._apply(n, part))
+        )
+
+    def _classes_of(self, changes: Changes) -> dict[str, int]:
+        """Return the classes that changed nodes had before."""
+        everybody = self._everybody.history
+        keys = (*(node.key for node in changes.nodes), *changes.removed)
+        nodes = ((key, everybody.node(key)) for key in keys)
+        return {key: node.policy_class for key, node in nodes if node is not None}
+
+    def _parts(
+        self, changes: Changes, before: dict[str, int], table: ClassTable
+    ) -> dict[int, Changes]:
+        """Return what concerns each class of some changes."""
+        seen: dict[int, list[Node]] = {}
+        gone: dict[int, list[str]] = {}
+        for node in changes.nodes:
+            viewers = table.sees(node.policy_class)
+            for number in sorted(viewers):
+                seen.setdefault(number, []).append(node)
+            for number in sorted(table.sees(before.get(node.key, 0)) - viewers):
+                gone.setdefault(number, []).append(node.key)
+        for key in changes.removed:
+            for number in sorted(table.sees(before.get(key, 0))):
+                gone.setdefault(number, []).append(key)
+        return {
+            number: Changes(
+                changes.version,
+                tuple(seen.get(number, ())),
+                tuple(gone.get(number, ())),
+            )
+            for number in (*seen, *(each for each in gone if each not in seen))
+        }
+
+    def _apply(self, number: int, changes: Changes) -> bool:
+        """Let nodes of a class see some changes; tell whether there are any to see."""
+        view = self._views.get(number)
+        return view is not None and view.history.apply(changes)
 
     def of(self, key: str) -> View:
         """Return the view of a node."""
@@ -105,7 +163,7 @@ class Views:
         registry, everybody = self._registry, self._everybody.history
         classes = table.sees(number)
         if history is None:
-            history = NetMapHistory(registry.networks)
+            history = NetMapHistory(registry.networks, everybody)
             nodes = [n for n in registry.nodes.values() if n.policy_class in classes]
             floor = max(everybody.floor, registry.reclassed)
             history.load(nodes, everybody.tombstones, floor)

@@ -13,10 +13,12 @@ what names these.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from coordinator.policy.document import Allow, Approval, Document
 from coordinator.policy.selectors import (
     HUB,
+    MEMBER,
     PLAIN,
     Party,
     Selector,
@@ -83,7 +85,23 @@ class Policy:
             for rule in document.allows
             for each in rule.destinations
         )
-        self._selectors = self._distinguishing()
+        self._labels: dict[tuple[SelectorKind, str], list[str]] = {}
+        """The texts of selectors, by the kind and name of what they match."""
+        self._behind: list[Selector] = []
+        """Those that are about addresses behind nodes."""
+        for each in self._distinguishing():
+            self._note(each)
+
+    def _note(self, selector: Selector) -> None:
+        """Find a selector by what it matches, since there are many, and many nodes."""
+        if is_behind(selector):
+            self._behind.append(selector)
+            return
+        kind, names = selector.kind, [selector.name]
+        if kind is SelectorKind.GROUP:
+            kind, names = SelectorKind.USER, sorted(self.groups.get(selector.name, ()))
+        for name in names:
+            self._labels.setdefault((kind, name), []).append(selector.text)
 
     def _distinguishing(self) -> tuple[Selector, ...]:
         """Return the selectors by which nodes are told apart, by their texts."""
@@ -99,13 +117,14 @@ class Policy:
 
     def class_of(self, subject: Subject) -> PolicyClass:
         """Return the class of a node."""
-        labels = [
-            each.text
-            for each in self._selectors
-            if each.matches(subject, self.groups) or each.reaches_behind(subject)
-        ]
+        marks = [(SelectorKind.NODE, subject.name), (SelectorKind.ROLE, subject.role)]
+        marks += [(SelectorKind.TAG, tag) for tag in subject.tags]
+        if subject.user:
+            marks += [(SelectorKind.USER, subject.user), (SelectorKind.ROLE, MEMBER)]
+        found = [text for mark in marks for text in self._labels.get(mark, ())]
+        found += [each.text for each in self._behind if each.reaches_behind(subject)]
         user = subject.user if self._knows_own else ""
-        return make_class(labels, user)
+        return make_class(sorted(dict.fromkeys(found)), user)
 
     def allowing(
         self, source: Party, destination: Party, protocol: int, port: int
@@ -189,6 +208,10 @@ class ClassTable:
     def __init__(self, policy: Policy, classes: Iterable[PolicyClass]) -> None:
         unique = {each.number: each for each in classes}
         self.classes = {number: unique[number] for number in sorted(unique)}
+        self._by_label: dict[str, list[int]] = {}
+        for number, each in self.classes.items():
+            for label in each.labels:
+                self._by_label.setdefault(label, []).append(number)
         self.rules = tuple(
             rule
             for allow in policy.document.allows
@@ -197,39 +220,47 @@ class ClassTable:
         )
         self._hubs = frozenset(self._labelled((HUB_LABEL,)))
         self._plain = frozenset(self._labelled((PLAIN_LABEL,)))
-        self._seen = {number: self._visible(number) for number in self.classes}
+        self._seen: dict[int, frozenset[int]] = {}
+        self._parts: dict[int, list[int]] = {}
+        """The places in the list of rules of those in which a class has a part."""
+        for place, rule in enumerate(self.rules):
+            for number in sorted(rule.from_parts | rule.to_parts):
+                self._parts.setdefault(number, []).append(place)
 
     def rules_of(self, number: int) -> tuple[ClassRule, ...]:
         """Return the rules in which a class has a part.
 
         Hubs have a part in those of plain peers, too: they judge for these.
         """
-        own = frozenset((number,))
+        places = self._parts.get(number, [])
         if number in self._hubs:
-            own |= self._plain
-        return tuple(
-            rule
-            for rule in self.rules
-            if not (own.isdisjoint(rule.from_parts) and own.isdisjoint(rule.to_parts))
-        )
+            of_plain = (self._parts.get(each, []) for each in sorted(self._plain))
+            places = sorted(dict.fromkeys(chain(places, *of_plain)))
+        return tuple(self.rules[place] for place in places)
 
     def sees(self, number: int) -> frozenset[int]:
         """Return the classes whose nodes those of a class are told of.
 
         Hubs are told of all, and all of hubs: packets for others pass through them.
+        Whom a class sees also sees that class.
         """
-        return self._seen.get(number, frozenset())
+        seen = self._seen.get(number)
+        if seen is None:
+            known = number in self.classes
+            seen = self._seen[number] = self._visible(number) if known else frozenset()
+        return seen
 
     def _visible(self, number: int) -> frozenset[int]:
         if number in self._hubs:
             return frozenset(self.classes)
-        found = self._hubs
-        for rule in self.rules:
+        found = set(self._hubs)
+        for place in self._parts.get(number, ()):
+            rule = self.rules[place]
             if number in rule.from_parts:
                 found |= rule.to_parts
             if number in rule.to_parts:
                 found |= rule.from_parts
-        return found
+        return frozenset(found)
 
     def _rules(self, allow: Allow) -> Iterator[ClassRule]:
         """Yield what one rule of the file is between classes."""
@@ -267,12 +298,8 @@ class ClassTable:
 
     def _labelled(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Return the classes that have one of these labels."""
-        wanted = frozenset(texts)
-        return tuple(
-            number
-            for number, each in self.classes.items()
-            if not wanted.isdisjoint(each.labels)
-        )
+        found = (number for text in texts for number in self._by_label.get(text, ()))
+        return tuple(sorted(dict.fromkeys(found)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ process looked last, lets a :class:`~coordinator.mesh.draft.Draft` decide, and w
 what that has changed. The registry follows after the commit.
 """
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ from coordinator.mesh.netmap import MAX_TOMBSTONES, NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     NAMING,
+    ApplyPolicy,
     Changes,
     Operation,
     Result,
@@ -207,7 +209,8 @@ class Store:
             if not self._is_settled:
                 draft.settle_routes()
             outcomes = [
-                (each, done.get(id(each)) or draft.perform(each)) for each in operations
+                (each, done.get(id(each)) or await _decide(draft, each))
+                for each in operations
             ]
             await self._write(connection, draft)
             if self.is_shared and operations:
@@ -432,7 +435,10 @@ class Store:
             select(table).where(table.c.version == mesh.policy)
         )
         row = rows.one_or_none()
-        return None if row is None else ActivePolicy(to_policy(row))
+        if row is None:
+            return None
+        # A megabyte takes half a second to read, in which nodes are to be heard.
+        return await asyncio.to_thread(ActivePolicy, to_policy(row))
 
     async def _read_names(
         self, connection: AsyncConnection, operations: Iterable[Operation]
@@ -527,6 +533,16 @@ class Store:
         """Return the changes not reported yet, even those seen by failed commits."""
         changes, self._unreported = self._unreported, []
         return changes
+
+
+async def _decide(draft: Draft, operation: Operation) -> Result:
+    """Decide an operation; one that takes long in a thread, so that nodes are heard.
+
+    Nothing else changes the registry meanwhile: whoever would waits for the database.
+    """
+    if isinstance(unwrapped(operation), ApplyPolicy):
+        return await asyncio.to_thread(draft.perform, operation)
+    return draft.perform(operation)
 
 
 def _may_free_networks(changes: Changes, registry: Registry) -> bool:

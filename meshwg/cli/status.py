@@ -45,18 +45,20 @@ def status(
 ) -> int:
     """Show this node and its peers, or all that is known of PEER.
 
-    PEER is a name, an address of the mesh, or a public key. Ends with 4 as long as the
-    node has not joined a mesh.
+    PEER is a name, an address of the mesh, or a public key. Of more than 500 peers
+    those that were never spoken to are only counted; --json has all of them. Ends with
+    4 as long as the node has not joined a mesh.
     """
     client = DaemonClient(control_socket)
 
     def show(over: bool) -> int:
-        report = client.get("/v1/status")
+        is_whole = as_json or peer is not None
+        report = client.get("/v1/status" if is_whole else "/v1/status/brief")
         own = report["self"]
         # A script must not take a node that only tries to join for one that has.
         strange = not own["addresses"] and own.get("state") != "down"
         ends = NotJoined.exit_status if strange else 0
-        hidden = _select(report, peer, active)
+        hidden = _select(report, peer, active) + report.pop("more", 0)
         if as_json:
             click.echo(json.dumps(report))
             return ends

@@ -1,10 +1,12 @@
 """What a node was told of its mesh: itself, the others, the policy, names, approvals.
 
 A policy is in force with the netmap that follows it, because its rules and the classes
-of peers fit only together.
+of peers fit only together. Where that netmap comes in slices, it is in force with the
+last of them; a connection that ends before that is followed by one which goes on.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 
 from meshwg.control.events import (
@@ -20,6 +22,9 @@ from meshwg.control.netmap import NetMapChange, PeerTable
 from meshwg.control.records import RecordTable
 from meshwg.wire import control
 from meshwg.wire.control import PeerEntry
+
+TOLD_AT_ONCE = 24
+"""Peers in one event: what is done about one of them takes 0.1 ms, and packets wait."""
 
 
 class Briefing:
@@ -44,6 +49,8 @@ class Briefing:
         """What became of what this node offers; ``None`` if that was not said."""
         self._next_policy: control.PolicyMessage | None = None
         """In force with the netmap that comes next."""
+        self._policy_of_slices: control.PolicyMessage | None = None
+        """That one, if slices of this netmap have come, and not yet the last."""
         if cache is not None:
             self.registered, self.policy = cache.registered, cache.policy
             self.peers.load(cache)
@@ -51,10 +58,14 @@ class Briefing:
 
     @property
     def view(self) -> str:
-        """The name of what this node may see, empty without a policy."""
-        return self.policy.view if self.policy is not None else ""
+        """The name of what this node may see, empty without a policy.
 
-    def cache(self) -> bytes | None:
+        While slices come, it is that of what these are of.
+        """
+        policy = self._policy_of_slices or self.policy
+        return policy.view if policy is not None else ""
+
+    def cache(self) -> Iterator[bytes] | None:
         """Return what to keep on disk, ``None`` before the first registration."""
         if self.registered is None:
             return None
@@ -64,11 +75,11 @@ class Briefing:
         """A connection begins with what the mesh is, and who this node is in it."""
         if self.registered is not None and self.registered.epoch != registered.epoch:
             # Another database: versions of the old one mean nothing in it.
-            self._events.append(self.peers.clear())
+            self._events.extend(_parts(self.peers.clear()))
             self.records.clear()
-            self.approvals = None
+            self.approvals = self._policy_of_slices = None
         self.registered = registered
-        self._next_policy = None
+        self._next_policy = self._policy_of_slices
         if not registered.policy and self.policy is not None:
             self.policy = None
             self._events.append(PolicyChanged())
@@ -78,8 +89,9 @@ class Briefing:
         removed = self.peers.clear()
         self.records.clear()
         self.registered = self.policy = self.approvals = None
+        self._next_policy = self._policy_of_slices = None
         if removed.removed:
-            self._events.append(removed)
+            self._events.extend(_parts(removed))
 
     def receive(self, message: control.FromCoordinator) -> bool:
         """Take news; return whether they add up: if not, all has to be told again.
@@ -89,7 +101,8 @@ class Briefing:
         match message:
             case control.NetMap():
                 before = self.peers.itself
-                self._on_change(self.peers.replace(message), before)
+                change = self.peers.replace(message)
+                self._on_change(change, before)
             case control.Delta():
                 return self._on_delta(message)
             case control.PolicyMessage():
@@ -125,11 +138,16 @@ class Briefing:
 
         :param before: this node's own entry until then.
         """
-        self._settle_policy()
         itself = change.itself
         is_other = itself is not None and _offered(itself) != _offered(before)
         if change.peers.changed or change.peers.removed or is_other:
-            self._events.append(change.peers)
+            is_ahead = self._next_policy is not None
+            self._events.extend(_parts(change.peers, is_ahead=is_ahead))
+        if change.is_last:
+            self._policy_of_slices = None
+            self._settle_policy()
+        else:
+            self._policy_of_slices = self._next_policy
         if itself is not None:
             self._on_self_changed(itself)
 
@@ -159,6 +177,18 @@ class Briefing:
                 self.registered = replace(self.registered, policy=version)
         elif self.policy is None and self.registered and self.registered.policy:
             self._events.append(PolicyChanged())
+
+
+def _parts(change: PeersChanged, *, is_ahead: bool = False) -> Iterator[PeersChanged]:
+    """Yield a change in parts that are small enough to be dealt with at once.
+
+    :param is_ahead: whether the policy that it fits is not in force yet.
+    """
+    changed, removed = change.changed, change.removed
+    most = max(len(changed), len(removed), 1)
+    for start in range(0, most, TOLD_AT_ONCE):
+        end = start + TOLD_AT_ONCE
+        yield PeersChanged(changed[start:end], removed[start:end], is_ahead)
 
 
 def _offered(itself: PeerEntry | None) -> tuple[object, ...]:

@@ -62,12 +62,20 @@ from meshwg.control.refusals import (
     TOKEN_REFUSED,
 )
 from meshwg.control.reports import Reports
+from meshwg.control.resyncs import Resyncs
 from meshwg.control.succession import Succession
 from meshwg.errors import AuthenticationFailed, InvalidMessage
 from meshwg.keys import format_key, parse_key
 from meshwg.transmit import Random
 from meshwg.wire import channel, control
-from meshwg.wire.control import CloseCode, ErrorCode, NatReport, ReportedCandidate
+from meshwg.wire.control import (
+    CloseCode,
+    Delta,
+    ErrorCode,
+    NatReport,
+    NetMap,
+    ReportedCandidate,
+)
 from meshwg.wire.routes import RouteTraits
 
 
@@ -118,6 +126,7 @@ class ControlClient:
         self._succession = Succession(random)
         self._reports = Reports(now)
         self._offers = OfferMemory()
+        self._resyncs = Resyncs()
         self._frames: list[tuple[int, bytes]] = []
 
     @property
@@ -222,6 +231,11 @@ class ControlClient:
     def next_event(self) -> ControlEvent | None:
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_events(self) -> bool:
+        """Whether :meth:`next_event` has something to return."""
+        return bool(self._events)
+
     def report(
         self, candidates: Sequence[ReportedCandidate], nat: NatReport | None, now: float
     ) -> None:
@@ -316,7 +330,8 @@ class ControlClient:
 
     def cache(self) -> bytes | None:
         """Return what to keep on disk, ``None`` before the first registration."""
-        return self.briefing.cache()
+        parts = self.briefing.cache()
+        return None if parts is None else b"".join(parts)
 
     # Time.
 
@@ -350,6 +365,7 @@ class ControlClient:
             self._authority.move_at = self.coordinators.move_at = None
             self._succession.begin(now)
         self._send_report(now)
+        self._ask_for_all(member, now)
         if now >= member.sent_at + self.registered.heartbeat:
             member.send_payload(channel.HEARTBEAT, now)
 
@@ -360,8 +376,8 @@ class ControlClient:
             member.sent_at + self.registered.heartbeat,
             *self._times_to_succeed(),
         ]
-        report_at = self._reports.get_timer()
-        return times if report_at is None else [*times, report_at]
+        more = (self._reports.get_timer(), self._resyncs.get_timer())
+        return [*times, *(each for each in more if each is not None)]
 
     def _times_to_succeed(self) -> list[float]:
         """Return when another connection is to be made beside the member's."""
@@ -406,6 +422,8 @@ class ControlClient:
             nat=report.nat,
             view=self.briefing.view,
             records=self.records.version,
+            slices=True,
+            through=self.peers.through,
         )
 
     def _receive_sealed(self, connection: Connection, frame: bytes, now: float) -> None:
@@ -463,8 +481,22 @@ class ControlClient:
                 member.send(control.Pong(id=message.id), now)
             case control.Pong():
                 self._on_pong(message)
-            case _ if not self.briefing.receive(message):
-                member.send(control.Resync(), now)
+            case _:
+                self._on_news(member, message, now)
+
+    def _on_news(
+        self, member: Connection, message: control.FromCoordinator, now: float
+    ) -> None:
+        """Take news of the mesh, and ask for all of it if they do not add up."""
+        if not self.briefing.receive(message):
+            self._resyncs.want()
+        elif not self.peers.through and isinstance(message, NetMap | Delta):
+            self._resyncs.settle()
+        self._ask_for_all(member, now)
+
+    def _ask_for_all(self, member: Connection, now: float) -> None:
+        if self._resyncs.take(now):
+            member.send(control.Resync(), now)
 
     def _on_registered(
         self, connection: Connection, message: control.Registered, now: float
@@ -479,6 +511,7 @@ class ControlClient:
             if self._authority.proved(connection.coordinator_key):
                 self._tell_authority()
             self._reports.registered()
+            self._resyncs.forget()
         if self.state is not ControlState.CONNECTED:
             self._enter(ControlState.CONNECTED, now)
         self._events.append(Accepted(message))

@@ -1,4 +1,4 @@
-"""Reasons for which what a coordinator sends is ignored."""
+"""Why something from the coordinator was ignored."""
 
 from enum import StrEnum
 

@@ -26,6 +26,9 @@ class PeersChanged(ControlEvent):
     """New peers, and known ones that differ from before."""
     removed: tuple[str, ...]
     """Public keys of peers that are no longer members: drop their sessions."""
+    is_ahead: bool = False
+    """The classes of these peers are of a policy that is in force after
+    :class:`PolicyChanged`."""
 
 
 @dataclass(frozen=True, slots=True)

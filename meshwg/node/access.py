@@ -43,7 +43,11 @@ class AccessControl:
         self.is_lost = False
         """The coordinator has a policy, and this node does not know it."""
         self._resolved: tuple[AllowRule, ...] | None = None
-        self._known: dict[str, None] = {}
+        self._names: dict[str, str] = {}
+        """Of peers, by public key."""
+        self._named: dict[str, MeshPeer] = {}
+        self._has_moved = False
+        """Whether addresses, or classes, are others' now than they were."""
         self._is_installed = False
 
     @property
@@ -64,6 +68,7 @@ class AccessControl:
         :param registered: what it said of the mesh, also whether there is a policy.
         """
         is_lost = policy is None and registered is not None and registered.policy > 0
+        self._has_moved |= self._places.settle()
         if policy == self.policy and is_lost == self.is_lost:
             return
         self.policy, self.is_lost = policy, is_lost
@@ -94,9 +99,38 @@ class AccessControl:
         self.filter.set_guard(None if rules is None else (), now)
         self._install()
 
+    def know(self, peer: MeshPeer, *, is_ahead: bool = False) -> None:
+        """Take note of what a peer has, before :meth:`follow`.
+
+        :param is_ahead: whether its class is of the policy that is set next.
+        """
+        entry, key = peer.entry, peer.key
+        self._has_moved |= self._places.put(
+            key,
+            entry.policy_class,
+            entry.addresses,
+            entry.routes,
+            is_hub=entry.role == HUB,
+            is_ahead=is_ahead,
+        )
+        if self._names.get(key) != entry.name:
+            self._forget_name(key)
+            self._names[key] = entry.name
+            self._named.setdefault(entry.name, peer)
+
+    def forget(self, key: str) -> None:
+        """Take note that a peer is gone, likewise."""
+        self._places.remove(key)
+        self._forget_name(key)
+
+    def _forget_name(self, key: str) -> None:
+        name = self._names.pop(key, "")
+        peer = self._named.get(name)
+        if peer is not None and peer.key == key:
+            del self._named[name]
+
     def follow(
         self,
-        peers: Iterable[MeshPeer],
         addresses: Sequence[str],
         routes: Sequence[str],
         beyond: Sequence[IPNetwork] = (),
@@ -104,7 +138,7 @@ class AccessControl:
         judged: Sequence[str] = (),
         forwards: bool,
     ) -> None:
-        """Take note of who the members are, and what this node has.
+        """Take note of what this node has, and go by that and what peers have.
 
         :param addresses: its own in the mesh.
         :param routes: networks behind it.
@@ -116,28 +150,12 @@ class AccessControl:
         if not self.is_on:
             return
         own = self.policy.own if self.policy is not None else 0
-        known: dict[str, None] = {_ITSELF: None}
-        changed = self._places.put(_ITSELF, own, addresses, routes)
-        named = {_ITSELF: tuple(addresses)}
-        for peer in peers:
-            entry = peer.entry
-            known[peer.key] = None
-            named.setdefault(entry.name, entry.addresses)
-            changed |= self._places.put(
-                peer.key,
-                entry.policy_class,
-                entry.addresses,
-                entry.routes,
-                is_hub=entry.role == HUB,
-            )
-        for key in self._known:
-            if key not in known:
-                self._places.remove(key)
-        self._known = known
+        self._has_moved |= self._places.put(_ITSELF, own, addresses, routes)
         self.filter.set_own((*addresses, *routes, *judged, *beyond), forwards=forwards)
-        if changed:
+        if self._has_moved:
+            self._has_moved = False
             self.filter.places_changed()
-        self._resolve(named)
+        self._resolve(tuple(addresses))
 
     def serve_names(self, addresses: Iterable[str]) -> None:
         """Let whoever may ask name servers of the internet ask these, too."""
@@ -203,11 +221,17 @@ class AccessControl:
             self._is_installed = self.is_on
             self._datapath.set_filter(self.filter if self.is_on else None)
 
-    def _resolve(self, addresses: dict[str, tuple[str, ...]]) -> None:
+    def _resolve(self, own: tuple[str, ...]) -> None:
         """Say in the guard what addresses the names in it have now."""
         if self.guard is None:
             return
-        rules = resolve_guard(self.guard, lambda name: addresses.get(name, ()))
+
+        def addresses(name: str) -> tuple[str, ...]:
+            peer = self._named.get(name)
+            found = () if peer is None else peer.entry.addresses
+            return own if name == _ITSELF else found
+
+        rules = resolve_guard(self.guard, addresses)
         if rules != self._resolved:
             self._resolved = rules
             self.filter.change_guard(rules)

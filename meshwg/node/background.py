@@ -39,6 +39,9 @@ from meshwg.wire import control
 from meshwg.wire.routes import RouteTraits
 from meshwg.wireguard.datapath import Datapath
 
+PEERS_AT_ONCE = 24
+"""Changes of peers that are dealt with in one go, before packets have their turn."""
+
 
 class Background:
     """The machines of a node that no packet waits for.
@@ -72,6 +75,8 @@ class Background:
         self._standby: Endpoint | None = None
         """Where peers reach this node if its relay dies; only the netmap has it."""
         self._due: float | None = None
+        self._more_at: float | None = None
+        """When to go on with what the client tells, ``None`` if that is all."""
 
     def recall(self, now: float) -> None:
         """Begin with what was known about the mesh when the node last ran."""
@@ -176,6 +181,7 @@ class Background:
     def plan(self) -> None:
         """Note the next deadline of the machines, after one was given something."""
         times = [machine.get_timer() for machine in (*self._machines, self._openers)]
+        times.append(self._more_at)
         self._due = min((each for each in times if each is not None), default=None)
 
     # What the machines tell.
@@ -189,44 +195,55 @@ class Background:
         self.plan()
 
     def _drain_control(self, now: float) -> None:
-        while (event := self._control.next_event()) is not None:
-            match event:
-                case control_events.Accepted(registered):
-                    self._members.accepted(registered, now)
-                    servers = ServersChanged(registered.stun, registered.relays)
-                    self._events.append(servers)
-                    self._events.append(Joined(registered.notice))
-                    self._events.append(NetmapChanged())
-                    self._paths.coordinator_returned(now)
-                    self._control.repeat_offers(now)
-                case control_events.OfferRefused(key):
-                    if (refusing := self._members.peers.get(key)) is not None:
-                        self._paths.offer_refused(refusing, now)
-                case control_events.PeersChanged(changed, removed):
-                    self._members.change(changed, removed, now)
-                    self._events.append(NetmapChanged())
-                case control_events.PolicyChanged():
-                    self._members.policy_changed(now)
-                    self._events.append(NetmapChanged())
-                case control_events.SelfChanged():
-                    self._members.itself_changed(now)
-                    self._events.append(NetmapChanged())
-                case control_events.RecordsChanged():
-                    self._events.append(NetmapChanged())
-                case control_events.ApprovalsChanged():
-                    self._members.update_interface()
-                case control_events.OfferReceived(offer):
-                    self._receive_offer(offer, now)
-                case control_events.RelaysChanged(relays):
-                    if (known := self._control.registered) is not None:
-                        self._events.append(ServersChanged(known.stun, relays))
-                case (
-                    control_events.AuthorityChanged()
-                    | control_events.CoordinatorsChanged()
-                ):
-                    self._events.append(_to_remember(event))
-                case control_events.MembershipRevoked() | control_events.Refused():
-                    self._events.append(_expelled(event))
+        """Pass on what the client tells, but of many peers only some at a time.
+
+        Packets wait meanwhile. What is left is passed on at the next turn.
+        """
+        left = PEERS_AT_ONCE
+        while left > 0 and (event := self._control.next_event()) is not None:
+            left -= self._pass_on(event, now)
+        self._more_at = now if self._control.has_events else None
+
+    def _pass_on(self, event: control_events.ControlEvent, now: float) -> int:
+        """Pass on what the client tells; return how many peers that is about."""
+        match event:
+            case control_events.Accepted(registered):
+                self._members.accepted(registered, now)
+                servers = ServersChanged(registered.stun, registered.relays)
+                self._events.append(servers)
+                self._events.append(Joined(registered.notice))
+                self._events.append(NetmapChanged())
+                self._paths.coordinator_returned(now)
+                self._control.repeat_offers(now)
+            case control_events.OfferRefused(key):
+                if (refusing := self._members.peers.get(key)) is not None:
+                    self._paths.offer_refused(refusing, now)
+            case control_events.PeersChanged(changed, removed, is_ahead):
+                self._members.change(changed, removed, now, is_ahead=is_ahead)
+                self._events.append(NetmapChanged())
+                return len(changed) + len(removed)
+            case control_events.PolicyChanged():
+                self._members.policy_changed(now)
+                self._events.append(NetmapChanged())
+            case control_events.SelfChanged():
+                self._members.itself_changed(now)
+                self._events.append(NetmapChanged())
+            case control_events.RecordsChanged():
+                self._events.append(NetmapChanged())
+            case control_events.ApprovalsChanged():
+                self._members.update_interface()
+            case control_events.OfferReceived(offer):
+                self._receive_offer(offer, now)
+            case control_events.RelaysChanged(relays):
+                if (known := self._control.registered) is not None:
+                    self._events.append(ServersChanged(known.stun, relays))
+            case (
+                control_events.AuthorityChanged() | control_events.CoordinatorsChanged()
+            ):
+                self._events.append(_to_remember(event))
+            case control_events.MembershipRevoked() | control_events.Refused():
+                self._events.append(_expelled(event))
+        return 0
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")

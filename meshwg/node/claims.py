@@ -38,17 +38,18 @@ class Claims:
         key: str,
         routes: Collection[str],
         priorities: Mapping[str, int] = NO_PRIORITIES,
-    ) -> None:
+    ) -> bool:
         """Take note of what a peer announces, nothing if it has gone.
 
         :param priorities: by network, of those that are not as all others.
+        :return: whether it announces anything, or did.
         """
-        if routes:
-            self._announced[key] = {
-                text: priorities.get(text, DEFAULT_PRIORITY) for text in routes
-            }
-        else:
-            self._announced.pop(key, None)
+        if not routes:
+            return self._announced.pop(key, None) is not None
+        self._announced[key] = {
+            text: priorities.get(text, DEFAULT_PRIORITY) for text in routes
+        }
+        return True
 
     def settle(self) -> dict[str, tuple[Contender, ...]]:
         """Return the peers that can have each network, in the order of their news."""

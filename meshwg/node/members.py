@@ -7,6 +7,7 @@ traffic, a path agent; the networks of all of them are what the interface is to 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from meshwg import prefixes
@@ -84,7 +85,12 @@ class Members:
         self._events = events
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
+        self._lost_addresses: tuple[str, ...] | None = None
+        """All of these, ``None`` after a change."""
         self._claims = Claims()
+        self._has_other_routes = True
+        """Whether what peers announce, or what of it can be believed, has changed."""
+        self._own_routes: tuple[str, ...] = ()
         self.offers = OwnOffers(client, public_key)
         """What this node offers to the mesh, with what became of it."""
         self._delivered: tuple[tuple[IPNetwork, ...], bool] | None = None
@@ -92,6 +98,8 @@ class Members:
         self._trust = trust
         self._unix_time = unix_time
         self._told = self._routes_told = 0
+        self.gone = 0
+        """How many have gone so far."""
         self.has_ipv6 = True
         """Whether this node's own interface can have IPv6 addresses."""
 
@@ -175,6 +183,7 @@ class Members:
         """Take note of the networks of the mesh."""
         networks = self._trust.judge_networks(registered.networks)
         self._overlay.set_mesh(map(ip_network, networks))
+        self._has_other_routes = True
         self._settle_trust()
         self.update_interface()
 
@@ -195,15 +204,26 @@ class Members:
         self.update_interface()
 
     def change(
-        self, changed: Iterable[control.PeerEntry], removed: Iterable[str], now: float
+        self,
+        changed: Iterable[control.PeerEntry],
+        removed: Iterable[str],
+        now: float,
+        *,
+        is_ahead: bool = False,
     ) -> None:
-        """Take note of members that are new, changed or gone."""
+        """Take note of members that are new, changed or gone.
+
+        What this costs follows from how many these are, and not from how many members
+        there are: packets wait meanwhile.
+
+        :param is_ahead: whether their classes are of a policy still to come.
+        """
         for key in removed:
             self._trust.forget(key)
             self._remove(key)
         own = self._own_claims()
         for entry in changed:
-            self._judge(entry, own, now)
+            self._judge(entry, own, now, is_ahead=is_ahead)
         self._settle_trust()
         self._paths.permit_relays(now)
         self.update_interface()
@@ -253,9 +273,6 @@ class Members:
         overlay = self._overlay
         for peer in self._exits.settle(overlay.mesh):
             self._hubs.peer_changed(peer)
-        overlay.announce(
-            prefix for peer in self.peers.values() for prefix in peer.entry.routes
-        )
         lengths = {4: 32, 6: 128}
         lengths |= {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
@@ -266,13 +283,13 @@ class Members:
         self.offers.complain(self._health)
         change = InterfaceChanged(
             addresses,
-            tuple(sorted(map(str, overlay.routes))),
-            tuple(sorted(map(str, overlay.hidden))),
+            _texts(overlay.routes),
+            _texts(overlay.hidden),
             tuple(map(str, overlay.mesh)),
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
             self.own_routes(),
-            tuple(sorted({*self._unreachable()})),
+            self._unreachable(),
             self.is_exit,
             self._exits.interface(),
         )
@@ -291,7 +308,6 @@ class Members:
         itself, is_started = self.itself, self._control.offered_role == HUB
         is_hub = is_started and itself is not None and itself.role == HUB
         self._access.follow(
-            self.peers.values(),
             self.assigned_addresses(),
             self.own_routes(),
             self.own_internet(),
@@ -319,19 +335,30 @@ class Members:
                 if any(_holds(network, address) for network in networks):
                     yield address
 
-    def _unreachable(self) -> Iterator[str]:
-        """Yield the addresses that no peer has, though the netmap says so."""
-        for lost in self._lost.values():
-            yield from lost
+    def _unreachable(self) -> tuple[str, ...]:
+        """Return the addresses that no peer has, though the netmap says so."""
+        if self._lost_addresses is None:
+            lost = dict.fromkeys(each for all_ in self._lost.values() for each in all_)
+            self._lost_addresses = tuple(sorted(lost))
         own = self.assigned_addresses()
-        for held in self.held.values():
-            yield from (
-                each
-                for each in held.entry.addresses
-                if each not in own and self._trust.owner(each) not in self.peers
-            )
+        held = dict.fromkeys(
+            each
+            for held in self.held.values()
+            for each in held.entry.addresses
+            if each not in own and self._trust.owner(each) not in self.peers
+        )
+        if not held:
+            return self._lost_addresses
+        return tuple(sorted(dict.fromkeys((*self._lost_addresses, *held))))
 
-    def _judge(self, entry: control.PeerEntry, own: Sequence[str], now: float) -> None:
+    def _judge(
+        self,
+        entry: control.PeerEntry,
+        own: Sequence[str],
+        now: float,
+        *,
+        is_ahead: bool,
+    ) -> None:
         """Have a peer as a member, unless it is not who it was."""
         kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
         if kept != entry.addresses:
@@ -339,7 +366,7 @@ class Members:
         was_held = entry.public_key in self.held
         held = self._trust.judge(entry, own, self._unix_time(now))
         if held is None:
-            self._put(entry, now)
+            self._put(entry, now, is_ahead=is_ahead)
             return
         self._remove(entry.public_key)
         if not was_held and self._told < MAX_TOLD:
@@ -353,7 +380,7 @@ class Members:
         return (*name, *self.assigned_addresses())
 
     def _is_in_mesh(self, text: str) -> bool:
-        address = ip_address(text)
+        address = prefixes.to_address(text)
         return any(address in network for network in self._overlay.mesh)
 
     def _settle_trust(self) -> None:
@@ -363,40 +390,59 @@ class Members:
             self._trust.has_changed = False
             self._events.append(TrustChanged())
 
-    def _put(self, entry: control.PeerEntry, now: float) -> None:
+    def _put(self, entry: control.PeerEntry, now: float, *, is_ahead: bool) -> None:
         peer = self.peers.get(entry.public_key)
         if peer is not None and peer.is_plain != (entry.role == PLAIN):
             # The one has a path of its own, and the other never.
             self._remove(entry.public_key)
             peer = None
-        priorities = {each.prefix: each.priority for each in entry.traits}
-        self._claims.announce(entry.public_key, entry.routes, priorities)
+        self._announce(entry)
         # What it had it has until all of the news is known.
         had = peer.entry.routes if peer is not None else ()
         kept = tuple(text for text in entry.routes if text in had)
-        entry = replace(self._reachable(entry), routes=kept)
+        entry = self._reachable(entry)
+        if kept != entry.routes:
+            entry = replace(entry, routes=kept)
         if peer is None:
             tunnel = self._device.add_peer(parse_key(entry.public_key))
             peer = self.peers[entry.public_key] = MeshPeer(entry, tunnel)
             self._paths.add(peer)
         is_back = entry.online and not peer.entry.online
         peer.entry = entry
+        self._access.know(peer, is_ahead=is_ahead)
         self._hubs.peer_changed(peer)
         self._paths.entry_changed(peer, is_back=is_back, now=now)
 
+    def _announce(self, entry: control.PeerEntry) -> None:
+        """Take note of the networks behind a peer."""
+        priorities = {each.prefix: each.priority for each in entry.traits}
+        if self._claims.announce(entry.public_key, entry.routes, priorities):
+            self._has_other_routes = True
+
     def _reachable(self, entry: control.PeerEntry) -> control.PeerEntry:
         """Return an entry without addresses that the peer's machine cannot have."""
-        self._lost.pop(entry.public_key, None)
+        self._regain(entry.public_key)
         if entry.nat is None or not entry.nat.lacks_ipv6:
             return entry
         kept = _without_ipv6(entry.addresses)
         lost = tuple(each for each in entry.addresses if each not in kept)
-        self._lost[entry.public_key] = lost
+        self._lost[entry.public_key], self._lost_addresses = lost, None
         return replace(entry, addresses=kept)
 
+    def _regain(self, key: str) -> None:
+        """Know of no addresses that a peer's machine cannot have."""
+        if self._lost.pop(key, None) is not None:
+            self._lost_addresses = None
+
     def _settle_routes(self) -> None:
-        """Give each network to the peer that has it now."""
-        self._claims.set_mesh(self._overlay.mesh, self.own_routes())
+        """Give each network to the peer that has it now, if that may have changed."""
+        own = self.own_routes()
+        if own == self._own_routes and not (
+            self._has_other_routes or self._failover.has_moved
+        ):
+            return
+        self._own_routes, self._has_other_routes = own, False
+        self._claims.set_mesh(self._overlay.mesh, own)
         self._failover.follow(self._claims.settle())
         moves = self._failover.take_moves()
         for move in moves:
@@ -407,10 +453,14 @@ class Members:
             peer = self.peers.get(key or "")
             if peer is not None and peer.entry.routes != self._routes_of(peer):
                 peer.entry = replace(peer.entry, routes=self._routes_of(peer))
+                self._access.know(peer)
                 self._hubs.peer_changed(peer)
         for move in moves:
             self._failover.send_on(move)
         self._health.put(CODE, self._claims.complaint())
+        self._overlay.announce(
+            prefix for peer in self.peers.values() for prefix in peer.entry.routes
+        )
 
     def _routes_of(self, peer: MeshPeer) -> tuple[str, ...]:
         """Return the networks that packets are sent to after a peer."""
@@ -433,13 +483,22 @@ class Members:
         self._events.append(RouteTaken(peer.entry.name, move.network, why))
 
     def _remove(self, key: str) -> None:
-        self._claims.announce(key, ())
-        self._lost.pop(key, None)
+        if self._claims.announce(key, ()):
+            self._has_other_routes = True
+        self._regain(key)
         peer = self.peers.pop(key, None)
         if peer is not None:
+            self.gone += 1
+            self._access.forget(key)
             self._hubs.remove(peer)
             self._paths.remove(peer)
             self._device.remove_peer(peer.tunnel.public_key)
+
+
+@lru_cache(maxsize=8)
+def _texts(networks: tuple[IPNetwork, ...]) -> tuple[str, ...]:
+    """Return networks as texts, in their order."""
+    return tuple(sorted(map(str, networks)))
 
 
 def _without_ipv6(addresses: tuple[str, ...]) -> tuple[str, ...]:

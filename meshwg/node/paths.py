@@ -8,7 +8,7 @@ told to one here is settled before the call returns.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from meshwg.agenda import Agenda
 from meshwg.control.client import ControlClient
@@ -108,12 +108,15 @@ class Paths:
             return
         self._by_lane[peer.tunnel.lane] = peer
         self._askers.add(peer)
+        self._relaying.follow(peer)
 
     def entry_changed(self, peer: MeshPeer, *, is_back: bool, now: float) -> None:
         """Take note of what the netmap says about a peer now.
 
         :param is_back: whether it has come back to the coordinator.
         """
+        if peer.tunnel.lane in self._by_lane:
+            self._relaying.follow(peer)
         if peer.agent is None:
             return
         self._tell_where(peer, peer.agent)
@@ -391,9 +394,10 @@ class Paths:
 
         :param most: how many peers.
         """
-        peers = [peer for peer in self._by_lane.values() if peer.entry.candidates]
-        peers.sort(key=lambda peer: not peer.entry.online)
-        for peer in peers[:most]:
+        known = [peer for peer in self._by_lane.values() if peer.entry.candidates]
+        online = list(islice((peer for peer in known if peer.entry.online), most))
+        others = (peer for peer in known if not peer.entry.online)
+        for peer in (*online, *islice(others, most - len(online))):
             agent = self.begin(peer, now)
             if agent is not None:
                 agent.send_openers(now)
@@ -461,7 +465,7 @@ class Paths:
 
     def permit_relays(self, now: float) -> None:
         """Let the first packet of a peer in, whichever relay it comes through."""
-        self._relaying.permit(self._by_lane.values(), now)
+        self._relaying.permit(now)
         self.has_asked = True
 
     def refusal_of(self, peer: MeshPeer) -> str | None:

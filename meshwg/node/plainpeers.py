@@ -38,11 +38,11 @@ class PlainPeers:
             self._peers[peer.key] = peer
             self._settle(peer)
             return
+        was_hub = self._hubs.pop(peer.key, None) is not None
         if peer.entry.role == HUB:
             self._hubs[peer.key] = peer
-        else:
-            self._hubs.pop(peer.key, None)
-        self._settle_behind(peer.key)
+        if was_hub or peer.entry.role == HUB:
+            self._settle_behind(peer.key)
 
     def remove(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
@@ -54,6 +54,8 @@ class PlainPeers:
 
     def carried_by(self, hub: MeshPeer) -> list[Network]:
         """Return the networks of plain peers that packets to a hub are for as well."""
+        if not self._owners:
+            return []
         lane = hub.tunnel.lane
         return [
             network

@@ -37,6 +37,9 @@ class Relaying:
         self._relays = relays
         self._overlay = overlay
         self._permitted: dict[str, None] = {}
+        self._named: Counter[str] = Counter()
+        """By how many peers each host is named as a relay's."""
+        self._named_by: dict[MeshPeer, tuple[str, ...]] = {}
         self._hosts: frozenset[str] | None = None
         """Those of the mesh's relays, ``None`` before they are known."""
         self._proven: dict[MeshPeer, Endpoint] = {}
@@ -111,11 +114,22 @@ class Relaying:
             self._relays.open(endpoint, now)
         peer.relayed = endpoint
 
-    def permit(self, peers: Iterable[MeshPeer], now: float) -> None:
+    def follow(self, peer: MeshPeer) -> None:
+        """Take note of the relays that a peer names, before :meth:`permit`."""
+        hosts = tuple(dict.fromkeys(each.host for each in peer.relay_candidates()))
+        before = self._named_by.get(peer, ())
+        if hosts == before:
+            return
+        self._named.update(hosts)
+        self._forget(peer)
+        if hosts:
+            self._named_by[peer] = hosts
+
+    def permit(self, now: float) -> None:
         """Let the first packet of a peer in, whichever relay it comes through."""
-        candidates = (each for peer in peers for each in peer.relay_candidates())
-        named = dict.fromkeys(each.host for each in candidates)
-        hosts = dict.fromkeys(host for host in named if self._rejection(host) is None)
+        hosts = dict.fromkeys(
+            host for host in self._named if self._rejection(host) is None
+        )
         for host in self._permitted:
             if host not in hosts:
                 self._relays.forbid(host)
@@ -126,11 +140,19 @@ class Relaying:
 
     def close(self, peer: MeshPeer) -> None:
         """Forget a peer that is no longer a member."""
+        self._forget(peer)
         self._proven.pop(peer, None)
         self._doubtful.pop(peer, None)
         self._asked_at.pop(peer, None)
         if peer.relayed is not None:
             self._relays.close(peer.relayed)
+
+    def _forget(self, peer: MeshPeer) -> None:
+        """Take no note any more of the relays that a peer named."""
+        for host in self._named_by.pop(peer, ()):
+            self._named[host] -= 1
+            if not self._named[host]:
+                del self._named[host]
 
     def doubt(self, now: float) -> None:
         """See whether the relay still knows this node: its address may be another."""

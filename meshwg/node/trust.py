@@ -42,6 +42,9 @@ KEPT = 90 * 86400.0
 FRESH = 86400.0
 """Seconds for which nothing is written only because a key is still there."""
 
+PART = 64
+"""Pins in one part of the file: each takes 15 microseconds, and packets wait."""
+
 HELD = "peer-held"
 FULL = "peers-not-pinned"
 MESH = "mesh-refused"
@@ -117,8 +120,11 @@ class Trust:
 
     def to_json(self) -> bytes:
         """Return what to keep on the disk."""
-        pins = Pins(networks=self.networks, pins=tuple(self._pins.values()))
-        return json.dumps(plain(pins), separators=(",", ":")).encode()
+        return b"".join(self.parts())
+
+    def parts(self) -> Iterator[bytes]:
+        """Return the same in parts; it is as of now, whenever these are taken."""
+        return _parts(plain(Pins(networks=self.networks)), self.pins)
 
     # What the coordinator says.
 
@@ -381,6 +387,20 @@ class Trust:
         if gone:
             self._drop(min(gone, key=lambda pin: pin.last_seen).public_key)
         return bool(gone)
+
+
+def _parts(head: dict[str, object], pins: Sequence[Pin]) -> Iterator[bytes]:
+    """Yield the JSON of pins, some at a time."""
+    del head["pins"]
+    yield json.dumps(head, separators=(",", ":")).encode().removesuffix(b"}")
+    yield b',"pins":['
+    for start in range(0, len(pins), PART):
+        texts = (
+            json.dumps(plain(pin), separators=(",", ":"))
+            for pin in pins[start : start + PART]
+        )
+        yield (("," if start else "") + ",".join(texts)).encode()
+    yield b"]}"
 
 
 def load_pins(text: bytes) -> Pins:

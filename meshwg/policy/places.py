@@ -1,8 +1,9 @@
 """Whose an address is: a node's of some class, one behind a node, or anybody's."""
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
+
+from meshwg.prefixes import to_address, to_network
 
 ANY_CLASS = 0
 """Stands in rules for all classes, and for all addresses behind nodes."""
@@ -22,6 +23,10 @@ class Places:
         """Whose an address is."""
         self._networks = _Behind()
         self._nodes: dict[str, _Node] = {}
+        self._numbers: dict[str, int] = {}
+        """Of which classes they are."""
+        self._ahead: dict[str, int] = {}
+        """Of which some of them are to be."""
 
     def put(
         self,
@@ -31,31 +36,55 @@ class Places:
         routes: Iterable[str],
         *,
         is_hub: bool = False,
+        is_ahead: bool = False,
     ) -> bool:
         """Know a node; return whether places changed that had been known.
 
         :param number: of its class.
         :param is_hub: whether it forwards between others.
+        :param is_ahead: whether the number counts only when :meth:`settle` is called.
         """
-        entry = _Node(number or NO_CLASS, tuple(addresses), tuple(routes), is_hub)
-        known = self._nodes.get(key)
-        if known == entry:
+        entry = _Node(tuple(addresses), tuple(routes), is_hub)
+        known, number = self._nodes.get(key), number or NO_CLASS
+        if is_ahead or key in self._ahead:
+            self._ahead[key] = number
+            number = self._numbers.get(key, NO_CLASS)
+        if known == entry and self._numbers[key] == number:
             return False
-        self.remove(key)
-        self._nodes[key] = entry
-        for address in entry.addresses:
-            self._keys[ip_address(address).packed] = key
-        for route in entry.routes:
-            self._networks.add(route, key)
+        if known != entry:
+            self._forget(key)
+            self._keep(key, entry)
+        self._numbers[key] = number
         return known is not None
+
+    def settle(self) -> bool:
+        """Have the classes that were told ahead; return whether there are any."""
+        has_any = bool(self._ahead)
+        self._numbers.update(self._ahead)
+        self._ahead = {}
+        return has_any
 
     def remove(self, key: str) -> None:
         """Forget a node."""
+        self._forget(key)
+        self._numbers.pop(key, None)
+        self._ahead.pop(key, None)
+
+    def _keep(self, key: str, entry: "_Node") -> None:
+        """Know where a node is."""
+        self._nodes[key] = entry
+        for address in entry.addresses:
+            self._keys[to_address(address).packed] = key
+        for route in entry.routes:
+            self._networks.add(route, key)
+
+    def _forget(self, key: str) -> None:
+        """Know where a node is no more."""
         known = self._nodes.pop(key, None)
         if known is None:
             return
         for address in known.addresses:
-            packed = ip_address(address).packed
+            packed = to_address(address).packed
             if self._keys.get(packed) == key:
                 del self._keys[packed]
         for route in known.routes:
@@ -65,7 +94,7 @@ class Places:
         """Return the class of the node with an address, or one of the other places."""
         key = self._keys.get(address)
         if key is not None:
-            return self._nodes[key].number
+            return self._numbers[key]
         return BEHIND if self._networks.owners(address) else OUTSIDE
 
     def forwards_to(self, source: bytes, destination: bytes) -> bool:
@@ -88,7 +117,6 @@ class Places:
 class _Node(NamedTuple):
     """What the netmap says of a node."""
 
-    number: int
     addresses: tuple[str, ...]
     routes: tuple[str, ...]
     is_hub: bool
@@ -132,6 +160,6 @@ class _Behind:
 
 
 def _key(text: str) -> tuple[int, int, int]:
-    network = ip_network(text)
+    network = to_network(text)
     shift = network.max_prefixlen - network.prefixlen
     return network.max_prefixlen, shift, int(network.network_address) >> shift

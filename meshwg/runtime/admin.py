@@ -4,12 +4,13 @@ Everyone who can open the socket may read; only root and the user that the daemo
 as may change anything.
 """
 
+import asyncio
 import contextlib
 import json
 import math
 import socket
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ BACKLOG = 1024
 class Commands(Protocol):
     """What can be asked at the control socket."""
 
-    def status(self) -> dict[str, Any]: ...
+    def status(self, *, brief: bool = False) -> Iterator[bytes]: ...
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def ping(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]: ...
     async def join(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -58,6 +59,7 @@ class AdminServer:
         self._inode: int | None = None
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/status": ("GET", self._status),
+            "/v1/status/brief": ("GET", self._brief_status),
             "/v1/netcheck": ("POST", self._netcheck),
             "/v1/ping": ("POST", self._ping),
             "/v1/why": ("POST", self._why),
@@ -108,7 +110,10 @@ class AdminServer:
             return _json(_error_json(error), HTTPStatus.BAD_REQUEST)
 
     async def _status(self, request: HttpRequest) -> HttpAnswer:
-        return _json(self._commands.status())
+        return _answer_in_parts(self._commands.status())
+
+    async def _brief_status(self, request: HttpRequest) -> HttpAnswer:
+        return _answer_in_parts(self._commands.status(brief=True))
 
     async def _netcheck(self, request: HttpRequest) -> HttpAnswer:
         body = _body(request, timeout=float, lifetime=bool, fresh=bool)
@@ -186,6 +191,18 @@ class AdminServer:
     async def _leave(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(self._commands.leave())
+
+
+def _answer_in_parts(parts: Iterator[bytes]) -> HttpAnswer:
+    """Return a long answer; what is wrong shows before its first part."""
+    return HttpAnswer(next(parts), more=_taking_turns(parts))
+
+
+async def _taking_turns(parts: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield parts of an answer, and let everything else go on between them."""
+    for part in parts:
+        yield part
+        await asyncio.sleep(0)
 
 
 async def _lines(

@@ -1,9 +1,11 @@
 """What the control socket's commands ask of a node (:mod:`meshwg.runtime.admin`)."""
 
 import contextlib
+import json
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from meshwg.control.client import ControlState
@@ -17,7 +19,14 @@ from meshwg.runtime.host import NodeHost
 from meshwg.runtime.known_network import KnownNetwork
 from meshwg.runtime.netcheck import measure_lifetime
 from meshwg.runtime.route_report import own_routes, peer_routes
-from meshwg.status import NO_NAMES, SCHEMA, status, trust_status
+from meshwg.status import (
+    NO_NAMES,
+    SCHEMA,
+    own_status,
+    peers_status,
+    quiet_peers,
+    trust_status,
+)
 from meshwg.wire.token import JoinToken
 
 JOIN_LIMIT = 60.0
@@ -26,6 +35,8 @@ MAX_NETCHECKS = 4
 """Looks at the network at once: each of them asks servers and the router."""
 MAX_PINGERS = 64
 NAMES_SHOWN = 20
+PEERS_AT_ONCE = 64
+"""Peers in one part of the status: what is said of one takes 20 microseconds."""
 
 
 class NodeCommands:
@@ -40,21 +51,38 @@ class NodeCommands:
         self._shut_down = shut_down
         self._netchecks = 0
 
-    def status(self) -> dict[str, Any]:
-        """Return ``meshwg status --json``."""
+    def status(self, *, brief: bool = False) -> Iterator[bytes]:
+        """Return ``meshwg status --json`` in parts.
+
+        They are made one by one, so that packets have their turn in a large mesh.
+
+        :param brief: whether most of very many peers are only counted, in ``more``.
+        """
         host, now = self._host, clock.now()
-        report = status(
+        unix_time = clock.unix_time(now)
+        report = own_status(
             host.node,
             name=host.name,
             interface=host.interface,
             mtu=host.mtu,
             coordinator_url=host.coordinator_url,
             now=now,
-            unix_time=clock.unix_time(now),
+            unix_time=unix_time,
         )
         if host.names is not None:
             report["self"]["dns"] = host.names.status()
-        return report
+        del report["peers"]
+        quiet: frozenset[str] = frozenset()
+        if brief:
+            quiet = quiet_peers(host.node)
+            report["more"] = len(quiet)
+        yield json.dumps(report).encode().removesuffix(b"}") + b', "peers": ['
+        peers = peers_status(host.node, now, unix_time, quiet)
+        before = b""
+        while some := list(islice(peers, PEERS_AT_ONCE)):
+            yield before + ", ".join(map(json.dumps, some)).encode()
+            before = b", "
+        yield b"]}"
 
     async def netcheck(self, request: dict[str, Any]) -> dict[str, Any]:
         """Say what is known of the network; return ``meshwg netcheck --json``.

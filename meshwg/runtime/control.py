@@ -221,6 +221,8 @@ class _WebSocket:
             self._on_open()
             while (frame := await websocket.receive()) is not None:
                 self._on_frame(frame)
+                # What came together is dealt with one by one: packets have their turn.
+                await asyncio.sleep(0)
         finally:
             sender.cancel()
             await asyncio.wait([sender])

@@ -20,6 +20,7 @@ from meshwg.runtime.guardfile import renew_guard
 from meshwg.runtime.hangup import on_hangup
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.host_network import automatic_mtu
+from meshwg.runtime.settled import keep_settled
 from meshwg.runtime.standby import Standby
 from meshwg.runtime.state import StateDirectory
 
@@ -93,6 +94,8 @@ class Daemon:
                 loop.add_signal_handler(number, host.stop)
             on_hangup(self._reload, host.stop)
             await host.start()
+            settling = asyncio.create_task(keep_settled(host.node), name="settled")
+            undo.callback(settling.cancel)
             logger.info(
                 "Node %s is %s: interface %s, UDP port %d",
                 host.name,

@@ -233,7 +233,7 @@ class NodeHost:
                 self._on_mapped, find=partial(find_gateway, fwmark=self.fwmark)
             )
         self._tcp_mapper: PortMapper | None = None
-        self._membership.save_from(client.cache, self.node.trust.to_json)
+        self._membership.save_from(client.briefing.cache, self.node.trust.parts)
 
     def _make_control(self, client: ControlClient) -> None:
         """Make what carries between the node and its coordinator."""

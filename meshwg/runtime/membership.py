@@ -14,7 +14,7 @@ from meshwg.keys import PrivateKey
 from meshwg.node import Expelled
 from meshwg.routeoptions import RouteOptions
 from meshwg.runtime.offered_routes import announced, traits_of
-from meshwg.runtime.saver import SavedFile, Saver
+from meshwg.runtime.saver import Content, SavedFile, Saver
 from meshwg.runtime.state import StateDirectory, StoredMembership
 from meshwg.wire.control import Cache, load_cache
 from meshwg.wire.token import JoinToken
@@ -59,7 +59,7 @@ class MembershipRecord:
             return None
 
     def save_from(
-        self, netmap: Callable[[], bytes | None], pins: Callable[[], bytes]
+        self, netmap: Callable[[], Content], pins: Callable[[], Content]
     ) -> None:
         """Save what these functions return, from now on, whenever it has changed."""
         self._saver = Saver()

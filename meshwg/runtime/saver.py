@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from meshwg.errors import MeshError
+from meshwg.runtime import clock
 
 SETTLE = 0.1
 """Seconds from a change until it is saved: changes often come together."""
@@ -12,6 +13,11 @@ INTERVAL = 2.0
 """Seconds between two writes while the mesh keeps changing."""
 RETRY_INTERVAL = 10.0
 """Seconds until a write that failed is tried again."""
+REST = 20.0
+"""How many times as long as it took to make what is saved nothing is saved again."""
+
+Content = bytes | Iterator[bytes] | None
+"""What to save, as a whole or in parts that are made one by one; ``None``: nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +28,7 @@ class SavedFile:
     def __init__(
         self,
         write: Callable[[bytes], None],
-        content: Callable[[], bytes | None],
+        content: Callable[[], Content],
         changed: asyncio.Event,
     ) -> None:
         self.write = write
@@ -49,10 +55,12 @@ class Saver:
         self._changed = asyncio.Event()
         self._writing: asyncio.Future[None] | None = None
         self._failing = False
+        self._took = 0.0
+        """Seconds in which what is saved was made."""
         self._task = asyncio.create_task(self._save_changes(), name="saver")
 
     def keep(
-        self, write: Callable[[bytes], None], content: Callable[[], bytes | None]
+        self, write: Callable[[bytes], None], content: Callable[[], Content]
     ) -> SavedFile:
         """Return a file that is saved from now on whenever it was changed.
 
@@ -75,8 +83,10 @@ class Saver:
         while True:
             await self._changed.wait()
             await asyncio.sleep(SETTLE)
+            self._took = 0.0
             await self._save()
-            await asyncio.sleep(RETRY_INTERVAL if self._failing else INTERVAL)
+            rest = max(INTERVAL, REST * self._took)
+            await asyncio.sleep(RETRY_INTERVAL if self._failing else rest)
 
     async def _save(self) -> None:
         """Save what is due; of failures in a row, only the first is logged."""
@@ -91,9 +101,13 @@ class Saver:
     async def _save_one(self, file: SavedFile) -> MeshError | None:
         """Return why it cannot be written; it stays due then."""
         file.is_due = False
+        began = clock.now()
         content = file.content()
         if content is None:
             return None
+        if not isinstance(content, bytes):
+            content = await _joined(content)
+        self._took += clock.now() - began
         work = asyncio.to_thread(file.write, content)
         self._writing = asyncio.ensure_future(work)
         try:
@@ -103,3 +117,12 @@ class Saver:
             file.change()
             return error
         return None
+
+
+async def _joined(parts: Iterator[bytes]) -> bytes:
+    """Return what parts are together; packets have their turn between them."""
+    made = []
+    for part in parts:
+        made.append(part)
+        await asyncio.sleep(0)
+    return b"".join(made)

@@ -6,10 +6,11 @@ state directory, so it stays down when it, or the machine, is started again.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 from meshwg.config import NodeConfig
@@ -70,8 +71,11 @@ class Standby:
 
     # What can be asked.
 
-    def status(self) -> dict[str, Any]:
-        """Return ``meshwg status --json``."""
+    def status(self, *, brief: bool = False) -> Iterator[bytes]:
+        """Return ``meshwg status --json``, in one part."""
+        yield json.dumps(self._report()).encode()
+
+    def _report(self) -> dict[str, Any]:
         cached = self._membership.cached_netmap()
         registered = None if cached is None else cached.registered
         return standby_status(

@@ -62,6 +62,10 @@ MAX_COORDINATORS: Final = 16
 """Of one mesh that nodes are told of."""
 MAX_ADDRESSES: Final = 16
 """Of one node, and networks of the mesh: one a family, and room for more."""
+MAX_SLICE: Final = 256
+"""Nodes in one slice of a netmap; a coordinator sends fewer."""
+MAX_NODES: Final = (1 << 16) + 1
+"""Nodes that a netmap can have: as many peers as a WireGuard device, and itself."""
 
 Coordinators = Annotated[tuple[Url, ...], MaxLength(MAX_COORDINATORS)]
 """URLs of coordinators."""
@@ -192,6 +196,11 @@ class Register:
     nat: NatReport | None = None
     view: Annotated[str, MaxLength(64)] = ""
     """The view that the netmap is of, see :class:`PolicyMessage`; empty without one."""
+    slices: bool = False
+    """It takes netmaps and deltas in slices, see :attr:`Delta.through`."""
+    through: Count = 0
+    """The version that slices were to lead to when the last connection ended; 0 if all
+    of them came. :attr:`version` is how far they led."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +338,9 @@ class NetMap:
     version: Count
     digest: Annotated[str, MaxLength(16)]
     peers: tuple[PeerEntry, ...]
+    through: Count | None = None
+    """These are the first peers only, all that have not changed since :attr:`version`;
+    deltas follow at once, up to this version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,6 +355,9 @@ class Delta:
     """Of the whole netmap after the change, see :mod:`meshwg.wire.digest`."""
     changed: tuple[PeerEntry, ...] = ()
     removed: tuple[PublicKey, ...] = ()
+    through: Count | None = None
+    """This is a slice of what changed, and more of them follow at once, the last of
+    which leads to this version. Only that one's :attr:`digest` means anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -597,11 +612,24 @@ def decode_from_coordinator(payload: bytes) -> FromCoordinator | None:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise Malformed("a message has a type", "type")
         kind = _FROM_COORDINATOR.get(value["type"])
+        if value.get("through") is not None:
+            _check_slice(value)
         return None if kind is None else read(kind, value)
     except Malformed as error:
         raise InvalidMessage(
             f"A message is malformed at {'.'.join(error.place[:3])[:80] or 'JSON'}"
         ) from None
+
+
+def _check_slice(value: Mapping[str, Any]) -> None:
+    """Refuse a slice that would be read for longer than packets may wait.
+
+    :raises Malformed: if it is too large.
+    """
+    for name in ("peers", "changed", "removed"):
+        listed = value.get(name)
+        if isinstance(listed, list) and len(listed) > MAX_SLICE:
+            raise Malformed(f"a slice has at most {MAX_SLICE} nodes", name)
 
 
 def unpack(payload: bytes, limit: int) -> bytes:

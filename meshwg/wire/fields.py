@@ -1,6 +1,7 @@
 """What single values in control messages are, and how long they may be."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Annotated
 
 from meshwg import prefixes
@@ -15,8 +16,9 @@ def _canonical_key(text: str) -> str:
     return format_key(parse_key(text))
 
 
+@lru_cache(maxsize=4096)
 def _canonical_address(text: str) -> str:
-    address = ipaddress.ip_address(text)
+    address = prefixes.to_address(text)
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise ValueError("A zone means nothing on another machine")
     return str(address)
@@ -24,6 +26,8 @@ def _canonical_address(text: str) -> str:
 
 def _printable(text: str) -> str:
     """Return the text without what could move a terminal's cursor."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

@@ -69,6 +69,9 @@ class Surroundings:
 class Peer:
     """The other end of a tunnel.
 
+    Most peers of a large mesh are never spoken to, so what costs a curve operation or
+    much memory is made when it is first needed.
+
     :ivar lane: what the data path knows it by.
     :ivar last_handshake: wall time of the last completed handshake in seconds.
     :ivar rx_bytes: bytes of authentic messages received, with their overhead.
@@ -87,10 +90,11 @@ class Peer:
         self.previous: Session | None = None
         self.next: Session | None = None
         self._around = surroundings
-        self._staged: deque[bytes] = deque()
+        self._staged: list[bytes] = []
         self._initiation: SentInitiation | None = None
-        self._cookies = CookieJar(public_key)
-        self._static_shared: bytes | None = None
+        self._cookies: CookieJar | None = None
+        self._secret: bytes | None = None
+        """What :meth:`_static_shared` returns, empty for ``None``, once it was made."""
         self._handshake_sent_at = _LONG_AGO
         self._hastened_at = _LONG_AGO
         """When a cookie last made for an initiation before its time."""
@@ -149,21 +153,22 @@ class Peer:
 
     def take_staged(self) -> list[bytes]:
         """Return what waits for a handshake, and forget it."""
-        packets = list(self._staged)
-        self._staged.clear()
+        packets, self._staged = self._staged, []
         return packets
 
     def stage(self, packets: Sequence[Buffer], now: float) -> None:
         """Keep packets until they can be sent, and begin a handshake if necessary."""
         self._staged.extend(bytes(packet) for packet in packets)
-        while len(self._staged) > MAX_STAGED_PACKETS:
-            self._staged.popleft()
-            self._around.drops[Drop.STAGE_FULL] += 1
+        excess = max(0, len(self._staged) - MAX_STAGED_PACKETS)
+        del self._staged[:excess]
+        self._around.drops[Drop.STAGE_FULL] += excess
         self.initiate(now)
 
     def _send_handshake(
         self, message: bytes, now: float, to: Endpoint | None = None
     ) -> None:
+        if self._cookies is None:
+            self._cookies = CookieJar(self.public_key)
         signed = self._cookies.sign(message, now)
         self._handshake_sent_at = now
         self._around.datapath.send(self.lane, signed, to)
@@ -200,8 +205,8 @@ class Peer:
         """
         if not is_retry:
             self.timers.attempts = 0
-        private_key = self._around.private_key
-        if private_key is None or self._static_shared is None:
+        private_key, shared = self._around.private_key, self._static_shared()
+        if private_key is None or shared is None:
             return
         if self.endpoint is None:
             if self._around.news is not None:
@@ -213,7 +218,7 @@ class Peer:
         self._initiation = SentInitiation.create(
             private_key,
             self.public_key,
-            static_shared=self._static_shared,
+            static_shared=shared,
             preshared_key=self.preshared_key,
             local_index=self._around.indices.new(self),
         )
@@ -278,7 +283,7 @@ class Peer:
         Only one cookie in five seconds hastens anything, so that peers that never have
         enough of them get no more than twice the initiations.
         """
-        is_good = self._cookies.receive(reply, now)
+        is_good = self._cookies is not None and self._cookies.receive(reply, now)
         if is_good and self._around.news is not None:
             self._around.news.append(CookieReceived(self.lane, now))
         is_due = now - self._hastened_at >= REKEY_TIMEOUT
@@ -305,7 +310,7 @@ class Peer:
 
         The answer goes to where the peer is when the data path is drained.
         """
-        drops, shared = self._around.drops, self._static_shared
+        drops, shared = self._around.drops, self._static_shared()
         try:
             if shared is None:
                 raise RemoteProtocolError("The peer's key has a low order")
@@ -476,13 +481,22 @@ class Peer:
 
     def private_key_changed(self) -> None:
         """Start again under the device's key; only messages in flight still count."""
-        key = self._around.private_key
-        self._static_shared = key.exchange(self.public_key) if key else None
+        self._secret = None
         self._forget_initiation()
         self._handshake_sent_at = _LONG_AGO
         for session in (self.current, self.next):
             if session is not None:
                 session.retire()
+
+    def _static_shared(self) -> bytes | None:
+        """Return the secret that both static keys have in common.
+
+        ``None``: the device has no key, or the peer's has a low order.
+        """
+        if self._secret is None:
+            key = self._around.private_key
+            self._secret = (key.exchange(self.public_key) if key else None) or b""
+        return self._secret or None
 
     def forget_keys(self) -> None:
         """Forget every key of every session and handshake."""

@@ -1,6 +1,7 @@
 """A daemon that answers as a test wants, behind the real control socket."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -24,10 +25,10 @@ class FakeDaemon:
         self.is_connected = True
         self.stopped = threading.Event()
 
-    def status(self) -> Json:
+    def status(self, *, brief: bool = False) -> Iterator[bytes]:
         if self.refusal is not None:
             raise self.refusal
-        return self.report
+        yield json.dumps(self.report).encode()
 
     async def netcheck(self, request: Json) -> Json:
         self.requests.append(request)

@@ -1,5 +1,6 @@
 """``meshwg down``: it returns when the daemon is gone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from meshwg.cli import down as module
 from meshwg.cli.group import run
 from meshwg.errors import NotPermitted
-from tests.cli.daemon import FakeDaemon, Json, a_report, serving
+from tests.cli.daemon import FakeDaemon, a_report, serving
 
 
 @pytest.fixture
@@ -122,8 +123,8 @@ class StubbornDaemon(FakeDaemon):
     def shut_down(self) -> None:
         pass
 
-    def status(self) -> Json:
+    def status(self, *, brief: bool = False) -> Iterator[bytes]:
         self.answers_left -= 1
         if self.answers_left == 0:
             self.stopped.set()
-        return super().status()
+        return super().status(brief=brief)

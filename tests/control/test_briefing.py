@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
-from meshwg.control.briefing import Briefing
+from meshwg.control.briefing import TOLD_AT_ONCE, Briefing
 from meshwg.control.events import (
     ControlEvent,
     PeersChanged,
@@ -11,6 +11,7 @@ from meshwg.control.events import (
     RecordsChanged,
     SelfChanged,
 )
+from meshwg.keys import format_key
 from meshwg.wire import control
 from meshwg.wire.control import PeerEntry, PolicyMessage, Records
 from meshwg.wire.digest import format_digest, peer_digest
@@ -150,10 +151,10 @@ def test_the_cache_brings_back_what_was_told() -> None:
     listener.hear(POLICY)
     listener.hear(netmap(ITSELF))
     listener.hear(Records(version=3, added=(API,)))
-    text = listener.briefing.cache()
-    assert text is not None
+    parts = listener.briefing.cache()
+    assert parts is not None
 
-    again = Briefing(OWN_KEY, deque(), control.load_cache(text))
+    again = Briefing(OWN_KEY, deque(), control.load_cache(b"".join(parts)))
 
     assert again.policy == POLICY
     assert again.records.records == (API,)
@@ -162,3 +163,67 @@ def test_the_cache_brings_back_what_was_told() -> None:
 
 def test_what_is_about_something_else_is_left_alone() -> None:
     assert Listener().hear(control.Ping(id=1)) == []
+
+
+# Slices.
+
+
+def test_a_policy_is_in_force_with_the_last_slice() -> None:
+    listener = Listener()
+    listener.hear(POLICY)
+    bob, carol = (entry(key, number) for number, key in enumerate("bc", 2))
+    first = replace(netmap(bob, version=2), through=9)
+
+    assert listener.hear(first) == [PeersChanged((bob,), (), is_ahead=True)]
+    assert listener.briefing.policy is None
+    assert listener.briefing.view == POLICY.view, "of which the slices are"
+
+    digest = netmap(bob, carol).digest
+    last = control.Delta(base=2, version=9, digest=digest, changed=(carol,))
+    assert listener.hear(last) == [
+        PeersChanged((carol,), (), is_ahead=True),
+        PolicyChanged(),
+    ]
+    assert listener.briefing.policy == POLICY
+
+
+def test_slices_go_on_after_another_connection_has_begun() -> None:
+    listener = Listener()
+    listener.hear(POLICY)
+    bob = entry("b", 2)
+    listener.hear(replace(netmap(bob, version=2), through=9))
+
+    listener.briefing.begin(REGISTERED)
+    assert listener.briefing.view == POLICY.view
+    listener.drain()
+    last = control.Delta(base=2, version=9, digest=netmap(bob).digest)
+    assert PolicyChanged() in listener.hear(last)
+    assert listener.briefing.policy == POLICY
+
+
+def test_a_policy_whose_netmap_never_began_is_forgotten_with_the_connection() -> None:
+    listener = Listener()
+    listener.hear(POLICY)
+    listener.briefing.begin(REGISTERED)
+    assert listener.briefing.view == ""
+    listener.hear(netmap())
+    assert listener.briefing.policy is None
+
+
+def test_many_peers_are_told_of_in_parts() -> None:
+    listener = Listener()
+    peers = tuple(entry(str(number), number) for number in range(1, 101))
+    told = listener.hear(netmap(*peers, version=100))
+    changes = [each for each in told if isinstance(each, PeersChanged)]
+    assert max(len(each.changed) for each in changes) == TOLD_AT_ONCE
+    assert tuple(peer for each in changes for peer in each.changed) == peers
+
+    gone = listener.hear(netmap(version=101))
+    changes = [each for each in gone if isinstance(each, PeersChanged)]
+    assert max(len(each.removed) for each in changes) == TOLD_AT_ONCE
+    assert sum(len(each.removed) for each in changes) == len(peers)
+
+
+def entry(name: str, version: int) -> PeerEntry:
+    key = format_key(name.encode().ljust(32, b"x"))
+    return PeerEntry(public_key=key, name=name, addresses=(), version=version)

@@ -203,6 +203,23 @@ class NotingDatapath(PythonDatapath):
         self.installed.append(packet_filter)
 
 
+def test_classes_told_ahead_count_with_the_policy_they_are_of() -> None:
+    stage = Stage()
+    stage.access.set_policy(REGISTERED, POLICY, NOW)
+    stage.follow()
+    stage.peers[0].entry = replace(stage.peers[0].entry, policy_class=9)
+
+    stage.access.know(stage.peers[0], is_ahead=True)
+    stage.follow()
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is None
+
+    rules = (control.PolicyRule(sources=(1,), destinations=(9,), ports=("tcp/80",)),)
+    stage.access.set_policy(REGISTERED, replace(POLICY, rules=rules, version=4), NOW)
+    stage.follow()
+    assert stage.access.rule_for(HOME, BOB, TCP, 80)[1] is None
+    assert stage.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.NO_RULE
+
+
 class Stage:
     """The access control of a node that has one peer."""
 
@@ -212,9 +229,16 @@ class Stage:
         self.installed = datapath.installed
         self.access = AccessControl(datapath, self.health, NOW)
         self.peers = [peer("bob", BOB, 2)]
+        self._known: list[str] = []
 
     def follow(self, routes: Sequence[str] = ()) -> None:
-        self.access.follow(self.peers, (HOME,), routes, forwards=False)
+        keys = [each.key for each in self.peers]
+        for key in [each for each in self._known if each not in keys]:
+            self.access.forget(key)
+        for each in self.peers:
+            self.access.know(each)
+        self._known = keys
+        self.access.follow((HOME,), routes, forwards=False)
 
 
 def peer(name: str, address: str, number: int) -> MeshPeer:

@@ -1,7 +1,9 @@
 """Members: what a node makes of the netmap, for its device and its interface."""
 
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
+from types import FrameType
 
 import pytest
 
@@ -43,6 +45,11 @@ def test_a_guard_of_this_machine_is_about_the_members_at_once() -> None:
 
     assert stage.node.access.rule_for(BOB, HOME, TCP, 22)[1] is None
     assert stage.node.access.rule_for(HOME, BOB, TCP, 22)[1] is DenyReason.GUARD
+
+
+def test_what_a_change_costs_does_not_follow_from_how_many_members_there_are() -> None:
+    few, many = (calls_of_a_change(size) for size in (20, 400))
+    assert many <= few + 20, "a few calls more for tables that grow"
 
 
 def test_a_member_that_has_gone_leaves_nothing_behind() -> None:
@@ -289,3 +296,22 @@ def test_what_is_outside_of_the_mesh_is_nobodys_address_in_it() -> None:
     assert bob.entry.addresses == (BOB,)
     assert owner(stage, "8.8.4.4") is None
     assert stage.node.members.own_addresses() == (HOME,)
+
+
+def calls_of_a_change(size: int) -> int:
+    """Return how many functions are called for one new peer in a mesh of a size."""
+    stage = Stage()
+    for number in range(size):
+        stage.add_peer(f"n{number}", f"100.64.{1 + number // 250}.{number % 250}")
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        stage.add_peer("last", "100.64.9.1")
+    finally:
+        sys.setprofile(None)
+    return calls

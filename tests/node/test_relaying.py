@@ -46,6 +46,21 @@ def test_both_relays_of_a_peer_are_let_in() -> None:
     assert stage.relays.permitted == [RELAYED.host, second.host]
 
 
+def test_a_relay_is_let_in_as_long_as_any_peer_names_it() -> None:
+    stage = Stage()
+    one, other = (stage.add_peer(candidates=(RELAYED,)) for _ in range(2))
+    stage.paths.permit_relays(NOW)
+    stage.paths.remove(one)
+    stage.paths.permit_relays(NOW)
+    assert stage.relays.permitted == [RELAYED.host]
+    assert stage.relays.forbidden == []
+
+    other.entry = replace(other.entry, candidates=())
+    stage.paths.entry_changed(other, is_back=False, now=NOW)
+    stage.paths.permit_relays(NOW)
+    assert stage.relays.forbidden == [RELAYED.host]
+
+
 def test_another_relay_replaces_the_path_through_the_old_one() -> None:
     stage = Stage()
     peer = stage.add_peer(candidates=(RELAYED,))

@@ -6,7 +6,16 @@ from meshwg.errors import InvalidMessage, MeshError
 from meshwg.health import Health
 from meshwg.keys import format_key
 from meshwg.node import trust as module
-from meshwg.node.trust import FRESH, FULL, HELD, KEPT, MAX_NAMES, Trust, load_pins
+from meshwg.node.trust import (
+    FRESH,
+    FULL,
+    HELD,
+    KEPT,
+    MAX_NAMES,
+    PART,
+    Trust,
+    load_pins,
+)
 from meshwg.wire.control import PeerEntry
 
 NOW = 1.8e9
@@ -160,6 +169,16 @@ def test_pins_outlast_a_restart() -> None:
     assert again.pins == trust.pins
     assert not is_trusted(again, EVE, "bob", "100.64.0.3")
     assert again.judge_networks(("10.0.0.0/8",)) == ("100.64.0.0/16",)
+
+
+def test_pins_that_are_saved_are_of_the_moment_in_which_that_began() -> None:
+    trust = known()
+    before, parts = trust.pins, trust.parts()
+    for number in range(PART + 1):
+        key = format_key(number.to_bytes(32))
+        assert is_trusted(trust, key, f"n{number}", f"100.64.7.{number}")
+    assert load_pins(b"".join(parts)).pins == before
+    assert load_pins(trust.to_json()).pins == trust.pins
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"schema":2}', b'{"pins":[{}]}'])

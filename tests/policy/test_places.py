@@ -30,6 +30,31 @@ def test_only_what_was_known_counts_as_changed() -> None:
     assert places.put("a", 8, ["100.64.0.1"], ["10.0.5.0/24"])
 
 
+def test_a_class_that_is_told_ahead_counts_when_all_are_there() -> None:
+    places = Places()
+    places.put("a", 7, ["100.64.0.1"], [])
+
+    assert not places.put("a", 8, ["100.64.0.1"], [], is_ahead=True)
+    assert not places.put("b", 8, ["100.64.0.2"], [], is_ahead=True)
+    assert found(places, "100.64.0.1", "100.64.0.2") == [7, NO_CLASS]
+
+    assert places.put("a", 8, ["100.64.0.3"], []), "its addresses are others at once"
+    assert found(places, "100.64.0.3", "100.64.0.1") == [7, OUTSIDE]
+
+    assert places.settle()
+    assert found(places, "100.64.0.3", "100.64.0.2") == [8, 8]
+    assert not places.settle()
+
+
+def test_who_goes_before_its_class_counts_leaves_nothing() -> None:
+    places = Places()
+    places.put("a", 7, ["100.64.0.1"], [], is_ahead=True)
+    places.remove("a")
+
+    assert not places.settle()
+    assert found(places, "100.64.0.1") == [OUTSIDE]
+
+
 def test_who_is_gone_is_nowhere_and_others_keep_what_they_share() -> None:
     places = Places()
     places.put("a", 7, ["100.64.0.1"], ["10.0.5.0/24"])

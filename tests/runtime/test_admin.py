@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,14 @@ async def test_the_socket_of_another_process_stays(tmp_path: Path) -> None:
     assert socket_path(tmp_path).read_text() == "mine"
 
 
+async def test_a_brief_status_says_how_many_peers_it_leaves_out(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, session):
+        assert await ask(session, "GET", "/v1/status/brief") == (
+            200,
+            {"schema": 1, "more": 7},
+        )
+
+
 async def test_a_dead_daemons_socket_is_replaced(tmp_path: Path) -> None:
     socket_path(tmp_path).parent.mkdir()
     with socket.socket(socket.AF_UNIX) as dead:
@@ -278,8 +286,9 @@ class FakeDaemon:
         self.ping_ended = asyncio.Event()
         self.mode = 0
 
-    def status(self) -> Json:
-        return {"schema": 1}
+    def status(self, *, brief: bool = False) -> Iterator[bytes]:
+        yield b'{"schema": 1'
+        yield b', "more": 7}' if brief else b"}"
 
     async def netcheck(self, request: Json) -> Json:
         self.requests.append(request)

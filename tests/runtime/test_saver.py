@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -151,6 +151,27 @@ async def test_a_file_that_cannot_be_written_keeps_no_other_from_it(disk: Disk) 
     await saver.close()
 
     assert disk.written == [b"netmap"]
+
+
+async def test_what_is_made_in_parts_leaves_time_for_others_between_them(
+    disk: Disk,
+) -> None:
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def parts() -> Iterator[bytes]:
+        for part in (b"net", b"map"):
+            order.append("part")
+            loop.call_soon(order.append, "others")
+            yield part
+
+    saver = Saver()
+    netmap = saver.keep(disk.save_netmap, parts)
+    netmap.change()
+    await until(lambda: disk.written == [b"netmap"])
+    await saver.close()
+
+    assert order == ["part", "others", "part", "others"]
 
 
 async def until(condition: Callable[[], bool]) -> None:

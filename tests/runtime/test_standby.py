@@ -1,6 +1,7 @@
 """A daemon that is down answers, and carries nothing."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from meshwg.runtime.state import StateDirectory, StoredMembership
 async def test_it_says_that_it_is_down(tmp_path: Path) -> None:
     standby = a_standby(tmp_path)
 
-    report = standby.status()
+    report = json.loads(b"".join(standby.status()))
 
     assert report["self"]["state"] == "down"
     assert report["self"]["coordinator"]["error"] == DOWN

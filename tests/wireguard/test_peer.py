@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from meshwg.keys import PrivateKey
 from meshwg.wireguard.constants import (
     KEEPALIVE_TIMEOUT,
     MAX_HANDSHAKE_ATTEMPTS,
@@ -457,3 +458,27 @@ def cookie_once(pair: Pair) -> list[int]:
     pair.lose = lose
     pair.bob.put_under_load(pair.now)
     return kinds
+
+
+def test_a_peer_costs_a_curve_operation_only_when_it_is_spoken_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = Pair()
+    exchanged: list[bytes] = []
+    exchange = PrivateKey.exchange
+
+    def note(key: PrivateKey, public_key: bytes) -> bytes | None:
+        exchanged.append(public_key)
+        return exchange(key, public_key)
+
+    monkeypatch.setattr(PrivateKey, "exchange", note)
+    stranger = bytes(range(32))
+    peer = pair.alice.device.add_peer(stranger)
+    pair.alice.device.set_endpoint(peer, pair.bob.endpoint)
+    assert stranger not in exchanged
+
+    peer.initiate(pair.now)
+    assert exchanged.count(stranger) >= 1
+    before = exchanged.count(stranger)
+    peer.repeat_initiation(pair.now)
+    assert exchanged.count(stranger) <= before + 1, "the static secret is known"

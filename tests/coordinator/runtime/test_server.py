@@ -142,7 +142,7 @@ async def test_a_netmap_larger_than_a_noise_message_arrives(
                 "filler": noise,
             }
         ).encode()
-        foundation.history._snapshot = None
+        foundation.history._snapshots.clear()
         assert len(foundation.history.full()[0]) > len(payload) + 300_000
         other = await LiveNode(token).joined()
         await other.until(lambda: online(other, one) is False)

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from coordinator.mesh import policies
 from coordinator.mesh.homes import Home, Roll
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Accepted,
+    ApplyPolicy,
     Disconnect,
     Expire,
     Refused,
@@ -21,6 +24,8 @@ from coordinator.mesh.operations import (
     SetUrl,
     Update,
 )
+from coordinator.policy import load
+from coordinator.policy.document import Document, parse_policy
 from coordinator.store.engine import StoreError
 from coordinator.store.store import MeshConfig, Store
 from meshwg.errors import ConfigError
@@ -44,6 +49,33 @@ async def test_what_was_committed_is_there_after_a_restart(
     assert again.registry.epoch == process.registry.epoch
     assert delta(again.history, 1) == delta(process.history, 1)
     await again.store.close()
+
+
+async def test_nodes_are_heard_while_a_policy_is_read(
+    process: Process, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = threading.Event()
+    asyncio.get_running_loop().call_later(0.01, heard.set)
+    waited: list[bool] = []
+
+    def read(text: str) -> Document:
+        # Where this runs on the loop, nothing is heard for as long as it waits.
+        waited.append(heard.wait(20))
+        return parse_policy(text)
+
+    monkeypatch.setattr(load, "parse_policy", read)
+    monkeypatch.setattr(policies, "parse_policy", read)
+    policy = '[[allow]]\nfrom = ["any"]\nto = ["any"]\n'
+    (result,) = await process.do(ApplyPolicy(policy, "me"))
+    assert isinstance(result, Accepted)
+    assert waited == [True], "it is read once"
+
+    heard.clear()
+    asyncio.get_running_loop().call_later(0.01, heard.set)
+    await other.look()
+    assert waited == [True, True]
+    assert other.registry.policy is not None
+    assert other.registry.policy.record == result.policy
 
 
 async def test_a_single_use_key_is_used_up_for_all_processes(
