@@ -48,6 +48,7 @@ COORDINATOR_LAYERS = (
     ("coordinator.runtime",),
     ("coordinator.store",),
     ("coordinator.control",),
+    ("coordinator.administration",),
     (
         "coordinator.mesh",
         "coordinator.turn",
@@ -147,6 +148,8 @@ MORE_STANDARD = {
     "coordinator.config": ("pathlib", "tomllib"),
     # A policy is a text in that form, wherever it comes from.
     "coordinator.policy.document": ("tomllib",),
+    # Problems have the titles of their status.
+    "coordinator.administration.problems": ("http",),
     # Settings may be paths.
     "meshwg.schema": ("pathlib",),
     # It sets what OpenSSL looks at when it is loaded.
@@ -166,7 +169,11 @@ HOMES = {
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
-    "pydantic": ("meshwg.wire.models", "coordinator.config"),
+    "pydantic": (
+        "meshwg.wire.models",
+        "coordinator.config",
+        "coordinator.administration",
+    ),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),
 }
