@@ -30,7 +30,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     500: "Nobody expected this; the coordinator's log says more.",
     503: "The database fails.",
 }
-_BEARER: Final = [{"bearer": []}]
+_BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
 
 
 def document(version: str) -> dict[str, Any]:

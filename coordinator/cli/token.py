@@ -15,7 +15,7 @@ from coordinator.cli.common import (
     time_text,
 )
 from coordinator.cli.desk import Record, open_desk, refused
-from coordinator.mesh.authkeys import DEFAULT_LIFETIME, MAX_USES
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, MAX_USES, parse_lifetime
 from meshwg.cli.secrets import read_secret
 from meshwg.errors import MeshError
 from meshwg.wire.token import JoinToken
@@ -59,6 +59,7 @@ def create(
     **where: Any,
 ) -> None:
     """Print a new join token, for 'meshwg join'."""
+    parse_lifetime(expires)
     wanted = {
         "reusable": reusable,
         "uses": uses,

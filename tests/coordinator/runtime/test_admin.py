@@ -278,10 +278,10 @@ def exchange(
     asked = urllib.request.Request(server.url + path, None, said, method=method)
     try:
         with urllib.request.urlopen(asked, timeout=20) as response:
-            return response.status, json.loads(response.read()), response.headers
+            return response.status, json.loads(response.read()), dict(response.headers)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, json.loads(error.read()), error.headers
+            return error.code, json.loads(error.read()), dict(error.headers)
 
 
 def at_socket(
