@@ -11,6 +11,8 @@ from coordinator.administration.models import ProblemTold
 from coordinator.administration.problems import MEDIA_TYPE
 
 JSON: Final = "application/json"
+TOML: Final = "application/toml"
+TEXT: Final = "text/plain"
 EVENTS: Final = "text/event-stream"
 EVENTS_PATH: Final = "/v1/events"
 DOCUMENT_PATH: Final = "/v1/openapi.json"
@@ -78,7 +80,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         content = {JSON: {"schema": schema}}
         described["requestBody"] = {"required": is_needed, "content": content}
     elif endpoint.takes_text:
-        content = {"application/toml": {"schema": {"type": "string"}}}
+        content = {kind: {"schema": {"type": "string"}} for kind in (TOML, TEXT)}
         described["requestBody"] = {"required": True, "content": content}
     return described
 
@@ -121,10 +123,14 @@ def _success(endpoint: Endpoint) -> dict[str, Any]:
 
 def _problems() -> dict[str, Any]:
     content = {MEDIA_TYPE: {"schema": _reference(ProblemTold)}}
-    return {
+    described = {
         str(status): {"description": text, "content": content}
         for status, text in PROBLEMS.items()
     }
+    # What is no HTTP, or a line of a head that is too long, gets to no handler.
+    plain = {TEXT: {"schema": {"type": "string"}}}
+    described["400"] = {"description": PROBLEMS[400], "content": content | plain}
+    return described
 
 
 def _event_stream() -> dict[str, Any]:

@@ -194,6 +194,8 @@ class AdministrationApi:
                 states_what_it_replaces=False,
             )
             return known, ""
+        if not header:
+            return None, ""
         scheme, _, word = header.partition(" ")
         try:
             text = ApiTokenText.parse(
@@ -209,7 +211,8 @@ class AdministrationApi:
     async def _turn_away(self, address: str, account: str) -> Problem:
         """Return what is said to a wrong token, after a while."""
         now = asyncio.get_running_loop().time()
-        tired = self.attempts.note(address, account, now)
+        # Whoever shows nothing guesses nothing.
+        tired = self.attempts.note(address, account, now) if account else None
         if tired is not None and self.attempts.is_news(tired, now):
             way, whom = tired
             whom = address if way == FROM else whom
