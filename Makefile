@@ -18,6 +18,8 @@ NAME     ?=
 PYTEST   ?=
 SECONDS  ?= 600
 SEED     ?= 1
+EXAMPLES ?= 50
+SCHEMATHESIS := $(VENV)/schemathesis/bin/schemathesis
 
 CORE_SOURCES := $(shell find core -name target -prune -o -type f -print)
 
@@ -36,7 +38,7 @@ DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolve
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help system install wheels format lint test coverage fuzz check lab lab-shell lab-clean bench clean
+.PHONY: help system install wheels format lint test coverage fuzz fuzz-rest check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +85,11 @@ coverage: system install ## Run every test and report branch coverage
 
 fuzz: install ## Attack whole machines and live listeners (SECONDS=600 SEED=1)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+fuzz-rest: install ## Try the REST interface against its own description (EXAMPLES=50 SEED=1)
+	@test -x $(SCHEMATHESIS) || $(PYTHON) -m venv $(VENV)/schemathesis
+	$(VENV)/schemathesis/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	$(BIN)/python -m tests.fuzz.rest --schemathesis $(SCHEMATHESIS) --examples $(EXAMPLES) --seed $(SEED)
 
 check: lint test ## lint + test
 

@@ -111,6 +111,9 @@ class CoordinatorConfig(BaseModel):
     """Networks inside which nodes may announce routes."""
     policy: Path | None = None
     """A file with the policy, which is applied whenever it changes."""
+    admin_socket: Path | None = None
+    """A Unix socket at which the owner of the process, and root, administer the mesh
+    without a token."""
     connections_per_address: Annotated[int, Field(ge=1)] = 1024
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -2,7 +2,8 @@
 
 Each command is imported only when it is used. ``token``, ``node``, ``route``, ``peer``
 and ``dns`` work on the database and ``key`` on files, so they need no running server;
-one that runs notices within a second.
+one that runs notices within a second. With ``--server`` the former ask one that runs
+elsewhere.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ ENVIRONMENT = "MESHWG_COORDINATOR"
 COMMANDS = {
     "serve": "coordinator.cli.serve:serve",
     "token": "coordinator.cli.token:token",
+    "apitoken": "coordinator.cli.apitoken:apitoken",
     "node": "coordinator.cli.node:node",
     "route": "coordinator.cli.route:route",
     "peer": "coordinator.cli.peer:peer",

@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 import click
 
 from coordinator.cli.settings import load_settings
-from coordinator.mesh.operations import (
-    Accepted,
-    Administered,
-    Operation,
-    Refused,
-    Result,
-)
+from coordinator.mesh.apitokens import ApiToken
+from coordinator.mesh.audit import AuditRow
+from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.flows import Flow
+from coordinator.mesh.operations import Administered, Result
+from coordinator.mesh.policies import PolicyVersion, User
 from coordinator.mesh.registry import Registry
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
@@ -64,31 +63,68 @@ def database_options(command: _Command) -> _Command:
     return command
 
 
-class Mesh:
-    """An open database, with the key of its coordinator."""
+def administration_options(command: _Command) -> _Command:
+    """Add the options by which a command finds the administration of the mesh."""
+    command = click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Of --server: a file with an API token, or - for the standard input.",
+    )(command)
+    command = click.option(
+        "--server",
+        metavar="URL",
+        help="Ask a coordinator elsewhere, not the database: https://… or unix:PATH.",
+    )(command)
+    return database_options(command)
 
-    def __init__(self, store: Store, private_key: PrivateKey) -> None:
+
+class Mesh:
+    """An open database, with the key of its coordinator.
+
+    :param relays: the URLs of relays that the settings name.
+    """
+
+    def __init__(
+        self, store: Store, private_key: PrivateKey, relays: Sequence[str] = ()
+    ) -> None:
         self.store = store
         self.coordinator_key = private_key.public_bytes
+        self.relays = [(url, False) for url in relays]
+        self._registry: Registry | None = None
+
+    async def urls(self) -> list[str]:
+        return await self.store.coordinator_urls()
 
     async def registry(self) -> Registry:
-        return (await self.store.load())[0]
+        if self._registry is None:
+            # It follows what is committed here.
+            self._registry = (await self.store.load())[0]
+        return self._registry
 
-    async def perform(self, operation: Operation) -> Accepted:
-        """Carry out one operation.
+    async def auth_keys(self) -> list[AuthKey]:
+        return await self.store.auth_keys()
 
-        :raises MeshError: if it is refused.
-        """
-        result = await self.request(operation)
-        if isinstance(result, Refused):
-            raise MeshError(result.message)
-        return result
+    async def api_tokens(self) -> list[ApiToken]:
+        return await self.store.api_tokens()
 
-    async def request(self, operation: Operation) -> Result:
-        """Carry out one operation; return what came of it, also if it is refused."""
-        await self.store.load()
-        administered = Administered(operation, administrator())
-        commit = await self.store.commit([administered], time.time())
+    async def users(self) -> list[User]:
+        return await self.store.users()
+
+    async def policies(self) -> list[PolicyVersion]:
+        return await self.store.policies()
+
+    async def flows(self) -> dict[Flow, float]:
+        return await self.store.flows()
+
+    async def audit(
+        self, after: int = 0, since: float = 0.0, limit: int | None = None
+    ) -> list[AuditRow]:
+        return await self.store.audit(after, since, limit)
+
+    async def perform(self, operation: Administered) -> Result:
+        await self.registry()
+        commit = await self.store.commit([operation], time.time())
         _, result = commit.outcomes[0]
         return result
 
@@ -117,7 +153,7 @@ async def open_mesh(
     url = settings.database or directory.default_database
     store = await Store.open(url, mesh, random=os.urandom)
     try:
-        yield Mesh(store, private_key)
+        yield Mesh(store, private_key, settings.relays)
     finally:
         await store.close()
 

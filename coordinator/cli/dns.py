@@ -1,28 +1,18 @@
 """``meshwg-coordinator dns``: records of the mesh's zone, beside the names of nodes."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from coordinator.cli.common import (
-    database_options,
+    administration_options,
     echo_fitted,
     echo_json,
     json_option,
-    open_mesh,
     run,
 )
-from coordinator.mesh.operations import AddRecord, RemoveRecord
-from coordinator.mesh.records import dns_record
-from meshwg.errors import ConfigError
-from meshwg.wire.dnsrecords import (
-    KINDS,
-    DnsRecord,
-    canonical_path,
-    path_inside,
-    read_record,
-)
+from coordinator.cli.desk import open_desk
+from meshwg.wire.dnsrecords import KINDS
 
 KIND = click.Choice(KINDS, case_sensitive=False)
 
@@ -33,19 +23,19 @@ def dns() -> None:
 
 
 @dns.command("list")
-@database_options
+@administration_options
 @json_option
 def list_(as_json: bool, **where: Any) -> None:
     """Show all records that were added. Nodes have their names without them."""
 
     async def show() -> None:
-        async with open_mesh(**where) as mesh:
-            registry = await mesh.registry()
-        records, domain = registry.records.records, registry.domain
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("list-records")
         if as_json:
-            _echo_records(records, domain)
+            echo_json(answer)
             return
-        rows = [(f"{r.name}.{domain}", r.kind, r.value) for r in records]
+        rows = [(r["full_name"], r["type"], r["value"]) for r in answer["records"]]
+        domain = answer["domain"]
         empty = f"There are no records, only the names of nodes in {domain}."
         echo_fitted([(("NAME", "TYPE", "VALUE"), rows)], empty)
 
@@ -56,7 +46,7 @@ def list_(as_json: bool, **where: Any) -> None:
 @click.argument("name")
 @click.argument("kind", metavar="TYPE", type=KIND)
 @click.argument("value", nargs=-1, required=True)
-@database_options
+@administration_options
 @json_option
 def add(
     name: str, kind: str, value: tuple[str, ...], as_json: bool, **where: Any
@@ -68,17 +58,13 @@ def add(
     """
 
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            domain = (await mesh.registry()).domain
-            try:
-                record = read_record(name, kind, " ".join(value), domain)
-            except ValueError as error:
-                raise ConfigError(f"There is no such record: {error}") from None
-            await mesh.perform(AddRecord(record))
+        wanted = {"name": name, "type": kind, "value": " ".join(value)}
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("add-record", body=wanted)
         if as_json:
-            _echo_records([record], domain)
-        else:
-            click.echo(f"{record.name}.{domain} is {record.kind} {record.value}.")
+            echo_json(answer)
+        for each in () if as_json else answer["records"]:
+            click.echo(f"{each['full_name']} is {each['type']} {each['value']}.")
 
     run(store())
 
@@ -87,7 +73,7 @@ def add(
 @click.argument("name")
 @click.argument("kind", metavar="[TYPE]", type=KIND, required=False)
 @click.argument("value", required=False)
-@database_options
+@administration_options
 @json_option
 def remove(
     name: str, kind: str | None, value: str | None, as_json: bool, **where: Any
@@ -95,32 +81,12 @@ def remove(
     """Remove the records at NAME: all, or those of TYPE, or the one with VALUE."""
 
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            domain = (await mesh.registry()).domain
-            path = _path(name, domain)
-            removed = await mesh.perform(
-                RemoveRecord(path, None if kind is None else kind.upper(), value)
-            )
+        chosen = {"type": kind, "value": value}
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("remove-records", name=name, query=chosen)
         if as_json:
-            _echo_records(removed.records, domain)
-        else:
-            for record in removed.records:
-                click.echo(f"{record.name}.{domain} is {record.kind} no longer.")
+            echo_json(answer)
+        for each in () if as_json else answer["records"]:
+            click.echo(f"{each['full_name']} is {each['type']} no longer.")
 
     run(store())
-
-
-def _path(name: str, domain: str) -> str:
-    """Return a record's name without the zone's.
-
-    :raises ConfigError: if it can be none.
-    """
-    try:
-        return canonical_path(path_inside(name, domain))
-    except ValueError as error:
-        raise ConfigError(f"There is no such record: {error}") from None
-
-
-def _echo_records(records: Iterable[DnsRecord], domain: str) -> None:
-    listed = [dns_record(each, domain) for each in records]
-    echo_json({"domain": domain, "records": listed})

@@ -10,27 +10,19 @@ from typing import Any
 import click
 
 from coordinator.cli.common import (
-    Mesh,
-    database_options,
+    administration_options,
     echo_fitted,
     echo_json,
     identity_text,
     json_option,
-    open_mesh,
     run,
 )
-from coordinator.mesh.endpoints import Unreachable, parse_endpoint
-from coordinator.mesh.nodes import Node
-from coordinator.mesh.operations import AddPeer, Remove
-from coordinator.mesh.peerconfig import config_of
-from coordinator.mesh.plainpeers import ConfigToken, find_plain_peer, plain_peers
-from coordinator.mesh.records import peer_record
-from coordinator.mesh.registry import Registry
-from coordinator.runtime.peeradmin import Json, added, config_url
+from coordinator.cli.desk import Record, open_desk
+from coordinator.mesh.endpoints import parse_endpoint
 from coordinator.runtime.qr import qr_width
 from meshwg.cli.table import terminal_width
-from meshwg.errors import ConfigError, MeshError
-from meshwg.keys import PrivateKey, format_key, parse_key
+from meshwg.errors import ConfigError
+from meshwg.keys import format_key, parse_key
 
 LAYOUTS = (
     ("NAME", "HUB", "ADDRESSES", "OWNER", "PUBLIC KEY"),
@@ -79,7 +71,7 @@ def peer() -> None:
 @click.option(
     "--file", type=click.Path(path_type=Path), metavar="FILE", help="A new file."
 )
-@database_options
+@administration_options
 @json_option
 def add(
     name: str,
@@ -94,109 +86,88 @@ def add(
     **where: Any,
 ) -> None:
     """Add a phone or a router, and print what it has to know: once."""
-    key, public = _keys(public_key)
-    token = ConfigToken.generate(os.urandom)
-    wanted = AddPeer(
-        name,
-        public,
-        hub=hub,
-        full_tunnel=full_tunnel,
-        endpoint=_checked(endpoint),
-        owner=owner,
-        tags=tuple(dict.fromkeys(tags)),
-        token_digest=token.digest,
-    )
+    wanted = {
+        "name": name,
+        "hub": hub,
+        "full_tunnel": full_tunnel,
+        "public_key": _checked_key(public_key),
+        "endpoint": _checked(endpoint),
+        "owner": owner,
+        "tags": list(dict.fromkeys(tags)),
+    }
 
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            answer = await _add(mesh, wanted, key, file)
-            answer["url"] = await _url(mesh, answer, token)
+        # Without a file that is asked for, there is to be no peer.
+        with _NewFile(file) as written:
+            async with open_desk(**where) as desk:
+                answer = await desk.ask("add-peer", body=wanted)
+            written.write(answer["config"])
         if as_json:
             echo_json(answer)
         else:
-            _echo_added(answer, key is not None, file)
+            _echo_added(answer, public_key is None, file)
 
     run(store())
 
 
 @peer.command("list")
-@database_options
+@administration_options
 @json_option
 def list_(as_json: bool, **where: Any) -> None:
     """Show all plain WireGuard peers."""
 
-    async def show() -> None:
-        async with open_mesh(**where) as mesh:
-            registry = await mesh.registry()
-        peers = plain_peers(registry)
+    async def show_all() -> None:
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("list-peers")
+        peers: list[Record] = answer["peers"]
         if as_json:
-            echo_json({"peers": [peer_record(each, registry) for each in peers]})
+            echo_json(answer)
             return
         tables = [
-            (layout, [_row(each, registry, layout) for each in peers])
-            for layout in LAYOUTS
+            (layout, [_row(each, layout) for each in peers]) for layout in LAYOUTS
         ]
         empty = "There is no plain WireGuard peer; 'peer add NAME' adds one."
         echo_fitted(tables, empty)
 
-    run(show())
+    run(show_all())
 
 
 @peer.command()
 @click.argument("name")
-@database_options
+@administration_options
 @json_option
 def show(name: str, as_json: bool, **where: Any) -> None:
     """Show what a peer has to know now, without its private key."""
 
     async def look() -> None:
-        async with open_mesh(**where) as mesh:
-            registry = await mesh.registry()
-        found = _find(registry, name)
-        config = config_of(found, registry)
-        if isinstance(config, Unreachable):
-            raise MeshError(str(config))
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("show-peer", peer=name)
         if as_json:
-            record = peer_record(found, registry)
-            echo_json({"peer": record, "config": config.wg_quick(), "qr": ""})
+            echo_json(answer)
         else:
-            click.echo(config.wg_quick(), nl=False)
+            click.echo(answer["config"], nl=False)
 
     run(look())
 
 
 @peer.command()
 @click.argument("name")
-@database_options
+@administration_options
 @json_option
 def remove(name: str, as_json: bool, **where: Any) -> None:
     """Remove a peer: its hub cuts it off at once."""
 
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            registry = await mesh.registry()
-            found = _find(registry, name)
-            record = peer_record(found, registry)
-            await mesh.perform(Remove(found.key))
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("remove-peer", peer=name)
         if as_json:
-            echo_json({"peer": record})
-        else:
-            click.echo(f"{found.name} is removed.")
-            click.echo(PINNED.format(name=found.name), err=True)
+            echo_json(answer)
+            return
+        removed = answer["peer"]["name"]
+        click.echo(f"{removed} is removed.")
+        click.echo(PINNED.format(name=removed), err=True)
 
     run(store())
-
-
-async def _add(
-    mesh: Mesh, wanted: AddPeer, key: PrivateKey | None, file: Path | None
-) -> Json:
-    """Add a peer, and write its file; without a file that is asked for, no peer."""
-    with _NewFile(file) as written:
-        accepted = await mesh.perform(wanted)
-        assert accepted.node is not None
-        answer = added(accepted.node, await mesh.registry(), key)
-        written.write(str(answer["config"]))
-    return answer
 
 
 class _NewFile:
@@ -233,17 +204,9 @@ class _NewFile:
                 self._path.unlink()
 
 
-async def _url(mesh: Mesh, answer: Json, token: ConfigToken) -> str | None:
-    """Return where the new peer fetches its configuration."""
-    record = answer["peer"]
-    assert isinstance(record, dict)
-    return config_url(await mesh.store.mesh_url(), str(record["name"]), token.text)
-
-
-def _echo_added(answer: Json, has_key: bool, file: Path | None) -> None:
+def _echo_added(answer: Record, has_key: bool, file: Path | None) -> None:
     """Print the code and the text; where no terminal is, nothing but the text."""
-    record, config, code = answer["peer"], str(answer["config"]), str(answer["qr"])
-    assert isinstance(record, dict)
+    record, config, code = answer["peer"], answer["config"], answer["qr"]
     on_screen = is_terminal()
     if on_screen and code:
         width = qr_width(code)
@@ -269,13 +232,15 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _keys(public_key: str | None) -> tuple[PrivateKey | None, str]:
-    """Return a new private key, or none if the peer has its own, and the public one."""
+def _checked_key(public_key: str | None) -> str | None:
+    """Return a public key as it is written everywhere.
+
+    :raises ConfigError: if it is none.
+    """
     if public_key is None:
-        key = PrivateKey.generate(os.urandom)
-        return key, format_key(key.public_bytes)
+        return None
     try:
-        return None, format_key(parse_key(public_key))
+        return format_key(parse_key(public_key))
     except ValueError as error:
         raise ConfigError(f"--public-key is none: {error}") from None
 
@@ -293,25 +258,14 @@ def _checked(endpoint: str) -> str:
     return endpoint
 
 
-def _find(registry: Registry, name: str) -> Node:
-    found = find_plain_peer(registry, name)
-    if found is None:
-        raise MeshError(
-            f"There is no plain WireGuard peer {name}; 'meshwg-coordinator peer list' "
-            "shows all"
-        )
-    return found
-
-
-def _row(each: Node, registry: Registry, layout: Sequence[str]) -> tuple[str, ...]:
-    hub = registry.nodes.get(each.via)
-    addresses = registry.networks.addresses(each.number)
+def _row(each: Record, layout: Sequence[str]) -> tuple[str, ...]:
+    addresses = each["addresses"]
     cells = {
-        "NAME": each.name,
-        "HUB": "expired" if each.expired else "gone" if hub is None else hub.name,
+        "NAME": each["name"],
+        "HUB": "expired" if each["expired"] else each["hub"] or "gone",
         "ADDRESSES": " ".join(addresses),
         "ADDRESS": addresses[0],
-        "OWNER": identity_text(each.owner, each.tags),
-        "PUBLIC KEY": each.key,
+        "OWNER": identity_text(each["owner"] or "", each["tags"]),
+        "PUBLIC KEY": each["public_key"],
     }
     return tuple(cells[head] for head in layout)

@@ -1,24 +1,19 @@
 """``meshwg-coordinator route``: networks behind nodes, and exits."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from coordinator.cli.common import (
-    Mesh,
-    database_options,
+    administration_options,
     echo_fitted,
     echo_json,
     json_option,
-    open_mesh,
     run,
     time_text,
 )
+from coordinator.cli.desk import Record, open_desk
 from coordinator.mesh.approvals import HUB, parse_item
-from coordinator.mesh.nodes import Node
-from coordinator.mesh.operations import Approve, Operation, Refuse
-from coordinator.mesh.records import route_record, route_records
 from coordinator.mesh.routes import UNDECIDED
 from meshwg.cli.table import fields, terminal_width, wrap
 from meshwg.errors import ConfigError
@@ -43,19 +38,17 @@ def route() -> None:
 
 
 @route.command("list")
-@database_options
+@administration_options
 @json_option
-def list_(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def list_(as_json: bool, **where: Any) -> None:
     """Show what nodes offer, and what has become of it."""
 
     async def show() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
-            registry = await mesh.registry()
-        records = route_records(registry.nodes.values())
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("list-routes")
+        records: list[Record] = answer["routes"]
         if as_json:
-            echo_json({"routes": records})
+            echo_json(answer)
             return
         tables = [
             (layout, [_row(each, layout) for each in records]) for layout in LAYOUTS
@@ -69,21 +62,21 @@ def list_(
 @route.command()
 @click.argument("node")
 @click.argument("prefix", metavar="PREFIX|exit")
-@database_options
+@administration_options
 @json_option
 def approve(node: str, prefix: str, as_json: bool, **where: Any) -> None:
     """Let others be told of a network behind NODE, or that it is an exit."""
-    _decide(Approve(node, _item(prefix)), as_json, where)
+    _decide("approve-route", node, _item(prefix), as_json, where)
 
 
 @route.command()
 @click.argument("node")
 @click.argument("prefix", metavar="PREFIX|exit")
-@database_options
+@administration_options
 @json_option
 def refuse(node: str, prefix: str, as_json: bool, **where: Any) -> None:
     """Let nobody be told of a network behind NODE, or that it is an exit."""
-    _decide(Refuse(node, _item(prefix)), as_json, where)
+    _decide("refuse-route", node, _item(prefix), as_json, where)
 
 
 def _item(text: str) -> str:
@@ -102,41 +95,35 @@ def _item(text: str) -> str:
     return item
 
 
-def _decide(operation: Approve | Refuse, as_json: bool, where: dict[str, Any]) -> None:
+def _decide(
+    what: str, node: str, item: str, as_json: bool, where: dict[str, Any]
+) -> None:
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            node = await _decided(mesh, operation)
-        state = node.state_of(operation.item)
-        assert state is not None
+        async with open_desk(**where) as desk:
+            answer = await desk.ask(what, body={"node": node, "prefix": item})
         if as_json:
-            echo_json({"route": route_record(node, state)})
+            echo_json(answer)
         else:
-            click.echo(_said(node, operation, state.state))
+            click.echo(_said(answer["route"], is_refused=what == "refuse-route"))
 
     run(store())
 
 
-async def _decided(mesh: Mesh, operation: Operation) -> Node:
-    node = (await mesh.perform(operation)).node
-    assert node is not None
-    return node
-
-
-def _said(node: Node, operation: Approve | Refuse, state: str) -> str:
+def _said(route: Record, *, is_refused: bool) -> str:
     """Return what the decision does, in a sentence."""
-    item = operation.item
+    item, node = route["prefix"], route["node"]
     what = "being an exit" if item == "exit" else item
-    if isinstance(operation, Refuse):
-        return f"{what} of {node.name} is refused: nobody is told of it."
-    if state == ApprovalState.WITHDRAWN:
+    if is_refused:
+        return f"{what} of {node} is refused: nobody is told of it."
+    if route["state"] == ApprovalState.WITHDRAWN:
         return (
-            f"{what} of {node.name} is approved, but {node.name} does not offer it "
-            "now; others are told as soon as it does."
+            f"{what} of {node} is approved, but {node} does not offer it now; others "
+            "are told as soon as it does."
         )
-    return f"{what} of {node.name} is approved, and others are told of it."
+    return f"{what} of {node} is approved, and others are told of it."
 
 
-def _row(record: dict[str, Any], layout: tuple[str, ...]) -> tuple[str, ...]:
+def _row(record: Record, layout: tuple[str, ...]) -> tuple[str, ...]:
     cells = {
         "NODE": record["node"],
         "NETWORK": record["prefix"],
@@ -149,7 +136,7 @@ def _row(record: dict[str, Any], layout: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(cells[head] for head in layout)
 
 
-def _echo_reasons(records: list[dict[str, Any]]) -> None:
+def _echo_reasons(records: list[Record]) -> None:
     """Say under the list why others are not told of something, and what mends it."""
     size = terminal_width()
     reasons = [

@@ -107,6 +107,12 @@ PATH = click.Path(path_type=Path)
     help="Who may reach what; applied whenever it changes.",
 )
 @click.option(
+    "--admin-socket",
+    type=PATH,
+    metavar="PATH",
+    help="A Unix socket for the administration, of this user and root.",
+)
+@click.option(
     "--connections-per-address",
     type=int,
     metavar="N",

@@ -1,33 +1,22 @@
 """``meshwg-coordinator token``: join tokens."""
 
-import os
-import time
-from pathlib import Path
+from typing import Any
 
 import click
 
+from coordinator.administration.problems import Trouble
 from coordinator.cli.common import (
-    database_options,
+    administration_options,
     echo_fitted,
     echo_json,
     identity_text,
     json_option,
-    open_mesh,
     run,
     time_text,
 )
-from coordinator.mesh.authkeys import (
-    DEFAULT_LIFETIME,
-    MAX_USES,
-    AuthKey,
-    new_auth_key,
-    parse_lifetime,
-)
-from coordinator.mesh.operations import CreateAuthKey, Refused, RevokeAuthKey
-from coordinator.mesh.records import auth_key_record
+from coordinator.cli.desk import Record, open_desk, refused
+from coordinator.mesh.authkeys import DEFAULT_LIFETIME, MAX_USES, parse_lifetime
 from meshwg.cli.secrets import read_secret
-from meshwg.errors import MeshError
-from meshwg.wire.token import JoinToken, check_url
 
 
 @click.group()
@@ -56,7 +45,7 @@ def token() -> None:
     metavar="URL",
     help="The coordinator's URL, if not the usual one; once for each coordinator.",
 )
-@database_options
+@administration_options
 @json_option
 def create(
     reusable: bool,
@@ -67,127 +56,111 @@ def create(
     tags: tuple[str, ...],
     owner: str,
     url: tuple[str, ...],
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
     as_json: bool,
+    **where: Any,
 ) -> None:
     """Print a new join token, for 'meshwg join'."""
-    text, key = new_auth_key(
-        os.urandom,
-        reusable=reusable if uses is None else uses > 1,
-        limit=uses,
-        ephemeral=ephemeral,
-        created=time.time(),
-        lifetime=parse_lifetime(expires),
-        owner=owner,
-        tags=tuple(dict.fromkeys(tags)),
-        hub=hub,
-    )
+    parse_lifetime(expires)
+    wanted = {
+        "reusable": reusable,
+        "uses": uses,
+        "ephemeral": ephemeral,
+        "hub": hub,
+        "expires": expires,
+        "owner": owner,
+        "tags": list(tags),
+        "urls": list(url),
+    }
 
     async def store_and_print() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
-            urls = [check_url(each) for each in url]
-            urls = urls or await mesh.store.coordinator_urls()
-            if not urls:
-                raise MeshError(
-                    "The coordinator's address is not known yet; start "
-                    "'meshwg-coordinator serve' once, or give --url"
-                )
-            await mesh.perform(CreateAuthKey(key))
-            key_of_mesh = mesh.coordinator_key
-            word = str(JoinToken.of_mesh(urls, key_of_mesh, text))
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("create-token", body=wanted)
         if as_json:
-            echo_json({"token": word, **auth_key_record(key, key.created)})
+            echo_json(answer)
         else:
-            click.echo(word)
+            click.echo(answer["token"])
 
     run(store_and_print())
 
 
 @token.command("list")
-@database_options
+@administration_options
 @json_option
-def list_(
-    config: Path | None, data_dir: Path | None, database: str | None, as_json: bool
-) -> None:
+def list_(as_json: bool, **where: Any) -> None:
     """Show all join tokens, without their secrets."""
 
     async def show() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
-            keys = await mesh.store.auth_keys()
-        now = time.time()
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("list-tokens")
         if as_json:
-            echo_json({"tokens": [auth_key_record(key, now) for key in keys]})
+            echo_json(answer)
         else:
-            head = ("ID", "STATE", "KIND", "USES", "CREATED", "EXPIRES")
-            rows = [_row(key, now) for key in keys]
-            named = [(*_row(key, now), _nodes(key)) for key in keys]
-            tables = [
-                *([((*head, "NODES"), named)] if any(map(_is_named, keys)) else []),
-                (head, rows),
-                (head, [(*row[:4], row[4].partition(" ")[0], row[5]) for row in rows]),
-                ((*head[:3], head[5]), [(*row[:3], row[5]) for row in rows]),
-            ]
-            echo_fitted(tables, "There are no tokens yet.")
+            _echo_tokens(answer["tokens"])
 
     run(show())
 
 
 @token.command()
 @click.argument("token_id", metavar="ID")
-@database_options
+@administration_options
 @json_option
-def revoke(
-    token_id: str,
-    config: Path | None,
-    data_dir: Path | None,
-    database: str | None,
-    as_json: bool,
-) -> None:
+def revoke(token_id: str, as_json: bool, **where: Any) -> None:
     """Make a token useless. ID is its number, or the whole token, @FILE or -."""
     token_id = read_secret(token_id, "token")
     number = token_id
     if token_id.startswith("mwg"):
         number = JoinToken.parse(token_id).auth_key.number
+    missing = f"There is no token {number}; 'meshwg-coordinator token list' shows all"
 
     async def store() -> None:
-        async with open_mesh(config, data_dir, database) as mesh:
-            result = await mesh.request(RevokeAuthKey(number.lower()))
-        if isinstance(result, Refused):
-            raise MeshError(
-                f"There is no token {number}; 'meshwg-coordinator token list' shows all"
-            )
-        assert result.auth_key is not None
+        async with open_desk(**where) as desk:
+            try:
+                answer = await desk.ask("revoke-token", number=number.lower())
+            except MeshError as error:
+                raise refused(error, missing, Trouble.UNKNOWN) from None
         if as_json:
-            echo_json(auth_key_record(result.auth_key, time.time()))
+            echo_json(answer)
         else:
             click.echo(f"Token {number} is revoked; nodes that have joined stay.")
 
     run(store())
 
 
-def _row(key: AuthKey, now: float) -> tuple[str, ...]:
-    kind = "reusable" if key.reusable else "single"
-    if key.ephemeral:
+def _echo_tokens(tokens: list[Record]) -> None:
+    head = ("ID", "STATE", "KIND", "USES", "CREATED", "EXPIRES")
+    rows = [_row(each) for each in tokens]
+    named = [(*_row(each), _nodes(each)) for each in tokens]
+    tables = [
+        *([((*head, "NODES"), named)] if any(map(_is_named, tokens)) else []),
+        (head, rows),
+        (head, [(*row[:4], row[4].partition(" ")[0], row[5]) for row in rows]),
+        ((*head[:3], head[5]), [(*row[:3], row[5]) for row in rows]),
+    ]
+    echo_fitted(tables, "There are no tokens yet.")
+
+
+def _row(key: Record) -> tuple[str, ...]:
+    kind = "reusable" if key["reusable"] else "single"
+    if key["ephemeral"]:
         kind += ", ephemeral"
-    if key.hub:
+    if key["hub"]:
         kind += ", hub"
+    most = key["max_uses"]
     return (
-        key.number,
-        key.state(now),
+        key["id"],
+        key["state"],
         kind,
-        str(key.uses) if key.max_uses is None else f"{key.uses} of {key.max_uses}",
-        time_text(key.created),
-        time_text(key.expires),
+        str(key["uses"]) if most is None else f"{key['uses']} of {most}",
+        time_text(key["created"]),
+        time_text(key["expires"]),
     )
 
 
-def _nodes(key: AuthKey) -> str:
+def _nodes(key: Record) -> str:
     """Return what the nodes are that a token lets in."""
-    return identity_text(key.owner, key.tags)
+    return identity_text(key["owner"] or "", key["tags"])
 
 
-def _is_named(key: AuthKey) -> bool:
+def _is_named(key: Record) -> bool:
     """Tell whether a token says what nodes are."""
-    return bool(key.owner or key.tags)
+    return bool(key["owner"] or key["tags"])

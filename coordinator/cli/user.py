@@ -5,16 +5,14 @@ from typing import Any
 import click
 
 from coordinator.cli.common import (
-    database_options,
+    administration_options,
     echo_fitted,
     echo_json,
     json_option,
-    open_mesh,
     run,
     time_text,
 )
-from coordinator.mesh.operations import AddUser, DisableUser, Operation
-from coordinator.mesh.records import user_record
+from coordinator.cli.desk import open_desk
 
 
 @click.group()
@@ -24,57 +22,59 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
-@database_options
+@administration_options
 @json_option
 def add(name: str, as_json: bool, **where: Any) -> None:
     """Let policies and tokens name a user, as alice@example.org."""
-    _perform(AddUser(name), name, "is known", as_json, where)
+    _perform("add-user", name, "is known", as_json, where)
 
 
 @user.command()
 @click.argument("name")
-@database_options
+@administration_options
 @json_option
 def disable(name: str, as_json: bool, **where: Any) -> None:
     """End the membership of a user's nodes, until 'user add' and new tokens."""
-    _perform(DisableUser(name), name, "is disabled", as_json, where)
+    _perform("disable-user", name, "is disabled", as_json, where)
 
 
 @user.command("list")
-@database_options
+@administration_options
 @json_option
 def list_(as_json: bool, **where: Any) -> None:
     """Show all users."""
 
     async def show() -> None:
-        async with open_mesh(**where) as mesh:
-            users = await mesh.store.users()
+        async with open_desk(**where) as desk:
+            answer = await desk.ask("list-users")
         if as_json:
-            echo_json({"users": [user_record(each) for each in users]})
-        else:
-            rows = [
-                (u.name, "disabled" if u.disabled else "active", time_text(u.added))
-                for u in users
-            ]
-            table = ("NAME", "STATE", "ADDED"), rows
-            echo_fitted([table], "There are no users yet.")
+            echo_json(answer)
+            return
+        rows = [
+            (
+                each["name"],
+                "disabled" if each["disabled"] else "active",
+                time_text(each["added"]),
+            )
+            for each in answer["users"]
+        ]
+        echo_fitted([(("NAME", "STATE", "ADDED"), rows)], "There are no users yet.")
 
     run(show())
 
 
 def _perform(
-    operation: Operation,
+    what: str,
     name: str,
     said: str,
     as_json: bool,
     where: dict[str, Any],
 ) -> None:
     async def store() -> None:
-        async with open_mesh(**where) as mesh:
-            await mesh.perform(operation)
-            users = {each.name: each for each in await mesh.store.users()}
+        async with open_desk(**where) as desk:
+            answer = await desk.ask(what, user=name)
         if as_json:
-            echo_json({"user": user_record(users[name])})
+            echo_json(answer)
         else:
             click.echo(f"{name} {said}.")
 

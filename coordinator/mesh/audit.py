@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Decision
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
@@ -123,6 +124,19 @@ def auth_key_state(key: AuthKey | None) -> str:
         owner=key.owner,
         tags=list(key.tags),
         hub=key.hub,
+    )
+
+
+def api_token_state(token: ApiToken | None) -> str:
+    """Return the same of an API token."""
+    if token is None:
+        return "null"
+    return _json(
+        name=token.name,
+        revoked=token.revoked,
+        role=token.role,
+        scopes=list(token.scopes),
+        expires=token.expires,
     )
 
 

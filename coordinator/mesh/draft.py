@@ -10,11 +10,15 @@ one after the other.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from coordinator.mesh.access import NO_USERS, Access
+from coordinator.mesh.apitokenring import DraftedApiTokens
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Decision
 from coordinator.mesh.audit import (
     AuditEntry,
+    api_token_state,
     auth_key_state,
     decision_state,
     node_state,
@@ -25,6 +29,7 @@ from coordinator.mesh.audit import (
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import DraftedRecords
 from coordinator.mesh.drafted import DraftedMembers
+from coordinator.mesh.etags import etag_of, node_etag
 from coordinator.mesh.flows import Flow, noted
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
@@ -39,6 +44,7 @@ from coordinator.mesh.operations import (
     Approve,
     Assign,
     Changes,
+    CreateApiToken,
     CreateAuthKey,
     DisableUser,
     Disconnect,
@@ -47,12 +53,14 @@ from coordinator.mesh.operations import (
     MarkOffline,
     NoteFlows,
     Operation,
+    Outdated,
     Refuse,
     Refused,
     Remove,
     RemoveRecord,
     Rename,
     Result,
+    RevokeApiToken,
     RevokeAuthKey,
     SetUrl,
     Sweep,
@@ -71,6 +79,8 @@ from meshwg.wire.dnsrecords import DnsRecord
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 SOMEBODY = "an administrator"
 """Who decides, where that is not said."""
+OUTDATED = "This has changed since it was read: look at it again, and decide anew"
+NO_API_TOKENS: Mapping[str, ApiToken] = MappingProxyType({})
 
 
 class Draft:
@@ -82,6 +92,7 @@ class Draft:
     :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
     :param users: whom the operations may name.
     :param token_tags: the tags of auth keys.
+    :param api_tokens: those that the operations mention, by number.
     """
 
     def __init__(
@@ -95,6 +106,7 @@ class Draft:
         admissions: RateLimiter | None = None,
         users: Mapping[str, User] = NO_USERS,
         token_tags: frozenset[str] = frozenset(),
+        api_tokens: Mapping[str, ApiToken] = NO_API_TOKENS,
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -107,6 +119,7 @@ class Draft:
         """Flows that were seen, with when that was."""
         self._members = DraftedMembers(registry)
         self._auth_keys = KeyRing(auth_keys, unix_time)
+        self._api_tokens = DraftedApiTokens(api_tokens)
         self._access = Access(
             self._members, registry.policy, users, token_tags, unix_time=unix_time
         )
@@ -146,6 +159,11 @@ class Draft:
     def auth_keys(self) -> dict[str, AuthKey]:
         """Changed auth keys by number."""
         return self._auth_keys.changed
+
+    @property
+    def api_tokens(self) -> dict[str, ApiToken]:
+        """Changed API tokens by number."""
+        return self._api_tokens.changed
 
     @property
     def policy(self) -> ActivePolicy | None:
@@ -201,6 +219,8 @@ class Draft:
     def _administer(self, wanted: Administered) -> Result:
         """Decide what an administrator wants, and note it."""
         operation = wanted.operation
+        if wanted.expected and self._etag_of(operation) not in ("", wanted.expected):
+            return Outdated(ErrorCode.MALFORMED, OUTDATED)
         target, before = self._state_of(operation)
         self._actor = wanted.actor
         result = self.perform(operation)
@@ -218,6 +238,21 @@ class Draft:
                 )
             )
         return result
+
+    def _etag_of(self, operation: Operation) -> str:
+        """Return the entity tag of what an operation is about, empty for no node."""
+        match operation:
+            case (
+                Rename(node=name)
+                | Assign(node=name)
+                | Approve(node=name)
+                | Refuse(node=name)
+                | Expire(node=name)
+                | Remove(node=name)
+            ):
+                node = self._members.find(name)
+                return "" if node is None else node_etag(node)
+        return etag_of(self._state_of(operation)[1])
 
     def _state_of(
         self, operation: Operation, result: Accepted | None = None
@@ -245,6 +280,11 @@ class Draft:
                 | RevokeAuthKey(number=number)
             ):
                 return number, auth_key_state(self._auth_keys.get(number))
+            case (
+                CreateApiToken(api_token=ApiToken(number=number))
+                | RevokeApiToken(number=number)
+            ):
+                return number, api_token_state(self._api_tokens.get(number))
             case ApplyPolicy():
                 return "policy", policy_state(self._access.policy)
             case AddUser(name=name) | DisableUser(name=name):
@@ -383,6 +423,12 @@ class Draft:
     def _revoke_auth_key(self, revoke: RevokeAuthKey) -> Result:
         return self._auth_keys.revoke(revoke)
 
+    def _create_api_token(self, create: CreateApiToken) -> Result:
+        return self._api_tokens.create(create)
+
+    def _revoke_api_token(self, revoke: RevokeApiToken) -> Result:
+        return self._api_tokens.revoke(revoke)
+
     def _apply_policy(self, apply: ApplyPolicy) -> Result:
         result = self._access.apply(apply)
         if self._access.changed is not None:
@@ -438,6 +484,8 @@ class Draft:
         AddPeer: _add_peer,
         CreateAuthKey: _create_auth_key,
         RevokeAuthKey: _revoke_auth_key,
+        CreateApiToken: _create_api_token,
+        RevokeApiToken: _revoke_api_token,
         ApplyPolicy: _apply_policy,
         AddUser: _add_user,
         DisableUser: _disable_user,

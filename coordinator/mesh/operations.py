@@ -6,6 +6,7 @@ transaction, and answered only after that has been committed.
 
 from dataclasses import dataclass, field, replace
 
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
@@ -197,6 +198,20 @@ class AddPeer(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateApiToken(Operation):
+    """Let a program administer the mesh that shows this token."""
+
+    api_token: ApiToken
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeApiToken(Operation):
+    """Make an API token useless."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class Administered(Operation):
     """An operation of an administrator, which is noted in the audit log if it is
     accepted."""
@@ -206,6 +221,9 @@ class Administered(Operation):
     """Who he is, as far as that is known."""
     address: str = ""
     """From where he asks; empty for this machine."""
+    expected: str = ""
+    """The entity tag of what he has seen; if that has changed since, it is refused.
+    Empty: he has seen nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +265,8 @@ class Accepted:
     """The policy as it is now, if the operation was about it."""
     records: tuple[DnsRecord, ...] = ()
     """The records that were added, or removed."""
+    api_token: ApiToken | None = None
+    """The API token that was created or revoked, as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +275,11 @@ class Refused:
 
     code: ErrorCode
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated(Refused):
+    """What the operation is about has changed since its administrator looked."""
 
 
 Result = Accepted | Refused

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import HUB, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
@@ -12,6 +13,7 @@ from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import PolicyVersion, User
 from coordinator.mesh.registry import Registry
 from coordinator.policy.diff import Difference
+from coordinator.policy.explain import Explanation, rule_label
 from meshwg.wire.dnsrecords import DnsRecord
 from meshwg.wire.routes import RouteTraits
 
@@ -106,6 +108,20 @@ def auth_key_record(key: AuthKey, unix_time: float) -> dict[str, object]:
     }
 
 
+def api_token_record(token: ApiToken, unix_time: float) -> dict[str, object]:
+    """Return an API token as JSON, without its hash. Times are Unix times."""
+    return {
+        "id": token.number,
+        "name": token.name,
+        "state": token.state(unix_time),
+        "role": token.role or None,
+        "scopes": list(token.scopes),
+        "created": token.created,
+        "expires": token.expires,
+        "by": token.by,
+    }
+
+
 def policy_record(version: PolicyVersion) -> dict[str, object]:
     """Return a version of the policy as JSON, without its text."""
     return {
@@ -140,6 +156,20 @@ def cut_record(flow: CutFlow) -> dict[str, object]:
         "port": flow.port,
         "at": flow.at,
     }
+
+
+def rule_records(explanation: Explanation) -> list[dict[str, object]]:
+    """Return the rules that speak for a verdict as JSON, with what each lacks."""
+    missing = explanation.missing or ("",) * len(explanation.rules)
+    return [
+        {
+            "line": rule.line,
+            "rule": rule_label(rule),
+            "note": rule.note,
+            "missing": lack or None,
+        }
+        for rule, lack in zip(explanation.rules, missing, strict=True)
+    ]
 
 
 def audit_record(row: AuditRow) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Who is in the mesh, as of one version of the database."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.ipam import Networks
@@ -55,6 +56,19 @@ class Registry:
             found = (policy.class_of(node.subject) for node in unique.values())
             self._classes = ClassTable(policy, found)
         return self._classes
+
+    def has_address(self, text: str) -> bool:
+        """Tell whether a numeric address is a member's own in the mesh."""
+        try:
+            address = ip_address(text.partition("%")[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        for network in (self.networks.v4, self.networks.v6):
+            if address in network:
+                number = int(address) - int(network.network_address)
+                return number in self._by_number
+        return False
 
     def may_see(self, one: Node, other: Node) -> bool:
         """Return whether two nodes may know of each other."""

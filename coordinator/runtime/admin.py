@@ -1,281 +1,296 @@
-"""The administration over HTTP: ``/v1/nodes``, ``/v1/tokens`` and more, by a token.
+"""The administration over HTTP: ``/v1/…``, by a token or a Unix socket of its own.
 
-Answers are JSON. Errors are ``{"error": "one sentence"}``.
+What can be asked, and by whom, stands in :mod:`coordinator.administration`. Here it is
+found out who asks and whether nobody can listen, and what is sent is read within
+limits.
 """
 
 import asyncio
+import contextlib
 import hmac
+import json
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeGuard
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from coordinator.mesh.authkeys import (
-    DEFAULT_LIFETIME,
-    MAX_USES,
-    new_auth_key,
-    parse_lifetime,
+from coordinator.administration.attempts import FROM, FailedAttempts
+from coordinator.administration.endpoints import ENDPOINTS, Endpoint
+from coordinator.administration.events import EventLog
+from coordinator.administration.openapi import DOCUMENT_PATH, EVENTS_PATH, document
+from coordinator.administration.problems import (
+    MEDIA_TYPE,
+    Problem,
+    Trouble,
+    malformed,
+    problem_of,
+    record_of,
 )
-from coordinator.mesh.operations import (
-    Accepted,
-    AddRecord,
-    Assign,
-    CreateAuthKey,
-    Expire,
-    Operation,
-    Refused,
-    Remove,
-    RemoveRecord,
-    Rename,
-    RevokeAuthKey,
-)
-from coordinator.mesh.records import auth_key_record, dns_record, node_record
+from coordinator.administration.rights import Actor, Role, Scope, in_role, token_actor
+from coordinator.administration.service import Administration, Request, require
+from coordinator.mesh.apitokens import ApiTokenText, opens
 from coordinator.mesh.registry import Registry
-from coordinator.runtime.listener import visit_of
-from coordinator.runtime.peeradmin import WG_PATH, PeerAdministration
-from coordinator.runtime.policyadmin import (
-    PolicyAdministration,
-    perform,
-    read_object,
+from coordinator.policy.document import MAX_TEXT
+from coordinator.runtime.adminsocket import user_behind
+from coordinator.runtime.eventstream import EventStream
+from coordinator.runtime.listener import client_of, visit_of
+from coordinator.runtime.livemesh import LiveMesh
+from coordinator.runtime.peeradmin import WG_PATH, PeerConfigs
+from coordinator.runtime.proxied import (
+    TrustedProxies,
+    came_in_clear,
+    is_loopback,
 )
-from coordinator.runtime.proxied import came_in_clear, is_loopback
-from coordinator.runtime.routeadmin import RouteAdministration
-from coordinator.runtime.worker import StoreWorker
+from coordinator.runtime.qr import qr_text
+from coordinator.runtime.worker import ADMINISTRATION
 from coordinator.store.engine import StoreError
-from coordinator.store.store import Store
+from meshwg import __version__
 from meshwg.errors import MeshError
 from meshwg.transmit import Random
-from meshwg.wire.control import ErrorCode
-from meshwg.wire.dnsrecords import DnsRecord, path_inside, read_record
-from meshwg.wire.token import JoinToken
 
 BODY_LIMIT = 16 * 1024
+"""Bytes of a JSON object."""
+MAX_UPLOAD = 16 * MAX_TEXT
+"""Bytes of a body that is too long and is read all the same, so that its sender reads
+why it is refused; whoever sends more is cut."""
 FAILURE_DELAY = 1.0
 """Seconds that a wrong bearer token costs, so that guessing is hopeless."""
+RETRY_AFTER = 60
+"""Seconds that who has sent too many wrong tokens is told to wait."""
+API = "/v1/"
+NO_API = ("/v1/control",)
+"""Paths that are none of the administration's."""
 
 EXPOSED = (
     "Over plain HTTP the administration answers only on the coordinator's own machine, "
-    "at 127.0.0.1: use https, and make a new token (remove admin.token and restart), "
-    "since anybody on the way could read this one"
+    "at 127.0.0.1, and inside the mesh: use https, and make a new token (remove "
+    "admin.token and restart), since anybody on the way could read this one"
 )
-
 FETCHED_IN_CLEAR = (
     "Over plain HTTP anybody on the way could read this: use https, and remove and add "
     "the peer anew, since its secret may be known now"
 )
+WRONG_TOKEN = (
+    "The bearer token is wrong: it is in admin.token, or made by 'meshwg-coordinator "
+    "apitoken create'"
+)
+TOO_MANY = (
+    "Too many wrong tokens came from here, or were tried for this one: wait a minute, "
+    "and use the right one"
+)
+UTF8 = ("utf-8", "utf8", "us-ascii")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ActorHandler = Callable[[web.Request, Actor], Awaitable[web.StreamResponse]]
+
+logger = logging.getLogger(__name__)
 
 
-class Administration:
+class AdministrationApi:
     """The handlers of ``/v1/…``.
 
-    :param token: the bearer token.
-    :param url: the coordinator's URL, for join tokens.
+    :param token: the bearer token of ``admin.token``, which may do everything.
+    :param proxies: which may say whose requests they pass on.
     """
 
     def __init__(
         self,
-        store: Store,
-        worker: StoreWorker,
-        registry: Registry,
+        mesh: LiveMesh,
+        events: EventLog,
         *,
         token: str,
-        url: str,
-        coordinator_key: bytes,
+        proxies: TrustedProxies,
         random: Random,
     ) -> None:
-        self._store = store
-        self._worker = worker
-        self._registry = registry
-        self._policy = PolicyAdministration(store, worker, registry)
-        self._peers = PeerAdministration(worker, registry, url=url, random=random)
-        self._routes = RouteAdministration(worker, registry)
+        self.mesh = mesh
+        self.attempts = FailedAttempts()
+        self._service = Administration(mesh, random=random, draw=qr_text)
+        self._peers = PeerConfigs(mesh.members)
+        self._stream = EventStream(events, mesh.members)
         self._expected = f"Bearer {token}".encode()
-        self._url = url
-        self.coordinator_key = coordinator_key
-        """By which new nodes are to know this coordinator."""
-        self._random = random
+        self._proxies = proxies
+        self._document = json.dumps(document(__version__)).encode()
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/v1/nodes", self._guard(self._list_nodes)),
-            web.patch("/v1/nodes/{node}", self._guard(self._change_node)),
-            web.post("/v1/nodes/{node}/expire", self._guard(self._expire_node)),
-            web.delete("/v1/nodes/{node}", self._guard(self._remove_node)),
-            web.get("/v1/tokens", self._guard(self._list_tokens)),
-            web.post("/v1/tokens", self._guard(self._create_token)),
-            web.delete("/v1/tokens/{number}", self._guard(self._revoke_token)),
-            web.get("/v1/dns", self._guard(self._list_records)),
-            web.post("/v1/dns", self._guard(self._add_record)),
-            web.delete("/v1/dns/{name}", self._guard(self._remove_records)),
-            web.get("/v1/peers", self._guard(self._peers.list_all)),
-            web.post("/v1/peers", self._guard(self._add_peer)),
-            web.get("/v1/peers/{peer}", self._guard(self._peers.show)),
-            web.delete("/v1/peers/{peer}", self._guard(self._peers.remove)),
+            *map(self._route, ENDPOINTS.values()),
+            web.get(EVENTS_PATH, self._guard(self._follow)),
+            web.get(DOCUMENT_PATH, self._show_document),
             web.get(WG_PATH, self._fetch_peer),
-            web.get("/v1/routes", self._guard(self._routes.show)),
-            web.post("/v1/routes/approve", self._guard(self._routes.approve)),
-            web.post("/v1/routes/refuse", self._guard(self._routes.refuse)),
-            web.get("/v1/policy", self._guard(self._policy.show)),
-            web.put("/v1/policy", self._guard(self._policy.apply)),
-            web.get("/v1/policy/history", self._guard(self._policy.history)),
-            web.get("/v1/audit", self._guard(self._policy.audit)),
-            web.get("/v1/users", self._guard(self._policy.users)),
-            web.put("/v1/users/{user}", self._guard(self._policy.add_user)),
-            web.delete("/v1/users/{user}", self._guard(self._policy.disable_user)),
         ]
 
-    def _guard(self, handler: Handler) -> Handler:
-        """Return the handler behind the bearer token, its errors as JSON."""
+    def _route(self, endpoint: Endpoint) -> web.RouteDef:
+        handler = self._guard(self._handler(endpoint))
+        if endpoint.method == "GET":
+            # It answers HEAD as well.
+            return web.get(endpoint.path, handler)
+        return web.route(endpoint.method, endpoint.path, handler)
+
+    def note(self) -> None:
+        """Let those who follow have what the log of events has now."""
+        self._stream.note()
+
+    async def stop(self, _: web.Application) -> None:
+        """End what has no end by itself."""
+        self._stream.stop()
+
+    def _guard(self, handler: ActorHandler) -> ApiHandler:
+        """Return a handler behind the question who asks, its errors as problems."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if is_exposed(request):
-                return _error(403, EXPOSED)
-            # A header is bytes, which need not be text in any encoding.
-            header = request.headers.get("Authorization", "")
-            given = header.encode(errors="surrogateescape")
-            if not hmac.compare_digest(given, self._expected):
-                await asyncio.sleep(FAILURE_DELAY)
-                return _error(401, "The bearer token is wrong; it is in admin.token")
             try:
-                return await handler(request)
+                return await handler(request, await self._identify(request))
             except StoreError as error:
-                return _error(503, str(error))
+                return answer_of(Problem(503, Trouble.DATABASE, str(error)))
             except MeshError as error:
-                return _error(400, str(error))
+                return answer_of(problem_of(error))
 
         return guarded
 
-    async def _list_nodes(self, _: web.Request) -> web.Response:
-        networks = self._registry.networks
-        nodes = sorted(self._registry.nodes.values(), key=lambda node: node.name)
-        return web.json_response(
-            {"schema": 1, "nodes": [node_record(node, networks) for node in nodes]}
-        )
-
-    async def _change_node(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
-        node = request.match_info["node"]
-        if "owner" in body and "tags" in body:
-            assign = Assign(node, _owner(body), _tags(body))
-            return await self._perform(assign, request)
-        name = body.get("name")
-        if not isinstance(name, str):
-            return _error(
-                400,
-                'The body must be {"name": "NAME"} or {"owner": "USER", "tags": []}',
+    def _handler(self, endpoint: Endpoint) -> ActorHandler:
+        async def handle(request: web.Request, actor: Actor) -> web.StreamResponse:
+            # Before any of the body is read, so that nobody sends much for nothing.
+            require(actor, endpoint.scope)
+            asked = Request(
+                request.match_info,
+                request.query,
+                await _body(request, endpoint),
+                request.headers.get("If-Match", ""),
             )
-        return await self._perform(Rename(node, name), request)
+            answer = await self._service.ask(actor, endpoint.name, asked, time.time())
+            headers = {"Cache-Control": "no-store"}
+            if answer.etag and endpoint.has_etag:
+                headers["ETag"] = f'"{answer.etag}"'
+            return web.json_response(
+                {"schema": 1, **answer.record}, status=endpoint.status, headers=headers
+            )
 
-    async def _expire_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Expire(request.match_info["node"]), request)
+        return handle
 
-    async def _remove_node(self, request: web.Request) -> web.Response:
-        return await self._perform(Remove(request.match_info["node"]), request)
+    async def _identify(self, request: web.Request) -> Actor:
+        """Return who asks.
 
-    async def _perform(
-        self, operation: Operation, request: web.Request
-    ) -> web.Response:
-        match await perform(self._worker, operation, request):
-            case Refused() as refused:
-                return _refusal(refused)
-            case Accepted(node=node) if node is not None:
-                record = node_record(node, self._registry.networks)
-                return web.json_response({"schema": 1, "node": record})
-            case Accepted():
-                return web.json_response({"schema": 1})
+        :raises Problem: if that is nobody, or if others can listen.
+        """
+        is_inside = is_between_members(request.transport, self.mesh.members)
+        if came_in_clear(request) or (is_exposed(request) and not is_inside):
+            raise Problem(403, Trouble.EXPOSED, EXPOSED)
+        user = user_behind(request)
+        if user is not None:
+            return in_role(user, Role.ADMIN)
+        address = client_of(request, self._proxies)
+        actor, account = await self._judge(request, address)
+        if actor is None:
+            raise await self._turn_away(address, account)
+        return actor
 
-    async def _list_tokens(self, _: web.Request) -> web.Response:
-        now = time.time()
-        keys = await self._store.auth_keys()
-        tokens = [auth_key_record(key, now) for key in keys]
-        return web.json_response({"schema": 1, "tokens": tokens})
+    async def _judge(
+        self, request: web.Request, address: str
+    ) -> tuple[Actor | None, str]:
+        """Return whose token a request shows, or else for what it may be meant."""
+        # A header is bytes, which need not be text in any encoding.
+        header = request.headers.get("Authorization", "")
+        given = header.encode(errors="surrogateescape")
+        if hmac.compare_digest(given, self._expected):
+            known = in_role(
+                ADMINISTRATION,
+                Role.ADMIN,
+                address=address,
+                states_what_it_replaces=False,
+            )
+            return known, ""
+        if not header:
+            return None, ""
+        scheme, _, word = header.partition(" ")
+        try:
+            text = ApiTokenText.parse(
+                word.strip() if scheme.lower() == "bearer" else ""
+            )
+        except ValueError:
+            return None, "admin.token"
+        visit = visit_of(request)
+        with contextlib.nullcontext() if visit is None else visit.held():
+            token = await self.mesh.api_token(text.number)
+        if token is None or not opens(token, text, time.time()):
+            return None, text.number
+        return token_actor(token, address), text.number
 
-    async def _create_token(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
-        now = time.time()
-        uses = body.get("uses")
-        if uses is not None and not _is_number_of_uses(uses):
-            return _error(400, f"'uses' is a whole number from 1 to {MAX_USES}")
-        text, key = new_auth_key(
-            self._random,
-            reusable=body.get("reusable") is True if uses is None else uses > 1,
-            limit=uses,
-            ephemeral=body.get("ephemeral") is True,
-            hub=body.get("hub") is True,
-            created=now,
-            lifetime=parse_lifetime(str(body.get("expires", DEFAULT_LIFETIME))),
-            owner=_owner(body),
-            tags=_tags(body),
-        )
-        result = await perform(self._worker, CreateAuthKey(key), request)
-        if isinstance(result, Refused):
-            return _refusal(result)
-        token = str(JoinToken(self._url, self.coordinator_key, text))
-        record = auth_key_record(key, now)
-        return web.json_response({"schema": 1, "token": token, **record}, status=201)
+    async def _turn_away(self, address: str, account: str) -> Problem:
+        """Return what is said to a wrong token, after a while."""
+        now = asyncio.get_running_loop().time()
+        # Whoever shows nothing guesses nothing.
+        tired = self.attempts.note(address, account, now) if account else None
+        if tired is not None and self.attempts.is_news(tired, now):
+            way, whom = tired
+            whom = address if way == FROM else whom
+            logger.warning(
+                "Wrong tokens of the administration come again and again %s %s; more "
+                "of these are not logged for an hour",
+                way,
+                whom,
+            )
+        await asyncio.sleep(FAILURE_DELAY)
+        if tired is None:
+            return Problem(401, Trouble.WRONG_TOKEN, WRONG_TOKEN)
+        return Problem(429, Trouble.TOO_MANY, TOO_MANY)
 
-    async def _revoke_token(self, request: web.Request) -> web.Response:
-        number = request.match_info["number"]
-        match await perform(self._worker, RevokeAuthKey(number), request):
-            case Refused() as refused:
-                return _refusal(refused)
-            case Accepted(auth_key=key):
-                assert key is not None
-                record = auth_key_record(key, time.time())
-                return web.json_response({"schema": 1, **record})
+    async def _follow(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        require(actor, Scope.EVENTS_READ)
 
-    async def _add_peer(self, request: web.Request) -> web.Response:
-        return await self._peers.add(request, await read_object(request))
+        async def is_still_good() -> bool:
+            user = user_behind(request)
+            return user is not None or (await self._judge(request, ""))[0] is not None
+
+        return await self._stream.serve(request, actor, is_still_good)
+
+    async def _show_document(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._document, content_type="application/json")
 
     async def _fetch_peer(self, request: web.Request) -> web.StreamResponse:
         """Answer a plain peer, which has a secret of its own."""
         if is_exposed(request):
-            return _error(403, FETCHED_IN_CLEAR)
+            return answer_of(Problem(403, Trouble.EXPOSED, FETCHED_IN_CLEAR))
         return await self._peers.fetch(request)
 
-    async def _list_records(self, _: web.Request) -> web.Response:
-        records = self._registry.records.records
-        return self._records_response(records)
 
-    async def _add_record(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
-        words = [body.get(each) for each in ("name", "type", "value")]
-        name, kind, value = (each if isinstance(each, str) else "" for each in words)
-        try:
-            record = read_record(name, kind, value, self._registry.domain)
-        except ValueError as error:
-            return _error(400, f"There is no such record: {error}")
-        return await self._change_records(AddRecord(record), request, status=201)
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer in the administration's form what no handler of it was asked."""
+    try:
+        return await handler(request)
+    except web.HTTPException as refusal:
+        path = request.path
+        if not path.startswith(API) or path in NO_API or refusal.status < 400:
+            raise
+        trouble = {404: Trouble.UNKNOWN, 405: Trouble.METHOD}.get(
+            refusal.status, Trouble.MALFORMED
+        )
+        text = f"There is no {request.method} of this path; {DOCUMENT_PATH} shows all"
+        if trouble is Trouble.MALFORMED:
+            text = f"The request is refused: {refusal.reason.lower()}"
+        allowed = {
+            key: value for key, value in refusal.headers.items() if key == "Allow"
+        }
+        return answer_of(Problem(refusal.status, trouble, text), allowed)
 
-    async def _remove_records(self, request: web.Request) -> web.Response:
-        kind, value = request.query.get("type"), request.query.get("value")
-        name = path_inside(request.match_info["name"], self._registry.domain)
-        kind = None if kind is None else kind.upper()
-        operation = RemoveRecord(name, kind, value)
-        return await self._change_records(operation, request)
 
-    async def _change_records(
-        self,
-        operation: AddRecord | RemoveRecord,
-        request: web.Request,
-        status: int = 200,
-    ) -> web.Response:
-        match await perform(self._worker, operation, request):
-            case Refused() as refused:
-                return _refusal(refused)
-            case Accepted(records=records):
-                return self._records_response(records, status)
-
-    def _records_response(
-        self, records: Iterable[DnsRecord], status: int = 200
-    ) -> web.Response:
-        domain = self._registry.domain
-        listed = [dns_record(each, domain) for each in records]
-        answer = {"schema": 1, "domain": domain, "records": listed}
-        return web.json_response(answer, status=status)
+def answer_of(
+    problem: Problem, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return the answer that tells of a problem."""
+    said = {"Cache-Control": "no-store", **(headers or {})}
+    if problem.status == 401:
+        said["WWW-Authenticate"] = 'Bearer realm="meshwg"'
+    elif problem.status == 429:
+        said["Retry-After"] = str(RETRY_AFTER)
+    return web.json_response(
+        record_of(problem),
+        status=problem.status,
+        headers=said,
+        content_type=MEDIA_TYPE,
+    )
 
 
 def is_exposed(request: web.Request) -> bool:
@@ -313,39 +328,42 @@ def is_confidential(
     return bool(peer) and is_loopback(str(peer[0]))
 
 
-def _owner(body: dict[str, object]) -> str:
-    """Return the user whose nodes are meant, empty for nobody.
+def is_between_members(
+    transport: asyncio.BaseTransport | None, members: Registry
+) -> bool:
+    """Return whether a connection goes through a tunnel: both ends are members."""
+    if transport is None:
+        return False
+    names = (transport.get_extra_info(end) for end in ("peername", "sockname"))
+    return all(
+        isinstance(name, tuple) and bool(name) and members.has_address(str(name[0]))
+        for name in names
+    )
 
-    :raises MeshError: if it is no text.
+
+async def _body(request: web.Request, endpoint: Endpoint) -> bytes:
+    """Return the body, and keep no more of it than shows that it is too long.
+
+    :raises Problem: if it is, or in no encoding of JSON.
     """
-    owner = body.get("owner") or ""
-    if not isinstance(owner, str):
-        raise MeshError("'owner' is the name of a user")
-    return owner
-
-
-def _tags(body: dict[str, object]) -> tuple[str, ...]:
-    """Return the tags of nodes.
-
-    :raises MeshError: if they are no list of texts.
-    """
-    tags = body.get("tags") or []
-    if not isinstance(tags, list):
-        raise MeshError("'tags' is a list of texts")
-    found = tuple(each for each in tags if isinstance(each, str))
-    if len(found) < len(tags):
-        raise MeshError("'tags' is a list of texts")
-    return found
-
-
-def _is_number_of_uses(value: object) -> TypeGuard[int]:
-    return type(value) is int and 1 <= value <= MAX_USES
-
-
-def _refusal(refused: Refused) -> web.Response:
-    missing = refused.code in (ErrorCode.UNKNOWN_PEER, ErrorCode.TOKEN_UNKNOWN)
-    return _error(404 if missing else 409, refused.message)
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": message}, status=status)
+    if not endpoint.takes_text and endpoint.body is None:
+        return b""
+    limit = MAX_TEXT if endpoint.takes_text else BODY_LIMIT
+    visit = visit_of(request)
+    if visit is not None and (request.content_length or limit) > BODY_LIMIT:
+        visit.expect(MAX_UPLOAD)
+    data, size = bytearray(), 0
+    try:
+        while size <= MAX_UPLOAD and (more := await request.content.readany()):
+            size += len(more)
+            data += more[: limit + 1 - len(data)]
+    except web.RequestPayloadError:
+        raise malformed("The body is not what its head says") from None
+    if endpoint.takes_text:
+        return bytes(data)
+    if len(data) > limit:
+        text = f"The body has more than {BODY_LIMIT} bytes: send less at once"
+        raise Problem(413, Trouble.TOO_LARGE, text)
+    if (request.charset or UTF8[0]).lower() not in UTF8:
+        raise malformed("The body is not a JSON object in UTF-8")
+    return bytes(data)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,15 +15,17 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from coordinator.addresses import RELAY_PATH, PublicAddresses, join
+from coordinator.administration.events import EventLog
 from coordinator.config import WILDCARDS, CoordinatorConfig, differences
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
 from coordinator.mesh.homes import Home
 from coordinator.mesh.netmap import NetMapHistory
-from coordinator.mesh.operations import SetUrl
+from coordinator.mesh.operations import Changes, SetUrl
 from coordinator.mesh.registry import Registry
 from coordinator.relaysecrets import RelaySecrets
-from coordinator.runtime.admin import BODY_LIMIT, Administration
+from coordinator.runtime.admin import BODY_LIMIT, AdministrationApi, problems
+from coordinator.runtime.adminsocket import listen_at
 from coordinator.runtime.admission import Admission
 from coordinator.runtime.certificate import Certificate
 from coordinator.runtime.control import ControlEndpoint
@@ -36,6 +38,7 @@ from coordinator.runtime.listener import (
     one_request,
     refuse_expectations,
 )
+from coordinator.runtime.livemesh import LiveMesh
 from coordinator.runtime.metrics import (
     CONTENT_TYPE,
     Metric,
@@ -215,10 +218,13 @@ class CoordinatorProcess:
             readiness=self._readiness,
             forward_directly=self._siblings.forward,
         )
-        self._policy_file = PolicyFile(config.policy, self._worker)
         self._proxies = TrustedProxies(
             config.trusted_proxies, loopback=config.url is not None
         )
+        self._events = EventLog(self._home.name)
+        self._worker.on_changes = self._on_changes
+        self._administration = self._make_administration()
+        self._policy_file = PolicyFile(config.policy, self._worker)
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
@@ -288,6 +294,7 @@ class CoordinatorProcess:
             stack.push_async_callback(runner.cleanup)
             listener = await self._listen(runner)
             stack.callback(listener.close)
+            await self._listen_for_administrators(runner, stack)
             await self._store_url()
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._siblings.close)
@@ -389,25 +396,46 @@ class CoordinatorProcess:
             tls=None if certificate is None else certificate.context,
         )
 
+    async def _listen_for_administrators(
+        self, runner: web.AppRunner, stack: contextlib.AsyncExitStack
+    ) -> None:
+        """Serve at the Unix socket, too, if there is to be one."""
+        path = self._config.admin_socket
+        if path is None:
+            return
+        listener = listen_at(path)
+        stack.callback(path.unlink, missing_ok=True)
+        await web.SockSite(runner, listener).start()
+
+    def _make_administration(self) -> AdministrationApi:
+        foundation, config = self._foundation, self._config
+        mesh = LiveMesh(
+            foundation.store,
+            self._worker,
+            foundation.registry,
+            address=self.public.url,
+            coordinator_key=foundation.private_key.public_bytes,
+            relays=[(url, url not in config.relays) for url in self.public.relays],
+        )
+        return AdministrationApi(
+            mesh,
+            self._events,
+            token=foundation.admin_token,
+            proxies=self._proxies,
+            random=os.urandom,
+        )
+
     def _make_application(self) -> web.Application:
-        foundation = self._foundation
         application = web.Application(
             client_max_size=BODY_LIMIT,
             middlewares=[
                 one_request,
                 count_clients(self._proxies),
                 self._unexpected.middleware,
+                problems,
             ],
         )
-        self._administration = Administration(
-            foundation.store,
-            self._worker,
-            foundation.registry,
-            token=foundation.admin_token,
-            url=self.public.url,
-            coordinator_key=foundation.private_key.public_bytes,
-            random=os.urandom,
-        )
+        application.on_shutdown.append(self._administration.stop)
         application.add_routes(
             [
                 web.get(CONTROL_PATH, self._endpoint.handle),
@@ -462,6 +490,8 @@ class CoordinatorProcess:
         yield counters("control", "Control events", "event", server.counters)
         unexpected = self._unexpected.count
         yield counter("unexpected", "What nobody expected; see the log", unexpected)
+        wrong = self._administration.attempts.count
+        yield counter("wrong_tokens", "Wrong tokens of the administration", wrong)
         yield counters("refusals", "Messages refused", "code", server.refusals)
 
     async def _store_url(self) -> None:
@@ -521,13 +551,19 @@ class CoordinatorProcess:
         await self._foundation.store.change_key(format_key(key.public_bytes))
         self._server.use_keys(key, former, asyncio.get_running_loop().time())
         self._private_key = key
-        self._administration.coordinator_key = key.public_bytes
+        self._administration.mesh.coordinator_key = key.public_bytes
         self._endpoint.drain()
         logger.info(
             "The coordinator's key is %s%s",
             format_key(key.public_bytes),
             "" if former is None else f". {FORMER_SERVED}",
         )
+
+    def _on_changes(self, changes: Sequence[Changes]) -> None:
+        for each in changes:
+            self._events.note(each, self._foundation.registry)
+        if changes:
+            self._administration.note()
 
     def _on_commit(self) -> None:
         self._services.on_members()

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from coordinator.administration.problems import MEDIA_TYPE, Problem, Trouble, record_of
 from meshwg.limits import RateLimiter
 
 logger = logging.getLogger(__name__)
@@ -66,4 +67,5 @@ class Unexpected:
             now = asyncio.get_running_loop().time()
             self.note("answering a request", error, now)
             text = "The coordinator did not expect this; its log says more"
-            return web.json_response({"error": text}, status=500)
+            record = record_of(Problem(500, Trouble.UNEXPECTED, text))
+            return web.json_response(record, status=500, content_type=MEDIA_TYPE)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from coordinator.control.pending import RETRY_INTERVAL
 from coordinator.control.rendezvous import Delivery
@@ -12,6 +12,7 @@ from coordinator.control.server import ControlServer
 from coordinator.mesh.homes import BEAT_INTERVAL, Home, Homes, Roll
 from coordinator.mesh.operations import (
     Administered,
+    Changes,
     MarkOffline,
     Operation,
     Result,
@@ -78,6 +79,8 @@ class StoreWorker:
         self._waiting = WaitingOffers()
         self.roll = Roll({home.name: home})
         """The processes on the database."""
+        self.on_changes: Callable[[Sequence[Changes]], None] = lambda _: None
+        """Called with what was committed, here or by another process."""
         self.failing = False
         """The last transaction failed, or one just before that had more to do."""
         self._failed_at = float("-inf")
@@ -104,7 +107,13 @@ class StoreWorker:
         :param address: from where; empty for this machine.
         :raises StoreError: if the database fails.
         """
-        operation = Administered(operation, actor, address)
+        return await self.request(Administered(operation, actor, address))
+
+    async def request(self, operation: Administered) -> Result:
+        """Carry out what an administrator wants.
+
+        :raises StoreError: if the database fails.
+        """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._requests.append((operation, future))
         self._wake.set()
@@ -158,6 +167,7 @@ class StoreWorker:
         )
         outcomes = done.outcomes[: len(operations)]
         self._server.committed(outcomes, done.changes, self._now())
+        self.on_changes(done.changes)
         self._waiting.look(done.changes)
         answers = done.outcomes[len(operations) :]
         for (_, future), (_, result) in zip(requests, answers, strict=False):

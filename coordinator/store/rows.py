@@ -8,6 +8,7 @@ from sqlalchemy import Row, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
@@ -48,6 +49,16 @@ def to_auth_key(row: Row[Any]) -> AuthKey:
 
 def from_auth_key(key: AuthKey) -> Values:
     return {**dataclasses.asdict(key), "tags": json.dumps(key.tags)}
+
+
+def to_api_token(row: Row[Any]) -> ApiToken:
+    values = dict(row._mapping)
+    values["scopes"] = tuple(json.loads(values["scopes"]))
+    return ApiToken(**values)
+
+
+def from_api_token(token: ApiToken) -> Values:
+    return {**dataclasses.asdict(token), "scopes": json.dumps(token.scopes)}
 
 
 def to_policy(row: Row[Any]) -> PolicyVersion:

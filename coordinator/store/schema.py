@@ -137,6 +137,20 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
 )
 
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("number", String(12), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("revoked", Boolean, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

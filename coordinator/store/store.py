@@ -18,6 +18,8 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coordinator.dsn import DatabaseAddress, parse_url
+from coordinator.mesh.apitokenring import mentioned_tokens
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.audit import AuditEntry, AuditRow, chained
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.dnsrecords import RecordSet
@@ -54,8 +56,10 @@ from coordinator.store.flows import read_flows, write_flows
 from coordinator.store.homes import beat, living_urls
 from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
+    from_api_token,
     from_auth_key,
     from_node,
+    to_api_token,
     to_audit_row,
     to_auth_key,
     to_node,
@@ -204,6 +208,7 @@ class Store:
                 random=self._random,
                 approved_routes=self._config.approved_routes,
                 admissions=self._admissions,
+                api_tokens=await self._read_api_tokens(connection, operations),
                 **await self._read_names(connection, operations),
             )
             if not self._is_settled:
@@ -247,6 +252,21 @@ class Store:
             order = select(schema.auth_keys).order_by(schema.auth_keys.c.created)
             return [to_auth_key(row) for row in await connection.execute(order)]
 
+    async def api_tokens(self) -> list[ApiToken]:
+        """Return all API tokens, the oldest first."""
+        table = schema.api_tokens
+        async with transaction(self._engine) as connection:
+            order = select(table).order_by(table.c.created, table.c.number)
+            return [to_api_token(row) for row in await connection.execute(order)]
+
+    async def api_token(self, number: str) -> ApiToken | None:
+        """Return the API token of a number."""
+        table = schema.api_tokens
+        async with transaction(self._engine) as connection:
+            wanted = select(table).where(table.c.number == number)
+            row = (await connection.execute(wanted)).one_or_none()
+        return None if row is None else to_api_token(row)
+
     async def policies(self) -> list[PolicyVersion]:
         """Return all versions of the policy, the newest first."""
         table = schema.policies
@@ -254,16 +274,19 @@ class Store:
             order = select(table).order_by(table.c.version.desc())
             return [to_policy(row) for row in await connection.execute(order)]
 
-    async def audit(self, after: int = 0, since: float = 0.0) -> list[AuditRow]:
+    async def audit(
+        self, after: int = 0, since: float = 0.0, limit: int | None = None
+    ) -> list[AuditRow]:
         """Return what administrators did, in order.
 
         :param after: the number after which to begin.
         :param since: the Unix time from which on.
+        :param limit: how many rows; ``None`` for all.
         """
         table = schema.audit
         wanted = (table.c.seq > after) & (table.c.at >= since)
         async with transaction(self._engine) as connection:
-            order = select(table).where(wanted).order_by(table.c.seq)
+            order = select(table).where(wanted).order_by(table.c.seq).limit(limit)
             return [to_audit_row(row) for row in await connection.execute(order)]
 
     async def flows(self) -> dict[Flow, float]:
@@ -426,6 +449,18 @@ class Store:
         )
         return {row.number: to_auth_key(row) for row in rows}
 
+    async def _read_api_tokens(
+        self, connection: AsyncConnection, operations: Iterable[Operation]
+    ) -> dict[str, ApiToken]:
+        """Return the API tokens that operations mention, by number."""
+        numbers = mentioned_tokens(operations)
+        if not numbers:
+            return {}
+        table = schema.api_tokens
+        wanted = select(table).where(table.c.number.in_(numbers))
+        rows = await connection.execute(wanted)
+        return {row.number: to_api_token(row) for row in rows}
+
     async def _policy_of(
         self, connection: AsyncConnection, mesh: Row[Any]
     ) -> ActivePolicy | None:
@@ -457,6 +492,9 @@ class Store:
         if draft.auth_keys:
             rows = [from_auth_key(key) for key in draft.auth_keys.values()]
             await upsert(connection, schema.auth_keys, "number", rows)
+        if draft.api_tokens:
+            rows = [from_api_token(token) for token in draft.api_tokens.values()]
+            await upsert(connection, schema.api_tokens, "number", rows)
         if draft.url is not None:
             await connection.execute(update(schema.mesh).values(url=draft.url))
         if draft.users:

@@ -146,6 +146,7 @@ class Program:
 
     def _command(self, *arguments: str) -> list[str]:
         names = {"serve": 1, "token": 2, "node": 2, "key": 2, "relay": 2, "dns": 2}
+        names |= {"apitoken": 2, "user": 2, "policy": 2, "route": 2, "peer": 2}
         split = names.get(arguments[0], 1)
         where = ["--data-dir", str(self.data_dir), *self._options]
         program = [sys.executable, "-m", "coordinator"]

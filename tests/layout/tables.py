@@ -49,6 +49,7 @@ COORDINATOR_LAYERS = (
     ("coordinator.runtime",),
     ("coordinator.store",),
     ("coordinator.control",),
+    ("coordinator.administration",),
     (
         "coordinator.mesh",
         "coordinator.turn",
@@ -150,6 +151,8 @@ MORE_STANDARD = {
     "coordinator.config": ("pathlib", "tomllib"),
     # A policy is a text in that form, wherever it comes from.
     "coordinator.policy.document": ("tomllib",),
+    # Problems have the titles of their status.
+    "coordinator.administration.problems": ("http",),
     # Settings may be paths.
     "meshwg.schema": ("pathlib",),
     # It sets what OpenSSL looks at when it is loaded.
@@ -169,7 +172,11 @@ HOMES = {
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
-    "pydantic": ("meshwg.wire.models", "coordinator.config"),
+    "pydantic": (
+        "meshwg.wire.models",
+        "coordinator.config",
+        "coordinator.administration",
+    ),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),
 }

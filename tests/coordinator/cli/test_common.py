@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.cli.common import echo_fitted, echo_json, open_mesh, time_text
-from coordinator.mesh.operations import Refused, Remove, Rename
+from coordinator.mesh.operations import AddUser, Administered, Refused, Remove
 from coordinator.runtime.files import DataDirectory
 from coordinator.store.store import MeshConfig, Store
 from meshwg.errors import ConfigError, MeshError
@@ -73,16 +73,21 @@ async def test_the_mesh_of_another_coordinator_is_not_administered(
             pass
 
 
-async def test_a_refused_operation_is_an_error_or_a_result(tmp_path: Path) -> None:
+async def test_the_mesh_on_the_database_is_looked_at_and_changed(
+    tmp_path: Path,
+) -> None:
     directory = DataDirectory(tmp_path, os.urandom)
     await make_mesh(tmp_path, directory.default_database)
     async with open_mesh(None, tmp_path, None) as mesh:
-        with pytest.raises(MeshError, match="There is no node nobody"):
-            await mesh.perform(Rename("nobody", "x"))
-        result = await mesh.request(Remove("nobody"))
+        result = await mesh.perform(Administered(Remove("nobody"), "me"))
         assert isinstance(result, Refused)
         assert result.code is ErrorCode.UNKNOWN_PEER
-        assert len(await mesh.registry()) == 0
+        await mesh.perform(Administered(AddUser("alice"), "me"))
+        assert [each.name for each in await mesh.users()] == ["alice"]
+        assert [each.actor for each in await mesh.audit(limit=1)] == ["me"]
+        for empty in (mesh.auth_keys, mesh.api_tokens, mesh.policies, mesh.flows):
+            assert not await empty()
+        assert (await mesh.url(), len(await mesh.registry())) == ("", 0)
 
 
 async def make_mesh(data_dir: Path, database: str) -> None:

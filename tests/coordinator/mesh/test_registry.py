@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from coordinator.mesh.ipam import Networks
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes
 from coordinator.mesh.policies import ActivePolicy, make_version
 from coordinator.mesh.registry import Registry
+from tests.coordinator.mesh.drafting import Mesh
 
 WEB = Node("a", "web", "web", 1)
 MAIL = Node("b", "mail", "mail", 2)
@@ -78,3 +81,18 @@ def filled() -> Registry:
     registry = Registry(Networks.parse("100.64.0.0/16", "fd00::/48"), "epoch")
     registry.apply(Changes(5, (WEB, MAIL)))
     return registry
+
+
+@pytest.mark.parametrize("text", ["", "x", "192.0.2.1", "100.64.255.255", "fd00::ffff"])
+def test_an_address_that_no_member_has_is_nobodys(text: str) -> None:
+    mesh = Mesh()
+    mesh.join("k", "web")
+    assert not mesh.registry.has_address(text)
+
+
+def test_an_address_of_a_member_is_known_however_it_is_written() -> None:
+    mesh = Mesh()
+    number = mesh.join("k", "web").number
+    v4, v6 = mesh.registry.networks.addresses(number)
+    for text in (v4, v6, f"::ffff:{v4}", f"{v6}%mesh0"):
+        assert mesh.registry.has_address(text)

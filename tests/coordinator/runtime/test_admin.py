@@ -1,17 +1,24 @@
 """The administration over HTTP."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+import http.client
 import json
 import socket
+import stat
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coordinator.runtime.admin import is_confidential
+from coordinator.runtime.admin import is_between_members, is_confidential
 from meshwg.wire.token import JoinToken
-from tests.coordinator.programs import Program
+from tests.coordinator.mesh.drafting import Mesh
+from tests.coordinator.programs import Program, program
 
 
 def test_the_http_administration_does_the_same(common: Program) -> None:
@@ -158,6 +165,180 @@ def test_the_administration_answers_only_where_nobody_can_listen(
     transport = Transport({"peername": peer, "sslcontext": tls})
     assert is_confidential(transport) is answered
     assert not is_confidential(None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "answered"),
+    [
+        (0, 1, True),
+        (1, 0, True),
+        (0, "192.0.2.1", False),
+        ("192.0.2.1", 0, False),
+        ("100.64.255.254", 0, False),
+        (0, "", False),
+    ],
+)
+def test_inside_the_mesh_both_ends_are_members(
+    peer: int | str, own: int | str, answered: bool
+) -> None:
+    mesh = Mesh()
+    numbers = [mesh.join(key, key).number for key in ("a", "b")]
+    networks = mesh.registry.networks
+    ends = []
+    for end in (peer, own):
+        host = networks.addresses(numbers[end])[0] if isinstance(end, int) else end
+        ends.append((host, 5) if host else "")
+    transport = Transport(dict(zip(("peername", "sockname"), ends, strict=True)))
+
+    assert is_between_members(transport, mesh.registry) is answered
+    assert not is_between_members(None, mesh.registry)
+
+
+def test_an_api_token_does_what_its_scopes_say_and_nothing_else(
+    common: Program,
+) -> None:
+    made = common.json("apitoken", "create", "lists", "--scope", "nodes:read")
+    token = made["token"]
+    assert request(common, "GET", "/v1/nodes", token)[0] == 200
+    status, problem = request(common, "POST", "/v1/tokens", token, {})
+    assert (status, problem["code"]) == (403, "not-permitted")
+    assert "tokens:write" in problem["detail"]
+    shown = request(common, "GET", "/v1/self", token)[1]
+    assert shown["scopes"] == ["nodes:read"]
+    assert token.rpartition("-")[2] not in str(
+        request(common, "GET", "/v1/api-tokens", admin(common))
+    )
+    common.run("apitoken", "revoke", made["id"])
+    assert request(common, "GET", "/v1/nodes", token)[0] == 401
+
+
+def test_two_administrators_do_not_overwrite_each_other(common: Program) -> None:
+    token = common.json("apitoken", "create", "x", "--role", "admin")["token"]
+    request(common, "PUT", "/v1/users/erin", token)
+    _, seen, headers = exchange(common, "GET", "/v1/users/erin", token)
+    tag = headers["ETag"]
+    first = exchange(common, "DELETE", "/v1/users/erin", token, If_Match=tag)
+    second = exchange(common, "DELETE", "/v1/users/erin", token, If_Match=tag)
+
+    assert seen["user"]["disabled"] is False
+    assert (first[0], second[0]) == (200, 412)
+    assert second[1]["code"] == "outdated"
+    assert first[2]["ETag"] not in ("", tag)
+
+
+def test_problems_are_in_the_form_of_rfc_9457(common: Program) -> None:
+    for method, path, status in (
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/policy", 405),
+        ("GET", "/v1/nodes/nobody", 404),
+    ):
+        got, problem, headers = exchange(common, method, path, admin(common))
+        assert (got, problem["status"]) == (status, status)
+        assert headers["Content-Type"].startswith("application/problem+json")
+        assert problem["title"]
+        assert problem["detail"] == problem["error"]
+    assert exchange(common, "GET", "/v1/nodes", "x")[2]["WWW-Authenticate"]
+
+
+def test_the_description_needs_no_token(common: Program) -> None:
+    status, document = request(common, "GET", "/v1/openapi.json", "")
+    assert (status, document["openapi"]) == (200, "3.1.0")
+
+
+def test_ten_megabytes_are_refused_with_a_sentence(common: Program) -> None:
+    body = {"owner": "x" * 10_000_000}
+    made = common.json("apitoken", "create", "x", "--role", "admin")
+    for token in (admin(common), made["token"]):
+        status, problem = request(common, "POST", "/v1/tokens", token, body)
+        assert (status, problem["code"]) == (413, "too-large")
+
+
+def test_a_long_policy_comes_in_with_an_api_token_too(common: Program) -> None:
+    made = common.json("apitoken", "create", "x", "--scope", "policy:read")
+    asked = urllib.request.Request(
+        common.url + "/v1/policy/check",
+        b"#" * 900_000,
+        {"Authorization": f"Bearer {made['token']}", "Content-Type": "text/plain"},
+    )
+    with urllib.request.urlopen(asked, timeout=20) as response:
+        assert json.loads(response.read())["rules"] == 0
+
+
+def test_ten_megabytes_without_the_right_token_are_not_read(common: Program) -> None:
+    status = 401
+    # The server answers, or cuts the connection while this is still sending.
+    with contextlib.suppress(OSError):
+        status, _ = request(common, "POST", "/v1/tokens", "x", {"a": "x" * 10**7})
+    assert status == 401
+    assert request(common, "GET", "/v1/nodes", admin(common))[0] == 200
+
+
+def test_wrong_tokens_in_a_loop_are_throttled_and_logged_once(server: Program) -> None:
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        tried = range(30)
+        answers = list(
+            pool.map(lambda _: request(server, "GET", "/v1/nodes", "wrong"), tried)
+        )
+    statuses = [status for status, _ in answers]
+    assert statuses.count(401) >= 20
+    assert 429 in statuses
+    assert request(server, "GET", "/v1/nodes", admin(server))[0] == 200
+    _, complaints = server.stop()
+    assert complaints.count("Wrong tokens") == 1
+    assert len(complaints.splitlines()) == 1
+
+
+def test_at_the_socket_its_owner_needs_no_token(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    with program(tmp_path / "data", "--admin-socket", str(path)) as made:
+        made._options = ()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        status, shown = at_socket(path, "/v1/self")
+        assert (status, shown["role"]) == (200, "admin")
+        forwarded = at_socket(path, "/v1/self", {"X-Forwarded-For": "192.0.2.1"})
+        assert forwarded[0] in (401, 403)
+        done = made.run("user", "add", "frank", "--server", f"unix:{path}")
+        assert (done.returncode, done.stdout) == (0, "frank is known.\n")
+        rows = made.json("audit")
+        assert rows["actor"] == shown["identity"]
+        assert made.stop() == (0, "")
+    assert not path.exists()
+
+
+def admin(server: Program) -> str:
+    """Return the token that may do everything."""
+    return (server.data_dir / "admin.token").read_text().strip()
+
+
+def exchange(
+    server: Program, method: str, path: str, bearer: str, **headers: str
+) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    """Return status, JSON and headers of an answer."""
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    said["Authorization"] = f"Bearer {bearer}"
+    asked = urllib.request.Request(server.url + path, None, said, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as response:
+            return response.status, json.loads(response.read()), dict(response.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read()), dict(error.headers)
+
+
+def at_socket(
+    path: Path, target: str, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Return status and JSON of an answer at a Unix socket."""
+    connection = http.client.HTTPConnection("localhost", timeout=20)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(20)
+    connection.sock.connect(str(path))
+    try:
+        connection.request("GET", target, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
 
 
 class Transport(asyncio.BaseTransport):

@@ -12,7 +12,6 @@ import pytest
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.operations import Approve, CreateAuthKey, Join, Remove
 from coordinator.runtime import peeradmin
-from coordinator.runtime.peeradmin import config_url
 from coordinator.runtime.server import CoordinatorProcess, Foundation
 from tests.coordinator.programs import running
 
@@ -136,9 +135,8 @@ async def test_a_peer_whose_hub_has_gone_has_no_configuration(served: Served) ->
 async def test_a_router_fetches_what_wg_takes_by_its_own_secret(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        served.process._administration._peers, "_url", "https://mesh.example.org"
-    )
+    mesh = served.process._administration.mesh
+    monkeypatch.setattr(mesh, "address", "https://mesh.example.org")
     _, added = await served.ask("POST", "/v1/peers", {"name": "router"})
     path = added["url"].removeprefix("https://mesh.example.org")
 
@@ -170,7 +168,8 @@ async def test_without_its_secret_nobody_learns_even_who_there_is(
 async def test_a_removed_router_fetches_nothing(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served.process._administration._peers, "_url", "https://m")
+    mesh = served.process._administration.mesh
+    monkeypatch.setattr(mesh, "address", "https://m")
     _, added = await served.ask("POST", "/v1/peers", {"name": "router"})
 
     await served.ask("DELETE", "/v1/peers/router")
@@ -201,10 +200,3 @@ async def test_a_wrong_secret_costs_time(
     await served.fetch("/v1/wg/router.conf?token=guess")
 
     assert 7.0 in waits
-
-
-def test_no_secret_goes_over_plain_http() -> None:
-    assert config_url("http://192.0.2.1:8443", "router", "s") is None
-    assert config_url("https://m/x/", "router", "s") == (
-        "https://m/x/v1/wg/router.conf?token=s"
-    )

@@ -1,4 +1,4 @@
-"""What nodes offer, and decisions on it, over HTTP."""
+"""Nodes, what they offer, and decisions on it."""
 
 import asyncio
 import os
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from coordinator.mesh.operations import Join
+from coordinator.mesh.operations import Join, MarkOffline
 from coordinator.store.store import MeshConfig, Store
 from meshwg.keys import PrivateKey, format_key
 from meshwg.wire.token import JoinToken
+from tests.coordinator.administration.meshes import Office
 from tests.coordinator.programs import Program
 from tests.coordinator.runtime.test_admin import request
 
@@ -96,3 +97,66 @@ async def perform(server: Program, token: JoinToken, operation: Join) -> None:
 
 def shown(routes: list[dict[str, Any]]) -> dict[str, str]:
     return {each["prefix"]: each["state"] for each in routes}
+
+
+def test_a_node_is_shown_by_its_name_or_its_key() -> None:
+    office = Office()
+    office.join("k", "web")
+
+    assert office.ask("show-node", node="web") == office.ask("show-node", node="k")
+    assert office.problem("show-node", node="nobody").status == 404
+
+
+def test_a_nodes_tags_change_and_its_owner_stays() -> None:
+    office = Office()
+    office.join("k", "web")
+    office.ask("add-user", user="alice")
+    office.ask("change-node", node="web", body={"owner": "alice"})
+
+    body = {"tags": ["db", "db"]}
+    node = office.ask("change-node", node="web", body=body).record["node"]
+
+    assert (node["owner"], node["tags"]) == ("alice", ["db"])
+
+
+@pytest.mark.parametrize("body", [{}, {"name": "x", "tags": []}, {"name": None}])
+def test_a_change_is_of_the_name_or_of_the_rest(body: Any) -> None:
+    office = Office()
+    office.join("k", "web")
+    assert office.problem("change-node", node="web", body=body).status == 400
+
+
+def test_the_state_of_a_node_is_not_that_it_is_there() -> None:
+    office = Office()
+    office.join("k", "web")
+    seen = office.ask("show-node", node="web")
+    office.do(MarkOffline(frozenset({"home"})))
+
+    now = office.ask("show-node", node="web")
+
+    assert seen.record["node"]["online"] is not now.record["node"]["online"]
+    assert seen.etag == now.etag
+
+
+def test_a_decision_changes_the_state_of_its_node() -> None:
+    office = Office()
+    office.join("k", "web")
+    before = office.ask("show-node", node="web").etag
+
+    decided = office.ask("approve-route", body={"node": "web", "prefix": "exit"})
+
+    assert decided.record["route"]["state"] == "withdrawn"
+    assert decided.etag not in ("", before)
+    assert office.ask("show-node", node="web").etag == decided.etag
+
+
+def test_nodes_and_routes_come_in_pages() -> None:
+    office = Office()
+    for name in ("a", "b", "c"):
+        office.join(f"key of {name}", name)
+        office.ask("approve-route", body={"node": name, "prefix": "exit"})
+    for what, word in (("list-nodes", "nodes"), ("list-routes", "routes")):
+        first = office.ask(what, query={"limit": "2"}).record
+        query = {"limit": "2", "cursor": first["next"]}
+        last = office.ask(what, query=query).record
+        assert [len(first[word]), len(last[word]), last["next"]] == [2, 1, None]

@@ -1,11 +1,16 @@
 """Policies and users over HTTP."""
 
+import dataclasses
 import json
 import urllib.error
 import urllib.request
 from typing import Any
 
+import pytest
+
 from coordinator.policy.document import MAX_TEXT
+from meshwg.errors import MeshError
+from tests.coordinator.administration.meshes import ADMIN, Office
 from tests.coordinator.programs import Program
 from tests.coordinator.runtime.test_admin import request
 
@@ -108,3 +113,91 @@ def put(server: Program, bearer: str, text: str | bytes) -> tuple[int, dict[str,
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.loads(error.read())
+
+
+RULE = '[[allow]]\nfrom = ["any"]\nto = ["any"]\nports = ["tcp/22"]\n'
+
+
+def test_a_policy_is_checked_compared_and_explained_without_being_applied() -> None:
+    office = Office()
+    office.join("a", "web")
+    office.join("b", "mail")
+
+    assert office.ask("check-policy", text=RULE).record == {"rules": 1, "tests": 0}
+    diff = office.ask("diff-policy", text=RULE).record
+    assert diff["differences"][0]["gained"] == []
+    assert diff["cut"] is None
+    query = {"from": "web", "to": "mail", "port": "tcp/22"}
+    assert office.problem("explain-policy", query=query).status == 404
+    office.ask("apply-policy", text=RULE)
+    assert office.ask("explain-policy", query=query).record["verdict"] == "allowed"
+    query["port"] = "tcp/23"
+    denied = office.ask("explain-policy", query=query).record
+    assert (denied["verdict"], denied["version"]) == ("denied", 1)
+    assert denied["rules"][0]["missing"]
+
+
+@pytest.mark.parametrize("name", ["check-policy", "diff-policy", "apply-policy"])
+@pytest.mark.parametrize("text", ["[[allow]", b"\xff", "x" * (MAX_TEXT + 1), "\x00"])
+def test_a_text_that_is_no_policy_is_refused_whole(name: str, text: str) -> None:
+    office = Office()
+    with pytest.raises(MeshError) as caught:
+        office.ask(name, text=text)
+    assert caught.value.exit_status == 2
+    assert office.ask("show-policy").record == {"policy": None}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"from": "web"},
+        {"from": "web", "to": "web", "port": "22"},
+        {"from": "nobody", "to": "web"},
+        {"from": "web", "to": "x" * 400},
+    ],
+)
+def test_what_cannot_be_explained_is_said(query: dict[str, str]) -> None:
+    office = Office()
+    office.join("a", "web")
+    office.ask("apply-policy", text=RULE)
+    with pytest.raises(MeshError):
+        office.ask("explain-policy", query=query)
+
+
+def test_a_policy_is_replaced_by_whoever_says_which_he_has_seen() -> None:
+    office = Office()
+    applied = office.ask("apply-policy", text=RULE)
+
+    missing = office.problem("apply-policy", text="# one\n")
+    seen = office.ask("show-policy").etag
+    assert seen == applied.etag
+    office.ask("apply-policy", text="# two\n", if_match=f'"{seen}"')
+    late = office.problem("apply-policy", text="# three\n", if_match=f'"{seen}"')
+
+    assert (missing.status, missing.trouble) == (428, "state-missing")
+    assert (late.status, late.trouble) == (412, "outdated")
+    assert office.ask("show-policy").record["policy"]["text"] == "# two\n"
+
+
+def test_programs_from_before_entity_tags_replace_what_there_is() -> None:
+    office = Office()
+    office.ask("apply-policy", text=RULE)
+    old = dataclasses.replace(ADMIN, states_what_it_replaces=False)
+    assert office.ask("apply-policy", actor=old, text="# new\n").record
+
+
+def test_the_author_is_who_asks() -> None:
+    office = Office()
+    office.ask("apply-policy", text=RULE, query={"comment": "why"})
+    (version,) = office.ask("list-policy-versions").record["versions"]
+    assert (version["author"], version["comment"]) == (ADMIN.identity, "why")
+
+
+@pytest.mark.parametrize("version", ["0", "2", "x", "-1", "9" * 5000, "\u0661"])
+def test_a_version_that_there_is_not_is_not_found(version: str) -> None:
+    office = Office()
+    assert office.problem("show-policy-version", version="1").status == 404
+    office.ask("apply-policy", text=RULE)
+    assert office.ask("show-policy-version", version="1").record["policy"]["text"]
+    assert office.problem("show-policy-version", version=version).status == 404
