@@ -12,6 +12,7 @@ from coordinator.administration.pages import MAX_CURSOR, MAX_LIMIT
 from coordinator.administration.rights import Role, Scope
 from coordinator.mesh.apitokens import MAX_TOKEN_NAME
 from coordinator.mesh.authkeys import DEFAULT_LIFETIME, MAX_USES
+from meshwg.wire.token import MAX_URLS
 
 API_TOKEN_LIFETIME = "90d"
 MAX_ROW = 2**31 - 1

@@ -56,7 +56,8 @@ async def add_peer(asked: Asked) -> Answer:
     done = await asked.perform(_operation(wanted, public, token.digest))
     assert done.node is not None
     answer = told_once(done.node, await asked.mesh.registry(), key, asked.draw)
-    answer["url"] = config_url(next(iter(await asked.mesh.urls()), ""), done.node.name, token.text)
+    url = next(iter(await asked.mesh.urls()), "")
+    answer["url"] = config_url(url, done.node.name, token.text)
     return Answer(answer, node_etag(done.node))
 
 

@@ -17,6 +17,8 @@ from coordinator.cli.common import (
 from coordinator.cli.desk import Record, open_desk, refused
 from coordinator.mesh.authkeys import DEFAULT_LIFETIME, MAX_USES, parse_lifetime
 from meshwg.cli.secrets import read_secret
+from meshwg.errors import MeshError
+from meshwg.wire.token import JoinToken
 
 
 @click.group()

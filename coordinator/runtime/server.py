@@ -48,8 +48,8 @@ from coordinator.runtime.metrics import (
     gauge,
 )
 from coordinator.runtime.policyfile import PolicyFile
-from coordinator.runtime.readiness import Readiness
 from coordinator.runtime.proxied import TrustedProxies
+from coordinator.runtime.readiness import Readiness
 from coordinator.runtime.services import make_services
 from coordinator.runtime.siblings import Siblings
 from coordinator.runtime.taken import taken_networks

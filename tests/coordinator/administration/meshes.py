@@ -35,8 +35,8 @@ class VirtualMesh:
         self.versions: list[PolicyVersion] = []
         self.seen: dict[Flow, float] = {}
 
-    async def url(self) -> str:
-        return self.address
+    async def urls(self) -> list[str]:
+        return [self.address] if self.address else []
 
     async def registry(self) -> Registry:
         return self.mesh.registry

@@ -87,7 +87,7 @@ async def test_the_mesh_on_the_database_is_looked_at_and_changed(
         assert [each.actor for each in await mesh.audit(limit=1)] == ["me"]
         for empty in (mesh.auth_keys, mesh.api_tokens, mesh.policies, mesh.flows):
             assert not await empty()
-        assert (await mesh.url(), len(await mesh.registry())) == ("", 0)
+        assert (await mesh.urls(), len(await mesh.registry())) == ([], 0)
 
 
 async def make_mesh(data_dir: Path, database: str) -> None:

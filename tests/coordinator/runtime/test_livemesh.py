@@ -20,6 +20,6 @@ async def test_what_is_changed_is_seen_at_once(tmp_path: Path) -> None:
         assert await mesh.api_token("0" * 12) is None
         for empty in (mesh.api_tokens, mesh.policies, mesh.flows):
             assert not await empty()
-        assert await mesh.url() == process.public.url
+        assert await mesh.urls() == [process.public.url]
         assert (await mesh.registry()) is foundation.registry
         assert all(is_own for _, is_own in mesh.relays)

@@ -189,8 +189,8 @@ async def test_a_disk_that_has_room_for_little_is_not_said_to_work_each_time(
     for _ in range(5):
         with pytest.raises(StoreError, match="is full"):
             await bench.worker.perform(bench.too_much)
-        before = bench.worker.commits
-        await bench.until(lambda: bench.worker.commits >= before + 2)
+        twice = bench.worker.commits + 2
+        await bench.until(lambda twice=twice: bench.worker.commits >= twice)
         assert bench.worker.failing
     bench.too_much = None
     await bench.worker.perform(Rename("nobody", "x"))
