@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -189,8 +190,8 @@ async def test_a_disk_that_has_room_for_little_is_not_said_to_work_each_time(
     for _ in range(5):
         with pytest.raises(StoreError, match="is full"):
             await bench.worker.perform(bench.too_much)
-        twice = bench.worker.commits + 2
-        await bench.until(lambda twice=twice: bench.worker.commits >= twice)
+        commits = bench.worker.commits + 2
+        await bench.until(partial(has_committed, bench.worker, commits))
         assert bench.worker.failing
     bench.too_much = None
     await bench.worker.perform(Rename("nobody", "x"))
@@ -199,6 +200,10 @@ async def test_a_disk_that_has_room_for_little_is_not_said_to_work_each_time(
         str(FULL),
         "The database works again",
     ]
+
+
+def has_committed(worker: StoreWorker, count: int) -> bool:
+    return worker.commits >= count
 
 
 async def test_an_operation_that_fails_alone_leaves_the_database_healthy(
