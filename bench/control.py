@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.coordinators import Coordinator, alone, together
-from bench.lightmesh import LightMesh, LightNode, Timing, raise_limit
+from bench.lightmesh import LightMesh, Timing, raise_limit
 from bench.targets import Target, table
 
 NODES = int(os.environ.get("BENCH_NODES", "5000"))
@@ -70,9 +70,9 @@ async def _measure_one(server: Coordinator) -> dict[str, Any]:
     mesh = LightMesh(*tokens)
     beating = asyncio.create_task(mesh.beat())
     await mesh.grow(min(SMALL, watchers))
-    small = await mesh.time_changes(3, mesh.nodes, mesh.nodes)
+    small = await mesh.time_changes(3, mesh.nodes)
     await mesh.grow(watchers)
-    large = await mesh.time_changes(CHANGES, mesh.nodes, mesh.nodes)
+    large = await mesh.time_changes(CHANGES, mesh.nodes)
     print(
         f"one change to {watchers} nodes: median {large.median * 1000:.0f} ms, "
         f"p99 {large.p99 * 1000:.0f} ms (target: under 1 s)"
@@ -128,13 +128,13 @@ async def _measure_fleet(coordinators: Sequence[Coordinator]) -> dict[str, Any]:
     beating = [asyncio.create_task(each.beat()) for each in (team, servers, fleet)]
     for mesh, size in zip((team, servers), list(_sizes().values())[:2], strict=True):
         await mesh.grow(size)
-    alone_ = await _changes(coordinators, team, team.nodes)
+    alone_ = await _changes(coordinators, team, team)
     joins, join_cpu = await _join(coordinators, fleet, _sizes()["fleet"])
     held = sum(each.metric("meshwg_connections") for each in coordinators)
     memory = (sum(each.resident for each in coordinators) - base) / FLEET
     share = await _idle_share(coordinators)
-    all_ = await _changes(coordinators, team, team.nodes)
-    few = await _changes(coordinators, fleet, servers.nodes)
+    all_ = await _changes(coordinators, team, team)
+    few = await _changes(coordinators, fleet, servers)
     for task in beating:
         task.cancel()
     for mesh in (team, servers, fleet):
@@ -193,12 +193,12 @@ async def _join(
 async def _changes(
     coordinators: Sequence[Coordinator],
     changing: LightMesh,
-    watching: Sequence[LightNode],
+    watching: LightMesh,
 ) -> Changes:
-    await changing.quiet()
+    await watching.quiet()
     idle = await _idle_share(coordinators)
     began, cpu = time.perf_counter(), _cpu(coordinators)
-    timing = await changing.time_changes(CHANGES, changing.nodes, watching)
+    timing = await watching.time_changes(CHANGES, changing.nodes)
     beside = idle * (time.perf_counter() - began)
     used = max(0.0, _cpu(coordinators) - cpu - beside)
     return Changes(timing, used / CHANGES, sum(timing.sizes) // CHANGES)

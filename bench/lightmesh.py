@@ -117,19 +117,17 @@ class LightMesh:
             if not self._awaited:
                 self._all_know.set()
 
-    async def time_changes(
-        self,
-        count: int,
-        changing: Sequence["LightNode"],
-        watching: Sequence["LightNode"],
-    ) -> Timing:
-        """Let nodes change where they are, one after the other, as others watch."""
+    async def time_changes(self, count: int, changing: Sequence["LightNode"]) -> Timing:
+        """Let nodes change where they are, one after the other, as these watch.
+
+        :param changing: of this mesh or another one.
+        """
         await self.quiet()
         timing = Timing()
         for number in range(count):
             self._arrivals.clear()
             self._all_know.clear()
-            self._awaited = set(watching)
+            self._awaited = set(self.nodes)
             candidate = control.ReportedCandidate(
                 kind="host", host="192.0.2.7", port=1 + secrets.randbelow(60000)
             )
