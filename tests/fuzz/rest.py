@@ -24,7 +24,7 @@ CHECKS = (
 )
 """What every answer has to pass. Whether a request makes sense is no matter of its form
 alone, so what the description allows may be refused. That wrong tokens open nothing is
-tested elsewhere: so many of them are throttled, which schemathesis would complain of."""
+tested elsewhere: so many of them are throttled, and schemathesis takes that amiss."""
 ENDLESS = "/v1/events"
 
 

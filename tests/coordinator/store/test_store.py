@@ -2,20 +2,27 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from coordinator.mesh.apitokens import ApiToken, ApiTokenText
+from coordinator.mesh.etags import node_etag
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
     Accepted,
+    Administered,
+    CreateApiToken,
     Disconnect,
     Expire,
+    Outdated,
     Refused,
     Remove,
     Rename,
+    RevokeApiToken,
     RevokeAuthKey,
     SetUrl,
     Update,
@@ -166,6 +173,41 @@ async def test_only_hashes_of_auth_keys_are_stored(process: Process) -> None:
     secret = key.partition(".")[2]
     assert secret not in repr(stored)
     assert secret not in stored.digest
+
+
+async def test_api_tokens_are_kept_without_their_secrets_and_revoked(
+    process: Process, other: Process
+) -> None:
+    clear = ApiTokenText.generate(os.urandom)
+    token = ApiToken(
+        clear.number, "x", clear.digest, "admin", ("nodes:read",), 1.5, 9.5, "me"
+    )
+    await process.do(CreateApiToken(token))
+
+    assert await other.store.api_tokens() == [token]
+    assert await other.store.api_token(clear.number) == token
+    assert await other.store.api_token("x") is None
+    (done,) = await other.do(RevokeApiToken(clear.number))
+    assert done.api_token == replace(token, revoked=True)
+    assert await process.store.api_token(clear.number) == done.api_token
+
+
+async def test_two_administrators_at_two_processes_cannot_both_be_right(
+    process: Process, other: Process
+) -> None:
+    key = await auth_key(process)
+    await process.do(join("k", key))
+    await other.look()
+    (node,) = process.registry.nodes.values()
+    seen = node_etag(node)
+
+    (first,) = await process.do(Administered(Rename("k", "one"), "a", expected=seen))
+    (second,) = await other.do(Administered(Rename("k", "two"), "b", expected=seen))
+
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Outdated)
+    assert [row.actor for row in await other.store.audit()] == ["a"]
+    assert await other.store.audit(limit=0) == []
 
 
 async def test_old_removals_are_forgotten_in_the_database(
