@@ -30,6 +30,7 @@ from coordinator.administration.problems import (
 from coordinator.administration.rights import Actor, Role, Scope, in_role, token_actor
 from coordinator.administration.service import Administration, Request, require
 from coordinator.mesh.apitokens import ApiTokenText, opens
+from coordinator.mesh.registry import Registry
 from coordinator.policy.document import MAX_TEXT
 from coordinator.runtime.adminsocket import user_behind
 from coordinator.runtime.eventstream import EventStream
@@ -168,7 +169,10 @@ class AdministrationApi:
 
         :raises Problem: if that is nobody, or if others can listen.
         """
-        if is_exposed(request) and not self._is_in_mesh(request):
+        is_inside = is_between_members(request.transport, self.mesh.members)
+        if came_in_clear(request) or not (
+            is_inside or is_confidential(request.transport)
+        ):
             raise Problem(403, Trouble.EXPOSED, EXPOSED)
         user = user_behind(request)
         if user is not None:
@@ -226,18 +230,6 @@ class AdministrationApi:
         if tired is None:
             return Problem(401, Trouble.WRONG_TOKEN, WRONG_TOKEN)
         return Problem(429, Trouble.TOO_MANY, TOO_MANY)
-
-    def _is_in_mesh(self, request: web.Request) -> bool:
-        """Tell whether a request came through a tunnel: both ends are members."""
-        transport = request.transport
-        if transport is None or came_in_clear(request):
-            return False
-        members = self.mesh.members
-        names = (transport.get_extra_info(end) for end in ("peername", "sockname"))
-        return all(
-            isinstance(name, tuple) and bool(name) and members.has_address(str(name[0]))
-            for name in names
-        )
 
     async def _follow(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         require(actor, Scope.EVENTS_READ)
@@ -315,6 +307,19 @@ def is_confidential(transport: asyncio.BaseTransport | None) -> bool:
         # A Unix socket, whose ends have no addresses.
         return isinstance(peer, str | bytes)
     return bool(peer) and is_loopback(str(peer[0]))
+
+
+def is_between_members(
+    transport: asyncio.BaseTransport | None, members: Registry
+) -> bool:
+    """Return whether a connection goes through a tunnel: both ends are members."""
+    if transport is None:
+        return False
+    names = (transport.get_extra_info(end) for end in ("peername", "sockname"))
+    return all(
+        isinstance(name, tuple) and bool(name) and members.has_address(str(name[0]))
+        for name in names
+    )
 
 
 async def _body(request: web.Request, endpoint: Endpoint) -> bytes:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from coordinator.runtime.admin import is_confidential
+from coordinator.runtime.admin import is_between_members, is_confidential
 from meshwg.wire.token import JoinToken
+from tests.coordinator.mesh.drafting import Mesh
 from tests.coordinator.programs import Program, program
 
 
@@ -164,6 +165,33 @@ def test_the_administration_answers_only_where_nobody_can_listen(
     transport = Transport({"peername": peer, "sslcontext": tls})
     assert is_confidential(transport) is answered
     assert not is_confidential(None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "answered"),
+    [
+        (0, 1, True),
+        (1, 0, True),
+        (0, "192.0.2.1", False),
+        ("192.0.2.1", 0, False),
+        ("100.64.255.254", 0, False),
+        (0, "", False),
+    ],
+)
+def test_inside_the_mesh_both_ends_are_members(
+    peer: int | str, own: int | str, answered: bool
+) -> None:
+    mesh = Mesh()
+    numbers = [mesh.join(key, key).number for key in ("a", "b")]
+    networks = mesh.registry.networks
+    ends = []
+    for end in (peer, own):
+        host = networks.addresses(numbers[end])[0] if isinstance(end, int) else end
+        ends.append((host, 5) if host else "")
+    transport = Transport(dict(zip(("peername", "sockname"), ends, strict=True)))
+
+    assert is_between_members(transport, mesh.registry) is answered
+    assert not is_between_members(None, mesh.registry)
 
 
 def test_an_api_token_does_what_its_scopes_say_and_nothing_else(
