@@ -35,19 +35,19 @@ Time = Annotated[float, Field(description="Unix time in seconds")]
 class Sent(BaseModel):
     """Something that is sent here. What is not described is ignored."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
 
 
 class Asking(BaseModel):
     """The query of a request, whose values are texts."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Told(BaseModel):
     """Something that is answered."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Wrapped(Told):

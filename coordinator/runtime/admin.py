@@ -6,6 +6,7 @@ limits.
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 import logging
@@ -207,7 +208,9 @@ class AdministrationApi:
             )
         except ValueError:
             return None, "admin.token"
-        token = await self.mesh.api_token(text.number)
+        visit = visit_of(request)
+        with contextlib.nullcontext() if visit is None else visit.held():
+            token = await self.mesh.api_token(text.number)
         if token is None or not opens(token, text, time.time()):
             return None, text.number
         return token_actor(token, address), text.number

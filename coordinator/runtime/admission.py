@@ -5,7 +5,9 @@ a TURN stream.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
 from coordinator.control.limits import FairSlots
 from meshwg.runtime.alarm import Alarm
@@ -108,6 +110,18 @@ class Visit:
                 return False
             self._admission.heard(self)
         return self._transport is not None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nothing more come while it is found out who sends it."""
+        transport = self._transport
+        if transport is not None:
+            transport.pause_reading()
+        try:
+            yield
+        finally:
+            if self._transport is not None:
+                self._transport.resume_reading()
 
     def expect(self, size: int) -> None:
         """Let so many bytes more come: who sends them has shown who he is."""

@@ -247,8 +247,21 @@ def test_the_description_needs_no_token(common: Program) -> None:
 
 def test_ten_megabytes_are_refused_with_a_sentence(common: Program) -> None:
     body = {"owner": "x" * 10_000_000}
-    status, problem = request(common, "POST", "/v1/tokens", admin(common), body)
-    assert (status, problem["code"]) == (413, "too-large")
+    made = common.json("apitoken", "create", "x", "--role", "admin")
+    for token in (admin(common), made["token"]):
+        status, problem = request(common, "POST", "/v1/tokens", token, body)
+        assert (status, problem["code"]) == (413, "too-large")
+
+
+def test_a_long_policy_comes_in_with_an_api_token_too(common: Program) -> None:
+    made = common.json("apitoken", "create", "x", "--scope", "policy:read")
+    asked = urllib.request.Request(
+        common.url + "/v1/policy/check",
+        b"#" * 900_000,
+        {"Authorization": f"Bearer {made['token']}", "Content-Type": "text/plain"},
+    )
+    with urllib.request.urlopen(asked, timeout=20) as response:
+        assert json.loads(response.read())["rules"] == 0
 
 
 def test_ten_megabytes_without_the_right_token_are_not_read(common: Program) -> None:

@@ -15,6 +15,7 @@ class Transport:
     def __init__(self, host: str) -> None:
         self.host = host
         self.cuts = 0
+        self.reads = True
 
     @property
     def aborted(self) -> bool:
@@ -25,6 +26,12 @@ class Transport:
 
     def abort(self) -> None:
         self.cuts += 1
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 async def test_when_all_places_are_taken_a_newcomer_gets_that_of_a_silent_one(
@@ -51,6 +58,19 @@ async def test_what_is_larger_than_any_request_is_cut() -> None:
     assert not one.heard(1)
     assert admission.cut == {"too-large": 1}
     assert len(admission) == 0
+
+
+async def test_nothing_more_is_read_while_it_is_found_out_who_sends_it() -> None:
+    admission = Admission()
+    one, transport = visit(admission, "192.0.2.1")
+    with one.held():
+        assert not transport.reads
+    assert transport.reads
+    with one.held():
+        one.end()
+    assert not transport.reads
+    with one.held():
+        assert len(admission) == 0
 
 
 async def test_who_has_shown_who_he_is_may_send_more_for_longer(

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from coordinator.administration import events
 from coordinator.mesh.operations import AddRecord, Administered, RevokeApiToken
@@ -127,6 +128,20 @@ async def test_a_token_that_is_revoked_ends_the_stream(
     async with served.follow(token) as following:
         assert (await following.event())[0] == "begin"
         await served.process._worker.request(Administered(RevokeApiToken(number), "me"))
+        await following.end()
+
+
+async def test_one_who_takes_nothing_is_cut(
+    served: Followable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write(_: web.StreamResponse, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(eventstream, "SEND_LIMIT", 0.05)
+    async with served.follow() as following:
+        await following.event()
+        monkeypatch.setattr(web.StreamResponse, "write", write)
+        await served.add_record(1)
         await following.end()
 
 
