@@ -16,7 +16,7 @@ class Transport:
     def __init__(self, host: str) -> None:
         self.host = host
         self.cuts = 0
-        self.reads = True
+        self.reading: list[bool] = []
 
     @property
     def aborted(self) -> bool:
@@ -29,10 +29,10 @@ class Transport:
         self.cuts += 1
 
     def pause_reading(self) -> None:
-        self.reads = False
+        self.reading.append(False)
 
     def resume_reading(self) -> None:
-        self.reads = True
+        self.reading.append(True)
 
 
 async def test_when_all_places_are_taken_a_newcomer_gets_that_of_a_silent_one(
@@ -92,13 +92,13 @@ async def test_nothing_more_is_read_while_it_is_found_out_who_sends_it() -> None
     admission = Admission()
     one, transport = visit(admission, "192.0.2.1")
     with one.held():
-        assert not transport.reads
-    assert transport.reads
+        assert transport.reading == [False]
+    assert transport.reading == [False, True]
     with one.held():
         one.end()
-    assert not transport.reads
     with one.held():
         assert len(admission) == 0
+    assert transport.reading == [False, True, False]
 
 
 async def test_who_has_shown_who_he_is_may_send_more_for_longer(
