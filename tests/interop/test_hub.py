@@ -108,14 +108,40 @@ def test_a_killed_hub_that_returns_as_a_node_leaves_nothing_switched_on(
     star: Star,
 ) -> None:
     hub = star.hub
+    wait_for_switches(hub.host, "1")
     hub.kill()
-    assert switches(hub.host) == ["1", "1"]
 
     hub.start().wait_until_connected()
 
     assert switches(hub.host) == ["0", "0"]
     hub.meshwg("down")
     assert leftovers(hub.host) == []
+
+
+def test_nothing_is_switched_on_before_a_hub_is_approved_nor_after(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    host = lab.add_host("hub", lab.internet)
+    hub = Member(host).join(coordinator.token(), "--hub")
+    hub.wait_until(
+        lambda status: [e["code"] for e in status["health"]] == ["hub-waiting"],
+        "it knows that it is not approved",
+    )
+    assert switches(host) == ["0", "0"]
+    assert host.run(["nft", "list", "tables"]).stdout == ""
+
+    for decision, value in (("approve", "1"), ("refuse", "0")):
+        coordinator.command("node", decision, "hub", "--hub")
+        wait_for_switches(host, value)
+    host.wait_until(
+        lambda: host.run(["nft", "list", "tables"]).stdout == "", "the table is gone"
+    )
+    hub.meshwg("down")
+    assert hub.wait_for_end() == 0
+    assert leftovers(host) == []
+
+
+def wait_for_switches(host: Host, value: str) -> None:
+    host.wait_until(lambda: switches(host) == [value, value], f"forwarding is {value}")
 
 
 def segment_limit(client: Member, server: Member) -> int:
