@@ -25,7 +25,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,7 @@ class Forwarding:
         :raises NotPermitted: without the right to change the system's settings.
         """
         await check(self._rules(Forwarded(members=True)))
-        try:
-            for setting in _planned():
-                setting.open("r+").close()
-        except OSError as error:
-            raise _not_permitted(error) from None
+        _try_to_open(_planned())
 
     async def want(self, forwarded: Forwarded) -> None:
         """Forward this and nothing else; for nothing at all, undo everything.
@@ -134,7 +130,9 @@ class Forwarding:
             await self._disable()
 
     async def _enable(self, forwarded: Forwarded) -> None:
-        self._changes = await self._inherited() | _planned()
+        changes = await self._inherited() | _planned()
+        _try_to_open(changes)
+        self._changes = changes
         self._kept_apart = _drops(await self._others(), self._changes)
         try:
             await nft(self._rules(forwarded))
@@ -185,7 +183,8 @@ class Forwarding:
             for setting, before, after in _NOTE.findall(
                 await nft(f"list table inet {table}")
             ):
-                found[_SYSTEM / setting] = before, after
+                if (_SYSTEM / setting).exists():
+                    found[_SYSTEM / setting] = before, after
         return found
 
     async def _others(self) -> list[str]:
@@ -248,6 +247,18 @@ async def _own_tables() -> list[str]:
     lines = (await nft("list tables")).splitlines()
     names = [line.rpartition(" ")[2] for line in lines if line.startswith("table inet")]
     return [name for name in names if _TABLE.fullmatch(name)]
+
+
+def _try_to_open(settings: Iterable[Path]) -> None:
+    """See whether settings may be changed.
+
+    :raises NotPermitted: if one may not.
+    """
+    try:
+        for setting in settings:
+            setting.open("r+").close()
+    except OSError as error:
+        raise _not_permitted(error) from None
 
 
 def _noted(changes: Mapping[Path, tuple[str, str]]) -> list[str]:

@@ -211,10 +211,12 @@ class SubnetRouter:
         dead = [
             network for (network, _), probe in self._probes.items() if probe.is_dead
         ]
-        if any(each.code == NOT_FORWARDED for each in self._node.health):
+        forwards = all(each.code != NOT_FORWARDED for each in self._node.health)
+        if not forwards:
             dead = list(self._announced)
-        if sorted(dead) != list(self._node.own_routes.dead):
-            self._node.own_routes.set_dead(sorted(dead), clock.now())
+        own_routes = self._node.own_routes
+        if sorted(dead) != list(own_routes.dead):
+            own_routes.set_dead(sorted(dead), clock.now(), is_probed=forwards)
             # Not here: this may be in the middle of what the last turn brought.
             asyncio.get_running_loop().call_soon(self._turn)
 

@@ -9,6 +9,7 @@ import pytest
 
 from meshwg.errors import NotPermitted
 from meshwg.forwarding import Forwarded
+from meshwg.node.ownroutes import DEAD
 from meshwg.routeoptions import RouteOptions, parse_route
 from meshwg.runtime import subnet_router
 from meshwg.runtime.forwarding import Forwarding
@@ -57,6 +58,8 @@ def test_what_cannot_be_forwarded_is_said_and_peers_go_elsewhere(
         assert "cannot be switched on" in health[NOT_FORWARDED]
         assert "permits no echo requests" in health[NOT_PROBED]
         assert stage.node.own_routes.dead == (SITE,)
+        # No probe has said so.
+        assert DEAD not in health
         await router.close()
 
     asyncio.run(work())
