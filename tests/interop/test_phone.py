@@ -13,6 +13,7 @@ from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.presets import HOME_ROUTER, OFFICE
 from scenarios import fulltunnel
+from scenarios.fulltunnel import Tablet
 from tests.interop.meshes import Coordinator, Json, Member
 from tests.interop.qr import decoded
 
@@ -26,6 +27,12 @@ POLICY = """
 from = ["tag:mobile"]
 to = ["tag:db"]
 ports = ["icmp"]
+"""
+INTERNET_POLICY = """
+[[allow]]
+from = ["tag:mobile"]
+to = ["internet"]
+ports = ["udp/53", "tcp/80"]
 """
 
 
@@ -129,16 +136,7 @@ def test_a_phone_reaches_the_mesh_and_is_reached(
 def test_all_that_a_phone_sends_goes_out_at_its_hub(
     lab: Lab, tmp_path: Path, program: Path | str
 ) -> None:
-    public = lab.add_host("hub", lab.internet)
-    tablet = fulltunnel.build(lab, public)
-    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
-    hub = Member(public)
-    options = ("--hub", "--exit", "--listen-port", str(HUB_PORT))
-    hub.join(coordinator.token(hub=True), *options)
-    hub.wait_until(_is_measured, "the hub knows its network")
-    coordinator.command("route", "approve", "hub", "exit")
-    answer = coordinator.command("peer", "add", "tablet", "--full-tunnel")
-    tablet.addresses = tuple(answer["peer"]["addresses"])
+    tablet, hub, coordinator, answer = with_full_tunnel(lab)
     if shutil.which("zbarimg") is not None:
         assert decoded(answer["qr"], tmp_path) == answer["config"]
 
@@ -159,6 +157,36 @@ def test_all_that_a_phone_sends_goes_out_at_its_hub(
     fulltunnel.expect_nothing_passes(tablet)
     tablet.host.ping(hub.addresses[0])
     fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+
+
+def test_a_policy_says_what_of_the_internet_it_reaches(lab: Lab) -> None:
+    tablet, _, coordinator, answer = with_full_tunnel(lab, "--tag", "mobile")
+    policy = coordinator.host.write_file("policy.toml", INTERNET_POLICY)
+    coordinator.command("policy", "apply", str(policy))
+    fulltunnel.bring_up(tablet.host, answer["config"], "tablet")
+
+    # Who may ask name servers of the internet may ask its hub.
+    fulltunnel.expect_reached_as_hub(tablet)
+    other = f"http://{tablet.site.address()}:{fulltunnel.FILES_PORT}/long"
+    assert tablet.fetch(other) == ""
+    fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+
+
+def with_full_tunnel(
+    lab: Lab, *options: str
+) -> tuple[Tablet, Member, Coordinator, Json]:
+    """Return a tablet that has been added, its hub, and what it is told."""
+    public = lab.add_host("hub", lab.internet)
+    tablet = fulltunnel.build(lab, public)
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    hub = Member(public)
+    started = ("--hub", "--exit", "--listen-port", str(HUB_PORT))
+    hub.join(coordinator.token(hub=True), *started)
+    hub.wait_until(_is_measured, "the hub knows its network")
+    coordinator.command("route", "approve", "hub", "exit")
+    answer = coordinator.command("peer", "add", "tablet", "--full-tunnel", *options)
+    tablet.addresses = tuple(answer["peer"]["addresses"])
+    return tablet, hub, coordinator, answer
 
 
 def without_connected_sockets(host: Host, program: Path | str) -> Path:
