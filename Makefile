@@ -28,11 +28,12 @@ DEBIAN_PACKAGES := bind9-dnsutils coturn dbus dnsmasq-base iperf3 iproute2 iputi
     hping3 miniupnpd-nftables nftables nmap openssh-client postgresql procps stun-client systemd tcpdump unbound \
     wireguard-go wireguard-tools zbar-tools zsh
 # These would take over this machine's name servers or firewall, so they are not
-# installed, nor are servers that others could reach.
+# installed, nor are servers that others could reach, or what would manage its network.
 DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolved \
     ufw firewalld iptables python3-firewall python3-nftables python3-gi python3-dbus \
     python3-cap-ng libnftables1 gir1.2-glib-2.0 libgirepository-1.0-1 libip4tc2 libip6tc2 \
-    libxtables12 nginx caddy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 tinyproxy-bin
+    libxtables12 nginx caddy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 \
+    tinyproxy-bin network-manager libndp0 docker.io containerd runc
 
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi

@@ -6,12 +6,21 @@ from sending segments that the next tunnel cannot carry. What comes from the mes
 goes to a network behind the node has the node's own address there, unless the network
 knows the way back; and a network that others have, too, is known to the mesh by other
 addresses, one for one.
+
+Nodes judge for themselves where what reaches them through a tunnel may come from; plain
+WireGuard does not, where all that a phone sends goes to its hub. So nothing begins to
+talk into the mesh by way of this machine that has another source than the mesh has, or
+an approved network behind the node.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+NOTES = "notes"
+"""A chain that no packet comes to: what its comments say is for other nodes."""
+_LINK = "fe80::/10"
+"""What the machine itself says on the interface, as on any other."""
 _FAMILIES = {4: ("ip", "ipv4", 40), 6: ("ip6", "ipv6", 60)}
 """By IP version: how nftables calls it, twice, and the bytes of its and TCP's headers.
 """
@@ -39,33 +48,52 @@ class ForwardedRoute:
         return self.announced != self.network
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What passes through a node."""
+
+    routes: tuple[ForwardedRoute, ...] = ()
+    """The networks behind it."""
+    members: bool = False
+    """Whether members reach each other through it, as through a hub."""
+    is_exit: bool = False
+    """Whether members reach the internet through it, for which it has a table of its
+    own (:mod:`meshwg.runtime.exitside`)."""
+    mesh: tuple[str, ...] = ()
+    """The networks of the mesh."""
+
+    def __bool__(self) -> bool:
+        return bool(self.routes) or self.members or self.is_exit
+
+
 def forwarding_rules(
     table: str,
     interface: str,
+    forwarded: Forwarded,
     *,
     mtu: int,
-    members: bool,
-    routes: Sequence[ForwardedRoute],
     kept_apart: Iterable[str],
-    is_exit: bool = False,
+    notes: Iterable[str] = (),
 ) -> str:
     """Return commands for nft that replace a node's table, in one transaction.
 
     :param mtu: of the node's interface, in bytes.
-    :param members: whether members reach each other through this node.
     :param kept_apart: rules, one a line, that keep other interfaces from forwarding.
-    :param is_exit: whether members reach the internet through this node, for which it
-        has a table of its own (:mod:`meshwg.runtime.exitside`).
+    :param notes: for other nodes of this machine, to be read in the table.
     """
-    name = f'"{interface}"'
+    name, routes = f'"{interface}"', forwarded.routes
     chains = [
         _chain(
             "forward",
             "type filter hook forward priority filter; policy accept",
             [
                 *_clamping(name, mtu),
-                *([f"iifname {name} oifname {name} accept"] if members else []),
-                *_passing(name, routes, is_exit=is_exit),
+                *(
+                    [f"iifname {name} oifname {name} accept"]
+                    if forwarded.members
+                    else []
+                ),
+                *_passing(name, routes, is_exit=forwarded.is_exit),
                 *kept_apart,
             ],
         ),
@@ -80,7 +108,13 @@ def forwarding_rules(
     ]
     if any(route.masquerade or route.is_mapped for route in routes):
         chains += _translation(name, routes)
-    body = "\n".join([*_sets(routes), *chains])
+    noted = "\n".join(f'    return comment "{each}"' for each in notes)
+    chains += [f"  chain {NOTES} {{\n{noted}\n  }}"] if noted else []
+    sets = _sets(routes)
+    if forwarded.mesh:
+        sets += _sources(forwarded)
+        chains.append(_entering(name))
+    body = "\n".join([*sets, *chains])
     return (
         f"table inet {table}\ndelete table inet {table}\n"
         f"table inet {table} {{\n{body}\n}}\n"
@@ -105,6 +139,35 @@ def _sets(routes: Sequence[ForwardedRoute]) -> list[str]:
                 f"{elements}; }}"
             )
     return sets
+
+
+def _sources(forwarded: Forwarded) -> list[str]:
+    """Return the sets of what may have sent something into the mesh."""
+    announced = [route.announced for route in forwarded.routes]
+    inside = list(map(ip_network, (*forwarded.mesh, *announced, _LINK)))
+    sets = []
+    for version, (_, kind, _) in _FAMILIES.items():
+        networks = ", ".join(str(each) for each in inside if each.version == version)
+        elements = f"; elements = {{ {networks} }}" if networks else ""
+        sets.append(
+            f"  set inside{version} {{ type {kind}_addr; flags interval; auto-merge"
+            f"{elements}; }}"
+        )
+    return sets
+
+
+def _entering(name: str) -> str:
+    """Return the chain of what goes into the mesh, with its address as it is there."""
+    return _chain(
+        "entering",
+        "type filter hook postrouting priority srcnat + 10; policy accept",
+        [
+            f"oifname != {name} accept",
+            "ct state established,related accept",
+            "ip saddr != @inside4 counter drop",
+            "ip6 saddr != @inside6 counter drop",
+        ],
+    )
 
 
 def _clamping(name: str, mtu: int) -> list[str]:

@@ -1,6 +1,6 @@
 """The rules of a node's own nftables table."""
 
-from meshwg.forwarding import ForwardedRoute, forwarding_rules
+from meshwg.forwarding import Forwarded, ForwardedRoute, forwarding_rules
 
 SITE = ForwardedRoute("10.1.0.0/16", "10.1.0.0/16")
 OPEN = ForwardedRoute("fd12::/48", "fd12::/48", masquerade=False)
@@ -55,14 +55,39 @@ def test_what_was_apart_stays_apart_and_the_table_is_replaced_whole() -> None:
     assert text.startswith("table inet meshwg-m0\ndelete table inet meshwg-m0\n")
 
 
+def test_into_the_mesh_goes_what_it_has_itself_and_what_is_behind_the_node() -> None:
+    text = rules(MAPPED, mesh=("100.64.0.0/16", "fd00::/48"))
+    assert "100.64.0.0/16, 10.201.1.0/24 }" in text
+    assert "fd00::/48, fe80::/10 }" in text
+    assert text.index("established,related accept\n    ip saddr != @inside4 counter")
+    assert "inside" not in rules(MAPPED)
+
+
+def test_notes_are_where_no_packet_comes() -> None:
+    text = forwarding_rules(
+        "t", "m0", Forwarded(members=True), mtu=1300, kept_apart=(), notes=("a=0>1",)
+    )
+    assert 'chain notes {\n    return comment "a=0>1"\n  }' in text
+    assert "notes" not in rules(SITE)
+
+
+def test_nothing_is_forwarded_where_there_is_nothing_but_a_mesh() -> None:
+    assert not Forwarded(mesh=("100.64.0.0/16",))
+    assert Forwarded((SITE,))
+    assert Forwarded(members=True)
+    assert Forwarded(is_exit=True)
+
+
 def rules(
-    *routes: ForwardedRoute, members: bool = False, kept_apart: tuple[str, ...] = ()
+    *routes: ForwardedRoute,
+    members: bool = False,
+    mesh: tuple[str, ...] = (),
+    kept_apart: tuple[str, ...] = (),
 ) -> str:
     return forwarding_rules(
         "meshwg-m0",
         "m0",
+        Forwarded(routes, members, mesh=mesh),
         mtu=1300,
-        members=members,
-        routes=routes,
         kept_apart=kept_apart,
     )

@@ -29,6 +29,9 @@ class PeerConfig:
     hub_key: str
     endpoint: str
     allowed_ips: tuple[str, ...]
+    name_servers: tuple[str, ...] = ()
+    """Where all that a peer sends goes to its hub, also what it asks for: whoever is
+    near it would hear that otherwise."""
 
     def wg_quick(self, private_key: str | None = None) -> str:
         """Return the file of ``wg-quick``.
@@ -46,6 +49,8 @@ class PeerConfig:
             f"Address = {', '.join(addresses)}",
             f"MTU = {MTU}",
         ]
+        if self.name_servers:
+            lines.append(f"DNS = {', '.join(self.name_servers)}")
         return "\n".join((*lines, "", self.wg_peer()))
 
     def wg_peer(self) -> str:
@@ -79,6 +84,7 @@ def config_of(peer: Node, registry: Registry) -> PeerConfig | Unreachable:
         hub.key,
         endpoint,
         EVERYTHING if peer.full_tunnel else _reached(peer, registry),
+        registry.networks.addresses(hub.number) if peer.full_tunnel else (),
     )
 
 

@@ -1,6 +1,8 @@
 """``meshwg exit``: through which peer this machine reaches the internet."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from meshwg.cli.table import (
     terminal_width,
     wrap,
 )
+from meshwg.errors import NotPermitted
 
 MIN_NAME = 8
 
@@ -94,6 +97,58 @@ def off(as_json: bool, control_socket: str) -> None:
         echo("No exit was used.")
     else:
         echo(f"The internet is reached without {done['was']} again.")
+
+
+@exit_.command()
+@click.option(
+    "--config",
+    "config_file",
+    envvar="MESHWG_CONFIG",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The node's settings. Default: /etc/meshwg/node.toml, if there.",
+)
+@click.option(
+    "--state-dir",
+    envvar="MESHWG_STATE_DIR",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Default: /var/lib/meshwg.",
+)
+@click.option(
+    "--interface",
+    envvar="MESHWG_INTERFACE",
+    metavar="NAME",
+    help="Default: meshwg0.",
+)
+def hold(
+    config_file: Path | None, state_dir: Path | None, interface: str | None
+) -> None:
+    """Let nothing leave beside the exit that is remembered, before the node runs.
+
+    For machines that start: systemd/meshwg-guard.service runs it before there is a
+    network. The node goes on with that, and 'meshwg cleanup' ends it.
+    """
+    import asyncio
+    from contextlib import closing
+
+    from meshwg import config
+    from meshwg.runtime import exits
+    from meshwg.runtime.state import StateDirectory
+
+    settings = config.load(
+        config_file, {"state_dir": state_dir, "interface": interface}
+    )
+    if os.geteuid() != 0:
+        raise NotPermitted("Only root may close this machine: run as root")
+    chosen = None
+    if settings.state_dir.exists():
+        with closing(StateDirectory(settings.state_dir)) as state:
+            chosen = asyncio.run(exits.hold(settings.interface, state))
+    if chosen is None:
+        echo("No exit is used, so nothing is held back.")
+    else:
+        echo(f"Nothing leaves this machine beside the exit {chosen.name}.")
 
 
 def render(report: dict[str, Any], size: int) -> list[str]:

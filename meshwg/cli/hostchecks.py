@@ -96,8 +96,9 @@ def _letting_in(chain: Chain, interface: str) -> str:
 
 def forwarding(own: dict[str, Any]) -> Finding:
     """See whether the system passes on what this node is to pass on."""
-    offers = (own.get("exit") or {}).get("offering")
-    if own.get("role") != "hub" and not own.get("routes") and not offers:
+    offers = (own.get("hub"), (own.get("exit") or {}).get("offering"))
+    items = [*(own.get("routes") or ()), *(each for each in offers if each)]
+    if all(each["state"] != "approved" for each in items):
         text = "not needed: nothing is to pass through this node"
         return Finding("forwarding", "ok", text)
     off = [

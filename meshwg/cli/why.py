@@ -26,12 +26,12 @@ PATIENCE = 3.0
 def why(target: str, as_json: bool, control_socket: str) -> None:
     """Say what lets TARGET be reached, or what is in the way, and its mend.
 
-    TARGET is a peer, or an address behind one; without a port it is about ICMP. Ends
-    with 1 if there is an obstacle.
+    TARGET is a peer, an address behind one or, while an exit is used, one of the
+    internet, also by its name; without a port it is about ICMP. Ends with 1 if there is
+    an obstacle.
     """
     name, port = split(target)
-    client = DaemonClient(control_socket)
-    report = client.post("/v1/why", {"target": name, "port": port})
+    report = ask(DaemonClient(control_socket), name, port)
     if report["verdict"] == "allowed" and port.startswith("tcp/"):
         step = far_end(report["address"], int(port.removeprefix("tcp/")))
         report["steps"].append(step)
@@ -46,6 +46,30 @@ def why(target: str, as_json: bool, control_socket: str) -> None:
             click.echo(line)
     if report["verdict"] != "allowed":
         raise click.exceptions.Exit(1)
+
+
+def ask(client: DaemonClient, name: str, port: str) -> dict[str, Any]:
+    """Return what the daemon says of a name; what it does not know is looked up."""
+    report = client.post("/v1/why", {"target": name, "port": port})
+    address = None
+    if report["address"] is None and "." in name:
+        address = look_up(name)
+    if address is None or address == name:
+        return report
+    found = client.post("/v1/why", {"target": address, "port": port})
+    known = {"layer": "name", "ok": True, "text": f"{name} is {address}", "mend": None}
+    steps = found["steps"]
+    rest = steps[1:] if steps[0]["ok"] else steps
+    return {**found, "steps": [known, *rest]}
+
+
+def look_up(name: str) -> str | None:
+    """Return an address that a name has on this machine, ``None`` if it has none."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    return str(found[0][4][0]) if found else None
 
 
 def split(target: str) -> tuple[str, str]:

@@ -2,9 +2,10 @@
 
 It answers for the mesh's zone, and only if it is told to does it pass other questions
 on (:mod:`meshwg.dns.forwarder`). At an exit, members may ask for names of the internet,
-but not for those of the mesh, of which each sees others. Whoever else asks from another
-machine is refused, a few times a second, and after that not heard at all. Everything
-has a bound: questions at once, bytes of one, askers that are remembered.
+but not for those of the mesh, of which each sees others. At a hub, its plain peers are
+told those that they may see. Whoever else asks from another machine is refused, a few
+times a second, and after that not heard at all. Everything has a bound: questions at
+once, bytes of one, askers that are remembered.
 
 After every call in, send :meth:`NameServer.answers_to_send` and what
 :attr:`NameServer.forwarder` has to ask; call :meth:`NameServer.handle_timer` when
@@ -12,7 +13,7 @@ After every call in, send :meth:`NameServer.answers_to_send` and what
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
 
 from meshwg.dns.forwarder import Asker, DnsDrop, Forwarder
@@ -57,6 +58,7 @@ class NameServer:
         self.forwarder = Forwarder(random, self.drops)
         self._own: Collection[str] = ()
         self._members: tuple[IPNetwork, ...] = ()
+        self._zone_of: Callable[[str], Zone | None] = lambda _: None
         self._answers: list[tuple[Asker, bytes]] = []
         self._askers = RateLimiter(RATE, BURST, max_keys=MAX_SOURCES)
         self._strangers = RateLimiter(
@@ -73,6 +75,14 @@ class NameServer:
         """Pass questions on for whoever asks from these networks, too."""
         self._members = tuple(networks)
 
+    def serve_plain(self, zone_of: Callable[[str], Zone | None]) -> None:
+        """Answer plain peers of this node, too.
+
+        :param zone_of: returns what a peer with an address may see, ``None`` if there
+            is no such peer here.
+        """
+        self._zone_of = zone_of
+
     def use_servers(self, servers: Iterable[str]) -> None:
         """Pass questions on to these, but not to this one itself."""
         self.forwarder.use(each for each in servers if each not in self._own)
@@ -80,8 +90,9 @@ class NameServer:
     def receive_query(self, data: bytes, asker: Asker, now: float) -> None:
         """Take what somebody has sent."""
         is_own = _is_loopback(asker.host) or asker.host in self._own
-        is_member = not is_own and self._is_member(asker.host)
-        is_served = is_own or is_member
+        zone = self.zone if is_own else self._zone_of(asker.host)
+        forwards = self.forwards if is_own else self._is_member(asker.host)
+        is_served = is_own or forwards or zone is not None
         if not is_served and not self._may_be_refused(asker, now):
             return
         if is_served and not self._askers.take(asker.host, now):
@@ -96,7 +107,7 @@ class NameServer:
             self._answer(query, asker, query.fault)
         else:
             self._receive_question(
-                query, query.question, asker, now, is_member=is_member
+                query, query.question, asker, now, zone=zone, forwards=forwards
             )
 
     def answers_to_send(self) -> list[tuple[Asker, bytes]]:
@@ -130,18 +141,19 @@ class NameServer:
         asker: Asker,
         now: float,
         *,
-        is_member: bool,
+        zone: Zone | None,
+        forwards: bool,
     ) -> None:
-        name, zone = question.name.lower(), self.zone
+        name, own = question.name.lower(), self.zone
         is_transfer = question.type in (RecordType.AXFR, RecordType.IXFR)
         if is_transfer or question.kind not in (CLASS_IN, CLASS_ANY):
             self._answer(query, asker, ResponseCode.REFUSED)
-        elif zone is not None and zone.covers(name):
-            if is_member:
+        elif own is not None and own.covers(name):
+            if zone is None:
                 self._answer(query, asker, ResponseCode.REFUSED)
             else:
                 self._answer_from(zone, name, query, question, asker)
-        elif not self.forwards and not is_member:
+        elif not forwards:
             self._answer(query, asker, ResponseCode.REFUSED)
         elif not self.forwarder.forward(query, asker, now):
             self._answer(query, asker, ResponseCode.SERVFAIL)

@@ -48,6 +48,8 @@ class AccessControl:
         self._named: dict[str, MeshPeer] = {}
         self._has_moved = False
         """Whether addresses, or classes, are others' now than they were."""
+        self._anything: RuleTable | None = None
+        """The policy's rules, whatever their ports are."""
         self._is_installed = False
 
     @property
@@ -71,7 +73,7 @@ class AccessControl:
         self._has_moved |= self._places.settle()
         if policy == self.policy and is_lost == self.is_lost:
             return
-        self.policy, self.is_lost = policy, is_lost
+        self.policy, self.is_lost, self._anything = policy, is_lost, None
         rules: Iterable[AllowRule] | None = None
         if policy is not None:
             rules = map(AllowRule.from_wire, policy.rules)
@@ -186,6 +188,22 @@ class AccessControl:
         anything = RuleTable([replace(rule, ports=(EVERYTHING,))])
         one, other = ((self._places.find(each), each) for each in ends)
         return anything.find(one, other, 0, 0) is not None
+
+    def acquaints(self, one: str, other: str) -> bool:
+        """Tell whether the policy lets one address reach the other, or be reached."""
+        if self.policy is None:
+            return not self.is_lost
+        if self._anything is None:
+            rules = map(AllowRule.from_wire, self.policy.rules)
+            self._anything = RuleTable(
+                [replace(rule, ports=(EVERYTHING,)) for rule in rules]
+            )
+        near, far = (
+            (self._places.find(each), each)
+            for each in (ip_address(one).packed, ip_address(other).packed)
+        )
+        find = self._anything.find
+        return bool(find(near, far, 0, 0) or find(far, near, 0, 0))
 
     def status(self) -> dict[str, Any]:
         """Return ``self.policy`` of ``meshwg status --json``."""

@@ -51,6 +51,8 @@ class InterfaceChanged:
     """Whether members reach the internet through this node."""
     exit: ExitInterface | None = None
     """How packets to the internet go, ``None`` while no exit is used."""
+    is_hub: bool = False
+    """Whether members reach each other through this node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from meshwg.peer import MeshPeer
 from meshwg.prefixes import IPNetwork
 
 AWAY = "exit-away"
+KILL_SWITCH_OFF = "kill-switch-off"
+"""What keeps packets from leaving beside the exit is not there."""
 SILENCE = 10.0
 """Seconds after which an exit that is offline for the coordinator is away, too."""
 NAMES_SHOWN = 20
@@ -133,8 +135,24 @@ class Exits:
         reason = self.why_away(now)
         if reason != self._told:
             self._told = reason
-            self._events.append(ExitChanged(self._name(), reason))
-        self._health.put(AWAY, _complaint(reason) if reason else None)
+            self._events.append(ExitChanged(self.name, reason))
+        self._health.put(AWAY, self.complaint(now))
+
+    def complaint(self, now: float) -> Complaint | None:
+        """Return what the user should know of an exit that is away.
+
+        :raises AssertionError: if no exit is used.
+        """
+        reason = self.why_away(now)
+        if not reason:
+            return None
+        return Complaint(
+            AWAY,
+            Severity.FAILURE,
+            f"Nothing gets to the internet: {reason}.",
+            "Wait for it, choose another with 'meshwg exit use NAME', or do without "
+            "with 'meshwg exit off'.",
+        )
 
     def why_away(self, now: float) -> str:
         """Return why nothing gets to the internet, empty if nothing is known of that.
@@ -142,7 +160,7 @@ class Exits:
         :raises AssertionError: if no exit is used.
         """
         assert self.chosen is not None
-        name, peer = self._name(), self._peers.get(self.chosen.key)
+        name, peer = self.name, self._peers.get(self.chosen.key)
         if peer is None:
             return f"{name} is not in the mesh any more, or is not to be seen from here"
         if not peer.entry.exit:
@@ -158,7 +176,7 @@ class Exits:
         reason = self.why_away(now)
         return {
             **self.chosen.to_json(),
-            "name": self._name(),
+            "name": self.name,
             "state": "away" if reason else "up",
             "reason": reason or None,
         }
@@ -181,8 +199,9 @@ class Exits:
             ],
         }
 
-    def _name(self) -> str:
-        """Return what the exit in use is called now."""
+    @property
+    def name(self) -> str:
+        """What the exit in use is called now."""
         assert self.chosen is not None
         peer = self._peers.get(self.chosen.key)
         return self.chosen.name if peer is None else peer.entry.name
@@ -195,13 +214,3 @@ class Exits:
             return "this mesh has none that is approved"
         more = ", ..." if len(names) > NAMES_SHOWN else ""
         return f"use one of {', '.join(names[:NAMES_SHOWN])}{more}"
-
-
-def _complaint(reason: str) -> Complaint:
-    return Complaint(
-        AWAY,
-        Severity.FAILURE,
-        f"Nothing gets to the internet: {reason}.",
-        "Wait for it, choose another with 'meshwg exit use NAME', or do without with "
-        "'meshwg exit off'.",
-    )

@@ -142,6 +142,12 @@ class Members:
         itself = self.itself
         return self._control.offers_exit and itself is not None and itself.exit
 
+    @property
+    def is_hub(self) -> bool:
+        """Whether this node offers itself as a hub, and is approved as one."""
+        is_started, itself = self._control.offered_role == HUB, self.itself
+        return is_started and itself is not None and itself.role == HUB
+
     def own_internet(self) -> tuple[IPNetwork, ...]:
         """Return what others reach through this node as an exit: the internet.
 
@@ -172,6 +178,10 @@ class Members:
             if name in (peer.entry.name, peer.key, *peer.entry.addresses):
                 return peer
         return None
+
+    def served_at(self, address: str) -> MeshPeer | None:
+        """Return the plain peer of an address, if this node is its hub."""
+        return self._hubs.plain.served_at(address)
 
     def reaches(self, address: str) -> bool:
         """Tell whether packets to an address go into the mesh."""
@@ -292,6 +302,7 @@ class Members:
             self._unreachable(),
             self.is_exit,
             self._exits.interface(),
+            self.is_hub,
         )
         if change != self._interface:
             if self._interface in self._events:
@@ -305,8 +316,7 @@ class Members:
 
         The system forwards whatever it gets, perhaps into the machine's other networks.
         """
-        itself, is_started = self.itself, self._control.offered_role == HUB
-        is_hub = is_started and itself is not None and itself.role == HUB
+        is_hub = self.is_hub
         self._access.follow(
             self.assigned_addresses(),
             self.own_routes(),

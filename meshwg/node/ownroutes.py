@@ -37,14 +37,19 @@ class OwnRoutes:
         """The networks that this node does not reach itself."""
         return self._dead
 
-    def set_dead(self, networks: Iterable[str], now: float) -> None:
-        """Know which networks this node cannot reach, of those behind it."""
+    def set_dead(
+        self, networks: Iterable[str], now: float, *, is_probed: bool = True
+    ) -> None:
+        """Know which networks this node cannot reach, of those behind it.
+
+        :param is_probed: whether it is the probes that say so, which the user is told.
+        """
         dead = tuple(networks)
         if dead == self._dead:
             return
         self._dead = dead
         self._tell(now, leaves=False)
-        self._health.put(DEAD, _complaint(dead) if dead else None)
+        self._health.put(DEAD, _complaint(dead) if dead and is_probed else None)
 
     def leave(self, now: float) -> None:
         """Tell peers that this node stops to be a router."""

@@ -68,6 +68,13 @@ class PlainPeers:
         """Return the addresses of those whose hub this node is, and judges for."""
         return tuple(self._addresses())
 
+    def served_at(self, address: str) -> MeshPeer | None:
+        """Return the peer of this hub that has an address, ``None`` if none has."""
+        for peer in self._served.values():
+            if address in peer.entry.addresses:
+                return peer
+        return None
+
     def heard(self, lane: Lane, endpoint: Endpoint) -> None:
         """Send to a plain peer of this node where it has just been heard from."""
         peer = self._served.get(lane)

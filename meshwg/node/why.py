@@ -4,11 +4,13 @@ What the far end itself says is found out by whoever asks, from where programs a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from meshwg import prefixes
 from meshwg.node.access import AccessControl
+from meshwg.node.exits import KILL_SWITCH_OFF
 from meshwg.node.machine import Node
 from meshwg.node.routers import RouterStanding
 from meshwg.peer import MeshPeer
@@ -41,12 +43,24 @@ class LayerAnswer:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """What something turned out to be."""
+
+    peer: MeshPeer
+    """Whose it is, or through whom it is reached."""
+    address: str
+    is_beyond: bool = False
+    """Whether it is in the internet, and the peer the exit in use."""
+
+
 def why(
     node: Node, target: str, protocol: int, port: int, now: float, unix_time: float
 ) -> dict[str, Any]:
     """Return ``meshwg why --json``, but for the far end; ``address`` is where that is.
 
-    :param target: the name, address or public key of a peer, or an address behind one.
+    :param target: the name, address or public key of a peer, an address behind one, or
+        one of the internet.
     """
     steps = list(_steps(node, target, protocol, port, now, unix_time))
     found = _find(node, target)
@@ -57,7 +71,7 @@ def why(
     return {
         "schema": 1,
         "target": target,
-        "address": None if found is None else found[1],
+        "address": None if found is None else found.address,
         "verdict": verdict,
         "steps": [step.to_json() for step in steps],
     }
@@ -68,15 +82,12 @@ def _steps(
 ) -> Iterator[LayerAnswer]:
     found = _find(node, target)
     if found is None:
-        yield _unknown(node, target)
+        yield from _nowhere(node, target, now)
         return
-    peer, address = found
-    where = f"{peer.entry.name}, {address}"
-    if address not in peer.entry.addresses:
-        where = f"{address}, behind {peer.entry.name}"
-    yield LayerAnswer("name", True, f"{target} is {where}")
+    peer, address = found.peer, found.address
+    yield LayerAnswer("name", True, f"{target} is {_where(found)}")
     yield _policy(node, address, protocol, port)
-    yield _route(node, peer, address)
+    yield _exit(node, now) if found.is_beyond else _route(node, peer, address)
     path = peer.path_json(now, unix_time)
     if path["kind"] == "none" and not peer.is_online(unix_time):
         text = f"{peer.entry.name} is offline, and there is no path to it"
@@ -86,23 +97,65 @@ def _steps(
     yield _session(peer, unix_time)
 
 
-def _find(node: Node, target: str) -> tuple[MeshPeer, str] | None:
-    """Return the peer that a target is, or is behind, and the target's address."""
+def _find(node: Node, target: str) -> _Destination | None:
+    """Return what a target is, ``None`` if there is no way to it in the mesh."""
     peer = node.members.find(target)
     if peer is not None:
         if target in peer.entry.addresses:
-            return peer, target
+            return _Destination(peer, target)
         addresses = sorted(peer.entry.addresses, key=lambda each: ":" in each)
-        return (peer, addresses[0]) if addresses else None
-    try:
-        address = ip_address(target)
-    except ValueError:
+        return _Destination(peer, addresses[0]) if addresses else None
+    address = _address(target)
+    if address is None:
         return None
     for each in node.peers.values():
         for route in each.entry.routes:
             if address in ip_network(route):
-                return each, str(address)
+                return _Destination(each, str(address))
+    leading = node.exits.peer
+    if leading is not None and any(address in each for each in leading.beyond):
+        return _Destination(leading, str(address), is_beyond=True)
     return None
+
+
+def _address(target: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(target)
+    except ValueError:
+        return None
+
+
+def _where(found: _Destination) -> str:
+    name, address = found.peer.entry.name, found.address
+    if found.is_beyond:
+        return f"{address}, in the internet"
+    if address not in found.peer.entry.addresses:
+        return f"{address}, behind {name}"
+    return f"{name}, {address}"
+
+
+def _nowhere(node: Node, target: str, now: float) -> Iterator[LayerAnswer]:
+    """Yield why there is no way to a target."""
+    chosen, address, mesh = node.exits.chosen, _address(target), node.members.mesh
+    if address is None and chosen is not None and node.exits.why_away(now):
+        yield replace(_unknown(node, target), mend="")
+        yield _exit(node, now)
+    elif chosen is None or address is None:
+        yield _unknown(node, target)
+    elif any(address in each for each in prefixes.internet(*mesh)):
+        yield LayerAnswer("name", True, f"{target} is {address}, in the internet")
+        yield _exit(node, now)
+    elif any(address in each for each in mesh) or chosen.lan:
+        yield _unknown(node, target)
+    else:
+        yield LayerAnswer(
+            "route",
+            False,
+            f"{target} is no address of the internet, and while the exit {chosen.name} "
+            "is used others are not reached",
+            f"'meshwg exit use {chosen.name} --lan' reaches private networks that this "
+            "machine is in.",
+        )
 
 
 def _unknown(node: Node, target: str) -> LayerAnswer:
@@ -122,6 +175,8 @@ def _unknown(node: Node, target: str) -> LayerAnswer:
     if itself is not None and target in (itself.name, *itself.addresses):
         return LayerAnswer("name", False, f"{target} is this node itself", "")
     text = f"There is no peer {target}"
+    if _address(target) is not None and node.exits.chosen is None:
+        text += ", nor one with that address behind it, and no exit is used"
     if node.access.policy is not None:
         text += ", or the policy allows nothing between it and this node"
     return LayerAnswer(
@@ -204,6 +259,19 @@ def _route(node: Node, peer: MeshPeer, address: str) -> LayerAnswer:
     text = f"{route} is behind {chosen}{reserve}"
     mend = "" if ok else f"See 'meshwg status' on {peer.entry.name}."
     return LayerAnswer("route", ok, text, mend)
+
+
+def _exit(node: Node, now: float) -> LayerAnswer:
+    """Say through whom the internet is reached, and whether by this way only."""
+    away = node.exits.complaint(now)
+    if away is not None:
+        return LayerAnswer("route", False, away.text.rstrip("."), away.mend)
+    is_open = any(each.code == KILL_SWITCH_OFF for each in node.health)
+    switch = "there is no kill switch, so packets may leave beside it"
+    if not is_open:
+        switch = "the kill switch lets nothing out beside it"
+    text = f"through the exit {node.exits.name}, which is approved and online"
+    return LayerAnswer("route", True, f"{text}; {switch}")
 
 
 def _router(node: Node, standing: RouterStanding) -> str:

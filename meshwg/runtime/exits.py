@@ -2,7 +2,8 @@
 
 The kill switch is the first thing that is there, and the last that goes. It stays when
 the node ends, unless its user takes it down or leaves the mesh: a node that crashes, or
-is started anew by an upgrade, lets nothing out in the clear meanwhile.
+is started anew by an upgrade, lets nothing out in the clear meanwhile. After a start of
+the machine it may be there before the network is (:func:`hold`).
 """
 
 import asyncio
@@ -10,18 +11,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from meshwg import routing
 from meshwg.errors import ConfigError, MeshError
 from meshwg.health import Complaint, Severity
 from meshwg.node import Node
-from meshwg.node.exits import ChosenExit
+from meshwg.node.exits import KILL_SWITCH_OFF, ChosenExit
 from meshwg.routing import interface_of
 from meshwg.runtime import clock, rtnetlink
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.killswitch import KillSwitch
 from meshwg.runtime.state import StateDirectory
 from meshwg.runtime.tasks import TaskSet
-
-CODE = "kill-switch-off"
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class ExitClient:
         self._interface = interface
         self._state = state
         self._settle = settle
-        self._switch = KillSwitch(interface.name)
+        self._switch = KillSwitch(interface.name, self._tell)
         self._tasks = TaskSet()
 
     async def start(self) -> None:
@@ -78,7 +78,7 @@ class ExitClient:
         except MeshError:
             self._state.save_exit(None if before is None else before.to_json())
             raise
-        self._node.health.clear(CODE)
+        self._node.health.clear(KILL_SWITCH_OFF)
         await self._change(chosen)
         logger.info("From now on the internet is reached through %s", chosen.name)
         return self._node.exits.status(clock.now()) or {}
@@ -89,7 +89,7 @@ class ExitClient:
         # If this is cut off, all stays closed.
         await self._change(None)
         await self._switch.switch_off()
-        self._node.health.clear(CODE)
+        self._node.health.clear(KILL_SWITCH_OFF)
         self._state.save_exit(None)
         if chosen is not None:
             logger.info("The internet is reached without %s again", chosen.name)
@@ -125,15 +125,19 @@ class ExitClient:
         chosen = self._node.exits.chosen
         if chosen is None:
             return
+        refusal = None
         try:
             await self._switch_on(lan=chosen.lan)
         except MeshError as error:
-            complaint = _not_on(error)
-            if complaint not in self._node.health:
-                logger.error("%s", complaint.text)
-            self._node.health.set(complaint)
-        else:
-            self._node.health.clear(CODE)
+            refusal = error
+        self._tell(refusal)
+
+    def _tell(self, refusal: MeshError | None) -> None:
+        """Tell the user if the system says something against the kill switch."""
+        complaint = None if refusal is None else _not_on(refusal)
+        if complaint is not None and complaint not in self._node.health:
+            logger.error("%s", complaint.text)
+        self._node.health.put(KILL_SWITCH_OFF, complaint)
 
     async def _switch_on(self, *, lan: bool) -> None:
         others = await asyncio.to_thread(_other_meshes, self._interface.table)
@@ -158,6 +162,22 @@ async def let_out(interface: str, state: StateDirectory) -> dict[str, Any]:
     return {"was": None if chosen is None else chosen.name}
 
 
+async def hold(interface: str, state: StateDirectory) -> ChosenExit | None:
+    """Let nothing leave beside the exit that was chosen, before a node runs.
+
+    :returns: the exit, ``None`` if none was, or the node is to be down.
+    :raises ConfigError: if nftables is missing, or refuses it.
+    """
+    chosen = recall(state)
+    if chosen is None or state.is_down():
+        return None
+    switch = KillSwitch(interface)
+    # The node itself, whose mark this will most likely be, replaces it at its start.
+    await switch.switch_on(routing.choose_bit(interface, (), 0), lan=chosen.lan)
+    switch.close()
+    return chosen
+
+
 def _other_meshes(own: int) -> list[str]:
     """Return the interfaces of other meshes of this machine.
 
@@ -171,7 +191,7 @@ def _other_meshes(own: int) -> list[str]:
 
 def _not_on(error: MeshError) -> Complaint:
     return Complaint(
-        CODE,
+        KILL_SWITCH_OFF,
         Severity.FAILURE,
         "The exit is used without a kill switch, so packets may leave beside it: "
         f"{error}.",

@@ -45,15 +45,14 @@ class Firewall:
     """The host's firewall, as far as it concerns one interface.
 
     :param health: where the user is told; what is new there is logged, too.
-    :param forwards: whether packets between peers are to pass.
     """
 
-    def __init__(self, interface: str, health: Health, *, forwards: bool) -> None:
+    def __init__(self, interface: str, health: Health) -> None:
         self._interface = interface
         self._owner = owner_of(interface)
         self._has_rules = False
         self._health = health
-        self._forwards = forwards
+        self._forwards = False
         self._networks: tuple[str, ...] = ()
         self._announced: tuple[str, ...] = ()
         self._legacy = LegacyFirewall(self._owner)
@@ -63,7 +62,7 @@ class Firewall:
         self._rounds = TaskSet()
 
     async def start(self) -> None:
-        """Let pass what is forwarded, and watch the firewall from now on."""
+        """Watch the firewall from now on, and let pass what is forwarded."""
         with contextlib.suppress(OSError):
             self._watcher = ChangeWatcher(
                 NFTABLES_CHANGES,
@@ -73,8 +72,6 @@ class Firewall:
                 burst=BURST,
                 protocol=NETFILTER,
             )
-        if self._forwards:
-            await self._look()
         self._rounds.run(self._look_from_time_to_time())
 
     async def _look_from_time_to_time(self) -> None:
@@ -84,14 +81,22 @@ class Firewall:
             if self._forwards or self._announced:
                 self._look_again()
 
-    def want(self, networks: Iterable[str], announced: Iterable[str] = ()) -> None:
+    def want(
+        self,
+        networks: Iterable[str],
+        announced: Iterable[str] = (),
+        *,
+        forwards: bool = False,
+    ) -> None:
         """Take note of the networks of the mesh, and of those behind this node.
 
         What peers send to these, and is sent back, is let pass, too.
+
+        :param forwards: whether packets between peers are to pass.
         """
-        new = tuple(networks), tuple(announced)
-        if new != (self._networks, self._announced):
-            self._networks, self._announced = new
+        new = tuple(networks), tuple(announced), forwards
+        if new != (self._networks, self._announced, self._forwards):
+            self._networks, self._announced, self._forwards = new
             self._look_again()
 
     async def close(self) -> None:

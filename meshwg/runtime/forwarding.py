@@ -12,6 +12,12 @@ interfaces that accepted them are told to go on. Everything is undone when the h
 stops. The earlier settings are first noted in the state directory, so that a node that
 is killed undoes its changes at its next start, hub or not; if the system was booted
 since, or the node is in another network namespace, nothing is changed.
+
+Where several nodes of a machine forward, the last one undoes what the first one has
+switched on: each finds that noted in the others' tables.
+
+All of that waits until something of what the node offers is approved: before, it is
+only seen whether the system would permit it.
 """
 
 import asyncio
@@ -19,14 +25,14 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
-from meshwg.forwarding import ForwardedRoute, forwarding_rules
+from meshwg.forwarding import Forwarded, forwarding_rules
 from meshwg.runtime import exitside, killswitch
-from meshwg.runtime.nft import nft
+from meshwg.runtime.nft import check, nft
 from meshwg.runtime.state import StateDirectory
 from meshwg.wireguard.constants import DEFAULT_MTU
 
@@ -38,8 +44,13 @@ _SWITCHES = {
 _INTERFACES = Path("/sys/class/net")
 _SETTINGS_OF_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 _SETTINGS = "/proc/sys/net/"
+_SYSTEM = Path(_SETTINGS)
+_NOTE = re.compile(r'comment "(ip[\w./-]+)=([0-9])>([0-9])"', re.ASCII)
 _TABLE = re.compile(r"meshwg-[\w.-]+", re.ASCII)
-_KINDS = (killswitch.PREFIX, exitside.PREFIX, "meshwg-")
+_KINDS = (
+    *(killswitch.PREFIX, killswitch.OWNED_PREFIX, exitside.PREFIX),
+    "meshwg-",
+)
 """How names of tables begin, before the interface's; the shortest last."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
@@ -52,22 +63,14 @@ class Forwarding:
     """Forwarding between the peers on one interface, and to networks behind the node.
 
     :param mtu: of the interface, in bytes.
-    :param members: whether peers reach each other through this node.
     """
 
     def __init__(
-        self,
-        interface: str,
-        state: StateDirectory,
-        *,
-        mtu: int = DEFAULT_MTU,
-        members: bool = True,
+        self, interface: str, state: StateDirectory, *, mtu: int = DEFAULT_MTU
     ) -> None:
         self._interface = interface
         self._mtu = mtu
-        self._members = members
-        self._routes: tuple[ForwardedRoute, ...] = ()
-        self._is_exit = False
+        self._forwarded = Forwarded()
         self._kept_apart: list[str] = []
         self._lock = asyncio.Lock()
         self.is_on = False
@@ -94,65 +97,77 @@ class Forwarding:
         self._state.save_forwarding(None)
         return True
 
-    async def enable(self) -> None:
-        """Let packets through.
+    async def check(self) -> None:
+        """See whether the system would permit it, and change nothing.
 
-        :raises ConfigError: if nftables is missing or refuses the rules.
+        :raises ConfigError: if nftables is missing or refuses such rules.
         :raises NotPermitted: without the right to change the system's settings.
         """
-        self._changes = _planned()
+        await check(self._rules(Forwarded(members=True)))
+        _try_to_open(_planned())
+
+    async def want(self, forwarded: Forwarded) -> None:
+        """Forward this and nothing else; for nothing at all, undo everything.
+
+        :raises ConfigError: if nftables is missing, or refuses the rules; those before
+            stand then.
+        :raises NotPermitted: without the right to change the system's settings.
+        """
+        async with self._lock:
+            if forwarded == self._forwarded and self.is_on == bool(forwarded):
+                return
+            if not forwarded:
+                await self._disable()
+            elif self.is_on:
+                await nft(self._rules(forwarded))
+            else:
+                await self._enable(forwarded)
+            self._forwarded = forwarded
+
+    async def disable(self) -> None:
+        """Undo everything."""
+        async with self._lock:
+            await self._disable()
+
+    async def _enable(self, forwarded: Forwarded) -> None:
+        changes = await self._inherited() | _planned()
+        _try_to_open(changes)
+        self._changes = changes
         self._kept_apart = _drops(await self._others(), self._changes)
         try:
-            await nft(self._rules(self._routes, is_exit=self._is_exit))
+            await nft(self._rules(forwarded))
         except ConfigError:
             self._changes.clear()
             raise
         try:
             self._switch_on()
         except OSError as error:
-            await self.disable()
-            raise NotPermitted(
-                f"Forwarding cannot be switched on ({error.strerror}): run the hub as "
-                "root, outside of a container that forbids it"
-            ) from None
+            await self._disable()
+            raise _not_permitted(error) from None
         self.is_on = True
 
-    async def want(
-        self, routes: Iterable[ForwardedRoute], *, is_exit: bool = False
-    ) -> None:
-        """Forward between the mesh and these networks behind the node, and no others.
+    async def _disable(self) -> None:
+        self.is_on = False
+        await self._undo(self._table)
+        self._state.save_forwarding(None)
 
-        :param is_exit: whether the internet is behind it, too.
-        :raises ConfigError: if nftables refuses the rules; those before stand then.
-        """
-        async with self._lock:
-            wanted = tuple(routes)
-            if (wanted, is_exit) == (self._routes, self._is_exit):
-                return
-            if self.is_on:
-                await nft(self._rules(wanted, is_exit=is_exit))
-            self._routes, self._is_exit = wanted, is_exit
-
-    def _rules(self, routes: Sequence[ForwardedRoute], *, is_exit: bool) -> str:
+    def _rules(self, forwarded: Forwarded) -> str:
         return forwarding_rules(
             self._table,
             self._interface,
+            forwarded,
             mtu=self._mtu,
-            members=self._members,
-            routes=routes,
-            is_exit=is_exit,
             kept_apart=self._kept_apart,
+            notes=_noted(self._changes),
         )
 
-    async def disable(self) -> None:
-        """Undo everything."""
-        async with self._lock:
-            self.is_on = False
-            await self._undo(self._table)
-        self._state.save_forwarding(None)
-
     async def _undo(self, table: str) -> None:
-        """Restore the earlier values, except those that something else has changed."""
+        """Restore the earlier values, except those that something else has changed.
+
+        Where another node forwards, it needs them, and does that at its own end.
+        """
+        if await _siblings(table):
+            self._changes.clear()
         for setting, (before, after) in reversed(self._changes.items()):
             with contextlib.suppress(OSError):
                 if setting.read_text().strip() == after:
@@ -160,6 +175,17 @@ class Forwarding:
         self._changes.clear()
         with contextlib.suppress(ConfigError):
             await nft(f"delete table inet {table}")
+
+    async def _inherited(self) -> dict[Path, tuple[str, str]]:
+        """Return what other nodes of this machine have changed for the same."""
+        found: dict[Path, tuple[str, str]] = {}
+        for table in await _siblings(self._table):
+            for setting, before, after in _NOTE.findall(
+                await nft(f"list table inet {table}")
+            ):
+                if (_SYSTEM / setting).exists():
+                    found[_SYSTEM / setting] = before, after
+        return found
 
     async def _others(self) -> list[str]:
         """Return the interfaces that are no mesh's."""
@@ -186,12 +212,31 @@ class Forwarding:
 async def remove_tables() -> list[str]:
     """Remove the tables of nodes whose interface is gone; return what was undone."""
     undone = []
-    with contextlib.suppress(ConfigError):
-        for name in await _own_tables():
+    try:
+        names = await _own_tables()
+    except ConfigError:
+        return []
+    for name in names:
+        # One that belongs to a process nobody else can remove; it goes with that.
+        with contextlib.suppress(ConfigError):
             if not _exists(_interface_of(name)):
                 await nft(f"delete table inet {name}")
                 undone.append(f"the nftables table {name}")
     return undone
+
+
+async def _siblings(table: str) -> list[str]:
+    """Return the tables of other nodes that forward, and run."""
+    try:
+        names = await _own_tables()
+    except ConfigError:
+        return []
+    others = (each for each in names if each != table)
+    return [
+        each
+        for each in others
+        if each == _of(_interface_of(each)) and _exists(_interface_of(each))
+    ]
 
 
 async def _own_tables() -> list[str]:
@@ -202,6 +247,34 @@ async def _own_tables() -> list[str]:
     lines = (await nft("list tables")).splitlines()
     names = [line.rpartition(" ")[2] for line in lines if line.startswith("table inet")]
     return [name for name in names if _TABLE.fullmatch(name)]
+
+
+def _try_to_open(settings: Iterable[Path]) -> None:
+    """See whether settings may be changed.
+
+    :raises NotPermitted: if one may not.
+    """
+    try:
+        for setting in settings:
+            setting.open("r+").close()
+    except OSError as error:
+        raise _not_permitted(error) from None
+
+
+def _noted(changes: Mapping[Path, tuple[str, str]]) -> list[str]:
+    """Return changes as other nodes of this machine read them (:data:`_NOTE`)."""
+    texts = (
+        f"{setting.relative_to(_SYSTEM)}={before}>{after}"
+        for setting, (before, after) in changes.items()
+    )
+    return [each for each in texts if _NOTE.fullmatch(f'comment "{each}"')]
+
+
+def _not_permitted(error: OSError) -> NotPermitted:
+    return NotPermitted(
+        f"Forwarding cannot be switched on ({error.strerror}): run the hub as root, "
+        "outside of a container that forbids it"
+    )
 
 
 def _of(interface: str) -> str:

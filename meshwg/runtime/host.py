@@ -217,7 +217,7 @@ class NodeHost:
             self.turn,
             lambda: self.routes.current,
             mtu=self.mtu,
-            is_hub=self._config.role == "hub",
+            may_be_hub=self._config.role == "hub",
             may_be_exit=self._config.exit,
             fwmark=self._interface.fwmark,
         )
@@ -438,7 +438,10 @@ class NodeHost:
                 self._addressing.change(event)
                 self._exit_side.follow(event.is_exit)
                 self._router.want(
-                    event.networks, event.announced, is_exit=event.is_exit
+                    event.networks,
+                    event.announced,
+                    is_hub=event.is_hub,
+                    is_exit=event.is_exit,
                 )
                 self._names_changed()
             case ServersChanged(stun, relays):

@@ -13,6 +13,12 @@ nftables: of what this machine sends, or forwards to the internet, it lets pass 
 Everything else is refused, which senders hear at once. The table stays when the node
 ends, however it ends; the next run of the node replaces it in one step.
 
+Another program may remove all tables there are, as firewalls do that are loaded anew.
+The table is put back, but that takes some milliseconds, in which only routes keep
+things in, and they cannot hold a program that binds its sockets to an interface. So
+while the node runs there is a second table with the same last word, which nobody else
+can remove (:mod:`~.ownedtable`).
+
 Who began a connection is what the kernel's tracking of connections says. For those that
 were there before it began to look, the sockets say it (:mod:`~.connections`).
 
@@ -25,7 +31,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from meshwg import prefixes
 from meshwg.errors import ConfigError
@@ -38,13 +45,15 @@ from meshwg.runtime.connections import (
 )
 from meshwg.runtime.firewall import NETFILTER, NFTABLES_CHANGES
 from meshwg.runtime.nft import nft
+from meshwg.runtime.ownedtable import OwnedTable
 from meshwg.runtime.tasks import TaskSet
 
 PREFIX = "meshwg-killswitch-"
+OWNED_PREFIX = "meshwg-owned-"
 INTERVAL, BURST = 2.0, 10
 """Seconds between two looks on average, where rules change all the time, and the looks
-that may come sooner. The first comes at once: while the table is gone, only routes keep
-things in, and they cannot hold a program that binds its sockets to an interface."""
+that may come sooner. The first comes at once, since not every system has tables that
+nobody else can remove."""
 MAX_ASKED = 65_536
 """Askers over UDP that are remembered, of each version of IP."""
 ANSWER_WITHIN = 180
@@ -52,11 +61,14 @@ ANSWER_WITHIN = 180
 tracking of connections."""
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
-_RULES = """
+_TABLE = """
 table inet {table}
 delete table inet {table}
 table inet {table} {{
-{sets}
+{body}
+}}
+"""
+_CONNECTIONS = """
   chain mark_incoming {{
     type filter hook prerouting priority mangle; policy accept
     iifname {inside} accept
@@ -71,6 +83,8 @@ table inet {table} {{
     {answer4}
     {answer6}
   }}
+"""
+_LAST_WORD = """
   chain input {{
     type filter hook input priority -10; policy accept
     iifname {inside} accept
@@ -104,7 +118,6 @@ table inet {table} {{
     ip daddr != @near4 counter drop
     ip6 daddr != @near6 counter drop
   }}
-}}
 """
 _LAN = """\
     meta l4proto { tcp, udp } th dport { 53, 853 } counter reject
@@ -124,14 +137,22 @@ logger = logging.getLogger(__name__)
 
 
 class KillSwitch:
-    """The table of one interface.
+    """The tables of one interface.
 
     :param interface: the mesh's.
+    :param on_look: called after a table that was removed was put back, or with what the
+        system says against it.
     """
 
-    def __init__(self, interface: str) -> None:
+    def __init__(
+        self,
+        interface: str,
+        on_look: Callable[[ConfigError | None], None] | None = None,
+    ) -> None:
         self._interface = interface
+        self._on_look = on_look
         self._table = PREFIX + interface
+        self._owned: OwnedTable | None = None
         self._wanted: tuple[int, bool, tuple[str, ...]] | None = None
         self._earlier = EarlierConnections()
         self._watcher: ChangeWatcher | None = None
@@ -167,7 +188,10 @@ class KillSwitch:
                 await nft(f"delete table inet {self._table}")
 
     def close(self) -> None:
-        """Watch no longer; the table stays."""
+        """Watch no longer; the table stays, but for that which is this process's."""
+        if self._owned is not None:
+            self._owned.close()
+            self._owned = None
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
@@ -192,23 +216,27 @@ class KillSwitch:
         async with self._lock:
             if self._wanted is None or await is_on(self._interface):
                 return
+            refusal = None
             try:
                 await self._install(self._wanted)
             except ConfigError as error:
-                logger.error("The kill switch cannot be put back: %s", error)
+                refusal = error
             else:
                 logger.warning(
                     "Another program removed the kill switch %s; it was put back",
                     self._table,
                 )
+            if self._on_look is not None:
+                self._on_look(refusal)
 
     async def _install(self, wanted: tuple[int, bool, tuple[str, ...]]) -> None:
         bit, lan, others = wanted
         names = ("lo", self._interface, *others)
-        text = rules_text(
-            self._table, self._interface, names, bit, self._earlier, lan=lan
-        )
-        await nft(text)
+        rules = KillSwitchRules(self._interface, names, bit, self._earlier, lan)
+        await nft(rules.table(self._table))
+        if self._owned is None:
+            self._owned = OwnedTable(OWNED_PREFIX + self._interface)
+        await asyncio.to_thread(self._owned.put, rules.last_word())
 
 
 async def is_on(interface: str) -> bool:
@@ -220,34 +248,42 @@ async def is_on(interface: str) -> bool:
     return f"table inet {PREFIX}{interface}" in lines
 
 
-def rules_text(
-    table: str,
-    interface: str,
-    inside: Iterable[str],
-    bit: int,
-    earlier: EarlierConnections,
-    *,
-    lan: bool,
-) -> str:
-    """Return the table for nft, in place of an earlier one.
+@dataclass(frozen=True, slots=True)
+class KillSwitchRules:
+    """What the tables say."""
 
-    :param interface: the mesh's.
-    :param inside: interfaces of meshes, and of the machine itself.
-    """
-    names = ", ".join(f'"{each}"' for each in inside if _NAME.fullmatch(each))
-    return _RULES.format(
-        table=table,
-        inside=f"{{ {names} }}",
-        bit=f"0x{bit:08x}",
-        interface=interface,
-        asked4=_ASKED.format(ip="ip", version=4),
-        asked6=_ASKED.format(ip="ip6", version=6),
-        answer4=_ANSWER.format(ip="ip", version=4),
-        answer6=_ANSWER.format(ip="ip6", version=6),
-        answer=f"0x{answer_mark(bit):08x}",
-        sets=_sets(earlier),
-        lan=_LAN if lan else "",
-    )
+    interface: str
+    """The mesh's."""
+    inside: tuple[str, ...]
+    """Interfaces of meshes, and of the machine itself."""
+    bit: int
+    """Of the node's mark."""
+    earlier: EarlierConnections
+    lan: bool
+    """Whether private networks may be reached."""
+
+    def table(self, name: str) -> str:
+        """Return commands for nft that make the table, in place of an earlier one."""
+        body = f"{_sets(self.earlier)}{self._filled(_CONNECTIONS + _LAST_WORD)}"
+        return _TABLE.format(table=name, body=body)
+
+    def last_word(self) -> str:
+        """Return sets and chains that decide, by what the other ones have found out."""
+        return f"{_sets(self.earlier)}{self._filled(_LAST_WORD)}"
+
+    def _filled(self, chains: str) -> str:
+        names = ", ".join(f'"{each}"' for each in self.inside if _NAME.fullmatch(each))
+        return chains.format(
+            inside=f"{{ {names} }}",
+            bit=f"0x{self.bit:08x}",
+            interface=self.interface,
+            asked4=_ASKED.format(ip="ip", version=4),
+            asked6=_ASKED.format(ip="ip6", version=6),
+            answer4=_ANSWER.format(ip="ip", version=4),
+            answer6=_ANSWER.format(ip="ip6", version=6),
+            answer=f"0x{answer_mark(self.bit):08x}",
+            lan=_LAN if self.lan else "",
+        )
 
 
 def _sets(earlier: EarlierConnections) -> str:

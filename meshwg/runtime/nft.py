@@ -13,6 +13,14 @@ async def nft(rules: str) -> str:
     return await _run(("-f", "-"), rules)
 
 
+async def check(rules: str) -> None:
+    """See whether nft would carry commands out, without doing it.
+
+    :raises ConfigError: if it is missing, or would refuse them.
+    """
+    await _run(("--check", "-f", "-"), rules)
+
+
 async def list_ruleset() -> str:
     """Return all rules of the host, as JSON.
 

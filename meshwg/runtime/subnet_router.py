@@ -4,6 +4,9 @@ It has the system forward, keeps the host's firewall from dropping that, asks wh
 the networks are there, and lets the others go elsewhere before it stops. Where the
 system cannot be had to forward, nothing is changed in it, and peers are told to use
 other routers.
+
+The system is changed for what is approved, and only while it is: at the start it is
+only seen whether it could be.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from meshwg.errors import MeshError
-from meshwg.forwarding import ForwardedRoute
+from meshwg.forwarding import Forwarded, ForwardedRoute
 from meshwg.health import Complaint, Severity
 from meshwg.node import Node
 from meshwg.routeoptions import RouteOptions
@@ -41,6 +44,7 @@ class SubnetRouter:
     :param turn: carries out what the node was told.
     :param offered: returns the networks behind the node, approved or not.
     :param mtu: of the interface, in bytes.
+    :param may_be_hub: whether the node offers itself as a hub.
     :param may_be_exit: whether the node offers itself as an exit.
     :param fwmark: of the node's own sockets.
     """
@@ -54,7 +58,7 @@ class SubnetRouter:
         offered: Callable[[], Sequence[RouteOptions]],
         *,
         mtu: int,
-        is_hub: bool,
+        may_be_hub: bool,
         may_be_exit: bool = False,
         fwmark: int,
     ) -> None:
@@ -62,57 +66,61 @@ class SubnetRouter:
         self._interface = interface
         self._turn = turn
         self._offered = offered
-        self._is_hub = is_hub
+        self._may_be_hub = may_be_hub
         self._may_be_exit = may_be_exit
         self._fwmark = fwmark
-        self._forwarding = Forwarding(interface, state, mtu=mtu, members=is_hub)
-        self._firewall = Firewall(interface, node.health, forwards=is_hub)
+        self._forwarding = Forwarding(interface, state, mtu=mtu)
+        self._firewall = Firewall(interface, node.health)
         self._networks: tuple[str, ...] = ()
         self._announced: tuple[str, ...] = ()
-        self._is_exit = False
+        self._is_hub = self._is_exit = False
         self._probes: dict[tuple[str, str], LanProbe] = {}
-        self._lock = asyncio.Lock()
         self._tasks = TaskSet()
         self._is_leaving = False
 
     async def start(self) -> None:
-        """Undo what a killed node left, and forward if there is anything to.
+        """Undo what a killed node left, and see whether the system would forward.
 
-        :raises MeshError: if a hub cannot.
+        :raises MeshError: if it would not, and the node is to be a hub.
         """
         if await self._forwarding.recover():
             await remove_rules({owner_of(self._interface)})
-        if self._is_hub:
-            await self._forwarding.enable()
+        if self._may_be_hub:
+            await self._forwarding.check()
         elif self._offered() or self._may_be_exit:
-            await self._enable()
+            try:
+                await self._forwarding.check()
+            except MeshError as error:
+                self._complain(error)
         await self._firewall.start()
 
     async def close(self) -> None:
         """Undo everything."""
-        self._tasks.cancel()
         for probe in self._probes.values():
             probe.close()
         self._probes.clear()
         await self._firewall.close()
-        async with self._lock:
-            if self._forwarding.is_on:
-                await self._forwarding.disable()
+        # What was begun is not left half done.
+        await self._tasks.wait()
+        if self._forwarding.is_on:
+            await self._forwarding.disable()
 
     def want(
         self,
         networks: Iterable[str],
         announced: Iterable[str],
         *,
+        is_hub: bool = False,
         is_exit: bool = False,
     ) -> None:
         """Take note of the mesh's networks, and of those behind this node.
 
         :param announced: those that are approved, as the mesh knows them.
+        :param is_hub: whether members reach each other through this node.
         :param is_exit: whether the internet is behind it, too.
         """
         self._networks, self._announced = tuple(networks), tuple(announced)
-        self._is_exit = is_exit
+        self._is_hub, self._is_exit = is_hub, is_exit
         self.refresh()
 
     def refresh(self) -> None:
@@ -120,10 +128,12 @@ class SubnetRouter:
         routes = self.approved()
         behind = [each.prefix for each in routes]
         internet = map(str, DEFAULTS.values()) if self._is_exit else ()
-        self._firewall.want(self._networks, [*behind, *internet])
+        self._firewall.want(self._networks, [*behind, *internet], forwards=self._is_hub)
         self._watch(routes)
-        forwarded = tuple(map(_forwarded, routes))
-        self._tasks.run(self._forward(forwarded, is_exit=self._is_exit))
+        wanted = Forwarded(
+            tuple(map(_forwarded, routes)), self._is_hub, self._is_exit, self._networks
+        )
+        self._tasks.run(self._forward(wanted))
 
     def approved(self) -> tuple[RouteOptions, ...]:
         """Return the networks behind this node that others are told of."""
@@ -148,30 +158,21 @@ class SubnetRouter:
 
     # Forwarding.
 
-    async def _forward(
-        self, routes: tuple[ForwardedRoute, ...], *, is_exit: bool
-    ) -> None:
-        async with self._lock:
-            if (routes or is_exit) and not self._forwarding.is_on:
-                await self._enable()
-            try:
-                await self._forwarding.want(routes, is_exit=is_exit)
-            except MeshError as error:
-                self._complain(error)
-
-    async def _enable(self) -> None:
+    async def _forward(self, wanted: Forwarded) -> None:
         try:
-            await self._forwarding.enable()
+            await self._forwarding.want(wanted)
         except MeshError as error:
             self._complain(error)
         else:
-            self._node.health.clear(NOT_FORWARDED)
+            if wanted:
+                self._node.health.clear(NOT_FORWARDED)
+            self._tell_dead()
 
     def _complain(self, error: MeshError) -> None:
         complaint = Complaint(
             NOT_FORWARDED,
             Severity.FAILURE,
-            f"Nobody reaches the networks behind this node: {error}.",
+            f"Nobody reaches anything through this node: {error}.",
             "Start the node again after that.",
         )
         if complaint not in self._node.health:
@@ -210,10 +211,12 @@ class SubnetRouter:
         dead = [
             network for (network, _), probe in self._probes.items() if probe.is_dead
         ]
-        if any(each.code == NOT_FORWARDED for each in self._node.health):
+        forwards = all(each.code != NOT_FORWARDED for each in self._node.health)
+        if not forwards:
             dead = list(self._announced)
-        if sorted(dead) != list(self._node.own_routes.dead):
-            self._node.own_routes.set_dead(sorted(dead), clock.now())
+        own_routes = self._node.own_routes
+        if sorted(dead) != list(own_routes.dead):
+            own_routes.set_dead(sorted(dead), clock.now(), is_probed=forwards)
             # Not here: this may be in the middle of what the last turn brought.
             asyncio.get_running_loop().call_soon(self._turn)
 

@@ -36,6 +36,7 @@ from netlab.topology import Way
 
 NAME = "www.example.org"
 ROUNDS = 2
+FLUSHES = 5
 ASLEEP = 2.0
 """Seconds."""
 BASEMENT = "192.168.99.1"
@@ -154,6 +155,8 @@ def verify(travel: Travel, narrator: Narrator) -> None:
         with talking(travel):
             wait_until_reached(travel)
             expect_reached(travel, from_=leaving.host.address())
+    with narrator.step("'meshwg why' says who leads there, and that nothing else does"):
+        expect_explained(travel)
     with narrator.step("neither the exit's other networks nor the own one are reached"):
         expect_unreachable(travel, BASEMENT)
         expect_unreachable(travel, travel.printer.address())
@@ -188,6 +191,7 @@ def disturbances(travel: Travel) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "the node is stopped and started", lambda: restart(travel)
     yield "all rules are flushed", lambda: flush_rules(host)
     yield "all routes are flushed", lambda: flush_routes(host)
+    yield "the firewall's rules are flushed", lambda: flush_firewall(host)
     yield "the network is restarted", lambda: bounce(host)
     yield "the laptop sleeps and wakes up", lambda: sleep(travel)
     yield "the laptop roams to the cafe", lambda: host.move_to(travel.cafe)
@@ -221,6 +225,12 @@ def flush_routes(host: Host) -> None:
     for family in ("-4", "-6"):
         flush = ["ip", family, "route", "flush", "table", "all", "proto", "77"]
         host.run(flush, check=False)
+
+
+def flush_firewall(host: Host) -> None:
+    """Remove the rules of all programs, as firewalls do that are loaded anew."""
+    for _ in range(FLUSHES):
+        host.run(["nft", "flush", "ruleset"])
 
 
 def bounce(host: Host) -> None:
@@ -338,6 +348,14 @@ def expect_reached(travel: Travel, from_: str) -> None:
         raise ScenarioFailed(f"Over IPv6 the site was asked from {seen6!r}.")
 
 
+def expect_explained(travel: Travel) -> None:
+    """Check what the laptop says of a site that it reaches."""
+    said = " ".join(travel.laptop.meshwg("why", f"{NAME}:80").split())
+    for words in ("through the exit exit", "lets nothing out", "listens at port 80"):
+        if words not in said:
+            raise ScenarioFailed(f"The laptop does not say {words!r}, but: {said}")
+
+
 def expect_unreachable(travel: Travel, address: str) -> None:
     request = ["ping", "-n", "-c", "2", "-W", "1", address]
     if travel.laptop.host.run(request, check=False).returncode == 0:
@@ -379,6 +397,10 @@ def expect_away(travel: Travel) -> None:
     if using["state"] != "away" or "offline" not in using["reason"]:
         raise ScenarioFailed(f"The laptop says of its exit: {using}.")
     expect_unreachable(travel, travel.site.address())
+    command = [*MESHWG, "why", travel.site.address()]
+    asked = travel.laptop.host.run(command, check=False)
+    if asked.returncode != 1 or "Nothing gets to the internet" not in asked.stdout:
+        raise ScenarioFailed(f"The laptop says of the site: {asked.stdout}")
 
 
 def expect_freed(travel: Travel) -> None:

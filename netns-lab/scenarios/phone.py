@@ -3,17 +3,18 @@
 ::
 
     phone -- carrier --.             .-- office -- laptop
-    (wg-quick)          internet ----'
-                           |
-                          hub -- 192.168.77.0/24
+    (wg-quick)          internet ----+
+    tablet -- hotel ---'   |         '-- site, names
+    (wg-quick)             |
+                          hub -- 192.168.77.0/24, cellar
 
-The phone runs no meshwg: it has a file, or has scanned a code. Both routers are
-symmetric NATs with random ports. The hub can be reached from outside and passes on what
-the phone and the mesh have to say to each other, and nothing into its other network.
+Neither runs meshwg: they have a file, or have scanned a code. All routers are symmetric
+NATs with random ports. The hub can be reached from outside and passes on what the phone
+and the mesh have to say to each other, and nothing into its other networks. All that
+the tablet sends goes to the hub, which is an exit.
 """
 
 import json
-import os
 from dataclasses import dataclass
 
 from netlab.capture import Capture
@@ -25,7 +26,10 @@ from netlab.presets import OFFICE
 from netlab.router import Router
 from netlab.scenario import Narrator, Scenario
 from netlab.topology import Way
-from netlab.wireguard import WIREGUARD_GO, message_type
+from netlab.wireguard import message_type
+from scenarios import fulltunnel
+from scenarios.exit import approve
+from scenarios.fulltunnel import Tablet
 
 HUB_PORT = 51820
 SECRET_NETWORK = "192.168.77.1"
@@ -49,6 +53,7 @@ class Travels:
     carrier: Router
     wire: Capture
     """What the phone sends and receives outside of its tunnel."""
+    tablet: Tablet
 
     def coordinator(self, *arguments: str) -> Json:
         """Run a command of the coordinator and return its JSON."""
@@ -66,10 +71,13 @@ def build(lab: Lab) -> Travels:
     phone = lab.add_host("phone", carrier)
     public.run(["ip", "address", "add", f"{SECRET_NETWORK}/24", "dev", "lo"])
     wire = phone.capture("eth0", "udp")
+    tablet = fulltunnel.build(lab, public)
     mesh = Mesh(lab, relay=False)
-    mesh.join_all({public: ("--hub", "--listen-port", str(HUB_PORT)), laptop: ()})
+    options = ("--hub", "--exit", "--listen-port", str(HUB_PORT))
+    mesh.join_all({public: options, laptop: ()})
+    approve(mesh, "hub")
     nodes = mesh.nodes
-    return Travels(mesh, nodes["hub"], nodes["laptop"], phone, carrier, wire)
+    return Travels(mesh, nodes["hub"], nodes["laptop"], phone, carrier, wire, tablet)
 
 
 def verify(travels: Travels, narrator: Narrator) -> None:
@@ -98,6 +106,34 @@ def verify(travels: Travels, narrator: Narrator) -> None:
         travels.coordinator("peer", "remove", "phone")
         expect_cut(phone, hub.address())
         expect_silence(phone, laptop.address())
+    verify_tablet(travels, narrator)
+
+
+def verify_tablet(travels: Travels, narrator: Narrator) -> None:
+    tablet, laptop = travels.tablet, travels.laptop
+    with narrator.step("'peer add tablet --full-tunnel' sends all of it to the hub"):
+        answer = travels.coordinator("peer", "add", "tablet", "--full-tunnel")
+        tablet.addresses = tuple(answer["peer"]["addresses"])
+        fulltunnel.bring_up(tablet.host, answer["config"], "tablet")
+    with narrator.step("it reaches a site by name, over IPv4 and IPv6, as the hub"):
+        fulltunnel.expect_reached_as_hub(tablet)
+    with narrator.step("it finds the laptop by its name, and the laptop reaches it"):
+        tablet.host.ping("laptop.mesh.internal")
+        laptop.host.ping(tablet.addresses[0])
+    with narrator.step("the longest packets pass, and downloads over both"):
+        fulltunnel.expect_room(tablet)
+    with narrator.step("in its own network there is WireGuard and nothing else"):
+        fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+    with narrator.step("the hub's networks are closed to it"):
+        expect_silence(tablet.host, SECRET_NETWORK)
+        expect_silence(tablet.host, tablet.neighbour.address())
+    with narrator.step("nobody reaches it from the internet, or from beside the hub"):
+        fulltunnel.expect_closed(tablet)
+    with narrator.step("when it is removed, nothing of it passes, in whatever way"):
+        travels.coordinator("peer", "remove", "tablet")
+        expect_cut(tablet.host, travels.hub.address())
+        fulltunnel.expect_nothing_passes(tablet)
+        fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
 
 
 def add_phone(travels: Travels) -> Json:
@@ -107,10 +143,7 @@ def add_phone(travels: Travels) -> Json:
         raise ScenarioFailed("There is no QR code.")
     more = f"AllowedIPs = {SECRET_NETWORK}/32, "
     config = answer["config"].replace("AllowedIPs = ", more)
-    path = travels.phone.write_file("phone.conf", config)
-    engine = {"WG_QUICK_USERSPACE_IMPLEMENTATION": WIREGUARD_GO[0]}
-    environment = {**engine, "PATH": os.environ["PATH"]}
-    travels.phone.run(["wg-quick", "up", path], env=environment)
+    fulltunnel.bring_up(travels.phone, config, "phone")
     peer: Json = answer["peer"]
     return peer
 

@@ -1,6 +1,7 @@
 """``meshwg exit``: the list for people and programs, and what is chosen."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from meshwg.cli.exit import exit_names, list_, render
 from meshwg.cli.group import run
 from meshwg.errors import MeshError
+from meshwg.node.exits import ChosenExit
+from meshwg.runtime.exits import recall
+from meshwg.runtime.state import StateDirectory
 from tests.cli.daemon import FakeDaemon, a_peer, serving
 
 Json = dict[str, Any]
@@ -52,6 +56,41 @@ def test_json_is_what_the_daemon_says(
     assert json.loads(capsys.readouterr().out) == daemon.report
     assert command(tmp_path, daemon, "list") == 0
     assert "through ams only" in capsys.readouterr().out
+
+
+def test_before_the_node_runs_the_exit_that_is_remembered_is_held_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    async def hold(interface: str, state: StateDirectory) -> ChosenExit | None:
+        seen.append(interface)
+        return recall(state)
+
+    monkeypatch.setattr("meshwg.runtime.exits.hold", hold)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    settings = tmp_path / "node.toml"
+    settings.write_text('interface = "mesh7"\n')
+    where = ["--config", str(settings), "--state-dir", str(tmp_path / "state")]
+
+    assert held(*where) == 0
+    assert "No exit is used" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+    with closing(StateDirectory(tmp_path / "state")) as state:
+        state.save_exit(ChosenExit("key", "ams").to_json())
+    assert held(*where) == 0
+    out = capsys.readouterr().out
+    assert out == "Nothing leaves this machine beside the exit ams.\n"
+    assert seen == ["mesh7"]
+
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert held(*where) == 5
+
+
+def held(*options: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        run(["exit", "hold", *options])
+    return int(end.value.code or 0)
 
 
 def test_an_exit_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,16 +132,19 @@ def test_what_the_node_complains_of_is_not_looked_at_again(
 
 def test_a_node_that_passes_nothing_on_needs_no_forwarding(files: Files) -> None:
     files.forward("0", "0")
+    waiting = {"state": "advertised", "reason": "nobody has looked"}
 
     assert forwarding(OWN).severity == "ok"
+    assert forwarding({**OWN, "hub": waiting}).severity == "ok"
+    assert forwarding({**OWN, "routes": [waiting]}).severity == "ok"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"role": "hub"},
+        {"hub": {"state": "approved", "reason": ""}},
         {"routes": [{"prefix": "10.0.0.0/8", "state": "approved", "reason": ""}]},
-        {"exit": {"using": None, "offering": True}},
+        {"exit": {"using": None, "offering": {"state": "approved", "reason": ""}}},
     ],
 )
 @pytest.mark.parametrize(

@@ -132,6 +132,30 @@ def test_members_may_ask_an_exit_for_names_of_the_internet_alone(
     assert code(server, "example.org", asker=member) == "REFUSED"
 
 
+def test_plain_peers_are_told_what_they_may_see_and_nothing_of_the_internet(
+    server: NameServer,
+) -> None:
+    phone = Asker("100.77.0.9", False)
+    theirs = zone(record("only", "A", "10.0.0.7"))
+    server.serve_plain(lambda host: theirs if host == phone.host else None)
+    server.use_servers(["192.0.2.53"])
+    server.forwards = True
+
+    answer = ask(server, "only.mesh.internal", asker=phone)
+    assert answer is not None
+    assert str(answer.answer[0][0]) == "10.0.0.7"
+    assert code(server, "many.mesh.internal", asker=phone) == "NXDOMAIN"
+    assert code(server, "many.mesh.internal", asker=Asker("100.77.0.8", False)) == (
+        "REFUSED"
+    )
+    assert code(server, "example.org", asker=phone) == "REFUSED"
+    assert server.forwarder.asked() == []
+
+    server.serve_members([ip_network("100.77.0.0/16")])
+    assert ask(server, "example.org", asker=phone) is None
+    assert len(server.forwarder.asked()) == 1
+
+
 def test_another_machine_is_refused(server: NameServer) -> None:
     server.forwards = True
     server.use_servers(["192.0.2.53"])

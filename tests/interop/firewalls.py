@@ -24,6 +24,7 @@ FIREWALLD = (
     *("python3-gi", "gir1.2-glib-2.0", "libgirepository-1.0-1"),
     *("python3-dbus", "python3-cap-ng", *IPTABLES),
 )
+DOCKERD = (*IPTABLES, "docker.io", "containerd", "runc")
 DOCKER = """
 *filter
 :FORWARD DROP [0:0]
@@ -48,11 +49,14 @@ DOCKER = """
 COMMIT
 """
 """What Docker 28 writes for its default network."""
-_UFW = """
-cp /usr/share/ufw/*.rules /usr/share/ufw/*.init /usr/share/ufw/ufw.conf /etc/ufw/
+_NFT_PROGRAMS = """
 for each in iptables ip6tables; do
     for what in '' -save -restore; do ln -sf $each-nft$what /usr/sbin/$each$what; done
 done
+"""
+_UFW = f"""
+cp /usr/share/ufw/*.rules /usr/share/ufw/*.init /usr/share/ufw/ufw.conf /etc/ufw/
+{_NFT_PROGRAMS}
 """
 
 
@@ -183,6 +187,36 @@ class Docker:
 
     def _run(self, *arguments: str) -> None:
         self._host.run([str(self._iptables), *arguments])
+
+
+class Dockerd:
+    """Docker's own daemon, with data of its own and no containers."""
+
+    def __init__(self, host: Host) -> None:
+        self._packages = Packages(host, DOCKERD)
+        self._host = host
+        self._data = host.directory / "docker"
+        self._process = self._start()
+
+    def reload(self) -> None:
+        self._process.stop()
+        self._process = self._start()
+
+    def close(self) -> None:
+        self._process.stop()
+
+    def _start(self) -> Process:
+        started = self._packages.start(
+            f"{_NFT_PROGRAMS}\n"
+            "mount -t tmpfs tmpfs /run\n"
+            "mount -t tmpfs tmpfs /sys/fs/cgroup\n"
+            "mount -t cgroup2 none /sys/fs/cgroup\n"
+            f"exec dockerd --data-root {self._data} --exec-root /run/docker "
+            "--pidfile /run/docker.pid --host unix:///run/docker.sock "
+            "--storage-driver vfs\n"
+        )
+        started.wait_for_line("API listen on", timeout=60)
+        return started
 
 
 class Legacy:

@@ -149,12 +149,15 @@ def test_what_a_killed_hub_left_is_undone(pair: Pair) -> None:
     host.run(["nft", "-f", "-"], stdin=FORWARD_NOTHING)
     before = leftovers(host, "/run/nothing"), rules(host)
     hub = Member(host)
-    hub.join(pair.token, "--hub").kill()
+    hub.join(pair.token, "--hub")
+    what = ("counter drop", 'comment "meshwg-meshwg0"')
+    host.wait_until(
+        lambda: all(each in rules(host) for each in what), "it forwards what it should"
+    )
+    hub.kill()
     assert hub.process is not None
     hub.process.wait()
     assert leftovers(host, hub.options[-1]) != before[0]
-    assert "counter drop" in rules(host)
-    assert 'comment "meshwg-meshwg0"' in rules(host)
 
     cleanup = [*MESHWG, "cleanup", "--state-dir", str(hub.state_dir)]
     said = host.run(cleanup).stdout

@@ -8,18 +8,19 @@ import pytest
 from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.presets import OFFICE
-from tests.interop.firewalls import PORT, Docker, Firewalld, Legacy, Ufw
+from tests.interop.firewalls import PORT, Docker, Dockerd, Firewalld, Legacy, Ufw
 from tests.interop.meshes import Coordinator, Member, leftovers
 from tests.interop.test_routes import behind
 
 pytestmark = pytest.mark.netns
 
 SITE = "10.77.1.0/24"
-OtherFirewall = Ufw | Firewalld | Docker | Legacy
+OtherFirewall = Ufw | Firewalld | Docker | Dockerd | Legacy
 KINDS: dict[str, Callable[[Host], OtherFirewall]] = {
     "ufw": Ufw,
     "firewalld": Firewalld,
     "docker": Docker,
+    "dockerd": Dockerd,
     "legacy": Legacy,
 }
 

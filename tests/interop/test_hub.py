@@ -1,5 +1,6 @@
 """Hub and spoke: two nodes that cannot reach each other in any other way."""
 
+import shlex
 import socket
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from tests.interop.meshes import Coordinator, Member, leftovers
 pytestmark = pytest.mark.netns
 
 HUB_MTU = 1300
+SITE = "10.77.1.0/24"
 DOCKER = """
 table ip filter {
   chain FORWARD { type filter hook forward priority filter; policy drop; }
@@ -108,14 +110,81 @@ def test_a_killed_hub_that_returns_as_a_node_leaves_nothing_switched_on(
     star: Star,
 ) -> None:
     hub = star.hub
+    wait_for_switches(hub.host, "1")
     hub.kill()
-    assert switches(hub.host) == ["1", "1"]
 
     hub.start().wait_until_connected()
 
     assert switches(hub.host) == ["0", "0"]
     hub.meshwg("down")
     assert leftovers(hub.host) == []
+
+
+def test_nothing_is_switched_on_before_a_hub_is_approved_nor_after(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    host = lab.add_host("hub", lab.internet)
+    hub = Member(host).join(coordinator.token(), "--hub")
+    hub.wait_until(
+        lambda status: [e["code"] for e in status["health"]] == ["hub-waiting"],
+        "it knows that it is not approved",
+    )
+    assert switches(host) == ["0", "0"]
+    assert host.run(["nft", "list", "tables"]).stdout == ""
+
+    for decision, value in (("approve", "1"), ("refuse", "0")):
+        coordinator.command("node", decision, "hub", "--hub")
+        wait_for_switches(host, value)
+    host.wait_until(
+        lambda: host.run(["nft", "list", "tables"]).stdout == "", "the table is gone"
+    )
+    hub.meshwg("down")
+    assert hub.wait_for_end() == 0
+    assert leftovers(host) == []
+
+
+def test_where_the_system_forbids_it_a_hub_does_not_start(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    host = lab.add_host("hub", lab.internet)
+    command = Member(host).command("--join", coordinator.token(), "--hub")
+
+    refused = host.run(forbidden(command), check=False)
+
+    assert refused.returncode == 5
+    said = "Forwarding cannot be switched on (Read-only file system): run the hub as"
+    assert said in refused.stderr.splitlines()[-1]
+    assert leftovers(host) == []
+
+
+def test_where_the_system_forbids_it_a_router_says_so_and_changes_nothing(
+    lab: Lab,
+) -> None:
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    router = Member(lab.add_host("router", lab.internet))
+    options = ("--join", coordinator.token(), "--route", SITE)
+    router.process = router.host.popen(
+        forbidden(router.command(*options)), log="router.log"
+    )
+    router.wait_until_connected()
+    coordinator.command("route", "approve", "router", SITE)
+
+    router.wait_until(
+        lambda status: [e["code"] for e in status["health"]] == ["route-not-forwarded"],
+        "the router knows of the approval, and cannot follow it",
+    )
+    (complaint,) = router.status()["health"]
+    assert "(Read-only file system)" in complaint["text"]
+    assert router.host.run(["nft", "list", "tables"]).stdout == ""
+
+
+def forbidden(command: list[str]) -> list[str]:
+    """Return a command that runs where the system's settings cannot be changed."""
+    place = "/proc/sys/net"
+    script = f"mount --bind {place} {place}; mount -o remount,ro,bind {place}"
+    return ["unshare", "--mount", "sh", "-c", f"{script}; exec {shlex.join(command)}"]
+
+
+def wait_for_switches(host: Host, value: str) -> None:
+    host.wait_until(lambda: switches(host) == [value, value], f"forwarding is {value}")
 
 
 def segment_limit(client: Member, server: Member) -> int:

@@ -12,6 +12,8 @@ from bench.programs import CACHE
 from netlab.lab import Lab
 from netlab.machine import Host
 from netlab.presets import HOME_ROUTER, OFFICE
+from scenarios import fulltunnel
+from scenarios.fulltunnel import Tablet
 from tests.interop.meshes import Coordinator, Json, Member
 from tests.interop.qr import decoded
 
@@ -25,6 +27,12 @@ POLICY = """
 from = ["tag:mobile"]
 to = ["tag:db"]
 ports = ["icmp"]
+"""
+INTERNET_POLICY = """
+[[allow]]
+from = ["tag:mobile"]
+to = ["internet"]
+ports = ["udp/53", "tcp/80"]
 """
 
 
@@ -109,6 +117,84 @@ def test_a_phone_reaches_the_mesh_and_is_reached(
     names = {each["name"] for each in site.coordinator.command("peer", "list")["peers"]}
     assert names == {"phone"}
     assert site.db.meshwg("ip", "phone").stdout.split()[0] == address
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "wireguard-go",
+        pytest.param(
+            BORINGTUN,
+            marks=pytest.mark.skipif(
+                not BORINGTUN.exists(), reason="cargo has not built boringtun"
+            ),
+        ),
+        OURS,
+    ],
+    ids=["wireguard-go", "boringtun", "meshwg-wg"],
+)
+def test_all_that_a_phone_sends_goes_out_at_its_hub(
+    lab: Lab, tmp_path: Path, program: Path | str
+) -> None:
+    tablet, hub, coordinator, answer = with_full_tunnel(lab)
+    if shutil.which("zbarimg") is not None:
+        assert decoded(answer["qr"], tmp_path) == answer["config"]
+
+    if program == BORINGTUN:
+        program = without_connected_sockets(tablet.host, program)
+    fulltunnel.bring_up(tablet.host, answer["config"], "tablet", program)
+
+    fulltunnel.expect_reached_as_hub(tablet)
+    fulltunnel.expect_room(tablet)
+    fulltunnel.expect_closed(tablet)
+    fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+
+    # It is refused as an exit: the tablet has no way beside it.
+    coordinator.command("route", "refuse", "hub", "exit")
+    tablet.host.wait_until(
+        lambda: not tablet.asked_from(4), "the site is not reached any more"
+    )
+    fulltunnel.expect_nothing_passes(tablet)
+    tablet.host.ping(hub.addresses[0])
+    fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+
+
+def test_a_policy_says_what_of_the_internet_it_reaches(lab: Lab) -> None:
+    tablet, _, coordinator, answer = with_full_tunnel(lab, "--tag", "mobile")
+    policy = coordinator.host.write_file("policy.toml", INTERNET_POLICY)
+    coordinator.command("policy", "apply", str(policy))
+    fulltunnel.bring_up(tablet.host, answer["config"], "tablet")
+
+    # Who may ask name servers of the internet may ask its hub.
+    fulltunnel.expect_reached_as_hub(tablet)
+    other = f"http://{tablet.site.address()}:{fulltunnel.FILES_PORT}/long"
+    assert tablet.fetch(other) == ""
+    fulltunnel.expect_only_wireguard(tablet, HUB_PORT)
+
+
+def with_full_tunnel(
+    lab: Lab, *options: str
+) -> tuple[Tablet, Member, Coordinator, Json]:
+    """Return a tablet that has been added, its hub, and what it is told."""
+    public = lab.add_host("hub", lab.internet)
+    tablet = fulltunnel.build(lab, public)
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    hub = Member(public)
+    started = ("--hub", "--exit", "--listen-port", str(HUB_PORT))
+    hub.join(coordinator.token(hub=True), *started)
+    hub.wait_until(_is_measured, "the hub knows its network")
+    coordinator.command("route", "approve", "hub", "exit")
+    answer = coordinator.command("peer", "add", "tablet", "--full-tunnel", *options)
+    tablet.addresses = tuple(answer["peer"]["addresses"])
+    return tablet, hub, coordinator, answer
+
+
+def without_connected_sockets(host: Host, program: Path | str) -> Path:
+    """Return boringtun with one socket: others of it do not get the mark."""
+    script = host.write_file(
+        "boringtun", f'#!/bin/sh\nexec {program} --disable-connected-udp "$@"\n', 0o700
+    )
+    return script
 
 
 def test_the_code_on_the_terminal_is_the_file(site: Site, tmp_path: Path) -> None:

@@ -46,6 +46,58 @@ def test_a_host_behind_a_node_and_a_member_reach_each_other(lab: Lab) -> None:
     assert switch(gateway.host) == "0"
 
 
+def test_what_is_offered_later_is_forwarded_to_once_it_is_approved_and_undone(
+    lab: Lab,
+) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    token = coordinator.token(reusable=True)
+    alice, gateway = (
+        Member(lab.add_host(name, lab.internet)).join(token)
+        for name in ("alice", "gateway")
+    )
+    host = gateway.host
+    printer = behind(host, lab, "eth1", "printer", OFFICE)
+    before = rules(host)
+
+    gateway.meshwg("route", "add", OFFICE)
+    coordinator.command("route", "list")
+    assert (rules(host), switch(host)) == (before, "0")
+    coordinator.command("route", "approve", "gateway", OFFICE)
+    alice.host.ping(printer.address(4))
+    assert switch(host) == "1"
+
+    for undo, again in (
+        (("route", "remove", OFFICE), ("route", "add", OFFICE)),
+        (("down",), ()),
+    ):
+        gateway.meshwg(*undo)
+        host.wait_until(
+            lambda: (rules(host), switch(host)) == (before, "0"), "all is undone"
+        )
+        assert not answers(alice.host, printer.address(4))
+        if again:
+            gateway.meshwg(*again)
+            alice.host.ping(printer.address(4))
+    assert gateway.wait_for_end() == 0
+    assert leftovers(host) == []
+
+
+def test_an_approval_that_is_taken_back_ends_the_forwarding(lab: Lab) -> None:
+    coordinator = Coordinator.on_the_internet(lab)
+    gateway = Member(lab.add_host("gateway", lab.internet))
+    gateway.join(coordinator.token(), "--route", OFFICE)
+    before = rules(gateway.host), "0"
+    assert (rules(gateway.host), switch(gateway.host)) == before
+    for decision, is_on in (("approve", True), ("refuse", False), ("approve", True)):
+        coordinator.command("route", decision, "gateway", OFFICE)
+        wait_for_switch(gateway.host, str(int(is_on)))
+        assert (OFFICE in rules(gateway.host)) is is_on
+
+
+def wait_for_switch(host: Host, value: str) -> None:
+    host.wait_until(lambda: switch(host) == value, f"forwarding is {value}")
+
+
 def behind(gateway: Host, lab: Lab, interface: str, name: str, network: str) -> Host:
     """Return a host on another cable of a machine, which is its way to everywhere."""
     cable = lab.add_switch(f"{name}s-cable", network)

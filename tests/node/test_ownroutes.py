@@ -17,6 +17,10 @@ def test_a_dead_network_is_a_complaint_until_it_lives_again() -> None:
     assert "reach it by other routers" in complaint.text
     routes.set_dead([SITE, OTHER], NOW)
     assert "reach them" in next(iter(health)).text
+    routes.set_dead([SITE], NOW, is_probed=False)
+    assert routes.dead == (SITE,)
+    assert list(health) == []
+    routes.set_dead([SITE, OTHER], NOW)
     routes.set_dead([], NOW)
     assert list(health) == []
 

@@ -110,6 +110,8 @@ def test_at_its_hub_a_plain_peer_has_a_tunnel_of_its_own() -> None:
     assert stage.owner(PHONE) is phone
     assert phone.is_served
     assert stage.hubs.plain.served_addresses() == (PHONE,)
+    assert stage.hubs.plain.served_at(PHONE) is phone
+    assert stage.hubs.plain.served_at(PHONE6) is None
     assert "has not been heard" in phone.reason(NOW)
     assert phone.path_json(NOW, NOW)["kind"] == "none"
 

@@ -9,7 +9,7 @@ import pytest
 
 from meshwg.wire.token import AuthKeyText, JoinToken
 from netlab.lab import Lab
-from tests.interop.meshes import Member, leftovers
+from tests.interop.meshes import Coordinator, Member, leftovers
 
 RANDOM = random.Random(6).randbytes
 KEY = RANDOM(32)
@@ -72,14 +72,14 @@ def test_a_hangup_reads_the_guard_again_and_a_wrong_one_changes_nothing(
 
 @pytest.mark.netns
 def test_a_closed_terminal_ends_a_hub_and_its_forwarding(lab: Lab) -> None:
-    host = lab.add_host("host", lab.add_switch("cable", "192.0.2.0/24"))
+    coordinator = Coordinator.on_the_internet(lab, "--no-relay")
+    host = lab.add_host("host", lab.internet)
     member = Member(host)
-    token = str(make_token(URL, KEY))
-    command = shlex.join(member.command("--join", token, "--hub"))
+    command = shlex.join(member.command("--join", coordinator.token(hub=True), "--hub"))
     forwarding = ["cat", "/proc/sys/net/ipv4/ip_forward"]
     terminal = host.popen(["script", "-qefc", command, "/dev/null"], log="member.log")
     terminal.wait_for_line(READY)
-    assert host.run(forwarding).stdout == "1\n"
+    host.wait_until(lambda: host.run(forwarding).stdout == "1\n", "it is a hub", 60)
 
     terminal.kill()
 

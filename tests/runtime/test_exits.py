@@ -1,6 +1,6 @@
 """Using an exit: what is remembered, and in which order the system is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from meshwg.errors import ConfigError, MeshError
+from meshwg.node.exits import KILL_SWITCH_OFF
 from meshwg.routing import MARKS
 from meshwg.runtime import exits as module
-from meshwg.runtime.exits import CODE, ExitClient, let_out, recall
+from meshwg.runtime.exits import ExitClient, hold, let_out, recall
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.state import StateDirectory
 from tests.node.stage import BOB, Stage
@@ -22,11 +23,14 @@ class StandInSwitch:
     def __init__(self, said: list[str]) -> None:
         self._said = said
         self.refusal: MeshError | None = None
+        self.others = ["meshwg1"]
 
-    async def switch_on(self, bit: int, *, lan: bool, others: list[str]) -> None:
+    async def switch_on(
+        self, bit: int, *, lan: bool, others: Sequence[str] = ()
+    ) -> None:
         if self.refusal is not None:
             raise self.refusal
-        assert (bit, others) == (MARKS[0], ["meshwg1"])
+        assert (bit, list(others)) == (MARKS[0], self.others)
         self._said.append("closed, with lan" if lan else "closed")
 
     async def switch_off(self) -> None:
@@ -77,7 +81,7 @@ def state(tmp_path: Path) -> Iterator[StateDirectory]:
 def using(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> Using:
     said: list[str] = []
     switch = StandInSwitch(said)
-    monkeypatch.setattr(module, "KillSwitch", lambda name: switch)
+    monkeypatch.setattr(module, "KillSwitch", lambda *_: switch)
     monkeypatch.setattr(module, "_other_meshes", lambda own: ["meshwg1"])
     return Using(state, switch, said)
 
@@ -177,10 +181,28 @@ async def test_a_start_without_the_kill_switch_is_complained_of(using: Using) ->
 
     await again.client.start()
 
-    assert [each.code for each in again.stage.node.health] == [CODE]
+    assert [each.code for each in again.stage.node.health] == [KILL_SWITCH_OFF]
     using.switch.refusal = None
     await again.client.use("bob", lan=False)
     assert list(again.stage.node.health) == []
+
+
+async def test_before_a_node_runs_nothing_leaves_if_an_exit_was_used(
+    using: Using,
+) -> None:
+    assert await hold("meshwg0", using.state) is None
+    assert using.said == []
+    await using.client.use("bob", lan=True)
+    del using.said[:]
+    using.switch.others = []
+
+    chosen = await hold("meshwg0", using.state)
+
+    assert chosen is not None
+    assert chosen.name == "bob"
+    assert using.said == ["closed, with lan", "left"]
+    using.state.set_down(True)
+    assert await hold("meshwg0", using.state) is None
 
 
 async def test_while_no_node_runs_all_can_be_let_out(using: Using) -> None:

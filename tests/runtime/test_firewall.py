@@ -67,8 +67,15 @@ def test_what_a_hub_forwards_is_accepted_first_and_no_more_at_the_end(
     before, health = ruleset(host), Health()
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", health, forwards=True)
+        firewall = Firewall("meshwg0", health)
         await firewall.start()
+        firewall.want((), forwards=True)
+        await look(firewall)
+        assert len(await accepting_rules()) == rules.count("hook forward")
+        firewall.want(())
+        await look(firewall)
+        assert await accepting_rules() == []
+        firewall.want((), forwards=True)
         await look(firewall)
         accepting = await accepting_rules()
         await firewall.close()
@@ -85,7 +92,7 @@ def test_what_goes_to_networks_behind_a_node_passes_too(host: Host) -> None:
     before = ruleset(host)
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", Health(), forwards=False)
+        firewall = Firewall("meshwg0", Health())
         await firewall.start()
         firewall.want(MESH, ("10.1.0.0/16", "fd01::/48"))
         await look(firewall)
@@ -109,8 +116,9 @@ def test_a_firewall_that_is_loaded_again_gets_the_rule_again(
     monkeypatch.setattr(module, "SETTLE", 0.05)
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", Health(), forwards=True)
+        firewall = Firewall("meshwg0", Health())
         await firewall.start()
+        firewall.want((), forwards=True)
         assert await accepting_rules() == []
         for rules in (DOCKER, "flush ruleset" + DOCKER):
             await nft(rules)
@@ -135,8 +143,10 @@ def test_a_chain_that_cannot_be_changed_is_named(
     monkeypatch.setattr(module, "nft", refuse)
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", health, forwards=True)
+        firewall = Firewall("meshwg0", health)
         await firewall.start()
+        firewall.want((), forwards=True)
+        await look(firewall)
         await firewall.close()
 
     run(host, work)
@@ -158,7 +168,7 @@ def test_tailscales_rule_is_noticed_and_when_it_has_gone(
         return list(health) == []
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", health, forwards=False)
+        firewall = Firewall("meshwg0", health)
         await firewall.start()
         firewall.want(MESH)
         await look(firewall)
@@ -199,7 +209,7 @@ def test_without_nft_nothing_is_known_and_nothing_is_wrong(
     health = Health()
 
     async def work() -> None:
-        firewall = Firewall("meshwg0", health, forwards=False)
+        firewall = Firewall("meshwg0", health)
         await firewall.start()
         firewall.want(MESH)
         await look(firewall)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from ipaddress import ip_interface
 from typing import Any
@@ -12,9 +13,9 @@ import pytest
 
 from meshwg.errors import ConfigError
 from meshwg.routing import MARKS, Configuration, ExitRoutes, mark_of
-from meshwg.runtime import connections
+from meshwg.runtime import connections, killswitch
 from meshwg.runtime.interface import MeshInterface
-from meshwg.runtime.killswitch import KillSwitch, is_on
+from meshwg.runtime.killswitch import OWNED_PREFIX, KillSwitch, is_on
 from meshwg.runtime.nft import nft
 from netlab.lab import Lab
 from netlab.machine import Host
@@ -25,6 +26,7 @@ MESH = "meshwg0"
 BIT = MARKS[0]
 REFUSED = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 PORT, SERVICE = 8080, 80
+FLUSHES = 8
 Pair = tuple[Host, Host]
 
 
@@ -209,14 +211,78 @@ def test_it_comes_back_when_another_program_removes_all_rules(machines: Pair) ->
         switch = KillSwitch(MESH)
         await switch.switch_on(BIT, lan=False)
         await nft("flush ruleset")
-        for _ in range(500):
-            if await is_on(MESH):
-                break
-            await asyncio.sleep(0.01)
-        switch.close()
+        await until_on()
+        await end(switch)
         return await is_on(MESH)
 
     assert run(host, flushed)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_not_one_packet_leaves_while_another_program_removes_all_rules(
+    machines: Pair, version: int
+) -> None:
+    host, outside = machines
+    heard = outside.capture("eth0", f"udp and host {outside.address(version)}")
+    stop, far = threading.Event(), outside.address(version)
+    talker = host.udp_socket("::" if version == 6 else "0.0.0.0")
+    talking = threading.Thread(target=talk, args=(talker, far, stop))
+
+    async def flush() -> None:
+        switch = KillSwitch(MESH)
+        await switch.switch_on(BIT, lan=False)
+        talking.start()
+        for _ in range(FLUSHES):
+            await nft("flush ruleset")
+            await asyncio.sleep(0.02)
+        await until_on()
+        stop.set()
+        talking.join()
+        await end(switch)
+
+    run(host, flush)
+
+    assert heard.packets() == []
+    assert knock_by_cable(host, outside, version) in REFUSED
+    run(host, lambda: nft("flush ruleset"))
+    assert knock_by_cable(host, outside, version) == 0
+
+
+def test_what_belongs_to_the_node_goes_with_it(machines: Pair) -> None:
+    host, _ = machines
+    assert run(host, owned_before_and_after) == (True, False)
+
+
+def test_without_tables_that_nobody_can_remove_the_other_one_holds(
+    machines: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, outside = machines
+    monkeypatch.setattr("meshwg.runtime.killswitch.OwnedTable.put", lambda *_: False)
+    on(host)
+    assert knock(host, outside.address()) in REFUSED
+
+
+def test_what_the_system_says_against_it_is_told(
+    machines: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, _ = machines
+    told: list[ConfigError | None] = []
+
+    async def flush() -> None:
+        switch = KillSwitch(MESH, told.append)
+        await switch.switch_on(BIT, lan=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(killswitch, "nft", refuse_tables)
+            await nft("flush ruleset")
+            await until(lambda: bool(told))
+        await nft("add table inet another")
+        await until(lambda: told[-1] is None)
+        await end(switch)
+
+    run(host, flush)
+
+    assert "no tables today" in str(told[0])
+    assert told[-1] is None
 
 
 def test_without_nftables_nothing_is_done(
@@ -244,6 +310,61 @@ def on(
 
     run(host, begin)
     return switch
+
+
+def talk(sock: socket.socket, address: str, stop: threading.Event) -> None:
+    """Send datagrams by the cable, as fast as the system takes them, until told."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+    while not stop.is_set():
+        with contextlib.suppress(OSError):
+            sock.sendto(b"a secret", (address, PORT))
+
+
+def knock_by_cable(host: Host, outside: Host, version: int) -> int:
+    """Return the number of the error that a datagram meets, 0 for none."""
+    address = outside.address(version)
+    with outside.udp_socket("::" if version == 6 else "0.0.0.0", SERVICE):
+        return knock(host, address, socket.SOCK_DGRAM, device="eth0")
+
+
+async def owned_before_and_after() -> tuple[bool, bool]:
+    """Tell whether the table nobody can remove is there with a switch, and after it."""
+    switch = KillSwitch(MESH)
+    await switch.switch_on(BIT, lan=False)
+    with contextlib.suppress(ConfigError):
+        await nft(f"delete table inet {OWNED_PREFIX}{MESH}")
+    before = await nft("list tables")
+    await end(switch)
+    return OWNED_PREFIX in before, OWNED_PREFIX in await nft("list tables")
+
+
+async def refuse_tables(rules: str) -> str:
+    """Play an nft that makes none."""
+    if rules == "list tables":
+        return await nft(rules)
+    raise ConfigError("There are no tables today")
+
+
+async def end(switch: KillSwitch) -> None:
+    """Watch no longer, after the last look."""
+    await switch._tasks.wait()
+    switch.close()
+
+
+async def until_on() -> None:
+    """Wait until the table that stays is there."""
+    for _ in range(500):
+        if await is_on(MESH):
+            break
+        await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    for _ in range(500):
+        if condition():
+            break
+        await asyncio.sleep(0.02)
 
 
 def say_and_listen(sock: socket.socket) -> None:

@@ -7,7 +7,7 @@ datagram that was sent stays in ``pair.wire``, and a test can lose or change som
 import random
 import struct
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from meshwg.keys import PrivateKey
 from meshwg.transmit import Endpoint
@@ -178,6 +178,16 @@ def ipv4(source: str, destination: str, payload: bytes = b"") -> bytes:
         for address in (source, destination)
     )
     return header + addresses + payload
+
+
+def ipv6(source: str, destination: str, payload: bytes = b"") -> bytes:
+    """Return an IPv6 packet."""
+    header = struct.pack("!IHBB", 0x60000000, len(payload), 17, 64)
+    return header + b"".join(map(_packed, (source, destination))) + payload
+
+
+def _packed(address: str) -> bytes:
+    return ip_address(address).packed
 
 
 def flip(datagram: bytes, position: int) -> bytes:

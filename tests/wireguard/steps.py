@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from itertools import zip_longest
 from zlib import crc32
 
+from meshwg import prefixes
 from meshwg.packet.icmp import echo_request
 from meshwg.packet.ip import checksum, word_sum
 from meshwg.transmit import Endpoint, Source
@@ -37,6 +38,10 @@ ENDPOINTS = [
 OWN = "10.0.0.1"
 PEERS = ["10.0.1.1", "10.0.2.1", "10.0.3.1"]
 STRANGER = "10.9.9.9"
+OUTSIDE = ("203.0.113.7", "8.8.8.8", "192.168.7.7", "169.254.169.254")
+"""Addresses of the internet, and others that are not."""
+INTERNET = prefixes.internet(ip_network("10.0.0.0/8"), ip_network("203.0.113.0/28"))
+"""What an exit has behind it: dozens of networks that fit together without a gap."""
 
 
 class Verdicts:
@@ -132,6 +137,7 @@ class Steps:
             self._hub,
             self._accept_from,
             self._deliver_only,
+            self._exit,
             self._sessions,
             self._echoes,
             self._networks,
@@ -175,7 +181,7 @@ class Steps:
 
     def _packet(self) -> bytes:
         pick = self.random
-        destination = pick.choice([*PEERS, *PEERS, STRANGER])
+        destination = pick.choice([*PEERS, *PEERS, STRANGER, pick.choice(OUTSIDE)])
         packet = ipv4(OWN, destination, pick.randbytes(pick.choice([0, 5, 40, 1300])))
         match pick.randrange(8):
             case 0:
@@ -196,8 +202,9 @@ class Steps:
 
     def _inner(self, number: int) -> bytes:
         pick = self.random
-        source = pick.choice([PEERS[number]] * 4 + [*PEERS, STRANGER])
-        destination = pick.choice([OWN] * 4 + [*PEERS, STRANGER])
+        outside = pick.choice(OUTSIDE)
+        source = pick.choice([PEERS[number]] * 4 + [*PEERS, STRANGER, outside])
+        destination = pick.choice([OWN] * 4 + [*PEERS, STRANGER, outside])
         packet = ipv4(source, destination, pick.randbytes(pick.randrange(60)))
         match pick.randrange(9):
             case 0:
@@ -312,6 +319,16 @@ class Steps:
         members = self.random.random() < 0.5
         for path, _ in self.both:
             path.deliver_only([ip_network(text)], members=members)
+
+    def _exit(self) -> None:
+        """Have a peer as the exit or not, or be one oneself."""
+        number, uses = self.random.randrange(len(PEERS)), self.random.random() < 0.7
+        own = ip_network(f"{OWN}/32")
+        for path, lanes in self.both:
+            change = path.allowed_ips.insert if uses else path.allowed_ips.remove
+            for network in INTERNET:
+                change(network, lanes[number])
+            path.deliver_only([own, *INTERNET], members=False)
 
     def _sessions(self) -> None:
         number = self.random.randrange(len(PEERS))

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from meshwg import prefixes
 from meshwg.errors import ConfigError
 from meshwg.keys import PrivateKey
 from meshwg.transmit import Endpoint, Source
@@ -27,7 +28,16 @@ from meshwg.wireguard.news import (
     Unanswered,
     Wanted,
 )
-from tests.wireguard.pair import DATA, INITIATION, RESPONSE, START, Pair, flip, ipv4
+from tests.wireguard.pair import (
+    DATA,
+    INITIATION,
+    RESPONSE,
+    START,
+    Pair,
+    flip,
+    ipv4,
+    ipv6,
+)
 
 ELSEWHERE = Endpoint("198.51.100.9", 4242)
 STRANGER = Endpoint("203.0.113.5", 1)
@@ -210,6 +220,55 @@ def test_what_is_for_others_is_not_delivered() -> None:
     assert pair.bob.drops == {Drop.FORBIDDEN_DESTINATION: 2}
     pair.send(pair.alice, elsewhere)
     assert pair.bob.received == [mine]
+
+
+def test_an_exit_delivers_what_is_for_the_internet_and_nothing_nearer() -> None:
+    pair = Pair()
+    pair.connect()
+    for everywhere in ("0.0.0.0/0", "::/0"):
+        pair.alice.device.allowed_ips.insert(
+            ip_network(everywhere), pair.alice.peer.lane
+        )
+    pair.bob.device.allowed_ips.insert(ip_network("fd00::1"), pair.bob.peer.lane)
+    near = [ip_network(each) for each in ("203.0.113.0/28", "2001:db8:7::/48")]
+    internet = prefixes.internet(ip_network("10.0.0.0/8"), *near)
+    pair.bob.device.datapath.deliver_only(internet, members=False)
+    passing = [
+        *(ipv4("10.0.0.1", to) for to in ("8.8.8.8", "203.0.113.16", "223.255.255.1")),
+        *(ipv6("fd00::1", to) for to in ("2001:db8::7", "2620::1")),
+    ]
+    nearer = [
+        *(ipv4("10.0.0.1", to) for to in ("10.9.9.9", "203.0.113.15", "127.0.0.1")),
+        *(ipv4("10.0.0.1", to) for to in ("192.168.1.1", "169.254.169.254")),
+        *(ipv6("fd00::1", to) for to in ("2001:db8:7::7", "fd00::9", "fe80::1")),
+    ]
+
+    for packet in (*nearer, *passing):
+        pair.send(pair.alice, packet)
+
+    assert pair.bob.received == passing
+    assert pair.bob.drops == {Drop.FORBIDDEN_DESTINATION: len(nearer)}
+
+
+def test_from_an_exit_comes_what_the_internet_says_and_from_nobody_else() -> None:
+    pair = Pair()
+    pair.connect()
+    lane, other = pair.bob.peer.lane, pair.bob.device.add_peer(os.urandom(32))
+    everywhere = ip_network("0.0.0.0/0")
+    pair.alice.device.allowed_ips.insert(everywhere, pair.alice.peer.lane)
+    news, nearer = ipv4("8.8.8.8", "10.0.0.2"), ipv4("192.168.1.1", "10.0.0.2")
+    allowed_ips, internet = pair.bob.device.allowed_ips, prefixes.internet()
+
+    pair.send(pair.alice, news)
+    for network in internet:
+        allowed_ips.insert(network, lane)
+    pair.send(pair.alice, news, nearer)
+    for network in internet:
+        allowed_ips.insert(network, other.lane)
+    pair.send(pair.alice, news)
+
+    assert pair.bob.received == [news]
+    assert pair.bob.drops == {Drop.FORBIDDEN_SOURCE: 3}
 
 
 def test_a_hub_delivers_what_is_for_its_peers_as_well() -> None:

@@ -16,6 +16,7 @@ from meshwg.config import NodeConfig
 from meshwg.dns import resolvconf
 from meshwg.dns.forwarder import Asker
 from meshwg.dns.server import NameServer
+from meshwg.dns.zone import Zone
 from meshwg.errors import MeshError
 from meshwg.health import Complaint, Severity
 from meshwg.node import Node
@@ -27,7 +28,7 @@ from meshwg.runtime.dns.recovery import recover_names
 from meshwg.runtime.dns.stub import DNS_PORT, Place, Stub
 from meshwg.runtime.dns.system import NotAlone, find_integration
 from meshwg.runtime.dns.upstream import Upstream
-from meshwg.runtime.dns.zones import make_zone, own_name
+from meshwg.runtime.dns.zones import make_plain_zone, make_zone, own_name
 from meshwg.runtime.state import StateDirectory
 from meshwg.runtime.tasks import TaskSet
 from meshwg.wire.dnsrecords import DEFAULT_DOMAIN
@@ -79,6 +80,9 @@ class MeshNames:
         """What the system was told of."""
         self._pinned: str | None = None
         self._is_stale = True
+        self._plain_zones: dict[str, Zone] = {}
+        """Of this node's plain peers that have asked, by address."""
+        self.server.serve_plain(self._zone_of)
         self._is_turning = self._is_closed = False
         self._pause = LOOK_INTERVAL
         self._timer = Alarm(self._on_timer)
@@ -176,7 +180,17 @@ class MeshNames:
         """Have the zone as the netmap is now: it is made when somebody asks."""
         if self._is_stale:
             self._is_stale = False
+            self._plain_zones.clear()
             self.server.zone = make_zone(self._node, self.domain)
+
+    def _zone_of(self, address: str) -> Zone | None:
+        """Return what a plain peer of this node may see."""
+        zone = self._plain_zones.get(address)
+        if zone is None:
+            zone = make_plain_zone(self._node, self.domain, address)
+            if zone is not None:
+                self._plain_zones[address] = zone
+        return zone
 
     def _turn(self) -> None:
         """Send what the server has to say, until nothing is left."""

@@ -61,6 +61,13 @@ def test_all_that_a_full_tunnel_sends_goes_to_the_hub() -> None:
 
     assert isinstance(found, PeerConfig)
     assert found.allowed_ips == ("0.0.0.0/0", "::/0")
+    text = found.wg_quick("PRIVATE")
+    assert "MTU = 1280\nDNS = 100.64.0.9, fd00::9\n\n[Peer]" in text
+    assert "DNS" not in found.wg_peer()
+
+
+def test_who_sends_the_rest_elsewhere_asks_its_own_name_servers() -> None:
+    assert "DNS" not in config().wg_quick("PRIVATE")
 
 
 def test_the_endpoint_follows_the_hub() -> None:
