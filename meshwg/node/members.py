@@ -28,6 +28,7 @@ from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.node.routers import Move, MoveReason, RouterStanding
+from meshwg.node.staticpeers import StaticPeer, StaticPeers
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import HUB, PLAIN, MeshPeer
@@ -85,6 +86,7 @@ class Members:
         self._interface = InterfaceChanged((), (), ())
         self._lost: dict[str, tuple[str, ...]] = {}
         self._claims = Claims()
+        self._static = StaticPeers(device)
         self.offers = OwnOffers(client, public_key)
         """What this node offers to the mesh, with what became of it."""
         self._delivered: tuple[tuple[IPNetwork, ...], bool] | None = None
@@ -207,6 +209,20 @@ class Members:
         self._settle_trust()
         self._paths.permit_relays(now)
         self.update_interface()
+
+    def set_static(self, wanted: Iterable[StaticPeer], now: float) -> None:
+        """Have these plain peers beside those that the coordinator tells of."""
+        members = self._control.peers
+        free = [each for each in wanted if members.get(each.public_key) is None]
+        news, gone = self._static.change(free)
+        for key in gone:
+            if members.get(key) is None:
+                self._remove(key)
+        for each in news:
+            self._put(each.entry(self._public_key), now)
+        self.update_interface()
+        for each in news:
+            self._static.steer(each, self.peers[each.public_key], now)
 
     def policy_changed(self, now: float) -> None:
         """Take note of another policy."""
@@ -333,6 +349,7 @@ class Members:
 
     def _judge(self, entry: control.PeerEntry, own: Sequence[str], now: float) -> None:
         """Have a peer as a member, unless it is not who it was."""
+        self._static.forget(entry.public_key)
         kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
         if kept != entry.addresses:
             entry = replace(entry, addresses=kept)

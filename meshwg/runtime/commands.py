@@ -193,9 +193,22 @@ class NodeCommands:
 
         :raises MeshError: if it is not offered, or that cannot be remembered.
         """
-        route = self._host.routes.remove(request.get("route") or "")
-        self._host.offer_routes()
+        text = request.get("route") or ""
+        route = self._host.held_routes.release(text)
+        if route is None:
+            route = self._host.routes.remove(text)
+            self._host.offer_routes()
         return {"prefix": route.announced}
+
+    def hold_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer an address that this machine has, for a while; return as above.
+
+        :raises MeshError: if that cannot be.
+        """
+        seconds = float(request.get("seconds") or 0.0)
+        route = self._host.held_routes.hold(request.get("route") or "", seconds)
+        (shown,) = own_routes([route], self._host.node.members.offers.routes())
+        return shown
 
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""

@@ -49,6 +49,7 @@ from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.event_log import log_event
 from meshwg.runtime.exits import ExitClient
 from meshwg.runtime.exitside import ExitSide
+from meshwg.runtime.held_routes import HeldRoutes
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
 from meshwg.runtime.membership import MembershipRecord, identity
@@ -212,12 +213,13 @@ class NodeHost:
             self.node, self._interface, self._state, self._settle_interface
         )
         self._exit_side = ExitSide(self._tun.name, self.node.health)
+        self.held_routes = HeldRoutes(self.routes, self.offer_routes)
         self._router = SubnetRouter(
             self.node,
             self._tun.name,
             self._state,
             self.turn,
-            lambda: self.routes.current,
+            lambda: self.routes.lasting,
             mtu=self.mtu,
             is_hub=self._config.role == "hub",
             may_be_exit=self._config.exit,
@@ -279,6 +281,7 @@ class NodeHost:
         :raises MeshError: if the system refuses something; then close the host.
         """
         self._undo.push_async_callback(self.exits.close)
+        self._undo.callback(self.held_routes.close)
         await self.exits.start()
         self._undo.push_async_callback(self._exit_side.close)
         self._undo.push_async_callback(self._router.close)

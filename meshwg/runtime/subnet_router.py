@@ -39,7 +39,7 @@ class SubnetRouter:
     """The forwarding of one node.
 
     :param turn: carries out what the node was told.
-    :param offered: returns the networks behind the node, approved or not.
+    :param offered: returns the networks that it forwards to, approved or not.
     :param mtu: of the interface, in bytes.
     :param may_be_exit: whether the node offers itself as an exit.
     :param fwmark: of the node's own sockets.
@@ -211,7 +211,8 @@ class SubnetRouter:
             network for (network, _), probe in self._probes.items() if probe.is_dead
         ]
         if any(each.code == NOT_FORWARDED for each in self._node.health):
-            dead = list(self._announced)
+            # What this machine has itself needs no forwarding.
+            dead = [each.announced for each in self.approved()]
         if sorted(dead) != list(self._node.own_routes.dead):
             self._node.own_routes.set_dead(sorted(dead), clock.now())
             # Not here: this may be in the middle of what the last turn brought.

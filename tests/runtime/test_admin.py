@@ -94,10 +94,12 @@ async def test_its_own_user_may_change_what_is_offered(tmp_path: Path) -> None:
         body = {"route": "10.1.0.0/16,priority=5"}
         assert await ask(session, "POST", "/v1/routes/add", body) == (200, {})
         assert await ask(session, "POST", "/v1/routes/remove", body) == (200, {})
+        wish = body | {"seconds": 3}
+        assert await ask(session, "POST", "/v1/routes/hold", wish) == (200, {})
         status, _ = await ask(session, "POST", "/v1/routes/add", {"route": 7})
 
     assert status == 400
-    assert daemon.requests == [body, body]
+    assert daemon.requests == [body, body, wish]
 
 
 async def test_its_own_user_may_accept_a_key(tmp_path: Path) -> None:
@@ -331,6 +333,10 @@ class FakeDaemon:
         return {}
 
     def remove_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
+    def hold_route(self, request: Json) -> Json:
         self.requests.append(request)
         return {}
 
