@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh netns-lab/system-packages.sh python3-venv
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[coordinator,dev]'
+	    --constraint constraints.txt --editable '.[coordinator,kubernetes,dev]'
 	@touch $@
 
 $(CORE): $(STAMP) $(CORE_SOURCES)

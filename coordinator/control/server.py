@@ -29,9 +29,11 @@ from coordinator.control.deliveries import Deliveries
 from coordinator.control.members import Members
 from coordinator.control.offers import Offers
 from coordinator.control.pending import PendingOperations
+from coordinator.control.proofs import Proofs, ProofWanted
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.reports import Reports
 from coordinator.control.settings import Settings
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.approvals import HUB, Announcement
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
@@ -89,6 +91,7 @@ class ControlServer:
             registry, self._carriers, self._members, deliveries, self._counters
         )
         self._reports = Reports()
+        self._proofs = Proofs(is_known=settings.knows_cluster)
         self._registrations = RateLimiter(
             REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
         )
@@ -213,6 +216,18 @@ class ControlServer:
                 again.append(operation)
         self._pending.put_back(again, now)
 
+    # What a cluster says of nodes.
+
+    def proofs_wanted(self) -> list[ProofWanted]:
+        """Return what to look at; :meth:`proved` is to be called once for each."""
+        return self._proofs.wanted()
+
+    def proved(self, session: str, found: ClusterProof | Refused) -> None:
+        """It is known what a cluster says of a node that wants to join."""
+        ready = self._proofs.proved(session, found)
+        if ready is not None:
+            self._members.join(*ready)
+
     # Other coordinator processes on one database.
 
     def offers_to_forward(self) -> list[Delivery]:
@@ -326,7 +341,16 @@ class ControlServer:
             traits=message.traits,
             exit=message.exit,
         )
-        self._members.join(connection, join)
+        if message.service_token is None:
+            self._members.join(connection, join)
+        else:
+            self._prove(connection, join, message.service_token)
+
+    def _prove(self, connection: Connection, join: Join, token: str) -> None:
+        """Have it looked at what a node shows of its cluster, and join it then."""
+        ready = self._proofs.ask(connection, join, token)
+        if ready is not None:
+            self._members.join(connection, ready)
 
     def _receive_from_member(
         self, connection: Connection, message: control.FromNode, now: float

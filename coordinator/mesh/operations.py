@@ -6,6 +6,7 @@ transaction, and answered only after that has been committed.
 
 from dataclasses import dataclass, field, replace
 
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
@@ -35,6 +36,10 @@ class Join(Operation):
     nat: str = "null"
     traits: tuple[RouteTraits, ...] = ()
     exit: bool = False
+    proof: ClusterProof | None = None
+    """What a cluster says of it, if it has shown that and it was found true."""
+    unproved: "Refused | None" = None
+    """Why what it has shown of a cluster lets it not in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ nodes = Table(
     Column("full_tunnel", Boolean, nullable=False, server_default=false()),
     Column("endpoint", String(260), nullable=False, server_default=""),
     Column("config_token", String(64), nullable=False, server_default=""),
+    Column("cluster", Text, nullable=False, server_default=""),
     Column("policy_class", BigInteger, nullable=False, server_default="0"),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),

@@ -255,6 +255,13 @@ class ControlClient:
         self._reports.change(report)
         self._send_report(now)
 
+    def show_service_token(self, token: str, now: float, *, at_once: bool) -> None:
+        """Show what a cluster says of this node: on a new connection, or the next."""
+        self._identity = replace(self._identity, service_token=token)
+        if at_once:
+            self.hasten(now)
+            self._succession.succeed(now)
+
     def tell_flows(self, flows: Sequence[control.SeenFlow], now: float) -> None:
         """Tell what the rules let pass; nobody misses what gets lost."""
         member = self._succession.member
@@ -401,6 +408,7 @@ class ControlClient:
         return control.Register(
             name=identity.name,
             auth_key=identity.auth_key if self._must_authenticate else None,
+            service_token=identity.service_token,
             software=identity.software,
             role=identity.role,
             routes=identity.routes,

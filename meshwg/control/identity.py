@@ -22,5 +22,8 @@ class Identity:
     exit: bool = False
     """It offers itself as an exit."""
     software: str = ""
+    service_token: str | None = field(default=None, repr=False)
+    """What a cluster says of this node, see :mod:`meshwg.kubernetes`; shown at each
+    connection, as it is then."""
     former_key: bytes | None = None
     """The coordinator's key before, until it has proved that it has the other."""

@@ -123,6 +123,14 @@ class Background:
         self._control.join(auth_key, now, coordinator_key)
         self.settle(now)
 
+    def show_service_token(self, token: str, now: float, *, at_once: bool) -> None:
+        """Show the coordinator what a cluster says of this node.
+
+        :param at_once: on a new connection; else on the next one that there is.
+        """
+        self._control.show_service_token(token, now, at_once=at_once)
+        self.settle(now)
+
     def look_again(self, now: float, *, at_once: bool = True) -> None:
         """Start NAT discovery again.
 

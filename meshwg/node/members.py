@@ -27,6 +27,7 @@ from meshwg.node.exits import Exits
 from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
+from meshwg.node.proving import Proving
 from meshwg.node.routers import Move, MoveReason, RouterStanding
 from meshwg.node.staticpeers import StaticPeer, StaticPeers
 from meshwg.node.trust import Held, Trust, claims_of
@@ -53,6 +54,8 @@ class Members:
     :param access: who may reach what, which follows the members.
     :param failover: which router packets to each network go to.
     :param exits: which of the members has the internet behind it for this node.
+    :param proving: which of them has to prove a session before it is sent to; without
+        it, none.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class Members:
         access: AccessControl,
         failover: Failover,
         exits: Exits,
+        proving: Proving | None = None,
     ) -> None:
         self.peers = peers
+        self._proving = proving
         self._failover = failover
         self._exits = exits
         self._access = access
@@ -269,9 +274,8 @@ class Members:
         overlay = self._overlay
         for peer in self._exits.settle(overlay.mesh):
             self._hubs.peer_changed(peer)
-        overlay.announce(
-            prefix for peer in self.peers.values() for prefix in peer.entry.routes
-        )
+        routed, closed = self._behind_peers()
+        overlay.announce(routed)
         lengths = {4: 32, 6: 128}
         lengths |= {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
@@ -288,7 +292,7 @@ class Members:
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
             self.own_routes(),
-            tuple(sorted({*self._unreachable()})),
+            tuple(sorted({*self._unreachable(), *closed})),
             self.is_exit,
             self._exits.interface(),
         )
@@ -298,6 +302,14 @@ class Members:
                 self._events.remove(self._interface)
             self._interface = change
             self._events.append(change)
+
+    def _behind_peers(self) -> tuple[list[str], list[str]]:
+        """Return the networks that are sent after peers, and those that are to be."""
+        peers = self.peers.values()
+        if self._proving is None:
+            return [each for peer in peers for each in peer.entry.routes], []
+        self._proving.follow()
+        return self._proving.routed(peers), self._proving.closed(peers)
 
     def _deliver(self) -> None:
         """Take from peers what is for this node, or behind it; a hub, what is for all.

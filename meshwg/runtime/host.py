@@ -52,7 +52,7 @@ from meshwg.runtime.exitside import ExitSide
 from meshwg.runtime.held_routes import HeldRoutes
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
-from meshwg.runtime.membership import MembershipRecord, identity
+from meshwg.runtime.membership import ClusterMember, MembershipRecord, identity
 from meshwg.runtime.offered_routes import OfferedRoutes, announced, traits_of
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
@@ -85,11 +85,18 @@ class NodeHost:
 
     :param state: stays open when the host is closed.
     :param mtu: of the interface, in bytes.
+    :param cluster: what is particular to a node of a cluster, if it is one.
     :raises MeshError: if the node belongs to no mesh, or the interface or the sockets
         cannot be made; nothing is left of them then.
     """
 
-    def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        state: StateDirectory,
+        mtu: int,
+        cluster: ClusterMember | None = None,
+    ) -> None:
         self.name = config.name or socket.gethostname()
         self.mtu = mtu
         self.finished = asyncio.Event()
@@ -103,6 +110,7 @@ class NodeHost:
         self.names: MeshNames | None = None
         """The mesh's names in this machine, if it has them."""
         self._config = config
+        self._cluster = cluster
         self._state = state
         self._membership = MembershipRecord(config, state)
         self.routes = OfferedRoutes(config.routes, state)
@@ -150,7 +158,7 @@ class NodeHost:
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
         stored, routes = self._membership.stored, self.routes.current
-        own = identity(self._config, stored, private_key, routes)
+        own = identity(self._config, stored, private_key, routes, self._cluster)
         return ControlClient(
             own,
             now=clock.now(),
@@ -170,6 +178,7 @@ class NodeHost:
             tcp_port=None if self._tcp is None else self._tcp.port,
             trust=Trust(self._pins),
             datapath=self._datapath,
+            proves_routes=self._cluster is not None,
         )
         set_up_access(node.access, self._config, self._membership, clock.now())
         node.device.mtu = self.mtu
@@ -415,13 +424,17 @@ class NodeHost:
     # What the node wants done.
 
     def _on_turn(self) -> None:
+        had_news = False
         while (event := self.node.next_event()) is not None:
+            had_news = had_news or not isinstance(event, EchoReceived | PathChanged)
             try:
                 self._carry_out(event)
             except Exception as error:
                 # One that cannot be carried out holds up neither others nor packets.
                 self._surprises.note(error)
         self._news.look(clock.now())
+        if had_news and self._cluster is not None:
+            asyncio.get_running_loop().call_soon(self._cluster.on_change)
         if self._looked is not None and self.node.whereabouts.looked_at is not None:
             self._looked.set()
             self._looked = None

@@ -54,6 +54,10 @@ class OfferedRoutes:
         }
         return tuple(each for _, each in sorted((kept | self._added).items()))
 
+    def serve(self, routes: Iterable[RouteOptions]) -> None:
+        """Have these in place of those of the settings."""
+        self._settings = {each.announced: each for each in routes}
+
     def add(self, text: str) -> RouteOptions:
         """Offer one more network, or one in another way than before.
 

@@ -53,6 +53,8 @@ MAX_JSON: Final = 64 * 1024 * 1024
 """Bytes of the largest JSON text of a coordinator, unpacked."""
 MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
+MAX_SERVICE_TOKEN: Final = 8 * 1024
+"""Letters of a service-account token: those of Kubernetes 1.37 have some 1,300."""
 MAX_CANDIDATES: Final = 64
 MAX_FLOWS: Final = 128
 """In one message about them."""
@@ -170,6 +172,11 @@ class Register:
     name: Annotated[str, MaxLength(255)]
     auth_key: Annotated[str, MaxLength(64)] | None = field(default=None, repr=False)
     """``number.secret`` of the join token; a member needs none."""
+    service_token: Annotated[str, MaxLength(MAX_SERVICE_TOKEN)] | None = field(
+        default=None, repr=False
+    )
+    """What a Kubernetes cluster says of the node and of the pod that it is: a token of
+    its service account, bound to both."""
     software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
     routes: OfferedRoutes = ()
