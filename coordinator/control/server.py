@@ -26,6 +26,7 @@ from coordinator.control.connection import (
 )
 from coordinator.control.counters import ControlCounters
 from coordinator.control.deliveries import Deliveries
+from coordinator.control.leases import NOT_STORED, Leases
 from coordinator.control.members import Members
 from coordinator.control.offers import Offers
 from coordinator.control.pending import PendingOperations
@@ -45,6 +46,7 @@ from coordinator.mesh.operations import (
     Remove,
     Result,
     Update,
+    UseLease,
 )
 from coordinator.mesh.registry import Registry
 from meshwg.errors import InvalidMessage
@@ -89,6 +91,9 @@ class ControlServer:
         )
         self._offers = Offers(
             registry, self._carriers, self._members, deliveries, self._counters
+        )
+        self._leases = Leases(
+            self._members, self._pending, max_keys=settings.max_connections
         )
         self._reports = Reports()
         self._proofs = Proofs(is_known=settings.knows_cluster)
@@ -202,7 +207,11 @@ class ControlServer:
 
         :param changes: all changes since the last call, which the registry has already.
         """
+        outcomes = list(outcomes)
         self._members.committed(outcomes, changes, now)
+        for operation, result in outcomes:
+            if isinstance(operation, UseLease):
+                self._leases.answer(operation, result, now)
 
     def failed(self, operations: Iterable[Operation], now: float) -> None:
         """A transaction failed: joins are refused, the rest is tried again."""
@@ -212,6 +221,9 @@ class ControlServer:
                 message = "The coordinator cannot store anything just now"
                 refusal = Refused(ErrorCode.TRY_AGAIN, message)
                 self._members.joined(operation, refusal, now)
+            elif isinstance(operation, UseLease):
+                # By the time the database works again it would be somebody else's.
+                self._leases.answer(operation, NOT_STORED, now)
             else:
                 again.append(operation)
         self._pending.put_back(again, now)
@@ -366,6 +378,8 @@ class ControlServer:
                     self.counters["flows_ignored"] += 1
                     return
                 self._pending.add(NoteFlows(connection.key, flows))
+            case control.LeaseUse():
+                self._leases.use(connection, message, now)
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
                 self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)

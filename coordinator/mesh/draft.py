@@ -10,6 +10,7 @@ one after the other.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from coordinator.mesh.access import NO_USERS, Access
 from coordinator.mesh.approvals import Decision
@@ -28,6 +29,7 @@ from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.flows import Flow, noted
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
+from coordinator.mesh.leases import DraftedLeases, Lease
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
@@ -57,6 +59,7 @@ from coordinator.mesh.operations import (
     SetUrl,
     Sweep,
     Update,
+    UseLease,
 )
 from coordinator.mesh.plainpeers import PlainPeers
 from coordinator.mesh.policies import ActivePolicy, User
@@ -68,6 +71,7 @@ from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
 
+NO_LEASES: Mapping[str, Lease] = MappingProxyType({})
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 SOMEBODY = "an administrator"
 """Who decides, where that is not said."""
@@ -82,6 +86,7 @@ class Draft:
     :param admissions: see :class:`~coordinator.mesh.joining.Joining`.
     :param users: whom the operations may name.
     :param token_tags: the tags of auth keys.
+    :param leases: those that the operations mention, by prefix, of ``lease_count``.
     """
 
     def __init__(
@@ -95,6 +100,8 @@ class Draft:
         admissions: RateLimiter | None = None,
         users: Mapping[str, User] = NO_USERS,
         token_tags: frozenset[str] = frozenset(),
+        leases: Mapping[str, Lease] = NO_LEASES,
+        lease_count: int = 0,
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -112,6 +119,7 @@ class Draft:
         )
         self._records = DraftedRecords(registry.records, registry.names)
         self._routes = Routes(self._members, approved_routes)
+        self._leases = DraftedLeases(leases, lease_count, self._routes.may_have)
         self._plain = PlainPeers(self._members, unix_time=unix_time, random=random)
         self._joining = Joining(
             self._members,
@@ -156,6 +164,11 @@ class Draft:
     def users(self) -> dict[str, User]:
         """Changed users by name."""
         return self._access.users
+
+    @property
+    def leases(self) -> dict[str, Lease]:
+        """Leases that were written, by prefix; nobody but their holders sees that."""
+        return self._leases.changed
 
     @property
     def reclassed(self) -> int:
@@ -283,6 +296,20 @@ class Draft:
             return _unknown(seen.key)
         self.flows |= noted(seen.flows, node, self._members, self._unix_time)
         return Accepted(node)
+
+    def _use_lease(self, use: UseLease) -> Result:
+        node = self._members.get(use.key)
+        if node is None:
+            return _unknown(use.key)
+        why = self._leases.refusal(node, use.prefix, writes=use.term is not None)
+        if why is not None:
+            return Refused(ErrorCode.MALFORMED, why)
+        lease, is_written = self._leases.get(use.prefix), False
+        if use.term is not None:
+            lease, is_written = self._leases.write(use.prefix, use.base, use.term)
+        return Accepted(
+            lease=lease.term, lease_version=lease.version, is_written=is_written
+        )
 
     def _disconnect(self, gone: Disconnect) -> Result:
         node = self._members.get(gone.key)
@@ -426,6 +453,7 @@ class Draft:
         Join: _join,
         Update: _update,
         NoteFlows: _note_flows,
+        UseLease: _use_lease,
         Disconnect: _disconnect,
         MarkOffline: _mark_offline,
         Sweep: _sweep,

@@ -11,7 +11,7 @@ from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from meshwg.wire.control import ErrorCode, SeenFlow
+from meshwg.wire.control import ErrorCode, LeaseTerm, SeenFlow
 from meshwg.wire.dnsrecords import DnsRecord
 from meshwg.wire.routes import RouteTraits
 
@@ -67,6 +67,21 @@ class NoteFlows(Operation):
 
     key: str
     flows: tuple[SeenFlow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseLease(Operation):
+    """A member reads a lease, or writes into it."""
+
+    key: str
+    session: str
+    number: int
+    """By which the member knows the answer."""
+    prefix: str
+    base: int = 0
+    """The version that is to be replaced."""
+    term: LeaseTerm | None = None
+    """``None`` to read only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +267,11 @@ class Accepted:
     """The policy as it is now, if the operation was about it."""
     records: tuple[DnsRecord, ...] = ()
     """The records that were added, or removed."""
+    lease: LeaseTerm | None = None
+    """What is in the lease, if the operation was about one."""
+    lease_version: int = 0
+    is_written: bool = False
+    """It is so because of this operation."""
 
 
 @dataclass(frozen=True, slots=True)

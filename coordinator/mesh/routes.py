@@ -73,6 +73,21 @@ class Routes:
             return None
         return prefixes.refusal(ip_network(item), self._mesh)
 
+    def may_have(self, node: Node, item: str) -> bool:
+        """Tell whether others could be told of a network behind a node.
+
+        Whether it is there just now, or at another node, does not matter.
+        """
+        if self.refusal(item) is not None or node.expired:
+            return False
+        decision = node.decision_on(item)
+        if decision is not None:
+            return decision.approved
+        route, policy = ip_network(item), self._members.policy
+        if policy is not None and policy.approves(node.subject, route):
+            return True
+        return any(prefixes.is_within(route, each) for each in self._approved)
+
     def settle(self) -> None:
         """Judge anew all that nodes offer: somebody has less, or may have more."""
         concerned = sorted(

@@ -161,6 +161,16 @@ flows = Table(
     Column("at", Double, nullable=False, index=True),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("prefix", String(43), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("holder", String(300), nullable=False),
+    Column("duration", Double, nullable=False),
+    Column("transitions", BigInteger, nullable=False),
+)
+
 homes = Table(
     "homes",
     metadata,

@@ -49,6 +49,7 @@ from coordinator.store.engine import (
     wait_for_others,
 )
 from coordinator.store.flows import read_flows, write_flows
+from coordinator.store.leases import read_leases, write_leases
 from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_auth_key,
@@ -183,6 +184,7 @@ class Store:
                 approved_routes=self._config.approved_routes,
                 admissions=self._admissions,
                 **await self._read_names(connection, operations),
+                **await read_leases(connection, operations),
             )
             if not self._is_settled:
                 draft.settle_routes()
@@ -436,6 +438,7 @@ class Store:
             await upsert(connection, schema.users, "name", rows)
         await self._write_audit(connection, draft.audited)
         await write_flows(connection, draft.flows)
+        await write_leases(connection, draft.leases)
         if not draft.is_new_version:
             return
         if draft.records is not None:

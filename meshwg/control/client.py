@@ -262,11 +262,12 @@ class ControlClient:
             self.hasten(now)
             self._succession.succeed(now)
 
-    def tell_flows(self, flows: Sequence[control.SeenFlow], now: float) -> None:
-        """Tell what the rules let pass; nobody misses what gets lost."""
+    def say(self, message: control.SeenFlows | control.LeaseUse, now: float) -> bool:
+        """Send what is of use only now; return whether it is on its way."""
         member = self._succession.member
-        if member is not None and flows:
-            member.send(control.SeenFlows(flows=tuple(flows)), now)
+        if member is not None:
+            member.send(message, now)
+        return member is not None
 
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.

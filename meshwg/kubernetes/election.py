@@ -88,6 +88,10 @@ class LeaseRecord:
     """Another one after each write; empty for a lease that is not there."""
 
 
+class LeaseTaken(Exception):
+    """The record is not the one that was to be replaced."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRead:
     """Ask for the record."""

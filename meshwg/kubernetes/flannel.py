@@ -23,7 +23,7 @@ from meshwg.errors import ConfigError
 from meshwg.health import Complaint, Severity
 from meshwg.keys import format_key, parse_key
 from meshwg.kubernetes.clusternode import ClusterNode
-from meshwg.node.staticpeers import StaticPeer
+from meshwg.staticpeer import StaticPeer
 from meshwg.transmit import Endpoint
 
 PREFIX: Final = "flannel.alpha.coreos.com/"

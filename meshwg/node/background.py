@@ -227,6 +227,8 @@ class Background:
                 case control_events.RelaysChanged(relays):
                     if (known := self._control.registered) is not None:
                         self._events.append(ServersChanged(known.stun, relays))
+                case control_events.LeaseAnswered():
+                    self._events.append(event)
                 case control_events.AuthorityChanged(key, former):
                     self._events.append(CoordinatorKeyChanged(key, former))
                 case control_events.MembershipRevoked() | control_events.Refused():

@@ -29,11 +29,12 @@ from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
 from meshwg.node.proving import Proving
 from meshwg.node.routers import Move, MoveReason, RouterStanding
-from meshwg.node.staticpeers import StaticPeer, StaticPeers
+from meshwg.node.staticpeers import StaticPeers, entry_of
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import HUB, PLAIN, MeshPeer
 from meshwg.policy.guard import GuardRule
+from meshwg.staticpeer import StaticPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
@@ -224,7 +225,7 @@ class Members:
             if members.get(key) is None:
                 self._remove(key)
         for each in news:
-            self._put(each.entry(self._public_key), now)
+            self._put(entry_of(each, self._public_key), now)
         self.update_interface()
         for each in news:
             self._static.steer(each, self.peers[each.public_key], now)
@@ -244,7 +245,8 @@ class Members:
         """Tell the coordinator what the policy lets pass here, while it is there."""
         if self._control.state is ControlState.CONNECTED:
             flows = self._access.filter.sightings.take(now)
-            self._control.tell_flows(flows, now)
+            if flows:
+                self._control.say(control.SeenFlows(flows=tuple(flows)), now)
 
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""

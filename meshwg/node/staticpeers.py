@@ -7,10 +7,9 @@ a member's is a static peer no longer.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from meshwg.peer import PLAIN, MeshPeer
-from meshwg.transmit import Endpoint
+from meshwg.staticpeer import StaticPeer
 from meshwg.wire.control import PeerEntry
 from meshwg.wireguard.device import Device
 
@@ -19,32 +18,21 @@ KEEPALIVE = 25
 WireGuard's own documentation has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StaticPeer:
-    """One of them."""
+def entry_of(static: StaticPeer, own_key: str) -> PeerEntry:
+    """Return a static peer as a netmap would have it.
 
-    name: str
-    public_key: str
-    """Base64."""
-    endpoint: Endpoint
-    """Where it is until it is heard from elsewhere."""
-    networks: tuple[str, ...]
-
-    def entry(self, own_key: str) -> PeerEntry:
-        """Return it as a netmap would have it.
-
-        :param own_key: the public key of this node.
-        """
-        return PeerEntry(
-            public_key=self.public_key,
-            name=self.name,
-            addresses=(),
-            version=0,
-            online=True,
-            role=PLAIN,
-            routes=self.networks,
-            via=own_key,
-        )
+    :param own_key: the public key of this node.
+    """
+    return PeerEntry(
+        public_key=static.public_key,
+        name=static.name,
+        addresses=(),
+        version=0,
+        online=True,
+        role=PLAIN,
+        routes=static.networks,
+        via=own_key,
+    )
 
 
 class StaticPeers:

@@ -210,6 +210,13 @@ class NodeCommands:
         (shown,) = own_routes([route], self._host.node.members.offers.routes())
         return shown
 
+    async def use_lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the coordinator about a lease, or to have it.
+
+        :raises MeshError: if that is none, or it does not answer, or refuses.
+        """
+        return await self._host.leases.use(request)
+
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""
         names = self._host.names

@@ -25,6 +25,7 @@ from meshwg.node import (
     Expelled,
     InterfaceChanged,
     Joined,
+    LeaseAnswered,
     NetmapChanged,
     Node,
     NodeEvent,
@@ -52,6 +53,7 @@ from meshwg.runtime.exitside import ExitSide
 from meshwg.runtime.held_routes import HeldRoutes
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
+from meshwg.runtime.leasedesk import LeaseDesk
 from meshwg.runtime.membership import ClusterMember, MembershipRecord, identity
 from meshwg.runtime.offered_routes import OfferedRoutes, announced, traits_of
 from meshwg.runtime.portmap import PortMapper
@@ -223,6 +225,7 @@ class NodeHost:
         )
         self._exit_side = ExitSide(self._tun.name, self.node.health)
         self.held_routes = HeldRoutes(self.routes, self.offer_routes)
+        self.leases = LeaseDesk(client, self.turn)
         self._router = SubnetRouter(
             self.node,
             self._tun.name,
@@ -451,6 +454,8 @@ class NodeHost:
                     event.networks, event.announced, is_exit=event.is_exit
                 )
                 self._names_changed()
+            case LeaseAnswered(answer):
+                self.leases.answered(answer)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):

@@ -245,6 +245,33 @@ class SeenFlows:
     flows: Annotated[tuple[SeenFlow, ...], MaxLength(MAX_FLOWS)] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerm:
+    """What stands in a lease, in the words of those who compete for it."""
+
+    holder: Annotated[str, MaxLength(300), Matching(r"[!-~]*")] = ""
+    """Empty for nobody."""
+    duration: Annotated[float, Within(ge=0, le=3600)] = 0.0
+    """Seconds for which the others leave it to its holder after each write."""
+    transitions: Count = 0
+    """How often it went to another holder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseUse:
+    """Tell me what is in a lease, or write into it if nobody else has meanwhile."""
+
+    type: Literal["lease"] = "lease"
+    id: Count
+    """Comes back in the answer."""
+    prefix: Prefix
+    """The floating address that the lease is about."""
+    base: Count = 0
+    """The version that is to be replaced; 0 for a lease that is not there."""
+    term: LeaseTerm | None = None
+    """``None`` to read only."""
+
+
 # Both ways.
 
 
@@ -422,6 +449,22 @@ class Approvals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseAnswer:
+    """What is in a lease."""
+
+    type: Literal["lease-answer"] = "lease-answer"
+    id: Count
+    """That of the :class:`LeaseUse`."""
+    version: Count = 0
+    """0 for a lease that is not there."""
+    term: LeaseTerm = LeaseTerm()
+    written: bool = False
+    """It is so because the receiver has just written it."""
+    refused: Sentence = ""
+    """Why the receiver cannot use this lease, or not now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """New relay credentials, before the old ones expire."""
 
@@ -533,7 +576,17 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | SeenFlows | OfferMessage | Ping | Pong | Resync | Leave
+FromNode = (
+    Register
+    | Report
+    | SeenFlows
+    | LeaseUse
+    | OfferMessage
+    | Ping
+    | Pong
+    | Resync
+    | Leave
+)
 FromCoordinator = (
     Registered
     | NetMap
@@ -542,6 +595,7 @@ FromCoordinator = (
     | ItselfMessage
     | Records
     | Approvals
+    | LeaseAnswer
     | OfferMessage
     | Ping
     | Pong

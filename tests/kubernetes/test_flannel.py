@@ -20,7 +20,7 @@ from meshwg.kubernetes.flannel import (
     parse_flannel_addresses,
     public_address,
 )
-from meshwg.node.staticpeers import StaticPeer
+from meshwg.staticpeer import StaticPeer
 from meshwg.transmit import Endpoint
 
 KEYS = [f"{'ABCD'[n]}{'A' * 42}=" for n in range(4)]

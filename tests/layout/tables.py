@@ -23,7 +23,7 @@ MESHWG_LAYERS = (
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
-    ("meshwg.routeoptions",),
+    ("meshwg.routeoptions", "meshwg.staticpeer"),
     ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),
@@ -166,14 +166,18 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
-    "httpx2": ("meshwg.runtime.kubernetes.api",),
+    "httpx2": ("meshwg.runtime.kubernetes.api", "meshwg.runtime.kubernetes.leasestore"),
     "joserfc": ("coordinator.kubernetes.servicetokens",),
-    "lightkube": ("meshwg.runtime.kubernetes.api",),
+    "lightkube": (
+        "meshwg.runtime.kubernetes.api",
+        "meshwg.runtime.kubernetes.leasestore",
+    ),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),
+    "yaml": ("meshwg.cli.kubernetes.manifest",),
 }
 """Where third-party packages may be imported."""
 
@@ -229,6 +233,7 @@ UNMIRRORED = {
         "a protocol: tests/runtime/dns/test_service.py plays what follows it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
+    "meshwg/staticpeer.py": "a value: tests/node/test_staticpeers.py uses it",
     "coordinator/store/migrations": (
         "tests/coordinator/store/test_engine.py compares them with the schema"
     ),

@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 from meshwg.keys import PrivateKey, format_key
 from meshwg.node import InterfaceChanged
-from meshwg.node.staticpeers import KEEPALIVE, StaticPeer
+from meshwg.node.staticpeers import KEEPALIVE
+from meshwg.staticpeer import StaticPeer
 from meshwg.transmit import Endpoint
 from meshwg.wire import control
 from meshwg.wireguard.device import Device

@@ -11,9 +11,11 @@ from meshwg.errors import ConfigError
 
 COMMANDS = {
     "agent": "meshwg.cli.kubernetes.agent:agent",
+    "vip": "meshwg.cli.kubernetes.vip:vip",
+    "manifest": "meshwg.cli.kubernetes.manifest:manifest_",
     "cleanup": "meshwg.cli.kubernetes.cleanup:cleanup",
 }
-OPTIONAL = ("lightkube", "httpx2")
+OPTIONAL = ("lightkube", "httpx2", "yaml")
 """Packages that only this program needs."""
 
 

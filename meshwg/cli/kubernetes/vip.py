@@ -14,7 +14,7 @@ import click
 
 from meshwg.cli.client import DaemonClient, control_socket_option
 from meshwg.errors import ConfigError
-from meshwg.kubernetes.election import Timing
+from meshwg.kubernetes.election import LeaseRecord, LeaseTaken, Timing
 from meshwg.kubernetes.fitness import parse_target
 from meshwg.kubernetes.floatingaddress import IPAddress, parse_addresses, routes_of
 
@@ -170,6 +170,47 @@ class DaemonAnnouncer:
         for each in self._routes:
             prefix = each.partition(",")[0]
             self._client.post("/v1/routes/remove", {"route": prefix})
+
+
+class CoordinatorLeases:
+    """The lease of an address, which the mesh's coordinator keeps.
+
+    :param client: of the node on this machine, through which it is asked.
+    """
+
+    def __init__(self, client: DaemonClient, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    async def read(self) -> LeaseRecord | None:
+        """Return the record, ``None`` if there is none."""
+        found = await self._ask({})
+        return None if found["version"] == 0 else _record(found)
+
+    async def write(self, record: LeaseRecord) -> LeaseRecord:
+        """Store a record in place of the version that it names."""
+        term = {
+            "holder": record.holder,
+            "duration": record.duration,
+            "transitions": record.transitions,
+        }
+        found = await self._ask({"base": int(record.version or 0), "term": term})
+        if not found["written"]:
+            raise LeaseTaken
+        return _record(found)
+
+    async def close(self) -> None:
+        """Nothing stays open."""
+
+    async def _ask(self, more: dict[str, Any]) -> dict[str, Any]:
+        body = {"prefix": self._prefix, **more}
+        return await asyncio.to_thread(self._client.post, "/v1/lease", body)
+
+
+def _record(found: dict[str, Any]) -> LeaseRecord:
+    return LeaseRecord(
+        found["holder"], found["duration"], found["transitions"], str(found["version"])
+    )
 
 
 def _waits(shown: dict[str, Any]) -> bool:

@@ -106,6 +106,25 @@ class ClusterApi:
             except (ApiUnreachable, ConfigError) as error:
                 await self._rest(str(error))
 
+    async def follow_all(
+        self,
+        on_all: Callable[[list[ClusterNode]], None],
+        on_change: Callable[[ClusterNode, bool], None],
+    ) -> None:
+        """Tell of all nodes of the cluster, and then of changes, for ever.
+
+        :param on_change: called with whether the node is gone.
+        :raises MeshError: if the API server does not answer, or no longer.
+        """
+        async with self._client() as client:
+            listed = client.list(Node)
+            async with asyncio.timeout(ANSWER):
+                nodes = [read_node(each.to_dict()) async for each in listed]
+            on_all(nodes)
+            version = listed.resourceVersion
+            async for kind, changed in client.watch(Node, resource_version=version):
+                on_change(read_node(changed.to_dict()), kind == "DELETED")
+
     async def patch_status(self, patch: Mapping[str, Any]) -> None:
         """Change the status of the Node object.
 

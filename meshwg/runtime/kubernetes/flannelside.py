@@ -23,7 +23,7 @@ from meshwg.kubernetes.flannel import (
     host_rules,
     own_annotations,
 )
-from meshwg.node.staticpeers import StaticPeer
+from meshwg.staticpeer import StaticPeer
 from meshwg.runtime import clock
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.kubernetes.api import MAX_PAUSE, MIN_PAUSE, SESSION, ClusterApi

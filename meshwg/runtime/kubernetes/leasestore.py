@@ -17,11 +17,10 @@ from lightkube.core.exceptions import ConfigError as ClientConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
 from meshwg.errors import ConfigError, MeshError
-from meshwg.kubernetes.election import LeaseRecord
+from meshwg.kubernetes.election import LeaseRecord, LeaseTaken
 from meshwg.kubernetes.lease import body_of, record_of
 from meshwg.runtime import clock
 from meshwg.runtime.kubernetes.api import ANSWER, ApiAccess
-from meshwg.runtime.kubernetes.vip import LeaseTaken
 
 SESSION = 300.0
 """Seconds for which a connection is used."""

@@ -9,7 +9,13 @@ import logging
 from typing import Protocol
 
 from meshwg.errors import MeshError
-from meshwg.kubernetes.election import LeaseRead, LeaseRecord, LeaseRequest, Timing
+from meshwg.kubernetes.election import (
+    LeaseRead,
+    LeaseRecord,
+    LeaseRequest,
+    LeaseTaken,
+    Timing,
+)
 from meshwg.kubernetes.floatingaddress import (
     AddressUnwanted,
     AddressWanted,
@@ -37,10 +43,6 @@ FAREWELL = 2.0
 logger = logging.getLogger(__name__)
 
 
-class LeaseTaken(Exception):
-    """The record is not the one that was to be replaced."""
-
-
 class LeaseStore(Protocol):
     """Where the lease is kept."""
 
@@ -56,6 +58,9 @@ class LeaseStore(Protocol):
         :raises LeaseTaken: if there is another one.
         :raises MeshError: if it could not be stored, as far as is known.
         """
+
+    async def close(self) -> None:
+        """Give back what is open."""
 
 
 class RouteAnnouncer(Protocol):
@@ -127,6 +132,7 @@ class VipProgram:
                 self._alarm.clear()
                 self._remove()
                 self._tasks.cancel()
+                await self._store.close()
 
     def _turn(self) -> None:
         """Do all that there is to do."""
