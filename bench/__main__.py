@@ -30,6 +30,7 @@ BENCHMARKS = {
     "routers": "two routers of a network, killed, cut off, stopped: the targets",
     "floods": "what a node beside an attack notices, before, during and after",
     "exits": "what leaves a machine beside its exit, whatever happens to it",
+    "kubernetes": "what one change costs in a cluster of 500 nodes",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

@@ -62,7 +62,10 @@ async def run(settings: AgentSettings) -> None:
     """
     state = StateDirectory(settings.node.state_dir)
     try:
-        await AgentProcess(settings, state).run()
+        process = AgentProcess(settings, state)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, process.stop)
+        await process.run()
     finally:
         state.close()
 
@@ -97,13 +100,10 @@ class AgentProcess:
         self._surprises = Surprises(logger)
 
     async def run(self) -> None:
-        """Serve until a signal.
+        """Serve until :meth:`stop`.
 
         :raises MeshError: why it ended otherwise.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
         try:
             self._prepare()
             for work in (
@@ -123,7 +123,8 @@ class AgentProcess:
             self._tasks.cancel()
             await self._tasks.wait()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End, and leave pods their network."""
         self._stopping.set()
         self._has_networks.set()
         if self._host is not None:
