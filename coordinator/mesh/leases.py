@@ -46,9 +46,7 @@ class Lease:
     def after(self, term: LeaseTerm) -> "Lease":
         """Return the lease with something else written into it."""
         version = self.version + 1
-        return Lease(
-            self.prefix, version, term.holder, term.duration, term.transitions
-        )
+        return Lease(self.prefix, version, term.holder, term.duration, term.transitions)
 
 
 class DraftedLeases:

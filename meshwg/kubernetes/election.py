@@ -59,8 +59,8 @@ class Timing:
             )
         if not self.deadline + 1 <= self.duration:
             raise ConfigError(
-                f"--renew-deadline {self.deadline:g} is too long: it has to be a second "
-                f"less than --lease-duration, {self.duration:g}, or less"
+                f"--renew-deadline {self.deadline:g} is too long: it has to be "
+                f"--lease-duration, {self.duration:g}, less a second, or shorter"
             )
         if not 0 < self.retry * 2 <= self.deadline:
             raise ConfigError(

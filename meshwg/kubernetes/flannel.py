@@ -36,8 +36,14 @@ WIREGUARD: Final = "wireguard"
 PORTS: Final = {4: 51820, 6: 51821}
 """Where flannel listens unless its configuration says otherwise (net-conf.json,
 ``ListenPort`` and ``ListenPortV6``)."""
-OVERHEAD: Final = 80
-"""Bytes by which flannel's MTU is below that of the underlay."""
+BRIDGE: Final = "cni0"
+"""That flannel's own network list puts pods on."""
+NETWORK_NAME: Final = "cbr0"
+"""The name of the network there, by which host-local remembers addresses."""
+NETWORK_LIST: Final = "10-flannel.conflist"
+"""The file with that list."""
+TABLE: Final = "meshwg_flannel"
+"""Of nftables."""
 CODE: Final = "flannel-node-refused"
 MAX_DATA: Final = 1024
 """Letters of an annotation that are looked at."""
@@ -195,8 +201,8 @@ def own_annotations(
         address = addresses.get(version) or public_address(node, version)
         if address is None:
             raise ConfigError(
-                f"It is not known at which address flannel's nodes reach {node.name} by "
-                f"IPv{version}: name it with --flannel-address"
+                f"It is not known where flannel's nodes reach {node.name} by "
+                f"IPv{version}: name the address with --flannel-address"
             )
         wanted[_DATA[version]] = data
         wanted[_PUBLIC_IP[version]] = address
@@ -281,9 +287,6 @@ class HostSide:
     """The address to send from, by IP version: flannel takes only this node's pods."""
 
 
-TABLE: Final = "meshwg_flannel"
-
-
 def host_rules(side: HostSide, interface: str) -> str:
     """Return commands for nft that replace the table, in one transaction.
 
@@ -299,11 +302,16 @@ def host_rules(side: HostSide, interface: str) -> str:
                 f"{{ {', '.join(own)} }} snat {family} to {gateway}\n"
             )
     return (
-        f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+        f"{rules_removal()}"
         f"table inet {TABLE} {{\n  chain postrouting {{\n"
         "    type nat hook postrouting priority srcnat - 1; policy accept\n"
         f"{''.join(rules)}  }}\n}}\n"
     )
+
+
+def rules_removal() -> str:
+    """Return commands for nft after which there is no such table, if there was."""
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 
 
 def gateways_of(pod_networks: Iterable[str]) -> dict[int, str]:

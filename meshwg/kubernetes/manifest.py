@@ -19,9 +19,12 @@ SETTINGS: Final = "meshwg"
 EVENTS: Final = "default"
 """The namespace of Events on nodes."""
 TOKEN_SECONDS: Final = 3600
-"""For which the token is good that an agent shows the coordinator; kubelet renews it."""
+"""For which the token is good that an agent shows; kubelet renews it."""
 CONTROL_PORT, STUN_PORT = 8443, 3478
 API_SERVER: Final = "https://kubernetes.default.svc"
+ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+CHECK: Final = "https://127.0.0.1:6443/livez"
+LEASE: Final = ("kube-system", VIP)
 CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 NODE_NAME: Final = "authentication.kubernetes.io/node-name"
 """What the API server knows of a pod's token (Kubernetes 1.32)."""
@@ -46,7 +49,7 @@ class ManifestSettings:
     """Whether it is to run in this cluster."""
     coordinator_node: str = ""
     """On which node; empty for one of the control plane's."""
-    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    issuer: str = ISSUER
     """Of service-account tokens, as the API server was told."""
     api_server: str = ""
     """Its URL, where services have no network yet; empty for that of the service."""
@@ -54,9 +57,9 @@ class ManifestSettings:
     """Whether some nodes still run flannel."""
     addresses: tuple[IPAddress, ...] = ()
     """Floating ones of the control plane."""
-    check: str = "https://127.0.0.1:6443/livez"
+    check: str = CHECK
     """What has to work where these are."""
-    lease: tuple[str, str] = ("kube-system", VIP)
+    lease: tuple[str, str] = LEASE
     """Namespace and name."""
 
 

@@ -363,7 +363,9 @@ class Members:
 
     def _judge(self, entry: control.PeerEntry, own: Sequence[str], now: float) -> None:
         """Have a peer as a member, unless it is not who it was."""
-        self._static.forget(entry.public_key)
+        if self._static.forget(entry.public_key):
+            self._remove(entry.public_key)
+            self._settle_routes()
         kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
         if kept != entry.addresses:
             entry = replace(entry, addresses=kept)

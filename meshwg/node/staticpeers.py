@@ -42,16 +42,18 @@ class StaticPeers:
         self._device = device
         self._known: dict[str, StaticPeer] = {}
 
-    def change(self, wanted: Iterable[StaticPeer]) -> tuple[list[StaticPeer], list[str]]:
+    def change(
+        self, wanted: Iterable[StaticPeer]
+    ) -> tuple[list[StaticPeer], list[str]]:
         """Have these, and no others; return those with news, and keys that are gone."""
         before = self._known
         self._known = {each.public_key: each for each in wanted}
         news = [each for k, each in self._known.items() if before.get(k) != each]
         return news, [key for key in before if key not in self._known]
 
-    def forget(self, key: str) -> None:
-        """Take note that a key is a member's now."""
-        self._known.pop(key, None)
+    def forget(self, key: str) -> bool:
+        """Take note that a key is a member's now; return whether it was one of them."""
+        return self._known.pop(key, None) is not None
 
     def steer(self, static: StaticPeer, peer: MeshPeer, now: float) -> None:
         """Send to a peer where it is said to be, and let it hear of this node."""

@@ -27,6 +27,8 @@ from meshwg.kubernetes.floatingaddress import (
 
 LATENCY = 0.02
 """Seconds from a machine to the arbiter, and the same back."""
+TICK = 1e-6
+"""Seconds that clocks do not tell apart."""
 REMOVAL = 0.01
 """Seconds that it takes to remove an address."""
 
@@ -96,7 +98,8 @@ class Machine:
     @property
     def clock(self) -> float:
         """What time it is, by this machine."""
-        return self._offset + self._rate * self._world.now
+        # What is due by true time is so by the clock, whatever floats make of both.
+        return self._offset + self._rate * self._world.now + TICK
 
     def due(self) -> float:
         """Return when there is something to do here, in true time."""
@@ -129,6 +132,7 @@ class Machine:
     def stop(self) -> None:
         """Ask the program to end."""
         self.address.stop(self.clock)
+        self.turn()
 
     def _checked(self, problem: str | None) -> None:
         self.address.checked(problem, self.clock)

@@ -33,7 +33,7 @@ def test_accounts_come_before_what_uses_them() -> None:
     for workload in ("DaemonSet", "Deployment"):
         assert kinds.index("ServiceAccount") < kinds.index(workload)
     names = [(e["kind"], e["metadata"]["name"]) for e in manifest(SETTINGS)]
-    assert len(set(names)) == len(names) == 21
+    assert len(set(names)) == len(names) == 19
 
 
 def test_without_its_key_only_the_coordinator_can_be_applied() -> None:

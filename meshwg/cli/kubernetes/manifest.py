@@ -11,7 +11,13 @@ from meshwg.errors import ConfigError
 from meshwg.keys import parse_key
 from meshwg.kubernetes.fitness import parse_target
 from meshwg.kubernetes.floatingaddress import IPAddress, parse_addresses
-from meshwg.kubernetes.manifest import ManifestSettings, manifest
+from meshwg.kubernetes.manifest import (
+    CHECK,
+    ISSUER,
+    LEASE,
+    ManifestSettings,
+    manifest,
+)
 from meshwg.wire.token import check_url
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
@@ -62,7 +68,7 @@ _LATER = """\
 )
 @click.option(
     "--issuer",
-    default=ManifestSettings.issuer,
+    default=ISSUER,
     show_default=True,
     metavar="URL",
     help="The API server's --service-account-issuer.",
@@ -87,14 +93,14 @@ _LATER = """\
 )
 @click.option(
     "--vip-check",
-    default=ManifestSettings.check,
+    default=CHECK,
     show_default=True,
     metavar="URL",
     help="What has to work where it is.",
 )
 @click.option(
     "--vip-lease",
-    default="/".join(ManifestSettings.lease),
+    default="/".join(LEASE),
     show_default=True,
     metavar="NAMESPACE/NAME",
 )

@@ -23,13 +23,13 @@ from meshwg.kubernetes.flannel import (
     host_rules,
     own_annotations,
 )
-from meshwg.staticpeer import StaticPeer
 from meshwg.runtime import clock
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.kubernetes.api import MAX_PAUSE, MIN_PAUSE, SESSION, ClusterApi
 from meshwg.runtime.nft import nft
 from meshwg.runtime.surprises import Surprises
 from meshwg.runtime.tasks import TaskSet
+from meshwg.staticpeer import StaticPeer
 
 LOOK = 2.0
 """Seconds between two looks at who is in the mesh."""
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 class FlannelSettings:
     """What the administrator says of the cluster's flannel."""
 
-    ports: FlannelPorts = FlannelPorts()
+    ports: FlannelPorts = field(default_factory=FlannelPorts)
     addresses: Mapping[int, str] = field(default_factory=dict)
     """Where flannel's nodes reach this one, by IP version, if that is not what its Node
     object says."""

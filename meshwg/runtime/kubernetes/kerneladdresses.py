@@ -24,8 +24,8 @@ class KernelAddresses:
             self._index = socket.if_nametoindex(interface)
         except OSError:
             raise ConfigError(
-                f"There is no interface {interface}: name one that 'ip link' shows with "
-                "--interface"
+                f"There is no interface {interface}: name one with --interface that "
+                "'ip link' shows"
             ) from None
         self._interface = interface
         self._wanted = [_alone(each) for each in addresses]
@@ -37,8 +37,8 @@ class KernelAddresses:
         for address in addresses:
             if address in permanent:
                 raise ConfigError(
-                    f"{address} is an address of this machine for good: remove it where "
-                    "it is set, since a floating one comes and goes"
+                    f"{address} is an address of this machine for good: remove it "
+                    "where it is set, since a floating one comes and goes"
                 )
 
     def have(self, seconds: int) -> None:

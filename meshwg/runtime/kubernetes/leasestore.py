@@ -126,7 +126,9 @@ class KubernetesLeases:
                     f"The API server does not let this account use the Lease {lease}: "
                     "apply the role that 'meshwg-k8s manifest --vip' prints"
                 ) from None
-            raise MeshError(f"The API server refuses the Lease {lease}: {error}") from None
+            raise MeshError(
+                f"The API server refuses the Lease {lease}: {error}"
+            ) from None
 
 
 def _code(error: ApiError) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from meshwg.config import NodeConfig
 from meshwg.kubernetes.verdict import PodSettings
 from meshwg.runtime.kubernetes.api import ApiAccess
+from meshwg.runtime.kubernetes.flannelside import FlannelSettings
 
 DEFAULT_NETWORK_LISTS = Path("/etc/cni/net.d")
 DEFAULT_TOKEN_FILE = Path("/var/run/secrets/meshwg/token")
@@ -34,3 +35,5 @@ class AgentSettings:
     """``None``: by a join token, or as it was before."""
     pods: PodSettings = PodSettings()
     network_lists: Path = DEFAULT_NETWORK_LISTS
+    flannel: FlannelSettings | None = None
+    """``None``: no node of the cluster runs flannel."""

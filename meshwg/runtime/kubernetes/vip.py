@@ -127,7 +127,9 @@ class VipProgram:
                 async with asyncio.timeout(FAREWELL):
                     await self._ended.wait()
             except TimeoutError:
-                logger.warning("The lease was not given back: others wait until it ends")
+                logger.warning(
+                    "The lease was not given back: others wait until it ends"
+                )
             finally:
                 self._alarm.clear()
                 self._remove()
@@ -273,4 +275,3 @@ class VipProgram:
             logger.warning("%s", text)
         else:
             logger.info("That is well again: %s", before)
-

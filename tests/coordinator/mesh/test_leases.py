@@ -34,7 +34,9 @@ class LeasingMesh(Mesh):
     ) -> Accepted | Refused:
         draft = self.draft()
         draft._leases = DraftedLeases(
-            self.leases, len(self.leases), Routes(draft._members, self.approved).may_have
+            self.leases,
+            len(self.leases),
+            Routes(draft._members, self.approved).may_have,
         )
         result = draft.perform(UseLease(key, "s1", 1, prefix, base, term))
         assert not draft.is_new_version

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -20,10 +19,10 @@ BOTH = parse_addresses(("192.0.2.100", "2001:db8::100"))
 
 
 @pytest.fixture
-def hosts(lab: Lab) -> Iterator[tuple[Host, Host, Host]]:
+def hosts(lab: Lab) -> tuple[Host, Host, Host]:
     switch = lab.add_switch("cable", "192.0.2.0/24", "2001:db8::/64")
     first, second, client = (lab.add_host(n, switch) for n in ("a", "b", "client"))
-    yield first, second, client
+    return first, second, client
 
 
 def test_neighbours_go_to_where_the_addresses_are_now(
@@ -76,4 +75,4 @@ def neighbours(client: Host) -> set[str]:
     """Return where a machine believes the addresses to be."""
     found = json.loads(client.run(["ip", "-json", "neigh", "show"]).stdout)
     wanted = set(map(str, BOTH))
-    return {each["lladdr"] for each in found if each["dst"] in wanted}
+    return {each.get("lladdr", "") for each in found if each["dst"] in wanted}

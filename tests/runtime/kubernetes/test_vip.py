@@ -120,9 +120,11 @@ class Scene:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; the limit is for a machine that is busy."""
-        async with asyncio.timeout(30):
-            while not holds():
-                await asyncio.sleep(0.01)
+        for _ in range(3000):
+            if holds():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("It does not come to that")
 
     async def stop(self) -> None:
         self._stop.set()
