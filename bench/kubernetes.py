@@ -52,7 +52,9 @@ def run() -> dict[str, Any]:
 
 def _measure(count: int) -> dict[str, Any]:
     cluster = Cluster()
-    joins = [_timed(lambda number=number: cluster.join(number)) for number in range(count)]
+    joins = [
+        _timed(lambda number=number: cluster.join(number)) for number in range(count)
+    ]
     observer = cluster.observer()
     changes, deltas, reactions = [], [], []
     for change in range(CHANGES):

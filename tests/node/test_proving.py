@@ -90,7 +90,9 @@ def test_a_peer_that_does_not_answer_is_tried_ever_more_seldom() -> None:
 def test_only_so_many_handshakes_are_begun_at_once() -> None:
     stage = Stage(proves_routes=True)
     for number in range(40):
-        stage.add_peer(f"n{number}", f"100.64.1.{number}", routes=[f"10.8.{number}.0/24"])
+        stage.add_peer(
+            f"n{number}", f"100.64.1.{number}", routes=[f"10.8.{number}.0/24"]
+        )
     begun, now = [], NOW
     proving = stage.node.proving
     assert proving is not None

@@ -134,7 +134,9 @@ async def test_while_the_cluster_does_not_answer_nodes_are_to_try_again(
 async def test_a_network_that_another_node_still_has_is_a_conflict(
     api: FakeApiServer,
 ) -> None:
-    bench = Bench(api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,))))
+    bench = Bench(
+        api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,)))
+    )
     api.put(node_object(PODS))
     api.put(node_object(PODS, name="n2", uid="u2"))
     found = await bench.look(bench.token())
@@ -146,7 +148,9 @@ async def test_a_network_that_another_node_still_has_is_a_conflict(
 async def test_a_network_that_another_node_had_is_free(
     api: FakeApiServer, is_gone: bool
 ) -> None:
-    bench = Bench(api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,))))
+    bench = Bench(
+        api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,)))
+    )
     api.put(node_object(PODS))
     if not is_gone:
         api.put(node_object(OTHERS, name="n2", uid="u2"))
