@@ -10,6 +10,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -52,15 +53,15 @@ def run() -> dict[str, Any]:
 
 def _measure(count: int) -> dict[str, Any]:
     cluster = Cluster()
-    joins = [_timed(lambda number=number: cluster.join(number)) for number in range(count)]
+    joins = [_timed(partial(cluster.join, number)) for number in range(count)]
     observer = cluster.observer()
     changes, deltas, reactions = [], [], []
     for change in range(CHANGES):
         # The cluster gives a node another PodCIDR, as when it is made anew.
-        changes.append(_timed(lambda: cluster.join(1, NODES + change)))
+        changes.append(_timed(partial(cluster.join, 1, NODES + change)))
         delta = cluster.delta()
         deltas.append(len(delta))
-        reactions.append(_timed(lambda: observer.take(delta)))
+        reactions.append(_timed(partial(observer.take, delta)))
     return {
         "routes": len(observer.routes),
         "bytes": statistics.median(deltas),

@@ -62,4 +62,3 @@ class Proofs:
         if isinstance(found, Refused):
             return connection, replace(join, unproved=found)
         return connection, replace(join, proof=found)
-

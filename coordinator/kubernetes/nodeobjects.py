@@ -56,7 +56,7 @@ def _tags(labels: Mapping[str, Any]) -> Iterable[str]:
             continue
         short = name.removeprefix(LABEL_PREFIX)
         end = "" if value in _PLAIN_VALUES else f".{value}"
-        if is_name(tag := f"{TAG}.{short}{end}"):
+        if short and is_name(tag := f"{TAG}.{short}{end}"):
             found.append(tag)
     return found[: MAX_TAGS - 1]
 

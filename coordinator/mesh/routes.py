@@ -2,8 +2,8 @@
 
 Each item needs an approval of this node's own: by an administrator, by the policy or,
 for networks, by the settings. All nodes with an approved network are told of, so
-several may have the same one. Three things need a closer look, since packets go where the
-longest network leads:
+several may have the same one. Three things need a closer look, since packets go where
+the longest network leads:
 
 * A cluster approves of the PodCIDRs of its nodes, each for the node that proves to be
   it (:mod:`coordinator.kubernetes`).

@@ -1,9 +1,10 @@
-"""An API server for tests: some Node objects behind TLS, as the real one serves them."""
+"""An API server for tests: Node objects behind TLS, as the real one serves them."""
 
 import asyncio
 import json
 import ssl
 import subprocess
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,20 @@ class FakeApiServer:
         self.events.append(raw)
         raw["metadata"]["name"] = f"e{len(self.events)}"
         return web.json_response(raw, status=201)
+
+
+async def until(condition: Callable[[], bool], limit: float) -> None:
+    """Wait until something is so; fail after so many seconds."""
+    async with asyncio.timeout(limit):
+        async for _ in _moments():
+            if condition():
+                return
+
+
+async def _moments() -> AsyncIterator[None]:
+    while True:
+        yield
+        await asyncio.sleep(0.01)
 
 
 def _whole(raw: dict[str, Any]) -> dict[str, Any]:

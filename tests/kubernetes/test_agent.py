@@ -63,7 +63,7 @@ def test_a_condition_that_somebody_else_sets_is_put_back_now_and_then() -> None:
     for _ in range(60):
         bench.agent.receive_node(node(PODS, conditions=unavailable), bench.now)
         bench.advance(1.0)
-    assert len(bench.actions(SetCondition)) == 60 / AGAIN
+    assert len(bench.actions(SetCondition)) == 60 / AGAIN + 1
 
 
 def test_a_node_without_pod_network_is_waited_for_and_then_told_of() -> None:

@@ -13,8 +13,13 @@ def test_what_stays_among_pods_or_in_the_mesh_keeps_its_address() -> None:
 
 def test_each_family_has_the_node_s_own_pods() -> None:
     rules = masquerading([PODS, PODS6], "b", "m")
-    assert f"set pods4 {{ type ipv4_addr; flags interval; elements = {{ {PODS} }}" in rules
-    assert f"set pods6 {{ type ipv6_addr; flags interval; elements = {{ {PODS6} }}" in rules
+    assert (
+        f"set pods4 {{ type ipv4_addr; flags interval; elements = {{ {PODS} }}" in rules
+    )
+    assert (
+        f"set pods6 {{ type ipv6_addr; flags interval; elements = {{ {PODS6} }}"
+        in rules
+    )
     assert "elements" not in masquerading([], "b", "m")
 
 

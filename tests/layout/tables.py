@@ -232,6 +232,9 @@ UNMIRRORED = {
     "meshwg/runtime/dns/integration.py": (
         "a protocol: tests/runtime/dns/test_service.py plays what follows it"
     ),
+    "meshwg/cli/kubernetes/__init__.py": (
+        "the way to the program: tests/cli/kubernetes/test_group.py runs it"
+    ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "meshwg/staticpeer.py": "a value: tests/node/test_staticpeers.py uses it",
     "coordinator/store/migrations": (

@@ -22,7 +22,9 @@ def test_pods_of_all_nodes_are_routed_whatever_nat_these_are_behind() -> None:
         others = {PODS[each.name] for each in nodes if each is not node}
         assert routed(node) == others
         assert closed(node) == set()
-    assert all(node.reaches(other) for node in nodes for other in nodes if node is not other)
+    assert all(
+        node.reaches(other) for node in nodes for other in nodes if node is not other
+    )
 
 
 def test_pods_are_closed_and_not_reached_in_clear_before_there_is_a_session() -> None:
@@ -65,7 +67,9 @@ def test_a_pod_network_that_another_node_gets_leads_there() -> None:
     third = cluster.add(PUBLIC, networks=(PODS[second.name],))
     cluster.world.advance(30)
     (holder,) = (
-        peer for peer in first.node.peers.values() if PODS[second.name] in peer.entry.routes
+        peer
+        for peer in first.node.peers.values()
+        if PODS[second.name] in peer.entry.routes
     )
     assert holder.key == third.key
     assert routed(first) == {PODS[second.name]}

@@ -1,5 +1,7 @@
 """Packets go to networks behind peers only after a session with these."""
 
+from itertools import pairwise
+
 from meshwg.node import InterfaceChanged
 from meshwg.node.proving import AT_ONCE, LOOK_INTERVAL, MAX_RETRY, MIN_RETRY
 from meshwg.peer import MeshPeer
@@ -81,7 +83,7 @@ def test_a_peer_that_does_not_answer_is_tried_ever_more_seldom() -> None:
         begun, _ = proving.handle_timer(now)
         times += [now - NOW] * len(begun)
         now = proving.get_timer() or now + 1
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert gaps[0] >= MIN_RETRY
     assert gaps == sorted(gaps)
     assert MAX_RETRY <= gaps[-1] <= MAX_RETRY + 2 * MIN_RETRY
@@ -90,7 +92,9 @@ def test_a_peer_that_does_not_answer_is_tried_ever_more_seldom() -> None:
 def test_only_so_many_handshakes_are_begun_at_once() -> None:
     stage = Stage(proves_routes=True)
     for number in range(40):
-        stage.add_peer(f"n{number}", f"100.64.1.{number}", routes=[f"10.8.{number}.0/24"])
+        stage.add_peer(
+            f"n{number}", f"100.64.1.{number}", routes=[f"10.8.{number}.0/24"]
+        )
     begun, now = [], NOW
     proving = stage.node.proving
     assert proving is not None

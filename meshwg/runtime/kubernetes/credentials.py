@@ -1,4 +1,4 @@
-"""How an agent becomes a member of its mesh: by the token that kubelet gives its pod."""
+"""How an agent becomes a member: by the token that kubelet gives its pod."""
 
 from dataclasses import replace
 from pathlib import Path

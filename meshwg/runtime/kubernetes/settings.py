@@ -1,6 +1,6 @@
 """What the administrator decides on the agent of one node."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshwg.config import NodeConfig
@@ -33,7 +33,7 @@ class AgentSettings:
     api: ApiAccess
     membership: Membership | None = None
     """``None``: by a join token, or as it was before."""
-    pods: PodSettings = PodSettings()
+    pods: PodSettings = field(default_factory=PodSettings)
     network_lists: Path = DEFAULT_NETWORK_LISTS
     flannel: FlannelSettings | None = None
     """``None``: no node of the cluster runs flannel."""

@@ -29,7 +29,11 @@ def test_pod_networks_and_restricted_labels_are_read() -> None:
 
 
 def test_a_label_that_can_be_no_tag_is_none() -> None:
-    labels = {f"{LABEL_PREFIX}Zone": "West", f"{LABEL_PREFIX}a b": "", LABEL_PREFIX: "x"}
+    labels = {
+        f"{LABEL_PREFIX}Zone": "West",
+        f"{LABEL_PREFIX}a b": "",
+        LABEL_PREFIX: "x",
+    }
     assert read_facts({"metadata": {"labels": labels}}).tags == ("kubernetes",)
 
 

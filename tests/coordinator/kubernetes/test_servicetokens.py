@@ -42,8 +42,16 @@ def test_one_of_several_keys_is_enough() -> None:
         ({"exp": None}, ErrorCode.TOKEN_UNKNOWN, "does not end"),
         ({"nbf": NOW + 120}, ErrorCode.TOKEN_EXPIRED, "not valid yet"),
         ({"kubernetes.io": None}, ErrorCode.TOKEN_UNKNOWN, "Only the service account"),
-        ({"sub": "system:node:n1"}, ErrorCode.TOKEN_UNKNOWN, "Only the service account"),
-        (claims_of(account="default"), ErrorCode.TOKEN_UNKNOWN, "meshwg-agent may join"),
+        (
+            {"sub": "system:node:n1"},
+            ErrorCode.TOKEN_UNKNOWN,
+            "Only the service account",
+        ),
+        (
+            claims_of(account="default"),
+            ErrorCode.TOKEN_UNKNOWN,
+            "meshwg-agent may join",
+        ),
         (claims_of(namespace="evil"), ErrorCode.TOKEN_UNKNOWN, "kube-system/meshwg"),
         (claims_of(node=""), ErrorCode.TOKEN_UNKNOWN, "bound to no node"),
         (claims_of(node="n" * 300), ErrorCode.TOKEN_UNKNOWN, "bound to no node"),
@@ -98,7 +106,9 @@ def test_a_public_key_is_no_secret_that_others_could_sign_with() -> None:
             verify(forged, RSA.keys, RULES, NOW)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"keys": []}', b"\xff", b'{"keys": [1]}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"{}", b'{"keys": []}', b"\xff", b'{"keys": [1]}']
+)
 def test_what_is_no_key_set_is_not_read(text: bytes) -> None:
     with pytest.raises(ValueError, match="JWK Set"):
         load_keys(text)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from coordinator.kubernetes.identity import ClusterIdentity, ClusterProof
+from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import (
     Administered,
@@ -13,7 +14,6 @@ from coordinator.mesh.operations import (
     Refused,
     Update,
 )
-from coordinator.mesh.approvals import Announcement
 from meshwg.wire.control import ErrorCode
 from tests.coordinator.mesh.drafting import Mesh, join
 
@@ -42,7 +42,9 @@ def test_a_network_that_two_nodes_of_the_cluster_have_is_the_first_one_s() -> No
     mesh = Mesh()
     mesh.node(joining("a", "n1", PODS))
     rival = ClusterIdentity("n2", "u2", (), ((PODS, "n1"),))
-    node = mesh.node(replace(joining("b", "n2"), proof=ClusterProof(rival), routes=(PODS,)))
+    node = mesh.node(
+        replace(joining("b", "n2"), proof=ClusterProof(rival), routes=(PODS,))
+    )
     assert node.routes == ()
     assert node.withheld[0].reason == "the cluster gave it to the node n1 as well"
     assert mesh.registry.nodes["a"].routes == (PODS,)
@@ -62,7 +64,9 @@ def test_a_member_comes_back_by_its_key_when_the_cluster_says_nothing() -> None:
     mesh = Mesh()
     mesh.node(joining("a", "n1", PODS))
     silent = Refused(ErrorCode.TRY_AGAIN, "The cluster does not answer")
-    again = replace(join("a", auth_key=None), unproved=silent, routes=(PODS,), name="n1")
+    again = replace(
+        join("a", auth_key=None), unproved=silent, routes=(PODS,), name="n1"
+    )
     node = mesh.node(again)
     assert node.routes == (PODS,)
     assert node.cluster is not None
@@ -141,4 +145,6 @@ def joining(key: str, name: str, *networks: str) -> Join:
     """Return the join of a node of the cluster that has these networks."""
     identity = ClusterIdentity(name, f"u-{name}", networks)
     proof = ClusterProof(identity, ("kubernetes", "kubernetes.zone.west"))
-    return replace(join(key, name="whatever", auth_key=None, routes=networks), proof=proof)
+    return replace(
+        join(key, name="whatever", auth_key=None, routes=networks), proof=proof
+    )

@@ -50,11 +50,8 @@ async def test_a_node_is_what_its_token_and_its_object_say(api: FakeApiServer) -
 
 
 async def test_without_api_server_a_node_is_only_its_name(api: FakeApiServer) -> None:
-    api.discovery = {"jwks_uri": f"{api.url}/openid/v1/jwks"}
     keys = api.token_file.parent / "keys"
-    keys.write_bytes(Issuer().jwks)
     bench = Bench(api, api=None, jwks=keys)
-    bench.issuer = Issuer()
     keys.write_bytes(bench.issuer.jwks)
     found = await bench.look(bench.token())
     assert found == ClusterProof(ClusterIdentity("n1", "u1"))
@@ -134,7 +131,9 @@ async def test_while_the_cluster_does_not_answer_nodes_are_to_try_again(
 async def test_a_network_that_another_node_still_has_is_a_conflict(
     api: FakeApiServer,
 ) -> None:
-    bench = Bench(api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,))))
+    bench = Bench(
+        api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,)))
+    )
     api.put(node_object(PODS))
     api.put(node_object(PODS, name="n2", uid="u2"))
     found = await bench.look(bench.token())
@@ -146,7 +145,9 @@ async def test_a_network_that_another_node_still_has_is_a_conflict(
 async def test_a_network_that_another_node_had_is_free(
     api: FakeApiServer, is_gone: bool
 ) -> None:
-    bench = Bench(api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,))))
+    bench = Bench(
+        api, Node("k2", "n2", "n2", 2, cluster=ClusterIdentity("n2", "u2", (PODS,)))
+    )
     api.put(node_object(PODS))
     if not is_gone:
         api.put(node_object(OTHERS, name="n2", uid="u2"))
@@ -206,15 +207,19 @@ class Bench:
     """A verifier in front of an API server whose issuer signs tokens."""
 
     def __init__(
-        self, api: FakeApiServer, *members: Node, issuer: str = ISSUER, **changes: Any
+        self,
+        server: FakeApiServer,
+        *members: Node,
+        issuer: str = ISSUER,
+        **changes: Any,
     ) -> None:
         self.issuer = Issuer()
-        api.jwks = self.issuer.jwks
+        server.jwks = self.issuer.jwks
         access = ClusterAccess(
             dataclasses.replace(RULES, issuer=issuer),
-            api=api.url,
-            token_file=api.token_file,
-            ca=api.certificate,
+            api=server.url,
+            token_file=server.token_file,
+            ca=server.certificate,
         )
         registry = Registry(NETWORKS, "e")
         registry.apply(Changes(1, members))

@@ -13,7 +13,7 @@ from meshwg.kubernetes.clusternode import ClusterNode
 from meshwg.kubernetes.objects import condition_patch, event
 from meshwg.runtime.kubernetes import api as module
 from meshwg.runtime.kubernetes.api import ApiAccess, ApiUnreachable, ClusterApi
-from tests.kubernetes.apiserver import FakeApiServer
+from tests.kubernetes.apiserver import FakeApiServer, until
 from tests.kubernetes.cluster import PODS, node_object
 
 OTHERS = "10.244.2.0/24"
@@ -146,9 +146,7 @@ class Heard:
         return [None if each is None else each.pod_networks for each in self.nodes]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await until(condition, PATIENCE)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What the cluster is told, at once or when its API server is there again."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -11,6 +11,7 @@ from meshwg.kubernetes.agent import SetCondition, Tell
 from meshwg.runtime.kubernetes import clusterreports as module
 from meshwg.runtime.kubernetes.api import ClusterApi
 from meshwg.runtime.kubernetes.clusterreports import MAX_UNTOLD, ClusterReports
+from tests.kubernetes.apiserver import until
 
 
 async def test_what_could_not_be_told_is_told_later_and_once(
@@ -23,7 +24,7 @@ async def test_what_could_not_be_told_is_told_later_and_once(
     api.failures = 3
     reports.tell(Tell("NoPodCIDR", "There is none"))
     reports.set_condition(SetCondition(True, "NoPodCIDR", "There is none"))
-    await until(lambda: bool(api.events))
+    await until(lambda: bool(api.events), 30)
     task.cancel()
     assert [each["reason"] for each in api.events] == ["NoPodCIDR"]
     assert len(api.patches) == 1
@@ -82,9 +83,3 @@ class FakeApi:
         if self.failures:
             self.failures -= 1
             raise MeshError("The API server cannot be reached")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)

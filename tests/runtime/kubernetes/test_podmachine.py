@@ -32,14 +32,14 @@ def test_a_list_and_rules_come_and_go_without_a_trace(
     run(host, lambda: machine.configure(network()))
     assert [each.name for each in directory.iterdir()] == [FILE]
     assert json.loads((directory / FILE).read_text())["name"] == "meshwg"
-    rules = host.run("nft", "list", "ruleset").stdout
+    rules = host.run(["nft", "list", "ruleset"]).stdout
     assert f'oifname {{ "{BRIDGE}", "meshwg0" }} return' in rules
     assert f"elements = {{ {PODS} }}" in rules
     assert f"elements = {{ {PODS6} }}" in rules
 
     run(host, machine.unconfigure)
     assert list(directory.iterdir()) == []
-    assert host.run("nft", "list", "ruleset").stdout == ""
+    assert host.run(["nft", "list", "ruleset"]).stdout == ""
     run(host, machine.unconfigure)
 
 
@@ -61,7 +61,7 @@ def test_a_list_that_cannot_be_written_leaves_no_rules(
     machine = PodMachine(place, BRIDGE, "meshwg0")
     with pytest.raises(MeshError, match="--cni-dir"):
         run(host, lambda: machine.configure(network()))
-    assert host.run("nft", "list", "ruleset").stdout == ""
+    assert host.run(["nft", "list", "ruleset"]).stdout == ""
 
 
 def test_another_list_is_put_aside_and_back(host: Host, tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_the_pods_own_networks_are_none_that_the_machine_is_in(
     host: Host, tmp_path: Path
 ) -> None:
     (tmp_path / "10-x.conflist").write_text("{}")
-    host.run("ip", "link", "add", BRIDGE, "type", "bridge")
-    host.run("ip", "address", "add", "10.244.1.1/24", "dev", BRIDGE)
-    host.run("ip", "link", "set", BRIDGE, "up")
+    host.run(["ip", "link", "add", BRIDGE, "type", "bridge"])
+    host.run(["ip", "address", "add", "10.244.1.1/24", "dev", BRIDGE])
+    host.run(["ip", "link", "set", BRIDGE, "up"])
     view = host.call(PodMachine(tmp_path, BRIDGE, "meshwg0").look)
     assert view.networks == ("192.0.2.0/24",)
     assert view.files == ("10-x.conflist",)

@@ -1,4 +1,4 @@
-"""Agents as processes have them: an API server, a coordinator, a machine, and a mesh."""
+"""An agent as a process: with API server, coordinator, a machine, and a mesh."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from netlab.lab import Lab
 from netlab.machine import Host
 from tests.coordinator.kubernetes.issuer import ISSUER, Issuer, claims_of
 from tests.coordinator.programs import running
-from tests.kubernetes.apiserver import FakeApiServer
+from tests.kubernetes.apiserver import FakeApiServer, until
 from tests.kubernetes.cluster import PODS, node, node_object
 
 pytestmark = pytest.mark.netns
@@ -170,7 +170,7 @@ class Bench:
             "table inet away { chain input { type filter hook input priority 0;"
             f" tcp dport {port} reject with tcp reset; }} }}"
         )
-        self._host.run("nft", rules)
+        self._host.run(["nft", rules])
 
     def process(self) -> AgentProcess:
         """Return an agent that is to run."""
@@ -209,9 +209,7 @@ class Bench:
             await task
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():
-                await asyncio.sleep(0.02)
+        await until(condition, 60)
 
     def network_list(self) -> dict[str, Any] | None:
         """Return the network list, if it is written."""
@@ -253,7 +251,7 @@ def play(lab: Lab, directory: Path, story: Callable[[Bench], Awaitable[None]]) -
             api.jwks = issuer.jwks
             async with running(
                 directory / "coordinator",
-                listen="192.0.2.1:0",
+                listen=f"{host.address()}:0",
                 kubernetes_issuer=ISSUER,
                 kubernetes_api=api.url,
                 kubernetes_ca=api.certificate,
