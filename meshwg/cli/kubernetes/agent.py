@@ -13,6 +13,7 @@ import click
 from meshwg.errors import ConfigError, NotPermitted
 
 if TYPE_CHECKING:
+    from meshwg.runtime.kubernetes.flannelside import FlannelSettings
     from meshwg.runtime.kubernetes.settings import AgentSettings, Membership
 
 PATH = click.Path(path_type=Path)
@@ -70,6 +71,24 @@ _NODE_OPTIONS = (
     "--encrypt-hosts/--no-encrypt-hosts",
     default=False,
     help="Whether the node's own addresses are reached through the mesh, too.",
+)
+@click.option(
+    "--flannel/--no-flannel",
+    default=False,
+    help="Whether some nodes still run flannel, with its WireGuard backend.",
+)
+@click.option(
+    "--flannel-address",
+    "flannel_addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Where these reach this node. Default: what its Node object says.",
+)
+@click.option(
+    "--flannel-port",
+    type=click.IntRange(1, 65534),
+    metavar="N",
+    help="Where all of them listen, and so does this node. Default: 51820.",
 )
 @click.option(
     "--config",
@@ -137,6 +156,9 @@ def make_settings(
     api_server: str | None,
     cni_dir: Path | None,
     encrypt_hosts: bool,
+    flannel: bool,
+    flannel_addresses: tuple[str, ...],
+    flannel_port: int | None,
     config_file: Path | None,
     **options: Any,
 ) -> "AgentSettings":
@@ -148,6 +170,7 @@ def make_settings(
 
     from meshwg.cli.secrets import read_secret
     from meshwg.config import load
+    from meshwg.kubernetes.flannel import BRIDGE, NETWORK_LIST, NETWORK_NAME
     from meshwg.kubernetes.verdict import PodSettings
     from meshwg.runtime.kubernetes.api import ApiAccess
     from meshwg.runtime.kubernetes.settings import (
@@ -161,14 +184,36 @@ def make_settings(
     config = load(config_file, {"name": name, "dns": False, "join": join} | chosen)
     if config.join is not None:
         config = replace(config, join=read_secret(config.join, "join token"))
+    pods = PodSettings(encrypts_hosts=encrypt_hosts)
+    side = _flannel(flannel_addresses, flannel_port) if flannel else None
+    if side is not None:
+        # Pods that flannel has started stay where they are, with their addresses.
+        pods = replace(
+            pods, bridge=BRIDGE, network_name=NETWORK_NAME, replaces=(NETWORK_LIST,)
+        )
+        if config.listen_port == 0:
+            config = replace(config, listen_port=side.ports.v4)
     return AgentSettings(
         name,
         config,
         ApiAccess(kubeconfig, api_server),
         _membership(coordinator, coordinator_key, token_file, join),
-        PodSettings(encrypts_hosts=encrypt_hosts),
+        pods,
         cni_dir or DEFAULT_NETWORK_LISTS,
+        side,
     )
+
+
+def _flannel(addresses: tuple[str, ...], port: int | None) -> "FlannelSettings":
+    """Return what is said of the cluster's flannel.
+
+    :raises ConfigError: if something in it is wrong.
+    """
+    from meshwg.kubernetes.flannel import FlannelPorts, parse_flannel_addresses
+    from meshwg.runtime.kubernetes.flannelside import FlannelSettings
+
+    ports = FlannelPorts() if port is None else FlannelPorts(port, port + 1)
+    return FlannelSettings(ports, parse_flannel_addresses(addresses))
 
 
 def _membership(

@@ -1,9 +1,16 @@
 """``meshwg-k8s cleanup``: takes away what an agent left for the pods of a machine."""
 
 import asyncio
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from meshwg.errors import MeshError
+
+if TYPE_CHECKING:
+    from meshwg.runtime.kubernetes.podmachine import PodMachine
 
 PATH = click.Path(path_type=Path)
 
@@ -31,5 +38,15 @@ def cleanup(cni_dir: Path, replaced: tuple[str, ...]) -> None:
     from meshwg.runtime.kubernetes.podmachine import PodMachine
 
     machine = PodMachine(cni_dir, BRIDGE, "", replaced)
-    had_list = asyncio.run(machine.unconfigure())
+    had_list = asyncio.run(_clean_up(machine))
     click.echo("Removed the pods' network." if had_list else "There was none.")
+
+
+async def _clean_up(machine: "PodMachine") -> bool:
+    from meshwg.kubernetes.flannel import rules_removal
+    from meshwg.runtime.nft import nft
+
+    had_list = await machine.unconfigure()
+    with contextlib.suppress(MeshError):
+        await nft(rules_removal())
+    return had_list

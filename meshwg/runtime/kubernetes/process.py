@@ -39,6 +39,7 @@ from meshwg.runtime.host_network import automatic_mtu
 from meshwg.runtime.kubernetes.api import ClusterApi
 from meshwg.runtime.kubernetes.clusterreports import ClusterReports
 from meshwg.runtime.kubernetes.credentials import enter_mesh, read_service_token
+from meshwg.runtime.kubernetes.flannelside import FlannelSide
 from meshwg.runtime.kubernetes.podmachine import PodMachine, forward
 from meshwg.runtime.kubernetes.settings import AgentSettings
 from meshwg.runtime.membership import ClusterMember
@@ -185,6 +186,11 @@ class AgentProcess:
             self._host = host
             self._offer()
             self._on_mesh()
+            if settings.flannel is not None:
+                name = settings.node_name
+                side = FlannelSide(settings.flannel, self._api, host, name)
+                undo.callback(side.close)
+                side.start()
             yield host
 
     # What is heard.
