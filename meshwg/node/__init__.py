@@ -1,5 +1,6 @@
 """The whole node as one pure machine; see :mod:`meshwg.node.machine`."""
 
+from meshwg.control.events import LeaseAnswered
 from meshwg.node.events import (
     CoordinatorKeyChanged,
     EchoReceived,
@@ -8,7 +9,6 @@ from meshwg.node.events import (
     Expelled,
     InterfaceChanged,
     Joined,
-    LeaseAnswered,
     NetmapChanged,
     NodeEvent,
     PathChanged,

@@ -342,7 +342,7 @@ def test_the_lease_is_free_only_after_what_it_guards_has_stopped() -> None:
     election.stop(0.1)
     assert events(election) == [LeaseLost(LossReason.STOPPED)]
     assert election.next_request(0.2) is None
-    assert not election.has_ended
+    assert [election.has_ended] == [False]
 
     election.withdrawn(0.3)
 

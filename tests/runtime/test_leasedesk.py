@@ -12,7 +12,7 @@ from meshwg.runtime.leasedesk import MAX_WAITING, LeaseDesk
 from meshwg.wire.control import LeaseAnswer, LeaseTerm, LeaseUse
 
 VIP = "10.60.0.10/32"
-TERM = {"holder": "a_1", "duration": 4.0, "transitions": 1}
+TERM: dict[str, Any] = {"holder": "a_1", "duration": 4.0, "transitions": 1}
 
 
 class StandInCoordinator:

@@ -217,7 +217,7 @@ def _waits(shown: dict[str, Any]) -> bool:
     """Tell whether somebody has to approve, and not just the coordinator to answer."""
     from meshwg.node.approvals import NOT_SAID
 
-    return shown["state"] == "advertised" and shown["reason"] != NOT_SAID
+    return bool(shown["state"] == "advertised" and shown["reason"] != NOT_SAID)
 
 
 async def _run(

@@ -55,7 +55,7 @@ class KubernetesLeases:
                     raise
                 self._body = {}
                 return None
-        return self._seen(found.to_dict())
+        return self._seen(dict(found))
 
     async def write(self, record: LeaseRecord) -> LeaseRecord:
         """Store a record in place of the version that it names.
@@ -69,14 +69,14 @@ class KubernetesLeases:
         with self._explained():
             try:
                 if record.version:
-                    stored = await client.replace(Lease(body))
+                    stored = await client.replace(Lease(**body))
                 else:
-                    stored = await client.create(Lease(body))
+                    stored = await client.create(Lease(**body))
             except ApiError as error:
                 if _code(error) in (_CONFLICT, _NOT_FOUND):
                     raise LeaseTaken from None
                 raise
-        return self._seen(stored.to_dict())
+        return self._seen(dict(stored))
 
     async def close(self) -> None:
         """Close the connection."""

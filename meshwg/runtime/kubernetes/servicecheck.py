@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from ssl import SSLContext
 
 from meshwg.kubernetes.fitness import LIMIT, CheckTarget, status_problem
@@ -35,8 +36,9 @@ class ServiceCheck:
         except TimeoutError:
             return f"it does not answer in {LIMIT:g} s"
         except (OSError, ValueError) as error:
-            reason = tls_failure(error) or getattr(error, "strerror", None)
-            return str(reason or error or type(error).__name__).lower()
+            number = getattr(error, "errno", None)
+            reason = tls_failure(error) or (os.strerror(number) if number else "")
+            return (reason or str(error) or type(error).__name__).lower()
 
     async def _ask(self) -> str | None:
         target = self._target

@@ -1,6 +1,7 @@
 """Services that work, and some that do not."""
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -23,17 +24,28 @@ async def service(
 ) -> AsyncIterator[int]:
     """Run something that answers each request so, or not at all."""
 
+    ended: list[asyncio.Event] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1024)
-        if answer is not None:
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
+        ended.append(end := asyncio.Event())
+        with contextlib.suppress(OSError):
+            await reader.read(1024)
+            if answer is not None:
+                writer.write(answer)
+                await writer.drain()
+            else:
+                await reader.read()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        end.set()
 
     server = await asyncio.start_server(serve, HERE, 0, ssl=tls)
     async with server:
         port: int = server.sockets[0].getsockname()[1]
         yield port
+        for each in ended:
+            await each.wait()
 
 
 async def test_one_that_accepts_connections_is_fit() -> None:

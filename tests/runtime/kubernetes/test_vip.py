@@ -133,7 +133,7 @@ class Scene:
 
 async def test_who_gets_the_lease_has_the_address_and_tells_the_mesh() -> None:
     scene = Scene()
-    await scene.until(lambda: "hold 2" in scene.around.log)
+    await scene.until(lambda: "hold 1" in scene.around.log)
     assert scene.around.is_here
     assert scene.store.record is not None
     assert scene.store.record.holder == "me"
@@ -142,7 +142,7 @@ async def test_who_gets_the_lease_has_the_address_and_tells_the_mesh() -> None:
 
 async def test_who_stops_takes_it_away_before_the_lease_is_free() -> None:
     scene = Scene()
-    await scene.until(lambda: "hold 2" in scene.around.log)
+    await scene.until(lambda: "hold 1" in scene.around.log)
     await scene.stop()
     assert scene.around.log[-2:] == ["remove", "release"]
     assert not scene.around.is_here
@@ -240,5 +240,5 @@ async def test_what_the_kernel_refuses_is_told(
     scene = Scene()
     scene.around.error = MeshError("The system refuses 10.60.0.10")
     await scene.until(lambda: "The system refuses" in caplog.text)
-    assert "hold 2" not in scene.around.log
+    assert "hold 1" not in scene.around.log
     await scene.stop()
