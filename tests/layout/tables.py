@@ -101,6 +101,7 @@ ACROSS = {
     "netlab": ("meshwg.nattypes",),
     # It asks nodes for their status as the command line does.
     "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
+    "netlab.kubernetes.agents": ("meshwg.cli.client", "meshwg.errors"),
     "bench": ("meshwg", "coordinator", "netlab"),
     # It disturbs a scenario far more often than the lab does.
     "bench.exits": ("scenarios",),
@@ -219,6 +220,8 @@ MIRRORED = {
 
 _BY_LABS = "makes and runs things as root: tests/lab/test_lab.py sees what they do"
 
+_BY_CLUSTERS = "starts programs: tests/cluster/test_traffic.py sees what they do"
+
 UNMIRRORED = {
     "meshwg/wireguard/datapath.py": (
         "a protocol: tests/wireguard/test_python_datapath.py tests what follows it"
@@ -252,6 +255,11 @@ UNMIRRORED = {
     "netns-lab/netlab/netns.py": _BY_LABS,
     "netns-lab/netlab/process.py": _BY_LABS,
     "netns-lab/netlab/shape.py": _BY_LABS,
+    "netns-lab/netlab/kubernetes/agents.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/cluster.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/controlplane.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/rootfs.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/worker.py": _BY_CLUSTERS,
     "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
     "netns-lab/netlab/postgres.py": "starts a program: tests/coordinator/conftest.py",
@@ -261,6 +269,7 @@ UNMIRRORED = {
 """Why a source, or all in a folder, has no test file of its name."""
 
 BEHAVIOURS = {
+    "tests/cluster": "a cluster of other people's programs, with ours in it",
     "tests/fuzz": "hostile input for whole machines and live listeners",
     "tests/interop": "other people's programs against whole programs of ours",
     "tests/mesh": "whole meshes in virtual time",
