@@ -110,10 +110,10 @@ class FakeApiServer:
     async def _judge(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.asked.append(request.path)
         if self.is_away:
-            return web.json_response(_status(503, "etcd is gone"), status=503)
+            return _json(_status(503, "etcd is gone"), status=503)
         is_public = request.path.startswith("/.well-known")
         if not is_public and request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return web.json_response(_status(401, "Unauthorized"), status=401)
+            return _json(_status(401, "Unauthorized"), status=401)
         answer: web.StreamResponse = await handler(request)
         return answer
 
@@ -121,13 +121,13 @@ class FakeApiServer:
         return web.Response(body=self.jwks, content_type="application/jwk-set+json")
 
     async def _show_discovery(self, _: web.Request) -> web.Response:
-        return web.json_response(self.discovery)
+        return _json(self.discovery)
 
     async def _show_node(self, request: web.Request) -> web.Response:
         raw = self.nodes.get(request.match_info["name"])
         if raw is None:
-            return web.json_response(_status(404, "not found"), status=404)
-        return web.json_response(_whole(raw))
+            return _json(_status(404, "not found"), status=404)
+        return _json(_whole(raw))
 
     async def _watch_node(self, request: web.Request) -> web.StreamResponse:
         assert request.query["watch"] == "true"
@@ -146,19 +146,19 @@ class FakeApiServer:
         self.patches.append(await request.json())
         raw = self.nodes.get(request.match_info["name"])
         if raw is None:
-            return web.json_response(_status(404, "not found"), status=404)
+            return _json(_status(404, "not found"), status=404)
         (wanted,) = self.patches[-1]["status"]["conditions"]
         others = raw["status"].get("conditions", [])
         kept = [each for each in others if each["type"] != wanted["type"]]
         raw["status"]["conditions"] = [*kept, wanted]
         self.put(raw)
-        return web.json_response(_whole(raw))
+        return _json(_whole(raw))
 
     async def _post_event(self, request: web.Request) -> web.Response:
         raw = await request.json()
         self.events.append(raw)
         raw["metadata"]["name"] = f"e{len(self.events)}"
-        return web.json_response(raw, status=201)
+        return _json(raw, status=201)
 
 
 async def until(condition: Callable[[], bool], limit: float) -> None:
@@ -173,6 +173,12 @@ async def _moments() -> AsyncIterator[None]:
     while True:
         yield
         await asyncio.sleep(0.01)
+
+
+def _json(raw: dict[str, Any], status: int = 200) -> web.Response:
+    # Clients look at the type letter by letter.
+    body = json.dumps(raw).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _whole(raw: dict[str, Any]) -> dict[str, Any]:

@@ -169,6 +169,7 @@ HOMES = {
     "httpx2": ("meshwg.runtime.kubernetes.api",),
     "joserfc": ("coordinator.kubernetes.servicetokens",),
     "lightkube": ("meshwg.runtime.kubernetes.api",),
+    "msgspec": ("meshwg.runtime.kubernetes.api",),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),

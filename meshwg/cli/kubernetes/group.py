@@ -13,7 +13,7 @@ COMMANDS = {
     "agent": "meshwg.cli.kubernetes.agent:agent",
     "cleanup": "meshwg.cli.kubernetes.cleanup:cleanup",
 }
-OPTIONAL = ("lightkube", "httpx2")
+OPTIONAL = ("lightkube", "httpx2", "msgspec")
 """Packages that only this program needs."""
 
 
