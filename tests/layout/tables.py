@@ -166,12 +166,16 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
-    "httpx2": ("meshwg.runtime.kubernetes.api", "meshwg.runtime.kubernetes.leasestore"),
+    "httpx2": (
+        "meshwg.runtime.kubernetes.api",
+        "meshwg.runtime.kubernetes.leasestore",
+    ),
     "joserfc": ("coordinator.kubernetes.servicetokens",),
     "lightkube": (
         "meshwg.runtime.kubernetes.api",
         "meshwg.runtime.kubernetes.leasestore",
     ),
+    "msgspec": ("meshwg.runtime.kubernetes.api",),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),

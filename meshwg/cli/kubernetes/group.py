@@ -15,7 +15,11 @@ COMMANDS = {
     "manifest": "meshwg.cli.kubernetes.manifest:manifest_",
     "cleanup": "meshwg.cli.kubernetes.cleanup:cleanup",
 }
+<<<<<<< HEAD
 OPTIONAL = ("lightkube", "httpx2", "yaml")
+=======
+OPTIONAL = ("lightkube", "httpx2", "msgspec")
+>>>>>>> k1
 """Packages that only this program needs."""
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.async_client import AsyncClient
-from lightkube.core.exceptions import ApiError
 from lightkube.core.exceptions import ConfigError as ClientConfigError
 from lightkube.resources.core_v1 import Event, Node, NodeStatus
 
@@ -139,15 +139,17 @@ class ClusterApi:
         :raises MeshError: if that fails.
         """
         async with self._client() as client:
-            await client.create(Event.from_dict(dict(event)))
+            made = Event.from_dict(dict(event))
+            assert isinstance(made, Event)
+            await client.create(made)
 
     async def _follow(self, on_node: Callable[[ClusterNode | None], None]) -> None:
         async with self._client() as client:
             try:
                 async with asyncio.timeout(ANSWER):
                     node = await client.get(Node, self._name)
-            except ApiError as error:
-                if error.status is None or error.status.code != NOT_FOUND:
+            except httpx2.HTTPStatusError as error:
+                if error.response is None or error.response.status_code != NOT_FOUND:
                     raise
                 self._heard()
                 on_node(None)
@@ -193,12 +195,17 @@ class ClusterApi:
             ) from None
         try:
             yield client
+        except httpx2.HTTPStatusError as error:
+            why = str(error).partition("\n")[0]
+            raise ApiUnreachable(f"The API server refuses: {why}") from None
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise ApiUnreachable(
                 f"The API server at {config.cluster.server} cannot be reached ({why})"
             ) from None
-        except ApiError as error:
-            raise ApiUnreachable(f"The API server refuses: {error}") from None
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ApiUnreachable(
+                f"What the API server says cannot be understood ({error})"
+            ) from None
         finally:
             await client.close()

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from meshwg.errors import ConfigError, MeshError
@@ -174,10 +175,11 @@ class AgentProcess:
         settings = self._settings
         mtu = settings.node.mtu or automatic_mtu(self._machine.is_inside)
         cluster = ClusterMember(self._token, self._on_mesh)
-        host = NodeHost(settings.node, self._state, mtu, cluster)
+        routes = tuple(map(str, _routes(self._agent.offered)))
+        config = replace(settings.node, routes=routes)
+        host = NodeHost(config, self._state, mtu, cluster)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(host.close)
-            host.routes.serve(_routes(self._agent.offered))
             commands = NodeCommands(host, host.stop)
             admin = AdminServer(commands, settings.node.control_socket)
             await admin.start()

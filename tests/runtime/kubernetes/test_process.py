@@ -237,7 +237,9 @@ class Bench:
 class DeafLoop(PacketLoop):
     """A loop in a thread of its own, which gets no signals."""
 
-    def add_signal_handler(self, *_: Any) -> None:
+    def add_signal_handler(
+        self, sig: int, callback: Callable[..., Any], *args: Any
+    ) -> None:
         """Leave signals to the main thread."""
 
 
