@@ -132,5 +132,3 @@ def names_of(asking: Process) -> list[str]:
         if name and found[-1:] != [name]:
             found.append(name)
     return found
-
-

@@ -146,7 +146,12 @@ class FakeApiServer:
         items = [_whole(each) for each in self.nodes.values()]
         version = {"resourceVersion": str(self._version)}
         return _json(
-            {"apiVersion": "v1", "kind": "NodeList", "metadata": version, "items": items}
+            {
+                "apiVersion": "v1",
+                "kind": "NodeList",
+                "metadata": version,
+                "items": items,
+            }
         )
 
     async def _watch_nodes(self, request: web.Request) -> web.StreamResponse:
@@ -185,7 +190,6 @@ class FakeApiServer:
         self.events.append(raw)
         raw["metadata"]["name"] = f"e{len(self.events)}"
         return _json(raw, status=201)
-
 
     async def _show_lease(self, request: web.Request) -> web.Response:
         found = self.leases.get(_lease_name(request))

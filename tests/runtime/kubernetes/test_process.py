@@ -155,6 +155,8 @@ class Bench:
         self._foundation = foundation
         self._issuer = issuer
         self._states: list[StateDirectory] = []
+        self.change: Callable[[AgentSettings], AgentSettings] = lambda each: each
+        """What an agent is told beyond the usual."""
         self.write_token()
 
     def write_token(self, **changes: Any) -> None:
@@ -195,7 +197,7 @@ class Bench:
         settings = AgentSettings(
             "n1", config, access, membership, network_lists=directory / "net.d"
         )
-        return AgentProcess(settings, state)
+        return AgentProcess(self.change(settings), state)
 
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[AgentProcess]:
@@ -243,9 +245,14 @@ class DeafLoop(PacketLoop):
         """Leave signals to the main thread."""
 
 
-def play(lab: Lab, directory: Path, story: Callable[[Bench], Awaitable[None]]) -> None:
-    """Play a story on a machine of its own."""
-    host = lab.add_host("n1", lab.add_switch("cable", "192.0.2.0/24"))
+def play(
+    lab: Lab,
+    directory: Path,
+    story: Callable[[Bench], Awaitable[None]],
+    host: Host | None = None,
+) -> None:
+    """Play a story on a machine of its own, unless it is to be on another one."""
+    host = host or lab.add_host("n1", lab.add_switch("cable", "192.0.2.0/24"))
 
     async def run() -> None:
         issuer = Issuer()
