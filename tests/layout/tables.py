@@ -240,7 +240,6 @@ UNMIRRORED = {
         "the way to the program: tests/cli/kubernetes/test_group.py runs it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
-    "meshwg/staticpeer.py": "a value: tests/node/test_staticpeers.py uses it",
     "coordinator/store/migrations": (
         "tests/coordinator/store/test_engine.py compares them with the schema"
     ),
