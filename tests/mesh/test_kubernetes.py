@@ -11,7 +11,7 @@ from tests.world.node import SimNode
 from tests.world.world import World
 
 PODS = {f"n{number}": f"10.244.{number}.0/24" for number in range(1, 10)}
-OTHERS = "10.245.0.0/24"
+OTHERS = "172.30.0.0/24"
 
 
 def test_pods_of_all_nodes_are_routed_whatever_nat_these_are_behind() -> None:

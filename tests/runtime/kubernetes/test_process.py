@@ -12,15 +12,15 @@ import pytest
 
 from coordinator.runtime.server import CoordinatorProcess, Foundation
 from meshwg.config import NodeConfig
-from meshwg.errors import MeshError, NotJoined
+from meshwg.errors import MeshError
 from meshwg.kubernetes.networklist import FILE
 from meshwg.runtime.kubernetes.api import ApiAccess
 from meshwg.runtime.kubernetes.process import AgentProcess
 from meshwg.runtime.kubernetes.settings import AgentSettings, Membership
+from meshwg.runtime.nft import nft
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.state import StateDirectory
 from netlab.lab import Lab
-from netlab.machine import Host
 from tests.coordinator.kubernetes.issuer import ISSUER, Issuer, claims_of
 from tests.coordinator.programs import running
 from tests.kubernetes.apiserver import FakeApiServer, until
@@ -29,6 +29,8 @@ from tests.kubernetes.cluster import PODS, node, node_object
 pytestmark = pytest.mark.netns
 
 OTHERS = "10.244.2.0/24"
+READY = [{"type": "NetworkUnavailable", "status": "False"}]
+STRANGER = {"kubernetes.io": claims_of(account="default")["kubernetes.io"]}
 
 
 def test_a_node_joins_by_its_account_and_its_pods_get_their_network(
@@ -76,7 +78,7 @@ def test_an_agent_goes_on_without_api_server_and_coordinator_also_when_it_is_res
             await bench.until(lambda: bench.condition() == ("False", "MeshReady"))
         bench.api.is_away = True
         (bench.directory / "net.d" / FILE).unlink()
-        bench.cut_coordinator_off()
+        await bench.cut_coordinator_off()
         async with bench.agent():
             await bench.until(lambda: bench.network_list() is not None)
         assert bench.reasons() == ["MeshReady"]
@@ -89,7 +91,7 @@ def test_an_agent_goes_on_without_api_server_and_coordinator_also_when_it_is_res
     [
         ({"iss": "https://elsewhere"}, "of another cluster"),
         ({"exp": 5.0}, "has expired"),
-        (claims_of(account="default"), "Only the service account"),
+        (STRANGER, "Only the service account"),
     ],
 )
 def test_a_token_that_lets_nobody_in_is_told_of_and_nothing_is_configured(
@@ -98,7 +100,7 @@ def test_a_token_that_lets_nobody_in_is_told_of_and_nothing_is_configured(
     async def story(bench: "Bench") -> None:
         bench.api.put(node_object(PODS))
         bench.write_token(**claims)
-        with pytest.raises(NotJoined, match=said):
+        with pytest.raises(MeshError, match=said):
             await bench.process().run()
         assert bench.network_list() is None
         assert bench.condition() == ("True", "NotInMesh")
@@ -113,8 +115,9 @@ def test_a_node_that_claims_another_s_pods_gets_none(lab: Lab, tmp_path: Path) -
         # What the agent is told and what the coordinator reads differ.
         bench.api.put(node_object(PODS))
         async with bench.agent() as process:
-            await bench.until(lambda: bench.network_list() is not None)
-            process._agent.receive_node(node(OTHERS), time.monotonic())
+            await bench.until(lambda: bench.condition() == ("False", "MeshReady"))
+            claimed = node(OTHERS, conditions=READY)
+            process._agent.receive_node(claimed, time.monotonic())
             process._turn()
             await bench.until(lambda: len(bench.members()[0].withheld) == 1)
             (member,) = bench.members()
@@ -146,9 +149,7 @@ class Bench:
         coordinator: CoordinatorProcess,
         foundation: Foundation,
         issuer: Issuer,
-        host: Host,
     ) -> None:
-        self._host = host
         self.directory = directory
         self.api = api
         self.coordinator = coordinator
@@ -165,14 +166,14 @@ class Bench:
         claims = {**claims_of(), "exp": now + 600, "nbf": now - 1, **changes}
         (self.directory / "token").write_text(self._issuer.sign(claims))
 
-    def cut_coordinator_off(self) -> None:
+    async def cut_coordinator_off(self) -> None:
         """Have the coordinator be away from now on."""
         port = self.coordinator.public.port
         rules = (
             "table inet away { chain input { type filter hook input priority 0;"
-            f" tcp dport {port} reject with tcp reset; }} }}"
+            f" tcp dport {port} reject with tcp reset\n }} }}"
         )
-        self._host.run(["nft", rules])
+        await nft(rules)
 
     def process(self) -> AgentProcess:
         """Return an agent that is to run."""
@@ -267,9 +268,7 @@ def play(
                 kubernetes_token_file=api.token_file,
                 relay=False,
             ) as (coordinator, foundation):
-                await story(
-                    Bench(directory, api, coordinator, foundation, issuer, host)
-                )
+                await story(Bench(directory, api, coordinator, foundation, issuer))
 
     def enter() -> None:
         with asyncio.Runner(loop_factory=DeafLoop) as runner:
