@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 
 from netlab.lab import Lab
-
 from netlab.process import Process
 from tests.interop.meshes import Coordinator, Member
 
@@ -106,22 +105,6 @@ class Site:
     def holders(self) -> list[str]:
         """Return the machines that have the address."""
         return [each.host.name for each in self.contenders if each.has_it()]
-
-
-def gap(asking: Process, after: float) -> float:
-    """Return for how many seconds nobody answered after a moment.
-
-    :param after: a Unix time at which somebody still did.
-    """
-    times = []
-    for line in asking.output().splitlines():
-        at, _, name = line.partition(" ")
-        if name:
-            times.append(float(at))
-    later = [each for each in times if each > after]
-    before = [each for each in times if each <= after]
-    steps = zip([*before[-1:], *later], later, strict=False)
-    return max((end - begin for begin, end in steps), default=0.0)
 
 
 def names_of(asking: Process) -> list[str]:

@@ -21,6 +21,7 @@ from meshwg.runtime.nft import nft
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.state import StateDirectory
 from netlab.lab import Lab
+from netlab.machine import Host
 from tests.coordinator.kubernetes.issuer import ISSUER, Issuer, claims_of
 from tests.coordinator.programs import running
 from tests.kubernetes.apiserver import FakeApiServer, until
