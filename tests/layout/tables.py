@@ -191,6 +191,7 @@ AT_IMPORT = {
     "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
     "bench/control.py": _SETTING,
     "bench/exits.py": _SETTING,
+    "bench/floating.py": _SETTING,
     "bench/flood.py": _SETTING,
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,

@@ -126,6 +126,7 @@ class VipProgram:
             try:
                 async with asyncio.timeout(FAREWELL):
                     await self._ended.wait()
+                    await self._tasks.wait()
             except TimeoutError:
                 logger.warning(
                     "The lease was not given back: others wait until it ends"
@@ -159,6 +160,7 @@ class VipProgram:
                     logger.info("The floating address leaves: %s", reason.value)
                     self._remove()
                     self._tasks.run(self._withdraw())
+                    self._floating.election.withdrawn(clock.now())
                 case HolderNoted(holder):
                     who = holder or "nobody"
                     logger.info("The lease of the floating address is with %s", who)
@@ -212,7 +214,7 @@ class VipProgram:
                 self._complain("mesh", str(error))
 
     async def _withdraw(self) -> None:
-        """Have the mesh send nothing here, then let others have the lease."""
+        """Have the mesh send nothing here, where nobody has the address any more."""
         if self._route is not None:
             async with self._mesh_lock:
                 try:
@@ -221,8 +223,6 @@ class VipProgram:
                 except (MeshError, TimeoutError) as error:
                     # The node forgets it by itself.
                     logger.debug("The route is not withdrawn: %s", error)
-        self._floating.election.withdrawn(clock.now())
-        self._turn()
 
     # What is asked.
 
