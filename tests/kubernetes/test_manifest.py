@@ -7,6 +7,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from lightkube import codecs
+
 from coordinator.config import load
 from meshwg.kubernetes.manifest import (
     AGENT,
@@ -45,6 +47,15 @@ def test_a_coordinator_elsewhere_is_left_out() -> None:
     objects = manifest(replace(SETTINGS, has_coordinator=False, addresses=()))
     names = {each["metadata"]["name"] for each in objects}
     assert names == {AGENT, "meshwg"}
+
+
+def test_the_models_of_kubernetes_know_every_field() -> None:
+    for each in manifest(replace(SETTINGS, flannel=True)):
+        # A field that they do not know would be lost on the way.
+        assert codecs.from_dict(each).to_dict() == each
+    wrong = manifest(SETTINGS)[-1]
+    wrong["spec"]["template"]["spec"]["hostNetworks"] = True
+    assert codecs.from_dict(wrong).to_dict() != wrong
 
 
 def test_no_account_may_do_more_than_its_program_needs() -> None:
