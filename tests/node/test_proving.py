@@ -30,7 +30,6 @@ def test_a_single_address_is_left_to_the_underlay_until_then() -> None:
 
 def test_a_session_is_begun_and_not_waited_for() -> None:
     stage, peer = a_peer(PODS)
-    assert peer.agent is None
     stage.node.handle_timer(NOW)
     assert peer.agent is not None
     assert peer.tunnel.take_staged() == [b""]

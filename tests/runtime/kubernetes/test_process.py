@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
 
 import pytest
 
@@ -28,6 +28,8 @@ from tests.kubernetes.apiserver import FakeApiServer, until
 from tests.kubernetes.cluster import PODS, node, node_object
 
 pytestmark = pytest.mark.netns
+
+Ts = TypeVarTuple("Ts")
 
 OTHERS = "10.244.2.0/24"
 READY = [{"type": "NetworkUnavailable", "status": "False"}]
@@ -242,7 +244,7 @@ class DeafLoop(PacketLoop):
     """A loop in a thread of its own, which gets no signals."""
 
     def add_signal_handler(
-        self, sig: int, callback: Callable[..., Any], *args: Any
+        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]
     ) -> None:
         """Leave signals to the main thread."""
 
