@@ -158,9 +158,7 @@ class VipProgram:
                     self._have(event)
                 case AddressUnwanted(reason):
                     logger.info("The floating address leaves: %s", reason.value)
-                    self._remove()
-                    self._tasks.run(self._withdraw())
-                    self._floating.election.withdrawn(clock.now())
+                    self._leave()
                 case HolderNoted(holder):
                     who = holder or "nobody"
                     logger.info("The lease of the floating address is with %s", who)
@@ -180,6 +178,7 @@ class VipProgram:
             self._addresses.have(seconds)
         except MeshError as error:
             self._complain("kernel", str(error))
+            self._remove()
             return
         self._complain("kernel", "")
         self._announce(now)
@@ -198,11 +197,28 @@ class VipProgram:
         else:
             self._complain("link", "")
 
-    def _remove(self) -> None:
+    def _leave(self) -> None:
+        """Have the addresses here no more, and let others have them."""
+        if self._remove():
+            self._floating.election.withdrawn(clock.now())
+        else:
+            # Until then the kernel has removed them by itself.
+            duration = self._timing.duration
+            asyncio.get_running_loop().call_later(duration, self._let_go)
+        self._tasks.run(self._withdraw())
+
+    def _let_go(self) -> None:
+        self._floating.election.withdrawn(clock.now())
+        self._turn()
+
+    def _remove(self) -> bool:
+        """Remove the addresses; return whether that was possible."""
         try:
             self._addresses.remove()
         except MeshError as error:
             self._complain("kernel", str(error))
+            return False
+        return True
 
     async def _hold(self, route: RouteAnnouncer, seconds: int) -> None:
         async with self._mesh_lock:
