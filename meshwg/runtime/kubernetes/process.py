@@ -286,7 +286,7 @@ class AgentProcess:
         if self._host is None:
             return
         routes = _routes(self._agent.offered)
-        if routes != self._host.routes.current:
+        if routes != self._host.routes.lasting:
             self._host.routes.serve(routes)
             self._host.offer_routes()
             # The coordinator looks at the token again, and so at the Node object.
