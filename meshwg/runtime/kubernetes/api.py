@@ -7,7 +7,6 @@ forgotten would be silent for ever otherwise.
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -71,10 +70,6 @@ class ApiAccess:
     def _config(self) -> KubeConfig:
         if self.kubeconfig is not None:
             return KubeConfig.from_file(self.kubeconfig)
-        if self.server is not None:
-            # Kubelet tells pods an address that may lead nowhere yet.
-            os.environ.setdefault("KUBERNETES_SERVICE_HOST", "kubernetes")
-            os.environ.setdefault("KUBERNETES_SERVICE_PORT", "443")
         return KubeConfig.from_env()
 
 

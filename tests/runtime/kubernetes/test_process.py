@@ -241,7 +241,7 @@ class DeafLoop(PacketLoop):
     """A loop in a thread of its own, which gets no signals."""
 
     def add_signal_handler(
-        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]
+        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: *Ts
     ) -> None:
         """Leave signals to the main thread."""
 
