@@ -23,6 +23,7 @@ from lightkube.resources.core_v1 import Event, Node, NodeStatus
 
 from meshwg.errors import ConfigError, MeshError
 from meshwg.kubernetes.clusternode import ClusterNode, read_node
+from meshwg.runtime.surprises import Surprises
 
 SESSION = 300.0
 """Seconds after which the node is read anew."""
@@ -83,6 +84,7 @@ class ClusterApi:
         self._access = access
         self._name = name
         self._pause = MIN_PAUSE
+        self._surprises = Surprises(logger)
         self.error: str | None = None
         """Why it is not known how the node is, in one sentence."""
 
@@ -100,6 +102,9 @@ class ClusterApi:
                 await self._rest(None)
             except (ApiUnreachable, ConfigError) as error:
                 await self._rest(str(error))
+            except Exception as error:
+                self._surprises.note(error)
+                await self._rest("What the API server says was not expected")
 
     async def patch_status(self, patch: Mapping[str, Any]) -> None:
         """Change the status of the Node object.
