@@ -7,7 +7,6 @@ forgotten would be silent for ever otherwise.
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from lightkube.resources.core_v1 import Event, Node, NodeStatus
 
 from meshwg.errors import ConfigError, MeshError
 from meshwg.kubernetes.clusternode import ClusterNode, read_node
+from meshwg.runtime.surprises import Surprises
 
 SESSION = 300.0
 """Seconds after which the node is read anew."""
@@ -71,10 +71,6 @@ class ApiAccess:
     def _config(self) -> KubeConfig:
         if self.kubeconfig is not None:
             return KubeConfig.from_file(self.kubeconfig)
-        if self.server is not None:
-            # Kubelet tells pods an address that may lead nowhere yet.
-            os.environ.setdefault("KUBERNETES_SERVICE_HOST", "kubernetes")
-            os.environ.setdefault("KUBERNETES_SERVICE_PORT", "443")
         return KubeConfig.from_env()
 
 
@@ -88,6 +84,7 @@ class ClusterApi:
         self._access = access
         self._name = name
         self._pause = MIN_PAUSE
+        self._surprises = Surprises(logger)
         self.error: str | None = None
         """Why it is not known how the node is, in one sentence."""
 
@@ -105,6 +102,9 @@ class ClusterApi:
                 await self._rest(None)
             except (ApiUnreachable, ConfigError) as error:
                 await self._rest(str(error))
+            except Exception as error:
+                self._surprises.note(error)
+                await self._rest("What the API server says was not expected")
 
     async def follow_all(
         self,

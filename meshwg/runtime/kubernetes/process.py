@@ -167,6 +167,8 @@ class AgentProcess:
             )
             systemd.notify("READY=1")
             await host.finished.wait()
+        if host.leaves:
+            self._state.forget()
         if host.failure is not None:
             raise host.failure
 
@@ -234,7 +236,11 @@ class AgentProcess:
         wanted = self._settings.membership
         if wanted is None:
             return
-        token = read_service_token(wanted.token_file)
+        try:
+            token = read_service_token(wanted.token_file)
+        except ConfigError:
+            # It was said at the start, and who has joined needs none.
+            return
         if token != self._token:
             self._token = token
             if self._host is not None:
@@ -277,8 +283,9 @@ class AgentProcess:
                 case Remember(node):
                     note = None if node is None else to_note(node)
                     self._state.save_cluster(note)
-        except MeshError as error:
-            self._reports.tell(Tell("Failed", str(error)))
+        except (MeshError, OSError) as error:
+            self._agent.failed(str(error), clock.now())
+            self._turn()
 
     def _offer(self) -> None:
         if self._agent.offered:

@@ -130,6 +130,19 @@ def test_a_node_that_claims_another_s_pods_gets_none(lab: Lab, tmp_path: Path) -
     play(lab, tmp_path, story)
 
 
+def test_a_network_list_that_cannot_be_written_is_told_of(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async def story(bench: "Bench") -> None:
+        (bench.directory / "net.d").write_text("a file, and no directory")
+        bench.api.put(node_object(PODS))
+        async with bench.agent():
+            await bench.until(lambda: bench.condition() == ("True", "Failed"))
+            await bench.until(lambda: "Failed" in bench.reasons())
+
+    play(lab, tmp_path, story)
+
+
 def test_a_missing_token_file_is_named_before_anything_happens(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -244,7 +257,7 @@ class DeafLoop(PacketLoop):
     """A loop in a thread of its own, which gets no signals."""
 
     def add_signal_handler(
-        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]
+        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: *Ts
     ) -> None:
         """Leave signals to the main thread."""
 
