@@ -191,8 +191,8 @@ class AgentProcess:
             self._offer()
             self._on_mesh()
             if settings.flannel is not None:
-                name = settings.node_name
-                side = FlannelSide(settings.flannel, self._api, host, name)
+                name, tell = settings.node_name, self._reports.tell
+                side = FlannelSide(settings.flannel, self._api, host, name, tell)
                 undo.callback(side.close)
                 side.start()
             yield host

@@ -11,6 +11,7 @@ import pytest
 
 from meshwg.errors import ConfigError
 from meshwg.health import Health
+from meshwg.kubernetes.agent import Tell
 from meshwg.kubernetes.flannel import CODE, MEMBER
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.kubernetes import flannelside as module
@@ -67,6 +68,7 @@ class Side:
         self.api = api
         self.host = StandInHost()
         self.rules: list[str] = []
+        self.told: list[Tell] = []
         self.refusal: ConfigError | None = None
         monkeypatch.setattr(module, "nft", self._nft)
         monkeypatch.setattr(module, "LOOK", 0.02)
@@ -86,6 +88,7 @@ class Side:
             ClusterApi(access, "n1"),
             cast(NodeHost, self.host),
             "n1",
+            self.told.append,
         )
         side.start()
         try:
@@ -176,6 +179,9 @@ async def test_a_node_with_a_network_of_the_mesh_is_told_of(
             lambda: CODE in [each.code for each in side.host.node.health], PATIENCE
         )
     assert side.names() == []
+    (told,) = side.told
+    assert told.reason == "FlannelNodeRefused"
+    assert "n2" in told.text
 
 
 async def test_while_the_api_server_is_away_all_stays(
@@ -192,14 +198,14 @@ async def test_while_the_api_server_is_away_all_stays(
 
 
 async def test_what_the_firewall_refuses_is_said_once(
-    side: Side, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    side: Side, tmp_path: Path
 ) -> None:
     side.refusal = ConfigError("nftables refuses the rules")
     async with side.running(tmp_path):
-        await until(lambda: "nftables refuses" in caplog.text, PATIENCE)
+        await until(lambda: side.told != [], PATIENCE)
         side.refusal = None
         await until(lambda: side.rules != [], PATIENCE)
-    assert caplog.text.count("nftables refuses") == 1
+    assert side.told == [Tell("FlannelFailed", "nftables refuses the rules")]
 
 
 def flannel_node() -> dict[str, Any]:
