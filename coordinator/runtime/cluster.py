@@ -49,6 +49,9 @@ MAX_ANSWER = 2 * 1024 * 1024
 """Bytes: a Node object has some tens of thousands, most of them names of images."""
 AT_ONCE = 8
 """Nodes that are asked for at the same time."""
+AWAY = 10.0
+"""Seconds for which a cluster that did not answer is not asked again: all its nodes may
+come at once, and none of them is to wait until it is too late."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +112,7 @@ class ClusterVerifier:
         self._tls = _tls(access.ca)
         self._keys: Keys | None = None
         self._keys_at = float("-inf")
+        self._away_until = float("-inf")
         self._lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,17 +134,20 @@ class ClusterVerifier:
         found: ClusterProof | Refused = Refused(
             ErrorCode.TRY_AGAIN, "It cannot be found out whether this node may join"
         )
+        loop = asyncio.get_running_loop()
         try:
             async with self._slots:
-                found = await self._prove(wanted.token)
+                if loop.time() >= self._away_until:
+                    found = await self._prove(wanted.token)
         except ServiceTokenRefused as error:
             found = Refused(error.code, str(error))
         except ClusterUnreachable as error:
             logger.warning("%s", error)
             found = Refused(ErrorCode.TRY_AGAIN, str(error))
+            self._away_until = loop.time() + AWAY
         except Exception as error:
-            now = asyncio.get_running_loop().time()
-            self._unexpected.note("looking at a service-account token", error, now)
+            where = "looking at a service-account token"
+            self._unexpected.note(where, error, loop.time())
         self._on_proved(wanted.session, found)
 
     async def _prove(self, token: str) -> ClusterProof:

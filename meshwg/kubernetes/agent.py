@@ -31,8 +31,11 @@ PATIENCE = 20.0
 the mesh may route it, before that is worth a word."""
 AGAIN = 15.0
 """Seconds until a condition is set again that somebody else has changed."""
+RETRY = 30.0
+"""Seconds until the machine is asked again for what it has refused."""
 REPEAT = 3600.0
 """Seconds until the same is told again."""
+FAILED = "Failed"
 READY = "MeshReady"
 READY_TEXT = "The mesh routes the pods of this node"
 
@@ -106,6 +109,7 @@ class NodeAgent:
         self._refusal: Obstacle | None = None
         self._offered: tuple[str, ...] = ()
         self._standing: PodNetwork | None = None
+        self._retry_at = float("-inf")
         self._is_bare = False
         """Whether the machine is known to have nothing of ours."""
         self._doubt: Obstacle | None = None
@@ -155,6 +159,14 @@ class NodeAgent:
         """Take it that the coordinator does not let this node in, and why."""
         self._refusal = Obstacle("NotInMesh", text)
         self._settle(now)
+
+    def failed(self, text: str, now: float) -> None:
+        """Take it that the machine has refused what it was to have; it has nothing."""
+        self._standing, self._is_bare = None, True
+        self._retry_at = now + RETRY
+        self._tell(Tell(FAILED, text), now)
+        self._set_condition(SetCondition(True, FAILED, text), now)
+        self._wake(self._retry_at)
 
     # What comes of it.
 
@@ -225,6 +237,9 @@ class NodeAgent:
             self._actions.append(OfferNetworks(offered))
 
     def _configure(self, network: PodNetwork, now: float) -> None:
+        if now < self._retry_at:
+            self._wake(self._retry_at)
+            return
         if network != self._standing:
             self._standing, self._is_bare = network, False
             self._actions.append(Configure(network))

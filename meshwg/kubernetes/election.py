@@ -2,9 +2,9 @@
 
 Theory of operation. Somebody else, an *arbiter*, keeps the record and sees to it that
 a write replaces only the version that it names. Whoever wants the lease reads it every
-:attr:`Timing.retry` seconds. One that nobody holds is taken at once; one that has not
-changed for as long as it says is taken from its holder. The holder renews it likewise,
-and gives up what it guards when no renewal has come through for
+:data:`LOOK` seconds. One that nobody holds is taken at once; one that has not changed
+for as long as it says is taken from its holder. The holder renews it every
+:attr:`Timing.retry` seconds, and gives up what it guards when none has come through for
 :attr:`Timing.deadline` seconds.
 
 No two hold it at once. A renewal is sent at *s* and stored no earlier; the holder stops
@@ -30,6 +30,9 @@ from meshwg.errors import ConfigError
 
 RELEASED_FOR = 1.0
 """Seconds that a lease lasts that nobody holds, as client-go writes it."""
+LOOK = 0.2
+"""Seconds between two looks of one that waits, at most: what is given up politely is in
+new hands in less than a second."""
 LONGEST = 3600.0
 """Seconds that others wait at most, whatever a record says."""
 
@@ -45,7 +48,7 @@ class Timing:
     deadline: float = 2.5
     """From sending the last renewal that came through, until the holder stops."""
     retry: float = 0.5
-    """Between two requests."""
+    """Between two renewals."""
 
     def check(self) -> None:
         """Refuse what could not work.
@@ -238,7 +241,7 @@ class Election:
         self.handle_timer(now)
         request, self._asked = self._asked, None
         self._must_read = False
-        self._next_at = now + self._timing.retry
+        self._next_at = now + min(self._timing.retry, LOOK)
         self._see(record or LeaseRecord(), now)
         if isinstance(request, LeaseWrite):
             self._written(now)

@@ -227,12 +227,14 @@ class Background:
                 case control_events.RelaysChanged(relays):
                     if (known := self._control.registered) is not None:
                         self._events.append(ServersChanged(known.stun, relays))
-                case control_events.LeaseAnswered():
-                    self._events.append(event)
                 case control_events.AuthorityChanged(key, former):
                     self._events.append(CoordinatorKeyChanged(key, former))
-                case control_events.MembershipRevoked() | control_events.Refused():
-                    self._events.append(_expelled(event))
+                case (
+                    control_events.LeaseAnswered()
+                    | control_events.MembershipRevoked()
+                    | control_events.Refused()
+                ):
+                    self._events.append(_passed_on(event))
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
         peer = self._members.peers.get(offer.sender or "")
@@ -294,9 +296,15 @@ class Background:
         )
 
 
-def _expelled(
-    event: control_events.MembershipRevoked | control_events.Refused,
-) -> Expelled:
-    if isinstance(event, control_events.MembershipRevoked):
-        return Expelled(event.reason, forget=True)
-    return Expelled(event.error.message, forget=False, code=event.error.code)
+def _passed_on(
+    event: control_events.LeaseAnswered
+    | control_events.MembershipRevoked
+    | control_events.Refused,
+) -> NodeEvent:
+    """Return what the runtime is told of something that concerns no other part."""
+    match event:
+        case control_events.MembershipRevoked(reason):
+            return Expelled(reason, forget=True)
+        case control_events.Refused(error):
+            return Expelled(error.message, forget=False, code=error.code)
+    return event

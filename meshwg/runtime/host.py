@@ -132,6 +132,7 @@ class NodeHost:
     def _open(self, private_key: PrivateKey) -> None:
         """Make the interface and the sockets, and the node with what serves it."""
         client = self._make_client(private_key)
+        self.leases = LeaseDesk(client, self.turn)
         with contextlib.ExitStack() as undo:
             self._tun = TunDevice.open(self._config.interface, self.mtu)
             undo.callback(self._tun.close)
@@ -225,7 +226,6 @@ class NodeHost:
         )
         self._exit_side = ExitSide(self._tun.name, self.node.health)
         self.held_routes = HeldRoutes(self.routes, self.offer_routes)
-        self.leases = LeaseDesk(client, self.turn)
         self._router = SubnetRouter(
             self.node,
             self._tun.name,

@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 
 from netlab.lab import Lab
-
 from netlab.process import Process
 from tests.interop.meshes import Coordinator, Member
 
@@ -108,22 +107,6 @@ class Site:
         return [each.host.name for each in self.contenders if each.has_it()]
 
 
-def gap(asking: Process, after: float) -> float:
-    """Return for how many seconds nobody answered after a moment.
-
-    :param after: a Unix time at which somebody still did.
-    """
-    times = []
-    for line in asking.output().splitlines():
-        at, _, name = line.partition(" ")
-        if name:
-            times.append(float(at))
-    later = [each for each in times if each > after]
-    before = [each for each in times if each <= after]
-    steps = zip([*before[-1:], *later], later, strict=False)
-    return max((end - begin for begin, end in steps), default=0.0)
-
-
 def names_of(asking: Process) -> list[str]:
     """Return who has answered, in order, without repetitions."""
     found: list[str] = []
@@ -132,5 +115,3 @@ def names_of(asking: Process) -> list[str]:
         if name and found[-1:] != [name]:
             found.append(name)
     return found
-
-

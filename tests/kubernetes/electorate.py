@@ -255,9 +255,9 @@ class Electorate:
 
         :raises AssertionError: if several have it.
         """
-        (*more, last) = [each for each in self.tenures if each.until is None] or [None]
-        assert not more, f"{more} and {last} have it"
-        return None if last is None else last.machine
+        holders = [each.machine for each in self.tenures if each.until is None]
+        assert len(holders) <= 1, f"{holders} have it"
+        return holders[0] if holders else None
 
     def overlap(self) -> float:
         """Return for how many seconds together two machines had the address."""

@@ -8,6 +8,7 @@ from meshwg.kubernetes.agent import (
     AGAIN,
     PATIENCE,
     REPEAT,
+    RETRY,
     Configure,
     OfferNetworks,
     Remember,
@@ -173,6 +174,21 @@ def test_another_network_list_is_left_alone_and_ours_is_removed(file: str) -> No
     assert file in told.text
     bench.agent.receive_machine(LAN, 2.0)
     assert bench.agent.network is not None
+
+
+def test_what_the_machine_refuses_is_told_and_tried_again() -> None:
+    bench = AgentBench().ready(PODS)
+    bench.actions()
+    bench.agent.failed("The network list cannot be written: mount it", 0.0)
+    told, condition = bench.actions()
+    assert isinstance(told, Tell)
+    assert told.reason == "Failed"
+    assert isinstance(condition, SetCondition)
+    assert condition.is_unavailable
+    bench.advance(RETRY - 1)
+    assert bench.actions(Configure) == []
+    bench.advance(2)
+    assert len(bench.actions(Configure)) == 1
 
 
 def test_a_refusal_of_the_coordinator_is_told_and_leaves_nothing() -> None:

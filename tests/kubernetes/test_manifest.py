@@ -7,6 +7,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from lightkube import codecs
+
 from coordinator.config import load
 from meshwg.kubernetes.manifest import (
     AGENT,
@@ -45,6 +47,15 @@ def test_a_coordinator_elsewhere_is_left_out() -> None:
     objects = manifest(replace(SETTINGS, has_coordinator=False, addresses=()))
     names = {each["metadata"]["name"] for each in objects}
     assert names == {AGENT, "meshwg"}
+
+
+def test_the_models_of_kubernetes_know_every_field() -> None:
+    for each in manifest(replace(SETTINGS, flannel=True)):
+        # A field that they do not know would be lost on the way.
+        assert through_models(each) == each
+    wrong = manifest(SETTINGS)[-1]
+    wrong["spec"]["template"]["spec"]["hostNetworks"] = True
+    assert through_models(wrong) != wrong
 
 
 def test_no_account_may_do_more_than_its_program_needs() -> None:
@@ -198,6 +209,13 @@ def test_floating_addresses_are_where_the_control_plane_is() -> None:
         "--lease=kube-system/meshwg-vip",
         "--check=https://127.0.0.1:6443/livez",
     ]
+
+
+def through_models(each: Object) -> Object:
+    """Return what is left of an object that Kubernetes' own models have read."""
+    made: Any = codecs.from_dict(each)
+    left: Object = made.to_dict()
+    return left
 
 
 def rules_of(account: str) -> Iterator[tuple[object, ...]]:

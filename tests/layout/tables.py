@@ -167,12 +167,16 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
-    "httpx2": ("meshwg.runtime.kubernetes.api", "meshwg.runtime.kubernetes.leasestore"),
+    "httpx2": (
+        "meshwg.runtime.kubernetes.api",
+        "meshwg.runtime.kubernetes.leasestore",
+    ),
     "joserfc": ("coordinator.kubernetes.servicetokens",),
     "lightkube": (
         "meshwg.runtime.kubernetes.api",
         "meshwg.runtime.kubernetes.leasestore",
     ),
+    "msgspec": ("meshwg.runtime.kubernetes.api",),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": ("meshwg.wire.models", "coordinator.config"),
@@ -188,6 +192,7 @@ AT_IMPORT = {
     "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
     "bench/control.py": _SETTING,
     "bench/exits.py": _SETTING,
+    "bench/floating.py": _SETTING,
     "bench/flood.py": _SETTING,
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
@@ -239,7 +244,6 @@ UNMIRRORED = {
         "the way to the program: tests/cli/kubernetes/test_group.py runs it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
-    "meshwg/staticpeer.py": "a value: tests/node/test_staticpeers.py uses it",
     "coordinator/store/migrations": (
         "tests/coordinator/store/test_engine.py compares them with the schema"
     ),

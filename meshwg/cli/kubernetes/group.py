@@ -15,7 +15,7 @@ COMMANDS = {
     "manifest": "meshwg.cli.kubernetes.manifest:manifest_",
     "cleanup": "meshwg.cli.kubernetes.cleanup:cleanup",
 }
-OPTIONAL = ("lightkube", "httpx2", "yaml")
+OPTIONAL = ("lightkube", "httpx2", "msgspec", "yaml")
 """Packages that only this program needs."""
 
 

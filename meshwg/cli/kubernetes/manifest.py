@@ -1,6 +1,7 @@
 """``meshwg-k8s manifest``: what to apply to a cluster."""
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -159,8 +160,17 @@ def _yaml(settings: ManifestSettings) -> str:
         from meshwg.cli.kubernetes.group import missing
 
         raise missing(error) from None
-    text: str = yaml.safe_dump_all(
-        manifest(settings), sort_keys=False, explicit_start=True
+
+    def written(dumper: Any, text: str) -> Any:
+        style = "|" if "\n" in text else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    # A class of one's own: what is said to it says nothing to others.
+    dumper: Any = type("LiteralDumper", (yaml.SafeDumper,), {})
+    dumper.add_representer(str, written)
+    objects = manifest(settings)
+    text: str = yaml.dump_all(
+        objects, Dumper=dumper, sort_keys=False, explicit_start=True
     )
     return text
 

@@ -7,7 +7,6 @@ forgotten would be silent for ever otherwise.
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.async_client import AsyncClient
-from lightkube.core.exceptions import ApiError
 from lightkube.core.exceptions import ConfigError as ClientConfigError
 from lightkube.resources.core_v1 import Event, Node, NodeStatus
 
 from meshwg.errors import ConfigError, MeshError
 from meshwg.kubernetes.clusternode import ClusterNode, read_node
+from meshwg.runtime.surprises import Surprises
 
 SESSION = 300.0
 """Seconds after which the node is read anew."""
@@ -71,10 +71,6 @@ class ApiAccess:
     def _config(self) -> KubeConfig:
         if self.kubeconfig is not None:
             return KubeConfig.from_file(self.kubeconfig)
-        if self.server is not None:
-            # Kubelet tells pods an address that may lead nowhere yet.
-            os.environ.setdefault("KUBERNETES_SERVICE_HOST", "kubernetes")
-            os.environ.setdefault("KUBERNETES_SERVICE_PORT", "443")
         return KubeConfig.from_env()
 
 
@@ -88,6 +84,7 @@ class ClusterApi:
         self._access = access
         self._name = name
         self._pause = MIN_PAUSE
+        self._surprises = Surprises(logger)
         self.error: str | None = None
         """Why it is not known how the node is, in one sentence."""
 
@@ -105,6 +102,9 @@ class ClusterApi:
                 await self._rest(None)
             except (ApiUnreachable, ConfigError) as error:
                 await self._rest(str(error))
+            except Exception as error:
+                self._surprises.note(error)
+                await self._rest("What the API server says was not expected")
 
     async def follow_all(
         self,
@@ -139,15 +139,17 @@ class ClusterApi:
         :raises MeshError: if that fails.
         """
         async with self._client() as client:
-            await client.create(Event.from_dict(dict(event)))
+            made = Event.from_dict(dict(event))
+            assert isinstance(made, Event)
+            await client.create(made)
 
     async def _follow(self, on_node: Callable[[ClusterNode | None], None]) -> None:
         async with self._client() as client:
             try:
                 async with asyncio.timeout(ANSWER):
                     node = await client.get(Node, self._name)
-            except ApiError as error:
-                if error.status is None or error.status.code != NOT_FOUND:
+            except httpx2.HTTPStatusError as error:
+                if error.response is None or error.response.status_code != NOT_FOUND:
                     raise
                 self._heard()
                 on_node(None)
@@ -193,12 +195,17 @@ class ClusterApi:
             ) from None
         try:
             yield client
+        except httpx2.HTTPStatusError as error:
+            why = str(error).partition("\n")[0]
+            raise ApiUnreachable(f"The API server refuses: {why}") from None
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise ApiUnreachable(
                 f"The API server at {config.cluster.server} cannot be reached ({why})"
             ) from None
-        except ApiError as error:
-            raise ApiUnreachable(f"The API server refuses: {error}") from None
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ApiUnreachable(
+                f"What the API server says cannot be understood ({error})"
+            ) from None
         finally:
             await client.close()

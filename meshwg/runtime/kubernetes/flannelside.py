@@ -8,10 +8,11 @@ process. While the API server is away all stays as it is.
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from meshwg.errors import MeshError
+from meshwg.kubernetes.agent import Tell
 from meshwg.kubernetes.clusternode import ClusterNode
 from meshwg.kubernetes.flannel import (
     CODE,
@@ -48,15 +49,26 @@ class FlannelSettings:
 
 
 class FlannelSide:
-    """The flannel nodes of a cluster, for one host."""
+    """The flannel nodes of a cluster, for one host.
+
+    :param name: of the own Node object.
+    :param tell: logs what is wrong, and puts an Event on that.
+    """
 
     def __init__(
-        self, settings: FlannelSettings, api: ClusterApi, host: NodeHost, name: str
+        self,
+        settings: FlannelSettings,
+        api: ClusterApi,
+        host: NodeHost,
+        name: str,
+        tell: Callable[[Tell], None],
     ) -> None:
         self._settings = settings
         self._api = api
         self._host = host
         self._name = name
+        self._tell_cluster = tell
+        self._refusal = ""
         self._nodes = FlannelNodes(name, settings.ports)
         self._own: ClusterNode | None = None
         self._is_known = False
@@ -104,9 +116,9 @@ class FlannelSide:
             await asyncio.sleep(LOOK)
 
     def _complain(self, text: str) -> None:
-        """Log what is wrong, once."""
+        """Tell what is wrong, once."""
         if text and text != self._complaint:
-            logger.warning("%s", text)
+            self._tell_cluster(Tell("FlannelFailed", text))
         self._complaint = text
 
     def _on_all(self, nodes: list[ClusterNode]) -> None:
@@ -134,7 +146,12 @@ class FlannelSide:
             [node.public_key, *(each.public_key for each in members)], mesh
         )
         peers = self._nodes.peers()
-        node.health.put(CODE, self._nodes.complaint())
+        complaint = self._nodes.complaint()
+        node.health.put(CODE, complaint)
+        refusal = "" if complaint is None else complaint.text
+        if refusal and refusal != self._refusal:
+            self._tell_cluster(Tell("FlannelNodeRefused", refusal))
+        self._refusal = refusal
         if peers != self._peers:
             self._tell(peers)
             self._peers = peers

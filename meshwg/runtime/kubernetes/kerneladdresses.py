@@ -13,8 +13,9 @@ from meshwg.runtime.rtnetlink import IFA_F_PERMANENT
 
 
 class KernelAddresses:
-    """The floating addresses of one interface of this machine.
+    """The floating addresses of one interface of this machine, at first without them.
 
+    :raises NotPermitted: without the right to change addresses.
     :raises ConfigError: if there is no such interface, or the machine has one of the
         addresses for good.
     """
@@ -40,6 +41,8 @@ class KernelAddresses:
                     f"{address} is an address of this machine for good: remove it "
                     "where it is set, since a floating one comes and goes"
                 )
+        # One that was killed may have left them, and this shows what is permitted.
+        self.remove()
 
     def have(self, seconds: int) -> None:
         """Have the addresses for so long from now on, if nothing else is said.

@@ -114,10 +114,6 @@ class KubernetesLeases:
         """
         try:
             yield
-        except (httpx2.HTTPError, OSError) as error:
-            self._made_at = 0.0
-            why = str(error) or type(error).__name__
-            raise MeshError(f"The API server cannot be reached ({why})") from None
         except ApiError as error:
             self._made_at = 0.0
             lease = f"{self._namespace}/{self._name}"
@@ -129,6 +125,10 @@ class KubernetesLeases:
             raise MeshError(
                 f"The API server refuses the Lease {lease}: {error}"
             ) from None
+        except (httpx2.HTTPError, OSError) as error:
+            self._made_at = 0.0
+            why = str(error) or type(error).__name__
+            raise MeshError(f"The API server cannot be reached ({why})") from None
 
 
 def _code(error: ApiError) -> int:

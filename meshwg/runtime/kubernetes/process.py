@@ -14,6 +14,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from meshwg.errors import ConfigError, MeshError
@@ -166,6 +167,8 @@ class AgentProcess:
             )
             systemd.notify("READY=1")
             await host.finished.wait()
+        if host.leaves:
+            self._state.forget()
         if host.failure is not None:
             raise host.failure
 
@@ -174,10 +177,11 @@ class AgentProcess:
         settings = self._settings
         mtu = settings.node.mtu or automatic_mtu(self._machine.is_inside)
         cluster = ClusterMember(self._token, self._on_mesh)
-        host = NodeHost(settings.node, self._state, mtu, cluster)
+        routes = tuple(map(str, _routes(self._agent.offered)))
+        config = replace(settings.node, routes=routes)
+        host = NodeHost(config, self._state, mtu, cluster)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(host.close)
-            host.routes.serve(_routes(self._agent.offered))
             commands = NodeCommands(host, host.stop)
             admin = AdminServer(commands, settings.node.control_socket)
             await admin.start()
@@ -187,8 +191,8 @@ class AgentProcess:
             self._offer()
             self._on_mesh()
             if settings.flannel is not None:
-                name = settings.node_name
-                side = FlannelSide(settings.flannel, self._api, host, name)
+                name, tell = settings.node_name, self._reports.tell
+                side = FlannelSide(settings.flannel, self._api, host, name, tell)
                 undo.callback(side.close)
                 side.start()
             yield host
@@ -232,7 +236,11 @@ class AgentProcess:
         wanted = self._settings.membership
         if wanted is None:
             return
-        token = read_service_token(wanted.token_file)
+        try:
+            token = read_service_token(wanted.token_file)
+        except ConfigError:
+            # It was said at the start, and who has joined needs none.
+            return
         if token != self._token:
             self._token = token
             if self._host is not None:
@@ -275,8 +283,9 @@ class AgentProcess:
                 case Remember(node):
                     note = None if node is None else to_note(node)
                     self._state.save_cluster(note)
-        except MeshError as error:
-            self._reports.tell(Tell("Failed", str(error)))
+        except (MeshError, OSError) as error:
+            self._agent.failed(str(error), clock.now())
+            self._turn()
 
     def _offer(self) -> None:
         if self._agent.offered:
@@ -284,7 +293,7 @@ class AgentProcess:
         if self._host is None:
             return
         routes = _routes(self._agent.offered)
-        if routes != self._host.routes.current:
+        if routes != self._host.routes.lasting:
             self._host.routes.serve(routes)
             self._host.offer_routes()
             # The coordinator looks at the token again, and so at the Node object.

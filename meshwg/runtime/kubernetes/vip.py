@@ -126,6 +126,7 @@ class VipProgram:
             try:
                 async with asyncio.timeout(FAREWELL):
                     await self._ended.wait()
+                    await self._tasks.wait()
             except TimeoutError:
                 logger.warning(
                     "The lease was not given back: others wait until it ends"
@@ -157,8 +158,7 @@ class VipProgram:
                     self._have(event)
                 case AddressUnwanted(reason):
                     logger.info("The floating address leaves: %s", reason.value)
-                    self._remove()
-                    self._tasks.run(self._withdraw())
+                    self._leave()
                 case HolderNoted(holder):
                     who = holder or "nobody"
                     logger.info("The lease of the floating address is with %s", who)
@@ -178,6 +178,7 @@ class VipProgram:
             self._addresses.have(seconds)
         except MeshError as error:
             self._complain("kernel", str(error))
+            self._remove()
             return
         self._complain("kernel", "")
         self._announce(now)
@@ -196,11 +197,28 @@ class VipProgram:
         else:
             self._complain("link", "")
 
-    def _remove(self) -> None:
+    def _leave(self) -> None:
+        """Have the addresses here no more, and let others have them."""
+        if self._remove():
+            self._floating.election.withdrawn(clock.now())
+        else:
+            # Until then the kernel has removed them by itself.
+            duration = self._timing.duration
+            asyncio.get_running_loop().call_later(duration, self._let_go)
+        self._tasks.run(self._withdraw())
+
+    def _let_go(self) -> None:
+        self._floating.election.withdrawn(clock.now())
+        self._turn()
+
+    def _remove(self) -> bool:
+        """Remove the addresses; return whether that was possible."""
         try:
             self._addresses.remove()
         except MeshError as error:
             self._complain("kernel", str(error))
+            return False
+        return True
 
     async def _hold(self, route: RouteAnnouncer, seconds: int) -> None:
         async with self._mesh_lock:
@@ -212,7 +230,7 @@ class VipProgram:
                 self._complain("mesh", str(error))
 
     async def _withdraw(self) -> None:
-        """Have the mesh send nothing here, then let others have the lease."""
+        """Have the mesh send nothing here, where nobody has the address any more."""
         if self._route is not None:
             async with self._mesh_lock:
                 try:
@@ -221,8 +239,6 @@ class VipProgram:
                 except (MeshError, TimeoutError) as error:
                     # The node forgets it by itself.
                     logger.debug("The route is not withdrawn: %s", error)
-        self._floating.election.withdrawn(clock.now())
-        self._turn()
 
     # What is asked.
 

@@ -24,6 +24,10 @@ def test_it_has_no_anchors_which_people_would_have_to_follow() -> None:
     assert "&id" not in printed(*MINIMUM, "--vip", "10.60.0.10")
 
 
+def test_files_in_it_are_written_as_they_are() -> None:
+    assert '  coordinator.toml: |\n    listen = "0.0.0.0:8443"\n' in printed(*MINIMUM)
+
+
 def test_without_the_coordinators_key_it_is_said_how_to_go_on() -> None:
     text = printed("--coordinator", URL, "--namespace", "mesh")
     assert "kubectl -n mesh exec deployment/meshwg-coordinator" in text

@@ -114,9 +114,23 @@ async def test_new_keys_of_the_issuer_are_found_when_one_is_shown(
     assert isinstance(await bench.look(bench.token()), ClusterProof)
 
 
-async def test_while_the_cluster_does_not_answer_nodes_are_to_try_again(
+async def test_a_cluster_that_did_not_answer_is_not_asked_for_each_of_its_nodes(
     api: FakeApiServer,
 ) -> None:
+    bench = Bench(api)
+    api.put(node_object(PODS))
+    api.is_away = True
+    for _ in range(20):
+        found = await bench.look(bench.token())
+        assert isinstance(found, Refused)
+        assert found.code is ErrorCode.TRY_AGAIN
+    assert len(api.asked) == 1
+
+
+async def test_while_the_cluster_does_not_answer_nodes_are_to_try_again(
+    api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AWAY", 0.0)
     bench = Bench(api)
     api.put(node_object(PODS))
     api.is_away = True

@@ -17,6 +17,7 @@ from tests.kubernetes.apiserver import FakeApiServer, until
 from tests.kubernetes.cluster import PODS, node_object
 
 OTHERS = "10.244.2.0/24"
+AT = "2026-11-30T12:00:00Z"
 PATIENCE = 30.0
 """Seconds; it takes them only where something is wrong."""
 
@@ -91,8 +92,8 @@ async def test_conditions_and_events_arrive(
 ) -> None:
     server.put(node_object(PODS))
     api = ClusterApi(access(server, tmp_path), "n1")
-    await api.patch_status(condition_patch(SetCondition(False, "Ready", "Yes"), "now"))
-    await api.put_event(event(Tell("NoPodCIDR", "None"), "n1", None, "now"))
+    await api.patch_status(condition_patch(SetCondition(False, "Ready", "Yes"), AT))
+    await api.put_event(event(Tell("NoPodCIDR", "None"), "n1", None, AT))
     (condition,) = server.nodes["n1"]["status"]["conditions"]
     assert (condition["type"], condition["status"]) == ("NetworkUnavailable", "False")
     assert server.events[0]["involvedObject"]["name"] == "n1"
@@ -103,7 +104,7 @@ async def test_what_the_api_server_refuses_is_one_kind_of_error(
 ) -> None:
     api = ClusterApi(access(server, tmp_path), "n9")
     with pytest.raises(ApiUnreachable, match="refuses: not found"):
-        await api.patch_status(condition_patch(SetCondition(True, "R", "T"), "now"))
+        await api.patch_status(condition_patch(SetCondition(True, "R", "T"), AT))
 
 
 async def test_an_api_server_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ async def test_an_api_server_that_is_not_there_is_named(tmp_path: Path) -> None:
         reach = access(server, tmp_path)
     api = ClusterApi(reach, "n1")
     with pytest.raises(ApiUnreachable, match="cannot be reached"):
-        await api.put_event(event(Tell("R", "T"), "n1", None, "now"))
+        await api.put_event(event(Tell("R", "T"), "n1", None, AT))
 
 
 def test_without_any_configuration_the_mend_is_said(
@@ -130,7 +131,7 @@ async def test_another_url_of_the_same_api_server_can_be_used(
     path.write_text(path.read_text().replace(url, "https://10.96.0.1:443"))
     server.put(node_object(PODS))
     api = ClusterApi(ApiAccess(path, url), "n1")
-    await api.patch_status(condition_patch(SetCondition(False, "R", "T"), "now"))
+    await api.patch_status(condition_patch(SetCondition(False, "R", "T"), AT))
     assert len(server.patches) == 1
 
 

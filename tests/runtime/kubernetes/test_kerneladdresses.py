@@ -62,11 +62,10 @@ def test_what_a_machine_has_for_good_does_not_float(host: Host) -> None:
         host.call(partial(KernelAddresses, "lo", BOTH))
 
 
-def test_what_was_left_by_a_killed_program_is_taken_over(host: Host) -> None:
+def test_what_was_left_by_a_killed_program_is_removed(host: Host) -> None:
     first = host.call(partial(KernelAddresses, "lo", BOTH))
     host.call(partial(first.have, 60))
-    second = host.call(partial(KernelAddresses, "lo", BOTH))
-    host.call(second.remove)
+    host.call(partial(KernelAddresses, "lo", BOTH))
     assert shown(host, "lo") == {}
 
 

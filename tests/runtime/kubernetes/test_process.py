@@ -6,17 +6,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
 
 import pytest
 
 from coordinator.runtime.server import CoordinatorProcess, Foundation
 from meshwg.config import NodeConfig
-from meshwg.errors import MeshError, NotJoined
+from meshwg.errors import MeshError
 from meshwg.kubernetes.networklist import FILE
 from meshwg.runtime.kubernetes.api import ApiAccess
 from meshwg.runtime.kubernetes.process import AgentProcess
 from meshwg.runtime.kubernetes.settings import AgentSettings, Membership
+from meshwg.runtime.nft import nft
 from meshwg.runtime.packetloop import PacketLoop
 from meshwg.runtime.state import StateDirectory
 from netlab.lab import Lab
@@ -28,7 +29,11 @@ from tests.kubernetes.cluster import PODS, node, node_object
 
 pytestmark = pytest.mark.netns
 
+Ts = TypeVarTuple("Ts")
+
 OTHERS = "10.244.2.0/24"
+READY = [{"type": "NetworkUnavailable", "status": "False"}]
+STRANGER = {"kubernetes.io": claims_of(account="default")["kubernetes.io"]}
 
 
 def test_a_node_joins_by_its_account_and_its_pods_get_their_network(
@@ -76,7 +81,7 @@ def test_an_agent_goes_on_without_api_server_and_coordinator_also_when_it_is_res
             await bench.until(lambda: bench.condition() == ("False", "MeshReady"))
         bench.api.is_away = True
         (bench.directory / "net.d" / FILE).unlink()
-        bench.cut_coordinator_off()
+        await bench.cut_coordinator_off()
         async with bench.agent():
             await bench.until(lambda: bench.network_list() is not None)
         assert bench.reasons() == ["MeshReady"]
@@ -89,7 +94,7 @@ def test_an_agent_goes_on_without_api_server_and_coordinator_also_when_it_is_res
     [
         ({"iss": "https://elsewhere"}, "of another cluster"),
         ({"exp": 5.0}, "has expired"),
-        (claims_of(account="default"), "Only the service account"),
+        (STRANGER, "Only the service account"),
     ],
 )
 def test_a_token_that_lets_nobody_in_is_told_of_and_nothing_is_configured(
@@ -98,7 +103,7 @@ def test_a_token_that_lets_nobody_in_is_told_of_and_nothing_is_configured(
     async def story(bench: "Bench") -> None:
         bench.api.put(node_object(PODS))
         bench.write_token(**claims)
-        with pytest.raises(NotJoined, match=said):
+        with pytest.raises(MeshError, match=said):
             await bench.process().run()
         assert bench.network_list() is None
         assert bench.condition() == ("True", "NotInMesh")
@@ -113,13 +118,27 @@ def test_a_node_that_claims_another_s_pods_gets_none(lab: Lab, tmp_path: Path) -
         # What the agent is told and what the coordinator reads differ.
         bench.api.put(node_object(PODS))
         async with bench.agent() as process:
-            await bench.until(lambda: bench.network_list() is not None)
-            process._agent.receive_node(node(OTHERS), time.monotonic())
+            await bench.until(lambda: bench.condition() == ("False", "MeshReady"))
+            claimed = node(OTHERS, conditions=READY)
+            process._agent.receive_node(claimed, time.monotonic())
             process._turn()
             await bench.until(lambda: len(bench.members()[0].withheld) == 1)
             (member,) = bench.members()
             assert member.routes == ()
             assert "no PodCIDR of the cluster's node n1" in member.withheld[0].reason
+
+    play(lab, tmp_path, story)
+
+
+def test_a_network_list_that_cannot_be_written_is_told_of(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async def story(bench: "Bench") -> None:
+        (bench.directory / "net.d").write_text("a file, and no directory")
+        bench.api.put(node_object(PODS))
+        async with bench.agent():
+            await bench.until(lambda: bench.condition() == ("True", "Failed"))
+            await bench.until(lambda: "Failed" in bench.reasons())
 
     play(lab, tmp_path, story)
 
@@ -146,15 +165,15 @@ class Bench:
         coordinator: CoordinatorProcess,
         foundation: Foundation,
         issuer: Issuer,
-        host: Host,
     ) -> None:
-        self._host = host
         self.directory = directory
         self.api = api
         self.coordinator = coordinator
         self._foundation = foundation
         self._issuer = issuer
         self._states: list[StateDirectory] = []
+        self.change: Callable[[AgentSettings], AgentSettings] = lambda each: each
+        """What an agent is told beyond the usual."""
         self.write_token()
 
     def write_token(self, **changes: Any) -> None:
@@ -163,14 +182,14 @@ class Bench:
         claims = {**claims_of(), "exp": now + 600, "nbf": now - 1, **changes}
         (self.directory / "token").write_text(self._issuer.sign(claims))
 
-    def cut_coordinator_off(self) -> None:
+    async def cut_coordinator_off(self) -> None:
         """Have the coordinator be away from now on."""
         port = self.coordinator.public.port
         rules = (
             "table inet away { chain input { type filter hook input priority 0;"
-            f" tcp dport {port} reject with tcp reset; }} }}"
+            f" tcp dport {port} reject with tcp reset\n }} }}"
         )
-        self._host.run(["nft", rules])
+        await nft(rules)
 
     def process(self) -> AgentProcess:
         """Return an agent that is to run."""
@@ -195,7 +214,7 @@ class Bench:
         settings = AgentSettings(
             "n1", config, access, membership, network_lists=directory / "net.d"
         )
-        return AgentProcess(settings, state)
+        return AgentProcess(self.change(settings), state)
 
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[AgentProcess]:
@@ -237,13 +256,20 @@ class Bench:
 class DeafLoop(PacketLoop):
     """A loop in a thread of its own, which gets no signals."""
 
-    def add_signal_handler(self, *_: Any) -> None:
+    def add_signal_handler(
+        self, sig: int, callback: Callable[[Unpack[Ts]], Any], *args: *Ts
+    ) -> None:
         """Leave signals to the main thread."""
 
 
-def play(lab: Lab, directory: Path, story: Callable[[Bench], Awaitable[None]]) -> None:
-    """Play a story on a machine of its own."""
-    host = lab.add_host("n1", lab.add_switch("cable", "192.0.2.0/24"))
+def play(
+    lab: Lab,
+    directory: Path,
+    story: Callable[[Bench], Awaitable[None]],
+    host: Host | None = None,
+) -> None:
+    """Play a story on a machine of its own, unless it is to be on another one."""
+    host = host or lab.add_host("n1", lab.add_switch("cable", "192.0.2.0/24"))
 
     async def run() -> None:
         issuer = Issuer()
@@ -258,9 +284,7 @@ def play(lab: Lab, directory: Path, story: Callable[[Bench], Awaitable[None]]) -
                 kubernetes_token_file=api.token_file,
                 relay=False,
             ) as (coordinator, foundation):
-                await story(
-                    Bench(directory, api, coordinator, foundation, issuer, host)
-                )
+                await story(Bench(directory, api, coordinator, foundation, issuer))
 
     def enter() -> None:
         with asyncio.Runner(loop_factory=DeafLoop) as runner:

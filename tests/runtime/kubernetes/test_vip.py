@@ -45,13 +45,16 @@ class StandInStore:
     async def close(self) -> None:
         self.is_closed = True
 
+    def holder(self) -> str | None:
+        return None if self.record is None else self.record.holder
+
 
 class Surroundings:
     """Kernel, mesh, link and service, which note what becomes of them."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.is_here = False
+        self.is_here = self.stays = False
         self.problem: str | None = None
         self.why: str | None = None
         self.error: MeshError | None = None
@@ -66,6 +69,8 @@ class Surroundings:
         self.is_here = True
 
     def remove(self) -> None:
+        if self.stays:
+            raise MeshError("The system does not let go of 10.60.0.10")
         if self.is_here:
             self.log.append("remove")
         self.is_here = False
@@ -149,6 +154,21 @@ async def test_who_stops_takes_it_away_before_the_lease_is_free() -> None:
     assert scene.store.record is not None
     assert scene.store.record.holder == ""
     assert scene.store.is_closed
+
+
+async def test_an_address_that_cannot_be_removed_is_not_given_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene(checks=True)
+    await scene.until(lambda: scene.around.is_here)
+    scene.around.stays = True
+    scene.around.problem = "connection refused"
+    await scene.until(lambda: "does not let go" in caplog.text)
+    assert scene.store.record is not None
+    assert scene.store.record.holder == "me"
+    await scene.until(lambda: scene.store.holder() == "")
+    scene.around.stays = False
+    await scene.stop()
 
 
 async def test_another_holder_is_left_alone() -> None:
