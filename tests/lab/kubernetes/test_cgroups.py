@@ -1,4 +1,4 @@
-"""Control groups of nodes are made in all trees, and removed with what is below them."""
+"""Groups of nodes are made in all trees, and removed with what is below them."""
 
 from pathlib import Path
 
