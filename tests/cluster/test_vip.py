@@ -4,6 +4,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,10 +90,8 @@ def test_the_address_moves_when_its_holder_is_killed_or_stops(
             before = holder(cluster)
             visits.longest()
             leave(cluster, before, politely=politely)
-            cluster.api.wait_until(
-                lambda old=before: holder(cluster) not in ("", old),
-                f"the address has left {before}",
-            )
+            has_left = partial(is_elsewhere, cluster, before)
+            cluster.api.wait_until(has_left, f"the address has left {before}")
             visitor.wait_until(lambda: visitor.call(is_answered), "it answers")
             time.sleep(1.0)
             gap = visits.longest()
@@ -139,6 +138,11 @@ def holder(cluster: Cluster) -> str:
     lease: Json = cluster.api.get(LEASE)
     identity: str = lease["spec"].get("holderIdentity") or ""
     return next((name for name in HOLDERS if name in identity), "")
+
+
+def is_elsewhere(cluster: Cluster, name: str) -> bool:
+    """Tell whether another node than this one has the address."""
+    return holder(cluster) not in ("", name)
 
 
 def service() -> Json:
