@@ -34,15 +34,20 @@ DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolve
     python3-cap-ng libnftables1 gir1.2-glib-2.0 libgirepository-1.0-1 libip4tc2 libip6tc2 \
     libxtables12 nginx caddy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 \
     tinyproxy-bin network-manager libndp0 docker.io containerd runc
+# What the nodes of a cluster have beside Kubernetes. Installed, containerd would run, and
+# take the place of Docker's own.
+CLUSTER_UNPACKED := busybox-static conntrack containerd containernetworking-plugins \
+    iptables libip4tc2 libip6tc2 libnetfilter-conntrack3 libnfnetlink0 libseccomp2 \
+    libxtables12 runc tini
 
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help system install wheels format lint test coverage fuzz fuzz-rest check lab lab-shell lab-clean bench clean
+.PHONY: help system install wheels format lint test test-kubernetes coverage fuzz fuzz-rest check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 system: ## As root on Debian: install the packages the tests and the lab use
 	@sh netns-lab/system-packages.sh $(DEBIAN_PACKAGES)
@@ -52,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh netns-lab/system-packages.sh python3-venv
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[coordinator,dev]'
+	    --constraint constraints.txt --editable '.[coordinator,kubernetes,dev]'
 	@touch $@
 
 $(CORE): $(STAMP) $(CORE_SOURCES)
@@ -79,6 +84,11 @@ lint: install ## Check format, style and types
 test: system install ## Run every test (namespace tests only as root)
 	$(call cargo,test,--quiet --locked)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+test-kubernetes: system install ## Test in a real cluster (needs Go; the first time builds it: 15 minutes)
+	@sh netns-lab/unpack-packages.sh $(VENV)/debian $(CLUSTER_UNPACKED)
+	$(BIN)/python netns-lab build
+	$(BIN)/pytest -m kubernetes tests/cluster $(PYTEST)
 
 coverage: system install ## Run every test and report branch coverage
 	$(BIN)/coverage run -m pytest $(PYTEST)

@@ -28,8 +28,10 @@ BENCHMARKS = {
     "start": "how soon a node is there, what it costs, how long its commands take",
     "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
     "routers": "two routers of a network, killed, cut off, stopped: the targets",
+    "floating": "a floating address whose holder stops, dies, fails: the targets",
     "floods": "what a node beside an attack notices, before, during and after",
     "exits": "what leaves a machine beside its exit, whatever happens to it",
+    "kubernetes": "what one change costs in a cluster of 500 nodes",
     "idle": "memory and CPU of a device with 1,000 idle peers",
 }
 

@@ -109,6 +109,18 @@ class CoordinatorConfig(BaseModel):
     ``20M``."""
     approve_routes: tuple[str, ...] = ()
     """Networks inside which nodes may announce routes."""
+    kubernetes_issuer: str | None = None
+    """Of the service-account tokens by which nodes of a Kubernetes cluster join."""
+    kubernetes_api: str | None = None
+    """The API server of that cluster, which says what its nodes have."""
+    kubernetes_ca: Path | None = None
+    """The certificate authorities of both, PEM; by default those of a pod, if there."""
+    kubernetes_jwks: Path | None = None
+    """The issuer's keys, where it cannot be asked for them."""
+    kubernetes_token_file: Path | None = None
+    """What the API server is asked with; by default the token of a pod, if there."""
+    kubernetes_account: str = "kube-system/meshwg-agent"
+    """The service account whose tokens let nodes in, as ``NAMESPACE/NAME``."""
     policy: Path | None = None
     """A file with the policy, which is applied whenever it changes."""
     admin_socket: Path | None = None
@@ -226,6 +238,7 @@ def _check(config: CoordinatorConfig) -> None:
         _check_url("--direct-url", config.direct_url)
     if config.database is not None and not config.database.startswith(("@", "-")):
         parse_url(config.database)
+    _check_kubernetes(config)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together: give both")
     for url in config.relays:
@@ -252,6 +265,33 @@ def _check_domain(config: CoordinatorConfig, text: str) -> None:
         raise ConfigError(
             f"--domain {text} takes in this server's own name {host}, which nodes would"
             " look for in the mesh: choose another one, such as mesh.internal"
+        )
+
+
+def _check_kubernetes(config: CoordinatorConfig) -> None:
+    """Refuse what says nothing about a cluster, or what nobody could believe."""
+    if config.kubernetes_issuer is None:
+        if config.kubernetes_api is not None or config.kubernetes_jwks is not None:
+            raise ConfigError(
+                "--kubernetes-api and --kubernetes-jwks are of use only with "
+                "--kubernetes-issuer: give the API server's --service-account-issuer"
+            )
+        return
+    needed = {"kubernetes-issuer": config.kubernetes_issuer}
+    if config.kubernetes_api is not None:
+        needed["kubernetes-api"] = config.kubernetes_api
+    for option, url in needed.items():
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.query:
+            raise ConfigError(
+                f"--{option} {url} is no https URL: what it says is believed, so it "
+                "has to be certain who says it"
+            )
+    namespace, slash, name = config.kubernetes_account.partition("/")
+    if not namespace or not slash or not name or "/" in name:
+        raise ConfigError(
+            f"--kubernetes-account {config.kubernetes_account!r} is no service account:"
+            " write NAMESPACE/NAME"
         )
 
 

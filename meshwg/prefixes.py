@@ -102,7 +102,17 @@ def without_zones(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(canonical(text) for text in texts if "%" not in text)
 
 
-def refusal(route: IPNetwork, mesh: Iterable[IPNetwork]) -> str | None:
+@lru_cache(maxsize=16_384)
+def network(text: str) -> IPNetwork:
+    """Return the network that a text names, which is read again and again.
+
+    :raises ValueError: if it is none.
+    """
+    return ip_network(text)
+
+
+@lru_cache(maxsize=16_384)
+def refusal(route: IPNetwork, mesh: tuple[IPNetwork, ...]) -> str | None:
     """Return why no node can have a network behind it, ``None`` if one can.
 
     :param mesh: the networks of the mesh.

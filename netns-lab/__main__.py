@@ -21,7 +21,8 @@ from netlab import (
     terminal,
     wireguard,
 )
-from netlab.errors import LabError
+from netlab.errors import GoMissing, LabError
+from netlab.kubernetes import programs
 from netlab.lab import Lab
 from netlab.matrix import Cell, Faults
 from netlab.presets import Preset
@@ -119,6 +120,19 @@ def run(
 def open_shell(name: str, command: tuple[str, ...]) -> None:
     """Open a shell, or run a command, in a machine of a running scenario."""
     shell.enter(name, command)
+
+
+@cli.command()
+def build() -> None:
+    """Build Kubernetes, for the tests and the scenario that run a cluster of it."""
+    try:
+        if not programs.is_built():
+            click.echo("Building Kubernetes and etcd: that takes a quarter of an hour.")
+        with signals.exit_in_good_order():
+            click.echo(f"Kubernetes {programs.version()} is in {programs.build()}.")
+    except GoMissing as error:
+        # Like Debian's packages: what needs it is skipped, and says so.
+        click.echo(f"Not built: {error}", err=True)
 
 
 @cli.command("list")

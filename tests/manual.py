@@ -12,11 +12,13 @@ import click
 from coordinator.cli import coordinator
 from meshwg import __version__
 from meshwg.cli.group import meshwg
+from meshwg.cli.kubernetes.group import meshwg_k8s
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "man"
 PROGRAMS: dict[str, tuple[click.Group, str]] = {
     "meshwg": (meshwg, "one private network for laptops and servers behind NATs"),
     "meshwg-coordinator": (coordinator, "coordinate a private network of your own"),
+    "meshwg-k8s": (meshwg_k8s, "a mesh as the network of a Kubernetes cluster"),
 }
 STATUSES = (
     ("0", "done"),

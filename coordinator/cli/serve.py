@@ -101,6 +101,39 @@ PATH = click.Path(path_type=Path)
     help="A network inside which nodes may announce routes.",
 )
 @click.option(
+    "--kubernetes-issuer",
+    metavar="URL",
+    help="Let nodes of this Kubernetes cluster join, by its service-account tokens.",
+)
+@click.option(
+    "--kubernetes-api",
+    metavar="URL",
+    help="Its API server, which says which PodCIDRs and labels a node has.",
+)
+@click.option(
+    "--kubernetes-ca",
+    type=PATH,
+    metavar="FILE",
+    help="Certificate authorities of both, PEM. Default: those of a pod, if there.",
+)
+@click.option(
+    "--kubernetes-jwks",
+    type=PATH,
+    metavar="FILE",
+    help="The issuer's keys, where it cannot be asked for them.",
+)
+@click.option(
+    "--kubernetes-token-file",
+    type=PATH,
+    metavar="FILE",
+    help="What to ask the API server with. Default: the token of a pod, if there.",
+)
+@click.option(
+    "--kubernetes-account",
+    metavar="NAMESPACE/NAME",
+    help="Whose tokens let nodes in. Default: kube-system/meshwg-agent.",
+)
+@click.option(
     "--policy",
     type=PATH,
     metavar="FILE",

@@ -14,6 +14,8 @@ REPORT_RATE, REPORT_BURST = 0.5, 10.0
 """Reports of one node a second, and at once, that all others are told of."""
 FLOWS_RATE, FLOWS_BURST = 1 / 30, 4.0
 """Messages of one node about flows a second, and at once."""
+LEASE_RATE, LEASE_BURST = 10.0, 40.0
+"""Uses of leases by one node a second, and at once; each is a transaction."""
 OFFER_RATE, OFFER_BURST = 10.0, 200.0
 """Offers a second of one node, and at once: it may begin with many peers together."""
 REGISTER_RATE, REGISTER_BURST = 0.5, 30.0

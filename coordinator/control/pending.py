@@ -12,6 +12,7 @@ from coordinator.mesh.operations import (
     NoteFlows,
     Operation,
     Update,
+    UseLease,
 )
 
 RETRY_INTERVAL = 1.0
@@ -64,5 +65,7 @@ def _slot(operation: Operation) -> tuple[object, ...]:
             return type(operation), operation.session
         case Update() | NoteFlows():
             return type(operation), operation.key
+        case UseLease():
+            return type(operation), operation.session, operation.number
         case _:
             return type(operation), operation

@@ -26,12 +26,15 @@ from coordinator.control.connection import (
 )
 from coordinator.control.counters import ControlCounters
 from coordinator.control.deliveries import Deliveries
+from coordinator.control.leases import NOT_STORED, Leases
 from coordinator.control.members import Members
 from coordinator.control.offers import Offers
 from coordinator.control.pending import PendingOperations
+from coordinator.control.proofs import Proofs, ProofWanted
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.reports import Reports
 from coordinator.control.settings import Settings
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.approvals import HUB, Announcement
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.operations import (
@@ -43,6 +46,7 @@ from coordinator.mesh.operations import (
     Remove,
     Result,
     Update,
+    UseLease,
 )
 from coordinator.mesh.registry import Registry
 from meshwg.errors import InvalidMessage
@@ -88,7 +92,11 @@ class ControlServer:
         self._offers = Offers(
             registry, self._carriers, self._members, deliveries, self._counters
         )
+        self._leases = Leases(
+            self._members, self._pending, max_keys=settings.max_connections
+        )
         self._reports = Reports()
+        self._proofs = Proofs(is_known=settings.knows_cluster)
         self._registrations = RateLimiter(
             REGISTER_RATE, REGISTER_BURST, max_keys=settings.max_connections
         )
@@ -207,7 +215,11 @@ class ControlServer:
 
         :param changes: all changes since the last call, which the registry has already.
         """
+        outcomes = list(outcomes)
         self._members.committed(outcomes, changes, now)
+        for operation, result in outcomes:
+            if isinstance(operation, UseLease):
+                self._leases.answer(operation, result, now)
 
     def failed(self, operations: Iterable[Operation], now: float) -> None:
         """A transaction failed: joins are refused, the rest is tried again."""
@@ -217,9 +229,24 @@ class ControlServer:
                 message = "The coordinator cannot store anything just now"
                 refusal = Refused(ErrorCode.TRY_AGAIN, message)
                 self._members.joined(operation, refusal, now)
+            elif isinstance(operation, UseLease):
+                # By the time the database works again it would be somebody else's.
+                self._leases.answer(operation, NOT_STORED, now)
             else:
                 again.append(operation)
         self._pending.put_back(again, now)
+
+    # What a cluster says of nodes.
+
+    def proofs_wanted(self) -> list[ProofWanted]:
+        """Return what to look at; :meth:`proved` is to be called once for each."""
+        return self._proofs.wanted()
+
+    def proved(self, session: str, found: ClusterProof | Refused) -> None:
+        """It is known what a cluster says of a node that wants to join."""
+        ready = self._proofs.proved(session, found)
+        if ready is not None:
+            self._members.join(*ready)
 
     # Other coordinator processes on one database.
 
@@ -364,7 +391,16 @@ class ControlServer:
             traits=message.traits,
             exit=message.exit,
         )
-        self._members.join(connection, join)
+        if message.service_token is None:
+            self._members.join(connection, join)
+        else:
+            self._prove(connection, join, message.service_token)
+
+    def _prove(self, connection: Connection, join: Join, token: str) -> None:
+        """Have it looked at what a node shows of its cluster, and join it then."""
+        ready = self._proofs.ask(connection, join, token)
+        if ready is not None:
+            self._members.join(connection, ready)
 
     def _receive_from_member(
         self, connection: Connection, message: control.FromNode, now: float
@@ -380,6 +416,8 @@ class ControlServer:
                     self.counters["flows_ignored"] += 1
                     return
                 self._pending.add(NoteFlows(connection.key, flows))
+            case control.LeaseUse():
+                self._leases.use(connection, message, now)
             case control.OfferMessage() if not connection.offers.take(now):
                 text = "Too many offers; try again a little later"
                 self._refuse(connection, ErrorCode.TOO_MANY, text, now, to=message.to)

@@ -18,6 +18,8 @@ class Settings:
     """What the credentials of relays are made with."""
     relay_secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The same by URL, of those that have a secret of their own."""
+    knows_cluster: bool = False
+    """Whether nodes of a Kubernetes cluster may join by what that says of them."""
     heartbeat: float = 3.0
     """Seconds after which nodes send a heartbeat."""
     silence: float = 8.0

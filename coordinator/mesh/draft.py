@@ -33,6 +33,7 @@ from coordinator.mesh.etags import etag_of, node_etag
 from coordinator.mesh.flows import Flow, noted
 from coordinator.mesh.joining import Joining
 from coordinator.mesh.keyring import KeyRing
+from coordinator.mesh.leases import DraftedLeases, Lease
 from coordinator.mesh.nodes import Node, to_label
 from coordinator.mesh.operations import (
     Accepted,
@@ -65,6 +66,7 @@ from coordinator.mesh.operations import (
     SetUrl,
     Sweep,
     Update,
+    UseLease,
 )
 from coordinator.mesh.plainpeers import PlainPeers
 from coordinator.mesh.policies import ActivePolicy, User
@@ -76,6 +78,7 @@ from meshwg.transmit import Random
 from meshwg.wire.control import ErrorCode
 from meshwg.wire.dnsrecords import DnsRecord
 
+NO_LEASES: Mapping[str, Lease] = MappingProxyType({})
 _ACTION = re.compile(r"(?<=[a-z])(?=[A-Z])")
 SOMEBODY = "an administrator"
 """Who decides, where that is not said."""
@@ -93,6 +96,7 @@ class Draft:
     :param users: whom the operations may name.
     :param token_tags: the tags of auth keys.
     :param api_tokens: those that the operations mention, by number.
+    :param leases: those that the operations mention, by prefix, of ``lease_count``.
     """
 
     def __init__(
@@ -107,6 +111,8 @@ class Draft:
         users: Mapping[str, User] = NO_USERS,
         token_tags: frozenset[str] = frozenset(),
         api_tokens: Mapping[str, ApiToken] = NO_API_TOKENS,
+        leases: Mapping[str, Lease] = NO_LEASES,
+        lease_count: int = 0,
     ) -> None:
         self._registry = registry
         self._unix_time = unix_time
@@ -125,6 +131,7 @@ class Draft:
         )
         self._records = DraftedRecords(registry.records, registry.names)
         self._routes = Routes(self._members, approved_routes)
+        self._leases = DraftedLeases(leases, lease_count, self._routes.may_have)
         self._plain = PlainPeers(self._members, unix_time=unix_time, random=random)
         self._joining = Joining(
             self._members,
@@ -174,6 +181,11 @@ class Draft:
     def users(self) -> dict[str, User]:
         """Changed users by name."""
         return self._access.users
+
+    @property
+    def leases(self) -> dict[str, Lease]:
+        """Leases that were written, by prefix; nobody but their holders sees that."""
+        return self._leases.changed
 
     @property
     def reclassed(self) -> int:
@@ -324,6 +336,20 @@ class Draft:
         self.flows |= noted(seen.flows, node, self._members, self._unix_time)
         return Accepted(node)
 
+    def _use_lease(self, use: UseLease) -> Result:
+        node = self._members.get(use.key)
+        if node is None:
+            return _unknown(use.key)
+        why = self._leases.refusal(node, use.prefix, writes=use.term is not None)
+        if why is not None:
+            return Refused(ErrorCode.MALFORMED, why)
+        lease, is_written = self._leases.get(use.prefix), False
+        if use.term is not None:
+            lease, is_written = self._leases.write(use.prefix, use.base, use.term)
+        return Accepted(
+            lease=lease.term, lease_version=lease.version, is_written=is_written
+        )
+
     def _disconnect(self, gone: Disconnect) -> Result:
         node = self._members.get(gone.key)
         if node is None or node.session != gone.session:
@@ -472,6 +498,7 @@ class Draft:
         Join: _join,
         Update: _update,
         NoteFlows: _note_flows,
+        UseLease: _use_lease,
         Disconnect: _disconnect,
         MarkOffline: _mark_offline,
         Sweep: _sweep,

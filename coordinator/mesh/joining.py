@@ -6,8 +6,10 @@ expired, needs an auth key, which is spent only if it lets the node in.
 
 from dataclasses import replace
 
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.approvals import HUB, Announcement, Decision
 from coordinator.mesh.authkeys import AuthKey
+from coordinator.mesh.clusternodes import ClusterNodes
 from coordinator.mesh.drafted import DraftedMembers
 from coordinator.mesh.ipam import allocate
 from coordinator.mesh.keyring import KeyRing
@@ -22,6 +24,7 @@ from meshwg.wire.control import ErrorCode
 ADMISSION_RATE, ADMISSION_BURST = 1.0, 200.0
 """New nodes that one auth key lets in a second, and at once. Whoever has stolen a
 reusable one gets few identities before somebody notices."""
+CLUSTER = "cluster"
 MAX_AUTH_KEYS = 4096
 """Auth keys whose rate is remembered."""
 
@@ -49,16 +52,19 @@ class Joining:
         self._random = random
         self._routes = routes
         self._admissions = admissions
+        self._cluster_nodes = ClusterNodes(members, routes)
 
     def join(self, join: Join) -> Result:
         """Let a node in, or refuse it."""
         known = self._members.get(join.key)
         if known is not None and known.role == PLAIN:
             return _refuse_plain(known)
+        if join.proof is not None:
+            return self._join_of_cluster(known, join, join.proof)
         if known is not None and not known.expired:
             return self._welcome(known, join)
         if join.auth_key is None:
-            return _refuse_stranger(known)
+            return join.unproved or _refuse_stranger(known)
         auth_key = self._auth_keys.check(join.auth_key)
         if isinstance(auth_key, Refused):
             return auth_key
@@ -77,11 +83,43 @@ class Joining:
             self._auth_keys.spend(auth_key)
         return result
 
+    def _join_of_cluster(
+        self, known: Node | None, join: Join, proof: ClusterProof
+    ) -> Result:
+        """Let a node of a cluster in, as often as it proves that it is one."""
+        refused = self._cluster_nodes.refusal(known, join.key, proof.identity)
+        if refused is not None:
+            return refused
+        if known is None:
+            made = self._make(join, f"{CLUSTER} {proof.identity.node}")
+            if isinstance(made, Refused):
+                return made
+            known = made
+            self._members.admit(join.key)
+        node, name = self._cluster_nodes.take(known, proof)
+        return self._welcome(node, replace(join, name=name))
+
     def _admit(self, join: Join, auth_key: AuthKey) -> Result:
+        made = self._make(join, auth_key.number)
+        if isinstance(made, Refused):
+            return made
+        node = replace(
+            made,
+            ephemeral=auth_key.ephemeral,
+            auth_key=auth_key.number,
+            owner=auth_key.owner,
+            tags=auth_key.tags,
+        )
+        self._members.admit(join.key)
+        return self._welcome(node, join, auth_key)
+
+    def _make(self, join: Join, by: str) -> Node | Refused:
+        """Return a node that is new, if there may be one more.
+
+        :param by: what lets it in, which lets in only so many at once.
+        """
         members, admissions = self._members, self._admissions
-        if admissions is not None and not admissions.take(
-            auth_key.number, self._unix_time
-        ):
+        if admissions is not None and not admissions.take(by, self._unix_time):
             return Refused(
                 ErrorCode.TRY_AGAIN,
                 "This join token lets in too many nodes at once; those that wait come "
@@ -93,19 +131,13 @@ class Joining:
                 ErrorCode.MESH_FULL,
                 "The mesh has no addresses left; remove nodes that are gone",
             )
-        node = Node(
+        return Node(
             key=join.key,
             name="",
             requested_name="",
             number=number,
-            ephemeral=auth_key.ephemeral,
             joined=self._unix_time,
-            auth_key=auth_key.number,
-            owner=auth_key.owner,
-            tags=auth_key.tags,
         )
-        members.admit(join.key)
-        return self._welcome(node, join, auth_key)
 
     def _welcome(
         self, node: Node, join: Join, auth_key: AuthKey | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_network
 
+from coordinator.kubernetes.identity import ClusterIdentity
 from coordinator.mesh.approvals import (
     EXIT,
     HUB,
@@ -78,6 +79,8 @@ class Node:
     """Where a plain peer reaches its hub, if an administrator has said so."""
     config_token: str = ""
     """Of a plain peer: the hash of what its configuration is fetched with."""
+    cluster: ClusterIdentity | None = None
+    """Which node of a Kubernetes cluster it is, if that was proved."""
     policy_class: int = 0
     """The number of its class, see :mod:`coordinator.policy.compile`; 0 without."""
     joined: float = 0.0

@@ -7,11 +7,12 @@ transaction, and answered only after that has been committed.
 from dataclasses import dataclass, field, replace
 
 from coordinator.mesh.apitokens import ApiToken
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.policies import ActivePolicy, PolicyVersion
-from meshwg.wire.control import ErrorCode, SeenFlow
+from meshwg.wire.control import ErrorCode, LeaseTerm, SeenFlow
 from meshwg.wire.dnsrecords import DnsRecord
 from meshwg.wire.routes import RouteTraits
 
@@ -36,6 +37,10 @@ class Join(Operation):
     nat: str = "null"
     traits: tuple[RouteTraits, ...] = ()
     exit: bool = False
+    proof: ClusterProof | None = None
+    """What a cluster says of it, if it has shown that and it was found true."""
+    unproved: "Refused | None" = None
+    """Why what it has shown of a cluster lets it not in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,21 @@ class NoteFlows(Operation):
 
     key: str
     flows: tuple[SeenFlow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseLease(Operation):
+    """A member reads a lease, or writes into it."""
+
+    key: str
+    session: str
+    number: int
+    """By which the member knows the answer."""
+    prefix: str
+    base: int = 0
+    """The version that is to be replaced."""
+    term: LeaseTerm | None = None
+    """``None`` to read only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +287,11 @@ class Accepted:
     """The records that were added, or removed."""
     api_token: ApiToken | None = None
     """The API token that was created or revoked, as it is now."""
+    lease: LeaseTerm | None = None
+    """What is in the lease, if the operation was about one."""
+    lease_version: int = 0
+    is_written: bool = False
+    """It is so because of this operation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def node_record(node: Node, networks: Networks) -> dict[str, object]:
         "joined": node.joined,
         "seen": node.seen,
         "token": node.auth_key or None,
+        "cluster_node": None if node.cluster is None else node.cluster.node,
         "owner": node.owner or None,
         "tags": list(node.tags),
     }

@@ -2,9 +2,11 @@
 
 Each item needs an approval of this node's own: by an administrator, by the policy or,
 for networks, by the settings. All nodes with an approved network are told of, so
-several may have the same one. Two things need a closer look, since packets go where the
-longest network leads:
+several may have the same one. Three things need a closer look, since packets go where
+the longest network leads:
 
+* A cluster approves of the PodCIDRs of its nodes, each for the node that proves to be
+  it (:mod:`coordinator.kubernetes`).
 * The settings approve of a network, not of a node, so by them only the first node has
   it that offers it. Others stand by, until it is removed, expires, or offers it no
   more; not while it is away.
@@ -70,6 +72,21 @@ class Routes:
         if item in (EXIT, HUB):
             return None
         return prefixes.refusal(ip_network(item), self._mesh)
+
+    def may_have(self, node: Node, item: str) -> bool:
+        """Tell whether others could be told of a network behind a node.
+
+        Whether it is there just now, or at another node, does not matter.
+        """
+        if self.refusal(item) is not None or node.expired:
+            return False
+        decision = node.decision_on(item)
+        if decision is not None:
+            return decision.approved
+        route, policy = ip_network(item), self._members.policy
+        if policy is not None and policy.approves(node.subject, route):
+            return True
+        return any(prefixes.is_within(route, each) for each in self._approved)
 
     def settle(self) -> None:
         """Judge anew all that nodes offer: somebody has less, or may have more."""
@@ -157,10 +174,13 @@ class Routes:
         self, node: Node, item: str, holders: "Holders"
     ) -> ItemState | None:
         """Return why others are not told of a network that nobody has decided on."""
+        if node.cluster is not None and item in node.cluster.networks:
+            return None
         route, policy, subject = ip_network(item), self._members.policy, node.subject
         by_policy = policy is not None and policy.approves(subject, route)
         if not by_policy and not self._is_approved_by_settings(node, route):
-            return self._known_to_wait(node, item) or advertised(item, UNDECIDED)
+            why = _not_of_cluster(node, item)
+            return self._known_to_wait(node, item) or advertised(item, why)
         if item in node.routes:
             return None
         holder = holders.of(route, node.key)
@@ -186,6 +206,19 @@ class Routes:
         if not self._knows_settings:
             return str(route) in node.routes
         return any(prefixes.is_within(route, each) for each in self._approved)
+
+
+def _not_of_cluster(node: Node, item: str) -> str:
+    """Return why nothing approves of a network, with a closer look at a cluster's."""
+    if node.cluster is None:
+        return UNDECIDED
+    rival = node.cluster.rival(item)
+    if rival is not None:
+        return f"the cluster gave it to the node {rival} as well"
+    return (
+        f"it is no PodCIDR of the cluster's node {node.cluster.node}, as far as the "
+        "coordinator can see"
+    )
 
 
 class Holders:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
+from coordinator.control.proofs import ProofWanted
 from coordinator.control.rendezvous import Delivery
 from coordinator.control.server import ControlServer
 from coordinator.runtime.admission import Visit
@@ -28,6 +29,7 @@ class ControlEndpoint:
 
     :param on_operations: called when there may be operations for the database.
     :param on_forward: called with offers for nodes at other processes.
+    :param on_proof: called with what nodes show of their cluster.
     :param proxies: who may say who a node is; by default nobody.
     """
 
@@ -37,12 +39,14 @@ class ControlEndpoint:
         *,
         on_operations: Callable[[], None],
         on_forward: Callable[[Delivery], None],
+        on_proof: Callable[[ProofWanted], None],
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._server = server
         self._proxies = proxies or TrustedProxies()
         self._on_operations = on_operations
         self._on_forward = on_forward
+        self._on_proof = on_proof
         self._outboxes: dict[int, Outbox] = {}
         self._visits: dict[int, Visit] = {}
         self._loop = asyncio.get_running_loop()
@@ -89,6 +93,8 @@ class ControlEndpoint:
                 self._end_visit(close.connection)
         for delivery in self._server.offers_to_forward():
             self._on_forward(delivery)
+        for wanted in self._server.proofs_wanted():
+            self._on_proof(wanted)
         self._arm()
 
     async def flush(self) -> None:

@@ -17,17 +17,20 @@ from aiohttp import web
 from coordinator.addresses import RELAY_PATH, PublicAddresses, join
 from coordinator.administration.events import EventLog
 from coordinator.config import WILDCARDS, CoordinatorConfig, differences
+from coordinator.control.proofs import ProofWanted
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.homes import Home
 from coordinator.mesh.netmap import NetMapHistory
-from coordinator.mesh.operations import Changes, SetUrl
+from coordinator.mesh.operations import Changes, Refused, SetUrl
 from coordinator.mesh.registry import Registry
 from coordinator.relaysecrets import RelaySecrets
 from coordinator.runtime.admin import BODY_LIMIT, AdministrationApi, problems
 from coordinator.runtime.adminsocket import listen_at
 from coordinator.runtime.admission import Admission
 from coordinator.runtime.certificate import Certificate
+from coordinator.runtime.cluster import ClusterVerifier, cluster_access
 from coordinator.runtime.control import ControlEndpoint
 from coordinator.runtime.files import DataDirectory, read_relay_secrets
 from coordinator.runtime.listener import (
@@ -225,10 +228,12 @@ class CoordinatorProcess:
         self._worker.on_changes = self._on_changes
         self._administration = self._make_administration()
         self._policy_file = PolicyFile(config.policy, self._worker)
+        self._verifier = self._make_verifier()
         self._endpoint = ControlEndpoint(
             self._server,
             on_operations=self._worker.wake,
             on_forward=self._worker.forward,
+            on_proof=self._look_at_proof,
             proxies=self._proxies,
         )
         self._admission = Admission(self._proxies)
@@ -298,6 +303,8 @@ class CoordinatorProcess:
             await self._store_url()
             stack.callback(self._endpoint.stop)
             stack.push_async_callback(self._siblings.close)
+            if self._verifier is not None:
+                stack.push_async_callback(self._verifier.close)
             stack.push_async_callback(self._stop_tasks)
             self._start_tasks()
             stack.push_async_callback(self._tell_nodes)
@@ -363,6 +370,7 @@ class CoordinatorProcess:
                 url: foundation.relay_secrets.of_url(url) for url in config.relays
             },
             connections_per_address=config.connections_per_address,
+            knows_cluster=config.kubernetes_issuer is not None,
         )
         server = ControlServer(
             foundation.private_key,
@@ -380,6 +388,23 @@ class CoordinatorProcess:
         now = asyncio.get_running_loop().time()
         server.use_keys(foundation.private_key, foundation.former_key, now)
         return server
+
+    def _make_verifier(self) -> ClusterVerifier | None:
+        access = cluster_access(self._config)
+        if access is None:
+            return None
+        return ClusterVerifier(
+            access, self._foundation.registry, self._on_proved, self._unexpected
+        )
+
+    def _look_at_proof(self, wanted: ProofWanted) -> None:
+        # Without a cluster, the server wants nothing to be looked at.
+        assert self._verifier is not None
+        self._verifier.look(wanted)
+
+    def _on_proved(self, session: str, found: ClusterProof | Refused) -> None:
+        self._server.proved(session, found)
+        self._endpoint.drain()
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         config = self._config

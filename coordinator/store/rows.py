@@ -9,6 +9,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coordinator.mesh.apitokens import ApiToken
+from coordinator.kubernetes.identity import ClusterIdentity
 from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey
@@ -29,6 +30,7 @@ def to_node(row: Row[Any]) -> Node:
     for name in ("routes", "announced"):
         values[name] = prefixes.readable(json.loads(values[name]))
     values["tags"] = tuple(json.loads(values["tags"]))
+    values["cluster"] = _to_identity(values["cluster"])
     for name, kind in _PARTS.items():
         values[name] = tuple(kind(**each) for each in json.loads(values[name]))
     return Node(**values)
@@ -38,7 +40,19 @@ def from_node(node: Node) -> Values:
     values = dataclasses.asdict(node)
     for name in ("routes", "announced", "tags", *_PARTS):
         values[name] = json.dumps(values[name])
+    cluster = values["cluster"]
+    values["cluster"] = "" if cluster is None else json.dumps(cluster)
     return values
+
+
+def _to_identity(text: str) -> ClusterIdentity | None:
+    """Return which node of a cluster a row is of."""
+    if not text:
+        return None
+    values = json.loads(text)
+    values["networks"] = tuple(values["networks"])
+    values["conflicts"] = tuple((each, name) for each, name in values["conflicts"])
+    return ClusterIdentity(**values)
 
 
 def to_auth_key(row: Row[Any]) -> AuthKey:

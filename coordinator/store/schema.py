@@ -85,6 +85,7 @@ nodes = Table(
     Column("full_tunnel", Boolean, nullable=False, server_default=false()),
     Column("endpoint", String(260), nullable=False, server_default=""),
     Column("config_token", String(64), nullable=False, server_default=""),
+    Column("cluster", Text, nullable=False, server_default=""),
     Column("policy_class", BigInteger, nullable=False, server_default="0"),
     Column("joined", Double, nullable=False),
     Column("seen", Double, nullable=False),
@@ -180,6 +181,16 @@ flows = Table(
     metadata,
     Column("flow", String(120), primary_key=True),
     Column("at", Double, nullable=False, index=True),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("prefix", String(43), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("holder", String(300), nullable=False),
+    Column("duration", Double, nullable=False),
+    Column("transitions", BigInteger, nullable=False),
 )
 
 homes = Table(

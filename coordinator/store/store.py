@@ -54,6 +54,7 @@ from coordinator.store.engine import (
 )
 from coordinator.store.flows import read_flows, write_flows
 from coordinator.store.homes import beat, living_urls
+from coordinator.store.leases import read_leases, write_leases
 from coordinator.store.records import read_records, write_records
 from coordinator.store.rows import (
     from_api_token,
@@ -210,6 +211,7 @@ class Store:
                 admissions=self._admissions,
                 api_tokens=await self._read_api_tokens(connection, operations),
                 **await self._read_names(connection, operations),
+                **await read_leases(connection, operations),
             )
             if not self._is_settled:
                 draft.settle_routes()
@@ -502,6 +504,7 @@ class Store:
             await upsert(connection, schema.users, "name", rows)
         await self._write_audit(connection, draft.audited)
         await write_flows(connection, draft.flows)
+        await write_leases(connection, draft.leases)
         if not draft.is_new_version:
             return
         if draft.records is not None:

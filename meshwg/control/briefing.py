@@ -12,6 +12,7 @@ from dataclasses import replace
 from meshwg.control.events import (
     ApprovalsChanged,
     ControlEvent,
+    LeaseAnswered,
     PeersChanged,
     PolicyChanged,
     RecordsChanged,
@@ -114,6 +115,8 @@ class Briefing:
             case control.Approvals():
                 self.approvals = message
                 self._events.append(ApprovalsChanged())
+            case control.LeaseAnswer():
+                self._events.append(LeaseAnswered(message))
             case control.Credentials():
                 assert self.registered is not None
                 self.registered = replace(self.registered, relays=message.relays)

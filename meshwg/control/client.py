@@ -259,11 +259,19 @@ class ControlClient:
         self._reports.change(report)
         self._send_report(now)
 
-    def tell_flows(self, flows: Sequence[control.SeenFlow], now: float) -> None:
-        """Tell what the rules let pass; nobody misses what gets lost."""
+    def show_service_token(self, token: str, now: float, *, at_once: bool) -> None:
+        """Show what a cluster says of this node: on a new connection, or the next."""
+        self._identity = replace(self._identity, service_token=token)
+        if at_once:
+            self.hasten(now)
+            self._succession.succeed(now)
+
+    def say(self, message: control.SeenFlows | control.LeaseUse, now: float) -> bool:
+        """Send what is of use only now; return whether it is on its way."""
         member = self._succession.member
-        if member is not None and flows:
-            member.send(control.SeenFlows(flows=tuple(flows)), now)
+        if member is not None:
+            member.send(message, now)
+        return member is not None
 
     def offer(self, offer: control.OfferMessage, now: float) -> bool:
         """Send an offer to a peer, as it is; return whether it is on its way.
@@ -411,6 +419,7 @@ class ControlClient:
         return control.Register(
             name=identity.name,
             auth_key=identity.auth_key if self._must_authenticate else None,
+            service_token=identity.service_token,
             software=identity.software,
             role=identity.role,
             routes=identity.routes,

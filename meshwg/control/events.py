@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from meshwg.wire.control import Error, OfferMessage, PeerEntry, Registered, Relay
+from meshwg.wire.control import (
+    Error,
+    LeaseAnswer,
+    OfferMessage,
+    PeerEntry,
+    Registered,
+    Relay,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,13 @@ class ApprovalsChanged(ControlEvent):
 @dataclass(frozen=True, slots=True)
 class RecordsChanged(ControlEvent):
     """Records of the mesh's zone came, or went."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAnswered(ControlEvent):
+    """It is known what came of the use of a lease."""
+
+    answer: LeaseAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,5 +24,8 @@ class Identity:
     software: str = ""
     urls: tuple[str, ...] = ()
     """Where its coordinators may be, the one to be asked first in front."""
+    service_token: str | None = field(default=None, repr=False)
+    """What a cluster says of this node, see :mod:`meshwg.kubernetes`; shown at each
+    connection, as it is then."""
     former_key: bytes | None = None
     """The coordinator's key before, until it has proved that it has the other."""

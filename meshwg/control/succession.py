@@ -74,6 +74,11 @@ class Succession:
         patience = CONNECT_TIMEOUT if self.member is None else SUCCESSOR_TIMEOUT
         self.attempt = Connection(next(self._numbers), now, now + patience)
 
+    def succeed(self, now: float) -> None:
+        """Make a connection beside the member's, if there is none under way."""
+        if self.member is not None and self.attempt is None:
+            self.begin(now)
+
     def redial(self, now: float) -> None:
         """Begin anew with what may have been dialled from an address that is gone."""
         is_dialling = self.attempt is not None and not self.attempt.is_secure

@@ -1,5 +1,6 @@
 """The whole node as one pure machine; see :mod:`meshwg.node.machine`."""
 
+from meshwg.control.events import LeaseAnswered
 from meshwg.node.events import (
     CoordinatorKeyChanged,
     CoordinatorsMoved,
@@ -32,6 +33,7 @@ __all__ = [
     "Expelled",
     "InterfaceChanged",
     "Joined",
+    "LeaseAnswered",
     "NetmapChanged",
     "Node",
     "NodeEvent",

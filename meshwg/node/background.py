@@ -129,6 +129,14 @@ class Background:
         self._control.join(auth_key, now, coordinator_key)
         self.settle(now)
 
+    def show_service_token(self, token: str, now: float, *, at_once: bool) -> None:
+        """Show the coordinator what a cluster says of this node.
+
+        :param at_once: on a new connection; else on the next one that there is.
+        """
+        self._control.show_service_token(token, now, at_once=at_once)
+        self.settle(now)
+
     def look_again(self, now: float, *, at_once: bool = True) -> None:
         """Start NAT discovery again.
 
@@ -241,8 +249,12 @@ class Background:
                 control_events.AuthorityChanged() | control_events.CoordinatorsChanged()
             ):
                 self._events.append(_to_remember(event))
-            case control_events.MembershipRevoked() | control_events.Refused():
-                self._events.append(_expelled(event))
+            case (
+                control_events.LeaseAnswered()
+                | control_events.MembershipRevoked()
+                | control_events.Refused()
+            ):
+                self._events.append(_passed_on(event))
         return 0
 
     def _receive_offer(self, offer: control.OfferMessage, now: float) -> None:
@@ -314,9 +326,15 @@ def _to_remember(
     return CoordinatorsMoved(event.urls)
 
 
-def _expelled(
-    event: control_events.MembershipRevoked | control_events.Refused,
-) -> Expelled:
-    if isinstance(event, control_events.MembershipRevoked):
-        return Expelled(event.reason, forget=True)
-    return Expelled(event.error.message, forget=False, code=event.error.code)
+def _passed_on(
+    event: control_events.LeaseAnswered
+    | control_events.MembershipRevoked
+    | control_events.Refused,
+) -> NodeEvent:
+    """Return what the runtime is told of something that concerns no other part."""
+    match event:
+        case control_events.MembershipRevoked(reason):
+            return Expelled(reason, forget=True)
+        case control_events.Refused(error):
+            return Expelled(error.message, forget=False, code=error.code)
+    return event

@@ -6,7 +6,6 @@ is decided by :mod:`meshwg.node.routers`.
 """
 
 from collections.abc import Collection, Container, Iterable, Mapping
-from ipaddress import ip_network
 
 from meshwg import prefixes
 from meshwg.health import Complaint, Severity
@@ -105,7 +104,7 @@ class Claims:
     def _may_have(self, text: str) -> bool:
         if text in self._own:
             return False
-        why = prefixes.refusal(ip_network(text), self._mesh)
+        why = prefixes.refusal(prefixes.network(text), self._mesh)
         if why is not None:
             self._refused[text] = why
         return why is None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from meshwg.control.events import LeaseAnswered
 from meshwg.node.lookout import DialWanted, StreamsClosed
 from meshwg.path import events as path_events
 from meshwg.peer import MeshPeer
@@ -176,6 +177,7 @@ NodeEvent = (
     | Expelled
     | PathChanged
     | EchoReceived
+    | LeaseAnswered
     | CredentialsUsed
     | OpenStream
     | CloseStream

@@ -7,8 +7,8 @@ them this node sends to. Answers may come by another one.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_network
 
+from meshwg import prefixes
 from meshwg.node.routers import (
     Contender,
     Move,
@@ -49,7 +49,9 @@ class Failover:
         online = [key for key in keys if self._peers[key].entry.online]
         self._routers.set_routes(contenders, online, self._now)
         accepted: dict[Network, tuple[Lane, ...]] = {
-            ip_network(text): tuple(self._peers[each.key].tunnel.lane for each in all_)
+            prefixes.network(text): tuple(
+                self._peers[each.key].tunnel.lane for each in all_
+            )
             for text, all_ in contenders.items()
         }
         if accepted != self._accepted:

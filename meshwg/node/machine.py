@@ -8,6 +8,7 @@ This module wires them together; each of them decides for itself.
 :mod:`meshwg.node.streaming`   streams to peers
 :mod:`meshwg.node.hubs`        who is reached through a hub
 :mod:`meshwg.node.failover`    which router packets to a network go to
+:mod:`meshwg.node.proving`     who has to prove a session before packets go there
 :mod:`meshwg.node.ownroutes`   what this node says of the networks behind it
 :mod:`meshwg.node.exits`       through whom the internet is reached
 :mod:`meshwg.node.members`     who is in the mesh, and so what the interface has
@@ -38,6 +39,7 @@ from meshwg.node.hubs import Diversions
 from meshwg.node.members import Members
 from meshwg.node.ownroutes import OwnRoutes
 from meshwg.node.paths import Paths
+from meshwg.node.proving import Proving
 from meshwg.node.streaming import Streaming
 from meshwg.node.streams import Streams
 from meshwg.node.traffic import Traffic
@@ -67,6 +69,8 @@ class Node:
     :param trust: which keys are whose, as far as that was known before.
     :param datapath: what carries packets, made for peers that do not roam by
         themselves.
+    :param proves_routes: whether networks behind peers are routed only after a session
+        with these.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Node:
         tcp_port: int | None = None,
         trust: Trust | None = None,
         datapath: Datapath | None = None,
+        proves_routes: bool = False,
     ) -> None:
         self.public_key = format_key(private_key.public_bytes)
         self.health = Health()
@@ -104,6 +109,7 @@ class Node:
         self.failover = Failover(self.peers, self.device, now)
         self.access = AccessControl(self.device.datapath, self.health, now)
         self.exits = Exits(self.peers, self._events, self.health)
+        self.proving = Proving(self.peers, now) if proves_routes else None
         overlay = Overlay()
         streams = Streams(tcp_port, overlay, random=random)
         self.paths = self._make_paths(private_key, overlay, streams, random, birthday)
@@ -160,6 +166,7 @@ class Node:
             self.access,
             self.failover,
             self.exits,
+            self.proving,
         )
 
     def _make_background(self, streams: Streams) -> Background:
@@ -303,6 +310,7 @@ class Node:
             self._hubs.get_timer(),
             self.failover.get_timer(),
             self.streaming.get_timer(),
+            None if self.proving is None else self.proving.get_timer(),
         )
         return min((when for when in times if when is not None), default=None)
 
@@ -316,6 +324,7 @@ class Node:
         for peer in self.failover.handle_timer(now):
             self.paths.sound(peer, now)
         self.streaming.handle_timer(now)
+        self._prove(now)
         self.exits.look(now)
         due = self.background.get_timer()
         if due is not None and due <= now:
@@ -331,6 +340,16 @@ class Node:
                 self._hubs.far_ends.end(peer)
             else:
                 self.device.receive_packets([request], now)
+
+    def _prove(self, now: float) -> None:
+        """Begin sessions with peers that have to prove one, and route to who has."""
+        if self.proving is None:
+            return
+        begun, has_news = self.proving.handle_timer(now)
+        for peer in begun:
+            self.device.keep_warm(peer.tunnel, now)
+        if has_news:
+            self.members.update_interface()
 
     def next_event(self) -> NodeEvent | None:
         """Return what the runtime has to do or to know."""

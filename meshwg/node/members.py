@@ -28,11 +28,14 @@ from meshwg.node.exits import Exits
 from meshwg.node.failover import Failover
 from meshwg.node.hubs import Diversions
 from meshwg.node.paths import Paths
+from meshwg.node.proving import Proving
 from meshwg.node.routers import Move, MoveReason, RouterStanding
+from meshwg.node.staticpeers import StaticPeers, entry_of
 from meshwg.node.trust import Held, Trust, claims_of
 from meshwg.path.overlay import IPNetwork, Overlay
 from meshwg.peer import HUB, PLAIN, MeshPeer
 from meshwg.policy.guard import GuardRule
+from meshwg.staticpeer import StaticPeer
 from meshwg.wire import control
 from meshwg.wireguard.device import Device
 
@@ -53,6 +56,8 @@ class Members:
     :param access: who may reach what, which follows the members.
     :param failover: which router packets to each network go to.
     :param exits: which of the members has the internet behind it for this node.
+    :param proving: which of them has to prove a session before it is sent to; without
+        it, none.
     """
 
     def __init__(
@@ -71,8 +76,10 @@ class Members:
         access: AccessControl,
         failover: Failover,
         exits: Exits,
+        proving: Proving | None = None,
     ) -> None:
         self.peers = peers
+        self._proving = proving
         self._failover = failover
         self._exits = exits
         self._access = access
@@ -91,6 +98,7 @@ class Members:
         self._has_other_routes = True
         """Whether what peers announce, or what of it can be believed, has changed."""
         self._own_routes: tuple[str, ...] = ()
+        self._static = StaticPeers(device)
         self.offers = OwnOffers(client, public_key)
         """What this node offers to the mesh, with what became of it."""
         self._delivered: tuple[tuple[IPNetwork, ...], bool] | None = None
@@ -238,6 +246,20 @@ class Members:
         self._paths.permit_relays(now)
         self.update_interface()
 
+    def set_static(self, wanted: Iterable[StaticPeer], now: float) -> None:
+        """Have these plain peers beside those that the coordinator tells of."""
+        members = self._control.peers
+        free = [each for each in wanted if members.get(each.public_key) is None]
+        news, gone = self._static.change(free)
+        for key in gone:
+            if members.get(key) is None:
+                self._remove(key)
+        for each in news:
+            self._put(entry_of(each, self._public_key), now)
+        self.update_interface()
+        for each in news:
+            self._static.steer(each, self.peers[each.public_key], now)
+
     def policy_changed(self, now: float) -> None:
         """Take note of another policy."""
         client = self._control
@@ -253,7 +275,8 @@ class Members:
         """Tell the coordinator what the policy lets pass here, while it is there."""
         if self._control.state is ControlState.CONNECTED:
             flows = self._access.filter.sightings.take(now)
-            self._control.tell_flows(flows, now)
+            if flows:
+                self._control.say(control.SeenFlows(flows=tuple(flows)), now)
 
     def itself_changed(self, now: float) -> None:
         """Take note of another name, or other addresses, of this node."""
@@ -283,6 +306,7 @@ class Members:
         overlay = self._overlay
         for peer in self._exits.settle(overlay.mesh):
             self._hubs.peer_changed(peer)
+        closed = self._close_unproven()
         lengths = {4: 32, 6: 128}
         lengths |= {network.version: network.prefixlen for network in overlay.mesh}
         addresses = tuple(
@@ -299,7 +323,7 @@ class Members:
             tuple(map(str, overlay.collisions)),
             tuple(sorted(map(str, self._hosts_in(overlay.collisions)))),
             self.own_routes(),
-            self._unreachable(),
+            tuple(sorted({*self._unreachable(), *closed})),
             self.is_exit,
             self._exits.interface(),
             self.is_hub,
@@ -310,6 +334,16 @@ class Members:
                 self._events.remove(self._interface)
             self._interface = change
             self._events.append(change)
+
+    def _close_unproven(self) -> list[str]:
+        """Send packets only after peers that have proved that a session works, if that
+        is wanted; return the networks that are closed until then."""
+        if self._proving is None:
+            return []
+        peers = self.peers.values()
+        self._proving.follow()
+        self._overlay.announce(self._proving.routed(peers))
+        return self._proving.closed(peers)
 
     def _deliver(self) -> None:
         """Take from peers what is for this node, or behind it; a hub, what is for all.
@@ -370,6 +404,9 @@ class Members:
         is_ahead: bool,
     ) -> None:
         """Have a peer as a member, unless it is not who it was."""
+        if self._static.forget(entry.public_key):
+            self._remove(entry.public_key)
+            self._settle_routes()
         kept = tuple(each for each in entry.addresses if self._is_in_mesh(each))
         if kept != entry.addresses:
             entry = replace(entry, addresses=kept)
@@ -468,9 +505,10 @@ class Members:
         for move in moves:
             self._failover.send_on(move)
         self._health.put(CODE, self._claims.complaint())
-        self._overlay.announce(
-            prefix for peer in self.peers.values() for prefix in peer.entry.routes
-        )
+        if self._proving is None:
+            self._overlay.announce(
+                prefix for peer in self.peers.values() for prefix in peer.entry.routes
+            )
 
     def _routes_of(self, peer: MeshPeer) -> tuple[str, ...]:
         """Return the networks that packets are sent to after a peer."""

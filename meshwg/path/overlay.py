@@ -11,6 +11,8 @@ through the mesh, to that very node: it would be answered, and seem the nearest 
 import ipaddress
 from collections.abc import Iterable
 
+from meshwg import prefixes
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,4 +112,4 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 def _parse(networks: Iterable[str]) -> dict[IPNetwork, None]:
     """Return networks, each once and in their order."""
-    return dict.fromkeys(ipaddress.ip_network(text) for text in networks)
+    return dict.fromkeys(map(prefixes.network, networks))

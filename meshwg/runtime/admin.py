@@ -42,6 +42,8 @@ class Commands(Protocol):
     def routes(self) -> dict[str, Any]: ...
     def add_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def remove_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def hold_route(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    async def use_lease(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def dns(self) -> dict[str, Any]: ...
     async def dns_query(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def shut_down(self) -> None: ...
@@ -72,6 +74,8 @@ class AdminServer:
             "/v1/routes": ("GET", self._list_routes),
             "/v1/routes/add": ("POST", self._add_route),
             "/v1/routes/remove": ("POST", self._remove_route),
+            "/v1/routes/hold": ("POST", self._hold_route),
+            "/v1/lease": ("POST", self._use_lease),
             "/v1/dns": ("GET", self._dns),
             "/v1/dns/query": ("POST", self._dns_query),
             "/v1/down": ("POST", self._down),
@@ -170,6 +174,16 @@ class AdminServer:
     async def _remove_route(self, request: HttpRequest) -> HttpAnswer:
         _require_owner(request)
         return _json(self._commands.remove_route(_body(request, route=str)))
+
+    async def _hold_route(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        body = _body(request, route=str, seconds=float)
+        return _json(self._commands.hold_route(body))
+
+    async def _use_lease(self, request: HttpRequest) -> HttpAnswer:
+        _require_owner(request)
+        body = _body(request, prefix=str, base=int, term=dict)
+        return _json(await self._commands.use_lease(body))
 
     async def _dns(self, request: HttpRequest) -> HttpAnswer:
         return _json(self._commands.dns())

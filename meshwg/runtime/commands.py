@@ -221,9 +221,29 @@ class NodeCommands:
 
         :raises MeshError: if it is not offered, or that cannot be remembered.
         """
-        route = self._host.routes.remove(request.get("route") or "")
-        self._host.offer_routes()
+        text = request.get("route") or ""
+        route = self._host.held_routes.release(text)
+        if route is None:
+            route = self._host.routes.remove(text)
+            self._host.offer_routes()
         return {"prefix": route.announced}
+
+    def hold_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Offer an address that this machine has, for a while; return as above.
+
+        :raises MeshError: if that cannot be.
+        """
+        seconds = float(request.get("seconds") or 0.0)
+        route = self._host.held_routes.hold(request.get("route") or "", seconds)
+        (shown,) = own_routes([route], self._host.node.members.offers.routes())
+        return shown
+
+    async def use_lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the coordinator about a lease, or to have it.
+
+        :raises MeshError: if that is none, or it does not answer, or refuses.
+        """
+        return await self._host.leases.use(request)
 
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""

@@ -26,6 +26,7 @@ from meshwg.node import (
     Expelled,
     InterfaceChanged,
     Joined,
+    LeaseAnswered,
     NetmapChanged,
     Node,
     NodeEvent,
@@ -51,9 +52,11 @@ from meshwg.runtime.default_gateway import find_gateway
 from meshwg.runtime.event_log import log_event
 from meshwg.runtime.exits import ExitClient
 from meshwg.runtime.exitside import ExitSide
+from meshwg.runtime.held_routes import HeldRoutes
 from meshwg.runtime.host_network import HostNetwork
 from meshwg.runtime.interface import MeshInterface
-from meshwg.runtime.membership import MembershipRecord, identity
+from meshwg.runtime.leasedesk import LeaseDesk
+from meshwg.runtime.membership import ClusterMember, MembershipRecord, identity
 from meshwg.runtime.offered_routes import OfferedRoutes, announced, traits_of
 from meshwg.runtime.portmap import PortMapper
 from meshwg.runtime.resolver import Resolver
@@ -86,11 +89,18 @@ class NodeHost:
 
     :param state: stays open when the host is closed.
     :param mtu: of the interface, in bytes.
+    :param cluster: what is particular to a node of a cluster, if it is one.
     :raises MeshError: if the node belongs to no mesh, or the interface or the sockets
         cannot be made; nothing is left of them then.
     """
 
-    def __init__(self, config: NodeConfig, state: StateDirectory, mtu: int) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        state: StateDirectory,
+        mtu: int,
+        cluster: ClusterMember | None = None,
+    ) -> None:
         self.name = config.name or socket.gethostname()
         self.mtu = mtu
         self.finished = asyncio.Event()
@@ -104,6 +114,7 @@ class NodeHost:
         self.names: MeshNames | None = None
         """The mesh's names in this machine, if it has them."""
         self._config = config
+        self._cluster = cluster
         self._state = state
         self._membership = MembershipRecord(config, state)
         self._proxies = _read_proxies()
@@ -124,6 +135,7 @@ class NodeHost:
     def _open(self, private_key: PrivateKey) -> None:
         """Make the interface and the sockets, and the node with what serves it."""
         client = self._make_client(private_key)
+        self.leases = LeaseDesk(client, self.turn)
         with contextlib.ExitStack() as undo:
             self._tun = TunDevice.open(self._config.interface, self.mtu)
             undo.callback(self._tun.close)
@@ -152,7 +164,7 @@ class NodeHost:
 
     def _make_client(self, private_key: PrivateKey) -> ControlClient:
         stored, routes = self._membership.stored, self.routes.current
-        own = identity(self._config, stored, private_key, routes)
+        own = identity(self._config, stored, private_key, routes, self._cluster)
         return ControlClient(
             own,
             now=clock.now(),
@@ -172,6 +184,7 @@ class NodeHost:
             tcp_port=None if self._tcp is None else self._tcp.port,
             trust=Trust(self._pins),
             datapath=self._datapath,
+            proves_routes=self._cluster is not None,
         )
         set_up_access(node.access, self._config, self._membership, clock.now())
         node.device.mtu = self.mtu
@@ -210,12 +223,13 @@ class NodeHost:
             self.node, self._interface, self._state, self._settle_interface
         )
         self._exit_side = ExitSide(self._tun.name, self.node.health)
+        self.held_routes = HeldRoutes(self.routes, self.offer_routes)
         self._router = SubnetRouter(
             self.node,
             self._tun.name,
             self._state,
             self.turn,
-            lambda: self.routes.current,
+            lambda: self.routes.lasting,
             mtu=self.mtu,
             may_be_hub=self._config.role == "hub",
             may_be_exit=self._config.exit,
@@ -285,6 +299,7 @@ class NodeHost:
         :raises MeshError: if the system refuses something; then close the host.
         """
         self._undo.push_async_callback(self.exits.close)
+        self._undo.callback(self.held_routes.close)
         await self.exits.start()
         self._undo.push_async_callback(self._exit_side.close)
         self._undo.push_async_callback(self._router.close)
@@ -418,13 +433,17 @@ class NodeHost:
     # What the node wants done.
 
     def _on_turn(self) -> None:
+        had_news = False
         while (event := self.node.next_event()) is not None:
+            had_news = had_news or not isinstance(event, EchoReceived | PathChanged)
             try:
                 self._carry_out(event)
             except Exception as error:
                 # One that cannot be carried out holds up neither others nor packets.
                 self._surprises.note(error)
         self._news.look(clock.now())
+        if had_news and self._cluster is not None:
+            asyncio.get_running_loop().call_soon(self._cluster.on_change)
         if self._looked is not None and self.node.whereabouts.looked_at is not None:
             self._looked.set()
             self._looked = None
@@ -444,6 +463,8 @@ class NodeHost:
                     is_exit=event.is_exit,
                 )
                 self._names_changed()
+            case LeaseAnswered(answer):
+                self.leases.answered(answer)
             case ServersChanged(stun, relays):
                 self._resolver.resolve(stun, relays)
             case EchoReceived(identifier, sequence):

@@ -140,13 +140,19 @@ class HostNetwork:
             self._drift = drift
 
 
-def automatic_mtu() -> int:
+def automatic_mtu(is_inside: Callable[[str], bool] = lambda name: False) -> int:
     """Return an MTU for the mesh, in bytes, that fits what the host's links carry.
 
     A packet grows by at most 40 bytes of IPv6, 8 of UDP, 4 of a relay's ChannelData and
     32 of WireGuard; the rest of the hundred is for PPPoE and the like on the way.
+
+    :param is_inside: tells by its name whether a link is none of the underlay.
     """
-    mtus = [link.mtu for link in links() if is_usable(link) and link.mtu]
+    mtus = [
+        link.mtu
+        for link in links()
+        if is_usable(link) and link.mtu and not is_inside(link.name)
+    ]
     smallest = min(mtus, default=_ETHERNET_MTU)
     return max(_MIN_MTU, min(smallest, _ETHERNET_MTU) - _OVERHEAD)
 

@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from meshwg import __version__
 from meshwg.config import NodeConfig
@@ -24,6 +24,19 @@ _IF_NEW_KEY = (
 )
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMember:
+    """What is particular to a host that is a node of a cluster.
+
+    Networks behind peers are routed only after a session with these.
+    """
+
+    service_token: str | None = field(repr=False)
+    """What the cluster says of it, for the coordinator."""
+    on_change: Callable[[], None]
+    """Called, from the event loop, when the mesh may be another one to this node."""
 
 
 class MembershipRecord:
@@ -140,10 +153,12 @@ def identity(
     stored: StoredMembership,
     private_key: PrivateKey,
     routes: Sequence[RouteOptions],
+    cluster: ClusterMember | None = None,
 ) -> Identity:
     """Return what a node is to its coordinator.
 
     :param routes: the networks behind it.
+    :param cluster: what it is to a cluster, if it is a node of one.
     """
     return Identity(
         private_key,
@@ -157,6 +172,7 @@ def identity(
         software=f"meshwg {__version__}",
         urls=stored.urls,
         former_key=stored.former_key,
+        service_token=None if cluster is None else cluster.service_token,
     )
 
 

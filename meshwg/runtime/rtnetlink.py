@@ -40,6 +40,7 @@ IFA_F_NODAD = 0x02
 IFA_F_DADFAILED = 0x08
 IFA_F_DEPRECATED = 0x20
 IFA_F_TENTATIVE = 0x40
+IFA_F_PERMANENT = 0x80
 IFA_F_NOPREFIXROUTE = 0x200
 
 # From linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/fib_rules.h.
@@ -63,7 +64,10 @@ _IFLA_INFO_KIND = 1
 
 _ADDRESS_MESSAGE = struct.Struct("=BBBBI")
 """struct ifaddrmsg: family, prefix length, flags, scope, index."""
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
+_LIFETIMES = struct.Struct("=IIII")
+"""struct ifa_cacheinfo: seconds for which an address is preferred, and valid; when it
+was made, and changed."""
 
 _ROUTE_MESSAGE = struct.Struct("=BBBBBBBBI")
 """struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope,
@@ -290,13 +294,19 @@ def set_link(index: int, *, mtu: int | None = None) -> None:
     _change(_RTM_NEWLINK, 0, body)
 
 
-def add_address(index: int, interface: IPInterface) -> None:
+def add_address(
+    index: int, interface: IPInterface, *, seconds: int | None = None
+) -> None:
     """Give an interface an address, for which no route is made.
 
+    :param seconds: after which the kernel removes it, ``None`` for never. Connections
+        of this machine do not begin from one that is removed.
     :raises OSError: if the kernel refuses it.
     """
     flags = IFA_F_NOPREFIXROUTE | (IFA_F_NODAD if interface.version == 6 else 0)
     extra = attribute(_IFA_FLAGS, struct.pack("=I", flags))
+    if seconds is not None:
+        extra += attribute(_IFA_CACHEINFO, _LIFETIMES.pack(0, seconds, 0, 0))
     _change_address(_RTM_NEWADDR, _CREATE | _REPLACE, index, interface, extra)
 
 

@@ -140,6 +140,14 @@ class Standby:
         offered = OfferedRoutes(self._config.routes, self._state)
         return {"prefix": offered.remove(request.get("route") or "").announced}
 
+    def hold_route(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: nobody is told of anything."""
+        raise MeshError(DOWN)
+
+    async def use_lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: there is no coordinator to ask."""
+        raise MeshError(DOWN)
+
     def dns(self) -> dict[str, Any]:
         """Return ``meshwg dns status --json``."""
         return {"schema": SCHEMA, **NO_NAMES, "error": DOWN}

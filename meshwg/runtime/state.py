@@ -33,6 +33,7 @@ DOMAIN_FILE = "domain"
 DOWN_FILE = "down"
 TOLD_FILE = "told"
 ROUTES_FILE = "routes.json"
+CLUSTER_FILE = "cluster.json"
 LOCK_FILE = "lock"
 
 
@@ -355,6 +356,24 @@ class StateDirectory:
         :raises MeshError: if it cannot be written; the old file then stays.
         """
         self._write(self._path / ROUTES_FILE, json.dumps(changed) + "\n")
+
+    def cluster(self) -> dict[str, Any] | None:
+        """Return what a cluster last said of this node, if that can be read."""
+        try:
+            note = json.loads(self._read(self._path / CLUSTER_FILE) or "null")
+        except ValueError:
+            return None
+        return note if isinstance(note, dict) else None
+
+    def save_cluster(self, note: dict[str, Any] | None) -> None:
+        """Remember what a cluster says of this node, or that it does not know it.
+
+        :raises MeshError: if it cannot be written; the old note then stays.
+        """
+        if note is None:
+            self._remove(CLUSTER_FILE)
+        else:
+            self._write(self._path / CLUSTER_FILE, json.dumps(note) + "\n")
 
     def dns(self) -> dict[str, Any] | None:
         """Return how the system was told of this node's names, if not undone since."""

@@ -42,7 +42,7 @@ class SubnetRouter:
     """The forwarding of one node.
 
     :param turn: carries out what the node was told.
-    :param offered: returns the networks behind the node, approved or not.
+    :param offered: returns the networks that it forwards to, approved or not.
     :param mtu: of the interface, in bytes.
     :param may_be_hub: whether the node offers itself as a hub.
     :param may_be_exit: whether the node offers itself as an exit.
@@ -213,7 +213,8 @@ class SubnetRouter:
         ]
         forwards = all(each.code != NOT_FORWARDED for each in self._node.health)
         if not forwards:
-            dead = list(self._announced)
+            # What this machine has itself needs no forwarding.
+            dead = [each.announced for each in self.approved()]
         own_routes = self._node.own_routes
         if sorted(dead) != list(own_routes.dead):
             own_routes.set_dead(sorted(dead), clock.now(), is_probed=forwards)

@@ -53,6 +53,8 @@ MAX_JSON: Final = 64 * 1024 * 1024
 """Bytes of the largest JSON text of a coordinator, unpacked."""
 MAX_OFFER: Final = 6 * 1024
 """Bytes of the largest offer as JSON. It has to fit into a PostgreSQL notification."""
+MAX_SERVICE_TOKEN: Final = 8 * 1024
+"""Letters of a service-account token: those of Kubernetes 1.37 have some 1,300."""
 MAX_CANDIDATES: Final = 64
 MAX_FLOWS: Final = 128
 """In one message about them."""
@@ -180,6 +182,11 @@ class Register:
     name: Annotated[str, MaxLength(255)]
     auth_key: Annotated[str, MaxLength(64)] | None = field(default=None, repr=False)
     """``number.secret`` of the join token; a member needs none."""
+    service_token: Annotated[str, MaxLength(MAX_SERVICE_TOKEN)] | None = field(
+        default=None, repr=False
+    )
+    """What a Kubernetes cluster says of the node and of the pod that it is: a token of
+    its service account, bound to both."""
     software: Annotated[str, MaxLength(64)] = ""
     role: Word = "node"
     routes: OfferedRoutes = ()
@@ -251,6 +258,33 @@ class SeenFlows:
 
     type: Literal["flows"] = "flows"
     flows: Annotated[tuple[SeenFlow, ...], MaxLength(MAX_FLOWS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerm:
+    """What stands in a lease, in the words of those who compete for it."""
+
+    holder: Annotated[str, MaxLength(300), Matching(r"[!-~]*")] = ""
+    """Empty for nobody."""
+    duration: Annotated[float, Within(ge=0, le=3600)] = 0.0
+    """Seconds for which the others leave it to its holder after each write."""
+    transitions: Count = 0
+    """How often it went to another holder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseUse:
+    """Tell me what is in a lease, or write into it if nobody else has meanwhile."""
+
+    type: Literal["lease"] = "lease"
+    id: Count
+    """Comes back in the answer."""
+    prefix: Prefix
+    """The floating address that the lease is about."""
+    base: Count = 0
+    """The version that is to be replaced; 0 for a lease that is not there."""
+    term: LeaseTerm | None = None
+    """``None`` to read only."""
 
 
 # Both ways.
@@ -439,6 +473,22 @@ class Approvals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseAnswer:
+    """What is in a lease."""
+
+    type: Literal["lease-answer"] = "lease-answer"
+    id: Count
+    """That of the :class:`LeaseUse`."""
+    version: Count = 0
+    """0 for a lease that is not there."""
+    term: LeaseTerm = LeaseTerm()
+    written: bool = False
+    """It is so because the receiver has just written it."""
+    refused: Sentence = ""
+    """Why the receiver cannot use this lease, or not now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """New relay credentials, before the old ones expire."""
 
@@ -561,7 +611,17 @@ def load_cache(text: bytes) -> Cache:
         ) from None
 
 
-FromNode = Register | Report | SeenFlows | OfferMessage | Ping | Pong | Resync | Leave
+FromNode = (
+    Register
+    | Report
+    | SeenFlows
+    | LeaseUse
+    | OfferMessage
+    | Ping
+    | Pong
+    | Resync
+    | Leave
+)
 FromCoordinator = (
     Registered
     | NetMap
@@ -570,6 +630,7 @@ FromCoordinator = (
     | ItselfMessage
     | Records
     | Approvals
+    | LeaseAnswer
     | OfferMessage
     | Ping
     | Pong

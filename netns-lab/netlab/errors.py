@@ -15,3 +15,7 @@ class NotReady(LabError):
 
 class ScenarioFailed(LabError):
     """A scenario ran, and its result is not the expected one."""
+
+
+class GoMissing(LabError):
+    """There is no Go to build something with, or one that is too old."""

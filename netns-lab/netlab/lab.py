@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,7 +19,7 @@ from netlab.errors import CommandFailed, LabError
 from netlab.evidence import Evidence
 from netlab.internet import Internet
 from netlab.lan import Switch
-from netlab.machine import Host, Machine, Request, Uplink
+from netlab.machine import Guest, Host, Machine, Request, Uplink
 from netlab.nat import Behaviour
 from netlab.netns import Namespace
 from netlab.presets import HOME_ROUTER, Preset
@@ -147,6 +147,19 @@ class Lab:
         host.attach(uplink, request=Request(wanted, count4, ipv6))
         return host
 
+    def adopt(self, name: str, namespace: Path, addresses: Iterable[str] = ()) -> Guest:
+        """Take a network that another program made and removes, such as a pod's.
+
+        :param namespace: a file that stands for it, such as ``/proc/PID/ns/net``.
+        """
+        guest = self._add(name, Guest, namespace)
+        guest.given = tuple(addresses)
+        return guest
+
+    def defer(self, action: Callable[[], object]) -> None:
+        """Do something once all machines of the lab are gone, however it ends."""
+        self._cleanup.callback(action)
+
     def add_switch(
         self, name: str, subnet4: str | None = None, subnet6: str | None = None
     ) -> Switch:
@@ -215,7 +228,7 @@ class Lab:
             raise LabError(f"{name} is not a {kind.__name__.lower()}.")
         return machine
 
-    def _add(self, name: str, kind: type[M]) -> M:
+    def _add(self, name: str, kind: type[M], made: Path | None = None) -> M:
         if not NAME.fullmatch(name):
             raise LabError(f"{name!r} cannot be a name: up to 40 of a-z, 0-9 and '-'.")
         if name in self.machines:
@@ -224,7 +237,10 @@ class Lab:
         full_name = f"{self.prefix}-{name}"
         netns.check_free(full_name)
         registry.add_namespace(self.prefix, full_name)
-        namespace = Namespace.create(full_name, directory / "run")
+        if made is None:
+            namespace = Namespace.create(full_name, directory / "run")
+        else:
+            namespace = Namespace.adopt(full_name, directory / "run", made)
         machine = kind(name, namespace, directory)
         self.machines[name] = machine
         return machine

@@ -295,3 +295,18 @@ class Host(Machine):
         interface = self.first_interface
         self.detach(interface)
         return self.attach(uplink, interface, request)
+
+
+class Guest(Host):
+    """A host whose network another program has made and removes, such as a pod."""
+
+    interface = "eth0"
+    given: tuple[str, ...] = ()
+    """Its addresses, as that program says."""
+
+    @property
+    def first_interface(self) -> str:
+        return self.interface
+
+    def addresses(self, version: int) -> list[str]:
+        return [each for each in self.given if ip_address(each).version == version]

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 from meshwg.cli.client import DaemonClient
@@ -31,6 +32,7 @@ class Coordinator:
     :param relay: whether it serves as a relay.
     :param approve_routes: networks within which nodes may announce routes.
     :param relays: further relays, which share ``turn_secret`` with it.
+    :param settings: more keys of its file.
     """
 
     def __init__(
@@ -42,16 +44,18 @@ class Coordinator:
         approve_routes: Sequence[str] = (),
         relays: Sequence[str] = (),
         turn_secret: str | None = None,
+        settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.host = host
         self.data_dir = host.directory / "data"
-        settings: dict[str, object] = {"approve_routes": approve_routes}
-        settings["relays"] = relays
+        known: dict[str, object] = {"approve_routes": approve_routes}
+        known["relays"] = relays
         if turn_secret is not None:
             path = host.write_file("turn-secret", turn_secret)
-            settings["turn_secret_file"] = str(path)
+            known["turn_secret_file"] = str(path)
         # Strings and lists are written in TOML as in JSON.
-        lines = (f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        pairs = {**known, **settings}.items()
+        lines = (f"{key} = {json.dumps(value)}\n" for key, value in pairs)
         config = host.write_file("coordinator.toml", "".join(lines))
         options = ["--data-dir", str(self.data_dir), "--listen", f"0.0.0.0:{port}"]
         for address in host.addresses(4):
@@ -59,10 +63,21 @@ class Coordinator:
         options += ["--advertise", host.address(4)]
         options += ["--config", str(config)]
         options += ["--relay" if relay else "--no-relay"]
-        self.process = host.popen(
-            [*COORDINATOR, "serve", *options], log="coordinator.log"
-        )
+        self._command = [*COORDINATOR, "serve", *options]
+        self.process = self.start()
+
+    def start(self) -> Process:
+        """Start the server, also after its end, and wait until it is ready."""
+        self.process = self.host.popen(self._command, log="coordinator.log")
         self.process.wait_for_line("ready")
+        return self.process
+
+    def public_key(self) -> str:
+        """Return the key by which nodes know it."""
+        where = ["--data-dir", str(self.data_dir), "--json"]
+        done = self.host.run([*COORDINATOR, "key", "show", *where])
+        key: str = json.loads(done.stdout)["public_key"]
+        return key
 
     def token(self) -> str:
         """Return a new join token that any number of nodes can use, also hubs."""

@@ -55,6 +55,18 @@ class Namespace:
             raise LabError(f"Cannot make a namespace: {made.stderr.strip()}.")
         return cls(name, run_directory)
 
+    @classmethod
+    def adopt(cls, name: str, run_directory: Path, source: Path) -> "Namespace":
+        """Give a namespace that another program made, such as a pod's, a name here.
+
+        :param source: a file that stands for it, such as ``/proc/PID/ns/net``.
+        """
+        run_directory.mkdir(parents=True, exist_ok=True)
+        NAMESPACES.mkdir(parents=True, exist_ok=True)
+        (NAMESPACES / name).touch()
+        _mount(str(source), str(NAMESPACES / name), flags=MS_BIND)
+        return cls(name, run_directory)
+
     @property
     def etc_directory(self) -> Path:
         """The directory that is ``/etc`` for its processes, if it is there."""

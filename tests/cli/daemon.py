@@ -80,6 +80,13 @@ class FakeDaemon:
     def remove_route(self, request: Json) -> Json:
         return self.add_route(request)
 
+    def hold_route(self, request: Json) -> Json:
+        return self.add_route(request)
+
+    async def use_lease(self, request: Json) -> Json:
+        self.requests.append(request)
+        return self.report
+
     def dns(self) -> Json:
         return self.report
 

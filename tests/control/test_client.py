@@ -187,10 +187,10 @@ def test_a_change_of_network_ends_the_wait_for_the_next_attempt() -> None:
 def test_flows_are_told_while_there_is_somebody_to_tell() -> None:
     flow = control.SeenFlow(source="100.64.0.1", destination="100.64.0.2", port="icmp")
     link = Link()
-    link.client.tell_flows([flow], link.now)
+    told = control.SeenFlows(flows=(flow,))
+    assert not link.client.say(told, link.now)
     link.joined()
-    link.client.tell_flows([], link.now)
-    link.client.tell_flows([flow], link.now)
+    assert link.client.say(told, link.now)
     assert link.messages() == [control.SeenFlows(flows=(flow,))]
 
 

@@ -281,6 +281,31 @@ def test_a_lab_that_has_ended_handles_no_signals_any_more() -> None:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
+def test_a_network_of_another_program_is_a_host_until_the_end() -> None:
+    with Lab() as lab:
+        owner = lab.add_host("owner", lab.add_switch("bridge", "172.18.0.0/24"))
+        process = owner.popen(["sleep", "100"])
+
+        guest = lab.adopt("guest", Path(f"/proc/{process.pid}/ns/net"))
+
+        shown = ["ip", "address"]
+        assert guest.run(shown).stdout == owner.run(shown).stdout
+        # It outlives the process by which it was found.
+        process.kill()
+        guest.run([*PING, "172.18.0.1"])
+    assert_gone(lab)
+
+
+def test_what_is_deferred_happens_once_all_machines_are_gone() -> None:
+    left: list[list[str]] = []
+    with Lab() as lab:
+        lab.add_switch("bridge")
+        lab.defer(lambda: left.append(list(lab.machines)))
+        assert left == []
+
+    assert left == [[]]
+
+
 def test_what_a_killed_lab_left_is_cleaned_and_a_running_one_is_not(lab: Lab) -> None:
     host = lab.add_host("host", lab.internet)
     program, prefix = start_lab_program()

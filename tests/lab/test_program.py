@@ -148,6 +148,18 @@ def test_a_fault_in_an_unknown_kind_is_wrong_usage() -> None:
     assert "office=nonsense: the kinds are public, home-router" in done.stderr
 
 
+def test_without_go_kubernetes_is_not_built_and_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    done = netns_lab("build")
+
+    # What needs it is skipped then, as with Debian's packages.
+    assert done.returncode == 0
+    assert re.match(r"Not built: Kubernetes needs Go 1\.\d+", done.stderr)
+
+
 def netns_lab(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, PROGRAM, *arguments],

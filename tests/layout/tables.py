@@ -19,10 +19,11 @@ MESHWG_LAYERS = (
         "meshwg.control",
         "meshwg.policy",
         "meshwg.dns",
+        "meshwg.kubernetes",
     ),
     ("meshwg.wire",),
     ("meshwg.config",),
-    ("meshwg.routeoptions",),
+    ("meshwg.routeoptions", "meshwg.staticpeer"),
     ("meshwg.schema",),
     ("meshwg.noise",),
     ("meshwg.keys",),
@@ -58,6 +59,7 @@ COORDINATOR_LAYERS = (
         "coordinator.addresses",
         "coordinator.relaysecrets",
     ),
+    ("coordinator.kubernetes",),
     ("coordinator.policy", "coordinator.config"),
     ("coordinator.credentials", "coordinator.dsn"),
     ("coordinator",),
@@ -103,6 +105,7 @@ ACROSS = {
     "netlab": ("meshwg.nattypes",),
     # It asks nodes for their status as the command line does.
     "netlab.mesh": ("meshwg.cli.client", "meshwg.errors"),
+    "netlab.kubernetes.agents": ("meshwg.cli.client", "meshwg.errors"),
     "bench": ("meshwg", "coordinator", "netlab"),
     # It disturbs a scenario far more often than the lab does.
     "bench.exits": ("scenarios",),
@@ -170,6 +173,16 @@ HOMES = {
     "cryptography": ("meshwg.keys", "meshwg.noise", "meshwg.wireguard"),
     "dbus_fast": ("meshwg.runtime.dns.resolved",),
     "h11": ("meshwg.runtime.httpserver", "meshwg.runtime.soap"),
+    "httpx2": (
+        "meshwg.runtime.kubernetes.api",
+        "meshwg.runtime.kubernetes.leasestore",
+    ),
+    "joserfc": ("coordinator.kubernetes.servicetokens",),
+    "lightkube": (
+        "meshwg.runtime.kubernetes.api",
+        "meshwg.runtime.kubernetes.leasestore",
+    ),
+    "msgspec": ("meshwg.runtime.kubernetes.api",),
     "segno": ("coordinator.runtime.qr",),
     "prometheus_client": ("coordinator.runtime.metrics",),
     "pydantic": (
@@ -179,6 +192,7 @@ HOMES = {
     ),
     "sqlalchemy": ("coordinator.store",),
     "wsproto": ("meshwg.runtime.websocket",),
+    "yaml": ("meshwg.cli.kubernetes.manifest",),
 }
 """Where third-party packages may be imported."""
 
@@ -188,6 +202,7 @@ AT_IMPORT = {
     "meshwg/__init__.py": "sets what OpenSSL looks at when it is loaded",
     "bench/control.py": _SETTING,
     "bench/exits.py": _SETTING,
+    "bench/floating.py": _SETTING,
     "bench/flood.py": _SETTING,
     "bench/idle.py": _SETTING,
     "bench/node.py": _SETTING,
@@ -221,6 +236,8 @@ MIRRORED = {
 
 _BY_LABS = "makes and runs things as root: tests/lab/test_lab.py sees what they do"
 
+_BY_CLUSTERS = "starts programs: tests/cluster/test_traffic.py sees what they do"
+
 UNMIRRORED = {
     "meshwg/wireguard/datapath.py": (
         "a protocol: tests/wireguard/test_python_datapath.py tests what follows it"
@@ -233,6 +250,9 @@ UNMIRRORED = {
     ),
     "meshwg/runtime/dns/integration.py": (
         "a protocol: tests/runtime/dns/test_service.py plays what follows it"
+    ),
+    "meshwg/cli/kubernetes/__init__.py": (
+        "the way to the program: tests/cli/kubernetes/test_group.py runs it"
     ),
     "meshwg/cli/__init__.py": "the way to the program: tests/cli/test_node.py runs it",
     "coordinator/store/migrations": (
@@ -250,6 +270,11 @@ UNMIRRORED = {
     "netns-lab/netlab/netns.py": _BY_LABS,
     "netns-lab/netlab/process.py": _BY_LABS,
     "netns-lab/netlab/shape.py": _BY_LABS,
+    "netns-lab/netlab/kubernetes/agents.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/cluster.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/controlplane.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/rootfs.py": _BY_CLUSTERS,
+    "netns-lab/netlab/kubernetes/worker.py": _BY_CLUSTERS,
     "netns-lab/netlab/mesh.py": "starts programs: tests/lab/test_scenarios.py",
     "netns-lab/netlab/portmap.py": "starts a program: tests/interop/test_portmap.py",
     "netns-lab/netlab/postgres.py": "starts a program: tests/coordinator/conftest.py",
@@ -259,6 +284,7 @@ UNMIRRORED = {
 """Why a source, or all in a folder, has no test file of its name."""
 
 BEHAVIOURS = {
+    "tests/cluster": "a cluster of other people's programs, with ours in it",
     "tests/fuzz": "hostile input for whole machines and live listeners",
     "tests/interop": "other people's programs against whole programs of ours",
     "tests/mesh": "whole meshes in virtual time",

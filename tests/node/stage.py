@@ -31,6 +31,8 @@ class Stage:
     :param routes: networks that it offers.
     :param role: what it was started as.
     :param exit_: whether it offers itself as an exit.
+    :param proves_routes: whether peers have to prove a session before packets go to
+        the networks behind them.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Stage:
         *,
         role: str = "node",
         exit_: bool = False,
+        proves_routes: bool = False,
     ) -> None:
         self._random = random.Random(11).randbytes
         self.key = PrivateKey.generate(self._random)
@@ -70,6 +73,7 @@ class Stage:
             unix_time=lambda now: 1.7e9 + now,
             listen_port=41641,
             now=NOW,
+            proves_routes=proves_routes,
         )
         self._devices: dict[MeshPeer, Device] = {}
 

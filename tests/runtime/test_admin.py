@@ -94,10 +94,14 @@ async def test_its_own_user_may_change_what_is_offered(tmp_path: Path) -> None:
         body = {"route": "10.1.0.0/16,priority=5"}
         assert await ask(session, "POST", "/v1/routes/add", body) == (200, {})
         assert await ask(session, "POST", "/v1/routes/remove", body) == (200, {})
+        wish = body | {"seconds": 3}
+        assert await ask(session, "POST", "/v1/routes/hold", wish) == (200, {})
+        use = {"prefix": "10.60.0.10/32", "base": 1, "term": {"holder": "a"}}
+        assert await ask(session, "POST", "/v1/lease", use) == (200, {})
         status, _ = await ask(session, "POST", "/v1/routes/add", {"route": 7})
 
     assert status == 400
-    assert daemon.requests == [body, body]
+    assert daemon.requests == [body, body, wish, use]
 
 
 async def test_its_own_user_may_accept_a_key(tmp_path: Path) -> None:
@@ -340,6 +344,14 @@ class FakeDaemon:
         return {}
 
     def remove_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
+    def hold_route(self, request: Json) -> Json:
+        self.requests.append(request)
+        return {}
+
+    async def use_lease(self, request: Json) -> Json:
         self.requests.append(request)
         return {}
 

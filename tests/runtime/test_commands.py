@@ -12,6 +12,7 @@ from meshwg.nat.behaviour import NatBehavior
 from meshwg.node.trust import Held, Trust
 from meshwg.runtime import commands as module
 from meshwg.runtime.commands import MAX_PINGERS, NodeCommands
+from meshwg.runtime.held_routes import HeldRoutes
 from meshwg.runtime.host import NodeHost
 from meshwg.runtime.netcheck import NetcheckReport
 from meshwg.runtime.offered_routes import OfferedRoutes, announced
@@ -34,6 +35,7 @@ class StandInHost:
         self.is_stopped = False
         self.fwmark = MARK
         self.routes: OfferedRoutes
+        self.held_routes: HeldRoutes
         self.offered: list[tuple[str, ...]] = []
         self.names: SimpleNamespace | None = None
         self.exits = SimpleNamespace()
@@ -54,6 +56,10 @@ class StandInHost:
 
     def turn(self) -> None:
         pass
+
+    def offers(self, settings: list[str], state: StateDirectory) -> None:
+        self.routes = OfferedRoutes(settings, state)
+        self.held_routes = HeldRoutes(self.routes, self.offer_routes)
 
     def offer_routes(self) -> None:
         self.offered.append(announced(self.routes.current))
@@ -248,11 +254,11 @@ async def test_a_node_that_leaves_names_alone_says_so(host: StandInHost) -> None
         await host.commands.dns_query({"name": "db"})
 
 
-def test_what_is_offered_is_changed_and_told_at_once(
+async def test_what_is_offered_is_changed_and_told_at_once(
     host: StandInHost, tmp_path: Path
 ) -> None:
     state = StateDirectory(tmp_path)
-    host.routes = OfferedRoutes([], state)
+    host.offers([], state)
 
     added = host.commands.add_route({"route": "10.1.0.0/16"})
 
@@ -263,6 +269,36 @@ def test_what_is_offered_is_changed_and_told_at_once(
     assert host.offered[-1] == ()
     with pytest.raises(MeshError, match="does not offer"):
         host.commands.remove_route({"route": "10.1.0.0/16"})
+    state.close()
+
+
+async def test_what_is_held_is_offered_until_it_is_removed(
+    host: StandInHost, tmp_path: Path
+) -> None:
+    state = StateDirectory(tmp_path)
+    host.offers(["10.1.0.0/16"], state)
+    wish = {"route": "10.60.0.10/32,snat=no", "seconds": 60.0}
+
+    held = host.commands.hold_route(wish)
+    assert host.commands.hold_route(wish) == held
+
+    assert (held["prefix"], held["state"]) == ("10.60.0.10/32", "advertised")
+    assert host.offered == [("10.1.0.0/16", "10.60.0.10/32")]
+    host.commands.remove_route({"route": "10.60.0.10/32"})
+    assert host.offered[-1] == ("10.1.0.0/16",)
+    with pytest.raises(MeshError, match="does not offer"):
+        host.commands.remove_route({"route": "10.60.0.10/32"})
+    state.close()
+
+
+async def test_nothing_is_held_without_a_time(
+    host: StandInHost, tmp_path: Path
+) -> None:
+    state = StateDirectory(tmp_path)
+    host.offers([], state)
+    with pytest.raises(ConfigError, match="is held for up to"):
+        host.commands.hold_route({"route": "10.60.0.10/32"})
+    assert host.offered == []
     state.close()
 
 

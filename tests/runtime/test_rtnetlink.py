@@ -1,6 +1,8 @@
 """Links, addresses, routes and rules, held against what ``ip`` sets and shows."""
 
 import json
+import time
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_interface, ip_network
 
@@ -9,8 +11,10 @@ import pytest
 from meshwg.routing import MAIN_TABLE, PROTOCOL, Action, Route, RoutingRule, table_of
 from meshwg.runtime import rtnetlink
 from meshwg.runtime.rtnetlink import (
+    IFA_F_DEPRECATED,
     IFA_F_NODAD,
     IFA_F_NOPREFIXROUTE,
+    IFA_F_PERMANENT,
     IFF_LOOPBACK,
     IFF_UP,
     KernelLink,
@@ -105,6 +109,22 @@ def test_an_address_brings_no_route_with_it(host: Host) -> None:
     assert "fd00::1/48" not in {str(each.interface) for each in look(host).addresses}
 
 
+@pytest.mark.parametrize("text", ["10.60.0.10/32", "fd60::10/128"])
+def test_the_kernel_removes_an_address_whose_time_is_over(
+    host: Host, text: str
+) -> None:
+    link = number(host, "lo")
+    host.call(partial(rtnetlink.add_address, link, ip_interface(text), seconds=3600))
+    (made,) = [each for each in look(host).addresses if str(each.interface) == text]
+    assert made.flags & IFA_F_DEPRECATED
+    assert not made.flags & IFA_F_PERMANENT
+
+    # What is set anew takes the place of what was there.
+    host.call(partial(rtnetlink.add_address, link, ip_interface(text), seconds=1))
+
+    eventually(lambda: text not in {str(a.interface) for a in look(host).addresses})
+
+
 @pytest.mark.parametrize("network", ["10.0.0.0/8", "fd00::/48"])
 def test_a_route_is_added_replaced_and_removed(host: Host, network: str) -> None:
     link, table = number(host, "eth0"), table_of(7)
@@ -182,3 +202,11 @@ def look(host: Host) -> Snapshot:
 def number(host: Host, interface: str) -> int:
     shown = host.run(["ip", "-json", "link", "show", "dev", interface]).stdout
     return int(json.loads(shown)[0]["ifindex"])
+
+
+def eventually(holds: Callable[[], bool], limit: float = 30.0) -> None:
+    """Wait until something holds; the limit is for a machine that is busy."""
+    end = time.monotonic() + limit
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

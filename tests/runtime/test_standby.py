@@ -69,6 +69,10 @@ async def test_it_uses_no_exit_and_can_forget_the_one_it_used(
     assert standby.exits()["using"] is None
     with pytest.raises(MeshError, match="'meshwg up' connects it"):
         await standby.use_exit({"name": "ams"})
+    with pytest.raises(MeshError, match="is down"):
+        standby.hold_route({"route": "10.60.0.10/32", "seconds": 3.0})
+    with pytest.raises(MeshError, match="is down"):
+        await standby.use_lease({"prefix": "10.60.0.10/32"})
     assert await standby.exit_off() == {"was": "ams"}
     assert told == ["meshwg0"]
 

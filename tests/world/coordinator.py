@@ -2,15 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
+from coordinator.control.proofs import ProofWanted
 from coordinator.control.server import ControlServer
 from coordinator.control.settings import Settings
+from coordinator.kubernetes.identity import ClusterProof
 from coordinator.mesh.netmap import NetMapHistory
-from coordinator.mesh.operations import Operation, Result, Update
+from coordinator.mesh.operations import Operation, Refused, Result, Update
 from coordinator.mesh.registry import Registry
 from meshwg.keys import PrivateKey
 from meshwg.wire.control import (
+    ErrorCode,
     OfferMessage,
     ReportedCandidate,
     decode_from_coordinator,
@@ -23,6 +27,11 @@ RETRY_INTERVAL = 0.25
 """Seconds after which the database is asked again for what it refused."""
 
 __all__ = ["Caller", "OfferMessage", "Operation", "Settings", "SimCoordinator"]
+
+
+def nobody(token: str) -> Refused:
+    """Know no cluster."""
+    return Refused(ErrorCode.TOKEN_UNKNOWN, "This token is of another cluster")
 
 
 class Caller(Protocol):
@@ -67,6 +76,8 @@ class SimCoordinator:
         self.carriers: dict[int, Caller] = {}
         self.tamper: Callable[[OfferMessage], OfferMessage] = lambda offer: offer
         """Changes the offers that come from other processes, to lie to nodes."""
+        self.cluster: Callable[[str], ClusterProof | Refused] = nobody
+        """What a cluster says of whoever shows a token."""
         self._key = key
         self._former: PrivateKey | None = None
         self._siblings = siblings
@@ -184,6 +195,8 @@ class SimCoordinator:
                 caller.closed_later(close.connection, close.code)
         for delivery in self.server.offers_to_forward():
             self._forward(delivery.home, delivery.text)
+        for wanted in self.server.proofs_wanted():
+            self.network.after(LATENCY, partial(self._prove, self.server, wanted))
         # Connections that were closed may have left something for the database.
         self._ask_database()
         self._arm()
@@ -244,6 +257,11 @@ class SimCoordinator:
             server.committed(outcomes, changes, self.network.now)
             self._tell_siblings()
         self.drain()
+
+    def _prove(self, server: ControlServer, wanted: ProofWanted) -> None:
+        if server is self.server:
+            server.proved(wanted.session, self.cluster(wanted.token))
+            self.drain()
 
     def _tell_siblings(self) -> None:
         for other in self._siblings:

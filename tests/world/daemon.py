@@ -68,7 +68,10 @@ class SimDaemon:
         role: str = "node",
         routes: Sequence[str] = (),
         tcp: bool = True,
+        service_token: str | None = None,
     ) -> None:
+        self.service_token = service_token
+        """What it shows of the cluster that it is a node of, if it is one."""
         self.network = network
         self.name = name
         self.host = host
@@ -126,10 +129,11 @@ class SimDaemon:
             self.private_key,
             known,
             self.name,
-            auth_key=None if cache else self._auth_key(),
+            auth_key=None if cache or self.service_token else self._auth_key(),
             role=self.role,
             routes=self.routes,
             former_key=former,
+            service_token=self.service_token,
         )
         self.carrier.client = ControlClient(
             identity,
@@ -149,6 +153,7 @@ class SimDaemon:
             now=self.now,
             tcp_port=NODE_PORT if self.tcp else None,
             trust=Trust(load_pins(self.pins)) if self.pins else None,
+            proves_routes=self.service_token is not None,
         )
         self.events = []
         self._interface = InterfaceChanged((), (), ())

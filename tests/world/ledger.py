@@ -7,6 +7,7 @@ from coordinator.mesh.dnsrecords import RecordSet
 from coordinator.mesh.draft import Draft
 from coordinator.mesh.flows import Flow
 from coordinator.mesh.ipam import Networks
+from coordinator.mesh.leases import Lease
 from coordinator.mesh.netmap import NetMapHistory
 from coordinator.mesh.nodes import Node
 from coordinator.mesh.operations import Changes, Operation, Result
@@ -39,6 +40,7 @@ class Ledger:
         self.auth_keys: dict[str, AuthKey] = {}
         self.users: dict[str, User] = {}
         self.flows: dict[Flow, float] = {}
+        self.leases: dict[str, Lease] = {}
         self.policy: ActivePolicy | None = None
         self.reclassed = 0
         self.broken = False
@@ -100,11 +102,14 @@ class Ledger:
             approved_routes=self.approved_routes,
             users=self.users,
             token_tags=frozenset(t for k in self.auth_keys.values() for t in k.tags),
+            leases=self.leases,
+            lease_count=len(self.leases),
         )
         outcomes = [(each, draft.perform(each)) for each in operations]
         self.auth_keys |= draft.auth_keys
         self.users |= draft.users
         self.flows |= draft.flows
+        self.leases |= draft.leases
         if draft.is_new_version:
             self.policy = draft.policy or self.policy
             self.reclassed = max(self.reclassed, draft.reclassed)

@@ -45,6 +45,7 @@ class World(ControlWorld):
                 for transport in transports
             ),
             relay_secret=SECRET,
+            knows_cluster=True,
         )
         super().__init__(seed, settings, APPROVED_ROUTES)
         self.stun = add_stun_server(self.network, "stun", *STUN_HOSTS)
@@ -73,13 +74,15 @@ class World(ControlWorld):
         role: str = "node",
         routes: Sequence[str] = (),
         home: str = "home",
+        service_token: str | None = None,
     ) -> SimNode:
         """Run a node in a new network of a kind; it joins at once.
 
         :param home: the coordinator process that it connects to.
+        :param service_token: by which it joins as a node of a cluster.
         """
         host = kind.add_to(self.network, name, len(self.nodes) + 1)
-        return self.add_on(host, role, routes, home)
+        return self.add_on(host, role, routes, home, service_token)
 
     def add_on(
         self,
@@ -87,6 +90,7 @@ class World(ControlWorld):
         role: str = "node",
         routes: Sequence[str] = (),
         home: str = "home",
+        service_token: str | None = None,
     ) -> SimNode:
         """Run a node on a host, which may be behind any routers."""
         self._set_quality(host)
@@ -99,6 +103,7 @@ class World(ControlWorld):
             role=role,
             routes=routes,
             tcp=self._tcp,
+            service_token=service_token,
         )
         node.start()
         return node

@@ -2,7 +2,9 @@
 
 import json
 import random
+from dataclasses import replace
 
+from coordinator.kubernetes.identity import ClusterIdentity
 from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.authkeys import new_auth_key
 from coordinator.mesh.ipam import Networks
@@ -52,9 +54,12 @@ def test_a_node_is_shown_with_its_addresses_and_times() -> None:
         "joined": 1.0,
         "seen": 2.0,
         "token": None,
+        "cluster_node": None,
         "owner": None,
         "tags": [],
     }
+    clustered = replace(node, cluster=ClusterIdentity("n1", "u1"))
+    assert node_record(clustered, NETWORKS)["cluster_node"] == "n1"
 
 
 def test_each_offer_of_a_node_is_shown_but_its_wish_to_be_a_hub() -> None:

@@ -191,6 +191,7 @@ class Bench:
             self.server,
             on_operations=self.wanted.set,
             on_forward=self.forwarded.append,
+            on_proof=lambda wanted: None,
         )
         self.session = aiohttp.ClientSession()
         self.url = ""

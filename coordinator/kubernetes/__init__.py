@@ -1,0 +1,1 @@
+"""Clusters whose nodes join by what their issuer says of them."""

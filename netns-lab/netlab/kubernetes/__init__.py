@@ -1,0 +1,1 @@
+"""A cluster of the real programs of Kubernetes, on machines of a lab."""

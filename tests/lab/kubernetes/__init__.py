@@ -1,0 +1,1 @@
+"""Tests of what a cluster of the lab is made of."""
