@@ -32,11 +32,14 @@ DEBIAN_UNPACKED := libwrap0 openresolv openssh-server resolvconf systemd-resolve
     python3-cap-ng libnftables1 gir1.2-glib-2.0 libgirepository-1.0-1 libip4tc2 libip6tc2 \
     libxtables12
 
+# What builds the packages, and looks at them.
+PACKAGING_PACKAGES := debhelper dpkg-dev lintian mmdebstrap umoci
+
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help system install wheels format lint test coverage fuzz check lab lab-shell lab-clean bench clean
+.PHONY: help system install wheels packages format lint test test-packages coverage fuzz check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,9 +60,14 @@ $(CORE): $(STAMP) $(CORE_SOURCES)
 
 install: $(STAMP) $(CORE) ## Make the virtual environment .venv with everything in it
 
-wheels: install ## Build what others install, into dist/
+wheels: install ## Build what pip installs, into dist/
 	MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
 	    $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./core
+
+packages: wheels ## Build the Debian package and the OCI images, into dist/ (as root)
+	@sh netns-lab/system-packages.sh $(PACKAGING_PACKAGES)
+	sh packaging/build-deb.sh
+	sh packaging/build-images.sh
 
 format: install ## Rewrite the code in the house format
 	$(BIN)/ruff format .
@@ -76,6 +84,9 @@ lint: install ## Check format, style and types
 test: system install ## Run every test (namespace tests only as root)
 	$(call cargo,test,--quiet --locked)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+test-packages: system install ## Install what 'make packages' built on a Debian of its own
+	$(BIN)/pytest -m packages tests/packages $(PYTEST)
 
 coverage: system install ## Run every test and report branch coverage
 	$(BIN)/coverage run -m pytest $(PYTEST)
