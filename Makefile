@@ -61,7 +61,8 @@ $(CORE): $(STAMP) $(CORE_SOURCES)
 install: $(STAMP) $(CORE) ## Make the virtual environment .venv with everything in it
 
 wheels: install ## Build what pip installs, into dist/
-	MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=meshwg --remap-path-prefix=$(HOME)/.cargo=cargo" \
+	    MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
 	    $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./core
 
 packages: wheels ## Build the Debian package and the OCI images, into dist/ (as root)

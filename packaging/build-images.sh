@@ -15,7 +15,7 @@ rm -rf "$images"
 umoci init --layout "$images"
 umoci new --image "$images:base"
 umoci unpack --image "$images:base" "$stage/bundle"
-sh "$here/packaging/debian-tree.sh" "$stage/tree"
+sh "$here/packaging/debian-tree.sh" "$stage/tree" systemd-standalone-sysusers
 cp -a "$stage/tree/." "$stage/bundle/rootfs/"
 umoci repack --image "$images:base" "$stage/bundle"
 

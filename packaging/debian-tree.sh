@@ -10,7 +10,10 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 built=$(ls "$here"/dist/meshwg_*.deb | tail -n 1)
 packages=ca-certificates,iproute2,nftables,python3
 for each in "$@"; do packages=$packages,$each; done
-sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.sources' -o -name '*.list' -size +0)
+sources=
+for each in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [ ! -s "$each" ] || sources="$sources $each"
+done
 
 # shellcheck disable=SC2086
 mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
