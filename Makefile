@@ -40,11 +40,14 @@ CLUSTER_UNPACKED := busybox-static conntrack containerd containernetworking-plug
     iptables libip4tc2 libip6tc2 libnetfilter-conntrack3 libnfnetlink0 libseccomp2 \
     libxtables12 runc tini
 
+# What builds the packages, and looks at them.
+PACKAGING_PACKAGES := debhelper dpkg-dev lintian mmdebstrap umoci
+
 # Run a command of cargo's on the core, where cargo has it.
 cargo = @if cargo $(1) --help >/dev/null 2>&1; then cd core && cargo $(1) $(2); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help system install wheels format lint test test-kubernetes coverage fuzz fuzz-rest check lab lab-shell lab-clean bench clean
+.PHONY: help system install wheels packages format lint test test-kubernetes test-packages coverage fuzz fuzz-rest check lab lab-shell lab-clean bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,9 +68,15 @@ $(CORE): $(STAMP) $(CORE_SOURCES)
 
 install: $(STAMP) $(CORE) ## Make the virtual environment .venv with everything in it
 
-wheels: install ## Build what others install, into dist/
-	MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
+wheels: install ## Build what pip installs, into dist/
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=meshwg --remap-path-prefix=$(HOME)/.cargo=cargo" \
+	    MATURIN_PEP517_ARGS='--compatibility pypi' PIP_CONSTRAINT=constraints.txt \
 	    $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./core
+
+packages: wheels ## Build the Debian package and the OCI images, into dist/ (as root)
+	@sh netns-lab/system-packages.sh $(PACKAGING_PACKAGES)
+	sh packaging/build-deb.sh
+	sh packaging/build-images.sh
 
 format: install ## Rewrite the code in the house format
 	$(BIN)/ruff format .
@@ -89,6 +98,9 @@ test-kubernetes: system install ## Test in a real cluster (needs Go; the first t
 	@sh netns-lab/unpack-packages.sh $(VENV)/debian $(CLUSTER_UNPACKED)
 	$(BIN)/python netns-lab build
 	$(BIN)/pytest -m kubernetes tests/cluster $(PYTEST)
+
+test-packages: system install ## Install what 'make packages' built on a Debian of its own
+	$(BIN)/pytest -m packages tests/packages $(PYTEST)
 
 coverage: system install ## Run every test and report branch coverage
 	$(BIN)/coverage run -m pytest $(PYTEST)

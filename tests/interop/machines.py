@@ -41,7 +41,7 @@ _NAMESPACES = (
     *("--pid", "--mount", "--net", "--ipc", "--uts"),
     *("--fork", "--kill-child"),
 )
-_GROUPS = """
+GROUPS = """
 mount --make-rprivate /
 mount -t tmpfs tmpfs /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
@@ -79,23 +79,109 @@ exec {python} -m {module} "$@"
 """
 
 
-class Machine:
+class BootedMachine:
     """A machine that can be booted, and switched off.
+
+    :ivar target: the unit that is active once it is up.
+    :param directory: what it keeps between two boots.
+    """
+
+    target = "meshwg-test.target"
+
+    def __init__(self, directory: Path) -> None:
+        if not SYSTEMD.exists():
+            pytest.skip("needs systemd: install Debian's packages 'systemd' and 'dbus'")
+        self.directory = directory
+        self._name = f"meshwg-test-{os.getpid()}-{directory.name}"
+        self._launcher: subprocess.Popen[bytes] | None = None
+
+    def boot(self) -> None:
+        """Switch it on, and wait until it is up."""
+        with (self.directory / "console").open("ab") as console:
+            self._launcher = subprocess.Popen(
+                ["unshare", *_NAMESPACES, "sh", "-c", self._boot_script()],
+                stdout=console,
+                stderr=console,
+            )
+        self.wait_until(
+            lambda: self.run(f"systemctl is-active {self.target}").returncode == 0,
+            "systemd is up",
+        )
+
+    def _boot_script(self) -> str:
+        """Return what the shell does that becomes its first process."""
+        raise NotImplementedError
+
+    def cut_power(self) -> None:
+        """Switch it off at once."""
+        assert self._launcher is not None
+        for child in self._children():
+            os.kill(child, signal.SIGKILL)
+        self._launcher.wait()
+        self._launcher = None
+
+    def reboot(self) -> None:
+        """Have it end what runs in good order, and boot again."""
+        assert self._launcher is not None
+        self.run("systemctl reboot")
+        self._launcher.wait(PATIENCE)
+        self._launcher = None
+        self.boot()
+
+    def close(self) -> None:
+        """Switch it off, and remove what it left on the machine that it was on."""
+        if self._launcher is not None:
+            self.cut_power()
+        clean = f"{GROUPS.format(name=self._name)}\nfind $group -depth -type d -delete"
+        subprocess.run(["unshare", "--mount", "sh", "-c", clean], check=False)
+
+    def run(self, command: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command in it, as root."""
+        first = next(iter(self._children()), 0)
+        inside = ["nsenter", "--target", str(first), "--all"]
+        path = "/opt/meshwg/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return subprocess.run(
+            [*inside, "env", "-i", f"PATH={path}", *shlex.split(command)],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def show(self, unit: str, name: str) -> str:
+        """Return a property of a unit."""
+        return self.run(f"systemctl show --value -p {name} {unit}").stdout.strip()
+
+    def log(self, unit: str) -> str:
+        """Return what a unit has logged since the machine was booted."""
+        return self.run(f"journalctl --no-pager -o cat -u {unit}").stdout
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
+            time.sleep(0.1)
+
+    def _children(self) -> list[int]:
+        assert self._launcher is not None
+        number = self._launcher.pid
+        children = Path(f"/proc/{number}/task/{number}/children").read_text()
+        return [int(each) for each in children.split()]
+
+
+class Machine(BootedMachine):
+    """A machine with this one's files, and the programs under test.
 
     :param directory: what it keeps between two boots.
     :param packages: Debian's, unpacked, that it has installed beside this machine's.
     """
 
     def __init__(self, directory: Path, packages: Sequence[str] = ()) -> None:
-        if not SYSTEMD.exists():
-            pytest.skip("needs systemd: install Debian's packages 'systemd' and 'dbus'")
+        super().__init__(directory)
         for name in packages:
             if not (UNPACKED / name).is_dir():
                 pytest.skip(f"needs Debian's package '{name}': see 'make system'")
-        self.directory = directory
         self._packages = packages
-        self._name = f"meshwg-test-{os.getpid()}-{directory.name}"
-        self._launcher: subprocess.Popen[bytes] | None = None
         for name in ("etc", "work", "lib", "opt/meshwg/bin"):
             (directory / name).mkdir(parents=True)
         for name in ("source", "packages"):
@@ -133,85 +219,18 @@ class Machine:
             lines = self.file(f"/etc/systemd/system/{name}.d/test.conf")
             lines.write_text("\n".join(("[Service]", *drop_in, "")))
 
-    def boot(self) -> None:
-        """Switch it on, and wait until it is up."""
+    def _boot_script(self) -> str:
         # A layer that comes earlier is above.
         trees = [UNPACKED / name for name in self._packages]
         etc = [str(tree / "etc") for tree in trees if (tree / "etc").is_dir()]
         usr = ":".join([*(str(tree / "usr") for tree in trees), "/usr"])
-        script = _BOOT.format(
+        return _BOOT.format(
             usr=f"mount -t overlay overlay /usr -o lowerdir={usr}" if trees else "",
             lower_etc=":".join([*etc, "/etc"]),
-            groups=_GROUPS.format(name=self._name),
+            groups=GROUPS.format(name=self._name),
             directory=self.directory,
             source=SOURCE,
             packages=sysconfig.get_path("purelib"),
             systemd=SYSTEMD,
             address=ADDRESS,
         )
-        with (self.directory / "console").open("ab") as console:
-            self._launcher = subprocess.Popen(
-                ["unshare", *_NAMESPACES, "sh", "-c", script],
-                stdout=console,
-                stderr=console,
-            )
-        self.wait_until(
-            lambda: self.run("systemctl is-active meshwg-test.target").returncode == 0,
-            "systemd is up",
-        )
-
-    def cut_power(self) -> None:
-        """Switch it off at once."""
-        assert self._launcher is not None
-        for child in self._children():
-            os.kill(child, signal.SIGKILL)
-        self._launcher.wait()
-        self._launcher = None
-
-    def reboot(self) -> None:
-        """Have it end what runs in good order, and boot again."""
-        assert self._launcher is not None
-        self.run("systemctl reboot")
-        self._launcher.wait(PATIENCE)
-        self._launcher = None
-        self.boot()
-
-    def close(self) -> None:
-        """Switch it off, and remove what it left on the machine that it was on."""
-        if self._launcher is not None:
-            self.cut_power()
-        clean = f"{_GROUPS.format(name=self._name)}\nfind $group -depth -type d -delete"
-        subprocess.run(["unshare", "--mount", "sh", "-c", clean], check=False)
-
-    def run(self, command: str, text: str = "") -> "subprocess.CompletedProcess[str]":
-        """Run a command in it, as root."""
-        first = next(iter(self._children()), 0)
-        inside = ["nsenter", "--target", str(first), "--all"]
-        path = "/opt/meshwg/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return subprocess.run(
-            [*inside, "env", "-i", f"PATH={path}", *shlex.split(command)],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def show(self, unit: str, name: str) -> str:
-        """Return a property of a unit."""
-        return self.run(f"systemctl show --value -p {name} {unit}").stdout.strip()
-
-    def log(self, unit: str) -> str:
-        """Return what a unit has logged since the machine was booted."""
-        return self.run(f"journalctl --no-pager -o cat -u {unit}").stdout
-
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
-            time.sleep(0.1)
-
-    def _children(self) -> list[int]:
-        assert self._launcher is not None
-        number = self._launcher.pid
-        children = Path(f"/proc/{number}/task/{number}/children").read_text()
-        return [int(each) for each in children.split()]

@@ -88,9 +88,15 @@ def test_it_reloads_and_is_upgraded(machine: Machine) -> None:
 
 def test_a_node_that_is_taken_down_stays_down(machine: Machine) -> None:
     assert machine.run("meshwg down").returncode == 0
-    wait_until_down(machine)
+    machine.wait_until(
+        lambda: machine.show(NODE, "ActiveState") == "inactive", "its service has ended"
+    )
+    assert machine.show(NODE, "Result") == "success"
     assert machine.run("ip link show meshwg0").returncode != 0
+    assert machine.run("meshwg up").returncode == 0
+    wait_until_connected(machine)
 
+    assert machine.run("meshwg down").returncode == 0
     machine.run(f"systemctl restart {NODE}")
     wait_until_down(machine)
     assert machine.run("ip link show meshwg0").returncode != 0

@@ -286,6 +286,7 @@ UNMIRRORED = {
 BEHAVIOURS = {
     "tests/cluster": "a cluster of other people's programs, with ours in it",
     "tests/fuzz": "hostile input for whole machines and live listeners",
+    "tests/packages": "what is built of everything, on a Debian of its own",
     "tests/interop": "other people's programs against whole programs of ours",
     "tests/mesh": "whole meshes in virtual time",
     "tests/sim": "the virtual internet that other tests run on",

@@ -1,0 +1,1 @@
+"""What users install, on a Debian of its own: 'make packages' builds it first."""
