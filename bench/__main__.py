@@ -24,7 +24,7 @@ BENCHMARKS = {
     "stun": "STUN requests per second and CPU per request, next to coturn",
     "relay": "packets through the relay and CPU for each, next to coturn",
     "paths": "how soon there is a path, and how well it survives: the targets",
-    "control": "nodes held by one coordinator, and by three; how fast they learn of changes",
+    "control": "nodes held by one coordinator and by three; who learns of changes when",
     "start": "how soon a node is there, what it costs, how long its commands take",
     "node": "nodes next to a bare meshwg-wg; what 1,000 known and 50 active peers cost",
     "routers": "two routers of a network, killed, cut off, stopped: the targets",
