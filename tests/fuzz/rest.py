@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         tempfile.TemporaryDirectory() as directory,
         program(Path(directory) / "data") as server,
     ):
-        status = _attack(server, options)
+        status = _attack(server, options, Path(directory))
         unexpected = _unexpected(server)
         ended, complaints = server.stop()
     if unexpected or ended:
@@ -43,12 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if status or unexpected or ended else 0
 
 
-def _attack(server: Program, options: argparse.Namespace) -> int:
-    """Ask until the time is up; return the exit status of who asks."""
+def _attack(server: Program, options: argparse.Namespace, place: Path) -> int:
+    """Ask until the time is up; return the exit status of who asks.
+
+    :param place: where it leaves its notes.
+    """
     # A token that the run may find and revoke is not the one that it works with.
     token = (server.data_dir / "admin.token").read_text().strip()
     command = [
-        options.schemathesis,
+        str(Path(options.schemathesis).absolute()),
         "run",
         f"{server.url}/v1/openapi.json",
         "--header",
@@ -65,7 +68,8 @@ def _attack(server: Program, options: argparse.Namespace) -> int:
         "30",
         "--continue-on-failure",
     ]
-    return subprocess.run(command, check=False, timeout=options.seconds).returncode
+    done = subprocess.run(command, check=False, cwd=place, timeout=options.seconds)
+    return done.returncode
 
 
 def _unexpected(server: Program) -> int:
@@ -82,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz.rest", description=__doc__
     )
-    parser.add_argument("--schemathesis", default="schemathesis", metavar="PROGRAM")
+    parser.add_argument("--schemathesis", required=True, metavar="FILE")
     parser.add_argument("--examples", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1200.0)
     parser.add_argument("--seed", type=int, default=1)
