@@ -6,8 +6,8 @@ transaction, and answered only after that has been committed.
 
 from dataclasses import dataclass, field, replace
 
-from coordinator.mesh.apitokens import ApiToken
 from coordinator.kubernetes.identity import ClusterProof
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Announcement
 from coordinator.mesh.authkeys import AuthKey
 from coordinator.mesh.nodes import Node

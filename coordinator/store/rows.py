@@ -8,8 +8,8 @@ from sqlalchemy import Row, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from coordinator.mesh.apitokens import ApiToken
 from coordinator.kubernetes.identity import ClusterIdentity
+from coordinator.mesh.apitokens import ApiToken
 from coordinator.mesh.approvals import Decision, ItemState
 from coordinator.mesh.audit import AuditRow
 from coordinator.mesh.authkeys import AuthKey

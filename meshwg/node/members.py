@@ -255,7 +255,7 @@ class Members:
             if members.get(key) is None:
                 self._remove(key)
         for each in news:
-            self._put(entry_of(each, self._public_key), now)
+            self._put(entry_of(each, self._public_key), now, is_ahead=False)
         self.update_interface()
         for each in news:
             self._static.steer(each, self.peers[each.public_key], now)

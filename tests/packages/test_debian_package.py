@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,8 @@ def test_an_upgrade_starts_the_new_version(
     before = {unit: machine.show(unit, "MainPID") for unit in (NODE, COORDINATOR)}
     install(machine, later_version(package, tmp_path))
     for unit, process in before.items():
-        machine.wait_until(
-            lambda unit=unit, process=process: (
-                machine.show(unit, "MainPID") not in ("0", process)
-            ),
-            f"{unit} has been started again",
-        )
+        others = partial(runs_as_another, machine, unit, process)
+        machine.wait_until(others, f"{unit} has been started again")
     wait_until_connected(machine)
 
 
@@ -180,6 +177,10 @@ def later_version(package: Path, directory: Path) -> Path:
     subprocess.run(["dpkg-deb", "-b", str(tree), str(made)], check=True)
     shutil.rmtree(tree)
     return made
+
+
+def runs_as_another(machine: DebianMachine, unit: str, process: str) -> bool:
+    return machine.show(unit, "MainPID") not in ("0", process)
 
 
 def itself(machine: DebianMachine) -> dict[str, Any]:
