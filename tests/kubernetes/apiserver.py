@@ -17,10 +17,12 @@ class FakeApiServer:
     """Serves on loopback while it is entered.
 
     :param directory: for its certificate.
+    :param host: where it listens.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.certificate, self._key = _certificate(directory)
+    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self.certificate, self._key = _certificate(directory, host)
         self.token_file = directory / "api-token"
         self.token_file.write_text(TOKEN)
         self.jwks = b"{}"
@@ -33,7 +35,8 @@ class FakeApiServer:
         self.is_away = False
         """It answers nothing but errors."""
         self._version = 1
-        self._watchers: list[asyncio.Queue[dict[str, Any] | None]] = []
+        self._watchers: dict[asyncio.Queue[dict[str, Any] | None], str] = {}
+        """With the name of the node that each is for."""
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -53,7 +56,7 @@ class FakeApiServer:
         await self._runner.setup()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.certificate, self._key)
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.TCPSite(self._runner, self._host, 0, ssl_context=tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"https://{host}:{port}"
@@ -103,8 +106,9 @@ class FakeApiServer:
         return path
 
     def _tell(self, kind: str, raw: dict[str, Any]) -> None:
-        for watcher in self._watchers:
-            watcher.put_nowait({"type": kind, "object": _whole(raw)})
+        for watcher, name in self._watchers.items():
+            if name == raw["metadata"]["name"]:
+                watcher.put_nowait({"type": kind, "object": _whole(raw)})
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -134,12 +138,13 @@ class FakeApiServer:
         answer = web.StreamResponse()
         await answer.prepare(request)
         watcher: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._watchers.append(watcher)
+        name = request.query["fieldSelector"].removeprefix("metadata.name=")
+        self._watchers[watcher] = name
         try:
             while (news := await watcher.get()) is not None:
                 await answer.write(json.dumps(news).encode() + b"\n")
         finally:
-            self._watchers.remove(watcher)
+            del self._watchers[watcher]
         return answer
 
     async def _patch_status(self, request: web.Request) -> web.Response:
@@ -195,13 +200,13 @@ def _status(code: int, message: str) -> dict[str, Any]:
     }
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
+def _certificate(directory: Path, host: str) -> tuple[Path, Path]:
     certificate, key = directory / "api.pem", directory / "api.key"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-nodes"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"),
-            *("-subj", "/CN=kubernetes", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-subj", "/CN=kubernetes", "-addext", f"subjectAltName=IP:{host}"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
