@@ -44,6 +44,7 @@ async def test_owners_of_before_are_news_to_nodes_that_hold_a_netmap(
 
     async with engine.transaction(process.store._engine) as connection:
         await connection.execute(text("DROP TABLE flows"))
+        await connection.execute(text("ALTER TABLE nodes DROP COLUMN cluster"))
         older = text("UPDATE alembic_version SET version_num = :below")
         await connection.execute(older, {"below": script.down_revision})
         await connection.run_sync(engine.upgrade, "0009")
