@@ -109,6 +109,8 @@ class NodeAgent:
         self._refusal: Obstacle | None = None
         self._offered: tuple[str, ...] = ()
         self._standing: PodNetwork | None = None
+        self._done: PodNetwork | None = None
+        """What of that the machine has by now."""
         self._retry_at = float("-inf")
         self._is_bare = False
         """Whether the machine is known to have nothing of ours."""
@@ -139,6 +141,8 @@ class NodeAgent:
 
     def receive_node(self, node: ClusterNode | None, now: float) -> None:
         """Take what the API server says of the node, ``None`` if it has none."""
+        if node is not None and node.name != self._name:
+            return
         self._node, self._is_fresh = node, True
         self._remember()
         self._settle(now)
@@ -160,9 +164,16 @@ class NodeAgent:
         self._refusal = Obstacle("NotInMesh", text)
         self._settle(now)
 
+    def configured(self, network: PodNetwork, now: float) -> None:
+        """Take it that the machine has what it was to have."""
+        self._done = network
+        pods = ", ".join(network.pod_networks)
+        self._tell(Tell(READY, f"Pods here are in {pods}", is_warning=False), now)
+        self._settle(now)
+
     def failed(self, text: str, now: float) -> None:
         """Take it that the machine has refused what it was to have; it has nothing."""
-        self._standing, self._is_bare = None, True
+        self._standing, self._done, self._is_bare = None, None, True
         self._retry_at = now + RETRY
         self._tell(Tell(FAILED, text), now)
         self._set_condition(SetCondition(True, FAILED, text), now)
@@ -241,15 +252,14 @@ class NodeAgent:
             self._wake(self._retry_at)
             return
         if network != self._standing:
-            self._standing, self._is_bare = network, False
+            self._standing, self._done, self._is_bare = network, None, False
             self._actions.append(Configure(network))
-            pods = ", ".join(network.pod_networks)
-            self._tell(Tell(READY, f"Pods here are in {pods}", is_warning=False), now)
-        self._set_condition(SetCondition(False, READY, READY_TEXT), now)
+        if network == self._done:
+            self._set_condition(SetCondition(False, READY, READY_TEXT), now)
 
     def _give_up(self, obstacle: Obstacle, now: float) -> None:
         if not self._is_bare:
-            self._standing, self._is_bare = None, True
+            self._standing, self._done, self._is_bare = None, None, True
             self._actions.append(Unconfigure())
         self._tell(Tell(obstacle.reason, obstacle.text), now)
         self._set_condition(SetCondition(True, obstacle.reason, obstacle.text), now)

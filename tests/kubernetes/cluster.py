@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meshwg.kubernetes.agent import Action, NodeAgent
+from meshwg.kubernetes.agent import Action, Configure, NodeAgent
 from meshwg.kubernetes.clusternode import ClusterNode, read_node
 from meshwg.kubernetes.verdict import MachineView, MeshView, PodSettings
 from meshwg.wire.routes import ApprovalState, RouteState
@@ -63,6 +63,8 @@ class AgentBench:
         """Return what it has wanted since the last call, of some kinds or of all."""
         found = []
         while (action := self.agent.next_action()) is not None:
+            if isinstance(action, Configure):
+                self.agent.configured(action.network, self.now)
             if not kinds or isinstance(action, kinds):
                 found.append(action)
         return found

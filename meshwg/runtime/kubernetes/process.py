@@ -274,6 +274,8 @@ class AgentProcess:
                     self._offer()
                 case Configure(network):
                     await self._machine.configure(network)
+                    self._agent.configured(network, clock.now())
+                    self._turn()
                 case Unconfigure():
                     await self._machine.unconfigure()
                 case SetCondition():

@@ -58,7 +58,10 @@ async def test_without_api_server_a_node_is_only_its_name(api: FakeApiServer) ->
     assert api.asked == []
 
 
-async def test_keys_are_found_by_discovery(api: FakeApiServer) -> None:
+async def test_keys_are_found_by_discovery(
+    api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AWAY", 0.0)
     bench = Bench(api, api=None, issuer=api.url)
     api.discovery = {"issuer": api.url, "jwks_uri": f"{api.url}/elsewhere"}
     found = await bench.look(bench.token(iss=api.url))

@@ -43,7 +43,13 @@ async def test_owners_of_before_are_news_to_nodes_that_hold_a_netmap(
     script = ScriptDirectory(str(engine.MIGRATIONS)).get_revision("0009")
 
     async with engine.transaction(process.store._engine) as connection:
-        await connection.execute(text("DROP TABLE flows"))
+        # As it was before that version, and so before those that came after it.
+        for undone in (
+            "DROP TABLE leases",
+            "ALTER TABLE nodes DROP COLUMN cluster",
+            "DROP TABLE flows",
+        ):
+            await connection.execute(text(undone))
         older = text("UPDATE alembic_version SET version_num = :below")
         await connection.execute(older, {"below": script.down_revision})
         await connection.run_sync(engine.upgrade, "0009")

@@ -187,7 +187,7 @@ class Bench:
         port = self.coordinator.public.port
         rules = (
             "table inet away { chain input { type filter hook input priority 0;"
-            f" tcp dport {port} reject with tcp reset\n }} }}"
+            f" tcp dport {port} reject with tcp reset\n}}\n}}\n"
         )
         await nft(rules)
 
