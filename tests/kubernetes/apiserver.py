@@ -19,10 +19,12 @@ class FakeApiServer:
     """Serves on loopback while it is entered.
 
     :param directory: for its certificate.
+    :param host: where it listens.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.certificate, self._key = _certificate(directory)
+    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self.certificate, self._key = _certificate(directory, host)
         self.token_file = directory / "api-token"
         self.token_file.write_text(TOKEN)
         self.jwks = b"{}"
@@ -63,7 +65,7 @@ class FakeApiServer:
         await self._runner.setup()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.certificate, self._key)
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.TCPSite(self._runner, self._host, 0, ssl_context=tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"https://{host}:{port}"
@@ -264,13 +266,13 @@ def _status(code: int, message: str) -> dict[str, Any]:
     }
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
+def _certificate(directory: Path, host: str) -> tuple[Path, Path]:
     certificate, key = directory / "api.pem", directory / "api.key"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-nodes"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"),
-            *("-subj", "/CN=kubernetes", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-subj", "/CN=kubernetes", "-addext", f"subjectAltName=IP:{host}"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
