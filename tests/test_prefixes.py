@@ -9,6 +9,12 @@ from meshwg import prefixes
 MESH = (ip_network("100.70.0.0/16"), ip_network("fd77::/48"))
 
 
+def test_a_network_that_is_read_again_is_the_same() -> None:
+    assert prefixes.network("10.1.0.0/16") is prefixes.network("10.1.0.0/16")
+    with pytest.raises(ValueError, match="host bits"):
+        prefixes.network("10.1.0.1/16")
+
+
 @pytest.mark.parametrize(
     "text",
     ["10.1.0.0/16", "192.0.2.5/32", "8.0.0.0/8", "2001:db8::/32", "fd78::/48"],

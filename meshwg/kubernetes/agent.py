@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from meshwg.kubernetes.clusternode import ClusterNode
+from meshwg.kubernetes.networklist import FILE
 from meshwg.kubernetes.verdict import (
     MachineView,
     MeshView,
@@ -149,9 +150,14 @@ class NodeAgent:
 
     def receive_machine(self, machine: MachineView, now: float) -> None:
         """Take what is on the machine."""
-        if machine != self._machine:
-            self._machine = machine
-            self._settle(now)
+        if machine == self._machine:
+            return
+        had_list = self._machine is not None and FILE in self._machine.files
+        if had_list and FILE not in machine.files:
+            # Somebody else has removed it: it is written again.
+            self._standing = self._done = None
+        self._machine = machine
+        self._settle(now)
 
     def receive_mesh(self, mesh: MeshView, now: float) -> None:
         """Take what the mesh is to this node."""

@@ -45,6 +45,15 @@ def test_one_that_does_not_answer_at_once_gets_a_second_connection() -> None:
     assert link.client.state is ControlState.CONNECTED
 
 
+def test_what_a_cluster_says_is_shown_on_a_connection_of_its_own() -> None:
+    link = Link().joined()
+    link.client.show_service_token("later", link.now, at_once=False)
+    assert len(link.client.connections) == 1
+    link.client.show_service_token("now", link.now, at_once=True)
+    link.client.show_service_token("again", link.now, at_once=True)
+    assert len(link.client.connections) == 2
+
+
 def test_a_successor_takes_over_once_it_is_registered() -> None:
     link = Link().joined()
     first = link.number

@@ -8,6 +8,8 @@ from coordinator.cli.serve import serve
 from coordinator.config import CoordinatorConfig, load, parse_host_port
 from meshwg.errors import ConfigError
 
+ISSUER = "https://kubernetes.default.svc"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -184,3 +186,32 @@ def test_a_domain_may_be_beside_the_server_s_own() -> None:
     options = {"domain": "mesh.example.org", "advertise": "vpn.example.org"}
 
     assert load(None, options).domain == "mesh.example.org"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"kubernetes_api": "https://192.0.2.1"}, "only with --kubernetes-issuer"),
+        ({"kubernetes_jwks": "keys"}, "only with --kubernetes-issuer"),
+        ({"kubernetes_issuer": "http://cluster"}, "--kubernetes-issuer http://cluster"),
+        ({"kubernetes_issuer": "cluster"}, "is no https URL"),
+        (
+            {"kubernetes_issuer": ISSUER, "kubernetes_api": "http://192.0.2.1"},
+            "--kubernetes-api http://192.0.2.1",
+        ),
+        (
+            {"kubernetes_issuer": ISSUER, "kubernetes_account": "agent"},
+            "write NAMESPACE/NAME",
+        ),
+    ],
+)
+def test_a_cluster_that_nobody_could_believe_is_refused(
+    options: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load(None, options)
+
+
+def test_a_cluster_is_known_by_its_issuer() -> None:
+    config = load(None, {"kubernetes_issuer": ISSUER, "kubernetes_account": "a/b"})
+    assert (config.kubernetes_issuer, config.kubernetes_account) == (ISSUER, "a/b")

@@ -16,6 +16,7 @@ from meshwg.kubernetes.agent import (
     Tell,
     Unconfigure,
 )
+from meshwg.kubernetes.networklist import FILE
 from meshwg.kubernetes.verdict import PodSettings
 from tests.kubernetes.cluster import LAN, PODS, PODS6, AgentBench, mesh, node
 
@@ -174,6 +175,15 @@ def test_another_network_list_is_left_alone_and_ours_is_removed(file: str) -> No
     assert file in told.text
     bench.agent.receive_machine(LAN, 2.0)
     assert bench.agent.network is not None
+
+
+def test_a_network_list_that_somebody_removes_is_written_again() -> None:
+    bench = AgentBench().ready(PODS)
+    bench.actions()
+    bench.agent.receive_machine(replace(LAN, files=(FILE,)), 5.0)
+    assert bench.actions(Configure) == []
+    bench.agent.receive_machine(LAN, 10.0)
+    assert len(bench.actions(Configure)) == 1
 
 
 def test_what_the_machine_refuses_is_told_and_tried_again() -> None:

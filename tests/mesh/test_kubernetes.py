@@ -46,6 +46,21 @@ def test_pods_are_closed_and_not_reached_in_clear_before_there_is_a_session() ->
     assert states[-1] == (False, True)
 
 
+def test_a_host_is_left_to_the_underlay_until_there_is_a_session() -> None:
+    cluster = Cluster()
+    first = cluster.add(PUBLIC)
+    cluster.world.advance(10)
+    host = "192.168.77.7/32"
+    second = cluster.add(PORT_RESTRICTED, offered=(PODS["n2"], host))
+    states = []
+    for _ in range(40):
+        cluster.world.advance(LOOK_INTERVAL)
+        assert host not in closed(first)
+        states.append(host in routed(first))
+    assert second.client.state is ControlState.CONNECTED
+    assert (states[0], states[-1]) == (False, True)
+
+
 def test_pods_stay_routed_while_the_coordinator_is_away_and_a_node_restarts() -> None:
     cluster = Cluster()
     first, second = cluster.add(PORT_RESTRICTED), cluster.add(PUBLIC)

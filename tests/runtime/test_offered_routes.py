@@ -25,6 +25,17 @@ def test_at_first_they_are_those_of_the_settings(state: StateDirectory) -> None:
     assert shown(OfferedRoutes([OFFICE, LAB], state)) == [OFFICE, LAB]
 
 
+def test_others_take_the_place_of_those_of_the_settings_but_not_of_what_was_added(
+    state: StateDirectory,
+) -> None:
+    routes = OfferedRoutes([OFFICE], state)
+    routes.add(LAN)
+
+    routes.serve([parse_route(f"{LAB},snat=no")])
+
+    assert shown(routes) == [f"{LAB},snat=no", LAN]
+
+
 def test_what_is_added_and_removed_is_remembered(state: StateDirectory) -> None:
     routes = OfferedRoutes([OFFICE, LAB], state)
 

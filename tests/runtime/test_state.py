@@ -43,6 +43,18 @@ def test_what_was_told_is_no_news_at_the_next_start(path: Path) -> None:
     again.close()
 
 
+def test_what_a_cluster_said_is_kept_until_it_knows_the_node_no_more(
+    state: StateDirectory, path: Path
+) -> None:
+    assert state.cluster() is None
+    state.save_cluster({"spec": {}})
+    assert state.cluster() == {"spec": {}}
+    (path / "cluster.json").write_text("[damaged")
+    assert state.cluster() is None
+    state.save_cluster(None)
+    assert not (path / "cluster.json").exists()
+
+
 def test_pinned_keys_are_kept_and_never_doubted_silently(
     path: Path, state: StateDirectory
 ) -> None:
