@@ -59,11 +59,10 @@ def _trees(root: Path) -> list[Path]:
     """Return the root of each tree of groups."""
     if (root / "cgroup.controllers").exists():
         return [root]
-    # Where both versions are mounted, the controllers are in the trees of version 1.
+    # Both versions may be mounted: then a kubelet has groups in the tree of version 2,
+    # too, without controllers.
     return sorted(
-        each
-        for each in root.iterdir()
-        if each.is_dir() and not each.is_symlink() and each.name != "unified"
+        each for each in root.iterdir() if each.is_dir() and not each.is_symlink()
     )
 
 

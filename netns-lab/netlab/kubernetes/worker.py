@@ -147,8 +147,9 @@ class Worker:
         sandbox = self._containers(pod, "sandbox")[0]
         for namespace in sandbox["Spec"]["linux"]["namespaces"]:
             if namespace["type"] == "network":
-                inside = Path(namespace["path"]).relative_to("/")
-                return Path("/proc", str(self._first), "root", inside)
+                # Its /var/run is a link, which would lead to this machine's /run.
+                name = Path(namespace["path"]).name
+                return Path("/proc", str(self._first), "root/run/netns", name)
         raise LabError(f"The pod {pod} has no network of its own.")
 
     def kill_containers(self, pod: str) -> None:

@@ -33,7 +33,7 @@ def test_with_version_1_each_controller_has_the_group(version_1: Path) -> None:
 
     assert (version_1 / "memory" / NAME).is_dir()
     assert (version_1 / "cpuset" / NAME / "cpuset.cpus").read_text() == "0-1\n"
-    assert not (version_1 / "unified" / NAME).exists()
+    assert (version_1 / "unified" / NAME).is_dir()
 
 
 def test_with_version_2_there_is_one_group(version_2: Path) -> None:
