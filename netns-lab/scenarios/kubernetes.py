@@ -35,7 +35,7 @@ UNTOUCHED_TTL = 64
 
 
 @dataclass(slots=True)
-class Cluster:
+class TwoNodes:
     """Two nodes and their pods, by name."""
 
     a: MeshNode
@@ -43,7 +43,7 @@ class Cluster:
     pods: dict[str, Host]
 
 
-def build(lab: Lab) -> Cluster:
+def build(lab: Lab) -> TwoNodes:
     mesh = Mesh(lab, approve_routes=list(PODS.values()))
     pods: dict[str, Host] = {}
     nodes: dict[Host, tuple[str, ...]] = {}
@@ -58,10 +58,10 @@ def build(lab: Lab) -> Cluster:
         # Pods see who they talk to.
         nodes[node] = ("--route", f"{network},snat=no")
     mesh.join_all(nodes)
-    return Cluster(mesh.nodes["node-a"], mesh.nodes["node-b"], pods)
+    return TwoNodes(mesh.nodes["node-a"], mesh.nodes["node-b"], pods)
 
 
-def verify(cluster: Cluster, narrator: Narrator) -> None:
+def verify(cluster: TwoNodes, narrator: Narrator) -> None:
     pods, node = cluster.pods, cluster.a
     a1, a2, b1 = pods["pod-a1"], pods["pod-a2"], pods["pod-b1"]
     with narrator.step("pods on two nodes reach each other through their nodes"):
