@@ -156,7 +156,8 @@ def test_wrong_usage_is_explained(
     ("token", "sentence"),
     [
         ("mwg1-AAAA", "The join token is damaged or incomplete; copy all of it again"),
-        ("mwg2-AAAA", "The join token was made by a coordinator of another version"),
+        ("mwg2-AAAA", "The join token is damaged or incomplete; copy all of it again"),
+        ("mwg3-AAAA", "The join token was made by a coordinator of another version"),
         ("http://x", "This is not a meshwg join token: those begin with mwg1-"),
         ("", "This is not a meshwg join token"),
     ],

@@ -299,6 +299,7 @@ class StandInNode:
             set_guard=lambda rules, now: None,
             filter=SimpleNamespace(sightings=SimpleNamespace()),
         )
+        self.control = SimpleNamespace(coordinators=SimpleNamespace(current=None))
         self.trust = Trust()
         self.health = Health()
         self._order = order

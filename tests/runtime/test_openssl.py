@@ -26,7 +26,7 @@ print(hmac.new(key, text, hashlib.blake2s).hexdigest())
 print(hashlib.md5(text).hexdigest(), hashlib.sha256(text).hexdigest())
 """
 TALK = """
-from meshwg.runtime.stream import _reason, _tls
+from meshwg.runtime.stream import reason_of, _tls
 async def talk(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_tls())
     writer.write(b"sealed")
@@ -35,7 +35,7 @@ async def talk(port):
 try:
     asyncio.run(talk(int(sys.argv[1])))
 except OSError as error:
-    print(_reason(error)[:10])
+    print(reason_of(error)[:10])
 print("_ssl" in sys.modules)
 """
 AFTERWARDS = """
