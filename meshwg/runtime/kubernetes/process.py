@@ -243,8 +243,16 @@ class AgentProcess:
             return
         if token != self._token:
             self._token = token
-            if self._host is not None:
-                self._show_token(at_once=False)
+            # A node that was removed and is back is another one in the cluster, and
+            # only a token of since then proves that it is this one.
+            self._show_token(at_once=self._is_withheld())
+
+    def _is_withheld(self) -> bool:
+        """Tell whether the mesh does not route to what the Node object has."""
+        if self._host is None:
+            return False
+        approved = self._host.node.members.own_routes()
+        return any(each not in approved for each in self._agent.offered)
 
     def _on_alarm(self) -> None:
         self._agent.handle_timer(clock.now())

@@ -35,6 +35,7 @@ from netlab.machine import Guest
 from netlab.presets import DOUBLE_CONE, OFFICE, PORT_RESTRICTED, Preset
 
 KINDS = {"home": PORT_RESTRICTED, "office": OFFICE, "mobile": DOUBLE_CONE}
+PODS = "/api/v1/namespaces/default/pods"
 """The kinds of NAT that the nodes are behind."""
 
 
@@ -156,7 +157,14 @@ class Cluster:
         self.api.delete(f"/api/v1/nodes/{name}")
 
     def bring_back(self, name: str) -> None:
-        """Let a node register again, and wait until it can take pods."""
+        """Let a node register again, and wait until it can take pods.
+
+        Pods of before have addresses of the network that it had then: as whoever
+        drains a node does, this removes them.
+        """
+        pods = self.api.get(f"{PODS}?fieldSelector=spec.nodeName={name}")["items"]
+        for each in pods:
+            self.api.delete(f"{PODS}/{each['metadata']['name']}?gracePeriodSeconds=0")
         self.workers[name].start_kubelet()
         self.api.wait_until(partial(self.is_ready, name), f"{name} is ready")
 
