@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 from meshwg.errors import ConfigError, MeshError, NotPermitted
@@ -12,7 +13,7 @@ from meshwg.kubernetes.masquerade import removal
 from meshwg.kubernetes.networklist import FILE
 from meshwg.kubernetes.verdict import MachineView, PodNetwork
 from meshwg.runtime.nft import nft
-from meshwg.runtime.rtnetlink import take_snapshot
+from meshwg.runtime.rtnetlink import remove_address, take_snapshot
 
 FORWARDING = (
     Path("/proc/sys/net/ipv4/ip_forward"),
@@ -91,6 +92,23 @@ class PodMachine:
                 f"({error.strerror}): mount that directory into the pod, or name the "
                 "one that kubelet's runtime reads with --cni-dir"
             ) from None
+        await asyncio.to_thread(self._leave_former, network.pod_networks)
+
+    def _leave_former(self, pod_networks: Sequence[str]) -> None:
+        """Take from the bridge what it has of pod networks that the node had before.
+
+        The bridge plugin adds addresses of IPv6 and leaves the others, so pods of the
+        node that has such a network now could not be reached from here.
+        """
+        kept = [ip_network(each) for each in pod_networks]
+        with contextlib.suppress(OSError):
+            snapshot = take_snapshot()
+            own = [link.number for link in snapshot.links if link.name == self._bridge]
+            for each in snapshot.addresses:
+                address = each.interface
+                is_former = not address.is_link_local and address.network not in kept
+                if each.link in own and is_former:
+                    remove_address(each.link, address)
 
     async def unconfigure(self) -> bool:
         """Have neither; return whether there was a list."""

@@ -55,6 +55,27 @@ def test_what_is_as_it_should_be_is_not_written_again(
     assert (tmp_path / FILE).stat().st_ino == before.st_ino
 
 
+def test_the_bridge_keeps_no_address_of_networks_that_the_node_had_before(
+    host: Host, tmp_path: Path
+) -> None:
+    own, former = (
+        ("10.244.1.1/24", "fd00:10:244:1::1/64"),
+        ("10.9.0.1/24", "fd00:9::1/64"),
+    )
+    machine = PodMachine(tmp_path, BRIDGE, "meshwg0")
+    run(host, lambda: machine.configure(network()))
+    host.run(["ip", "link", "add", BRIDGE, "up", "type", "bridge"])
+    for address in (*own, *former):
+        host.run(["ip", "address", "add", address, "dev", BRIDGE, "nodad"])
+
+    run(host, lambda: machine.configure(network()))
+
+    shown = host.run(["ip", "address", "show", "dev", BRIDGE]).stdout
+    assert all(address in shown for address in own)
+    assert not any(address in shown for address in former)
+    assert "fe80:" in shown
+
+
 def test_a_list_that_cannot_be_written_leaves_no_rules(
     host: Host, tmp_path: Path
 ) -> None:
