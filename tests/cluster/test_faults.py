@@ -127,7 +127,8 @@ def test_a_pod_network_that_another_node_gets_leads_to_that_one(
     assert after == {"office": before["mobile"], "mobile": before["office"]}
     one = cluster.pods_by_node("app=one")
     for here, there in itertools.permutations(one, 2):
-        one[here].ping(one[there].address())
+        for version in (4, 6):
+            one[here].ping(one[there].address(version))
 
 
 def renumbered(cluster: Cluster, *names: str) -> dict[str, list[str]]:
