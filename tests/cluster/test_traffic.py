@@ -140,7 +140,7 @@ def test_a_narrow_link_on_the_way_is_no_black_hole(
 
 def transfer(sender: Host, receiver: Host) -> float:
     """Send by TCP for some seconds, and return the bits a second that arrived."""
-    server = receiver.popen(["iperf3", "--server", "--one-off"])
+    server = receiver.popen(["iperf3", "--server", "--one-off", "--forceflush"])
     server.wait_for_line("Server listening")
     options = ["--client", receiver.address(4), "--time", str(SECONDS), "--json"]
     done = sender.run(["iperf3", *options])
