@@ -167,6 +167,7 @@ class Cluster:
             self.api.delete(f"{PODS}/{each['metadata']['name']}?gracePeriodSeconds=0")
         self.workers[name].start_kubelet()
         self.api.wait_until(partial(self.is_ready, name), f"{name} is ready")
+        self.workers[name].start_proxy()
 
     def events(self, name: str) -> list[str]:
         """Return the reasons of the Events on a Node object."""

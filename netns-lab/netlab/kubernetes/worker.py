@@ -63,6 +63,7 @@ class Worker:
     def __init__(self, host: Host, plane: ControlPlane, programs: Programs) -> None:
         self.host = host
         self.kubelet: Process | None = None
+        self.proxy: Process | None = None
         self._plane, self._programs = plane, programs
         self._group = cgroups.name_of(host.netns)
         self._first = 0
@@ -115,7 +116,12 @@ class Worker:
         self.kubelet.wait()
 
     def start_proxy(self) -> None:
-        """Start what leads from a service's address to its pods."""
+        """Start what leads from a service's address to its pods, if it does not run.
+
+        It ends by itself when its node is removed from the cluster.
+        """
+        if self.proxy is not None and self.proxy.returncode is None:
+            return
         options = {
             "kubeconfig": "/etc/kubernetes/proxy.json",
             "hostname-override": self.name,
@@ -127,7 +133,7 @@ class Worker:
             "conntrack-tcp-timeout-established": "0s",
             "conntrack-tcp-timeout-close-wait": "0s",
         }
-        self._start("proxy", options)
+        self.proxy = self._start("proxy", options)
 
     def run(self, arguments: Iterable[str | Path], *, check: bool = True) -> str:
         """Run a command on the node, and return what it prints."""
